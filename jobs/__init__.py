@@ -1,0 +1,1 @@
+"""The contract between everything that submits jobs and everything that runs them."""

@@ -1,0 +1,149 @@
+"""The models that can be asked for, read from `models.toml` without torch."""
+
+from __future__ import annotations
+
+import secrets
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from jobs.errors import InvalidConfiguration, InvalidRequest, ModelNotAvailable
+from jobs.spec import MAX_SEED, Box, JobRequest, JobSpec, Name
+
+_SEED_BITS = 32  # Of drawn seeds: short enough to read out and type again.
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Defaults(_Entry):
+    """Sampling parameters of a request that leaves them out."""
+
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    scheduler: str
+
+
+class Limits(_Entry):
+    """What a request may ask of a model. Sides in pixels, multiples of `side_multiple`."""
+
+    min_side: int
+    max_side: int
+    side_multiple: int = 8
+    max_steps: int
+    max_n: int
+
+
+class Model(_Entry):
+    """
+    One model of the catalogue.
+
+    Attributes:
+        source: A folder (relative to the catalogue) or a hub id.
+        revision: Commit or tag of the hub, or the label of the folder's content; recorded with each image.
+        family: Which code runs it.
+    """
+
+    name: Name
+    source: str
+    revision: str
+    dtype: Literal["float32", "bfloat16", "float16"]
+    family: Literal["stable-diffusion"]
+    defaults: Defaults
+    limits: Limits
+    schedulers: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _default_scheduler_is_offered(self) -> Model:
+        if self.defaults.scheduler not in self.schedulers:
+            raise ValueError(f"defaults.scheduler {self.defaults.scheduler!r} is not one of schedulers")
+        return self
+
+
+class Catalogue:
+    """The models by name; the first is the default."""
+
+    def __init__(self, models: list[Model], folder: Path) -> None:
+        self.models = {model.name: model for model in models}
+        self._folder = folder
+
+    @classmethod
+    def read(cls, path: Path) -> Catalogue:
+        """
+        Read a catalogue file.
+
+        Raises:
+            InvalidConfiguration: The file is missing or wrong.
+        """
+        try:
+            tables: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+            models = [Model(name=name, **table) for name, table in tables.get("models", {}).items()]
+        except (OSError, tomllib.TOMLDecodeError, ValidationError, TypeError) as exc:
+            raise InvalidConfiguration(f"model catalogue {path}: {exc}") from exc
+        if not models:
+            raise InvalidConfiguration(f"model catalogue {path}: it has no model")
+        return cls(models, path.resolve().parent)
+
+    def source_of(self, model: Model) -> str:
+        """The model's folder as an absolute path, or its hub id."""
+        folder = self._folder / model.source
+        return str(folder) if folder.is_dir() else model.source
+
+    def settle(self, request: JobRequest) -> JobSpec:
+        """
+        Fill in the model's defaults, draw the seed if it is unset, and check the model's limits.
+
+        Raises:
+            ModelNotAvailable: No model of that name.
+            InvalidRequest: The model cannot do what is asked.
+        """
+        model = self._find(request.model)
+        fields = request.model_dump(exclude_none=True)
+        seed = request.seed if request.seed is not None else secrets.randbits(_SEED_BITS)
+        spec = JobSpec.model_validate(model.defaults.model_dump() | fields | {"model": model.name, "seed": seed})
+        _check_limits(spec, model)
+        return spec
+
+    def _find(self, name: str | None) -> Model:
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise ModelNotAvailable("model", f"there is no model {name!r}; there are {', '.join(self.models)}")
+        return self.models[name]
+
+
+def _check_limits(spec: JobSpec, model: Model) -> None:
+    limits = model.limits
+    for side in ("width", "height"):
+        value = getattr(spec, side)
+        if not limits.min_side <= value <= limits.max_side or value % limits.side_multiple:
+            raise InvalidRequest(
+                side,
+                f"{model.name} makes {limits.min_side} to {limits.max_side} pixels in multiples of "
+                f"{limits.side_multiple}, not {value}",
+            )
+    if spec.num_inference_steps > limits.max_steps:
+        raise InvalidRequest("num_inference_steps", f"{model.name} runs at most {limits.max_steps} steps")
+    if spec.n > limits.max_n:
+        raise InvalidRequest("n", f"{model.name} makes at most {limits.max_n} images a job")
+    if spec.seed + spec.n - 1 > MAX_SEED:
+        raise InvalidRequest("seed", f"the last image's seed would be above {MAX_SEED}")
+    _check_crop(spec)
+    if spec.scheduler not in model.schedulers:
+        raise InvalidRequest(
+            "scheduler", f"{model.name} has no {spec.scheduler!r}; it has {', '.join(model.schedulers)}"
+        )
+
+
+def _check_crop(spec: JobSpec) -> None:
+    crop = spec.output.crop
+    before = spec.output.resize or Box(width=spec.width, height=spec.height)
+    if crop and (crop.width > before.width or crop.height > before.height):
+        raise InvalidRequest(
+            "output.crop", f"{crop.width}×{crop.height} is not inside the image of {before.width}×{before.height} pixels"
+        )

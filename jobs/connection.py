@@ -1,0 +1,55 @@
+"""The connection to Redis, with every wait bounded, and Redis' errors as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from jobs.errors import RedisUnavailable
+from jobs.settings import Settings
+
+SOCKET_TIMEOUT_S = 10.0
+_HEALTH_CHECK_INTERVAL_S = 15
+
+
+def connect(settings: Settings) -> redis.Redis:
+    """A client that decodes to str. It connects at its first command; `map_errors` turns what that may raise."""
+    return redis.Redis.from_url(
+        settings.redis_url,
+        decode_responses=True,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=SOCKET_TIMEOUT_S,
+        socket_keepalive=True,
+        health_check_interval=_HEALTH_CHECK_INTERVAL_S,
+        retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3),
+    )
+
+
+def address_of(url: str) -> str:
+    """Host, port and database of a Redis URL, without its password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
+
+
+@contextmanager
+def map_errors(settings: Settings) -> Iterator[None]:
+    """
+    Turn redis-py's errors into ours.
+
+    Raises:
+        RedisUnavailable: With the address and what to do about it.
+    """
+    try:
+        yield
+    except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as exc:
+        raise RedisUnavailable(
+            f"Redis at {address_of(settings.redis_url)} does not answer ({exc}). Start it (`make up` starts a local one), "
+            "or set IMAGEMILL_REDIS_URL to where it is."
+        ) from exc
+    except redis.exceptions.RedisError as exc:
+        raise RedisUnavailable(f"Redis at {address_of(settings.redis_url)} refuses: {exc}") from exc

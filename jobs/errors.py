@@ -1,0 +1,128 @@
+"""
+What can go wrong with a job, and whether trying again helps.
+
+    ImagemillError
+    ├── Permanent                 trying again gives the same answer
+    │   ├── InvalidRequest        a field of the request is wrong
+    │   │   └── ModelNotAvailable no model of that name
+    │   ├── IdempotencyConflict   same idempotency key, other parameters
+    │   ├── JobNotFound           no job of that id (any more)
+    │   ├── InvalidConfiguration  a setting or the model catalogue is wrong
+    │   └── JobFailed             the job itself ended without images
+    └── Retryable                 the same call may succeed later
+        ├── RedisUnavailable      Redis cannot be reached
+        ├── WaitTimeout           the job did not end in the time given
+        └── Fenced                another attempt owns the job now
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Why a job failed, for a machine. Each comes with a sentence for a person."""
+
+    INVALID_REQUEST = "invalid_request"
+    MODEL_NOT_AVAILABLE = "model_not_available"
+    OUT_OF_MEMORY = "out_of_memory"
+    GENERATION_ERROR = "generation_error"
+    INVALID_OUTPUT = "invalid_output"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    WORKER_LOST = "worker_lost"
+    STORAGE_UNAVAILABLE = "storage_unavailable"
+
+
+class ImagemillError(Exception):
+    """Base of all errors that Imagemill raises on purpose; its text is a sentence for a person."""
+
+
+class Permanent(ImagemillError):
+    """Trying again gives the same answer."""
+
+
+class Retryable(ImagemillError):
+    """The same call may succeed later."""
+
+
+class InvalidRequest(Permanent):
+    """
+    A field of a request is wrong; nothing was queued.
+
+    Attributes:
+        field: Dotted path of the field, e.g. "output.quality"; "request" where it is no single field.
+        code: The code that a job with this request fails with.
+    """
+
+    code = ErrorCode.INVALID_REQUEST
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
+
+
+class ModelNotAvailable(InvalidRequest):
+    """The catalogue has no model of that name."""
+
+    code = ErrorCode.MODEL_NOT_AVAILABLE
+
+
+class IdempotencyConflict(Permanent):
+    """The idempotency key was used before, with other parameters."""
+
+    def __init__(self, key: str, job_id: str) -> None:
+        super().__init__(
+            f"idempotency_key: {key!r} belongs to job {job_id}, which has other parameters; "
+            "use a new key, or the same parameters"
+        )
+        self.job_id = job_id
+
+
+class JobNotFound(Permanent):
+    """There is no job of that id, or its record has expired."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"there is no job {job_id} (records are kept for a while after the end of a job)")
+        self.job_id = job_id
+
+
+class InvalidConfiguration(Permanent):
+    """A setting, or the model catalogue, is wrong."""
+
+
+class JobFailed(Permanent):
+    """
+    A job ended without images.
+
+    Attributes:
+        job_id: The job.
+        code: Why, for a machine: an `ErrorCode`, or "canceled".
+        reason: Why, for a person.
+    """
+
+    def __init__(self, job_id: str, code: str, reason: str) -> None:
+        super().__init__(job_id, code, reason)  # All three, so that a result backend can rebuild it.
+        self.job_id, self.code, self.reason = job_id, code, reason
+
+    def __str__(self) -> str:
+        return f"job {self.job_id} ended with {self.code}: {self.reason}"
+
+
+class RedisUnavailable(Retryable):
+    """Redis cannot be reached, or does not answer as it should."""
+
+
+class WaitTimeout(Retryable):
+    """The job did not end in the time given; it goes on."""
+
+    def __init__(self, job_id: str, timeout_s: float) -> None:
+        super().__init__(f"job {job_id} did not end within {timeout_s:g} s; it goes on")
+        self.job_id = job_id
+
+
+class Fenced(Retryable):
+    """Another attempt owns the job now, so this one's writes are refused."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id} belongs to another attempt now")
+        self.job_id = job_id

@@ -1,0 +1,66 @@
+"""A job's events, read from its stream in Redis as they come."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import redis
+
+from jobs.connection import SOCKET_TIMEOUT_S, map_errors
+from jobs.names import events_key
+from jobs.settings import Settings
+
+EventType = Literal["status", "progress", "completed"]
+
+_BLOCK_S = SOCKET_TIMEOUT_S / 2  # Less than the socket's own timeout, which would break the connection.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """
+    Something that happened to a job.
+
+    Attributes:
+        id: Of the stream entry; reading can go on behind it.
+        type: "status" (it was claimed), "progress" (a stage or step was reached), or "completed" (it ended; the last).
+        data: `status`; or `stage`, `step` and `steps`.
+    """
+
+    id: str
+    type: EventType
+    data: dict[str, Any]
+
+
+def follow(
+    client: redis.Redis, settings: Settings, job_id: str, *, after: str = "0", timeout_s: float | None = None
+) -> Iterator[Event]:
+    """
+    Yield a job's events behind `after`, as they come, up to "completed".
+
+    Ends early, without that event, when `timeout_s` has passed.
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        left_s = _BLOCK_S if deadline is None else min(_BLOCK_S, deadline - time.monotonic())
+        if left_s <= 0:
+            return
+        for event in _read(client, settings, job_id, after, left_s):
+            after = event.id
+            yield event
+            if event.type == "completed":
+                return
+
+
+def _read(client: redis.Redis, settings: Settings, job_id: str, after: str, block_s: float) -> list[Event]:
+    with map_errors(settings):
+        reply = client.xread({events_key(job_id): after}, block=max(1, int(block_s * 1000)))
+    if not reply:
+        return []
+    # redis-py gives a list of pairs with RESP2 and a dict with RESP3.
+    streams = next(iter(reply.values())) if isinstance(reply, dict) else cast("list[Any]", reply)[0][1]
+    entries = streams[0] if isinstance(reply, dict) else streams
+    return [Event(id=number, type=fields["type"], data=json.loads(fields["data"])) for number, fields in entries]

@@ -1,0 +1,59 @@
+"""Every name that crosses a wire: Redis keys, queues, tasks, channels. `scripts/lib.lua` builds the same keys."""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = 1
+
+KEY_PREFIX = "imagemill"
+QUEUES = f"{KEY_PREFIX}:queues"  # set: every queue that ever had a job
+CANCEL_CHANNEL = f"{KEY_PREFIX}:cancel"  # pub/sub: ids of running jobs to be canceled
+
+GENERATE_TASK = "imagemill.generate"  # from anybody who has Celery: the request as keyword arguments
+RUN_TASK = "imagemill.run"  # from the job table: look at the job whose id is the task's
+
+_QUEUE_PREFIX = "gpu."
+
+
+def queue_of(model: str) -> str:
+    """The Celery queue of a model's jobs."""
+    return f"{_QUEUE_PREFIX}{model}"
+
+
+def model_of(queue: str) -> str | None:
+    """The model of a queue; None for a queue that is not ours."""
+    return queue.removeprefix(_QUEUE_PREFIX) if queue.startswith(_QUEUE_PREFIX) else None
+
+
+def job_key(job_id: str) -> str:
+    """Hash: the job's record."""
+    return f"{KEY_PREFIX}:job:{job_id}"
+
+
+def events_key(job_id: str) -> str:
+    """Stream: the job's events."""
+    return f"{KEY_PREFIX}:events:{job_id}"
+
+
+def callers_key(queue: str) -> str:
+    """Set: callers that had jobs in a queue."""
+    return f"{KEY_PREFIX}:callers:{queue}"
+
+
+def waiting_key(queue: str, caller: str) -> str:
+    """Sorted set: jobs not yet released to Celery, by priority and then by turn."""
+    return f"{KEY_PREFIX}:waiting:{queue}:{caller}"
+
+
+def window_key(queue: str, caller: str) -> str:
+    """Set: jobs of one caller that are released and not claimed; at most the release window."""
+    return f"{KEY_PREFIX}:window:{queue}:{caller}"
+
+
+def released_key(queue: str) -> str:
+    """Sorted set: released and unclaimed jobs, by the time of their release (s). The reconciler's work list."""
+    return f"{KEY_PREFIX}:released:{queue}"
+
+
+def running_key(queue: str) -> str:
+    """Sorted set: claimed jobs, by the end of their lease (s). The reconciler's work list."""
+    return f"{KEY_PREFIX}:running:{queue}"

@@ -1,0 +1,27 @@
+#!lua flags=allow-oom
+-- queued → processing, and the next of the caller's jobs goes to Celery.
+-- Repeating it, under the same token, gives the same answer.
+local id, owner, token, lease, window, retention = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local job = key('job', id)
+local status = field(id, 'status')
+
+if not status then return {'missing'} end
+if status == 'processing' and field(id, 'token') == token then
+  return {'claimed', field(id, 'next'), redis.call('HGETALL', job)}
+end
+if status ~= 'queued' then return {'refused', '[]', status} end
+
+local queue, caller = field(id, 'queue'), field(id, 'caller')
+withdraw(id, queue, caller)
+local released = cjson.encode(release(queue, caller, window))
+if is_past(field(id, 'end_by')) or is_past(field(id, 'start_by')) then
+  conclude(id, 'expired', {'error', expire_error(is_past(field(id, 'end_by')) and 'deadline' or 'start_deadline')}, retention)
+  return {'refused', released, 'expired'}
+end
+local time = now()
+redis.call('HSET', job, 'status', 'processing', 'owner', owner, 'token', token, 'started_at', seconds(time), 'next', released)
+redis.call('HINCRBY', job, 'epoch', 1)
+redis.call('HINCRBY', job, 'deliveries', 1)
+redis.call('ZADD', key('running', queue), seconds(time + tonumber(lease)), id)
+announce(id, 'status', {status = 'processing'})
+return {'claimed', released, redis.call('HGETALL', job)}

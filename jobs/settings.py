@@ -1,0 +1,70 @@
+"""What the job side needs to know of its surroundings, read once from `IMAGEMILL_*` environment variables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from jobs.errors import InvalidConfiguration
+
+# Each room reads its own prefix, so that an unknown name can be refused by the room that it was meant for.
+_OTHER_ROOMS = ("IMAGEMILL_S3_", "IMAGEMILL_WORKER_", "IMAGEMILL_STACK_")
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
+Room = TypeVar("Room", bound=BaseSettings)
+
+
+class RoomSettings(BaseSettings):
+    """Settings of one prefix: frozen, and an unknown name with that prefix is an error."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+
+class Settings(RoomSettings):
+    """Redis, the job table and the model catalogue."""
+
+    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_", frozen=True, extra="ignore")
+
+    redis_url: str = Field("redis://127.0.0.1:6390/0", description="Job table and Celery broker.")
+    result_backend_url: str | None = Field(
+        None, description="Where callers who submit by Celery alone look for results; usually the Redis URL."
+    )
+    models_file: Path = Field(_CHECKOUT / "models.toml", description="The model catalogue.")
+    release_window: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Unclaimed messages per caller and queue that stand in Celery at a time; the rest waits in the table."""
+    lease_s: Annotated[float, Field(gt=0)] = 30.0
+    retention_s: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
+    """How long records and events are kept after the end of a job."""
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """
+    Read settings from the environment; `overrides` win.
+
+    Raises:
+        InvalidConfiguration: A value is out of bounds, or an `IMAGEMILL_*` name is unknown.
+    """
+    return read_room(Settings, overrides, skip=_OTHER_ROOMS)
+
+
+def read_room(room: type[Room], overrides: dict[str, Any] | None = None, skip: tuple[str, ...] = ()) -> Room:
+    """Read one room's settings, refusing names with its prefix that it does not have."""
+    prefix = str(room.model_config["env_prefix"])
+    known = {f"{prefix}{name}".upper() for name in room.model_fields}
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.startswith(prefix) and not name.startswith(skip or "\0") and name not in known
+    )
+    if unknown:
+        raise InvalidConfiguration(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")
+    try:
+        return room(**(overrides or {}))
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise InvalidConfiguration(f"{prefix}{field.upper()}: {first['msg']}") from exc

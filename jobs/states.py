@@ -1,0 +1,29 @@
+"""The states of a job and the stages of its processing."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """`queued → processing → succeeded | failed | canceled | expired`."""
+
+    QUEUED = "queued"  # accepted; waits for its turn or for a worker
+    PROCESSING = "processing"  # a worker has claimed it
+    SUCCEEDED = "succeeded"  # its images are in storage
+    FAILED = "failed"  # ended without images; `error` says why
+    CANCELED = "canceled"  # ended because somebody asked for it
+    EXPIRED = "expired"  # ended because a deadline of its own passed
+
+    @property
+    def is_terminal(self) -> bool:
+        return self not in (Status.QUEUED, Status.PROCESSING)
+
+
+class Stage(StrEnum):
+    """Where a processing job is, in order."""
+
+    ENCODE = "encode"  # prompt to embeddings
+    GENERATE = "generate"  # noise to latents, step by step
+    POSTPROCESS = "postprocess"  # latents to image files
+    UPLOAD = "upload"  # image files to storage

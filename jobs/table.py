@@ -1,0 +1,267 @@
+"""
+The job table: every job's record in Redis, changed by small Lua scripts alone.
+
+Celery delivers, the table decides. Every script may run twice (redis-py repeats a command on a broken
+connection) and then gives the same answer. Writes of a running job name its attempt token, so that whoever
+lost the job can change nothing. The table sends no messages: scripts that release jobs return their ids, and
+`jobs.dispatch` sends them.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, cast
+
+import redis
+
+from jobs import names
+from jobs.connection import map_errors
+from jobs.errors import Fenced, IdempotencyConflict, InvalidRequest, JobNotFound
+from jobs.record import JobRecord
+from jobs.settings import Settings
+from jobs.spec import JobSpec
+from jobs.states import Stage, Status
+
+# Ranks are Celery's priorities on Redis, where 0 is the highest.
+PRIORITY_RANK = {"high": 0, "normal": 3, "low": 6}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """
+    One job to be written.
+
+    Attributes:
+        digest: Of the request's parameters; tells a repeated submission from another one with the same key.
+        origin: "client", or "celery" for a job that came as a plain Celery message.
+    """
+
+    job_id: str
+    spec: JobSpec
+    digest: str
+    queue: str
+    origin: str = "client"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """What a submission came to: `job_id` is the first job's where the idempotency key was used before."""
+
+    job_id: str
+    released: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to run one job: later writes name `token`; `epoch` counts the claims of this job."""
+
+    job_id: str
+    token: str
+    epoch: int
+    record: JobRecord
+    spec: JobSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueCounts:
+    """Jobs of one queue: `waiting` in the table, `released` to Celery and unclaimed, `running`."""
+
+    queue: str
+    waiting: int
+    released: int
+    running: int
+
+
+class JobTable:
+    """Owns every `imagemill:*` key in Redis."""
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self._redis = client
+        self._settings = settings
+        self._scripts = {
+            name: client.register_script(_script(name))
+            for name in ("submit", "reject", "claim", "progress", "finish", "cancel")
+        }
+
+    def submit(self, submission: Submission) -> Submitted:
+        """
+        Write one job.
+
+        Raises:
+            IdempotencyConflict: Its key belongs to a job with other parameters.
+            RedisUnavailable: Nothing was written, or it is unknown whether it was: submit again with the same id.
+        """
+        return self.submit_many([submission])[0]
+
+    def submit_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
+        """Write many jobs in one round trip; raises as `submit` does, for the first that is refused."""
+        script = self._scripts["submit"]
+        with map_errors(self._settings):
+            self._load(script)
+            pipeline = self._redis.pipeline(transaction=False)
+            for submission in submissions:
+                script(args=self._submit_args(submission), client=pipeline)
+            replies = pipeline.execute()
+        return [self._submitted(reply, each) for reply, each in zip(replies, submissions, strict=True)]
+
+    def reject(self, job_id: str, *, request: dict[str, Any], queue: str, error: InvalidRequest) -> None:
+        """Record a job that failed before it was one, so that its sender can ask what became of it."""
+        reason = json.dumps({"code": error.code, "message": str(error)})
+        fields = json.dumps(request, default=repr)
+        self._run("reject", job_id, fields, names.SCHEMA_VERSION, queue, "celery", reason, self._settings.retention_s)
+
+    def claim(self, job_id: str, *, owner: str) -> tuple[Claim | None, list[str]]:
+        """
+        Claim a queued job. None where there is nothing to run: it runs, has ended, or is not there.
+
+        Returns:
+            The claim, and the ids that were released in turn.
+        """
+        token = secrets.token_hex(8)
+        settings = self._settings
+        limits = (settings.lease_s, settings.release_window, settings.retention_s)
+        outcome, *rest = self._run("claim", job_id, owner, token, *limits)
+        if outcome == "missing":
+            return None, []
+        released = list(json.loads(rest[0]))
+        if outcome == "refused":
+            return None, released
+        fields = dict(zip(rest[1][::2], rest[1][1::2], strict=True))
+        record = JobRecord.from_hash(job_id, fields)
+        if record.spec is None:
+            raise ValueError(f"queued job {job_id} has no specification")
+        claim = Claim(job_id=job_id, token=token, epoch=int(fields["epoch"]), record=record, spec=record.spec)
+        return claim, released
+
+    def progress(self, claim: Claim, stage: Stage, step: int = 0, steps: int = 0) -> Status | None:
+        """
+        Note where a job is.
+
+        Returns:
+            None to go on; `CANCELED` or `EXPIRED` where the job should leave.
+
+        Raises:
+            Fenced: Another attempt owns the job.
+        """
+        verdict = self._run("progress", claim.job_id, claim.token, stage, step, steps)
+        if verdict == "fenced":
+            raise Fenced(claim.job_id)
+        return {"cancel": Status.CANCELED, "expired": Status.EXPIRED}.get(verdict)
+
+    def finish(
+        self,
+        claim: Claim,
+        status: Status,
+        *,
+        images: Iterable[dict[str, Any]] = (),
+        timings: dict[str, float] | None = None,
+        error: dict[str, str] | None = None,
+    ) -> JobRecord:
+        """
+        End a job; what is committed first wins.
+
+        Raises:
+            Fenced: Another attempt owns the job, or it has ended otherwise.
+        """
+        result = (json.dumps(list(images)), json.dumps(timings or {}), json.dumps(error) if error else "")
+        args = (claim.job_id, claim.token, status, *result, self._settings.retention_s)
+        if self._run("finish", *args) == "fenced":
+            raise Fenced(claim.job_id)
+        return self.get(claim.job_id)
+
+    def cancel(self, job_id: str) -> tuple[Status, list[str]]:
+        """
+        Ask for a job's end. No error on one that has ended.
+
+        Returns:
+            Its status now (`processing` leaves at its next step), and the ids that were released in turn.
+
+        Raises:
+            JobNotFound: There is no such job.
+        """
+        status, released = self._run("cancel", job_id, self._settings.release_window, self._settings.retention_s)
+        if status == "missing":
+            raise JobNotFound(job_id)
+        return Status(status), list(json.loads(released))
+
+    def get(self, job_id: str) -> JobRecord:
+        """
+        A job's record.
+
+        Raises:
+            JobNotFound: There is no such job.
+        """
+        with map_errors(self._settings):
+            fields = cast("dict[str, str]", self._redis.hgetall(names.job_key(job_id)))
+        if "status" not in fields:
+            raise JobNotFound(job_id)
+        return JobRecord.from_hash(job_id, fields)
+
+    def get_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Records of those jobs that are there, in one round trip."""
+        with map_errors(self._settings):
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipeline.hgetall(names.job_key(job_id))
+            hashes = pipeline.execute()
+        found = zip(job_ids, hashes, strict=True)
+        return [JobRecord.from_hash(job_id, fields) for job_id, fields in found if "status" in fields]
+
+    def queues(self) -> list[QueueCounts]:
+        """How many jobs each queue holds."""
+        with map_errors(self._settings):
+            queues = sorted(cast("set[str]", self._redis.smembers(names.QUEUES)))
+            return [self._count(queue) for queue in queues]
+
+    def _count(self, queue: str) -> QueueCounts:
+        callers = cast("set[str]", self._redis.smembers(names.callers_key(queue)))
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in (names.released_key(queue), names.running_key(queue)):
+            pipeline.zcard(key)
+        for caller in callers:
+            pipeline.zcard(names.waiting_key(queue, caller))
+        released, running, *waiting = pipeline.execute()
+        return QueueCounts(queue=queue, waiting=sum(waiting), released=released, running=running)
+
+    def _run(self, script: str, *args: object) -> Any:
+        with map_errors(self._settings):
+            return self._scripts[script](args=[str(arg) for arg in args])
+
+    def _load(self, script: Any) -> None:
+        # A pipeline cannot fall back from EVALSHA to EVAL as a single call does.
+        if not cast("list[bool]", self._redis.script_exists(script.sha))[0]:
+            self._redis.script_load(script.script)
+
+    def _submit_args(self, submission: Submission) -> list[str]:
+        spec = submission.spec
+        return [
+            submission.job_id,
+            spec.model_dump_json(exclude_defaults=True),
+            str(names.SCHEMA_VERSION),
+            submission.queue,
+            spec.caller,
+            str(PRIORITY_RANK[spec.priority]),
+            spec.idempotency_key or "",
+            submission.digest,
+            "" if spec.start_deadline is None else str(spec.start_deadline),
+            "" if spec.deadline is None else str(spec.deadline),
+            str(self._settings.release_window),
+            submission.origin,
+        ]
+
+    def _submitted(self, reply: list[Any], submission: Submission) -> Submitted:
+        outcome, job_id, released = reply
+        if outcome == "conflict":
+            raise IdempotencyConflict(submission.spec.idempotency_key or "", job_id)
+        return Submitted(job_id=job_id, released=list(released))
+
+
+def _script(name: str) -> str:
+    scripts = files("jobs") / "scripts"
+    body = (scripts / f"{name}.lua").read_text("utf-8")
+    shebang = body.split("\n", 1)[0] + "\n" if body.startswith("#!") else ""
+    return shebang + (scripts / "lib.lua").read_text("utf-8") + body.removeprefix(shebang)

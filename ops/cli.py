@@ -1,0 +1,50 @@
+"""The command line: the producer's commands, and those that run and measure the system."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from producer.cli import app, reporting
+
+# What a command needs is imported when it runs: submitting must work where the rest is not installed.
+
+
+@app.command()
+def worker(
+    model: Annotated[
+        list[str] | None, typer.Option(help="Serve this model; any number of times. Default: all.")
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Jobs in hand at a time.")] = None,
+    wait_for_services: Annotated[float, typer.Option(help="Seconds to wait for Redis and S3 at the start.")] = 0,
+) -> None:
+    """Run a worker in the foreground."""
+    from workers.launch import launch
+
+    with reporting():
+        launch(model or [], concurrency, wait_for_services)
+
+
+@app.command()
+def up() -> None:
+    """Run the whole system on this machine, until Ctrl-C."""
+    from ops.up import up as run_up
+
+    with reporting():
+        run_up()
+
+
+@app.command()
+def demo(
+    prompt: Annotated[str, typer.Argument(envvar="PROMPT")] = "a large red circle on a blue background",
+) -> None:
+    """Start everything, make one picture, stop everything."""
+    from ops.demo import demo as run_demo
+
+    with reporting():
+        run_demo(prompt)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,103 @@
+"""`./imagemill demo`: start the stack on free ports, make one picture, stop everything."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from ops.interrupts import Interrupts
+from ops.process import Process, wait_until
+from ops.settings import load_stack_settings
+from ops.stack import Stack, local_stack
+from producer.cli import EXIT_BAD_INPUT
+
+PICTURE = "demo.png"
+_GRACE_S = 2.0
+_WATCH_INTERVAL_S = 0.05
+
+
+def demo(prompt: str, stack: Stack | None = None) -> None:
+    """
+    Make a picture of a prompt with a stack of its own, and save it as `demo.png` where the user stands.
+
+    Args:
+        prompt: What to draw.
+        stack: The processes to run; the local stack on free ports if None.
+
+    Raises:
+        StackError: A process did not start, or ended by itself; everything is stopped by then.
+        KeyboardInterrupt: Somebody asked to stop; likewise.
+        SystemExit: The prompt was refused.
+    """
+    console = Console()
+    started = time.monotonic()
+    settings = load_stack_settings(redis_port=0, s3_port=0, flower_port=0)
+    home = settings.folder / "demo"
+    home.mkdir(parents=True, exist_ok=True)
+    with Interrupts() as interrupts, TemporaryDirectory(prefix="run-", dir=home) as data:
+        stack = stack or local_stack(settings, Path(data))
+        with ExitStack() as cleanup:
+            logs = {each.name: cleanup.enter_context(_open_log(home / "logs", each)) for each in stack.processes}
+            cleanup.callback(stack.stop, interrupts.is_hurried)
+            _start(stack, logs, console, interrupts)
+            if not interrupts.is_stopping():
+                _make_picture(prompt, stack, interrupts)
+    if interrupts.is_stopping():
+        raise KeyboardInterrupt
+    console.print(f"Done in {time.monotonic() - started:.1f} s; everything has stopped, and its store is gone.")
+    console.print("`make up` starts a stack that stays.", highlight=False)
+
+
+def _start(stack: Stack, logs: dict[str, TextIO], console: Console, interrupts: Interrupts) -> None:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        progress.add_task("starting " + ", ".join(process.name for process in stack.processes) + " …")
+        stack.start(
+            lambda process, line: _log(logs[process.name], line),
+            lambda process, took_s: progress.console.print(f"[green]ready[/] {process.name:<8}{took_s:5.1f} s"),
+            interrupts.is_stopping,
+        )
+
+
+def _make_picture(prompt: str, stack: Stack, interrupts: Interrupts) -> None:
+    """Submit the prompt and see it through, by the command that everybody types; it has the terminal meanwhile."""
+    command = [sys.executable, "-m", "ops.cli", "submit", "--wait", "--out", PICTURE, "--", prompt]
+    child = subprocess.Popen(command, env=dict(stack.env))
+    try:
+        while child.poll() is None and not interrupts.is_stopping():
+            stack.raise_if_one_ended()
+            time.sleep(_WATCH_INTERVAL_S)
+    finally:
+        _end(child)
+    if child.returncode == EXIT_BAD_INPUT:
+        raise SystemExit(EXIT_BAD_INPUT)  # It said itself what is wrong; no log knows more.
+    if child.returncode != 0 and not interrupts.is_stopping():
+        raise stack.programs[-1].failure("made no picture")
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    # On Ctrl-C the terminal told it as well. SIGINT, because it has a cursor to give back.
+    for number in (None, signal.SIGINT, signal.SIGKILL):
+        if number is not None:
+            child.send_signal(number)
+        if wait_until(lambda: child.poll() is not None, _GRACE_S):
+            return
+
+
+def _open_log(folder: Path, process: Process) -> TextIO:
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / f"{process.name}.log").open("w", encoding="utf-8")
+
+
+def _log(log: TextIO, line: str) -> None:
+    log.write(f"{line}\n")
+    log.flush()

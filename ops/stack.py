@@ -1,0 +1,199 @@
+"""Which processes make the stack of one machine, what each is told of the others, and the order they come and go in."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+from kombu.exceptions import OperationalError
+
+from jobs.celery_app import make_app
+from jobs.settings import Settings, load_settings
+from ops.process import LOOPBACK, Process, StackError, http_answers, never
+from ops.servers import RedisServer, S3Server
+from ops.settings import CHECKOUT, StackSettings
+
+BUCKET = "imagemill"
+_WORKER_START_S = 180.0  # Imports torch and loads the model; many times what it takes, for a busy machine.
+_FLOWER_COLUMNS = "name,uuid,state,args,kwargs,received,started,runtime,worker"
+
+
+class Program(Process):
+    """A process of ours that uses the servers; `answers` says whether it does."""
+
+    grace_s = 30.0
+
+    def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str], answers: Callable[[], bool]) -> None:
+        super().__init__(name, env=env)
+        self._command = list(command)
+        self._answers = answers
+
+    def command(self) -> list[str]:
+        """As given."""
+        return self._command
+
+    def is_ready(self) -> bool:
+        """As given."""
+        return self._answers()
+
+
+class Flower(Process):
+    """Flower, which shows the workers, the queues and each job. It keeps what it saw in a file."""
+
+    port_setting = "IMAGEMILL_STACK_FLOWER_PORT"
+
+    def __init__(self, file: Path, port: int, env: Mapping[str, str]) -> None:
+        super().__init__("flower", port=port, env=env)
+        self.file = file
+
+    @property
+    def url(self) -> str:
+        """For a browser."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def command(self) -> list[str]:
+        """Quiet: its banner lists every task, and each inspection that no worker answers is a warning."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        listen = [f"--address={LOOPBACK}", f"--port={self.port}"]
+        keep = ["--persistent=True", f"--db={self.file}"]
+        show = [f"--tasks_columns={_FLOWER_COLUMNS}", "--logging=error"]
+        return [sys.executable, "-m", "celery", "-q", "-A", "jobs.celery_app:app", "flower", *listen, *keep, *show]
+
+    def is_ready(self) -> bool:
+        """Whether its health page answers."""
+        return http_answers(self.port or 0, "/healthcheck")
+
+
+class Stack:
+    """
+    Processes in the order of their starting: the servers, then the programs that use them.
+
+    They stop the other way round, so a worker that finishes a job while it stops still finds Redis and S3.
+    """
+
+    def __init__(self, servers: Sequence[Process], programs: Sequence[Process], env: Mapping[str, str]) -> None:
+        self.servers, self.programs = list(servers), list(programs)
+        self.env = env
+
+    @property
+    def processes(self) -> list[Process]:
+        """All, in the order of their starting."""
+        return [*self.servers, *self.programs]
+
+    def start(
+        self,
+        on_line: Callable[[Process, str], None],
+        on_ready: Callable[[Process, float], None],
+        is_stopping: Callable[[], bool] = never,
+    ) -> None:
+        """
+        Start every process and wait until all answer; return early once `is_stopping`.
+
+        Args:
+            on_line: Gets each line that a process prints, called from a thread.
+            on_ready: Called when a process answers, with the seconds that it took.
+            is_stopping: Asked while waiting.
+
+        Raises:
+            StackError: A process ended, did not answer in time, or finds its port taken.
+        """
+        for group in (self.servers, self.programs):
+            started = time.monotonic()
+            for process in group:
+                process.start(lambda line, process=process: on_line(process, line))  # type: ignore[misc]
+            for process in group:
+                process.wait_until_ready(_WORKER_START_S, lambda: is_stopping() or self.first_ended() is not None)
+                self.raise_if_one_ended()
+                if is_stopping():
+                    return
+                on_ready(process, time.monotonic() - started)
+
+    def first_ended(self) -> Process | None:
+        """A process that ended, which none does before it is stopped."""
+        return next((process for process in self.processes if process.exit_code is not None), None)
+
+    def raise_if_one_ended(self) -> None:
+        """
+        Look whether all are running.
+
+        Raises:
+            StackError: One is not.
+        """
+        if ended := self.first_ended():
+            raise ended.failure(f"ended with code {ended.exit_code}, so everything stops")
+
+    def stop(self, is_hurried: Callable[[], bool] = never) -> None:
+        """Stop the programs, then the servers; `is_hurried` cuts the programs' grace short, the servers need none."""
+        for group, hurried in ((self.programs, is_hurried), (self.servers, never)):
+            for process in group:
+                process.ask_to_stop()
+            for process in group:
+                process.stop(hurried)
+
+
+def local_stack(settings: StackSettings, data: Path) -> Stack:
+    """Redis, S3, one worker and Flower, which keep what they store under `data`."""
+    redis_server = RedisServer(data / "redis", settings.redis_port)
+    s3_server = S3Server(data / "s3", settings.s3_port)
+    env = {**os.environ, **addresses(redis_server, s3_server), **_python_env(), **_proxy_env()}
+    job_settings = load_settings(redis_url=redis_server.url, result_backend_url=redis_server.url)
+    worker = Program("worker", [sys.executable, "-m", "ops.cli", "worker"], env, lambda: worker_is_ready(job_settings))
+    flower = Flower(data / "flower" / "state", settings.flower_port, env)
+    return Stack([redis_server, s3_server], [flower, worker], env)
+
+
+def addresses(redis_server: RedisServer, s3_server: S3Server) -> dict[str, str]:
+    """The `IMAGEMILL_*` variables that lead a producer or a worker to these servers."""
+    return {
+        "IMAGEMILL_REDIS_URL": redis_server.url,
+        "IMAGEMILL_RESULT_BACKEND_URL": redis_server.url,
+        "IMAGEMILL_S3_ENDPOINT_URL": s3_server.endpoint,
+        "IMAGEMILL_S3_ACCESS_KEY_ID": s3_server.access_key_id,
+        "IMAGEMILL_S3_SECRET_ACCESS_KEY": s3_server.secret_access_key,
+        "IMAGEMILL_S3_BUCKET": BUCKET,
+    }
+
+
+def worker_is_ready(settings: Settings) -> bool:
+    """Whether a worker answers a ping within a second."""
+    with make_app(settings) as app:
+        try:
+            return bool(app.control.ping(timeout=1, limit=1))
+        except (OperationalError, redis.exceptions.RedisError, OSError):
+            return False
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """
+    Keep a folder to ourselves: two servers over the same files would spoil them.
+
+    Raises:
+        StackError: Another stack holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Ends with the process, however that ends.
+        except BlockingIOError as exc:
+            raise StackError(
+                f"another stack uses {folder}. Stop it, or set IMAGEMILL_STACK_FOLDER to another folder."
+            ) from exc
+        yield
+
+
+def _python_env() -> dict[str, str]:
+    path = os.pathsep.join([str(CHECKOUT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    # Safe path: a folder named `storage` where the user happens to stand is not ours.
+    return {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _proxy_env() -> dict[str, str]:
+    # Else boto3 asks a company's proxy for an object on this machine.
+    return {name: ",".join(filter(None, [os.environ.get(name), LOOPBACK])) for name in ("NO_PROXY", "no_proxy")}

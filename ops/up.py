@@ -1,0 +1,143 @@
+"""
+`./imagemill up`: the stack of one machine in the foreground, its logs with a prefix each, until Ctrl-C.
+
+honcho prints the lines. Its manager does not run the processes: it sends SIGTERM to all groups at once and SIGKILL five
+seconds later, so a worker that finishes a picture would find its Redis and S3 gone.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+
+from honcho.colour import get_colours
+from honcho.printer import Message, Printer
+
+from ops.interrupts import Interrupts
+from ops.process import Process
+from ops.servers import RedisServer, S3Server
+from ops.settings import StackSettings, load_stack_settings
+from ops.stack import BUCKET, Flower, Stack, addresses, hold, local_stack
+
+_EXAMPLE = "a large red circle on a blue background"
+_WATCH_INTERVAL_S = 0.2
+
+
+class Output:
+    """What the terminal shows: every process' lines under its own colour, one line at a time."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._printer = Printer(sys.stdout, width=max(len(name) for name in names))
+        self._colours = dict(zip(names, get_colours(), strict=False))
+        self._lock = Lock()
+
+    def line(self, process: Process, text: str) -> None:
+        """A line that a process printed; an empty one says nothing under a prefix."""
+        if text:
+            self._write(process.name, text, self._colours.get(process.name))
+
+    def say(self, text: str) -> None:
+        """A line of our own. A terminal that was closed is no reason not to stop in order."""
+        with suppress(OSError):
+            self._write("up", text, None)
+
+    def block(self, text: str) -> None:
+        """Lines without a prefix, to be read and copied."""
+        with self._lock:
+            sys.stdout.write(f"\n{text}\n\n")
+            sys.stdout.flush()
+
+    def _write(self, name: str, text: str, colour: str | None) -> None:
+        with self._lock:
+            self._printer.write(Message("line", text, datetime.datetime.now(), name, colour))
+
+
+def up(stack: Stack | None = None) -> None:
+    """
+    Run the stack until Ctrl-C or SIGTERM, and leave no process behind.
+
+    Args:
+        stack: The processes to run; the local stack of the settings if None.
+
+    Raises:
+        StackError: A process did not start, or ended by itself; everything is stopped by then.
+        InvalidConfiguration: A setting is wrong.
+    """
+    settings = load_stack_settings()
+    with Interrupts() as interrupts, hold(settings.folder):
+        stack = stack or local_stack(settings, settings.folder / "data")
+        output = Output([process.name for process in stack.processes] + ["up"])
+        try:
+            output.say("starting " + ", ".join(process.name for process in stack.processes))
+            stack.start(
+                output.line, lambda process, took_s: _say_ready(output, process, took_s), interrupts.is_stopping
+            )
+            if not interrupts.is_stopping():
+                output.block(welcome(stack, settings))
+            while not interrupts.is_stopping():
+                stack.raise_if_one_ended()
+                time.sleep(_WATCH_INTERVAL_S)
+        finally:
+            output.say("stopping: what runs may finish first (Ctrl-C again: at once)")
+            stack.stop(interrupts.is_hurried)
+            output.say("everything has stopped")
+
+
+def welcome(stack: Stack, settings: StackSettings) -> str:
+    """What to open and what to type, once everything answers."""
+    lines = ["Imagemill is up.", ""]
+    for process in reversed(stack.processes):
+        lines += [f"  {what:<42}{address}" for what, address in _addresses_of(process)]
+    lines += [
+        "",
+        "In another terminal:",
+        f'  {_variables(stack)}./imagemill submit "{_EXAMPLE}" --out circle.png',
+        f"  {_variables(stack, worker=True)}./imagemill worker",
+        "",
+        f"Ctrl-C stops everything. What was stored stays in {_shown(settings.folder / 'data')}.",
+    ]
+    return "\n".join(lines)
+
+
+def _say_ready(output: Output, process: Process, took_s: float) -> None:
+    output.say(f"{process.name} is ready ({took_s:.1f} s)")
+
+
+def _addresses_of(process: Process) -> list[tuple[str, str]]:
+    match process:
+        case Flower():
+            return [("Flower: workers, queues, every job", process.url)]
+        case S3Server():
+            keys = f"bucket {BUCKET}, key {process.access_key_id}, secret {process.secret_access_key}"
+            return [("S3 store", f"{process.endpoint}  ({keys})")]
+        case RedisServer():
+            return [("Redis", process.url)]
+    return []
+
+
+def _variables(stack: Stack, worker: bool = False) -> str:
+    """Assignments to type in front of a command, for what differs from the defaults."""
+    by_default = _addresses_by_default()
+    different = {name: stack.env[name] for name, value in by_default.items() if stack.env.get(name, value) != value}
+    result_backend = "IMAGEMILL_RESULT_BACKEND_URL"
+    if worker and result_backend in stack.env:
+        different[result_backend] = stack.env[result_backend]  # Unset by default, and all workers must agree.
+    elif not worker:
+        different.pop(result_backend, None)
+    return "".join(f"{name}={shlex.quote(value)} " for name, value in different.items())
+
+
+def _addresses_by_default() -> Mapping[str, str]:
+    fields = StackSettings.model_fields
+    nowhere = Path()
+    return addresses(RedisServer(nowhere, fields["redis_port"].default), S3Server(nowhere, fields["s3_port"].default))
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

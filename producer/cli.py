@@ -1,0 +1,280 @@
+"""
+The command line of everybody who submits.
+
+Exit codes: 0 done; 1 the job ended without images; 2 bad input; 3 Redis or S3 cannot be used; 4 no end in the time
+given; 5 no such job.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from jobs.errors import (
+    IdempotencyConflict,
+    ImagemillError,
+    InvalidConfiguration,
+    InvalidRequest,
+    JobFailed,
+    JobNotFound,
+    WaitTimeout,
+)
+from jobs.record import JobRecord
+from jobs.states import Status
+from producer.client import Client
+from producer.job import Job
+from producer.progress import follow_on_terminal, print_result
+from storage.errors import StorageError
+
+app = typer.Typer(
+    name="imagemill",
+    help="Text prompts to images, through a queue.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+queue_app = typer.Typer(help="Look at the queues.", no_args_is_help=True)
+app.add_typer(queue_app, name="queue")
+
+EXIT_NO_IMAGES, EXIT_BAD_INPUT, EXIT_UNAVAILABLE, EXIT_TIMEOUT, EXIT_NOT_FOUND = 1, 2, 3, 4, 5
+_INTERRUPTED = 130
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+TimeoutOption = Annotated[float | None, typer.Option(help="Seconds to wait at most.")]
+JobId = Annotated[str, typer.Argument(help="The job's id.")]
+
+
+@app.command()
+def submit(  # noqa: PLR0913 - one option for each field of a request
+    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    model: Annotated[str | None, typer.Option(help="Name in models.toml.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What to keep away from.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    num_inference_steps: Annotated[int | None, typer.Option("--num-inference-steps", "--steps")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="1 or less: no guidance.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="One of the model's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the first image; drawn if left out.")] = None,
+    n: Annotated[int | None, typer.Option(help="Number of images.")] = None,
+    output_format: Annotated[str | None, typer.Option("--format", help="png, jpeg or webp.")] = None,
+    quality: Annotated[int | None, typer.Option(help="1-100, for jpeg and webp.")] = None,
+    resize: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT.")] = None,
+    crop: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, around the center, after the resize.")] = None,
+    thumbnail: Annotated[int | None, typer.Option(help="Longer side, in pixels.")] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
+    start_deadline: Annotated[float | None, typer.Option(help="Seconds after which not to start.")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds after which not to go on.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="The same key gives the same job.")] = None,
+    metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, any number of times.")] = None,
+    caller: Annotated[str | None, typer.Option(help="Whose turn it is.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, with a progress bar.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Save the image here; waits for it.")] = None,
+    timeout: TimeoutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Submit a prompt; with --wait or --out, see it through."""
+    output = {
+        "format": output_format or _format_of(out),
+        "quality": quality,
+        "resize": _box("output.resize", resize, as_json),
+        "crop": _box("output.crop", crop, as_json),
+        "thumbnail": thumbnail,
+    }
+    fields = {
+        "model": model,
+        "negative_prompt": negative_prompt,
+        "width": width,
+        "height": height,
+        "num_inference_steps": num_inference_steps,
+        "guidance_scale": guidance_scale,
+        "scheduler": scheduler,
+        "seed": seed,
+        "n": n,
+        "output": _given(output) or None,
+        "priority": priority,
+        "start_deadline": start_deadline,
+        "deadline": deadline,
+        "idempotency_key": idempotency_key,
+        "metadata": _tags(metadata, as_json),
+        "caller": caller,
+    }
+    with reporting(as_json):
+        if out is not None and not out.resolve().parent.is_dir():
+            raise InvalidRequest("out", f"there is no folder {out.resolve().parent}")
+        job = Client().submit(prompt, **_given(fields))
+        if wait or out is not None:
+            _see_through(job, out, timeout, as_json)
+        elif as_json:
+            _print_json(_describe(job, job.status()))
+        else:
+            typer.echo(job.id)
+
+
+@app.command()
+def status(job_id: JobId, as_json: JsonFlag = False) -> None:
+    """Where a job stands."""
+    with reporting(as_json):
+        job = Client().job(job_id)
+        record = job.status()
+        if as_json:
+            _print_json(_describe(job, record))
+        elif record.status.is_terminal:
+            print_result(job, record, Console(), [])
+        else:
+            detail = f" {record.stage} {record.step}/{record.steps}" if record.stage else ""
+            typer.echo(f"{record.status}{detail} {record.progress:.0%}")
+
+
+@app.command()
+def wait(
+    job_id: JobId,
+    out: Annotated[Path | None, typer.Option(help="Save the image here.")] = None,
+    timeout: TimeoutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Wait for a job's end, with a progress bar."""
+    with reporting(as_json):
+        _see_through(Client().job(job_id), out, timeout, as_json)
+
+
+@app.command()
+def events(
+    job_id: JobId, after: Annotated[str, typer.Option(help="Go on behind this event.")] = "0", as_json: JsonFlag = False
+) -> None:
+    """Print a job's events as they come, up to its end."""
+    with reporting(as_json):
+        for event in Client().events(job_id, after):
+            if as_json:
+                _print_json({"id": event.id, "type": event.type, **event.data})
+            else:
+                typer.echo(f"{event.id}  {event.type:<10}" + "  ".join(f"{k}={v}" for k, v in event.data.items()))
+
+
+@app.command()
+def cancel(job_id: JobId, as_json: JsonFlag = False) -> None:
+    """Ask for a job's end; one that has ended stays as it is."""
+    with reporting(as_json):
+        job = Client().job(job_id)
+        record = job.cancel()
+        if as_json:
+            _print_json(_describe(job, record))
+        else:
+            typer.echo("leaves at its next step" if record.status is Status.PROCESSING else record.status)
+
+
+@queue_app.command("list")
+def list_queues(as_json: JsonFlag = False) -> None:
+    """How many jobs each queue holds."""
+    with reporting(as_json):
+        queues = Client().queues()
+        if as_json:
+            for each in queues:
+                counts = {"waiting": each.waiting, "released": each.released, "running": each.running}
+                _print_json({"queue": each.queue, **counts})
+            return
+        table = Table("queue", "waiting in the table", "released to Celery", "running")
+        for each in queues:
+            table.add_row(each.queue, str(each.waiting), str(each.released), str(each.running))
+        Console().print(table)
+
+
+@contextmanager
+def reporting(as_json: bool = False) -> Iterator[None]:
+    """Turn errors that have a sentence into that sentence and an exit code; others are bugs, with a traceback."""
+    try:
+        yield
+    except (ImagemillError, StorageError) as exc:
+        message = str(exc)
+        if as_json:
+            field = {"field": exc.field} if isinstance(exc, InvalidRequest) else {}
+            _print_json({"error": {"code": getattr(exc, "code", type(exc).__name__), **field, "message": message}})
+        else:
+            typer.echo(f"imagemill: {message}", err=True)
+        raise typer.Exit(_exit_code(exc)) from exc
+    except KeyboardInterrupt as exc:
+        raise typer.Exit(_INTERRUPTED) from exc
+
+
+def _exit_code(exc: Exception) -> int:
+    match exc:
+        case InvalidRequest() | IdempotencyConflict() | InvalidConfiguration():
+            return EXIT_BAD_INPUT
+        case JobFailed():
+            return EXIT_NO_IMAGES
+        case WaitTimeout():
+            return EXIT_TIMEOUT
+        case JobNotFound():
+            return EXIT_NOT_FOUND
+        case _:
+            return EXIT_UNAVAILABLE
+
+
+def _see_through(job: Job, out: Path | None, timeout_s: float | None, as_json: bool) -> None:
+    console = Console()
+    live = not as_json and console.is_terminal and timeout_s is None
+    record = follow_on_terminal(job, console) if live else job.wait(timeout_s)
+    saved = _save(job, out) if record.status is Status.SUCCEEDED and out is not None else []
+    if as_json:
+        _print_json(_describe(job, record, saved))
+    else:
+        print_result(job, record, console, saved)
+    if record.status is not Status.SUCCEEDED:
+        raise typer.Exit(EXIT_NO_IMAGES)
+
+
+def _save(job: Job, out: Path) -> list[str]:
+    images = job.images()
+    if len(images) == 1:
+        return [str(images[0].save(out))]
+    return [str(image.save(out.with_stem(f"{out.stem}-{index}"))) for index, image in enumerate(images)]
+
+
+def _describe(job: Job, record: JobRecord, saved: list[str] | None = None) -> dict[str, Any]:
+    description = record.model_dump(mode="json", exclude_none=True)
+    if record.status is Status.SUCCEEDED:
+        for image, fields in zip(job.images(), description["images"], strict=True):
+            fields["url"] = image.url()
+    return description | ({"saved": saved} if saved else {})
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _format_of(out: Path | None) -> str | None:
+    suffixes = {".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+    return suffixes.get(out.suffix.lower()) if out is not None else None
+
+
+def _box(field: str, text: str | None, as_json: bool) -> dict[str, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)[x×](\d+)", text)
+    with reporting(as_json):
+        if not match:
+            raise InvalidRequest(field, f"{text!r} is not WIDTHxHEIGHT")
+    return {"width": int(match[1]), "height": int(match[2])} if match else None
+
+
+def _tags(pairs: list[str] | None, as_json: bool) -> dict[str, str] | None:
+    if not pairs:
+        return None
+    with reporting(as_json):
+        for pair in pairs:
+            if "=" not in pair:
+                raise InvalidRequest("metadata", f"{pair!r} is not KEY=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs)

@@ -1,0 +1,135 @@
+"""The Python client: submit jobs and follow them, straight over Redis."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from jobs import events, names
+from jobs.catalogue import Catalogue
+from jobs.celery_app import make_app
+from jobs.connection import connect
+from jobs.dispatch import Dispatcher
+from jobs.errors import InvalidRequest, JobFailed, WaitTimeout
+from jobs.record import JobRecord
+from jobs.settings import Settings, load_settings
+from jobs.spec import parse_request
+from jobs.states import Status
+from jobs.table import JobTable, QueueCounts, Submission
+from producer.job import Image, Job
+from storage.s3 import ImageStore
+from storage.settings import StorageSettings, load_storage_settings
+
+_BULK = 500  # Jobs per round trip.
+
+
+class Client:
+    """
+    Submits jobs and asks for them. One client serves a whole process and all its threads.
+
+    Example:
+        >>> job = Client().submit("a large red circle on a blue background", seed=7)
+        >>> job.images()[0].save("circle.png")
+    """
+
+    def __init__(self, settings: Settings | None = None, storage: StorageSettings | None = None) -> None:
+        self.settings = settings or load_settings()
+        self.catalogue = Catalogue.read(self.settings.models_file)
+        self._redis = connect(self.settings)
+        self._table = JobTable(self._redis, self.settings)
+        self._dispatcher = Dispatcher(make_app(self.settings), self._table, self.settings)
+        self._store = ImageStore(storage or load_storage_settings())
+
+    def submit(self, prompt: str, **fields: Any) -> Job:
+        """
+        Submit one job; `fields` are those of `jobs.spec.JobRequest`.
+
+        Raises:
+            InvalidRequest: A field is wrong; nothing was queued.
+            IdempotencyConflict: The idempotency key belongs to a job with other parameters.
+            RedisUnavailable: Nothing is known to be queued. With an idempotency key, submitting again is safe.
+        """
+        return self.submit_many([{"prompt": prompt, **fields}])[0]
+
+    def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> list[Job]:
+        """
+        Submit many jobs, a few hundred per round trip.
+
+        All are checked before the first is queued; raises as `submit` does, naming the request by its index.
+        """
+        submissions = [self._prepare(index, request) for index, request in enumerate(requests)]
+        jobs: list[Job] = []
+        pending = iter(submissions)
+        while chunk := list(islice(pending, _BULK)):
+            results = self._table.submit_many(chunk)
+            self._dispatcher.send([job_id for result in results for job_id in result.released])
+            jobs += [Job(result.job_id, self) for result in results]
+        return jobs
+
+    def job(self, job_id: str) -> Job:
+        """The handle of a job submitted earlier, by anybody."""
+        return Job(job_id, self)
+
+    def status(self, job_id: str) -> JobRecord:
+        """Where a job stands. Raises `JobNotFound`."""
+        return self._table.get(job_id)
+
+    def wait(self, job_id: str, timeout_s: float | None = None) -> JobRecord:
+        """
+        Wait for a job's end, however it ends.
+
+        Raises:
+            JobNotFound: There is no such job.
+            WaitTimeout: It did not end in time; it goes on.
+        """
+        started = time.monotonic()
+        record = self.status(job_id)
+        while not record.status.is_terminal:
+            left_s = None if timeout_s is None else timeout_s - (time.monotonic() - started)
+            if left_s is not None and left_s <= 0:
+                raise WaitTimeout(job_id, timeout_s or 0)
+            for _ in events.follow(self._redis, self.settings, job_id, timeout_s=left_s):
+                pass
+            record = self.status(job_id)
+        return record
+
+    def events(self, job_id: str, after: str = "0") -> Iterator[events.Event]:
+        """
+        A job's events behind `after`, as they come, up to "completed".
+
+        Raises:
+            JobNotFound: There is no such job.
+        """
+        self.status(job_id)
+        return events.follow(self._redis, self.settings, job_id, after=after)
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """Ask for a job's end; one that has ended stays as it is. Raises `JobNotFound`."""
+        _, released = self._table.cancel(job_id)
+        self._dispatcher.send(released)
+        return self.status(job_id)
+
+    def images(self, record: JobRecord) -> list[Image]:
+        """The images of a finished job. Raises `JobFailed` where it ended without."""
+        if record.status is not Status.SUCCEEDED:
+            error = record.error
+            raise JobFailed(record.id, error.code if error else record.status, error.message if error else "no images")
+        return [Image(image, self._store) for image in record.images]
+
+    def queues(self) -> list[QueueCounts]:
+        """How many jobs each queue holds: waiting in the table, released to Celery, running."""
+        return self._table.queues()
+
+    def _prepare(self, index: int, fields: Mapping[str, Any]) -> Submission:
+        try:
+            request = parse_request(dict(fields))
+            spec = self.catalogue.settle(request)
+        except InvalidRequest as exc:
+            if index:
+                exc.add_note(f"in request {index}")
+            raise
+        queue = names.queue_of(spec.model)
+        return Submission(job_id=str(uuid.uuid4()), spec=spec, digest=request.digest(), queue=queue)

@@ -1,0 +1,1 @@
+"""Images in S3-compatible storage: keys, upload, links."""

@@ -1,0 +1,26 @@
+"""
+What can go wrong with storage.
+
+    StorageError
+    ├── StorageUnavailable    the store cannot be reached, or fails: try again
+    ├── StorageMisconfigured  wrong keys, no such bucket, a bad setting: a person has to act
+    └── ObjectNotFound        no object of that key
+"""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """Base of all storage errors; its text is a sentence for a person."""
+
+
+class StorageUnavailable(StorageError):
+    """The store cannot be reached, answers 5xx or asks to slow down; the same call may succeed later."""
+
+
+class StorageMisconfigured(StorageError):
+    """The store refuses what it will refuse again."""
+
+
+class ObjectNotFound(StorageError):
+    """The store has no object of that key."""

@@ -1,0 +1,80 @@
+"""Starts a worker: checks what it needs, then becomes the Celery process. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import uuid
+
+import tenacity
+
+from jobs.catalogue import Catalogue
+from jobs.connection import connect, map_errors
+from jobs.errors import RedisUnavailable
+from jobs.names import queue_of
+from jobs.settings import Settings, load_settings
+from storage.errors import StorageUnavailable
+from storage.s3 import ImageStore
+from storage.settings import load_storage_settings
+from workers.settings import load_worker_settings
+
+
+def launch(models: list[str], concurrency: int | None, wait_s: float) -> None:
+    """
+    Become a worker; does not return.
+
+    Args:
+        models: Names to serve; empty for what the settings say.
+        concurrency: Jobs in hand at a time; None for what the settings say.
+        wait_s: How long to wait for Redis and S3, in seconds.
+
+    Raises:
+        RedisUnavailable, StorageUnavailable, StorageMisconfigured, InvalidConfiguration: With what to do.
+    """
+    if models:
+        os.environ["IMAGEMILL_WORKER_MODELS"] = ",".join(models)
+    settings, worker = load_settings(), load_worker_settings()
+    names = worker.served(Catalogue.read(settings.models_file))
+    _wait_for_services(settings, wait_s)
+    argv = _command([queue_of(name) for name in names], concurrency or worker.concurrency)
+    os.execv(argv[0], argv)  # noqa: S606 - becomes the worker, so that signals reach it
+
+
+def _command(queues: list[str], concurrency: int) -> list[str]:
+    name = f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
+    options = {
+        "pool": "threads",
+        "concurrency": str(concurrency),
+        "queues": ",".join(queues),
+        "hostname": f"worker@{name}",
+        "loglevel": "INFO",
+    }
+    flags = [f"--{option}={value}" for option, value in options.items()]
+    return [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        "workers.app",
+        "worker",
+        *flags,
+        "--without-gossip",
+        "--without-mingle",
+    ]
+
+
+def _wait_for_services(settings: Settings, wait_s: float) -> None:
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type((RedisUnavailable, StorageUnavailable)),
+        stop=tenacity.stop_after_delay(wait_s),
+        wait=tenacity.wait_fixed(0.2),
+        reraise=True,
+    )
+    retrying(_ping_redis, settings)
+    retrying(ImageStore(load_storage_settings()).prepare)
+
+
+def _ping_redis(settings: Settings) -> None:
+    with map_errors(settings):
+        connect(settings).ping()

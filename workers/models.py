@@ -1,0 +1,81 @@
+"""Loads models of the catalogue and keeps them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+import torch
+import transformers
+from diffusers import StableDiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+
+from jobs.catalogue import Catalogue, Model
+from jobs.errors import InvalidConfiguration
+from workers.schedulers import SCHEDULERS
+from workers.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+# Bars of a second's loading, and advice about image processors that no model here uses.
+diffusers_logging.disable_progress_bar()
+transformers.logging.disable_progress_bar()
+transformers.logging.set_verbosity_error()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """
+    A model on its device.
+
+    Attributes:
+        entry: Its entry in the catalogue.
+        pipeline: diffusers' pipeline, for its parts: tokenizer, text encoder, UNet, VAE, image processor.
+        lock: Whoever computes on the device holds it.
+    """
+
+    entry: Model
+    pipeline: Any
+    device: torch.device
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def choose_device(settings: WorkerSettings) -> torch.device:
+    """The device that the settings ask for. Raises `InvalidConfiguration` where there is none."""
+    if settings.device == "cuda" and not torch.cuda.is_available():
+        raise InvalidConfiguration("IMAGEMILL_WORKER_DEVICE: torch sees no CUDA device; install its driver, or use cpu")
+    wanted = settings.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def load_models(catalogue: Catalogue, names: list[str], device: torch.device) -> dict[str, LoadedModel]:
+    """
+    Load models by name.
+
+    Raises:
+        InvalidConfiguration: A model cannot be loaded; says which, and why.
+    """
+    return {name: _load(catalogue, catalogue.models[name], device) for name in names}
+
+
+def _load(catalogue: Catalogue, entry: Model, device: torch.device) -> LoadedModel:
+    unknown = set(entry.schedulers) - set(SCHEDULERS)
+    if unknown:
+        raise InvalidConfiguration(f"model {entry.name}: no scheduler {', '.join(sorted(unknown))} is known")
+    source = catalogue.source_of(entry)
+    try:
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            source,
+            revision=None if source != entry.source else entry.revision,
+            dtype=getattr(torch, entry.dtype),
+            safety_checker=None,
+            requires_safety_checker=False,
+        )
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise InvalidConfiguration(f"model {entry.name} cannot be loaded from {source}: {exc}") from exc
+    log.info("model loaded", model=entry.name, revision=entry.revision, device=str(device), dtype=entry.dtype)
+    return LoadedModel(entry=entry, pipeline=pipeline.to(device), device=device)

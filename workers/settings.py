@@ -1,0 +1,46 @@
+"""How this worker runs, read once from `IMAGEMILL_WORKER_*` environment variables."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from jobs.catalogue import Catalogue
+from jobs.errors import InvalidConfiguration
+from jobs.settings import RoomSettings, read_room
+
+
+class WorkerSettings(RoomSettings):
+    """
+    One worker process.
+
+    Attributes:
+        models: Names to serve, separated by commas; empty for all of the catalogue.
+        device: "auto" takes a GPU where there is one.
+        concurrency: Jobs in hand at a time: one on the device, and some whose files are written and stored meanwhile.
+        threads: CPU threads of torch; 0 leaves it to torch.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_WORKER_", frozen=True, extra="ignore")
+
+    models: str = ""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    concurrency: Annotated[int, Field(ge=1, le=256)] = 2
+    threads: Annotated[int, Field(ge=0)] = 0
+
+    def served(self, catalogue: Catalogue) -> list[str]:
+        """The models to serve. Raises `InvalidConfiguration` for one that is not in the catalogue."""
+        names = [name.strip() for name in self.models.split(",") if name.strip()] or list(catalogue.models)
+        for name in names:
+            if name not in catalogue.models:
+                raise InvalidConfiguration(
+                    f"IMAGEMILL_WORKER_MODELS: there is no model {name!r}; there are {', '.join(catalogue.models)}"
+                )
+        return names
+
+
+def load_worker_settings() -> WorkerSettings:
+    """Read the settings from the environment. Raises `InvalidConfiguration`."""
+    return read_room(WorkerSettings)

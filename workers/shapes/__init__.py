@@ -1,0 +1,1 @@
+"""The built-in model: what it draws, how it is trained, and what checks its pictures."""

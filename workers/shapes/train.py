@@ -1,0 +1,49 @@
+"""
+Train the built-in model and write it as a diffusers directory: `python -m workers.shapes.train --help`.
+
+Runs on two CPU cores in about two hours; stops and resumes at its checkpoints.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+from workers.shapes.training.autoencoder import train_autoencoder
+from workers.shapes.training.denoiser import DenoiserTraining
+
+
+def main(
+    build: Annotated[Path, typer.Option(help="Where checkpoints live.")] = Path("build/shapes"),
+    out: Annotated[Path, typer.Option(help="The diffusers directory to write.")] = Path("workers/shapes/model"),
+    until_step: Annotated[int, typer.Option(help="Train the denoiser up to this step; 0 only writes.")] = 16_000,
+    cooldown_steps: Annotated[int, typer.Option(help="Let the learning rate fall over the last steps.")] = 3_000,
+) -> None:
+    """Train from the last checkpoint on, then write the model."""
+    build.mkdir(parents=True, exist_ok=True)
+    autoencoder = train_autoencoder(build / "vae")
+    training = DenoiserTraining(autoencoder, build)
+    training.resume()
+    training.run(until_step=until_step, cooldown_steps=cooldown_steps)
+    text_encoder, unet = training.averaged()
+    pipeline = StableDiffusionPipeline(
+        vae=autoencoder,
+        text_encoder=text_encoder,
+        tokenizer=training.tokenizer,
+        unet=unet,
+        scheduler=DDIMScheduler.from_config(
+            training.schedule.config, clip_sample=False, timestep_spacing="trailing", set_alpha_to_one=True
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.to(dtype=torch.float16).save_pretrained(out)
+
+
+if __name__ == "__main__":
+    typer.run(main)

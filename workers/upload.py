@@ -1,0 +1,92 @@
+"""Upload: files become objects, with `job.json` beside them."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+import tenacity
+
+from jobs.catalogue import Model
+from jobs.record import ImageRecord
+from jobs.table import Claim
+from storage.errors import StorageUnavailable
+from storage.keys import AttemptFolder
+from storage.s3 import ImageStore
+from workers.postprocess import ImageFile
+
+log = structlog.get_logger()
+
+_RETRY_FOR_S = 60
+
+
+def upload(
+    store: ImageStore, claim: Claim, model: Model, files: list[ImageFile], timings: dict[str, float]
+) -> list[ImageRecord]:
+    """
+    Store the images of an attempt under its own folder, retrying with backoff while the store is away.
+
+    Raises:
+        StorageUnavailable: Still away after a minute.
+        StorageMisconfigured: The store refuses.
+    """
+    folder = AttemptFolder(
+        prefix=store.settings.prefix,
+        job_id=claim.job_id,
+        created_at=claim.record.created_at,
+        epoch=claim.epoch,
+        token=claim.token,
+    )
+    images = [_upload_image(store, folder, index, file) for index, file in enumerate(files)]
+    manifest = json.dumps(_manifest(claim, model, images, timings), ensure_ascii=False, indent=2)
+    _put(store, folder.manifest(), manifest.encode(), "application/json")
+    return images
+
+
+def _upload_image(store: ImageStore, folder: AttemptFolder, index: int, file: ImageFile) -> ImageRecord:
+    key = folder.image(index, file.extension)
+    _put(store, key, file.body, file.content_type)
+    thumbnail_key = None
+    if file.thumbnail is not None:
+        thumbnail_key = folder.thumbnail(index)
+        _put(store, thumbnail_key, file.thumbnail, "image/webp")
+    return ImageRecord(
+        key=key,
+        content_type=file.content_type,
+        width=file.width,
+        height=file.height,
+        bytes=len(file.body),
+        sha256=file.sha256,
+        seed=file.seed,
+        thumbnail_key=thumbnail_key,
+    )
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type(StorageUnavailable),
+    wait=tenacity.wait_random_exponential(multiplier=0.5, max=10),
+    stop=tenacity.stop_after_delay(_RETRY_FOR_S),
+    before_sleep=lambda state: log.warning("upload failed, trying again", attempt=state.attempt_number),
+    reraise=True,
+)
+def _put(store: ImageStore, key: str, body: bytes, content_type: str) -> None:
+    store.put(key, body, content_type)
+
+
+def _manifest(claim: Claim, model: Model, images: list[ImageRecord], timings: dict[str, float]) -> dict[str, Any]:
+    return {
+        "id": claim.job_id,
+        "spec": claim.spec.model_dump(mode="json"),
+        "model": {"name": model.name, "revision": model.revision, "dtype": model.dtype},
+        "images": [image.model_dump(mode="json", exclude_none=True) for image in images],
+        "timings": timings,
+        "versions": _versions(),
+    }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("torch", "diffusers", "transformers", "pillow")}
