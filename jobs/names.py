@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 SCHEMA_VERSION = 1
 
 KEY_PREFIX = "imagemill"
@@ -12,6 +14,7 @@ GENERATE_TASK = "imagemill.generate"  # from anybody who has Celery: the request
 RUN_TASK = "imagemill.run"  # from the job table: look at the job whose id is the task's
 
 _QUEUE_PREFIX = "gpu."
+_JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def queue_of(model: str) -> str:
@@ -22,6 +25,11 @@ def queue_of(model: str) -> str:
 def model_of(queue: str) -> str | None:
     """The model of a queue; None for a queue that is not ours."""
     return queue.removeprefix(_QUEUE_PREFIX) if queue.startswith(_QUEUE_PREFIX) else None
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a job may have this id: it goes into Redis keys and object keys."""
+    return _JOB_ID.fullmatch(text) is not None
 
 
 def job_key(job_id: str) -> str:

@@ -17,7 +17,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from ops.interrupts import Interrupts
 from ops.process import Process, wait_until
 from ops.settings import load_stack_settings
-from ops.stack import Stack, local_stack
+from ops.stack import Stack, local_stack, make_folder
 from producer.cli import EXIT_BAD_INPUT
 
 PICTURE = "demo.png"
@@ -42,7 +42,7 @@ def demo(prompt: str, stack: Stack | None = None) -> None:
     started = time.monotonic()
     settings = load_stack_settings(redis_port=0, s3_port=0, flower_port=0)
     home = settings.folder / "demo"
-    home.mkdir(parents=True, exist_ok=True)
+    make_folder(home)
     with Interrupts() as interrupts, TemporaryDirectory(prefix="run-", dir=home) as data:
         stack = stack or local_stack(settings, Path(data))
         with ExitStack() as cleanup:

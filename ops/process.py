@@ -164,6 +164,8 @@ class Process(ABC):
 
     def failure(self, what: str) -> StackError:
         """An error that says what happened to this process, and its last words."""
+        if self._reader and self.exit_code is not None:
+            self._reader.join(timeout=PROBE_TIMEOUT_S)
         where = f" ({LOOPBACK}:{self.port})" if self.port else ""
         last = "".join(f"\n  {line}" for line in self._last_lines)
         return StackError(

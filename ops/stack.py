@@ -175,9 +175,9 @@ def hold(folder: Path) -> Iterator[None]:
     Keep a folder to ourselves: two servers over the same files would spoil them.
 
     Raises:
-        StackError: Another stack holds it.
+        StackError: Another stack holds it, or it cannot be made.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Ends with the process, however that ends.
@@ -186,6 +186,21 @@ def hold(folder: Path) -> Iterator[None]:
                 f"another stack uses {folder}. Stop it, or set IMAGEMILL_STACK_FOLDER to another folder."
             ) from exc
         yield
+
+
+def make_folder(folder: Path) -> None:
+    """
+    Make a folder for the stack's files, if it is not there.
+
+    Raises:
+        StackError: That is not possible.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise StackError(
+            f"cannot make {folder} ({exc.strerror}). Set IMAGEMILL_STACK_FOLDER to another folder."
+        ) from exc
 
 
 def _python_env() -> dict[str, str]:

@@ -20,6 +20,7 @@ from jobs.settings import load_settings
 from jobs.table import JobTable
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
+from workers.consumer import use_tolerant_transport
 from workers.logs import configure_logging
 from workers.models import choose_device, load_models
 from workers.settings import load_worker_settings
@@ -32,7 +33,9 @@ warnings.filterwarnings("ignore", category=SecurityWarning)
 
 settings = load_settings()
 worker_settings = load_worker_settings()
+use_tolerant_transport()
 app = make_app(settings)
+app.conf.worker_consumer = "workers.consumer:TolerantConsumer"
 
 
 @setup_logging.connect

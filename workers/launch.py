@@ -37,6 +37,7 @@ def launch(models: list[str], concurrency: int | None, wait_s: float) -> None:
     settings, worker = load_settings(), load_worker_settings()
     names = worker.served(Catalogue.read(settings.models_file))
     _wait_for_services(settings, wait_s)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its import advises on image processors, never used here.
     argv = _command([queue_of(name) for name in names], concurrency or worker.concurrency)
     os.execv(argv[0], argv)  # noqa: S606 - becomes the worker, so that signals reach it
 

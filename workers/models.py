@@ -19,10 +19,9 @@ from workers.settings import WorkerSettings
 
 log = structlog.get_logger()
 
-# Bars of a second's loading, and advice about image processors that no model here uses.
+# Bars of a second's loading.
 diffusers_logging.disable_progress_bar()
 transformers.logging.disable_progress_bar()
-transformers.logging.set_verbosity_error()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ corners are forgiven, a figure is the nearest of the eight shapes, and specks ar
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import permutations
@@ -109,8 +109,12 @@ class Verdict:
 
 
 def check(scene: Scene, image: Image.Image) -> Verdict:
-    """Whether a picture, of any mode and size, shows a scene; other than the asked number of figures is wrong."""
-    reading = read(image)
+    """Whether a picture, of any mode and size, shows a scene."""
+    return judge(scene, read(image))
+
+
+def judge(scene: Scene, reading: Reading) -> Verdict:
+    """Whether a picture that reads so shows a scene; with more or fewer figures than asked for it does not."""
     background = reading.background == scene.background
     if len(reading.figures) != len(scene.figures):
         return Verdict(background=background, colours=False, shapes=False, places=not _states_places(scene))
@@ -199,7 +203,8 @@ def _median(pixels: Pixels) -> Pixels:
 
 
 def _distance(pixels: Pixels, colour: Pixels) -> Pixels:
-    distance: Pixels = np.linalg.norm(pixels - colour, axis=-1)
+    offset = pixels - colour
+    distance: Pixels = np.sqrt(np.einsum("...c,...c->...", offset, offset))
     return distance
 
 
@@ -249,8 +254,8 @@ def _inks(pixels: Pixels, island: Mask, flat: Mask) -> list[Pixels]:
 
 def _commonest(pixels: Pixels) -> Pixels:
     """The colour that most of the pixels, float32 (N, 3), are near to."""
-    _, bins, counts = np.unique(pixels // 32, axis=0, return_inverse=True, return_counts=True)
-    seed = _median(pixels[bins.ravel() == counts.argmax()])
+    bins = (pixels // 32).astype(np.intp) @ (64, 8, 1)
+    seed = _median(pixels[bins == np.bincount(bins).argmax()])
     return _median(pixels[_distance(pixels, seed) < _SAME_INK])
 
 
@@ -277,7 +282,7 @@ def _see(mask: Mask, pixels: Pixels) -> SeenFigure:
 
 
 def _third(center: float, reach: float) -> int:
-    """-1, 0 or 1: whether a figure that reaches this far is nearest to lying at the near edge, midway, or at the far edge."""
+    """Where a figure that reaches this far to each side lies: -1 nearest to the near edge, 0 to the middle, 1 to the far."""
     at_edge = min(0.5, reach + _AIR_AT_EDGE)
     limit = (at_edge + 0.5) / 2
     return int(center > 1 - limit) - int(center < limit)
@@ -293,15 +298,13 @@ def _position(across: int, down: int) -> Position:
 
 
 def _nearest_shape(mask: Mask) -> Shape | None:
-    canonical = _canonical(mask)
-    overlaps = [(_overlap(canonical, ideal), shape) for shape, ideal in _ideals()]
-    best, shape = max(overlaps)
-    return shape if best >= _MIN_OVERLAP else None
-
-
-def _overlap(first: Pixels, second: Pixels) -> float:
-    """Intersection over union of two soft masks."""
-    return float(np.minimum(first, second).sum() / np.maximum(first, second).sum())
+    """The shape whose ideal has the largest intersection over union with the figure."""
+    figure = _canonical(mask)
+    shapes, ideals = _ideals()
+    shared = np.minimum(ideals, figure).sum(axis=(1, 2))
+    overlaps = shared / (ideals.sum(axis=(1, 2)) + figure.sum() - shared)
+    best = int(overlaps.argmax())
+    return shapes[best] if overlaps[best] >= _MIN_OVERLAP else None
 
 
 def _canonical(mask: Mask) -> Pixels:
@@ -321,20 +324,22 @@ def _canonical(mask: Mask) -> Pixels:
 
 
 @cache
-def _ideals() -> tuple[tuple[Shape, Pixels], ...]:
-    """The shapes as people draw them, some in more than one build, in canonical form."""
+def _ideals() -> tuple[tuple[Shape, ...], Pixels]:
+    """The eight shapes as people draw them, in several builds and roundings; float32 (N, 48, 48), canonical."""
     x, y = np.meshgrid(*[np.linspace(-1.3, 1.3, _IDEAL_PX)] * 2)
-    masks: list[tuple[Shape, Mask]] = [
-        ("circle", np.hypot(x, y) <= 1),
-        ("square", np.maximum(abs(x), abs(y)) <= 1),
-        *(("ring", (np.hypot(x, y) <= 1) & (np.hypot(x, y) >= hole)) for hole in (0.35, 0.45, 0.55, 0.65)),
-        *(("cross", (np.minimum(abs(x), abs(y)) <= arm) & (np.maximum(abs(x), abs(y)) <= 1)) for arm in (0.25, 0.35, 0.45)),
+    radius, outer, inner = np.hypot(x, y), np.maximum(abs(x), abs(y)), np.minimum(abs(x), abs(y))
+    builds: list[tuple[Shape, Mask]] = [
+        ("circle", radius <= 1),
+        ("square", outer <= 1),
+        *(("ring", (radius <= 1) & (radius >= hole)) for hole in (0.35, 0.45, 0.55, 0.65)),
+        *(("cross", (outer <= 1) & (inner <= arm)) for arm in (0.25, 0.35, 0.45)),
         *(("diamond", abs(x) / waist + abs(y) <= 1) for waist in (0.65, 0.8, 1.0)),
         *(("triangle", (abs(x) <= (y + tall) / (2 * tall)) & (y <= tall)) for tall in (0.75, 0.87, 1.0)),
         *(("star", _star(x, y, waist)) for waist in (0.38, 0.5, 0.63)),
         *(("heart", _heart(x, y * squat)) for squat in (0.95, 1.1)),
     ]
-    return tuple((shape, _canonical(_round(mask, blur))) for shape, mask in masks for blur in _ROUNDING_PX)
+    rounded = [(shape, _round(mask, blur)) for shape, mask in builds for blur in _ROUNDING_PX]
+    return tuple(shape for shape, _ in rounded), np.stack([_canonical(mask) for _, mask in rounded])
 
 
 def _heart(x: NDArray[np.float64], y: NDArray[np.float64]) -> Mask:

@@ -1,0 +1,63 @@
+# What a person types, and CI. Everything runs in .venv, which is made when it is missing; no shell has to activate it.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help venv demo up check test format lock
+
+PYTHON := .venv/bin/python
+EXTRAS := worker,flower,stack,dev
+
+# The user's text goes through the environment, as it is: neither make nor a shell may expand what is in it.
+PROMPT ?= a large red circle on a blue background
+override PROMPT := $(value PROMPT)
+export PROMPT
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: venv  ## Make one picture from nothing, and stop: make demo PROMPT="two green squares on a white background"
+	@./imagemill demo
+
+up: venv  ## Run the whole system here, until Ctrl-C
+	@./imagemill up
+
+check: venv  ## Format, lint, types, and who may import whom
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	$(PYTHON) .venv/bin/lint-imports
+
+test: venv  ## All tests
+	$(PYTHON) -m pytest
+
+format: venv  ## Put the code in form
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+venv: .venv/.installed  ## Make .venv with everything in it; the other targets do it when needed
+
+.venv/.installed: pyproject.toml constraints.txt
+	@python=; for each in python3.11 python3; do \
+	    if $$each -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then python=$$each; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "Imagemill needs Python 3.11, and neither python3.11 nor python3 is one. Put it on the PATH." >&2; exit 1; \
+	fi; \
+	echo "Making .venv and installing into it; the first time takes about a minute …"; \
+	$$python -m venv .venv
+	@set -o pipefail; $(PYTHON) -m pip install --disable-pip-version-check --no-input --progress-bar off \
+	    -e '.[$(EXTRAS)]' -c constraints.txt | awk '$(SHOW_PIP)'
+	@touch $@
+
+# Of pip's many lines, those that a person waits for: downloads of megabytes, and the last step.
+SHOW_PIP = /Downloading .*MB/ { n = split($$2, part, "/"); print "  " part[n], $$3, $$4 } \
+    /^Installing collected/ { print "  installing " NF - 3 " packages" } { fflush() }
+
+lock:  ## Write constraints.txt anew, with the newest versions that pyproject.toml allows
+	@echo "Installing everything into a folder of its own, to see what it takes …"
+	@rm -rf .imagemill/lock && $(PYTHON) -m venv .imagemill/lock
+	@.imagemill/lock/bin/python -m pip install -q --disable-pip-version-check -e '.[$(EXTRAS)]'
+	@{ sed '/^[^#]/,$$d' constraints.txt; \
+	   .imagemill/lock/bin/python -m pip freeze --all --exclude pip --exclude-editable --disable-pip-version-check \
+	   | sed -E 's/\+[a-z0-9.]+$$//; /^(nvidia|triton|cuda)/d'; } > .imagemill/constraints.txt
+	@mv .imagemill/constraints.txt constraints.txt && rm -rf .imagemill/lock

@@ -1,0 +1,80 @@
+"""Servers for the tests that want real ones: started on free ports, stopped by their process ids."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from jobs.catalogue import Catalogue
+from jobs.settings import Settings
+from jobs.table import JobTable
+from ops.servers import RedisServer, S3Server
+from producer import Client
+from storage.s3 import ImageStore
+from storage.settings import StorageSettings
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's own settings are no part of a test."""
+    for name in [name for name in os.environ if name.startswith("IMAGEMILL_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def settings(redis_server: RedisServer) -> Iterator[Settings]:
+    """Settings on a database of its own (1; the session's worker lives in 0), empty at the start of each test."""
+    url = redis_server.url.removesuffix("/0") + "/1"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    yield Settings(redis_url=url)
+
+
+@pytest.fixture
+def redis_client(settings: Settings) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(settings.redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def table(settings: Settings, redis_client: redis.Redis) -> JobTable:
+    return JobTable(redis_client, settings)
+
+
+@pytest.fixture(scope="session")
+def catalogue() -> Catalogue:
+    return Catalogue.read(Path(__file__).parent.parent / "models.toml")
+
+
+@pytest.fixture(scope="session")
+def storage_settings(s3_server: S3Server) -> StorageSettings:
+    return StorageSettings(endpoint_url=s3_server.endpoint, bucket="test-images")
+
+
+@pytest.fixture(scope="session")
+def store(storage_settings: StorageSettings) -> ImageStore:
+    store = ImageStore(storage_settings)
+    store.prepare()
+    return store
+
+
+@pytest.fixture
+def client(settings: Settings, storage_settings: StorageSettings) -> Client:
+    """A producer whose jobs nobody runs."""
+    return Client(settings, storage_settings)

@@ -1,0 +1,79 @@
+"""The whole running system: Redis, S3 and a real worker process with the built-in model."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from jobs.settings import Settings
+from ops.servers import RedisServer, S3Server
+from ops.stack import Program, addresses, worker_is_ready
+from producer import Client
+from storage.settings import StorageSettings
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+_START_S = 180.0
+
+RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def stack_env(redis_server: RedisServer, s3_server: S3Server) -> dict[str, str]:
+    """The environment of every process of the running system."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEMILL_")}
+    return {**inherited, **addresses(redis_server, s3_server), "PYTHONPATH": str(CHECKOUT)}
+
+
+@pytest.fixture(scope="session")
+def worker(stack_env: dict[str, str]) -> Iterator[Program]:
+    """One worker process, ready, for the whole session."""
+    settings = Settings(redis_url=stack_env["IMAGEMILL_REDIS_URL"])
+    command = [sys.executable, "-m", "ops.cli", "worker"]
+    process = Program("worker", command, stack_env, lambda: worker_is_ready(settings))
+    process.start()
+    try:
+        process.wait_until_ready(_START_S)
+        yield process
+    finally:
+        process.stop()
+
+
+@pytest.fixture
+def system(worker: Program, stack_env: dict[str, str]) -> Client:
+    """A client of the running system, worker included."""
+    assert worker.exit_code is None, "the worker has died"
+    return system_client(stack_env)
+
+
+@pytest.fixture
+def cli(stack_env: dict[str, str], tmp_path: Path) -> RunCli:
+    """Run `./imagemill ARGS…` in an empty folder against the session's servers; `env` adds to the environment."""
+
+    def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        command = [str(CHECKOUT / "imagemill"), *args]
+        return subprocess.run(
+            command, env=stack_env | (env or {}), cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100
+        )
+
+    return run
+
+
+def system_client(stack_env: dict[str, str]) -> Client:
+    return Client(
+        Settings(redis_url=stack_env["IMAGEMILL_REDIS_URL"]),
+        StorageSettings(
+            endpoint_url=stack_env["IMAGEMILL_S3_ENDPOINT_URL"], bucket=stack_env["IMAGEMILL_S3_BUCKET"]
+        ),
+    )
+
+
+@pytest.fixture
+def system_redis(stack_env: dict[str, str]) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(stack_env["IMAGEMILL_REDIS_URL"], decode_responses=True) as client:
+        yield client

@@ -1,0 +1,89 @@
+"""
+Receives messages so that none of them, whatever it holds, stops the worker.
+
+Celery 5.7 dies of a message whose body is JSON but no task call (`5`), puts it back, and the next worker dies too;
+kombu dies of one that is no JSON at all. Here such a message is logged and dropped. Errors of the connection still
+pass, for Celery to reconnect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import redis
+import structlog
+from celery.worker import state
+from celery.worker.consumer import Consumer
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport.redis import Channel, SentinelChannel, Transport
+from kombu.transport.virtual import Empty
+
+log = structlog.get_logger()
+
+_PASS_ON = (redis.exceptions.RedisError, OSError, Empty)
+
+
+class TolerantConsumer(Consumer):  # type: ignore[misc]  # celery-types has it as Any
+    """Rejects a message that Celery cannot turn into a task."""
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def on_task_received(message: Any) -> None:
+            try:
+                handle(message)
+            except _PASS_ON:
+                raise
+            except Exception as exc:  # noqa: BLE001 - content from outside can fail in any way
+                log.error("message dropped: it is no task", error=repr(exc))
+                _forget(message)
+                message.reject_log_error(log, _PASS_ON)
+
+        return on_task_received
+
+
+def _forget(message: Any) -> None:
+    """Free the slot of a task that was reserved and then could not be handed to the pool."""
+    task_id = message.headers.get("id") if isinstance(message.headers, dict) else None
+    for request in [each for each in state.reserved_requests if each.id == task_id]:
+        state.task_ready(request)
+
+
+class _TolerantReads:
+    """Mixed into kombu's channels: drops what is popped from a queue and is no message."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]
+        except _PASS_ON:
+            raise
+        except Exception as exc:  # noqa: BLE001 - see above
+            log.error("message dropped: it cannot be read", error=repr(exc))
+            return True
+
+
+class TolerantChannel(_TolerantReads, Channel):  # type: ignore[misc]
+    """kombu's Redis channel."""
+
+
+class TolerantSentinelChannel(_TolerantReads, SentinelChannel):  # type: ignore[misc]
+    """kombu's Redis Sentinel channel."""
+
+
+class TolerantTransport(Transport):  # type: ignore[misc]
+    """For redis:// and rediss://."""
+
+    Channel = TolerantChannel
+
+
+class TolerantSentinelTransport(Transport):  # type: ignore[misc]
+    """For sentinel://."""
+
+    Channel = TolerantSentinelChannel
+
+
+def use_tolerant_transport() -> None:
+    """Have kombu use these transports, in this process."""
+    TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = f"{__name__}:TolerantTransport"
+    TRANSPORT_ALIASES["sentinel"] = f"{__name__}:TolerantSentinelTransport"
