@@ -50,7 +50,7 @@ venv: .venv/.installed  ## Make .venv with everything in it; the other targets d
 	@touch $@
 
 # Of pip's many lines, those that a person waits for: downloads of megabytes, and the last step.
-SHOW_PIP = /Downloading .*MB/ { n = split($$2, part, "/"); print "  " part[n], $$3, $$4 } \
+SHOW_PIP = /Downloading .*MB/ { n = split($$2, path, "/"); split(path[n], name, "-"); print "  " name[1], name[2], $$3, $$4 } \
     /^Installing collected/ { print "  installing " NF - 3 " packages" } { fflush() }
 
 lock:  ## Write constraints.txt anew, with the newest versions that pyproject.toml allows

@@ -145,5 +145,5 @@ def _check_crop(spec: JobSpec) -> None:
     before = spec.output.resize or Box(width=spec.width, height=spec.height)
     if crop and (crop.width > before.width or crop.height > before.height):
         raise InvalidRequest(
-            "output.crop", f"{crop.width}×{crop.height} is not inside the image of {before.width}×{before.height} pixels"
+            "output.crop", f"{crop.width}×{crop.height} is larger than the image, {before.width}×{before.height} pixels"
         )

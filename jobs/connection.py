@@ -48,8 +48,8 @@ def map_errors(settings: Settings) -> Iterator[None]:
         yield
     except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as exc:
         raise RedisUnavailable(
-            f"Redis at {address_of(settings.redis_url)} does not answer ({exc}). Start it (`make up` starts a local one), "
-            "or set IMAGEMILL_REDIS_URL to where it is."
+            f"Redis at {address_of(settings.redis_url)} does not answer ({exc}). "
+            "Start it (`make up` starts a local one), or set IMAGEMILL_REDIS_URL to where it is."
         ) from exc
     except redis.exceptions.RedisError as exc:
         raise RedisUnavailable(f"Redis at {address_of(settings.redis_url)} refuses: {exc}") from exc

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import redis
 
@@ -57,10 +57,9 @@ def follow(
 
 def _read(client: redis.Redis, settings: Settings, job_id: str, after: str, block_s: float) -> list[Event]:
     with map_errors(settings):
-        reply = client.xread({events_key(job_id): after}, block=max(1, int(block_s * 1000)))
+        reply: Any = client.xread({events_key(job_id): after}, block=max(1, int(block_s * 1000)))
     if not reply:
         return []
-    # redis-py gives a list of pairs with RESP2 and a dict with RESP3.
-    streams = next(iter(reply.values())) if isinstance(reply, dict) else cast("list[Any]", reply)[0][1]
-    entries = streams[0] if isinstance(reply, dict) else streams
+    # redis-py gives a dict of lists of pages with RESP3, and a list of pairs with RESP2.
+    entries = next(iter(reply.values()))[0] if isinstance(reply, dict) else reply[0][1]
     return [Event(id=number, type=fields["type"], data=json.loads(fields["data"])) for number, fields in entries]

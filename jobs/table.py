@@ -233,7 +233,7 @@ class JobTable:
 
     def _load(self, script: Any) -> None:
         # A pipeline cannot fall back from EVALSHA to EVAL as a single call does.
-        if not cast("list[bool]", self._redis.script_exists(script.sha))[0]:
+        if not self._redis.script_exists(script.sha)[0]:
             self._redis.script_load(script.script)
 
     def _submit_args(self, submission: Submission) -> list[str]:

@@ -53,8 +53,10 @@ def demo(prompt: str, stack: Stack | None = None) -> None:
                 _make_picture(prompt, stack, interrupts)
     if interrupts.is_stopping():
         raise KeyboardInterrupt
-    console.print(f"Done in {time.monotonic() - started:.1f} s; everything has stopped, and its store is gone.")
-    console.print("`make up` starts a stack that stays.", highlight=False)
+    took_s = time.monotonic() - started
+    console.print(
+        f"Done in {took_s:.1f} s. Everything has stopped, so the link is dead; `make up` starts a stack that stays."
+    )
 
 
 def _start(stack: Stack, logs: dict[str, TextIO], console: Console, interrupts: Interrupts) -> None:

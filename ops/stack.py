@@ -21,6 +21,7 @@ from ops.settings import CHECKOUT, StackSettings
 
 BUCKET = "imagemill"
 _WORKER_START_S = 180.0  # Imports torch and loads the model; many times what it takes, for a busy machine.
+_OFFLINE_SHOWN_S = 300
 _FLOWER_COLUMNS = "name,uuid,state,args,kwargs,received,started,runtime,worker"
 
 
@@ -62,7 +63,8 @@ class Flower(Process):
         self.file.parent.mkdir(parents=True, exist_ok=True)
         listen = [f"--address={LOOPBACK}", f"--port={self.port}"]
         keep = ["--persistent=True", f"--db={self.file}"]
-        show = [f"--tasks_columns={_FLOWER_COLUMNS}", "--logging=error"]
+        # Each start of a worker has a new name: without a purge, the list of workers only grows.
+        show = [f"--tasks_columns={_FLOWER_COLUMNS}", f"--purge_offline_workers={_OFFLINE_SHOWN_S}", "--logging=error"]
         return [sys.executable, "-m", "celery", "-q", "-A", "jobs.celery_app:app", "flower", *listen, *keep, *show]
 
     def is_ready(self) -> bool:

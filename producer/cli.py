@@ -54,7 +54,7 @@ JobId = Annotated[str, typer.Argument(help="The job's id.")]
 
 
 @app.command()
-def submit(  # noqa: PLR0913 - one option for each field of a request
+def submit(
     prompt: Annotated[str, typer.Argument(help="What to draw.")],
     model: Annotated[str | None, typer.Option(help="Name in models.toml.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What to keep away from.")] = None,

@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 import torch
-from celery.platforms import SecurityWarning
+from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_init
 
 from jobs.catalogue import Catalogue

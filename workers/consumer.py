@@ -24,7 +24,7 @@ log = structlog.get_logger()
 _PASS_ON = (redis.exceptions.RedisError, OSError, Empty)
 
 
-class TolerantConsumer(Consumer):  # type: ignore[misc]  # celery-types has it as Any
+class TolerantConsumer(Consumer):
     """Rejects a message that Celery cannot turn into a task."""
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
@@ -63,21 +63,21 @@ class _TolerantReads:
             return True
 
 
-class TolerantChannel(_TolerantReads, Channel):  # type: ignore[misc]
+class TolerantChannel(_TolerantReads, Channel):
     """kombu's Redis channel."""
 
 
-class TolerantSentinelChannel(_TolerantReads, SentinelChannel):  # type: ignore[misc]
+class TolerantSentinelChannel(_TolerantReads, SentinelChannel):
     """kombu's Redis Sentinel channel."""
 
 
-class TolerantTransport(Transport):  # type: ignore[misc]
+class TolerantTransport(Transport):
     """For redis:// and rediss://."""
 
     Channel = TolerantChannel
 
 
-class TolerantSentinelTransport(Transport):  # type: ignore[misc]
+class TolerantSentinelTransport(Transport):
     """For sentinel://."""
 
     Channel = TolerantSentinelChannel

@@ -92,7 +92,7 @@ def _adopt(task: Task[..., Any], context: Context, args: tuple[Any, ...], fields
     """Make a job of a plain Celery message; its id is the task's. What is wrong becomes a failed job."""
     job_id, queue = str(task.request.id), _queue_of(task)
     if not names.is_job_id(job_id):
-        raise JobFailed(job_id, ErrorCode.INVALID_REQUEST, "id: a task id of letters, digits, '.', '_' and '-' is needed")
+        raise JobFailed(job_id, ErrorCode.INVALID_REQUEST, "id: use letters, digits, '.', '_' and '-'")
     try:
         if args:
             raise InvalidRequest("args", "the request goes into keyword arguments: kwargs={'prompt': …}")

@@ -67,9 +67,7 @@ def cli(stack_env: dict[str, str], tmp_path: Path) -> RunCli:
 def system_client(stack_env: dict[str, str]) -> Client:
     return Client(
         Settings(redis_url=stack_env["IMAGEMILL_REDIS_URL"]),
-        StorageSettings(
-            endpoint_url=stack_env["IMAGEMILL_S3_ENDPOINT_URL"], bucket=stack_env["IMAGEMILL_S3_BUCKET"]
-        ),
+        StorageSettings(endpoint_url=stack_env["IMAGEMILL_S3_ENDPOINT_URL"], bucket=stack_env["IMAGEMILL_S3_BUCKET"]),
     )
 
 

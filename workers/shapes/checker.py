@@ -26,13 +26,14 @@ Mask = NDArray[np.bool_]
 
 # Every picture is read at this size, so that the lengths below mean the same for all.
 _LONGER_SIDE_PX = 128
+_SHORTEST_SIDE_PX = 16
 _BORDER_PX = 4
 _SMOOTHING_PX = 0.6
 
 # Distances between colours are Euclidean in RGB, 0 to 255 per channel.
 _SEEN_AGAINST_BACKGROUND = 32.0
 _SAME_INK = 45.0
-_FLAT_STEP = 40.0
+_FLAT_SLOPE = 25.0  # per pixel
 
 _UNIFORM_BORDER_SHARE = 0.7
 _SPECK_SHARE = 0.003
@@ -185,7 +186,7 @@ def _is_related(relation: Relation, first: SeenFigure, second: SeenFigure) -> bo
 def _to_pixels(image: Image.Image) -> Pixels:
     """The picture as float32 (H, W, 3), 0 to 255, the longer side 128, a little smoothed against noise."""
     scale = _LONGER_SIDE_PX / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
+    width, height = (max(_SHORTEST_SIDE_PX, round(side * scale)) for side in image.size)
     resized = image.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
     smooth: Pixels = ndimage.gaussian_filter(np.asarray(resized, dtype=np.float32), (_SMOOTHING_PX, _SMOOTHING_PX, 0))
     return smooth
@@ -202,7 +203,7 @@ def _median(pixels: Pixels) -> Pixels:
     return np.median(pixels, axis=0).astype(np.float32)
 
 
-def _distance(pixels: Pixels, colour: Pixels) -> Pixels:
+def _distance(pixels: Pixels, colour: Pixels | float) -> Pixels:
     offset = pixels - colour
     distance: Pixels = np.sqrt(np.einsum("...c,...c->...", offset, offset))
     return distance
@@ -227,8 +228,8 @@ def _figures(pixels: Pixels, ground: Pixels) -> Iterator[Mask]:
 
 
 def _is_flat(pixels: Pixels) -> Mask:
-    step = ndimage.maximum_filter(pixels, (3, 3, 1)) - ndimage.minimum_filter(pixels, (3, 3, 1))
-    flat: Mask = step.max(axis=-1) < _FLAT_STEP
+    down, right = np.gradient(pixels, axis=(0, 1))
+    flat: Mask = np.hypot(_distance(down, 0), _distance(right, 0)) < _FLAT_SLOPE
     return flat
 
 
@@ -282,7 +283,7 @@ def _see(mask: Mask, pixels: Pixels) -> SeenFigure:
 
 
 def _third(center: float, reach: float) -> int:
-    """Where a figure that reaches this far to each side lies: -1 nearest to the near edge, 0 to the middle, 1 to the far."""
+    """Where a figure that reaches so far to each side lies: -1 nearest to the near edge, 0 to the middle, 1 to the far."""
     at_edge = min(0.5, reach + _AIR_AT_EDGE)
     limit = (at_edge + 0.5) / 2
     return int(center > 1 - limit) - int(center < limit)

@@ -9,7 +9,7 @@ of shapes with its relation, so that a right picture of a held-out caption was c
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 Colour = Literal["red", "green", "blue", "yellow", "cyan", "magenta", "orange", "white", "black"]
@@ -117,6 +117,35 @@ def training_scene(rng: random.Random) -> Scene:
 def held_out_scene(rng: random.Random) -> Scene:
     """A scene that training never sees."""
     return next(scene for scene in iter(lambda: random_scene(rng), None) if is_held_out(scene))
+
+
+def altered(scene: Scene, rng: random.Random) -> Scene:
+    """The scene with one thing that it states changed into another, so that no picture shows both."""
+    changes = ["background", "colour", "shape"]
+    figure = scene.figures[0]
+    changes += [name for name in ("size", "position") if getattr(figure, name)]
+    changes += ["relation"] if scene.relation else []
+    while True:
+        changed = _change(scene, rng.choice(changes), rng)
+        if changed != scene and _can_be_drawn(changed):
+            return changed
+
+
+def _change(scene: Scene, what: str, rng: random.Random) -> Scene:
+    if what == "background":
+        return replace(scene, background=rng.choice(COLOURS))
+    if what == "relation":
+        return replace(scene, relation=rng.choice(RELATIONS))
+    choices: dict[str, tuple[str, ...]] = {"colour": COLOURS, "shape": SHAPES, "size": SIZES, "position": POSITIONS}
+    index = rng.randrange(len(scene.figures))
+    figures = list(scene.figures)
+    figures[index] = replace(figures[index], **{what: rng.choice(choices[what])})  # type: ignore[arg-type]
+    return replace(scene, figures=tuple(figures))
+
+
+def _can_be_drawn(scene: Scene) -> bool:
+    inks = {figure.colour for figure in scene.figures}
+    return scene.background not in inks and (scene.relation is None or scene.figures[0] != scene.figures[1])
 
 
 def _phrase(figure: Figure) -> str:

@@ -1,0 +1,40 @@
+"""A whole system for the length of a measurement: servers and one worker, on free ports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from jobs.settings import load_settings
+from ops.settings import load_stack_settings
+from ops.stack import BUCKET, Flower, Stack, local_stack
+from producer import Client
+from storage.settings import StorageSettings
+
+
+@contextmanager
+def system_for_a_while(console: Console) -> Iterator[Client]:
+    """
+    A client of a system of its own, which stops at the end.
+
+    Raises:
+        StackError: A process did not start.
+    """
+    with TemporaryDirectory(prefix="imagemill-bench-") as data:
+        whole = local_stack(load_stack_settings(redis_port=0, s3_port=0, flower_port=0), Path(data))
+        stack = Stack(whole.servers, [each for each in whole.programs if not isinstance(each, Flower)], whole.env)
+        try:
+            with console.status("starting a system to measure …"):
+                stack.start(lambda _process, _line: None, lambda _process, _took_s: None)
+            yield _client(stack)
+        finally:
+            stack.stop()
+
+
+def _client(stack: Stack) -> Client:
+    storage = StorageSettings(endpoint_url=stack.env["IMAGEMILL_S3_ENDPOINT_URL"], bucket=BUCKET)
+    return Client(load_settings(redis_url=stack.env["IMAGEMILL_REDIS_URL"]), storage)

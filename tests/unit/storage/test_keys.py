@@ -1,0 +1,46 @@
+"""Where objects lie."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from storage.keys import AttemptFolder
+
+FOLDER = AttemptFolder(
+    prefix="pictures",
+    job_id="a-job",
+    created_at=datetime(2026, 1, 2, 23, 59, 59, tzinfo=UTC).timestamp(),
+    epoch=3,
+    token="abc",
+)
+
+
+def test_keys_are_those_of_the_design() -> None:
+    assert FOLDER.image(0, "png") == "pictures/2026/01/02/a-job/3-abc/0.png"
+    assert FOLDER.thumbnail(0) == "pictures/2026/01/02/a-job/3-abc/0.thumb.webp"
+    assert FOLDER.manifest() == "pictures/2026/01/02/a-job/3-abc/job.json"
+
+
+def test_days_are_those_of_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")  # 14 hours ahead.
+    assert FOLDER.manifest().startswith("pictures/2026/01/02/")
+
+
+@pytest.mark.parametrize(("prefix", "start"), [("", "2026/"), ("/", "2026/"), ("/a/b/", "a/b/2026/")])
+def test_prefix_adds_no_empty_folder(prefix: str, start: str) -> None:
+    assert replace(FOLDER, prefix=prefix).image(0, "png").startswith(start)
+
+
+@pytest.mark.parametrize("other", [{"epoch": 4}, {"token": "abd"}, {"job_id": "b-job"}])
+def test_two_attempts_share_no_key(other: dict[str, object]) -> None:
+    late = replace(FOLDER, **other)  # type: ignore[arg-type]
+    keys = [[each.image(0, "webp"), each.thumbnail(0), each.manifest()] for each in (FOLDER, late)]
+    assert not set(keys[0]) & set(keys[1])
+
+
+def test_keys_of_one_attempt_are_distinct() -> None:
+    keys = [FOLDER.manifest(), *(key for i in range(3) for key in (FOLDER.image(i, "webp"), FOLDER.thumbnail(i)))]
+    assert len(set(keys)) == len(keys)

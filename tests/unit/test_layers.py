@@ -1,0 +1,40 @@
+"""Who may import whom, and that whoever only submits needs no torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+# None in sys.modules makes an import fail as it does where the package is not installed.
+WITHOUT_TORCH = "import sys; sys.modules.update(dict.fromkeys(('torch', 'diffusers', 'transformers')))\n"
+
+
+def run(*command: str) -> None:
+    done = subprocess.run([sys.executable, *command], cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_imports_go_one_way() -> None:
+    run(str(Path(sys.executable).parent / "lint-imports"), "--no-cache")
+
+
+def test_submitting_loads_no_torch() -> None:
+    run(
+        "-c",
+        "import sys; import producer, producer.cli, ops.cli, jobs.celery_app, workers.launch\n"
+        "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)",
+    )
+
+
+@pytest.mark.parametrize("folder", ["jobs", "storage", "producer", "ops"])
+def test_every_module_can_be_imported_where_torch_is_not_installed(folder: str) -> None:
+    walk = (
+        f"import importlib, pkgutil, {folder}\n"
+        f"for module in pkgutil.walk_packages({folder}.__path__, '{folder}.'): importlib.import_module(module.name)"
+    )
+    run("-c", WITHOUT_TORCH + walk)
