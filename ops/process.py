@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
+from pathlib import Path
 from threading import Thread
 from typing import Self
 
@@ -76,14 +77,15 @@ class Process(ABC):
     grace_s = 10.0
     port_setting = ""
 
-    def __init__(self, name: str, *, port: int | None = None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, *, port: int | None = None, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
         self.name = name
         self.port = free_port() if port == 0 else port
-        self._env = env
+        self._env, self._cwd = env, cwd
         self._child: subprocess.Popen[str] | None = None
         self._reader: Thread | None = None
         self._last_lines: deque[str] = deque(maxlen=_LAST_LINES)
-        self._is_asked = False
 
     @abstractmethod
     def command(self) -> list[str]:
@@ -115,10 +117,10 @@ class Process(ABC):
         """
         self._refuse_a_taken_port()
         self._last_lines.clear()
-        self._is_asked = False
         self._child = subprocess.Popen(
             self.command(),
             env=self._env,
+            cwd=self._cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -143,17 +145,15 @@ class Process(ABC):
         if not done:
             raise self.failure(f"did not answer within {deadline_s:g} s")
 
-    def ask_to_stop(self) -> None:
-        """Send SIGTERM, to the child alone (what it started is its to stop) and once (a second may mean hurry)."""
-        if self._child and self.exit_code is None and not self._is_asked:
-            self._is_asked = True
-            self._child.terminate()
-
     def stop(self, is_hurried: Callable[[], bool] = never) -> None:
-        """Ask it to stop, wait for its grace period or until `is_hurried`, then kill whatever is left of its group."""
+        """
+        Send SIGTERM, wait for the grace period or until `is_hurried`, then kill whatever is left of its process group.
+
+        SIGTERM goes to the child alone, and once: what it started is its to stop, and a second one may mean hurry.
+        """
         if self._child is None:
             return
-        self.ask_to_stop()
+        self._child.terminate()
         wait_until(lambda: self.exit_code is not None or is_hurried(), self.grace_s)
         with suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS' answer for a group of zombies.
             os.killpg(self._child.pid, signal.SIGKILL)

@@ -26,12 +26,16 @@ _FLOWER_COLUMNS = "name,uuid,state,args,kwargs,received,started,runtime,worker"
 
 
 class Program(Process):
-    """A process of ours that uses the servers; `answers` says whether it does."""
+    """
+    A process of ours that uses the servers; `answers` says whether it does.
+
+    It runs in the checkout, because Celery imports from the working directory first, whatever it was told.
+    """
 
     grace_s = 30.0
 
     def __init__(self, name: str, command: Sequence[str], env: Mapping[str, str], answers: Callable[[], bool]) -> None:
-        super().__init__(name, env=env)
+        super().__init__(name, env=env, cwd=CHECKOUT)
         self._command = list(command)
         self._answers = answers
 
@@ -50,7 +54,7 @@ class Flower(Process):
     port_setting = "IMAGEMILL_STACK_FLOWER_PORT"
 
     def __init__(self, file: Path, port: int, env: Mapping[str, str]) -> None:
-        super().__init__("flower", port=port, env=env)
+        super().__init__("flower", port=port, env=env, cwd=CHECKOUT)
         self.file = file
 
     @property
@@ -76,7 +80,8 @@ class Stack:
     """
     Processes in the order of their starting: the servers, then the programs that use them.
 
-    They stop the other way round, so a worker that finishes a job while it stops still finds Redis and S3.
+    They stop the other way round, one by one: a worker that finishes a job while it stops still finds Redis and S3, and
+    Flower sees the job's end.
     """
 
     def __init__(self, servers: Sequence[Process], programs: Sequence[Process], env: Mapping[str, str]) -> None:
@@ -131,20 +136,18 @@ class Stack:
             raise ended.failure(f"ended with code {ended.exit_code}, so everything stops")
 
     def stop(self, is_hurried: Callable[[], bool] = never) -> None:
-        """Stop the programs, then the servers; `is_hurried` cuts the programs' grace short, the servers need none."""
-        for group, hurried in ((self.programs, is_hurried), (self.servers, never)):
-            for process in group:
-                process.ask_to_stop()
-            for process in group:
-                process.stop(hurried)
+        """Stop one after the other; `is_hurried` cuts the programs' grace short, the servers need none."""
+        for process in reversed(self.processes):
+            process.stop(is_hurried if process in self.programs else never)
 
 
 def local_stack(settings: StackSettings, data: Path) -> Stack:
     """Redis, S3, one worker and Flower, which keep what they store under `data`."""
     redis_server = RedisServer(data / "redis", settings.redis_port)
     s3_server = S3Server(data / "s3", settings.s3_port)
-    env = {**os.environ, **addresses(redis_server, s3_server), **_python_env(), **_proxy_env()}
     job_settings = load_settings(redis_url=redis_server.url, result_backend_url=redis_server.url)
+    models_file = {"IMAGEMILL_MODELS_FILE": str(job_settings.models_file.absolute())}
+    env = {**os.environ, **addresses(redis_server, s3_server), **models_file, **_python_env(), **_proxy_env()}
     worker = Program("worker", [sys.executable, "-m", "ops.cli", "worker"], env, lambda: worker_is_ready(job_settings))
     flower = Flower(data / "flower" / "state", settings.flower_port, env)
     return Stack([redis_server, s3_server], [flower, worker], env)

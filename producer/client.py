@@ -41,7 +41,7 @@ class Client:
         self._redis = connect(self.settings)
         self._table = JobTable(self._redis, self.settings)
         self._dispatcher = Dispatcher(make_app(self.settings), self._table, self.settings)
-        self._store = ImageStore(storage or load_storage_settings())
+        self.store = ImageStore(storage or load_storage_settings())
 
     def submit(self, prompt: str, **fields: Any) -> Job:
         """
@@ -117,7 +117,7 @@ class Client:
         if record.status is not Status.SUCCEEDED:
             error = record.error
             raise JobFailed(record.id, error.code if error else record.status, error.message if error else "no images")
-        return [Image(image, self._store) for image in record.images]
+        return [Image(image, self.store) for image in record.images]
 
     def queues(self) -> list[QueueCounts]:
         """How many jobs each queue holds: waiting in the table, released to Celery, running."""

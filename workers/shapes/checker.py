@@ -228,8 +228,8 @@ def _figures(pixels: Pixels, ground: Pixels) -> Iterator[Mask]:
 
 
 def _is_flat(pixels: Pixels) -> Mask:
-    down, right = np.gradient(pixels, axis=(0, 1))
-    flat: Mask = np.hypot(_distance(down, 0), _distance(right, 0)) < _FLAT_SLOPE
+    slopes: list[Pixels] = np.gradient(pixels, axis=(0, 1))
+    flat: Mask = np.hypot(*(_distance(slope, 0) for slope in slopes)) < _FLAT_SLOPE
     return flat
 
 
@@ -283,7 +283,7 @@ def _see(mask: Mask, pixels: Pixels) -> SeenFigure:
 
 
 def _third(center: float, reach: float) -> int:
-    """Where a figure that reaches so far to each side lies: -1 nearest to the near edge, 0 to the middle, 1 to the far."""
+    """Where a figure that reaches so far to each side lies: nearest to the near edge (-1), the middle, the far edge (1)."""
     at_edge = min(0.5, reach + _AIR_AT_EDGE)
     limit = (at_edge + 0.5) / 2
     return int(center > 1 - limit) - int(center < limit)

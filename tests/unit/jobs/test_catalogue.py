@@ -18,7 +18,7 @@ from jobs.errors import ErrorCode, InvalidConfiguration, InvalidRequest, ModelNo
 from jobs.spec import MAX_SEED, JobSpec, parse_request
 
 CHECKOUT = Path(__file__).resolve().parents[3]
-MODELS_FILE = CHECKOUT / "models.toml"
+CATALOGUE = Catalogue.read(CHECKOUT / "models.toml")
 
 ENTRY = """
 [models.tiny]
@@ -190,15 +190,14 @@ request_fields = st.fixed_dictionaries(
 )
 
 
-@hypothesis_settings(deadline=None, max_examples=300)
+@hypothesis_settings(deadline=None, max_examples=200)
 @given(fields=request_fields)
 def test_any_request_settles_within_the_limits_or_is_invalid(fields: dict[str, Any]) -> None:
-    catalogue = Catalogue.read(MODELS_FILE)
     try:
-        spec = catalogue.settle(parse_request(fields))
+        spec = CATALOGUE.settle(parse_request(fields))
     except InvalidRequest:
         return
-    limits = catalogue.models[spec.model].limits
+    limits = CATALOGUE.models[spec.model].limits
     assert all(limits.min_side <= side <= limits.max_side for side in (spec.width, spec.height))
     assert spec.seed + spec.n - 1 <= MAX_SEED
     # What the job table stores is the same job again.

@@ -162,7 +162,7 @@ anything = st.recursive(
 names = st.sampled_from([*JobRequest.model_fields, *Output.model_fields]) | text
 
 
-@hypothesis_settings(deadline=None, max_examples=300)
+@hypothesis_settings(deadline=None, max_examples=200)
 @given(fields=st.dictionaries(names, anything, max_size=6), prompt=st.none() | text)
 def test_whatever_is_sent_is_a_request_or_an_invalid_one(fields: dict[str, Any], prompt: str | None) -> None:
     try:

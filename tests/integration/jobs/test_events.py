@@ -1,0 +1,116 @@
+"""Following a job's events: in order, without repeats or gaps, up to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Thread
+
+import pytest
+import redis
+
+from jobs.connection import connect
+from jobs.errors import RedisUnavailable
+from jobs.events import Event, follow
+from jobs.names import events_key
+from jobs.settings import Settings
+from jobs.states import Stage, Status
+from jobs.table import Claim, JobTable
+from ops.process import free_port, wait_until
+from producer import Client
+
+DEADLINE_S = 10.0
+STEPS = 5
+
+
+@pytest.fixture(params=[2, 3], ids=["resp2", "resp3"])
+def connection(request: pytest.FixtureRequest, settings: Settings) -> Iterator[redis.Redis]:
+    with connect(settings.model_copy(update={"redis_url": f"{settings.redis_url}?protocol={request.param}"})) as client:
+        yield client
+
+
+@pytest.fixture
+def claimed(client: Client, table: JobTable) -> Claim:
+    claim, _ = table.claim(client.submit("a red circle").id, owner="a worker")
+    assert claim is not None
+    return claim
+
+
+def run_through(table: JobTable, claim: Claim) -> None:
+    for step in range(STEPS + 1):
+        table.progress(claim, Stage.GENERATE, step, STEPS)
+    table.finish(claim, Status.SUCCEEDED)
+
+
+def is_blocked_on(client: redis.Redis) -> bool:
+    return int(client.info("clients")["blocked_clients"]) > 0
+
+
+def test_events_come_in_order_up_to_the_end(
+    connection: redis.Redis, settings: Settings, table: JobTable, claimed: Claim
+) -> None:
+    run_through(table, claimed)
+    events = list(follow(connection, settings, claimed.job_id))
+    assert [event.type for event in events] == ["status", *["progress"] * (STEPS + 1), "completed"]
+    assert events[0].data == {"status": "processing"}
+    assert [event.data["step"] for event in events[1:-1]] == list(range(STEPS + 1))
+    assert events[1].data == {"stage": "generate", "step": 0, "steps": STEPS}
+    assert events[-1].data == {"status": "succeeded"}
+
+
+def test_following_goes_on_behind_any_event_without_repeats_or_gaps(
+    connection: redis.Redis, settings: Settings, table: JobTable, claimed: Claim
+) -> None:
+    run_through(table, claimed)
+    events = list(follow(connection, settings, claimed.job_id))
+    for index, event in enumerate(events[:-1]):
+        assert list(follow(connection, settings, claimed.job_id, after=event.id)) == events[index + 1 :]
+
+
+def test_follower_sees_what_happens_while_it_waits(
+    connection: redis.Redis, settings: Settings, table: JobTable, redis_client: redis.Redis, claimed: Claim
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        followed: Future[list[Event]] = pool.submit(
+            lambda: list(follow(connection, settings, claimed.job_id, timeout_s=DEADLINE_S))
+        )
+        for step in range(3):
+            assert wait_until(lambda: is_blocked_on(redis_client), DEADLINE_S)
+            table.progress(claimed, Stage.GENERATE, step, 3)
+        table.finish(claimed, Status.FAILED)
+        events = followed.result(DEADLINE_S)
+    written = [entry_id for entry_id, _ in redis_client.xrange(events_key(claimed.job_id))]
+    assert [event.id for event in events] == written
+    assert events[-1].data == {"status": "failed"}
+
+
+def test_following_ends_when_its_time_is_over(connection: redis.Redis, settings: Settings, claimed: Claim) -> None:
+    events = list(follow(connection, settings, claimed.job_id, timeout_s=0.1))
+    assert [event.type for event in events] == ["status"]
+
+
+def test_following_a_job_that_waits_gives_nothing_yet(
+    connection: redis.Redis, settings: Settings, client: Client
+) -> None:
+    assert list(follow(connection, settings, client.submit("a red circle").id, timeout_s=0.1)) == []
+
+
+def test_following_behind_the_end_ends(
+    client: Client, table: JobTable, redis_client: redis.Redis, claimed: Claim
+) -> None:
+    """A reader that comes back with the last id it saw, as a browser does after a broken connection."""
+    run_through(table, claimed)
+    *_, last = client.events(claimed.job_id)
+    reader = Thread(target=lambda: list(client.events(claimed.job_id, after=last.id)), daemon=True)
+    reader.start()
+    reader.join(timeout=3)
+    has_ended = not reader.is_alive()
+    redis_client.xadd(events_key(claimed.job_id), {"type": "completed", "data": "{}"})  # Lets it go in any case.
+    reader.join(timeout=DEADLINE_S)
+    assert has_ended
+
+
+def test_redis_that_is_away_is_an_error_of_ours() -> None:
+    nowhere = Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0")
+    with pytest.raises(RedisUnavailable):
+        next(follow(connect(nowhere), nowhere, "a-job"))
