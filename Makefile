@@ -53,7 +53,7 @@ venv: .venv/.installed  ## Make .venv with everything in it; the other targets d
 SHOW_PIP = /Downloading .*MB/ { n = split($$2, path, "/"); split(path[n], name, "-"); print "  " name[1], name[2], $$3, $$4 } \
     /^Installing collected/ { print "  installing " NF - 3 " packages" } { fflush() }
 
-lock:  ## Write constraints.txt anew, with the newest versions that pyproject.toml allows
+lock: venv  ## Write constraints.txt anew, with the newest versions that pyproject.toml allows
 	@echo "Installing everything into a folder of its own, to see what it takes …"
 	@rm -rf .imagemill/lock && $(PYTHON) -m venv .imagemill/lock
 	@.imagemill/lock/bin/python -m pip install -q --disable-pip-version-check -e '.[$(EXTRAS)]'

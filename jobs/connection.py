@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import redis
+from kombu.exceptions import OperationalError
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
@@ -39,14 +40,14 @@ def address_of(url: str) -> str:
 @contextmanager
 def map_errors(settings: Settings) -> Iterator[None]:
     """
-    Turn redis-py's errors into ours.
+    Turn redis-py's errors, and what kombu makes of them, into ours.
 
     Raises:
         RedisUnavailable: With the address and what to do about it.
     """
     try:
         yield
-    except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError) as exc:
+    except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OperationalError) as exc:
         raise RedisUnavailable(
             f"Redis at {address_of(settings.redis_url)} does not answer ({exc}). "
             "Start it (`make up` starts a local one), or set IMAGEMILL_REDIS_URL to where it is."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -14,11 +13,11 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from jobs.spec import parse_request
 from ops.interrupts import Interrupts
 from ops.process import Process, wait_until
 from ops.settings import load_stack_settings
 from ops.stack import Stack, local_stack, make_folder
-from producer.cli import EXIT_BAD_INPUT
 
 PICTURE = "demo.png"
 _GRACE_S = 2.0
@@ -34,10 +33,11 @@ def demo(prompt: str, stack: Stack | None = None) -> None:
         stack: The processes to run; the local stack on free ports if None.
 
     Raises:
-        StackError: A process did not start, or ended by itself; everything is stopped by then.
+        InvalidRequest: The prompt is empty or too long; nothing was started.
+        StackError: A process did not start, ended by itself, or made no picture; everything is stopped by then.
         KeyboardInterrupt: Somebody asked to stop; likewise.
-        SystemExit: The prompt was refused.
     """
+    parse_request({"prompt": prompt})
     console = Console()
     started = time.monotonic()
     settings = load_stack_settings(redis_port=0, s3_port=0, flower_port=0)
@@ -47,10 +47,10 @@ def demo(prompt: str, stack: Stack | None = None) -> None:
         stack = stack or local_stack(settings, Path(data))
         with ExitStack() as cleanup:
             logs = {each.name: cleanup.enter_context(_open_log(home / "logs", each)) for each in stack.processes}
-            cleanup.callback(stack.stop, interrupts.is_hurried)
+            cleanup.callback(_stop, stack, console, interrupts)
             _start(stack, logs, console, interrupts)
             if not interrupts.is_stopping():
-                _make_picture(prompt, stack, interrupts)
+                _make_picture(prompt, stack, console, interrupts)
     if interrupts.is_stopping():
         raise KeyboardInterrupt
     took_s = time.monotonic() - started
@@ -70,7 +70,12 @@ def _start(stack: Stack, logs: dict[str, TextIO], console: Console, interrupts: 
         )
 
 
-def _make_picture(prompt: str, stack: Stack, interrupts: Interrupts) -> None:
+def _stop(stack: Stack, console: Console, interrupts: Interrupts) -> None:
+    with console.status("stopping …"):
+        stack.stop(interrupts.is_stopping)  # Who interrupts a demo does not wait for its picture.
+
+
+def _make_picture(prompt: str, stack: Stack, console: Console, interrupts: Interrupts) -> None:
     """Submit the prompt and see it through, by the command that everybody types; it has the terminal meanwhile."""
     command = [sys.executable, "-m", "ops.cli", "submit", "--wait", "--out", PICTURE, "--", prompt]
     child = subprocess.Popen(command, env=dict(stack.env))
@@ -79,20 +84,19 @@ def _make_picture(prompt: str, stack: Stack, interrupts: Interrupts) -> None:
             stack.raise_if_one_ended()
             time.sleep(_WATCH_INTERVAL_S)
     finally:
-        _end(child)
-    if child.returncode == EXIT_BAD_INPUT:
-        raise SystemExit(EXIT_BAD_INPUT)  # It said itself what is wrong; no log knows more.
+        _end(child, console)
     if child.returncode != 0 and not interrupts.is_stopping():
-        raise stack.programs[-1].failure("made no picture")
+        raise stack.worker.failure("made no picture")
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    # On Ctrl-C the terminal told it as well. SIGINT, because it has a cursor to give back.
-    for number in (None, signal.SIGINT, signal.SIGKILL):
-        if number is not None:
-            child.send_signal(number)
+def _end(child: subprocess.Popen[bytes], console: Console) -> None:
+    # On Ctrl-C the terminal told it as well, so it is given a moment first.
+    for insist in (child.terminate, child.kill):
         if wait_until(lambda: child.poll() is not None, _GRACE_S):
-            return
+            break
+        insist()
+    child.wait()
+    console.show_cursor()  # A progress bar that was cut short keeps it.
 
 
 def _open_log(folder: Path, process: Process) -> TextIO:

@@ -203,7 +203,8 @@ class Process(ABC):
     def _read(self, child: subprocess.Popen[str], on_line: Callable[[str], None] | None) -> None:
         with child.stdout or nullcontext(()) as output:
             for line in output:
-                self._last_lines.append(line.rstrip())
+                if line.strip():
+                    self._last_lines.append(line.rstrip())
                 if on_line:
                     with suppress(OSError, ValueError):  # A closed terminal: an unread pipe would block the child.
                         on_line(line.rstrip())

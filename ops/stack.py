@@ -89,6 +89,11 @@ class Stack:
         self.env = env
 
     @property
+    def worker(self) -> Process:
+        """The last to start, and the first to stop."""
+        return self.programs[-1]
+
+    @property
     def processes(self) -> list[Process]:
         """All, in the order of their starting."""
         return [*self.servers, *self.programs]

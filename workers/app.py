@@ -45,6 +45,7 @@ def _log_in_one_form(**_: Any) -> None:
 
 @worker_init.connect
 def _load_before_the_first_job(**_: Any) -> None:
+    configure_logging()  # Celery does so later than this.
     try:
         register_tasks(app, _context())
     except ImagemillError as exc:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
+import tenacity
 
-from jobs.errors import ErrorCode
+from jobs.errors import ErrorCode, RedisUnavailable
 from jobs.record import ImageRecord, JobRecord
 from jobs.states import Stage, Status
 from jobs.table import Claim, JobTable
@@ -24,6 +26,7 @@ from workers.upload import upload
 log = structlog.get_logger()
 
 _REPORTS_PER_S = 4
+_FINISH_FOR_S = 60  # how long to try to write the end of a job down
 
 
 class Attempt:
@@ -52,10 +55,9 @@ class Attempt:
         except StorageError as exc:
             return self._fail(ErrorCode.STORAGE_UNAVAILABLE, str(exc))
         except JobLeft as exc:
-            return self._table.finish(self._claim, exc.status, timings=self.timings)
+            return self._finish(exc.status)
         self.timings["total"] = round(sum(self.timings.values()), 4)
-        dumped = [image.model_dump(mode="json") for image in images]
-        return self._table.finish(self._claim, Status.SUCCEEDED, images=dumped, timings=self.timings)
+        return self._finish(Status.SUCCEEDED, images=[image.model_dump(mode="json") for image in images])
 
     def _make(self) -> list[ImageRecord]:
         spec = self._claim.spec
@@ -83,11 +85,24 @@ class Attempt:
 
     def _report(self, stage: Stage, step: int, steps: int) -> None:
         self._last_report = time.monotonic()
-        leave_as = self._table.progress(self._claim, stage, step, steps)
+        try:
+            leave_as = self._table.progress(self._claim, stage, step, steps)
+        except RedisUnavailable as exc:  # A report is worth less than the picture.
+            log.warning("progress not reported", job_id=self._claim.job_id, reason=str(exc))
+            return
         if leave_as is not None:
             raise JobLeft(leave_as)
 
     def _fail(self, code: ErrorCode, reason: str) -> JobRecord:
         error = {"code": code, "message": reason}
         log.warning("job failed", job_id=self._claim.job_id, code=code, reason=reason)
-        return self._table.finish(self._claim, Status.FAILED, timings=self.timings, error=error)
+        return self._finish(Status.FAILED, error=error)
+
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(RedisUnavailable),
+        wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
+        stop=tenacity.stop_after_delay(_FINISH_FOR_S),
+        reraise=True,
+    )
+    def _finish(self, status: Status, **result: Any) -> JobRecord:
+        return self._table.finish(self._claim, status, timings=self.timings, **result)

@@ -12,7 +12,7 @@ from celery.exceptions import Ignore
 from jobs import names
 from jobs.catalogue import Catalogue
 from jobs.dispatch import Dispatcher
-from jobs.errors import ErrorCode, Fenced, InvalidRequest, JobFailed
+from jobs.errors import ErrorCode, Fenced, InvalidRequest, JobFailed, RedisUnavailable
 from jobs.record import JobRecord
 from jobs.spec import parse_request
 from jobs.states import Status
@@ -51,7 +51,7 @@ def register_tasks(app: Celery, context: Context) -> None:
 def _run(task: Task[..., Any], context: Context) -> JobRecord:
     job_id, owner = str(task.request.id), str(task.request.hostname)
     claim, released = context.table.claim(job_id, owner=owner)
-    context.dispatcher.send(released)
+    _pass_on(context, released)
     if claim is None:
         raise Ignore  # Returning would show SUCCESS in Flower for work that another did.
     try:
@@ -61,6 +61,14 @@ def _run(task: Task[..., Any], context: Context) -> JobRecord:
         raise Ignore from exc
     log.info("job ended", job_id=job_id, status=str(record.status), **record.timings)
     return _succeeded(task, record)
+
+
+def _pass_on(context: Context, released: list[str]) -> None:
+    """Send the messages of jobs that were released in turn. A failure is not this job's: they stay released."""
+    try:
+        context.dispatcher.send(released)
+    except RedisUnavailable as exc:
+        log.warning("released jobs have no message yet", job_ids=released, reason=str(exc))
 
 
 def _attempt(claim: Claim, context: Context) -> JobRecord:
@@ -107,7 +115,7 @@ def _adopt(task: Task[..., Any], context: Context, args: tuple[Any, ...], fields
     submitted = context.table.submit(submission)
     # A message for another model's queue sends the job there; one for this queue is in hand already.
     in_hand = {job_id} if submission.queue == queue else set()
-    context.dispatcher.send([each for each in submitted.released if each not in in_hand])
+    _pass_on(context, [each for each in submitted.released if each not in in_hand])
     if submission.queue != queue:
         raise Ignore
 

@@ -97,9 +97,7 @@ def test_plain_celery_task_gives_the_finished_job_under_its_own_id(system: Clien
 HEADERS = {"lang": "py", "task": "imagemill.generate", "id": "b1", "root_id": "b1", "parent_id": None, "group": None}
 
 
-def envelope(
-    body: str = '[[],{"prompt":"x"},{}]', content_type: str = "application/json", **headers: Any
-) -> str:
+def envelope(body: str = '[[],{"prompt":"x"},{}]', content_type: str = "application/json", **headers: Any) -> str:
     """A message as kombu writes it to Redis, with a body and headers of one's own."""
     properties = {
         "delivery_info": {"exchange": "", "routing_key": QUEUE},

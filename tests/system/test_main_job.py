@@ -37,7 +37,9 @@ def test_four_images_have_the_seeds_that_follow(system: Client) -> None:
     assert len({image.sha256 for image in record.images}) == 4
 
 
-@pytest.mark.parametrize("scheduler", ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "heun", "lcm"])
+@pytest.mark.parametrize(
+    "scheduler", ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "heun", "lcm"]
+)
 def test_every_scheduler_of_the_model_runs(system: Client, scheduler: str) -> None:
     record = system.submit(PROMPT, scheduler=scheduler, num_inference_steps=5).wait(60)
     assert record.status is Status.SUCCEEDED, record.error

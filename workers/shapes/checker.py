@@ -203,10 +203,13 @@ def _median(pixels: Pixels) -> Pixels:
     return np.median(pixels, axis=0).astype(np.float32)
 
 
-def _distance(pixels: Pixels, colour: Pixels | float) -> Pixels:
-    offset = pixels - colour
-    distance: Pixels = np.sqrt(np.einsum("...c,...c->...", offset, offset))
-    return distance
+def _distance(pixels: Pixels, colour: Pixels) -> Pixels:
+    return _length(pixels - colour)
+
+
+def _length(offsets: Pixels) -> Pixels:
+    length: Pixels = np.sqrt(np.einsum("...c,...c->...", offsets, offsets))
+    return length
 
 
 def _figures(pixels: Pixels, ground: Pixels) -> Iterator[Mask]:
@@ -228,8 +231,9 @@ def _figures(pixels: Pixels, ground: Pixels) -> Iterator[Mask]:
 
 
 def _is_flat(pixels: Pixels) -> Mask:
-    slopes: list[Pixels] = np.gradient(pixels, axis=(0, 1))
-    flat: Mask = np.hypot(*(_distance(slope, 0) for slope in slopes)) < _FLAT_SLOPE
+    down = np.diff(pixels, axis=0, prepend=pixels[:1])
+    right = np.diff(pixels, axis=1, prepend=pixels[:, :1])
+    flat: Mask = np.hypot(_length(down), _length(right)) < _FLAT_SLOPE
     return flat
 
 
@@ -282,9 +286,9 @@ def _see(mask: Mask, pixels: Pixels) -> SeenFigure:
     )
 
 
-def _third(center: float, reach: float) -> int:
-    """Where a figure that reaches so far to each side lies: nearest to the near edge (-1), the middle, the far edge (1)."""
-    at_edge = min(0.5, reach + _AIR_AT_EDGE)
+def _third(center: float, half_side: float) -> int:
+    """Where a figure of this half side lies: nearest to the near edge (-1), to the middle or to the far edge (1)."""
+    at_edge = min(0.5, half_side + _AIR_AT_EDGE)
     limit = (at_edge + 0.5) / 2
     return int(center > 1 - limit) - int(center < limit)
 

@@ -1,11 +1,13 @@
 """
 Train the built-in model and write it as a diffusers directory: `python -m workers.shapes.train --help`.
 
-Runs on two CPU cores in about two hours; stops and resumes at its checkpoints.
+Stops and resumes at its checkpoints. Where there is none it goes on from the model directory, so that a better model
+can be trained from the one in the repository; `--fresh` starts from nothing.
 """
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -22,12 +24,17 @@ def main(
     out: Annotated[Path, typer.Option(help="The diffusers directory to write.")] = Path("workers/shapes/model"),
     until_step: Annotated[int, typer.Option(help="Train the denoiser up to this step; 0 only writes.")] = 16_000,
     cooldown_steps: Annotated[int, typer.Option(help="Let the learning rate fall over the last steps.")] = 3_000,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Use no weights that are there already.")] = False,
 ) -> None:
     """Train from the last checkpoint on, then write the model."""
+    torch.set_flush_denormal(True)
     build.mkdir(parents=True, exist_ok=True)
+    if not fresh and not (build / "vae").exists() and (out / "vae").exists():
+        shutil.copytree(out / "vae", build / "vae")
     autoencoder = train_autoencoder(build / "vae")
     training = DenoiserTraining(autoencoder, build)
-    training.resume()
+    if not fresh and not training.resume() and (out / "unet").exists():
+        training.start_from(out)
     training.run(until_step=until_step, cooldown_steps=cooldown_steps)
     text_encoder, unet = training.averaged()
     pipeline = StableDiffusionPipeline(
@@ -36,7 +43,7 @@ def main(
         tokenizer=training.tokenizer,
         unet=unet,
         scheduler=DDIMScheduler.from_config(
-            training.schedule.config, clip_sample=False, timestep_spacing="trailing", set_alpha_to_one=True
+            training.schedule.config, clip_sample=False, timestep_spacing="trailing", steps_offset=1
         ),
         safety_checker=None,
         feature_extractor=None,

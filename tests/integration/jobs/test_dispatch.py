@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery
-from kombu import Queue
 
-from jobs import names
 from jobs.celery_app import make_app
 from jobs.dispatch import Dispatcher
 from jobs.errors import RedisUnavailable
@@ -39,7 +37,7 @@ def messages(client: redis.Redis, key: str) -> list[dict[str, Any]]:
 
 def read_ids(app: Celery, count: int) -> list[str]:
     """Task ids in the order in which a worker gets them."""
-    with app.connection_for_read() as connection, connection.SimpleQueue(Queue(QUEUE), no_ack=True) as queue:
+    with app.connection_for_read() as connection, connection.SimpleQueue(QUEUE, no_ack=True) as queue:
         return [str(queue.get(timeout=5).headers["id"]) for _ in range(count)]
 
 
@@ -76,13 +74,6 @@ def test_high_goes_before_normal_and_low_and_each_in_order(client: Client, app: 
     priorities = ["low", "normal", "high", "low", "normal", "high"]
     ids = [client.submit("a red circle", priority=priority).id for priority in priorities]
     assert read_ids(app, 6) == [ids[index] for index in (2, 5, 1, 4, 0, 3)]
-
-
-def test_plain_celery_message_without_a_priority_is_a_normal_one(
-    client: Client, app: Celery, redis_client: redis.Redis
-) -> None:
-    app.send_task(names.GENERATE_TASK, kwargs={"prompt": "a red circle"}, queue=QUEUE)
-    assert len(messages(redis_client, LISTS["normal"])) == 1
 
 
 def test_job_is_announced_once(client: Client, redis_client: redis.Redis) -> None:

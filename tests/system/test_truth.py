@@ -1,0 +1,19 @@
+"""The picture shows what the prompt says. `./imagemill bench truth` measures how often; this sees that it does."""
+
+from __future__ import annotations
+
+import random
+
+from ops.bench.truth import KINDS, held_out_scenes
+from producer import Client
+from workers.shapes.checker import check
+from workers.shapes.scenes import caption
+
+
+def test_pictures_of_held_out_captions_show_them(system: Client) -> None:
+    rng = random.Random(42)
+    scenes = [scene for kind in KINDS for scene in held_out_scenes(kind, rng)[:6]]
+    jobs = system.submit_many({"prompt": caption(scene), "seed": index} for index, scene in enumerate(scenes))
+    verdicts = [check(scene, job.images(120)[0].open()) for scene, job in zip(scenes, jobs, strict=True)]
+    assert sum(verdict.background for verdict in verdicts) == len(scenes)
+    assert sum(verdict.colours for verdict in verdicts) >= 0.8 * len(scenes)
