@@ -69,4 +69,4 @@ def bench_truth(
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="imagemill")

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import uuid
+from pathlib import Path
 
 import tenacity
 
@@ -18,6 +19,8 @@ from storage.errors import StorageUnavailable
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
 from workers.settings import load_worker_settings
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def launch(models: list[str], concurrency: int | None, wait_s: float) -> None:
@@ -52,17 +55,9 @@ def _command(queues: list[str], concurrency: int) -> list[str]:
         "loglevel": "INFO",
     }
     flags = [f"--{option}={value}" for option, value in options.items()]
-    return [
-        sys.executable,
-        "-m",
-        "celery",
-        "-A",
-        "workers.app",
-        "worker",
-        *flags,
-        "--without-gossip",
-        "--without-mingle",
-    ]
+    # Celery imports from its working directory first, and the caller's may hold a folder named `storage`.
+    celery = [sys.executable, "-m", "celery", "--quiet", "--workdir", str(_CHECKOUT), "-A", "workers.app", "worker"]
+    return [*celery, *flags, "--without-gossip", "--without-mingle"]
 
 
 def _wait_for_services(settings: Settings, wait_s: float) -> None:

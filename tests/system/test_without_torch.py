@@ -22,9 +22,9 @@ def producer_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     constraints = CHECKOUT / "constraints.txt"
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-build-isolation"]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-build-isolation"]
     subprocess.run([*pip, "setuptools>=77"], check=True, timeout=_INSTALL_S)
-    subprocess.run([*pip, "-e", CHECKOUT, "-c", constraints], check=True, timeout=_INSTALL_S)
+    subprocess.run([*pip, "-e", str(CHECKOUT), "-c", str(constraints)], check=True, timeout=_INSTALL_S)
     return python
 
 
@@ -36,7 +36,7 @@ def test_submitting_needs_no_torch(producer_python: Path, system: Client, stack_
 
     env = stack_env | {"IMAGEMILL_PYTHON": str(producer_python)}
     subprocess.run([producer_python, "-c", "import producer, producer.cli, ops.cli"], env=stack_env, check=True)
-    command = [CHECKOUT / "imagemill", "submit", "a red circle on a blue background", "--wait", "--json"]
+    command = [str(CHECKOUT / "imagemill"), "submit", "a red circle on a blue background", "--wait", "--json"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr
     assert '"status": "succeeded"' in done.stdout
