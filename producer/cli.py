@@ -30,8 +30,7 @@ from jobs.errors import (
 )
 from jobs.record import JobRecord
 from jobs.states import Status
-from producer.client import Client
-from producer.job import Job
+from producer.client import Client, Job
 from producer.progress import follow_on_terminal, print_result
 from storage.errors import StorageError
 

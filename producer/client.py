@@ -1,4 +1,4 @@
-"""The Python client: submit jobs and follow them, straight over Redis."""
+"""The Python client, and the handle of a job: submit and follow jobs, straight over Redis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from jobs.settings import Settings, load_settings
 from jobs.spec import parse_request
 from jobs.states import Status
 from jobs.table import JobTable, QueueCounts, Submission
-from producer.job import Image, Job
+from producer.image import Image
 from storage.s3 import ImageStore
 from storage.settings import StorageSettings, load_storage_settings
 
@@ -133,3 +133,40 @@ class Client:
             raise
         queue = names.queue_of(spec.model)
         return Submission(job_id=str(uuid.uuid4()), spec=spec, digest=request.digest(), queue=queue)
+
+
+class Job:
+    """A submitted job. Every method asks Redis anew."""
+
+    def __init__(self, job_id: str, client: Client) -> None:
+        self.id = job_id
+        self._client = client
+
+    def status(self) -> JobRecord:
+        """Where it stands. Raises `JobNotFound`."""
+        return self._client.status(self.id)
+
+    def wait(self, timeout_s: float | None = None) -> JobRecord:
+        """The record at its end, however it ended. Raises `WaitTimeout`."""
+        return self._client.wait(self.id, timeout_s)
+
+    def events(self, after: str = "0") -> Iterator[events.Event]:
+        """Its events as they come, up to its end."""
+        return self._client.events(self.id, after)
+
+    def cancel(self) -> JobRecord:
+        """Ask for its end; returns where it stands now."""
+        return self._client.cancel(self.id)
+
+    def images(self, timeout_s: float | None = None) -> list[Image]:
+        """
+        Wait for the job's end and return its images.
+
+        Raises:
+            JobFailed: It ended without images.
+            WaitTimeout: It did not end in time.
+        """
+        return self._client.images(self.wait(timeout_s))
+
+    def __repr__(self) -> str:
+        return f"Job({self.id!r})"

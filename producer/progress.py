@@ -8,7 +8,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jobs.record import JobRecord, progress_of
 from jobs.states import Stage, Status
-from producer.job import Job
+from producer.client import Job
 
 STAGES = ("queued", "encode", "generate", "postprocess", "upload")
 

@@ -39,7 +39,7 @@ _UNIFORM_BORDER_SHARE = 0.7
 _SPECK_SHARE = 0.003
 
 # The larger side of a figure as a share of the picture's shorter side. A decoder takes tips away and never adds any.
-_MEDIUM_FROM, _LARGE_FROM = 0.31, 0.445
+_MEDIUM_FROM, _LARGE_FROM = 0.315, 0.46
 _AIR_AT_EDGE = 0.05
 
 # Two centers at 39 degrees off the axis are still "left of"; nearer to the diagonal it is not clear any more.
@@ -47,18 +47,18 @@ _DOMINANCE = 1.25
 _MIN_APART = 0.1
 
 # Below this overlap with every ideal shape, a figure is a blob.
-_MIN_OVERLAP = 0.72
+_MIN_OVERLAP = 0.65
 _CANONICAL_PX = 48
 # Half the side of the canonical square, in units of the square root of the figure's area.
 _CANONICAL_REACH = 1.15
-# The ideals are made at this size, and with corners rounded by blurs of these standard deviations.
+# The ideals are made at this size, with sharp corners and with corners rounded by a blur of this standard deviation.
 _IDEAL_PX = 96
-_ROUNDING_PX = (0.0, 3.5, 6.0)
+_ROUNDING_PX = (0.0, 4.0)
 
 # The hue in degrees up to which a colour has this name; what has no name here (violet) is None.
 _HUES: tuple[tuple[float, Colour | None], ...] = (
     (14, "red"),
-    (40, "orange"),
+    (39, "orange"),
     (72, "yellow"),
     (162, "green"),
     (206, "cyan"),
