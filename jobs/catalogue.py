@@ -7,10 +7,12 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs.errors import InvalidConfiguration, InvalidRequest, ModelNotAvailable
 from jobs.spec import MAX_SEED, Box, JobRequest, JobSpec, Name
+
+Positive = Annotated[int, Field(ge=1)]
 
 _SEED_BITS = 32  # Of drawn seeds: short enough to read out and type again.
 
@@ -22,21 +24,21 @@ class _Entry(BaseModel):
 class Defaults(_Entry):
     """Sampling parameters of a request that leaves them out."""
 
-    width: int
-    height: int
-    num_inference_steps: int
-    guidance_scale: float
+    width: Positive
+    height: Positive
+    num_inference_steps: Positive
+    guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
     scheduler: str
 
 
 class Limits(_Entry):
     """What a request may ask of a model. Sides in pixels, multiples of `side_multiple`."""
 
-    min_side: int
-    max_side: int
-    side_multiple: int = 8
-    max_steps: int
-    max_n: int
+    min_side: Positive
+    max_side: Positive
+    side_multiple: Positive = 8
+    max_steps: Positive
+    max_n: Positive
 
 
 class Model(_Entry):
@@ -64,6 +66,16 @@ class Model(_Entry):
             raise ValueError(f"defaults.scheduler {self.defaults.scheduler!r} is not one of schedulers")
         return self
 
+    @model_validator(mode="after")
+    def _defaults_are_within_limits(self) -> Model:
+        limits = self.limits
+        for side in (self.defaults.width, self.defaults.height):
+            if not limits.min_side <= side <= limits.max_side or side % limits.side_multiple:
+                raise ValueError(f"defaults: a side of {side} is outside the model's own limits")
+        if self.defaults.num_inference_steps > limits.max_steps:
+            raise ValueError("defaults.num_inference_steps is above limits.max_steps")
+        return self
+
 
 class Catalogue:
     """The models by name; the first is the default."""
@@ -83,7 +95,7 @@ class Catalogue:
         try:
             tables: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
             models = [Model(name=name, **table) for name, table in tables.get("models", {}).items()]
-        except (OSError, tomllib.TOMLDecodeError, ValidationError, TypeError) as exc:
+        except (OSError, ValueError, TypeError, AttributeError) as exc:
             raise InvalidConfiguration(f"model catalogue {path}: {exc}") from exc
         if not models:
             raise InvalidConfiguration(f"model catalogue {path}: it has no model")

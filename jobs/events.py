@@ -44,7 +44,7 @@ def follow(
     Ends early, without that event, when `timeout_s` has passed.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    while True:
+    while not _is_over(client, settings, job_id, after):
         left_s = _BLOCK_S if deadline is None else min(_BLOCK_S, deadline - time.monotonic())
         if left_s <= 0:
             return
@@ -53,6 +53,13 @@ def follow(
             yield event
             if event.type == "completed":
                 return
+
+
+def _is_over(client: redis.Redis, settings: Settings, job_id: str, after: str) -> bool:
+    """Whether `after` is the last event that this job will have."""
+    with map_errors(settings):
+        last: Any = client.xrevrange(events_key(job_id), count=1)
+    return bool(last) and last[0][0] == after and last[0][1]["type"] == "completed"
 
 
 def _read(client: redis.Redis, settings: Settings, job_id: str, after: str, block_s: float) -> list[Event]:

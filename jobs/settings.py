@@ -27,16 +27,17 @@ class RoomSettings(BaseSettings):
 class Settings(RoomSettings):
     """Redis, the job table and the model catalogue."""
 
-    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_", frozen=True, extra="forbid")
 
-    redis_url: str = Field("redis://127.0.0.1:6390/0", description="Job table and Celery broker.")
+    redis_url: Annotated[str, Field(pattern=r"^(rediss?|unix)://")] = "redis://127.0.0.1:6390/0"
+    """Job table and Celery broker."""
     result_backend_url: str | None = Field(
         None, description="Where callers who submit by Celery alone look for results; usually the Redis URL."
     )
     models_file: Path = Field(_CHECKOUT / "models.toml", description="The model catalogue.")
     release_window: Annotated[int, Field(ge=1, le=100_000)] = 256
     """Unclaimed messages per caller and queue that stand in Celery at a time; the rest waits in the table."""
-    lease_s: Annotated[float, Field(gt=0)] = 30.0
+    lease_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
     retention_s: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
     """How long records and events are kept after the end of a job."""
 

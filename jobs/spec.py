@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from jobs.errors import InvalidRequest
 
@@ -14,7 +15,22 @@ MAX_PROMPT_CHARS = 4_000
 MAX_SIDE_PX = 8_192
 MAX_SEED = 2**63 - 1
 
-Prompt = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT_CHARS)]
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def _refuse_control_characters(text: str) -> str:
+    # They mean nothing to a model, and escaped they are six times as long: too much for an image's metadata.
+    if found := _CONTROL.search(text):
+        raise ValueError(f"has a control character (U+{ord(found[0]):04X})")
+    return text
+
+
+Text = Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARS), AfterValidator(_refuse_control_characters)]
+Prompt = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PROMPT_CHARS),
+    AfterValidator(_refuse_control_characters),
+]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Side = Annotated[int, Field(ge=8, le=MAX_SIDE_PX)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 24 * 3600, allow_inf_nan=False)]
@@ -76,7 +92,7 @@ class _Common(Strict):
     """
 
     prompt: Prompt
-    negative_prompt: Annotated[str, StringConstraints(max_length=MAX_PROMPT_CHARS)] = ""
+    negative_prompt: Text = ""
     n: Annotated[int, Field(ge=1, le=64)] = 1
     output: Output = Output()
     priority: Priority = "normal"
@@ -120,6 +136,9 @@ class JobRequest(_Common):
 class JobSpec(_Common):
     """A job with every parameter settled, so that its images can be made again. Fields as in `JobRequest`."""
 
+    # A stored job may have fields of a newer version.
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
     model: str
     width: int
     height: int
@@ -130,7 +149,8 @@ class JobSpec(_Common):
 
     def summary(self) -> str:
         """A line for people: model, size, steps, the first words of the prompt."""
-        prompt = self.prompt if len(self.prompt) <= 48 else self.prompt[:47].rstrip() + "…"
+        prompt = " ".join(self.prompt.split())
+        prompt = prompt if len(prompt) <= 48 else prompt[:47].rstrip() + "…"
         return f"{self.model} {self.width}×{self.height} {self.num_inference_steps} steps “{prompt}”"
 
 

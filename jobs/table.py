@@ -26,6 +26,8 @@ from jobs.settings import Settings
 from jobs.spec import JobSpec
 from jobs.states import Stage, Status
 
+_KEPT_CHARS, _KEPT_ITEMS = 500, 50  # of a refused request
+
 # Ranks are Celery's priorities on Redis, where 0 is the highest.
 PRIORITY_RANK = {"high": 0, "normal": 3, "low": 6}
 
@@ -49,10 +51,18 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """What a submission came to: `job_id` is the first job's where the idempotency key was used before."""
+    """
+    What a submission came to.
+
+    Attributes:
+        job_id: The first job's, where the idempotency key was used before.
+        released: Ids that were released in turn.
+        conflict: Where the key belongs to a job with other parameters; nothing was written then.
+    """
 
     job_id: str
     released: list[str]
+    conflict: IdempotencyConflict | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,13 +105,15 @@ class JobTable:
             IdempotencyConflict: Its key belongs to a job with other parameters.
             RedisUnavailable: Nothing was written, or it is unknown whether it was: submit again with the same id.
         """
-        return self.submit_many([submission])[0]
+        submitted = self.submit_many([submission])[0]
+        if submitted.conflict:
+            raise submitted.conflict
+        return submitted
 
     def submit_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
-        """Write many jobs in one round trip; raises as `submit` does, for the first that is refused."""
+        """Write many jobs in one round trip. A conflict stands in the answer, beside its neighbours' release."""
         script = self._scripts["submit"]
         with map_errors(self._settings):
-            self._load(script)
             pipeline = self._redis.pipeline(transaction=False)
             for submission in submissions:
                 script(args=self._submit_args(submission), client=pipeline)
@@ -111,7 +123,7 @@ class JobTable:
     def reject(self, job_id: str, *, request: dict[str, Any], queue: str, error: InvalidRequest) -> None:
         """Record a job that failed before it was one, so that its sender can ask what became of it."""
         reason = json.dumps({"code": error.code, "message": str(error)})
-        fields = json.dumps(request, default=repr)
+        fields = json.dumps(_shorten(request), default=repr)
         self._run("reject", job_id, fields, names.SCHEMA_VERSION, queue, "celery", reason, self._settings.retention_s)
 
     def claim(self, job_id: str, *, owner: str) -> tuple[Claim | None, list[str]]:
@@ -231,16 +243,11 @@ class JobTable:
         with map_errors(self._settings):
             return self._scripts[script](args=[str(arg) for arg in args])
 
-    def _load(self, script: Any) -> None:
-        # A pipeline cannot fall back from EVALSHA to EVAL as a single call does.
-        if not self._redis.script_exists(script.sha)[0]:
-            self._redis.script_load(script.script)
-
     def _submit_args(self, submission: Submission) -> list[str]:
         spec = submission.spec
         return [
             submission.job_id,
-            spec.model_dump_json(exclude_defaults=True),
+            spec.model_dump_json(exclude_none=True),
             str(names.SCHEMA_VERSION),
             submission.queue,
             spec.caller,
@@ -255,9 +262,9 @@ class JobTable:
 
     def _submitted(self, reply: list[Any], submission: Submission) -> Submitted:
         outcome, job_id, released = reply
-        if outcome == "conflict":
-            raise IdempotencyConflict(submission.spec.idempotency_key or "", job_id)
-        return Submitted(job_id=job_id, released=list(released))
+        key = submission.spec.idempotency_key or ""
+        conflict = IdempotencyConflict(key, job_id) if outcome == "conflict" else None
+        return Submitted(job_id=job_id, released=list(released), conflict=conflict)
 
 
 def _script(name: str) -> str:
@@ -265,3 +272,16 @@ def _script(name: str) -> str:
     body = (scripts / f"{name}.lua").read_text("utf-8")
     shebang = body.split("\n", 1)[0] + "\n" if body.startswith("#!") else ""
     return shebang + (scripts / "lib.lua").read_text("utf-8") + body.removeprefix(shebang)
+
+
+def _shorten(value: Any) -> Any:
+    """The same with long texts cut: what was refused for its length need not be kept at that length."""
+    match value:
+        case dict():
+            return {str(key)[:_KEPT_CHARS]: _shorten(each) for key, each in list(value.items())[:_KEPT_ITEMS]}
+        case list() | tuple():
+            return [_shorten(each) for each in value[:_KEPT_ITEMS]]
+        case str():
+            return value[:_KEPT_CHARS]
+        case _:
+            return value

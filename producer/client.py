@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from jobs.catalogue import Catalogue
 from jobs.celery_app import make_app
 from jobs.connection import connect
 from jobs.dispatch import Dispatcher
-from jobs.errors import InvalidRequest, JobFailed, WaitTimeout
+from jobs.errors import IdempotencyConflict, InvalidRequest, JobFailed, WaitTimeout
 from jobs.record import JobRecord
 from jobs.settings import Settings, load_settings
 from jobs.spec import parse_request
@@ -52,21 +53,35 @@ class Client:
             IdempotencyConflict: The idempotency key belongs to a job with other parameters.
             RedisUnavailable: Nothing is known to be queued. With an idempotency key, submitting again is safe.
         """
-        return self.submit_many([{"prompt": prompt, **fields}])[0]
+        return self._submit([self._prepare({"prompt": prompt, **fields})])[0]
 
     def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> list[Job]:
         """
         Submit many jobs, a few hundred per round trip.
 
-        All are checked before the first is queued; raises as `submit` does, naming the request by its index.
+        All are checked before the first is queued; raises as `submit` does, with a note that names the request by its
+        index. An `IdempotencyConflict` is raised when all others have been queued.
         """
-        submissions = [self._prepare(index, request) for index, request in enumerate(requests)]
+        submissions: list[Submission] = []
+        for index, request in enumerate(requests):
+            try:
+                submissions.append(self._prepare(request))
+            except InvalidRequest as exc:
+                exc.add_note(f"in request {index}")
+                raise
+        return self._submit(submissions)
+
+    def _submit(self, submissions: list[Submission]) -> list[Job]:
+        conflicts: list[IdempotencyConflict] = []
         jobs: list[Job] = []
         pending = iter(submissions)
         while chunk := list(islice(pending, _BULK)):
             results = self._table.submit_many(chunk)
             self._dispatcher.send([job_id for result in results for job_id in result.released])
             jobs += [Job(result.job_id, self) for result in results]
+            conflicts += [result.conflict for result in results if result.conflict]
+        if conflicts:
+            raise conflicts[0]
         return jobs
 
     def job(self, job_id: str) -> Job:
@@ -102,7 +117,10 @@ class Client:
 
         Raises:
             JobNotFound: There is no such job.
+            InvalidRequest: `after` is no event id.
         """
+        if not re.fullmatch(r"\d+(-\d+)?", after):
+            raise InvalidRequest("after", f"{after!r} is not the id of an event")
         self.status(job_id)
         return events.follow(self._redis, self.settings, job_id, after=after)
 
@@ -123,14 +141,9 @@ class Client:
         """How many jobs each queue holds: waiting in the table, released to Celery, running."""
         return self._table.queues()
 
-    def _prepare(self, index: int, fields: Mapping[str, Any]) -> Submission:
-        try:
-            request = parse_request(dict(fields))
-            spec = self.catalogue.settle(request)
-        except InvalidRequest as exc:
-            if index:
-                exc.add_note(f"in request {index}")
-            raise
+    def _prepare(self, fields: Mapping[str, Any]) -> Submission:
+        request = parse_request(dict(fields))
+        spec = self.catalogue.settle(request)
         queue = names.queue_of(spec.model)
         return Submission(job_id=str(uuid.uuid4()), spec=spec, digest=request.digest(), queue=queue)
 

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+)
 
 from storage.errors import ObjectNotFound, StorageMisconfigured, StorageUnavailable
 from storage.settings import StorageSettings
@@ -28,8 +34,9 @@ class ImageStore:
 
     def __init__(self, settings: StorageSettings) -> None:
         self.settings = settings
-        self._s3 = _client(settings, settings.endpoint_url)
-        self._links = _client(settings, settings.public_endpoint_url or settings.endpoint_url)
+        with self._map_errors("bucket"):
+            self._s3 = _client(settings, settings.endpoint_url)
+            self._links = _client(settings, settings.public_endpoint_url or settings.endpoint_url)
 
     def prepare(self) -> None:
         """
@@ -71,7 +78,7 @@ class ImageStore:
             "get_object",
             # Not every store remembers the type, so the link itself asks for it.
             Params={"Bucket": self.settings.bucket, "Key": key, "ResponseContentType": content_type},
-            ExpiresIn=expiry_s or self.settings.link_expiry_s,
+            ExpiresIn=self.settings.link_expiry_s if expiry_s is None else expiry_s,
         )
 
     @contextmanager
@@ -92,6 +99,8 @@ class ImageStore:
                 f"{where} refuses ({exc}). Check IMAGEMILL_S3_ACCESS_KEY_ID, IMAGEMILL_S3_SECRET_ACCESS_KEY "
                 f"and the bucket {self.settings.bucket!r}."
             ) from exc
+        except (NoCredentialsError, PartialCredentialsError, ParamValidationError, ValueError) as exc:
+            raise StorageMisconfigured(f"{where} cannot be used: {exc}. Check the IMAGEMILL_S3_* settings.") from exc
         except BotoCoreError as exc:
             raise StorageUnavailable(
                 f"{where} does not answer ({exc}). Start it (`make up` starts a local one), "

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 import tenacity
 
-from jobs.errors import ErrorCode, RedisUnavailable
+from jobs.errors import ErrorCode, Fenced, RedisUnavailable
 from jobs.record import ImageRecord, JobRecord
 from jobs.states import Stage, Status
 from jobs.table import Claim, JobTable
@@ -56,6 +56,11 @@ class Attempt:
             return self._fail(ErrorCode.STORAGE_UNAVAILABLE, str(exc))
         except JobLeft as exc:
             return self._finish(exc.status)
+        except (Fenced, RedisUnavailable):
+            raise
+        except Exception as exc:
+            log.exception("bug in the worker", job_id=self._claim.job_id)
+            return self._fail(ErrorCode.GENERATION_ERROR, f"the worker failed: {exc!r}")
         self.timings["total"] = round(sum(self.timings.values()), 4)
         return self._finish(Status.SUCCEEDED, images=[image.model_dump(mode="json") for image in images])
 

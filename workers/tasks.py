@@ -12,7 +12,7 @@ from celery.exceptions import Ignore
 from jobs import names
 from jobs.catalogue import Catalogue
 from jobs.dispatch import Dispatcher
-from jobs.errors import ErrorCode, Fenced, InvalidRequest, JobFailed, RedisUnavailable
+from jobs.errors import ErrorCode, Fenced, IdempotencyConflict, InvalidRequest, JobFailed, RedisUnavailable
 from jobs.record import JobRecord
 from jobs.spec import parse_request
 from jobs.states import Status
@@ -107,17 +107,27 @@ def _adopt(task: Task[..., Any], context: Context, args: tuple[Any, ...], fields
         request = parse_request({"model": names.model_of(queue), **fields})
         spec = context.catalogue.settle(request)
     except InvalidRequest as exc:
-        context.table.reject(job_id, request={"args": args, **fields}, queue=queue, error=exc)
-        raise JobFailed(job_id, exc.code, str(exc)) from exc
+        raise _reject(context, job_id, queue, {"args": args, **fields}, exc) from exc
     submission = Submission(
         job_id=job_id, spec=spec, digest=request.digest(), queue=names.queue_of(spec.model), origin="celery"
     )
-    submitted = context.table.submit(submission)
+    try:
+        submitted = context.table.submit(submission)
+    except IdempotencyConflict as exc:
+        raise _reject(context, job_id, queue, fields, InvalidRequest("idempotency_key", str(exc))) from exc
+    if submitted.job_id != job_id:
+        used = InvalidRequest("idempotency_key", f"was used for job {submitted.job_id}; ask for that one")
+        raise _reject(context, job_id, queue, fields, used)
     # A message for another model's queue sends the job there; one for this queue is in hand already.
     in_hand = {job_id} if submission.queue == queue else set()
     _pass_on(context, [each for each in submitted.released if each not in in_hand])
     if submission.queue != queue:
         raise Ignore
+
+
+def _reject(context: Context, job_id: str, queue: str, request: dict[str, Any], error: InvalidRequest) -> JobFailed:
+    context.table.reject(job_id, request=request, queue=queue, error=error)
+    return JobFailed(job_id, error.code, str(error))
 
 
 def _queue_of(task: Task[..., Any]) -> str:

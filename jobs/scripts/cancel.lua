@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
 -- A queued job ends at once; a running one is asked to leave at its next step; an ended one stays as it is.
+-- Repeating it gives the same answer, the ids released in turn included.
 local id, window, retention = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local status = field(id, 'status')
 
@@ -7,9 +8,11 @@ if not status then return {'missing', '[]'} end
 if status == 'queued' then
   local queue, caller = field(id, 'queue'), field(id, 'caller')
   withdraw(id, queue, caller)
-  conclude(id, 'canceled', {}, retention)
-  return {'canceled', cjson.encode(release(queue, caller, window))}
+  local released = cjson.encode(release(queue, caller, window))
+  conclude(id, 'canceled', {'next', released}, retention)
+  return {'canceled', released}
 end
+if status == 'canceled' and not field(id, 'token') then return {status, field(id, 'next')} end
 if status == 'processing' then
   redis.call('HSET', key('job', id), 'cancel', 1)
   redis.call('PUBLISH', key('cancel'), id)

@@ -9,13 +9,15 @@ if not status then return {'missing'} end
 if status == 'processing' and field(id, 'token') == token then
   return {'claimed', field(id, 'next'), redis.call('HGETALL', job)}
 end
+if status == 'expired' and not field(id, 'token') then return {'refused', field(id, 'next'), status} end
 if status ~= 'queued' then return {'refused', '[]', status} end
 
 local queue, caller = field(id, 'queue'), field(id, 'caller')
 withdraw(id, queue, caller)
 local released = cjson.encode(release(queue, caller, window))
 if is_past(field(id, 'end_by')) or is_past(field(id, 'start_by')) then
-  conclude(id, 'expired', {'error', expire_error(is_past(field(id, 'end_by')) and 'deadline' or 'start_deadline')}, retention)
+  local error = expire_error(is_past(field(id, 'end_by')) and 'deadline' or 'start_deadline')
+  conclude(id, 'expired', {'error', error, 'next', released}, retention)
   return {'refused', released, 'expired'}
 end
 local time = now()

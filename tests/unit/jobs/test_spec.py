@@ -17,6 +17,7 @@ PROMPT = "a large red circle on a blue background"
 # What is sent beside the prompt; the field that the refusal names; words that a person reads.
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"prompt": ""}, "prompt", "at least 1 character"),
+    ({"prompt": "a\x00b"}, "prompt", "control character"),
     ({"prompt": " \n\t "}, "prompt", "at least 1 character"),
     ({"prompt": "a" * 100_000}, "prompt", f"at most {MAX_PROMPT_CHARS} characters"),
     ({"prompt": None}, "prompt", "valid string"),
