@@ -120,7 +120,9 @@ def test_parameters_can_be_read_back_and_make_the_job_again(catalogue: Catalogue
 
 
 @pytest.mark.parametrize("name", FORMATS)
-@pytest.mark.parametrize("text", ["🟦" * 4_000, "a" + "\n" * 3_998 + "a", '"' * 4_000], ids=["emoji", "lines", "quotes"])
+@pytest.mark.parametrize(
+    "text", ["🟦" * 4_000, "a" + "\n" * 3_998 + "a", '"' * 4_000], ids=["emoji", "lines", "quotes"]
+)
 def test_longest_prompts_fit_into_every_format(catalogue: Catalogue, name: str, text: str) -> None:
     file = process(catalogue, picture(), prompt=text, negative_prompt=text, output={"format": name})
     assert read_parameters(file.body)["prompt"] == text
