@@ -21,10 +21,11 @@ from jobs.table import JobTable
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
 from workers.consumer import use_tolerant_transport
+from workers.context import Context
 from workers.logs import configure_logging
 from workers.models import choose_device, load_models
 from workers.settings import load_worker_settings
-from workers.tasks import Context, register_tasks
+from workers.tasks import register_tasks
 
 log = structlog.get_logger()
 

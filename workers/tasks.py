@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -10,48 +9,36 @@ from celery import Celery, Task
 from celery.exceptions import Ignore
 
 from jobs import names
-from jobs.catalogue import Catalogue
-from jobs.dispatch import Dispatcher
-from jobs.errors import ErrorCode, Fenced, IdempotencyConflict, InvalidRequest, JobFailed, RedisUnavailable
+from jobs.errors import ErrorCode, Fenced, JobFailed
 from jobs.record import JobRecord
-from jobs.spec import parse_request
 from jobs.states import Status
-from jobs.table import Claim, JobTable, Submission
-from storage.s3 import ImageStore
+from jobs.table import Claim
+from workers.adopt import Request, adopt
 from workers.attempt import Attempt
-from workers.models import LoadedModel
+from workers.context import Context
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """What the tasks of one worker process share."""
-
-    catalogue: Catalogue
-    table: JobTable
-    dispatcher: Dispatcher
-    store: ImageStore
-    models: dict[str, LoadedModel]
 
 
 def register_tasks(app: Celery, context: Context) -> None:
     """Give the app the two tasks. Their names are the wire; nothing depends on a Python path."""
 
     @app.task(name=names.RUN_TASK, bind=True, throws=(JobFailed,), ignore_result=True)
-    def run(task: Task[..., Any], *_args: Any, **_kwargs: Any) -> str:
+    def run(task: Task[..., Any], /, *_args: Any, **_kwargs: Any) -> str:
         return _summary(_run(task, context))
 
     @app.task(name=names.GENERATE_TASK, bind=True, throws=(JobFailed,), typing=False)
-    def generate(task: Task[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        _adopt(task, context, args, kwargs)
+    def generate(task: Task[..., Any], /, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        sent = Request(job_id=str(task.request.id), queue=_queue_of(task), args=args, fields=kwargs)
+        if not adopt(sent, context):
+            raise Ignore
         return _run(task, context).model_dump(mode="json", exclude_none=True)
 
 
 def _run(task: Task[..., Any], context: Context) -> JobRecord:
     job_id, owner = str(task.request.id), str(task.request.hostname)
     claim, released = context.table.claim(job_id, owner=owner)
-    _pass_on(context, released)
+    context.pass_on(released)
     if claim is None:
         raise Ignore  # Returning would show SUCCESS in Flower for work that another did.
     try:
@@ -61,14 +48,6 @@ def _run(task: Task[..., Any], context: Context) -> JobRecord:
         raise Ignore from exc
     log.info("job ended", job_id=job_id, status=str(record.status), **record.timings)
     return _succeeded(task, record)
-
-
-def _pass_on(context: Context, released: list[str]) -> None:
-    """Send the messages of jobs that were released in turn. A failure is not this job's: they stay released."""
-    try:
-        context.dispatcher.send(released)
-    except RedisUnavailable as exc:
-        log.warning("released jobs have no message yet", job_ids=released, reason=str(exc))
 
 
 def _attempt(claim: Claim, context: Context) -> JobRecord:
@@ -94,40 +73,6 @@ def _summary(record: JobRecord) -> str:
     """What Flower shows as the result."""
     images = f"{len(record.images)} image{'s' if len(record.images) > 1 else ''}"
     return f"{images} in {record.timings.get('total', 0):.2f} s"
-
-
-def _adopt(task: Task[..., Any], context: Context, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
-    """Make a job of a plain Celery message; its id is the task's. What is wrong becomes a failed job."""
-    job_id, queue = str(task.request.id), _queue_of(task)
-    if not names.is_job_id(job_id):
-        raise JobFailed(job_id, ErrorCode.INVALID_REQUEST, "id: use letters, digits, '.', '_' and '-'")
-    try:
-        if args:
-            raise InvalidRequest("args", "the request goes into keyword arguments: kwargs={'prompt': …}")
-        request = parse_request({"model": names.model_of(queue), **fields})
-        spec = context.catalogue.settle(request)
-    except InvalidRequest as exc:
-        raise _reject(context, job_id, queue, {"args": args, **fields}, exc) from exc
-    submission = Submission(
-        job_id=job_id, spec=spec, digest=request.digest(), queue=names.queue_of(spec.model), origin="celery"
-    )
-    try:
-        submitted = context.table.submit(submission)
-    except IdempotencyConflict as exc:
-        raise _reject(context, job_id, queue, fields, InvalidRequest("idempotency_key", str(exc))) from exc
-    if submitted.job_id != job_id:
-        used = InvalidRequest("idempotency_key", f"was used for job {submitted.job_id}; ask for that one")
-        raise _reject(context, job_id, queue, fields, used)
-    # A message for another model's queue sends the job there; one for this queue is in hand already.
-    in_hand = {job_id} if submission.queue == queue else set()
-    _pass_on(context, [each for each in submitted.released if each not in in_hand])
-    if submission.queue != queue:
-        raise Ignore
-
-
-def _reject(context: Context, job_id: str, queue: str, request: dict[str, Any], error: InvalidRequest) -> JobFailed:
-    context.table.reject(job_id, request=request, queue=queue, error=error)
-    return JobFailed(job_id, error.code, str(error))
 
 
 def _queue_of(task: Task[..., Any]) -> str:

@@ -26,6 +26,8 @@ BAD_FIELDS: list[tuple[str, dict[str, Any]]] = [
     ("n", {"n": 0}),
     ("guidance_scale", {"guidance_scale": float("nan")}),
     ("flavour", {"flavour": "sweet"}),
+    ("task", {"task": "sweet"}),
+    ("self", {"self": "sweet"}),
     ("model", {"model": "no-such-model"}),
     ("deadline", {"deadline": -1}),
     ("scheduler", {"scheduler": "no-such-scheduler"}),
@@ -43,7 +45,7 @@ def plain_celery(stack_env: dict[str, str]) -> Iterator[Celery]:
 @pytest.mark.parametrize(("field", "fields"), BAD_FIELDS)
 def test_client_refuses_with_the_name_of_the_field(system: Client, field: str, fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        system.submit(**{"prompt": "a red circle", **fields})
+        system.submit_many([{"prompt": "a red circle", **fields}])
     assert caught.value.field == field
     assert str(caught.value).startswith(f"{field}: ")
 
