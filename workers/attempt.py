@@ -20,7 +20,7 @@ from workers.encode import encode
 from workers.errors import GenerationFailed, JobLeft, map_device_errors
 from workers.generate import decode, generate
 from workers.models import LoadedModel
-from workers.postprocess import postprocess
+from workers.postprocess import Pixels, postprocess
 from workers.upload import upload
 
 log = structlog.get_logger()
@@ -65,16 +65,19 @@ class Attempt:
         return self._finish(Status.SUCCEEDED, images=[image.model_dump(mode="json") for image in images])
 
     def _make(self) -> list[ImageRecord]:
+        pixels = self._model.device_thread.submit(self._compute).result()
+        with self._stage(Stage.POSTPROCESS):
+            files = postprocess(pixels, self._claim.spec, self._model.entry)
+        with self._stage(Stage.UPLOAD):
+            return upload(self._store, self._claim, self._model.entry, files, dict(self.timings))
+
+    def _compute(self) -> list[Pixels]:
         spec = self._claim.spec
-        with self._model.lock, map_device_errors():
+        with map_device_errors():
             with self._stage(Stage.ENCODE):
                 embeddings = encode(self._model, spec)
             with self._stage(Stage.GENERATE):
-                pixels = decode(self._model, generate(self._model, spec, embeddings, self._on_step))
-        with self._stage(Stage.POSTPROCESS):
-            files = postprocess(pixels, spec, self._model.entry)
-        with self._stage(Stage.UPLOAD):
-            return upload(self._store, self._claim, self._model.entry, files, dict(self.timings))
+                return decode(self._model, generate(self._model, spec, embeddings, self._on_step))
 
     @contextmanager
     def _stage(self, stage: Stage) -> Iterator[None]:

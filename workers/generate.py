@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
@@ -15,6 +14,7 @@ from jobs.spec import JobSpec
 from workers.encode import Embeddings
 from workers.errors import GenerationFailed
 from workers.models import LoadedModel
+from workers.postprocess import Pixels
 from workers.schedulers import make_scheduler
 
 
@@ -51,7 +51,7 @@ def generate(
 
 
 @torch.inference_mode()
-def decode(model: LoadedModel, latents: torch.Tensor) -> list[np.ndarray[Any, np.dtype[np.uint8]]]:
+def decode(model: LoadedModel, latents: torch.Tensor) -> list[Pixels]:
     """Run the autoencoder's decoder. Returns n pictures, uint8 (height, width, 3)."""
     vae = model.pipeline.vae
     pixels = vae.decode(latents / vae.config.scaling_factor).sample

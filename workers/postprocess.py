@@ -15,6 +15,8 @@ from PIL.PngImagePlugin import PngInfo
 from jobs.catalogue import Model
 from jobs.spec import Box, JobSpec
 
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # (height, width, 3)
+
 CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 _EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 _DEFAULT_QUALITY = 90
@@ -38,7 +40,7 @@ class ImageFile:
         return hashlib.sha256(self.body).hexdigest()
 
 
-def postprocess(pixels: list[np.ndarray[Any, np.dtype[np.uint8]]], spec: JobSpec, model: Model) -> list[ImageFile]:
+def postprocess(pixels: list[Pixels], spec: JobSpec, model: Model) -> list[ImageFile]:
     """
     Encode the images of a job.
 

@@ -35,7 +35,7 @@ from workers.shapes.scenes import (
 T = TypeVar("T")
 
 SHARP_PICTURES = 400
-SOFT_PICTURES = 300
+SOFT_PICTURES = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
