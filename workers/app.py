@@ -7,7 +7,6 @@ import warnings
 from typing import Any
 
 import structlog
-import torch
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_init
 
@@ -56,8 +55,6 @@ def _load_before_the_first_job(**_: Any) -> None:
 
 
 def _context() -> Context:
-    if worker_settings.threads:
-        torch.set_num_threads(worker_settings.threads)
     catalogue = Catalogue.read(settings.models_file)
     table = JobTable(connect(settings), settings)
     return Context(
@@ -65,5 +62,7 @@ def _context() -> Context:
         table=table,
         dispatcher=Dispatcher(app, table, settings),
         store=ImageStore(load_storage_settings()),
-        models=load_models(catalogue, worker_settings.served(catalogue), choose_device(worker_settings)),
+        models=load_models(
+            catalogue, worker_settings.served(catalogue), choose_device(worker_settings), worker_settings.threads
+        ),
     )
