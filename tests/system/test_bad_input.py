@@ -27,7 +27,6 @@ BAD_FIELDS: list[tuple[str, dict[str, Any]]] = [
     ("guidance_scale", {"guidance_scale": float("nan")}),
     ("flavour", {"flavour": "sweet"}),
     ("task", {"task": "sweet"}),
-    ("self", {"self": "sweet"}),
     ("model", {"model": "no-such-model"}),
     ("deadline", {"deadline": -1}),
     ("scheduler", {"scheduler": "no-such-scheduler"}),

@@ -11,17 +11,19 @@ import pytest
 from celery import Celery
 
 from ops.process import wait_until
-from ops.stack import Flower
+from ops.stack import Flower, Program
 from producer import Client
 
 QUEUE = "gpu.shapes"
 
 
 @pytest.fixture(scope="module")
-def flower(stack_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flower]:
+def flower(worker: Program, stack_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flower]:
     # Flower's JSON interface is closed unless this opens it.
     env = stack_env | {"FLOWER_UNAUTHENTICATED_API": "true"}
     with Flower(tmp_path_factory.mktemp("flower") / "state", 0, env) as flower:
+        # It answers before it listens to events, and knows of a job only what it has heard: wait for a heartbeat.
+        assert wait_until(lambda: any((_get(flower, "/api/workers?status=1") or {}).values()), 30)
         yield flower
 
 
