@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
-from workers.shapes import checker
+from workers.shapes import checker, silhouettes
 from workers.shapes.checker import Reading, check, judge, read
 from workers.shapes.drawing import draw
 from workers.shapes.scenes import (
@@ -178,12 +179,14 @@ def test_a_colour_outside_of_the_vocabulary_has_no_name(grey_brown_or_violet: tu
     assert read(Image.new("RGB", (128, 128), grey_brown_or_violet)).background is None
 
 
-def test_the_checker_shares_only_the_vocabulary_with_the_drawing() -> None:
-    tree = ast.parse(Path(checker.__file__).read_text(encoding="utf-8"))
-    modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    modules |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {module for module in modules if module.startswith("workers")} == {"workers.shapes.scenes"}
-    assert "torch" not in {module.split(".")[0] for module in modules}
+@pytest.mark.parametrize("module", [checker, silhouettes])
+def test_the_checker_shares_only_the_vocabulary_with_the_drawing(module: ModuleType) -> None:
+    tree = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8"))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    ours = {name for name in imported if name.startswith("workers")}
+    assert ours <= {"workers.shapes.scenes", "workers.shapes.silhouettes"}
+    assert "torch" not in {name.split(".")[0] for name in imported}
 
 
 def _misread(pictures: Sequence[Drawn]) -> list[tuple[str, Reading]]:
