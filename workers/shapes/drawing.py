@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from workers.shapes.scenes import COLOURS, SHAPES, Colour, Figure, Position, Relation, Scene, Shape, Size
+from workers.shapes.scenes import COLOURS, SHAPES, SIZES, Colour, Figure, Position, Relation, Scene, Shape, Size
 
 SIZE_PX = 128
 _SUPERSAMPLING = 4
@@ -29,6 +29,11 @@ PALETTE: dict[Colour, tuple[int, int, int]] = {
 # Half of the larger side of the figure's bounding box, in pixels.
 _RADIUS_PX: dict[Size | None, tuple[float, float]] = {"small": (16, 18.5), "medium": (23.5, 27), "large": (34, 39)}
 _PAIR_RADIUS_PX = (18.0, 23.0)
+
+# The same on the grid.
+_GRID_PX = 8
+_GRID_RADIUS_PX: dict[Size | None, float] = {"small": 17, "medium": 25, "large": 36}
+_GRID_PAIR_RADIUS_PX = 20.0
 
 # -1, 0, 1: towards the left or top edge, the middle, towards the right or bottom edge.
 _SIDES: dict[Position, tuple[int, int]] = {
@@ -57,9 +62,13 @@ class _Place:
     radius: float
 
 
-def draw(scene: Scene, rng: random.Random) -> Image.Image:
+def draw(scene: Scene, rng: random.Random, *, on_grid: bool = False) -> Image.Image:
     """
     Draw a scene, choosing at random what the scene leaves open.
+
+    Args:
+        on_grid: Centers at multiples of 8 px, one radius for each size. To the latents, whose cells are 8 px wide, a
+            figure then looks the same wherever it stands, and a small model has much less to learn.
 
     Returns:
         RGB, 128 × 128 pixels, anti-aliased.
@@ -67,7 +76,8 @@ def draw(scene: Scene, rng: random.Random) -> Image.Image:
     side = SIZE_PX * _SUPERSAMPLING
     image = Image.new("RGB", (side, side), PALETTE[scene.background])
     pen = ImageDraw.Draw(image)
-    for figure, place in zip(scene.figures, _places(scene, rng), strict=True):
+    places = _places_on_grid if on_grid else _places
+    for figure, place in zip(scene.figures, places(scene, rng), strict=True):
         _draw_figure(pen, figure, place, PALETTE[scene.background])
     return image.resize((SIZE_PX, SIZE_PX), Image.Resampling.BOX)
 
@@ -114,6 +124,29 @@ def _pair_place(dx: int, dy: int, rng: random.Random) -> _Place:
     x = middle + (dx * along if dx else across)
     y = middle + (dy * along if dy else across)
     return _Place(x=x, y=y, radius=rng.uniform(*_PAIR_RADIUS_PX))
+
+
+def _places_on_grid(scene: Scene, rng: random.Random) -> list[_Place]:
+    middle = SIZE_PX // 2
+    if scene.relation is not None:
+        dx, dy = _DIRECTION[scene.relation]
+        return [_pair_place_on_grid(sign * dx, sign * dy, rng) for sign in (1, -1)]
+    figure = scene.figures[0]
+    radius = _GRID_RADIUS_PX[figure.size or rng.choice(SIZES)]
+    nearest = math.ceil((radius + _MARGIN_PX) / _GRID_PX) * _GRID_PX
+    if figure.position is None:
+        x, y = (rng.randrange(nearest, SIZE_PX - nearest + 1, _GRID_PX) for _ in "xy")
+    else:
+        x, y = (middle + side * (middle - nearest) for side in _SIDES[figure.position])
+    return [_Place(x=x, y=y, radius=radius)]
+
+
+def _pair_place_on_grid(dx: int, dy: int, rng: random.Random) -> _Place:
+    along, across = 4 * _GRID_PX, rng.choice((-_GRID_PX, 0, _GRID_PX))
+    middle = SIZE_PX / 2
+    x = middle + (dx * along if dx else across)
+    y = middle + (dy * along if dy else across)
+    return _Place(x=x, y=y, radius=_GRID_PAIR_RADIUS_PX)
 
 
 def _draw_figure(pen: ImageDraw.ImageDraw, figure: Figure, place: _Place, background: tuple[int, int, int]) -> None:

@@ -17,6 +17,8 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 
 from workers.shapes.training.autoencoder import train_autoencoder
 from workers.shapes.training.denoiser import DenoiserTraining
+from workers.shapes.training.text import train_text_encoder
+from workers.shapes.training.tokenizer import new_tokenizer
 
 
 def main(
@@ -29,19 +31,21 @@ def main(
     """Train from the last checkpoint on, then write the model."""
     torch.set_flush_denormal(True)
     build.mkdir(parents=True, exist_ok=True)
-    if not fresh and not (build / "vae").exists() and (out / "vae").exists():
-        shutil.copytree(out / "vae", build / "vae")
+    for part in ("vae", "text_encoder"):
+        if not fresh and not (build / part).exists() and (out / part).exists():
+            shutil.copytree(out / part, build / part)
+    tokenizer = new_tokenizer()
     autoencoder = train_autoencoder(build / "vae")
-    training = DenoiserTraining(autoencoder, build)
+    text_encoder = train_text_encoder(build / "text_encoder", tokenizer)
+    training = DenoiserTraining(autoencoder, text_encoder, tokenizer, build)
     if not fresh and not training.resume() and (out / "unet").exists():
         training.start_from(out)
     training.run(until_step=until_step, cooldown_steps=cooldown_steps)
-    text_encoder, unet = training.averaged()
     pipeline = StableDiffusionPipeline(
         vae=autoencoder,
         text_encoder=text_encoder,
-        tokenizer=training.tokenizer,
-        unet=unet,
+        tokenizer=tokenizer,
+        unet=training.averaged(),
         scheduler=DDIMScheduler.from_config(
             training.schedule.config, clip_sample=False, timestep_spacing="trailing", steps_offset=1
         ),

@@ -1,4 +1,4 @@
-"""Train the built-in model's text encoder and UNet together, on latents of pictures drawn as it goes."""
+"""Train the built-in model's UNet on latents of pictures drawn as it goes. The text encoder stays as it is."""
 
 from __future__ import annotations
 
@@ -10,46 +10,28 @@ import structlog
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from diffusers.training_utils import EMAModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from workers.shapes.drawing import draw
 from workers.shapes.scenes import caption_variant, training_scene
 from workers.shapes.training.autoencoder import LATENT_CHANNELS
+from workers.shapes.training.captions import spoil
 from workers.shapes.training.pictures import to_pixels
-from workers.shapes.training.tokenizer import MAX_TOKENS, new_tokenizer
+from workers.shapes.training.text import TEXT_WIDTH
 
 log = structlog.get_logger()
 
 BATCH = 32
-_TEXT_WIDTH = 128
 _LEARNING_RATE = 1e-3
 _WARMUP_STEPS = 200
 _CAPTION_DROPOUT = 0.1  # for classifier-free guidance (Ho & Salimans 2022)
-_STRANGE_WORDS = 0.08  # share of captions with a word that means nothing, so that such words do no harm
 _EMA_DECAY = 0.9995
 _FIGURE_WEIGHT = 3.0  # added to the loss where a figure is: most of a picture is background, which is learnt first
 _FLAT = 0.15  # mean distance from the background's latents, in standard deviations, up to which there is no figure
 _POOL_FIRST = 6_000
-_POOL_GROWTH = 800
+_POOL_GROWTH = 400
 _POOL_GROWS_EVERY = 250
 _CHECKPOINT_EVERY = 500
-
-
-def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """Three layers of width 128."""
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=_TEXT_WIDTH,
-        intermediate_size=4 * _TEXT_WIDTH,
-        projection_dim=_TEXT_WIDTH,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        max_position_embeddings=MAX_TOKENS,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return CLIPTextModel(config)
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -66,7 +48,7 @@ def new_unet() -> UNet2DConditionModel:
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=_TEXT_WIDTH,
+        cross_attention_dim=TEXT_WIDTH,
         attention_head_dim=4,  # diffusers reads this as the number of heads
         norm_num_groups=16,
     )
@@ -89,7 +71,7 @@ class LatentPool:
     @torch.no_grad()
     def grow(self, count: int) -> None:
         scenes = [training_scene(self._rng) for _ in range(count)]
-        pictures = [draw(scene, self._rng) for scene in scenes]
+        pictures = [draw(scene, self._rng, on_grid=True) for scene in scenes]
         encode = self._autoencoder.encode
         chunks = [encode(chunk).latent_dist.mean for chunk in to_pixels(pictures).split(32)]
         scaled = torch.cat(chunks) * self._autoencoder.config.scaling_factor
@@ -98,33 +80,32 @@ class LatentPool:
 
     def sample(self, count: int) -> tuple[list[str], torch.Tensor]:
         picks = [self._rng.randrange(len(self._captions)) for _ in range(count)]
-        return [self._spoil(self._captions[pick]) for pick in picks], self._latents[picks]
+        return [self._dropped(self._captions[pick]) for pick in picks], self._latents[picks]
 
-    def _spoil(self, text: str) -> str:
-        luck = self._rng.random()
-        if luck < _CAPTION_DROPOUT:
-            return ""
-        if luck > 1 - _STRANGE_WORDS:
-            word = "".join(self._rng.choices("abcdefghijklmnopqrstuvwxyz", k=self._rng.randint(2, 7)))
-            words = text.split()
-            words.insert(self._rng.choice((0, len(words))), word)
-            return " ".join(words)
-        return text
+    def _dropped(self, text: str) -> str:
+        return "" if self._rng.random() < _CAPTION_DROPOUT else spoil(text, self._rng)
 
 
 class DenoiserTraining:
-    """The state of a run: models, their moving averages, optimizer. Owns `folder/checkpoint.pt`."""
+    """The state of a run: UNet, its moving average, optimizer. Owns `folder/checkpoint.pt`."""
 
-    def __init__(self, autoencoder: AutoencoderKL, folder: Path, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        autoencoder: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        folder: Path,
+        *,
+        seed: int = 0,
+    ) -> None:
         torch.manual_seed(seed)
-        self.tokenizer = new_tokenizer()
-        self.text_encoder = new_text_encoder(self.tokenizer)
         self.unet = new_unet()
-        self.parameters = [*self.text_encoder.parameters(), *self.unet.parameters()]
+        self.parameters = list(self.unet.parameters())
         self.average = EMAModel(self.parameters, decay=_EMA_DECAY)
         self.optimizer = torch.optim.AdamW(self.parameters, lr=_LEARNING_RATE, betas=(0.9, 0.99), fused=True)
         self.schedule = noise_schedule()
         self.step = 0
+        self._tokenizer, self._text_encoder = tokenizer, text_encoder
         self._checkpoint = folder / "checkpoint.pt"
         self._pool = LatentPool(autoencoder, random.Random(seed))
 
@@ -143,19 +124,17 @@ class DenoiserTraining:
             if self.step % _CHECKPOINT_EVERY == 0 or self.step == until_step:
                 self.save()
 
-    def averaged(self) -> tuple[CLIPTextModel, UNet2DConditionModel]:
-        """Copies of text encoder and UNet with the averaged weights, ready for use."""
+    def averaged(self) -> UNet2DConditionModel:
+        """A copy of the UNet with the averaged weights, ready for use."""
         self.average.store(self.parameters)
         self.average.copy_to(self.parameters)
-        models = copy.deepcopy((self.text_encoder, self.unet))
+        unet = copy.deepcopy(self.unet)
         self.average.restore(self.parameters)
-        text_encoder, unet = models
-        return text_encoder.eval(), unet.eval()
+        return unet.eval()
 
     def save(self) -> None:
         state = {
             "step": self.step,
-            "text_encoder": self.text_encoder.state_dict(),
             "unet": self.unet.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -170,7 +149,6 @@ class DenoiserTraining:
             return False
         state = torch.load(self._checkpoint, weights_only=True)
         self.step = state["step"]
-        self.text_encoder.load_state_dict(state["text_encoder"])
         self.unet.load_state_dict(state["unet"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -178,21 +156,16 @@ class DenoiserTraining:
 
     def start_from(self, model: Path) -> None:
         """Take the weights of a model directory; the optimizer and the step count start anew."""
-        self.text_encoder.load_state_dict(
-            CLIPTextModel.from_pretrained(model / "text_encoder", dtype=torch.float32).state_dict()
-        )
         self.unet.load_state_dict(UNet2DConditionModel.from_pretrained(model / "unet").state_dict())
         self.average = EMAModel(self.parameters, decay=_EMA_DECAY)
 
     def _train_step(self, rate: float) -> float:
         captions, latents = self._pool.sample(BATCH)
-        tokens = self.tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
         noise = torch.randn_like(latents)
-        timesteps = torch.randint(0, self.schedule.config.num_train_timesteps, (BATCH,))
+        timesteps = self._timesteps()
         noisy = self.schedule.add_noise(latents, noise, timesteps)
         target = self.schedule.get_velocity(latents, noise, timesteps)
-        text = self.text_encoder(tokens).last_hidden_state
-        error = (self.unet(noisy, timesteps, text).sample - target).square()
+        error = (self.unet(noisy, timesteps, self._encode(captions)).sample - target).square()
         # It fades with the learning rate, for it moves the optimum a little towards figures.
         weight = 1 + _FIGURE_WEIGHT * rate * _figures(latents)
         loss = (error * weight).mean() / weight.mean()
@@ -204,6 +177,16 @@ class DenoiserTraining:
         self.average.step(self.parameters)
         self.step += 1
         return loss.item()
+
+    def _timesteps(self) -> torch.Tensor:
+        """One from each equal part of the schedule, so that no batch is all easy or all hard."""
+        parts = (torch.arange(BATCH) + torch.rand(BATCH)) / BATCH
+        return (parts * self.schedule.config.num_train_timesteps).long()
+
+    @torch.no_grad()
+    def _encode(self, captions: list[str]) -> torch.Tensor:
+        tokens = self._tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        return self._text_encoder(tokens).last_hidden_state
 
 
 def _figures(latents: torch.Tensor) -> torch.Tensor:
