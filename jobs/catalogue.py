@@ -48,17 +48,19 @@ class Model(_Entry):
     Attributes:
         source: A folder (relative to the catalogue) or a hub id.
         revision: Commit or tag of the hub, or the label of the folder's content; recorded with each image.
-        family: Which code runs it.
+        family: Which code runs it; "diffusers" for any text-to-image pipeline that has no family of its own here.
+        reproducible_rows: Rows of a forward pass that holds a job with `reproducible`.
     """
 
     name: Name
     source: str
     revision: str
     dtype: Literal["float32", "bfloat16", "float16"]
-    family: Literal["stable-diffusion"]
+    family: Literal["stable-diffusion", "stable-diffusion-xl", "diffusers", "simulated"]
     defaults: Defaults
     limits: Limits
     schedulers: Annotated[tuple[str, ...], Field(min_length=1)]
+    reproducible_rows: Positive = 4
 
     @model_validator(mode="after")
     def _default_scheduler_is_offered(self) -> Model:

@@ -89,6 +89,7 @@ class _Common(Strict):
         idempotency_key: Submitting again with the same key and caller gives the same job.
         metadata: The caller's own tags, kept and given back.
         caller: Whose turn it is, for fairness between callers.
+        reproducible: Make the same bytes whatever runs beside it on the same device; takes a little longer.
     """
 
     prompt: Prompt
@@ -104,6 +105,7 @@ class _Common(Strict):
         Field(max_length=16),
     ] = {}
     caller: Name = "default"
+    reproducible: bool = False
 
 
 class JobRequest(_Common):

@@ -19,61 +19,18 @@ from typing import Any, cast
 import redis
 
 from jobs import names
+from jobs.claim import Claim, Report, Verdict
 from jobs.connection import map_errors
 from jobs.errors import Fenced, IdempotencyConflict, InvalidRequest, JobNotFound
 from jobs.record import JobRecord
 from jobs.settings import Settings
-from jobs.spec import JobSpec
 from jobs.states import Stage, Status
+from jobs.submission import Submission, Submitted
 
 _KEPT_CHARS, _KEPT_ITEMS = 500, 50  # of a refused request
 
 # Ranks are Celery's priorities on Redis, where 0 is the highest.
 PRIORITY_RANK = {"high": 0, "normal": 3, "low": 6}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """
-    One job to be written.
-
-    Attributes:
-        digest: Of the request's parameters; tells a repeated submission from another one with the same key.
-        origin: "client", or "celery" for a job that came as a plain Celery message.
-    """
-
-    job_id: str
-    spec: JobSpec
-    digest: str
-    queue: str
-    origin: str = "client"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submitted:
-    """
-    What a submission came to.
-
-    Attributes:
-        job_id: The first job's, where the idempotency key was used before.
-        released: Ids that were released in turn.
-        conflict: Where the key belongs to a job with other parameters; nothing was written then.
-    """
-
-    job_id: str
-    released: list[str]
-    conflict: IdempotencyConflict | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """The right to run one job: later writes name `token`; `epoch` counts the claims of this job."""
-
-    job_id: str
-    token: str
-    epoch: int
-    record: JobRecord
-    spec: JobSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +69,7 @@ class JobTable:
 
     def submit_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
         """Write many jobs in one round trip. A conflict stands in the answer, beside its neighbours' release."""
-        script = self._scripts["submit"]
-        with map_errors(self._settings):
-            pipeline = self._redis.pipeline(transaction=False)
-            for submission in submissions:
-                script(args=self._submit_args(submission), client=pipeline)
-            replies = pipeline.execute()
+        replies = self._run_many([("submit", *self._submit_args(submission)) for submission in submissions])
         return [self._submitted(reply, each) for reply, each in zip(replies, submissions, strict=True)]
 
     def reject(self, job_id: str, *, request: dict[str, Any], queue: str, error: InvalidRequest) -> None:
@@ -159,10 +111,15 @@ class JobTable:
         Raises:
             Fenced: Another attempt owns the job.
         """
-        verdict = self._run("progress", claim.job_id, claim.token, stage, step, steps)
-        if verdict == "fenced":
+        verdict = self.progress_many([Report(claim=claim, stage=stage, step=step, steps=steps)])[0]
+        if verdict is Verdict.FENCED:
             raise Fenced(claim.job_id)
-        return {"cancel": Status.CANCELED, "expired": Status.EXPIRED}.get(verdict)
+        return verdict.leave_as
+
+    def progress_many(self, reports: Sequence[Report]) -> list[Verdict]:
+        """Note where jobs are, in one round trip."""
+        replies = self._run_many([("progress", *_report_args(each)) for each in reports])
+        return [Verdict(reply) for reply in replies]
 
     def finish(
         self,
@@ -172,16 +129,21 @@ class JobTable:
         images: Iterable[dict[str, Any]] = (),
         timings: dict[str, float] | None = None,
         error: dict[str, str] | None = None,
+        reports: Sequence[Report] = (),
     ) -> JobRecord:
         """
         End a job; what is committed first wins.
+
+        Args:
+            reports: Of the way here that are not noted yet; they go first, in the same round trip.
 
         Raises:
             Fenced: Another attempt owns the job, or it has ended otherwise.
         """
         result = (json.dumps(list(images)), json.dumps(timings or {}), json.dumps(error) if error else "")
         args = (claim.job_id, claim.token, status, *result, self._settings.retention_s)
-        if self._run("finish", *args) == "fenced":
+        calls = [("progress", *_report_args(each)) for each in reports]
+        if self._run_many([*calls, ("finish", *args)])[-1] == "fenced":
             raise Fenced(claim.job_id)
         return self.get(claim.job_id)
 
@@ -243,6 +205,14 @@ class JobTable:
         with map_errors(self._settings):
             return self._scripts[script](args=[str(arg) for arg in args])
 
+    def _run_many(self, calls: Sequence[tuple[object, ...]]) -> list[Any]:
+        """Run scripts one after the other in one round trip; each call is a script's name and its arguments."""
+        with map_errors(self._settings):
+            pipeline = self._redis.pipeline(transaction=False)
+            for name, *args in calls:
+                self._scripts[str(name)](args=[str(arg) for arg in args], client=pipeline)
+            return list(pipeline.execute())
+
     def _submit_args(self, submission: Submission) -> list[str]:
         spec = submission.spec
         return [
@@ -265,6 +235,10 @@ class JobTable:
         key = submission.spec.idempotency_key or ""
         conflict = IdempotencyConflict(key, job_id) if outcome == "conflict" else None
         return Submitted(job_id=job_id, released=list(released), conflict=conflict)
+
+
+def _report_args(report: Report) -> tuple[object, ...]:
+    return (report.claim.job_id, report.claim.token, report.stage, report.step, report.steps)
 
 
 def _script(name: str) -> str:

@@ -19,7 +19,8 @@ from jobs.record import JobRecord
 from jobs.settings import Settings, load_settings
 from jobs.spec import parse_request
 from jobs.states import Status
-from jobs.table import JobTable, QueueCounts, Submission
+from jobs.submission import Submission
+from jobs.table import JobTable, QueueCounts
 from producer.image import Image
 from storage.s3 import ImageStore
 from storage.settings import StorageSettings, load_storage_settings

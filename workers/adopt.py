@@ -8,7 +8,7 @@ from typing import Any
 from jobs import names
 from jobs.errors import ErrorCode, IdempotencyConflict, InvalidRequest, JobFailed
 from jobs.spec import parse_request
-from jobs.table import Submission, Submitted
+from jobs.submission import Submission, Submitted
 from workers.context import Context
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -22,8 +23,9 @@ from storage.settings import load_storage_settings
 from workers.consumer import use_tolerant_transport
 from workers.context import Context
 from workers.logs import configure_logging
-from workers.models import choose_device, load_models
+from workers.progress import ProgressWriter
 from workers.settings import load_worker_settings
+from workers.start import ReadyEngine, start_engine
 from workers.tasks import register_tasks
 
 log = structlog.get_logger()
@@ -44,25 +46,42 @@ def _log_in_one_form(**_: Any) -> None:
 
 
 @worker_init.connect
-def _load_before_the_first_job(**_: Any) -> None:
+def _load_before_the_first_job(sender: Any, **_: Any) -> None:
     configure_logging()  # Celery does so later than this.
     try:
-        register_tasks(app, _context())
+        catalogue = Catalogue.read(settings.models_file)
+        ready = start_engine(catalogue, worker_settings)
     except ImagemillError as exc:
         # The worker must not come up without its models; the parent shows this sentence.
         log.error("worker cannot start", reason=str(exc))
         sys.exit(1)
+    seats, slots = _places(ready.jobs_a_pass)
+    sender.concurrency = slots  # Celery makes its threads later than this.
+    log.info("engine ready", jobs_a_pass=ready.jobs_a_pass, seats=seats, slots=slots)
+    register_tasks(app, _context(catalogue, ready, seats))
 
 
-def _context() -> Context:
-    catalogue = Catalogue.read(settings.models_file)
+def _places(jobs_a_pass: int) -> tuple[int, int]:
+    """
+    How many jobs may be in the engine, and how many in hand.
+
+    A few more than share a pass, so that the next is ready when one leaves, and a few whose files are on their way; no
+    more, for another worker may be idle.
+    """
+    seats = jobs_a_pass + max(2, jobs_a_pass // 4)
+    slots = worker_settings.concurrency or seats + max(2, jobs_a_pass // 4)
+    return min(seats, slots), slots
+
+
+def _context(catalogue: Catalogue, ready: ReadyEngine, seats: int) -> Context:
     table = JobTable(connect(settings), settings)
     return Context(
         catalogue=catalogue,
         table=table,
         dispatcher=Dispatcher(app, table, settings),
         store=ImageStore(load_storage_settings()),
-        models=load_models(
-            catalogue, worker_settings.served(catalogue), choose_device(worker_settings), worker_settings.threads
-        ),
+        engine=ready.engine,
+        served=ready.served,
+        seats=threading.BoundedSemaphore(seats),
+        progress=ProgressWriter(table),
     )

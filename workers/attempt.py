@@ -10,34 +10,30 @@ from typing import Any
 import structlog
 import tenacity
 
+from jobs.claim import Claim, Verdict
 from jobs.errors import ErrorCode, Fenced, RedisUnavailable
 from jobs.record import ImageRecord, JobRecord
 from jobs.states import Stage, Status
-from jobs.table import Claim, JobTable
 from storage.errors import StorageError
-from storage.s3 import ImageStore
-from workers.encode import encode
-from workers.errors import GenerationFailed, JobLeft, map_device_errors
-from workers.generate import decode, generate
-from workers.models import LoadedModel
+from workers.context import Context
+from workers.engine.ticket import Ticket
+from workers.errors import EngineDied, GenerationFailed, JobLeft
 from workers.postprocess import Pixels, postprocess
 from workers.upload import upload
 
 log = structlog.get_logger()
 
-_REPORTS_PER_S = 4
 _FINISH_FOR_S = 60  # how long to try to write the end of a job down
 
 
 class Attempt:
-    """Runs one claim to its end. Owns the attempt's timings and its progress reports."""
+    """Runs one claim to its end. Owns the attempt's timings."""
 
-    def __init__(self, claim: Claim, model: LoadedModel, table: JobTable, store: ImageStore) -> None:
+    def __init__(self, claim: Claim, context: Context) -> None:
         self._claim = claim
-        self._model = model
-        self._table = table
-        self._store = store
-        self._last_report = 0.0
+        self._context = context
+        self._leaving: Exception | None = None
+        self._ticket: Ticket | None = None
         started_at = claim.record.started_at or claim.record.created_at
         self.timings = {"queued": round(started_at - claim.record.created_at, 4)}
 
@@ -47,7 +43,15 @@ class Attempt:
 
         Raises:
             Fenced: Another attempt owns the job; nothing of this one counts.
+            EngineDied: This process cannot run jobs any more; the job is another attempt's.
         """
+        self._context.progress.follow(self._claim, self._on_verdict)
+        try:
+            return self._run()
+        finally:
+            self._context.progress.forget(self._claim)
+
+    def _run(self) -> JobRecord:
         try:
             images = self._make()
         except GenerationFailed as exc:
@@ -56,7 +60,7 @@ class Attempt:
             return self._fail(ErrorCode.STORAGE_UNAVAILABLE, str(exc))
         except JobLeft as exc:
             return self._finish(exc.status)
-        except (Fenced, RedisUnavailable):
+        except (Fenced, RedisUnavailable, EngineDied):
             raise
         except Exception as exc:
             log.exception("bug in the worker", job_id=self._claim.job_id)
@@ -65,46 +69,63 @@ class Attempt:
         return self._finish(Status.SUCCEEDED, images=[image.model_dump(mode="json") for image in images])
 
     def _make(self) -> list[ImageRecord]:
-        pixels = self._model.device_thread.submit(self._compute).result()
+        spec, entry = self._claim.spec, self._context.catalogue.models[self._claim.spec.model]
+        pixels = self._compute()
         with self._stage(Stage.POSTPROCESS):
-            files = postprocess(pixels, self._claim.spec, self._model.entry)
+            files = postprocess(pixels, spec, entry)
         with self._stage(Stage.UPLOAD):
-            return upload(self._store, self._claim, self._model.entry, files, dict(self.timings))
+            return upload(self._context.store, self._claim, entry, files, dict(self.timings))
 
     def _compute(self) -> list[Pixels]:
-        spec = self._claim.spec
-        with map_device_errors():
-            with self._stage(Stage.ENCODE):
-                embeddings = encode(self._model, spec)
-            with self._stage(Stage.GENERATE):
-                return decode(self._model, generate(self._model, spec, embeddings, self._on_step))
+        with self._context.seats:
+            self._charge()
+            ticket = self._context.engine.submit(self._claim.spec, self._note)
+            self._ticket = ticket
+            if self._leaving:
+                ticket.leave(self._leaving)
+            pixels = ticket.result()
+        self.timings |= {str(stage): seconds for stage, seconds in ticket.timings.items()}
+        return pixels
 
-    @contextmanager
-    def _stage(self, stage: Stage) -> Iterator[None]:
-        steps = self._claim.spec.num_inference_steps if stage is Stage.GENERATE else 0
-        self._report(stage, 0, steps)
-        started = time.perf_counter()
-        yield
-        self.timings[stage] = round(time.perf_counter() - started, 4)
-
-    def _on_step(self, step: int, steps: int) -> None:
-        if step == steps or time.monotonic() - self._last_report >= 1 / _REPORTS_PER_S:
-            self._report(Stage.GENERATE, step, steps)
-
-    def _report(self, stage: Stage, step: int, steps: int) -> None:
-        self._last_report = time.monotonic()
+    def _charge(self) -> None:
+        """Count the attempt before the job can do any harm; the answer may be that it is not wanted any more."""
         try:
-            leave_as = self._table.progress(self._claim, stage, step, steps)
+            leave_as = self._context.table.progress(self._claim, Stage.ENCODE)
         except RedisUnavailable as exc:  # A report is worth less than the picture.
             log.warning("progress not reported", job_id=self._claim.job_id, reason=str(exc))
             return
         if leave_as is not None:
             raise JobLeft(leave_as)
 
+    @contextmanager
+    def _stage(self, stage: Stage) -> Iterator[None]:
+        self._leave_if_asked()
+        self._note(stage, 0, 0)
+        started = time.perf_counter()
+        yield
+        self.timings[stage] = round(time.perf_counter() - started, 4)
+
+    def _note(self, stage: Stage, step: int, steps: int) -> None:
+        self._context.progress.note(self._claim, stage, step, steps)
+
+    def _on_verdict(self, verdict: Verdict) -> None:
+        status = verdict.leave_as
+        self._leaving = Fenced(self._claim.job_id) if status is None else JobLeft(status)
+        if self._ticket is not None:
+            self._ticket.leave(self._leaving)
+
+    def _leave_if_asked(self) -> None:
+        if self._leaving:
+            raise self._leaving
+
     def _fail(self, code: ErrorCode, reason: str) -> JobRecord:
         error = {"code": code, "message": reason}
         log.warning("job failed", job_id=self._claim.job_id, code=code, reason=reason)
         return self._finish(Status.FAILED, error=error)
+
+    def _finish(self, status: Status, **result: Any) -> JobRecord:
+        unwritten = self._context.progress.forget(self._claim)
+        return self._write_end(status, reports=unwritten, **result)
 
     @tenacity.retry(
         retry=tenacity.retry_if_exception_type(RedisUnavailable),
@@ -112,5 +133,5 @@ class Attempt:
         stop=tenacity.stop_after_delay(_FINISH_FOR_S),
         reraise=True,
     )
-    def _finish(self, status: Status, **result: Any) -> JobRecord:
-        return self._table.finish(self._claim, status, timings=self.timings, **result)
+    def _write_end(self, status: Status, **result: Any) -> JobRecord:
+        return self._context.table.finish(self._claim, status, timings=self.timings, **result)

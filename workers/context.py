@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import structlog
@@ -11,20 +12,30 @@ from jobs.dispatch import Dispatcher
 from jobs.errors import RedisUnavailable
 from jobs.table import JobTable
 from storage.s3 import ImageStore
-from workers.models import LoadedModel
+from workers.engine.engine import Engine
+from workers.progress import ProgressWriter
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """Made once, when the process starts."""
+    """
+    Made once, when the process starts.
+
+    Attributes:
+        served: Names of the models that the engine has.
+        seats: One for each job that may be in the engine; a job without one has not begun.
+    """
 
     catalogue: Catalogue
     table: JobTable
     dispatcher: Dispatcher
     store: ImageStore
-    models: dict[str, LoadedModel]
+    engine: Engine
+    served: frozenset[str]
+    seats: threading.Semaphore
+    progress: ProgressWriter
 
     def pass_on(self, released: list[str]) -> None:
         """Send the messages of jobs that were released in turn. A failure is nobody's here: they stay released."""

@@ -3,13 +3,11 @@ What ends an attempt at a job.
 
     AttemptEnded
     ├── GenerationFailed   the job fails, with a code
-    └── JobLeft            somebody wants it to end: canceled, or its deadline passed
+    ├── JobLeft            somebody wants it to end: canceled, or its deadline passed
+    └── EngineDied         nothing is wrong with the job; this process cannot run it to its end
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
@@ -37,21 +35,28 @@ class JobLeft(AttemptEnded):
         self.status = status
 
 
-@contextmanager
-def map_device_errors() -> Iterator[None]:
-    """
-    Turn what torch raises into a failed job.
+class EngineDied(AttemptEnded):
+    """The engine has stopped with the job in it. The job is another attempt's now."""
 
-    Raises:
-        GenerationFailed: With `out_of_memory` or `generation_error`.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as exc:
-        raise GenerationFailed(ErrorCode.OUT_OF_MEMORY, f"the device has too little memory: {exc}") from exc
-    except MemoryError as exc:
-        raise GenerationFailed(ErrorCode.OUT_OF_MEMORY, "the machine has too little memory") from exc
-    except (RuntimeError, ValueError, ArithmeticError) as exc:
-        if "can't allocate memory" in str(exc):  # torch's CPU allocator has no error class of its own.
-            raise GenerationFailed(ErrorCode.OUT_OF_MEMORY, "the machine has too little memory") from exc
-        raise GenerationFailed(ErrorCode.GENERATION_ERROR, f"the model failed: {exc}") from exc
+
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Whether the same with less could work. torch's CPU allocator has no error class of its own."""
+    return isinstance(exc, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(exc)
+
+
+def is_fatal(exc: BaseException) -> bool:
+    """Whether the device is beyond use for this process: after a CUDA error every later call fails as well."""
+    return isinstance(exc, torch.AcceleratorError) and not is_out_of_memory(exc)
+
+
+def as_generation_failure(exc: Exception) -> Exception:
+    """What went wrong on the device, as the job's own failure; ours stay as they are."""
+    if isinstance(exc, AttemptEnded):
+        return exc
+    failure = (
+        GenerationFailed(ErrorCode.OUT_OF_MEMORY, f"the device has too little memory for this job: {exc}")
+        if is_out_of_memory(exc)
+        else GenerationFailed(ErrorCode.GENERATION_ERROR, f"the model failed: {exc or exc!r}")
+    )
+    failure.__cause__ = exc
+    return failure

@@ -29,7 +29,7 @@ def launch(models: list[str], concurrency: int | None, wait_s: float) -> None:
 
     Args:
         models: Names to serve; empty for what the settings say.
-        concurrency: Jobs in hand at a time; None for what the settings say.
+        concurrency: Jobs in hand at a time; None for what the settings say, or the engine takes.
         wait_s: How long to wait for Redis and S3, in seconds.
 
     Raises:
@@ -41,15 +41,16 @@ def launch(models: list[str], concurrency: int | None, wait_s: float) -> None:
     names = worker.served(Catalogue.read(settings.models_file))
     _wait_for_services(settings, wait_s)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its import advises on image processors, never used here.
-    argv = _command([queue_of(name) for name in names], concurrency or worker.concurrency)
+    if concurrency:
+        os.environ["IMAGEMILL_WORKER_CONCURRENCY"] = str(concurrency)
+    argv = _command([queue_of(name) for name in names])
     os.execv(argv[0], argv)  # noqa: S606 - becomes the worker, so that signals reach it
 
 
-def _command(queues: list[str], concurrency: int) -> list[str]:
+def _command(queues: list[str]) -> list[str]:
     name = f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
     options = {
         "pool": "threads",
-        "concurrency": str(concurrency),
         "queues": ",".join(queues),
         "hostname": f"worker@{name}",
         "loglevel": "INFO",

@@ -1,20 +1,24 @@
-"""Loads models of the catalogue and keeps them."""
+"""Loads models of the catalogue, each behind the adapter of its family."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
 import torch
 import transformers
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.utils import logging as diffusers_logging
 
 from jobs.catalogue import Catalogue, Model
 from jobs.errors import InvalidConfiguration
-from workers.schedulers import SCHEDULERS
+from workers.engine.adapter import Adapter
+from workers.families.embeddings import EmbeddingCache
+from workers.families.schedulers import unknown_schedulers
+from workers.families.simulated import DeviceTimes, SimulatedModel
+from workers.families.stable_diffusion import StableDiffusion
+from workers.families.stable_diffusion_xl import StableDiffusionXL
+from workers.families.whole_pipeline import WholePipeline
 from workers.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -23,24 +27,10 @@ log = structlog.get_logger()
 diffusers_logging.disable_progress_bar()
 transformers.logging.disable_progress_bar()
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedModel:
-    """
-    A model on its device.
-
-    Attributes:
-        entry: Its entry in the catalogue.
-        pipeline: diffusers' pipeline, for its parts: tokenizer, text encoder, UNet, VAE, image processor.
-        device_thread: The one thread that computes. On a CPU, each further thread that calls torch brings an OpenMP
-            team of its own; with more OpenMP threads than cores their barriers go through the kernel, and a picture
-            took 1.05 s instead of 0.44 s.
-    """
-
-    entry: Model
-    pipeline: Any
-    device: torch.device
-    device_thread: ThreadPoolExecutor
+_STEPPED: dict[str, tuple[Any, type[StableDiffusion]]] = {
+    "stable-diffusion": (StableDiffusionPipeline, StableDiffusion),
+    "stable-diffusion-xl": (StableDiffusionXLPipeline, StableDiffusionXL),
+}
 
 
 def choose_device(settings: WorkerSettings) -> torch.device:
@@ -53,37 +43,33 @@ def choose_device(settings: WorkerSettings) -> torch.device:
     return torch.device(wanted)
 
 
-def load_models(
-    catalogue: Catalogue, names: list[str], device: torch.device, threads: int = 0
-) -> dict[str, LoadedModel]:
+def load_model(catalogue: Catalogue, entry: Model, device: torch.device, embedding_cache_bytes: int) -> Adapter[Any]:
     """
-    Load models by name.
-
-    Args:
-        threads: CPU threads that torch may use; 0 leaves it to torch.
+    Load one model onto a device.
 
     Raises:
-        InvalidConfiguration: A model cannot be loaded; says which, and why.
+        InvalidConfiguration: It cannot be loaded; says which, and why.
     """
-    # The number is each thread's own in OpenMP, so it is set where it counts.
-    thread = ThreadPoolExecutor(1, "device", initializer=lambda: torch.set_num_threads(threads) if threads else None)
-    return {name: thread.submit(_load, catalogue, catalogue.models[name], device, thread).result() for name in names}
+    if unknown := unknown_schedulers(entry.schedulers):
+        raise InvalidConfiguration(f"model {entry.name}: no scheduler {', '.join(unknown)} is known")
+    if entry.family == "simulated":
+        return SimulatedModel(entry, DeviceTimes.parse(entry.source))
+    pipeline_class, adapter = _STEPPED.get(entry.family, (DiffusionPipeline, None))
+    pipeline = _load_pipeline(catalogue, entry, pipeline_class).to(device)
+    log.info("model loaded", model=entry.name, revision=entry.revision, device=str(device), dtype=entry.dtype)
+    if adapter is None:
+        return WholePipeline(entry, pipeline)
+    return adapter(entry, pipeline, EmbeddingCache(embedding_cache_bytes))
 
 
-def _load(catalogue: Catalogue, entry: Model, device: torch.device, thread: ThreadPoolExecutor) -> LoadedModel:
-    unknown = set(entry.schedulers) - set(SCHEDULERS)
-    if unknown:
-        raise InvalidConfiguration(f"model {entry.name}: no scheduler {', '.join(sorted(unknown))} is known")
+def _load_pipeline(catalogue: Catalogue, entry: Model, pipeline_class: Any) -> Any:
     source = catalogue.source_of(entry)
+    options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype)}
+    if source == entry.source:
+        options["revision"] = entry.revision
+    if pipeline_class is StableDiffusionPipeline:
+        options |= {"safety_checker": None, "requires_safety_checker": False}
     try:
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            source,
-            revision=None if source != entry.source else entry.revision,
-            dtype=getattr(torch, entry.dtype),
-            safety_checker=None,
-            requires_safety_checker=False,
-        )
+        return pipeline_class.from_pretrained(source, **options)
     except (OSError, ValueError, RuntimeError) as exc:
         raise InvalidConfiguration(f"model {entry.name} cannot be loaded from {source}: {exc}") from exc
-    log.info("model loaded", model=entry.name, revision=entry.revision, device=str(device), dtype=entry.dtype)
-    return LoadedModel(entry=entry, pipeline=pipeline.to(device), device=device, device_thread=thread)

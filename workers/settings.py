@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -19,16 +20,20 @@ class WorkerSettings(RoomSettings):
     Attributes:
         models: Names to serve, separated by commas; empty for all of the catalogue.
         device: "auto" takes a GPU where there is one.
-        concurrency: Jobs in hand at a time: one on the device, and some whose files are written and stored meanwhile.
+        concurrency: Jobs in hand at a time; unset, what the engine was measured to take, and a few to go on with.
         threads: CPU threads of torch; 0 leaves it to torch.
+        embedding_cache_mib: Memory for embeddings of prompts that may come again, for each model.
+        cache_dir: Where measured batch sizes are kept from start to start.
     """
 
     model_config = SettingsConfigDict(env_prefix="IMAGEMILL_WORKER_", frozen=True, extra="ignore")
 
     models: str = ""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    concurrency: Annotated[int, Field(ge=1, le=256)] = 2
+    concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
     threads: Annotated[int, Field(ge=0)] = 0
+    embedding_cache_mib: Annotated[int, Field(ge=0)] = 256
+    cache_dir: Path = Path("~/.cache/imagemill").expanduser()
 
     def served(self, catalogue: Catalogue) -> list[str]:
         """The models to serve. Raises `InvalidConfiguration` for one that is not in the catalogue."""

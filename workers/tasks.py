@@ -9,13 +9,14 @@ from celery import Celery, Task
 from celery.exceptions import Ignore
 
 from jobs import names
+from jobs.claim import Claim
 from jobs.errors import ErrorCode, Fenced, JobFailed
 from jobs.record import JobRecord
 from jobs.states import Status
-from jobs.table import Claim
 from workers.adopt import Request, adopt
 from workers.attempt import Attempt
 from workers.context import Context
+from workers.errors import EngineDied
 
 log = structlog.get_logger()
 
@@ -43,20 +44,19 @@ def _run(task: Task[..., Any], context: Context) -> JobRecord:
         raise Ignore  # Returning would show SUCCESS in Flower for work that another did.
     try:
         record = _attempt(claim, context)
-    except Fenced as exc:
-        log.warning("job taken by another attempt", job_id=job_id)
+    except (Fenced, EngineDied) as exc:
+        log.warning("attempt given up", job_id=job_id, reason=str(exc))
         raise Ignore from exc
     log.info("job ended", job_id=job_id, status=str(record.status), **record.timings)
     return _succeeded(task, record)
 
 
 def _attempt(claim: Claim, context: Context) -> JobRecord:
-    model = context.models.get(claim.spec.model)
-    if model is None:
+    if claim.spec.model not in context.served:
         reason = f"this worker does not serve {claim.spec.model!r}"
         error = {"code": ErrorCode.MODEL_NOT_AVAILABLE, "message": reason}
         return context.table.finish(claim, Status.FAILED, error=error)
-    return Attempt(claim, model, context.table, context.store).run()
+    return Attempt(claim, context).run()
 
 
 def _succeeded(task: Task[..., Any], record: JobRecord) -> JobRecord:

@@ -11,8 +11,8 @@ import structlog
 import tenacity
 
 from jobs.catalogue import Model
+from jobs.claim import Claim
 from jobs.record import ImageRecord
-from jobs.table import Claim
 from storage.errors import StorageUnavailable
 from storage.keys import AttemptFolder
 from storage.s3 import ImageStore

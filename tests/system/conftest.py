@@ -24,10 +24,13 @@ RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
-def stack_env(redis_server: RedisServer, s3_server: S3Server) -> dict[str, str]:
+def stack_env(
+    redis_server: RedisServer, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
     """The environment of every process of the running system."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEMILL_")}
-    return {**inherited, **addresses(redis_server, s3_server), "PYTHONPATH": str(CHECKOUT)}
+    own = {"PYTHONPATH": str(CHECKOUT), "IMAGEMILL_WORKER_CACHE_DIR": str(tmp_path_factory.mktemp("cache"))}
+    return {**inherited, **addresses(redis_server, s3_server), **own}
 
 
 @pytest.fixture(scope="session")

@@ -9,13 +9,14 @@ from threading import Thread
 import pytest
 import redis
 
+from jobs.claim import Claim
 from jobs.connection import connect
 from jobs.errors import RedisUnavailable
 from jobs.events import Event, follow
 from jobs.names import events_key
 from jobs.settings import Settings
 from jobs.states import Stage, Status
-from jobs.table import Claim, JobTable
+from jobs.table import JobTable
 from ops.process import free_port, wait_until
 from producer import Client
 

@@ -23,12 +23,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jobs import names
 from jobs.catalogue import Catalogue
+from jobs.claim import Claim
 from jobs.connection import connect
 from jobs.errors import Fenced, IdempotencyConflict, InvalidRequest, JobNotFound, RedisUnavailable
 from jobs.settings import Settings
 from jobs.spec import parse_request
 from jobs.states import Stage, Status
-from jobs.table import PRIORITY_RANK, Claim, JobTable, QueueCounts, Submission
+from jobs.submission import Submission
+from jobs.table import PRIORITY_RANK, JobTable, QueueCounts
 from ops.process import free_port, wait_until
 
 QUEUE = "gpu.shapes"

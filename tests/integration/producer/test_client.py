@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from jobs import names
+from jobs.claim import Claim
 from jobs.errors import (
     IdempotencyConflict,
     InvalidRequest,
@@ -24,7 +25,7 @@ from jobs.errors import (
 )
 from jobs.settings import Settings
 from jobs.states import Stage, Status
-from jobs.table import Claim, JobTable, QueueCounts
+from jobs.table import JobTable, QueueCounts
 from ops.process import free_port, wait_until
 from producer import Client
 from storage.s3 import ImageStore

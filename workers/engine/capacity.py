@@ -1,0 +1,164 @@
+"""How many rows a forward pass should have: measured for each model and shape, and remembered in a file."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from workers.engine.adapter import Adapter, Denoising
+from workers.errors import is_out_of_memory
+
+log = structlog.get_logger()
+
+WORTH_DOUBLING = 1.10  # a pass of twice the rows has to give this much more throughput
+_MOST_ROWS = 256
+_TRIES = 5
+_PASSES_UNTIL_RAISED = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassTimes:
+    """
+    T(B) of one share key.
+
+    Attributes:
+        seconds: Of the fastest of several passes, by its rows, ascending.
+    """
+
+    seconds: dict[int, float]
+
+    @property
+    def best_rows(self) -> int:
+        """The size whose doubling is not worth it."""
+        sizes = list(self.seconds)
+        for rows, doubled in pairwise(sizes):
+            if _throughput(self.seconds, doubled) < WORTH_DOUBLING * _throughput(self.seconds, rows):
+                return rows
+        return sizes[-1]
+
+    @property
+    def seconds_per_row(self) -> float:
+        """A row's share of a pass of the best size."""
+        return self.seconds[self.best_rows] / self.best_rows
+
+
+def measure(adapter: Adapter[Any], denoising: Denoising, clock: Callable[[], float]) -> PassTimes:
+    """Time passes of one job, two of it, four, … until doubling is not worth it or memory ends."""
+    trial = adapter.trial(denoising)
+    seconds: dict[int, float] = {}
+    count = 1
+    while count * trial.rows <= max(_MOST_ROWS, trial.rows):
+        rows = count * trial.rows
+        try:
+            seconds[rows] = _time_pass(adapter, trial, count, clock)
+        except Exception as exc:
+            if seconds and is_out_of_memory(exc):
+                break
+            raise
+        if PassTimes(seconds=seconds).best_rows != rows:
+            break
+        count *= 2
+    return PassTimes(seconds=seconds)
+
+
+def _time_pass(adapter: Adapter[Any], trial: Denoising, count: int, clock: Callable[[], float]) -> float:
+    took = []
+    for _ in range(_TRIES + 1):
+        started = clock()
+        adapter.predict([trial] * count, count * trial.rows, lambda _step: None)
+        took.append(clock() - started)
+    return min(took[1:])  # The first one warms up; what a busy machine adds to the others is not the device's.
+
+
+def _throughput(seconds: dict[int, float], rows: int) -> float:
+    return rows / max(seconds[rows], 1e-9)
+
+
+class Capacity:
+    """
+    Rows for each share key, as measured, less where memory turned out to be short. The denoiser's thread owns it.
+
+    Args:
+        file: Where measurements are kept; None keeps none.
+        device: What the measurements hold for: device, library and thread count.
+    """
+
+    def __init__(
+        self, file: Path | None = None, device: str = "", clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._file = file
+        self._device = device
+        self._clock = clock
+        self._known: dict[Hashable, PassTimes] = {}
+        self._ceilings: dict[Hashable, _Ceiling] = {}
+
+    def learn(self, adapter: Adapter[Any], denoising: Denoising) -> PassTimes:
+        """The times of this job's share key; measured where neither this process nor the file knows them."""
+        key = denoising.share_key
+        if key not in self._known:
+            name = f"{self._device} {key} {denoising.rows}"
+            self._known[key] = self._read(name) or self._measure(adapter, denoising, name)
+        return self._known[key]
+
+    def max_rows(self, key: Hashable) -> int:
+        """How many rows a pass should have; `learn` has seen the key."""
+        best = self._known[key].best_rows
+        ceiling = self._ceilings.get(key)
+        return best if ceiling is None else min(best, ceiling.rows)
+
+    def seconds_per_row(self, key: Hashable) -> float:
+        """What a row of a pass costs; `learn` has seen the key."""
+        return self._known[key].seconds_per_row
+
+    def note_pass(self, key: Hashable, asked_rows: int, fitting_rows: int) -> None:
+        """Lower the rows where memory was short, and try more again after a while."""
+        ceiling = self._ceilings.get(key)
+        if fitting_rows < asked_rows:
+            self._ceilings[key] = _Ceiling(rows=fitting_rows)
+        elif ceiling is not None:
+            ceiling.clean_passes += 1
+            if ceiling.clean_passes >= _PASSES_UNTIL_RAISED:
+                self._ceilings[key] = _Ceiling(rows=ceiling.rows * 2)
+
+    def _measure(self, adapter: Adapter[Any], denoising: Denoising, name: str) -> PassTimes:
+        times = measure(adapter, denoising, self._clock)
+        shown = {rows: round(seconds, 5) for rows, seconds in times.seconds.items()}
+        log.info("batch size measured", key=str(denoising.share_key), seconds=shown, rows=times.best_rows)
+        self._write(name, times)
+        return times
+
+    def _read(self, name: str) -> PassTimes | None:
+        found = self._load().get(name)
+        return PassTimes(seconds={int(rows): seconds for rows, seconds in found.items()}) if found else None
+
+    def _write(self, name: str, times: PassTimes) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            partial = self._file.with_suffix(".partial")
+            partial.write_text(json.dumps(self._load() | {name: times.seconds}, indent=1), "utf-8")
+            partial.replace(self._file)
+        except OSError as exc:
+            log.warning("measured batch size not kept", file=str(self._file), reason=str(exc))
+
+    def _load(self) -> dict[str, dict[str, float]]:
+        if self._file is None:
+            return {}
+        try:
+            return dict(json.loads(self._file.read_text("utf-8")))
+        except (OSError, ValueError):
+            return {}
+
+
+@dataclass(slots=True, kw_only=True)
+class _Ceiling:
+    rows: int
+    clean_passes: int = 0

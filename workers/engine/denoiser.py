@@ -1,0 +1,130 @@
+"""Generate: the running batch. One pass at a time, jobs joining and leaving between passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jobs.states import Stage
+from workers.engine.adapter import Adapter, Denoising
+from workers.engine.capacity import Capacity
+from workers.engine.isolation import AllLeft, predict_each
+from workers.engine.order import Active, choose
+from workers.engine.ticket import Ticket
+from workers.errors import as_generation_failure
+
+
+@dataclass(slots=True, kw_only=True)
+class DenoiserCounts:
+    """What the denoiser has done since it started."""
+
+    passes: int = 0
+    rows: int = 0
+    joined: int = 0
+    left: int = 0
+    finished: int = 0
+    failed: int = 0
+
+
+class Denoiser:
+    """
+    Owns every job that has its noise and is not done. Not thread-safe: one thread calls it.
+
+    Args:
+        on_done: Gets a job whose latents are ready.
+    """
+
+    def __init__(
+        self,
+        adapters: Mapping[str, Adapter[Any]],
+        capacity: Capacity,
+        clock: Callable[[], float],
+        on_done: Callable[[Ticket, Denoising], None],
+    ) -> None:
+        self._adapters = adapters
+        self._capacity = capacity
+        self._clock = clock
+        self._on_done = on_done
+        self._active: list[Active] = []
+        self.counts = DenoiserCounts()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._active
+
+    def join(self, ticket: Ticket, conditioning: Any) -> None:
+        """Give an encoded job its noise; it takes part from the next pass on."""
+        adapter = self._adapters[ticket.spec.model]
+        try:
+            denoising = adapter.begin(ticket.spec, conditioning)
+            self._capacity.learn(adapter, denoising)
+        except Exception as exc:  # noqa: BLE001 - whatever a model raises for this job is this job's
+            self._fail(ticket, exc)
+            return
+        ticket.jobs_a_pass = max(1, self._capacity.max_rows(denoising.share_key) // denoising.rows)
+        work_s = self._remaining_s(denoising)
+        self._active.append(Active(ticket=ticket, denoising=denoising, since=self._clock(), work_s=work_s))
+        self.counts.joined += 1
+        ticket.note(Stage.GENERATE, 0, ticket.spec.num_inference_steps)
+
+    def tick(self) -> None:
+        """Let those go who are to leave, then run one pass for the jobs whose turn it is."""
+        self._drop_leaving()
+        if not self._active:
+            return
+        batch = choose(self._active, self._clock(), self._remaining_s, self._capacity.max_rows)
+        try:
+            outcomes = self._run_pass(batch)
+        except AllLeft:
+            self._drop_leaving()
+            return
+        for each, outcome in zip(batch, outcomes, strict=True):
+            self._advance(each, outcome)
+
+    def _run_pass(self, batch: Sequence[Active]) -> list[Any]:
+        key = batch[0].denoising.share_key
+        asked = self._capacity.max_rows(key)
+        adapter = self._adapters[batch[0].ticket.spec.model]
+
+        def on_step(step: int) -> None:
+            for each in batch:
+                each.ticket.note(Stage.GENERATE, step, each.ticket.spec.num_inference_steps)
+            if all(each.ticket.leaving for each in batch):
+                raise AllLeft
+
+        outcome, fitting = predict_each(adapter, [each.denoising for each in batch], asked, on_step)
+        self._capacity.note_pass(key, asked, fitting)
+        self.counts.passes += 1
+        self.counts.rows += sum(each.denoising.rows for each in batch)
+        return outcome
+
+    def _advance(self, each: Active, outcome: Any) -> None:
+        ticket, denoising = each.ticket, each.denoising
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            denoising.advance(outcome)
+        except Exception as exc:  # noqa: BLE001 - as in join
+            self._active.remove(each)
+            self._fail(ticket, exc)
+            return
+        ticket.steps_run = denoising.step
+        ticket.note(Stage.GENERATE, denoising.step, ticket.spec.num_inference_steps)
+        if denoising.passes_left == 0:
+            self._active.remove(each)
+            self.counts.finished += 1
+            self._on_done(ticket, denoising)
+
+    def _drop_leaving(self) -> None:
+        for each in [each for each in self._active if each.ticket.leaving]:
+            self._active.remove(each)
+            self.counts.left += 1
+            each.ticket.go()
+
+    def _fail(self, ticket: Ticket, exc: Exception) -> None:
+        self.counts.failed += 1
+        ticket.fail(as_generation_failure(exc))
+
+    def _remaining_s(self, denoising: Denoising) -> float:
+        return denoising.passes_left * denoising.rows * self._capacity.seconds_per_row(denoising.share_key)

@@ -1,0 +1,211 @@
+"""
+The engine of one device: encode → generate → decode, each job at its own step.
+
+Threads hand jobs in and wait for their pictures; the engine's own thread, or three of them on a GPU, do the work.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+import torch
+
+from jobs.spec import JobSpec
+from jobs.states import Stage
+from workers.engine.adapter import Adapter, Denoising
+from workers.engine.capacity import Capacity
+from workers.engine.denoiser import Denoiser, DenoiserCounts
+from workers.engine.streams import Handover, Pacer, own_stream, wait_for_stream
+from workers.engine.ticket import OnProgress, Ticket
+from workers.errors import EngineDied, as_generation_failure, is_fatal
+
+log = structlog.get_logger()
+
+_ENCODED_TOGETHER = 16  # prompts
+
+
+class Engine:
+    """
+    Runs jobs of any number of models on one device.
+
+    `submit` and a ticket's methods may be called from any thread. `start` runs the engine's own threads; without it,
+    whoever made the engine calls `turn`, for instance in step with a simulated clock.
+
+    Args:
+        adapters: The loaded models by name.
+        device: Where they are; decides how many threads compute.
+        clock: Of waiting times, in seconds.
+        on_death: Told once, when the engine cannot go on: the device failed, or a bug.
+    """
+
+    def __init__(
+        self,
+        adapters: Mapping[str, Adapter[Any]],
+        capacity: Capacity,
+        *,
+        device: torch.device | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        on_death: Callable[[BaseException], None] = lambda _exc: None,
+    ) -> None:
+        self._adapters = adapters
+        self._device = device or torch.device("cpu")
+        self._on_death = on_death
+        self._denoiser = Denoiser(adapters, capacity, clock, self._pass_on)
+        self._pacer = Pacer(self._device)
+        self._bell = threading.Condition()  # guards what follows
+        self._arrived: deque[Ticket] = deque()
+        self._encoded: deque[tuple[Ticket, Any]] = deque()
+        self._done: deque[tuple[Ticket, Denoising, Handover]] = deque()
+        self._open: set[Ticket] = set()
+        self._died: BaseException | None = None
+        self._stopping = False
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def counts(self) -> DenoiserCounts:
+        """What the denoiser has done; read without a lock."""
+        return self._denoiser.counts
+
+    def submit(self, spec: JobSpec, on_progress: OnProgress | None = None) -> Ticket:
+        """
+        Hand a job in.
+
+        Args:
+            on_progress: Told (stage, step, steps) by the engine's threads; must be quick and must not raise.
+
+        Raises:
+            EngineDied: It cannot go on.
+        """
+        ticket = Ticket(spec, on_progress)
+        with self._bell:
+            if self._died or self._stopping:
+                raise EngineDied("the engine has stopped") from self._died
+            self._open = {each for each in self._open if not each.is_over} | {ticket}
+            self._arrived.append(ticket)
+            self._bell.notify_all()
+        return ticket
+
+    def start(self, initialize: Callable[[], None] = lambda: None) -> None:
+        """Start the threads. `initialize` is called by each of them first."""
+        if self._device.type == "cuda":
+            loops: list[tuple[str, Callable[[], None], Callable[[], bool]]] = [
+                ("encode", self._encode, lambda: bool(self._arrived)),
+                ("denoise", self._denoise, lambda: bool(self._encoded or not self._denoiser.is_idle)),
+                ("decode", self._decode, lambda: bool(self._done)),
+            ]
+        else:
+            loops = [("device", self.turn, lambda: bool(self._arrived or self._done or not self._denoiser.is_idle))]
+        for name, step, has_work in loops:
+            thread = threading.Thread(
+                target=self._loop, args=(initialize, step, has_work), name=f"engine-{name}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """End the threads; jobs that are not done fail with `EngineDied`."""
+        with self._bell:
+            self._stopping = True
+            self._bell.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._fail_open(EngineDied("the engine has stopped"))
+
+    def turn(self) -> None:
+        """One pass, with the encoding that comes before it and the decoding that comes after."""
+        self._encode()
+        self._denoise()
+        self._decode()
+
+    def _loop(self, initialize: Callable[[], None], step: Callable[[], None], has_work: Callable[[], bool]) -> None:
+        try:
+            with own_stream(self._device):
+                initialize()
+                while True:
+                    with self._bell:
+                        self._bell.wait_for(lambda: self._stopping or has_work())
+                        if self._stopping:
+                            return
+                    step()
+        except BaseException as exc:
+            log.exception("the engine cannot go on")
+            self._die(exc)
+
+    def _encode(self) -> None:
+        with self._bell:
+            tickets = [self._arrived.popleft() for _ in range(min(len(self._arrived), _ENCODED_TOGETHER))]
+        for model in dict.fromkeys(ticket.spec.model for ticket in tickets):
+            self._encode_together(self._adapters[model], [each for each in tickets if each.spec.model == model])
+
+    def _encode_together(self, adapter: Adapter[Any], tickets: list[Ticket]) -> None:
+        for ticket in [ticket for ticket in tickets if ticket.leaving]:
+            tickets.remove(ticket)
+            ticket.go()
+        try:
+            conditionings = adapter.encode([ticket.spec for ticket in tickets]) if tickets else []
+            wait_for_stream(self._device)
+        except Exception as exc:
+            if is_fatal(exc):
+                raise
+            if len(tickets) > 1:
+                for ticket in tickets:
+                    self._encode_together(adapter, [ticket])
+            else:
+                tickets[0].fail(as_generation_failure(exc))
+            return
+        for ticket in tickets:
+            ticket.passed(Stage.ENCODE)
+        with self._bell:
+            self._encoded += zip(tickets, conditionings, strict=True)
+            self._bell.notify_all()
+
+    def _denoise(self) -> None:
+        with self._bell:
+            encoded = list(self._encoded)
+            self._encoded.clear()
+        for ticket, conditioning in encoded:
+            self._denoiser.join(ticket, conditioning)
+        self._denoiser.tick()
+        self._pacer.after_pass()
+
+    def _pass_on(self, ticket: Ticket, denoising: Denoising) -> None:
+        with self._bell:
+            self._done.append((ticket, denoising, Handover(self._device)))
+            self._bell.notify_all()
+
+    def _decode(self) -> None:
+        while self._done:
+            ticket, denoising, handover = self._done.popleft()
+            if ticket.leaving:
+                ticket.go()
+                continue
+            handover.take()
+            try:
+                pixels = self._adapters[ticket.spec.model].decode(denoising)
+            except Exception as exc:
+                if is_fatal(exc):
+                    raise
+                ticket.fail(as_generation_failure(exc))
+                continue
+            ticket.passed(Stage.GENERATE)
+            ticket.succeed(pixels)
+
+    def _die(self, exc: BaseException) -> None:
+        with self._bell:
+            self._died = self._died or exc
+            self._stopping = True
+            self._bell.notify_all()
+        self._on_death(exc)
+        self._fail_open(EngineDied(f"the engine cannot go on: {exc!r}"))
+
+    def _fail_open(self, error: EngineDied) -> None:
+        with self._bell:
+            tickets, self._open = self._open, set()
+        for ticket in tickets:
+            if not ticket.is_over:
+                ticket.fail(error)

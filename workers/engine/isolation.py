@@ -1,0 +1,64 @@
+"""
+Run a pass so that only the culprit fails.
+
+A forward that fails has changed nothing, so it can be tried again: with fewer rows where memory was short, with half
+of the jobs where something else went wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+import torch
+
+from workers.engine.adapter import Adapter, Denoising, OnStep
+from workers.errors import is_fatal, is_out_of_memory
+
+log = structlog.get_logger()
+
+Outcome = list[Any | Exception]
+
+
+class AllLeft(Exception):
+    """Nobody waits for the rest of a pass that is a whole run; what `on_step` raises to end it."""
+
+
+def predict_each(
+    adapter: Adapter[Any], batch: Sequence[Denoising], max_rows: int, on_step: OnStep
+) -> tuple[Outcome, int]:
+    """
+    Predict for a batch whose members may fail.
+
+    Raises:
+        AllLeft: As `on_step` raised it.
+
+    Returns:
+        For each of the batch a prediction or what went wrong with it alone; and the rows that a forward had in the
+        end, less than `max_rows` where memory was short.
+    """
+    try:
+        return list(adapter.predict(batch, max_rows, on_step)), max_rows
+    except AllLeft:
+        raise
+    except Exception as exc:
+        if is_fatal(exc):
+            raise
+        error = exc
+    if is_out_of_memory(error):
+        rows = min(max_rows, sum(each.rows for each in batch))
+        _free()
+        if rows > 1:
+            log.warning("out of memory; trying with half of the rows", rows=rows, model=adapter.entry.name)
+            return predict_each(adapter, batch, rows // 2, on_step)
+    if len(batch) == 1:
+        return [error], max_rows
+    middle = len(batch) // 2
+    halves = [predict_each(adapter, half, max_rows, on_step) for half in (batch[:middle], batch[middle:])]
+    return [each for outcome, _ in halves for each in outcome], min(rows for _, rows in halves)
+
+
+def _free() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

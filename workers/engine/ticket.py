@@ -1,0 +1,86 @@
+"""One job in the engine, as its submitter holds it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from jobs.spec import JobSpec
+from jobs.states import Stage
+from workers.postprocess import Pixels
+
+OnProgress = Callable[[Stage, int, int], None]
+
+
+class Ticket:
+    """
+    A job's way through the engine.
+
+    The engine's threads write it, the submitter waits on it, and anybody may ask it to leave.
+
+    Attributes:
+        timings: Seconds: `encode` from submission to embeddings, `generate` from there to pixels.
+        steps_run: Denoising steps that were computed for it.
+        jobs_a_pass: How many jobs like this one share a pass on this device, at best.
+    """
+
+    def __init__(self, spec: JobSpec, on_progress: OnProgress | None = None) -> None:
+        self.spec = spec
+        self.timings: dict[Stage, float] = {}
+        self.steps_run = 0
+        self.jobs_a_pass = 1
+        self._on_progress = on_progress or (lambda _stage, _step, _steps: None)
+        self._leaving: BaseException | None = None
+        self._pixels: list[Pixels] = []
+        self._error: BaseException | None = None
+        self._over = threading.Event()
+        self._since = time.perf_counter()
+
+    def leave(self, reason: BaseException) -> None:
+        """Ask the job to leave at its next step; `result` then raises `reason`. The first reason counts."""
+        self._leaving = self._leaving or reason
+
+    @property
+    def leaving(self) -> BaseException | None:
+        return self._leaving
+
+    @property
+    def is_over(self) -> bool:
+        return self._over.is_set()
+
+    def result(self, timeout_s: float | None = None) -> list[Pixels]:
+        """
+        Wait for the pictures, in the order of their seeds.
+
+        Raises:
+            TimeoutError: Not there after `timeout_s`.
+            GenerationFailed: The job cannot be done.
+        """
+        if not self._over.wait(timeout_s):
+            raise TimeoutError("the job is still in the engine")
+        if self._error is not None:
+            raise self._error
+        return self._pixels
+
+    def note(self, stage: Stage, step: int = 0, steps: int = 0) -> None:
+        """Tell the submitter where the job is."""
+        self._on_progress(stage, step, steps)
+
+    def passed(self, stage: Stage) -> None:
+        """Close a stage's timing; the next one starts now."""
+        now = time.perf_counter()
+        self.timings[stage] = round(now - self._since, 4)
+        self._since = now
+
+    def succeed(self, pixels: list[Pixels]) -> None:
+        self._pixels = pixels
+        self._over.set()
+
+    def go(self) -> None:
+        """Let a job that is to leave go."""
+        self.fail(self._leaving or RuntimeError("a job was let go that nobody asked to leave"))
+
+    def fail(self, error: BaseException) -> None:
+        self._error = error
+        self._over.set()

@@ -1,0 +1,1 @@
+"""Model families: what the engine cannot know about a model. One module each; `loading.py` picks one."""

@@ -1,0 +1,109 @@
+"""A job that a scheduler moves from noise to latents, one step at a time."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+
+from jobs.spec import JobSpec
+from workers.families.rows import Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditioning:
+    """
+    What a job is conditioned on, for its R rows: without the prompt first where there is guidance, then with it.
+
+    Attributes:
+        text: (R, T, D).
+        extra: As in `Rows`.
+    """
+
+    text: torch.Tensor
+    extra: dict[str, torch.Tensor]
+
+
+class ScheduledDenoising:
+    """
+    The images of one job, each with its own generator, under a scheduler of their own.
+
+    Attributes:
+        latents: (n, C, h, w).
+    """
+
+    def __init__(
+        self,
+        spec: JobSpec,
+        scheduler: Any,
+        conditioning: Conditioning,
+        *,
+        latent_shape: tuple[int, int, int],
+        family_key: Hashable,
+    ) -> None:
+        self.spec = spec
+        self.share_key: Hashable = (family_key, latent_shape, tuple(conditioning.text.shape[1:]))
+        self._scheduler = scheduler
+        self._conditioning = conditioning
+        self._calls = 0
+        self._timesteps = scheduler.timesteps
+        # On the CPU: the same picture on every device and in every company.
+        self._generators = [torch.Generator("cpu").manual_seed(spec.seed + index) for index in range(spec.n)]
+        text = conditioning.text
+        noise = randn_tensor((spec.n, *latent_shape), generator=self._generators, device=text.device, dtype=text.dtype)
+        self.latents = noise * scheduler.init_noise_sigma
+        self._options = {"generator": self._generators} if _takes_generator(scheduler) else {}
+
+    @property
+    def is_guided(self) -> bool:
+        return self.rows > self.spec.n
+
+    @property
+    def rows(self) -> int:
+        return len(self._conditioning.text)
+
+    @property
+    def passes_left(self) -> int:
+        return len(self._timesteps) - self._calls
+
+    @property
+    def step(self) -> int:
+        # Schedulers of second order (Heun) call the model twice for a step.
+        return self._calls * self.spec.num_inference_steps // len(self._timesteps)
+
+    def inputs(self) -> Rows:
+        """The rows of its next pass."""
+        timestep = self._timesteps[self._calls]
+        sample = self._scheduler.scale_model_input(self.latents, timestep)
+        if self.is_guided:
+            sample = torch.cat([sample, sample])
+        return Rows(
+            sample=sample,
+            timesteps=torch.full((self.rows,), float(timestep), device=sample.device),
+            text=self._conditioning.text,
+            extra=self._conditioning.extra,
+        )
+
+    def advance(self, prediction: torch.Tensor) -> None:
+        """
+        Move one step along its own schedule. Only here noise is drawn, after the forward has succeeded.
+
+        Args:
+            prediction: (R, C, h, w), the model's output for `inputs`.
+        """
+        if self.is_guided:
+            # Classifier-free guidance (Ho & Salimans 2022), as diffusers writes it.
+            without, with_prompt = prediction.chunk(2)
+            prediction = without + self.spec.guidance_scale * (with_prompt - without)
+        timestep = self._timesteps[self._calls]
+        step = self._scheduler.step(prediction, timestep, self.latents, **self._options, return_dict=False)
+        self.latents = step[0].to(self.latents.dtype)
+        self._calls += 1
+
+
+def _takes_generator(scheduler: Any) -> bool:
+    return "generator" in inspect.signature(scheduler.step).parameters

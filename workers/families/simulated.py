@@ -1,0 +1,112 @@
+"""
+A device that only takes time: T(B) = a + b·B seconds for a pass of B rows.
+
+Real devices are close to this: `a` is what launching costs, `b` what computing does. With a clock of its own it
+shows in no time how a batching policy behaves; with the real one it shows what the system around a device costs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jobs.catalogue import Model
+from jobs.errors import InvalidConfiguration
+from jobs.spec import JobSpec
+from workers.engine.adapter import OnStep
+from workers.postprocess import Pixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceTimes:
+    """Seconds: of a pass before its first row, of each row, of encoding a prompt, of decoding a picture."""
+
+    launch_s: float
+    row_s: float
+    encode_s: float = 0.0
+    decode_s: float = 0.0
+
+    @classmethod
+    def parse(cls, source: str) -> DeviceTimes:
+        """
+        Read a catalogue's `source`, e.g. "launch_s=0.02 row_s=0.001".
+
+        Raises:
+            InvalidConfiguration: It is written otherwise.
+        """
+        try:
+            return cls(**{name: float(value) for name, value in (part.split("=") for part in source.split())})
+        except (ValueError, TypeError) as exc:
+            raise InvalidConfiguration(f"simulated model: source {source!r} is no list of times: {exc}") from exc
+
+
+class VirtualClock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+class SimulatedRun:
+    """A job of as many passes as it has steps."""
+
+    def __init__(self, spec: JobSpec, share_key: Hashable) -> None:
+        self.spec = spec
+        self.share_key = share_key
+        self.rows = spec.n * (2 if spec.guidance_scale > 1 else 1)
+        self.step = 0
+
+    @property
+    def passes_left(self) -> int:
+        return self.spec.num_inference_steps - self.step
+
+    def advance(self, _prediction: None) -> None:
+        self.step += 1
+
+
+class SimulatedModel:
+    """An adapter without a model; its pictures are plain, in a colour of their seed."""
+
+    def __init__(self, entry: Model, times: DeviceTimes, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.entry = entry
+        self._times = times
+        self._sleep = sleep
+
+    def encode(self, specs: Sequence[JobSpec]) -> list[None]:
+        self._take(self._times.encode_s * len(specs))
+        return [None] * len(specs)
+
+    def begin(self, spec: JobSpec, _conditioning: None) -> SimulatedRun:
+        return SimulatedRun(spec, (self.entry.name, spec.width, spec.height))
+
+    def predict(self, batch: Sequence[SimulatedRun], max_rows: int, _on_step: OnStep) -> list[None]:
+        rows = sum(each.rows for each in batch)
+        passes = -(-rows // max_rows)
+        self._take(self._times.launch_s * passes + self._times.row_s * rows)
+        return [None] * len(batch)
+
+    def decode(self, denoising: SimulatedRun) -> list[Pixels]:
+        spec = denoising.spec
+        self._take(self._times.decode_s * spec.n)
+        shape = (spec.height, spec.width, 3)
+        return [np.broadcast_to(_colour(spec.seed + index), shape).copy() for index in range(spec.n)]
+
+    def trial(self, denoising: SimulatedRun) -> SimulatedRun:
+        return denoising
+
+    def _take(self, seconds: float) -> None:
+        if seconds > 0:
+            self._sleep(seconds)
+
+
+def _colour(seed: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    return np.random.default_rng(seed).integers(0, 256, 3, dtype=np.uint8)

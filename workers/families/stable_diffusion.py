@@ -1,0 +1,142 @@
+"""Stable Diffusion 1.x and 2.x, and the built-in model: one text encoder, a UNet, an autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import torch
+
+from jobs.catalogue import Model
+from jobs.errors import ErrorCode
+from jobs.spec import JobSpec
+from workers.engine.adapter import OnStep
+from workers.errors import GenerationFailed
+from workers.families.embeddings import Embedding, EmbeddingCache
+from workers.families.rows import Rows, forward_in_parts, pack
+from workers.families.scheduled import Conditioning, ScheduledDenoising
+from workers.families.schedulers import SchedulerShelf
+from workers.postprocess import Pixels
+
+
+class StableDiffusion:
+    """
+    Adapts a `StableDiffusionPipeline`; its own `__call__` is not used, its parts are.
+
+    Attributes:
+        entry: In the catalogue.
+        pipeline: On its device.
+        cache: Of prompt embeddings.
+    """
+
+    def __init__(self, entry: Model, pipeline: Any, cache: EmbeddingCache) -> None:
+        self.entry = entry
+        self.pipeline = pipeline
+        self.cache = cache
+        self._unet = pipeline.unet
+        self._shelf = SchedulerShelf(pipeline.scheduler)
+        self._device = self._unet.device
+
+    @torch.inference_mode()
+    def encode(self, specs: Sequence[JobSpec]) -> list[Conditioning]:
+        """Prompts longer than the tokenizer's length are cut."""
+        together = [(text, False) for spec in specs if not spec.reproducible for text in self._texts(spec)]
+        found = dict(zip(together, self.cache.get_many(together, self._encode_together), strict=True))
+        for key in [(text, True) for spec in specs if spec.reproducible for text in self._texts(spec)]:
+            found[key] = self.cache.get_many([key], self._encode_together)[0]  # Alone: see `forward_in_parts`.
+        return [self._condition(spec, [found[text, spec.reproducible] for text in self._texts(spec)]) for spec in specs]
+
+    @torch.inference_mode()
+    def begin(self, spec: JobSpec, conditioning: Conditioning) -> ScheduledDenoising:
+        """Draw the noise of each image."""
+        return ScheduledDenoising(
+            spec,
+            self._shelf.take(spec.scheduler, spec.num_inference_steps),
+            _on_this_stream(conditioning),
+            latent_shape=self._latent_shape(spec),
+            family_key=f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}",
+        )
+
+    @torch.inference_mode()
+    def predict(self, batch: Sequence[ScheduledDenoising], max_rows: int, _on_step: OnStep) -> list[torch.Tensor]:
+        """One step's noise prediction for each job, (R, C, h, w)."""
+        rows = pack([each.inputs() for each in batch])
+        exactly = self.entry.reproducible_rows if any(each.spec.reproducible for each in batch) else None
+        predicted = forward_in_parts(rows, self._forward, max_rows=max_rows, exactly=exactly)
+        return list(predicted.split([each.rows for each in batch]))
+
+    @torch.inference_mode()
+    def decode(self, denoising: ScheduledDenoising) -> list[Pixels]:
+        """Image by image where the job is to be reproducible, else all of the job's together."""
+        latents = denoising.latents
+        if not torch.isfinite(latents).all():
+            raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite")
+        parts = latents.split(1) if denoising.spec.reproducible else (latents,)
+        return [pixels for part in parts for pixels in _to_pixels(self._decode_latents(part))]
+
+    def trial(self, denoising: ScheduledDenoising) -> ScheduledDenoising:
+        """A step costs the same at any timestep."""
+        return denoising
+
+    def _texts(self, spec: JobSpec) -> list[Hashable]:
+        return [spec.negative_prompt, spec.prompt] if self._is_guided(spec) else [spec.prompt]
+
+    def _is_guided(self, spec: JobSpec) -> bool:
+        return spec.guidance_scale > 1 and self._unet.config.time_cond_proj_dim is None
+
+    def _encode_together(self, keys: list[Any]) -> list[Embedding]:
+        return [(text,) for text in self._encode_texts([text for text, _alone in keys]).split(1)]
+
+    def _encode_texts(self, texts: list[str]) -> torch.Tensor:
+        encoded, _ = self.pipeline.encode_prompt(
+            prompt=texts, device=self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+        return encoded
+
+    def _condition(self, spec: JobSpec, embeddings: list[Embedding]) -> Conditioning:
+        """Rows of each text in turn: all images without the prompt, then all with it."""
+        text = torch.cat([embedding[0].expand(spec.n, -1, -1) for embedding in embeddings])
+        return Conditioning(text=text, extra=self._extra(spec, embeddings))
+
+    def _extra(self, spec: JobSpec, _embeddings: list[Embedding]) -> dict[str, torch.Tensor]:
+        width = self._unet.config.time_cond_proj_dim
+        if width is None:
+            return {}
+        # Models distilled with guidance (Meng et al. 2022) take it as an input, in place of a second row.
+        scale = torch.tensor([spec.guidance_scale - 1.0]).repeat(spec.n)
+        embedded = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
+        return {"timestep_cond": embedded.to(self._device, self._unet.dtype)}
+
+    def _latent_shape(self, spec: JobSpec) -> tuple[int, int, int]:
+        factor = self.pipeline.vae_scale_factor
+        return (self._unet.config.in_channels, spec.height // factor, spec.width // factor)
+
+    def _forward(self, rows: Rows) -> torch.Tensor:
+        extra = dict(rows.extra)
+        timestep_cond = extra.pop("timestep_cond", None)
+        return self._unet(
+            rows.sample,
+            rows.timesteps,
+            encoder_hidden_states=rows.text,
+            timestep_cond=timestep_cond,
+            added_cond_kwargs=extra or None,
+            return_dict=False,
+        )[0]
+
+    def _decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        vae = self.pipeline.vae
+        return vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
+
+
+def _to_pixels(decoded: torch.Tensor) -> list[Pixels]:
+    levels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    return list(levels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def _on_this_stream(conditioning: Conditioning) -> Conditioning:
+    """Tell the allocator that the denoiser's stream uses what the encoder's stream made."""
+    if conditioning.text.is_cuda:
+        stream = torch.cuda.current_stream(conditioning.text.device)
+        for tensor in (conditioning.text, *conditioning.extra.values()):
+            tensor.record_stream(stream)
+    return conditioning

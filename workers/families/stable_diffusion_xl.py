@@ -1,0 +1,51 @@
+"""Stable Diffusion XL: two text encoders, and the picture's size as a condition (Podell et al. 2023, section 2.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import torch
+
+from jobs.spec import JobSpec
+from workers.families.embeddings import Embedding
+from workers.families.stable_diffusion import StableDiffusion
+
+
+class StableDiffusionXL(StableDiffusion):
+    """Adapts a `StableDiffusionXLPipeline`."""
+
+    def _texts(self, spec: JobSpec) -> list[Hashable]:
+        # Without a negative prompt, SDXL is conditioned on zeros rather than on an empty text.
+        negative = spec.negative_prompt or (None if self.pipeline.config.force_zeros_for_empty_prompt else "")
+        return [negative, spec.prompt] if self._is_guided(spec) else [spec.prompt]
+
+    def _encode_together(self, keys: list[Any]) -> list[Embedding]:
+        texts = [text for text, _alone in keys if text is not None] or [""]
+        encoded, _, pooled, _ = self.pipeline.encode_prompt(
+            prompt=texts, device=self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+        made: dict[Any, Embedding] = dict(zip(texts, zip(encoded.split(1), pooled.split(1), strict=True), strict=True))
+        zeros = (torch.zeros_like(encoded[:1]), torch.zeros_like(pooled[:1]))
+        return [zeros if text is None else made[text] for text, _alone in keys]
+
+    def _extra(self, spec: JobSpec, embeddings: list[Embedding]) -> dict[str, torch.Tensor]:
+        pooled = torch.cat([embedding[1].expand(spec.n, -1) for embedding in embeddings])
+        size = (spec.height, spec.width)
+        # Original size, crop corner, target size.
+        ids = torch.tensor([[*size, 0, 0, *size]], device=pooled.device, dtype=pooled.dtype)
+        return super()._extra(spec, embeddings) | {"text_embeds": pooled, "time_ids": ids.repeat(len(pooled), 1)}
+
+    def _decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        vae = self.pipeline.vae
+        config = vae.config
+        if vae.dtype == torch.float16 and config.force_upcast:
+            vae.to(torch.float32)  # Its activations overflow 16 bits; it stays so.
+        latents = latents.to(vae.dtype) / config.scaling_factor
+        if config.latents_mean is not None and config.latents_std is not None:
+            mean, std = (
+                torch.tensor(values, device=latents.device, dtype=latents.dtype).view(1, -1, 1, 1)
+                for values in (config.latents_mean, config.latents_std)
+            )
+            latents = latents * std + mean
+        return vae.decode(latents, return_dict=False)[0]

@@ -1,0 +1,98 @@
+"""Tells the job table where jobs are: one thread, at most four times a second for each job, all in one round trip."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+
+from jobs.claim import Claim, Report, Verdict
+from jobs.errors import RedisUnavailable
+from jobs.states import Stage
+from jobs.table import JobTable
+
+log = structlog.get_logger()
+
+_INTERVAL_S = 0.25
+
+OnVerdict = Callable[[Verdict], None]
+
+
+class ProgressWriter:
+    """
+    Collects what the engine's threads note, and writes it behind their backs.
+
+    Of the steps of a stage only the latest is written; every stage is. A report is worth less than a picture: while
+    Redis is away, reports are dropped.
+    """
+
+    def __init__(self, table: JobTable) -> None:
+        self._table = table
+        self._writing = threading.Lock()  # held from taking reports up until they are written
+        self._bell = threading.Condition()  # guards what follows
+        self._waiting: dict[str, list[Report]] = {}
+        self._listeners: dict[str, OnVerdict] = {}
+        self._stopping = False
+        self._thread = threading.Thread(target=self._loop, name="progress", daemon=True)
+        self._thread.start()
+
+    def follow(self, claim: Claim, on_verdict: OnVerdict) -> None:
+        """Listen to what the table answers to this attempt's reports; `GO` is not told."""
+        with self._bell:
+            self._listeners[claim.token] = on_verdict
+
+    def forget(self, claim: Claim) -> list[Report]:
+        """The attempt ends. Returns what is not written yet; whatever was taken up for writing is written by then."""
+        with self._writing, self._bell:
+            self._listeners.pop(claim.token, None)
+            return self._waiting.pop(claim.token, [])
+
+    def note(self, claim: Claim, stage: Stage, step: int = 0, steps: int = 0) -> None:
+        """Note where a followed attempt is. Does not wait."""
+        report = Report(claim=claim, stage=stage, step=step, steps=steps)
+        with self._bell:
+            if claim.token not in self._listeners:
+                return
+            reports = self._waiting.setdefault(claim.token, [])
+            if reports and reports[-1].stage == stage:
+                reports[-1] = report
+            else:
+                reports.append(report)
+            self._bell.notify()
+
+    def stop(self) -> None:
+        """End the thread."""
+        with self._bell:
+            self._stopping = True
+            self._bell.notify()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        while True:
+            with self._bell:
+                self._bell.wait_for(lambda: self._waiting or self._stopping)
+                if self._stopping:
+                    return
+            with self._writing:
+                self._write()
+            with self._bell:
+                self._bell.wait_for(lambda: self._stopping, timeout=_INTERVAL_S)
+
+    def _write(self) -> None:
+        with self._bell:
+            reports = [report for each in self._waiting.values() for report in each]
+            self._waiting.clear()
+        try:
+            verdicts = self._table.progress_many(reports)
+        except RedisUnavailable as exc:
+            log.warning("progress not reported", jobs=len(reports), reason=str(exc))
+            return
+        with self._bell:
+            told = [
+                (self._listeners[report.claim.token], verdict)
+                for report, verdict in zip(reports, verdicts, strict=True)
+                if verdict is not Verdict.GO and report.claim.token in self._listeners
+            ]
+        for listener, verdict in told:
+            listener(verdict)

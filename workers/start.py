@@ -1,0 +1,86 @@
+"""Brings an engine up: models on the device, batch sizes measured, so that the first job finds everything warm."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import structlog
+import torch
+
+from jobs.catalogue import Catalogue, Model
+from jobs.errors import ErrorCode, InvalidConfiguration
+from jobs.spec import parse_request
+from workers.engine.capacity import Capacity
+from workers.engine.engine import Engine
+from workers.engine.streams import device_clock
+from workers.errors import GenerationFailed
+from workers.models import choose_device, load_model
+from workers.settings import WorkerSettings
+
+log = structlog.get_logger()
+
+_WARM_UP_STEPS = 2
+_DIED = 70  # EX_SOFTWARE of sysexits.h
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyEngine:
+    """
+    A running engine.
+
+    Attributes:
+        served: Names of its models.
+        jobs_a_pass: How many jobs of default parameters share a pass, at best; the most of all models.
+    """
+
+    engine: Engine
+    served: frozenset[str]
+    jobs_a_pass: int
+
+
+def start_engine(catalogue: Catalogue, settings: WorkerSettings) -> ReadyEngine:
+    """
+    Load the models that the settings name and make a picture with each.
+
+    Raises:
+        InvalidConfiguration: A model cannot be loaded or makes no picture; says which, and why.
+    """
+    device = choose_device(settings)
+    names = settings.served(catalogue)
+    adapters = {
+        name: load_model(catalogue, catalogue.models[name], device, settings.embedding_cache_mib << 20)
+        for name in names
+    }
+    capacity = Capacity(settings.cache_dir / "batch-sizes.json", describe(device, settings), device_clock(device))
+    engine = Engine(adapters, capacity, device=device, on_death=_leave_process)
+    # The number of threads is each thread's own in OpenMP, so it is set where it counts.
+    engine.start(lambda: torch.set_num_threads(settings.threads) if settings.threads else None)
+    sizes = [_warm_up(engine, catalogue, catalogue.models[name]) for name in names]
+    return ReadyEngine(engine=engine, served=frozenset(names), jobs_a_pass=max(sizes))
+
+
+def describe(device: torch.device, settings: WorkerSettings) -> str:
+    """What batch sizes hold for: the device, and what computes on it."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)} torch {torch.__version__}"
+    return f"cpu of {os.cpu_count()} with {settings.threads or 'all'} threads, torch {torch.__version__}"
+
+
+def _warm_up(engine: Engine, catalogue: Catalogue, entry: Model) -> int:
+    """Make a picture of default size. Returns how many such jobs share a pass."""
+    steps = min(_WARM_UP_STEPS, entry.defaults.num_inference_steps)
+    request = {"model": entry.name, "prompt": "a picture", "seed": 0, "num_inference_steps": steps}
+    ticket = engine.submit(catalogue.settle(parse_request(request)))
+    try:
+        ticket.result()
+    except GenerationFailed as exc:
+        if exc.code is not ErrorCode.INVALID_OUTPUT:  # Two steps may end anywhere; that it ran is what counts.
+            raise InvalidConfiguration(f"model {entry.name} makes no picture: {exc}") from exc
+    return ticket.jobs_a_pass
+
+
+def _leave_process(exc: BaseException) -> None:
+    """A device that failed stays so for this process: the parent starts another, and the table its jobs again."""
+    log.error("leaving the process: its engine cannot go on", reason=repr(exc))
+    os._exit(_DIED)
