@@ -2,10 +2,10 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test format lock
+.PHONY: help venv demo up check test test-faults format lock
 
 PYTHON := .venv/bin/python
-EXTRAS := worker,flower,stack,dev
+EXTRAS := worker,flower,stack,bench,dev
 
 # The user's text goes through the environment, as it is: neither make nor a shell may expand what is in it.
 PROMPT ?= a large red circle on a blue background
@@ -13,7 +13,7 @@ override PROMPT := $(value PROMPT)
 export PROMPT
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: venv  ## Make one picture from nothing, and stop: make demo PROMPT="two green squares on a white background"
 	@./imagemill demo
@@ -27,8 +27,11 @@ check: venv  ## Format, lint, types, and who may import whom
 	$(PYTHON) -m mypy
 	$(PYTHON) .venv/bin/lint-imports
 
-test: venv  ## All tests
+test: venv  ## All tests but those of faults
 	$(PYTHON) -m pytest
+
+test-faults: venv  ## Break the running system in every way that the reliability table lists; up to 15 minutes
+	$(PYTHON) -m pytest tests/faults
 
 format: venv  ## Put the code in form
 	$(PYTHON) -m ruff format .

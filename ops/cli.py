@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from producer import Client
-from producer.cli import app, reporting
+from ops.bench.commands import bench_app
+from producer.cli import app
+from producer.reporting import reporting
 
-bench_app = typer.Typer(help="Measure.", no_args_is_help=True)
+__all__ = ["app"]
+
 app.add_typer(bench_app, name="bench")
 
 # What a command needs is imported when it runs: submitting must work where the rest is not installed.
@@ -30,7 +29,8 @@ def worker(
     from workers.launch import launch
 
     with reporting():
-        launch(model or [], concurrency, wait_for_services)
+        code = launch(model or [], concurrency, wait_for_services)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -51,21 +51,6 @@ def demo(
 
     with reporting():
         run_demo(prompt)
-
-
-@bench_app.command("truth")
-def bench_truth(
-    folder: Annotated[Path, typer.Option(help="Where the results go.")] = Path("build/bench"),
-    running: Annotated[bool, typer.Option("--running", help="Use the running system, and start none.")] = False,
-    seed: Annotated[int, typer.Option(help="Chooses the captions.")] = 0,
-) -> None:
-    """Do the pictures show what their prompts say? Held-out captions, checked on the pixels."""
-    from ops.bench.system import system_for_a_while
-    from ops.bench.truth import bench_truth as run_truth
-
-    console = Console()
-    with reporting(), nullcontext(Client()) if running else system_for_a_while(console) as client:
-        run_truth(client, folder, console, seed=seed)
 
 
 if __name__ == "__main__":

@@ -146,13 +146,19 @@ class Stack:
             process.stop(is_hurried if process in self.programs else never)
 
 
-def local_stack(settings: StackSettings, data: Path) -> Stack:
-    """Redis, S3, one worker and Flower, which keep what they store under `data`."""
+def local_stack(settings: StackSettings, data: Path, told: Mapping[str, str] | None = None) -> Stack:
+    """
+    Redis, S3, one worker and Flower, which keep what they store under `data`.
+
+    Args:
+        told: `IMAGEMILL_*` variables that the processes get, whatever the environment says.
+    """
+    told = told or {}
     redis_server = RedisServer(data / "redis", settings.redis_port)
     s3_server = S3Server(data / "s3", settings.s3_port)
     job_settings = load_settings(redis_url=redis_server.url, result_backend_url=redis_server.url)
     models_file = {"IMAGEMILL_MODELS_FILE": str(job_settings.models_file.absolute())}
-    env = {**os.environ, **addresses(redis_server, s3_server), **models_file, **_python_env(), **_proxy_env()}
+    env = {**os.environ, **addresses(redis_server, s3_server), **models_file, **_python_env(), **_proxy_env(), **told}
     worker = Program("worker", [sys.executable, "-m", "ops.cli", "worker"], env, lambda: worker_is_ready(job_settings))
     flower = Flower(data / "flower" / "state", settings.flower_port, env)
     return Stack([redis_server, s3_server], [flower, worker], env)

@@ -117,6 +117,10 @@ class Capacity:
         """What a row of a pass costs; `learn` has seen the key."""
         return self._known[key].seconds_per_row
 
+    def pass_s(self, key: Hashable) -> float:
+        """The longest pass that was measured; `learn` has seen the key."""
+        return max(self._known[key].seconds.values())
+
     def note_pass(self, key: Hashable, asked_rows: int, fitting_rows: int) -> None:
         """Lower the rows where memory was short, and try more again after a while."""
         ceiling = self._ceilings.get(key)
@@ -135,8 +139,11 @@ class Capacity:
         return times
 
     def _read(self, name: str) -> PassTimes | None:
-        found = self._load().get(name)
-        return PassTimes(seconds={int(rows): seconds for rows, seconds in found.items()}) if found else None
+        try:
+            seconds = {int(rows): float(seconds) for rows, seconds in self._load().get(name, {}).items()}
+        except (ValueError, TypeError, AttributeError):  # Somebody else's file: measure, and write it anew.
+            return None
+        return PassTimes(seconds=dict(sorted(seconds.items()))) if seconds else None
 
     def _write(self, name: str, times: PassTimes) -> None:
         if self._file is None:
@@ -149,13 +156,14 @@ class Capacity:
         except OSError as exc:
             log.warning("measured batch size not kept", file=str(self._file), reason=str(exc))
 
-    def _load(self) -> dict[str, dict[str, float]]:
+    def _load(self) -> dict[str, Any]:
         if self._file is None:
             return {}
         try:
-            return dict(json.loads(self._file.read_text("utf-8")))
+            found = json.loads(self._file.read_text("utf-8"))
         except (OSError, ValueError):
             return {}
+        return found if isinstance(found, dict) else {}
 
 
 @dataclass(slots=True, kw_only=True)

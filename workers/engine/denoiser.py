@@ -12,7 +12,8 @@ from workers.engine.capacity import Capacity
 from workers.engine.isolation import AllLeft, predict_each
 from workers.engine.order import Active, choose
 from workers.engine.ticket import Ticket
-from workers.errors import as_generation_failure
+from workers.engine.watch import Watch
+from workers.errors import as_generation_failure, is_fatal
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,11 +42,13 @@ class Denoiser:
         capacity: Capacity,
         clock: Callable[[], float],
         on_done: Callable[[Ticket, Denoising], None],
+        watch: Watch,
     ) -> None:
         self._adapters = adapters
         self._capacity = capacity
         self._clock = clock
         self._on_done = on_done
+        self._watch = watch
         self._active: list[Active] = []
         self.counts = DenoiserCounts()
 
@@ -59,7 +62,9 @@ class Denoiser:
         try:
             denoising = adapter.begin(ticket.spec, conditioning)
             self._capacity.learn(adapter, denoising)
-        except Exception as exc:  # noqa: BLE001 - whatever a model raises for this job is this job's
+        except Exception as exc:
+            if is_fatal(exc):
+                raise
             self._fail(ticket, exc)
             return
         ticket.jobs_a_pass = max(1, self._capacity.max_rows(denoising.share_key) // denoising.rows)
@@ -88,12 +93,14 @@ class Denoiser:
         adapter = self._adapters[batch[0].ticket.spec.model]
 
         def on_step(step: int) -> None:
+            self._watch.touch("denoise")
             for each in batch:
                 each.ticket.note(Stage.GENERATE, step, each.ticket.spec.num_inference_steps)
             if all(each.ticket.leaving for each in batch):
                 raise AllLeft
 
-        outcome, fitting = predict_each(adapter, [each.denoising for each in batch], asked, on_step)
+        with self._watch.call("denoise", self._capacity.pass_s(key)):
+            outcome, fitting = predict_each(adapter, [each.denoising for each in batch], asked, on_step)
         self._capacity.note_pass(key, asked, fitting)
         self.counts.passes += 1
         self.counts.rows += sum(each.denoising.rows for each in batch)
@@ -105,7 +112,9 @@ class Denoiser:
             if isinstance(outcome, Exception):
                 raise outcome
             denoising.advance(outcome)
-        except Exception as exc:  # noqa: BLE001 - as in join
+        except Exception as exc:
+            if is_fatal(exc):
+                raise
             self._active.remove(each)
             self._fail(ticket, exc)
             return

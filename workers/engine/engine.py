@@ -22,6 +22,7 @@ from workers.engine.capacity import Capacity
 from workers.engine.denoiser import Denoiser, DenoiserCounts
 from workers.engine.streams import Handover, Pacer, own_stream, wait_for_stream
 from workers.engine.ticket import OnProgress, Ticket
+from workers.engine.watch import Watch
 from workers.errors import EngineDied, as_generation_failure, is_fatal
 
 log = structlog.get_logger()
@@ -41,6 +42,7 @@ class Engine:
         device: Where they are; decides how many threads compute.
         clock: Of waiting times, in seconds.
         on_death: Told once, when the engine cannot go on: the device failed, or a bug.
+        watch: Over calls of the device that do not return.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class Engine:
         device: torch.device | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_death: Callable[[BaseException], None] = lambda _exc: None,
+        watch: Watch | None = None,
     ) -> None:
         self._adapters = adapters
         self._device = device or torch.device("cpu")
         self._on_death = on_death
-        self._denoiser = Denoiser(adapters, capacity, clock, self._pass_on)
+        self._watch = watch or Watch()
+        self._denoiser = Denoiser(adapters, capacity, clock, self._pass_on, self._watch)
         self._pacer = Pacer(self._device)
         self._bell = threading.Condition()  # guards what follows
         self._arrived: deque[Ticket] = deque()
@@ -65,6 +69,10 @@ class Engine:
         self._died: BaseException | None = None
         self._stopping = False
         self._threads: list[threading.Thread] = []
+
+    def stuck_s(self, now: float) -> float | None:
+        """How long a call of the device has been running, once that is longer than it can be healthy; else None."""
+        return self._watch.overdue_s(now)
 
     @property
     def counts(self) -> DenoiserCounts:
@@ -147,8 +155,9 @@ class Engine:
             tickets.remove(ticket)
             ticket.go()
         try:
-            conditionings = adapter.encode([ticket.spec for ticket in tickets]) if tickets else []
-            wait_for_stream(self._device)
+            with self._watch.call("encode"):
+                conditionings = adapter.encode([ticket.spec for ticket in tickets]) if tickets else []
+                wait_for_stream(self._device)
         except Exception as exc:
             if is_fatal(exc):
                 raise
@@ -171,7 +180,8 @@ class Engine:
         for ticket, conditioning in encoded:
             self._denoiser.join(ticket, conditioning)
         self._denoiser.tick()
-        self._pacer.after_pass()
+        with self._watch.call("denoise"):
+            self._pacer.after_pass()
 
     def _pass_on(self, ticket: Ticket, denoising: Denoising) -> None:
         with self._bell:
@@ -186,7 +196,8 @@ class Engine:
                 continue
             handover.take()
             try:
-                pixels = self._adapters[ticket.spec.model].decode(denoising)
+                with self._watch.call("decode"):
+                    pixels = self._adapters[ticket.spec.model].decode(denoising)
             except Exception as exc:
                 if is_fatal(exc):
                     raise

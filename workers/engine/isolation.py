@@ -48,7 +48,7 @@ def predict_each(
         error = exc
     if is_out_of_memory(error):
         rows = min(max_rows, sum(each.rows for each in batch))
-        _free()
+        _free(error)
         if rows > 1:
             log.warning("out of memory; trying with half of the rows", rows=rows, model=adapter.entry.name)
             return predict_each(adapter, batch, rows // 2, on_step)
@@ -59,6 +59,11 @@ def predict_each(
     return [each for outcome, _ in halves for each in outcome], min(rows for _, rows in halves)
 
 
-def _free() -> None:
+def _free(error: Exception) -> None:
+    """Give back what the failed forward holds; the frames in its traceback keep activations alive."""
+    raised: BaseException | None = error
+    while raised is not None:
+        raised.__traceback__ = None
+        raised = raised.__context__
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

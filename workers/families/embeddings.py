@@ -63,7 +63,8 @@ class EmbeddingCache:
         size = _size_bytes(embedding)
         if size > self._max_bytes or key in self._kept:
             return
-        self._kept[key] = embedding
+        # Copies: views into a batch that was encoded together would keep all of it.
+        self._kept[key] = tuple(tensor.clone() for tensor in embedding)
         self.size_bytes += size
         while self.size_bytes > self._max_bytes:
             self.size_bytes -= _size_bytes(self._kept.popitem(last=False)[1])

@@ -56,7 +56,10 @@ class ScheduledDenoising:
         text = conditioning.text
         noise = randn_tensor((spec.n, *latent_shape), generator=self._generators, device=text.device, dtype=text.dtype)
         self.latents = noise * scheduler.init_noise_sigma
-        self._options = {"generator": self._generators} if _takes_generator(scheduler) else {}
+        # As diffusers' pipelines have it; TCD's own default is another eta.
+        known = inspect.signature(scheduler.step).parameters
+        options = {"generator": self._generators, "eta": 0.0}
+        self._options = {name: value for name, value in options.items() if name in known}
 
     @property
     def is_guided(self) -> bool:
@@ -103,7 +106,3 @@ class ScheduledDenoising:
         step = self._scheduler.step(prediction, timestep, self.latents, **self._options, return_dict=False)
         self.latents = step[0].to(self.latents.dtype)
         self._calls += 1
-
-
-def _takes_generator(scheduler: Any) -> bool:
-    return "generator" in inspect.signature(scheduler.step).parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -69,14 +70,15 @@ class StableDiffusion:
     def decode(self, denoising: ScheduledDenoising) -> list[Pixels]:
         """Image by image where the job is to be reproducible, else all of the job's together."""
         latents = denoising.latents
-        if not torch.isfinite(latents).all():
-            raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite")
+        _check_finite(latents)
         parts = latents.split(1) if denoising.spec.reproducible else (latents,)
         return [pixels for part in parts for pixels in _to_pixels(self._decode_latents(part))]
 
     def trial(self, denoising: ScheduledDenoising) -> ScheduledDenoising:
-        """A step costs the same at any timestep."""
-        return denoising
+        """A step costs the same at any timestep. An ordinary job, whose forwards have as many rows as are asked for."""
+        ordinary = copy.copy(denoising)
+        ordinary.spec = denoising.spec.model_copy(update={"reproducible": False})
+        return ordinary
 
     def _texts(self, spec: JobSpec) -> list[Hashable]:
         return [spec.negative_prompt, spec.prompt] if self._is_guided(spec) else [spec.prompt]
@@ -128,7 +130,13 @@ class StableDiffusion:
         return vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
 
 
+def _check_finite(values: torch.Tensor) -> None:
+    if not torch.isfinite(values).all():
+        raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite")
+
+
 def _to_pixels(decoded: torch.Tensor) -> list[Pixels]:
+    _check_finite(decoded)  # An autoencoder may overflow where its latents did not.
     levels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
     return list(levels.permute(0, 2, 3, 1).cpu().numpy())
 

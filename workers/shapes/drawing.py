@@ -8,7 +8,19 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from workers.shapes.scenes import COLOURS, SHAPES, SIZES, Colour, Figure, Position, Relation, Scene, Shape, Size
+from workers.shapes.scenes import (
+    COLOURS,
+    POSITIONS,
+    SHAPES,
+    SIZES,
+    Colour,
+    Figure,
+    Position,
+    Relation,
+    Scene,
+    Shape,
+    Size,
+)
 
 SIZE_PX = 128
 _SUPERSAMPLING = 4
@@ -67,8 +79,9 @@ def draw(scene: Scene, rng: random.Random, *, on_grid: bool = False) -> Image.Im
     Draw a scene, choosing at random what the scene leaves open.
 
     Args:
-        on_grid: Centers at multiples of 8 px, one radius for each size. To the latents, whose cells are 8 px wide, a
-            figure then looks the same wherever it stands, and a small model has much less to learn.
+        on_grid: Centers at multiples of 8 px, one radius for each size, and an open place is one that has a name. To
+            the latents, whose cells are 8 px wide, a figure then looks the same wherever it stands, and a small model
+            has much less to learn.
 
     Returns:
         RGB, 128 × 128 pixels, anti-aliased.
@@ -132,13 +145,12 @@ def _places_on_grid(scene: Scene, rng: random.Random) -> list[_Place]:
         dx, dy = _DIRECTION[scene.relation]
         return [_pair_place_on_grid(sign * dx, sign * dy, rng) for sign in (1, -1)]
     figure = scene.figures[0]
-    radius = _GRID_RADIUS_PX[figure.size or rng.choice(SIZES)]
-    nearest = math.ceil((radius + _MARGIN_PX) / _GRID_PX) * _GRID_PX
-    if figure.position is None:
-        x, y = (rng.randrange(nearest, SIZE_PX - nearest + 1, _GRID_PX) for _ in "xy")
-    else:
-        x, y = (middle + side * (middle - nearest) for side in _SIDES[figure.position])
-    return [_Place(x=x, y=y, radius=radius)]
+    size = figure.size or rng.choice(SIZES)
+    open_place: Position = "center" if size == "large" else rng.choice(POSITIONS)
+    position = figure.position or open_place
+    nearest = math.ceil((_GRID_RADIUS_PX[size] + _MARGIN_PX) / _GRID_PX) * _GRID_PX
+    x, y = (middle + side * (middle - nearest) for side in _SIDES[position])
+    return [_Place(x=x, y=y, radius=_GRID_RADIUS_PX[size])]
 
 
 def _pair_place_on_grid(dx: int, dy: int, rng: random.Random) -> _Place:

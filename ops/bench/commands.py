@@ -1,0 +1,112 @@
+"""`./imagemill bench …`: what a person types. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from producer import Client
+from producer.reporting import reporting
+
+bench_app = typer.Typer(help="Measure.", no_args_is_help=True)
+
+Folder = Annotated[Path, typer.Option(help="Where the results go.")]
+Rounds = Annotated[int, typer.Option(min=1, help="Times that each contender is measured, in turns.")]
+Steps = Annotated[int, typer.Option(min=1, help="Denoising steps of a job.")]
+Threads = Annotated[
+    int | None, typer.Option(min=0, help="CPU threads of torch, 0 for its own choice. Default: as workers.")
+]
+
+_FOLDER = Path("build/bench")
+
+
+@bench_app.command("truth")
+def truth(
+    folder: Folder = _FOLDER,
+    running: Annotated[bool, typer.Option("--running", help="Use the running system, and start none.")] = False,
+    seed: Annotated[int, typer.Option(help="Chooses the captions.")] = 0,
+) -> None:
+    """Do the pictures show what their prompts say? Held-out captions, checked on the pixels."""
+    from ops.bench.system import system_for_a_while
+    from ops.bench.truth import bench_truth
+
+    console = Console()
+    with reporting(), nullcontext(Client()) if running else system_for_a_while(console) as client:
+        bench_truth(client, folder, console, seed=seed)
+
+
+@bench_app.command("engine")
+def engine(
+    folder: Folder = _FOLDER,
+    rounds: Rounds = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round, all at once in the engine.")] = 16,
+    steps: Steps = 20,
+    threads: Threads = None,
+) -> None:
+    """The engine against the tutorials' one-at-a-time worker, and against a bare loop of the model's own calls."""
+    from ops.bench.engine import Effort, bench_engine
+
+    with reporting():
+        effort = Effort(rounds=rounds, jobs=jobs, steps=steps, threads=_threads(threads))
+        bench_engine(effort, folder, Console())
+
+
+@bench_app.command("system")
+def system(
+    folder: Folder = _FOLDER,
+    rounds: Rounds = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round with the built-in model.")] = 200,
+    simulated_jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round on the simulated device.")] = 600,
+    simulated: Annotated[str, typer.Option(help="The simulated device's times.")] = "launch_s=0.02 row_s=0.002",
+    singles: Annotated[int, typer.Option(min=1, help="Jobs submitted alone, for the time that the system adds.")] = 40,
+    steps: Steps = 20,
+    threads: Threads = None,
+) -> None:
+    """The whole system (submit → S3 → finished) against the engine alone, and what it adds to a single job."""
+    from ops.bench.whole_system import Effort, bench_system
+
+    with reporting():
+        effort = Effort(
+            rounds=rounds,
+            jobs=jobs,
+            simulated_jobs=simulated_jobs,
+            simulated=simulated,
+            singles=singles,
+            steps=steps,
+            threads=_threads(threads),
+        )
+        bench_system(effort, folder, Console())
+
+
+@bench_app.command("latency")
+def latency(
+    folder: Folder = _FOLDER,
+    rounds: Rounds = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round's stream.")] = 80,
+    load: Annotated[float, typer.Option(help="Share of the one-at-a-time worker's capacity that arrives.")] = 0.8,
+    threads: Threads = None,
+) -> None:
+    """A Poisson stream of short and long jobs: one at a time, batched by requests, and the engine."""
+    from ops.bench.latency import Effort, bench_latency
+
+    with reporting():
+        bench_latency(Effort(rounds=rounds, jobs=jobs, load=load, threads=_threads(threads)), folder, Console())
+
+
+@bench_app.command("gpu")
+def gpu(folder: Folder = _FOLDER, rounds: Rounds = 5, steps: Steps = 20) -> None:
+    """SD 1.5 and SDXL at their real sizes on the GPU of this machine, if it has one."""
+    from ops.bench.gpu import bench_gpu
+
+    with reporting():
+        bench_gpu(folder, Console(), rounds=rounds, steps=steps)
+
+
+def _threads(asked: int | None) -> int:
+    from workers.settings import load_worker_settings
+
+    return load_worker_settings().threads if asked is None else asked

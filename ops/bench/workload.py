@@ -1,0 +1,27 @@
+"""The jobs that benchmarks make: captions of the built-in model, each one another."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jobs.catalogue import Catalogue
+from jobs.spec import JobSpec, parse_request
+from workers.shapes.scenes import caption, random_scene
+
+MODEL = "shapes"
+
+
+def requests(count: int, seed: int, **fields: Any) -> list[dict[str, Any]]:
+    """Requests with distinct captions, so that no prompt is encoded already; `fields` are those of all."""
+    rng = random.Random(seed)
+    captions: dict[str, None] = {}
+    while len(captions) < count:
+        captions[caption(random_scene(rng))] = None
+    return [{"prompt": text, "seed": index, **fields} for index, text in enumerate(captions)]
+
+
+def settle(catalogue: Catalogue, asked: Sequence[Mapping[str, Any]]) -> list[JobSpec]:
+    """As submission does."""
+    return [catalogue.settle(parse_request(dict(each))) for each in asked]

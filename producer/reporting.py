@@ -1,0 +1,64 @@
+"""How the command line tells results and errors: sentences or JSON, and exit codes that a script can use."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from jobs.errors import (
+    IdempotencyConflict,
+    ImagemillError,
+    InvalidConfiguration,
+    InvalidRequest,
+    JobFailed,
+    JobNotFound,
+    WaitTimeout,
+)
+from storage.errors import StorageError
+
+EXIT_NO_IMAGES, EXIT_BAD_INPUT, EXIT_UNAVAILABLE, EXIT_TIMEOUT, EXIT_NOT_FOUND = 1, 2, 3, 4, 5
+_INTERRUPTED = 130
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
+
+
+@contextmanager
+def reporting(as_json: bool = False) -> Iterator[None]:
+    """Turn errors that have a sentence into that sentence and an exit code; others are bugs, with a traceback."""
+    try:
+        yield
+    except (ImagemillError, StorageError) as exc:
+        message = str(exc)
+        if as_json:
+            field = {"field": exc.field} if isinstance(exc, InvalidRequest) else {}
+            print_json({"error": {"code": getattr(exc, "code", type(exc).__name__), **field, "message": message}})
+        else:
+            typer.echo(f"imagemill: {message}", err=True)
+        raise typer.Exit(_exit_code(exc)) from exc
+    except KeyboardInterrupt as exc:
+        raise typer.Exit(_INTERRUPTED) from exc
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """One object, one line."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _exit_code(exc: Exception) -> int:
+    match exc:
+        case InvalidRequest() | IdempotencyConflict() | InvalidConfiguration():
+            return EXIT_BAD_INPUT
+        case JobFailed():
+            return EXIT_NO_IMAGES
+        case WaitTimeout():
+            return EXIT_TIMEOUT
+        case JobNotFound():
+            return EXIT_NOT_FOUND
+        case _:
+            return EXIT_UNAVAILABLE

@@ -1,0 +1,61 @@
+"""Runs jobs of the built-in model, all different, and prints the process' resident bytes after each hundred."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import deque
+from pathlib import Path
+
+import structlog
+import torch
+
+from jobs.catalogue import Catalogue
+from jobs.spec import parse_request
+from workers.engine.capacity import Capacity
+from workers.engine.engine import Engine
+from workers.engine.ticket import Ticket
+from workers.models import load_model
+from workers.postprocess import postprocess
+
+_PAGE_BYTES = 4096
+_IN_FLIGHT = 16
+_CACHE_BYTES = 64 << 10  # Full long before memory is first looked at.
+_COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta")
+
+
+def main(jobs: int, folder: Path) -> None:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    catalogue = Catalogue.read(Path(__file__).resolve().parents[2] / "models.toml")
+    entry = catalogue.models["shapes"]
+    adapter = load_model(catalogue, entry, torch.device("cpu"), _CACHE_BYTES)
+    engine = Engine({entry.name: adapter}, Capacity(folder / "sizes.json"))
+    engine.start(lambda: torch.set_num_threads(1))
+    schedulers = [name for name in entry.schedulers if name != "pndm"]  # needs four steps
+    open_tickets: deque[Ticket] = deque()
+    resident = []
+    for index in range(jobs):
+        request = {
+            "prompt": f"a {_COLOURS[index % 6]} circle {index}",
+            "width": 64,
+            "height": 64,
+            "seed": index,
+            "num_inference_steps": 1 + index % 3,
+            "guidance_scale": 1.0 + index % 2,
+            "scheduler": schedulers[index % len(schedulers)],
+            "n": 2 if index % 10 == 0 else 1,
+        }
+        open_tickets.append(engine.submit(catalogue.settle(parse_request(request))))
+        if len(open_tickets) == _IN_FLIGHT:
+            ticket = open_tickets.popleft()
+            postprocess(ticket.result(), ticket.spec, entry)
+        if index % 100 == 99:
+            resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES)
+    for ticket in open_tickets:
+        postprocess(ticket.result(), ticket.spec, entry)
+    engine.stop()
+    sys.stdout.write(json.dumps(resident) + "\n")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))

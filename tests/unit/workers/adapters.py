@@ -1,0 +1,125 @@
+"""Real adapters for tests: with something done on the way, and on a device whose time a test can foretell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from jobs.catalogue import Model
+from jobs.spec import JobSpec
+from tests.unit.workers import tiny
+from workers.engine.adapter import Adapter, OnStep
+from workers.engine.capacity import Capacity
+from workers.engine.engine import Engine
+from workers.engine.ticket import Ticket
+from workers.families.embeddings import EmbeddingCache
+from workers.families.simulated import VirtualClock
+from workers.families.stable_diffusion import StableDiffusion
+from workers.families.stable_diffusion_xl import StableDiffusionXL
+from workers.postprocess import Pixels
+
+ROWS = 16  # that a pass has in a test: up to there it takes one time, from there on a row takes its share
+_PASS_S = 0.016
+_CACHE_BYTES = 1 << 20
+
+# numpy 2 deprecates how torch 2.13 turns tensors into arrays (__array__, __array_wrap__), which some schedulers do.
+QUIET = "ignore:__array_:DeprecationWarning"
+
+
+def make_adapter(name: str) -> StableDiffusion:
+    """A fresh adapter, its cache empty: of "stable-diffusion", "stable-diffusion-xl", or "shapes"."""
+    cache = EmbeddingCache(_CACHE_BYTES)
+    if name == "stable-diffusion-xl":
+        return StableDiffusionXL(tiny.model(name), tiny.stable_diffusion_xl(), cache)
+    if name == "stable-diffusion":
+        return StableDiffusion(tiny.model(name), tiny.stable_diffusion(), cache)
+    defaults = tiny.model("stable-diffusion").defaults.model_copy(update={"width": 64, "height": 64})
+    return StableDiffusion(tiny.model("stable-diffusion", name=name, defaults=defaults), tiny.shapes(), cache)
+
+
+class Wrapped:
+    """Passes everything on to the adapter in it."""
+
+    def __init__(self, inner: Adapter[Any]) -> None:
+        self._inner = inner
+
+    @property
+    def entry(self) -> Model:
+        return self._inner.entry
+
+    def encode(self, specs: Sequence[JobSpec]) -> list[Any]:
+        return self._inner.encode(specs)
+
+    def begin(self, spec: JobSpec, conditioning: Any) -> Any:
+        return self._inner.begin(spec, conditioning)
+
+    def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+        return self._inner.predict(batch, max_rows, on_step)
+
+    def decode(self, denoising: Any) -> list[Pixels]:
+        return self._inner.decode(denoising)
+
+    def trial(self, denoising: Any) -> Any:
+        return self._inner.trial(denoising)
+
+
+class Watched(Wrapped):
+    """
+    Notes what passes through.
+
+    Attributes:
+        latents: By a job's seed, (n, C, h, w), as they came to be decoded.
+        offsets: By a job's seed, the rows of passes at which it began.
+        passes: Seeds of the jobs of each pass.
+    """
+
+    def __init__(self, inner: Adapter[Any]) -> None:
+        super().__init__(inner)
+        self.latents: dict[int, torch.Tensor] = {}
+        self.offsets: dict[int, set[int]] = {}
+        self.passes: list[list[int]] = []
+
+    def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+        self.passes.append([each.spec.seed for each in batch])
+        offset = 0
+        for each in batch:
+            self.offsets.setdefault(each.spec.seed, set()).add(offset)
+            offset += each.rows
+        return super().predict(batch, max_rows, on_step)
+
+    def decode(self, denoising: Any) -> list[Pixels]:
+        self.latents[denoising.spec.seed] = denoising.latents.clone()
+        return super().decode(denoising)
+
+
+class OnClock(Wrapped):
+    """Takes virtual time: all the same for a pass of up to `ROWS` rows, so that this is the size that is measured."""
+
+    def __init__(self, inner: Adapter[Any], clock: VirtualClock) -> None:
+        super().__init__(inner)
+        self._clock = clock
+
+    def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+        predictions = super().predict(batch, max_rows, on_step)
+        self._clock.sleep(_PASS_S * max(1.0, sum(each.rows for each in batch) / ROWS))
+        return predictions
+
+
+def make_engine(*adapters: Adapter[Any], capacity: Capacity | None = None) -> Engine:
+    """An engine whose passes have `ROWS` rows. A test drives it with `turn`."""
+    clock = VirtualClock()
+    timed = {adapter.entry.name: OnClock(adapter, clock) for adapter in adapters}
+    return Engine(timed, capacity or Capacity(clock=clock), clock=clock)
+
+
+def run(engine: Engine, *tickets: Ticket) -> None:
+    """Turn until these are over."""
+    while not all(ticket.is_over for ticket in tickets):
+        engine.turn()
+
+
+def warm(engine: Engine, job: JobSpec) -> None:
+    """Have the size of a pass measured, with a job like this one."""
+    run(engine, engine.submit(job.model_copy(update={"num_inference_steps": 1, "scheduler": "ddim"})))

@@ -1,0 +1,81 @@
+"""What the engine is measured against: real streams of real jobs, on the built-in model, in processes of their own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.catalogue import Catalogue
+from jobs.spec import JobSpec, parse_request
+from workers.bench import contenders
+from workers.bench.passes import pass_seconds
+from workers.bench.process import ContenderFailed, Remote
+from workers.bench.real_time import serve_in_batches
+from workers.bench.simulation import Arrival
+from workers.families.simulated import DeviceTimes, SimulatedModel, VirtualClock
+
+MODELS = Path(__file__).resolve().parents[4] / "models.toml"
+
+
+def specs(catalogue: Catalogue, *steps: int) -> list[JobSpec]:
+    asked = [{"prompt": f"a picture {index}", "seed": index, "num_inference_steps": n} for index, n in enumerate(steps)]
+    return [catalogue.settle(parse_request(each)) for each in asked]
+
+
+@pytest.mark.parametrize("factory", [contenders.tutorial, contenders.engine])
+def test_contender_makes_pictures_and_serves_a_stream(factory: object, catalogue: Catalogue) -> None:
+    arrivals = [Arrival(at_s=0.01 * index, spec=spec) for index, spec in enumerate(specs(catalogue, 1, 2))]
+    with Remote(factory, MODELS, "shapes", 1) as remote:  # type: ignore[arg-type]
+        assert remote.call("make", [each.spec for each in arrivals]) > 0
+        outcome = remote.call("serve", arrivals)
+    assert outcome.images == 2
+    assert all(latency > 0 for latency in outcome.latencies_s)
+
+
+def test_request_batches_serve_a_stream(catalogue: Catalogue) -> None:
+    arrivals = [Arrival(at_s=0.0, spec=spec) for spec in specs(catalogue, 1, 2, 1)]
+    outcome = contenders.request_batches(MODELS, "shapes", 1, 2).serve(arrivals)
+    first, second, third = outcome.latencies_s
+    assert first == second < third
+
+
+def test_bare_loop_makes_its_calls_and_times_passes(catalogue: Catalogue) -> None:
+    bare = contenders.bare(MODELS, "shapes", 1)
+    assert bare.make(specs(catalogue, 2, 2, 2), jobs_a_pass=2) > 0
+    assert list(bare.pass_seconds(specs(catalogue, 1)[0], (1, 2))) == [2, 4]
+
+
+def test_what_a_contender_raises_is_told_with_its_reason() -> None:
+    with pytest.raises(ContenderFailed, match="no-such-model"), Remote(contenders.tutorial, MODELS, "no-such-model", 1):
+        pass
+
+
+def test_batches_take_only_what_has_come(catalogue: Catalogue) -> None:
+    batches: list[int] = []
+
+    def run(batch: list[JobSpec]) -> None:
+        batches.append(len(batch))
+        time.sleep(0.1)  # The device, busy.
+
+    at_s = (0.0, 0.02, 0.03, 0.04, 5.0)
+    arrivals = [Arrival(at_s=at, spec=spec) for at, spec in zip(at_s[:4], specs(catalogue, 1, 1, 1, 1), strict=True)]
+    outcome = serve_in_batches(arrivals, run, max_jobs=2)
+    assert batches == [1, 2, 1]
+    assert outcome.makespan_s == pytest.approx(
+        max(a.at_s + s for a, s in zip(arrivals, outcome.latencies_s, strict=True))
+    )
+
+
+def test_times_of_passes_are_those_of_the_device_and_end_with_its_memory(catalogue: Catalogue) -> None:
+    clock = VirtualClock()
+
+    def sleep(seconds: float) -> None:
+        if seconds > 0.7:
+            raise MemoryError
+        clock.sleep(seconds)
+
+    model = SimulatedModel(catalogue.models["shapes"], DeviceTimes(launch_s=0.2, row_s=0.1), sleep)
+    (spec,) = specs(catalogue, 1)
+    assert pass_seconds(model, model.begin(spec, None), (1, 2, 4), clock) == pytest.approx({2: 0.4, 4: 0.6})

@@ -1,0 +1,206 @@
+"""The size of a pass follows from measured times, and from the memory that there turned out to be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.workers import tiny
+from tests.unit.workers.adapters import Wrapped, make_adapter
+from workers.engine.adapter import OnStep
+from workers.engine.capacity import WORTH_DOUBLING, Capacity, PassTimes, measure
+from workers.families.simulated import DeviceTimes, SimulatedModel, SimulatedRun, VirtualClock
+
+ENTRY = tiny.model("simulated")
+KEY = ("simulated", 16, 16)
+PASSES_UNTIL_RAISED = 500
+
+
+def run_of(clock: VirtualClock, **times: float) -> tuple[SimulatedModel, SimulatedRun]:
+    model = SimulatedModel(ENTRY, DeviceTimes(**{"launch_s": 0.0, "row_s": 0.0} | times), clock.sleep)
+    return model, model.begin(tiny.spec(ENTRY, guidance_scale=1.0), None)
+
+
+class Counted(Wrapped):
+    passes = 0
+
+    def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+        self.passes += 1
+        return super().predict(batch, max_rows, on_step)
+
+
+class Small(Wrapped):
+    """Has memory for so many rows."""
+
+    def __init__(self, inner: Any, fits: int) -> None:
+        super().__init__(inner)
+        self._fits = fits
+
+    def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+        if max_rows > self._fits:
+            raise torch.OutOfMemoryError("out of memory")
+        return super().predict(batch, max_rows, on_step)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "best"),
+    [
+        ({1: 1.0}, 1),
+        ({1: 1.0, 2: 1.0}, 2),
+        ({1: 1.0, 2: 2.0}, 1),
+        ({1: 1.0, 2: 1.1, 4: 1.3, 8: 2.4}, 4),
+        ({2: 1.0, 4: 1.0, 8: 1.82}, 4),
+        ({2: 1.0, 4: 1.0, 8: 1.80}, 8),
+        ({1: 0.0, 2: 0.0, 4: 0.0}, 4),
+    ],
+)
+def test_best_size_is_the_first_whose_doubling_gives_less_than_a_tenth_more(
+    seconds: dict[int, float], best: int
+) -> None:
+    assert PassTimes(seconds=seconds).best_rows == best
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0001, 0.1))
+def test_measured_size_is_where_launching_stops_to_matter(launch_s: float, row_s: float) -> None:
+    clock = VirtualClock()
+    model, run = run_of(clock, launch_s=launch_s, row_s=row_s)
+    best = measure(model, run, clock).best_rows
+
+    def rows_per_s(rows: int) -> float:
+        return rows / (launch_s + row_s * rows)
+
+    assert best == 256 or rows_per_s(2 * best) < (WORTH_DOUBLING + 1e-6) * rows_per_s(best)
+    assert best == 1 or rows_per_s(best) > (WORTH_DOUBLING - 1e-6) * rows_per_s(best // 2)
+
+
+def test_a_row_costs_its_share_of_the_best_pass() -> None:
+    assert PassTimes(seconds={1: 1.0, 2: 1.0, 4: 2.0}).seconds_per_row == 0.5
+
+
+def test_measuring_ends_where_memory_does() -> None:
+    clock = VirtualClock()
+    model, run = run_of(clock, launch_s=1.0)
+    assert measure(Small(model, 8), run, clock).best_rows == 8
+
+
+def test_device_too_small_for_one_job_says_so() -> None:
+    clock = VirtualClock()
+    model, run = run_of(clock, launch_s=1.0)
+    with pytest.raises(torch.OutOfMemoryError):
+        measure(Small(model, 0), run, clock)
+
+
+def test_error_while_measuring_is_not_taken_for_short_memory() -> None:
+    class Broken(Wrapped):
+        def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+            if len(batch) > 2:
+                raise ZeroDivisionError
+            return super().predict(batch, max_rows, on_step)
+
+    clock = VirtualClock()
+    model, run = run_of(clock, launch_s=1.0)
+    with pytest.raises(ZeroDivisionError):
+        measure(Broken(model), run, clock)
+
+
+def test_reproducible_job_does_not_set_the_size_for_all() -> None:
+    adapter = make_adapter("stable-diffusion")
+    clock = VirtualClock()
+    hook = adapter.pipeline.unet.register_forward_pre_hook(lambda _unet, args: clock.sleep(max(len(args[0]), 16)))
+    try:
+        job = tiny.spec(adapter.entry, scheduler="ddim", reproducible=True)
+        assert measure(adapter, adapter.begin(job, adapter.encode([job])[0]), clock).best_rows == 16
+    finally:
+        hook.remove()
+
+
+# The file
+
+
+def test_measured_once_for_each_device_and_key(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    model, run = run_of(clock, launch_s=1.0, row_s=0.125)
+    counted = Counted(model)
+    file = tmp_path / "deep" / "sizes.json"
+    first = Capacity(file, "a device", clock).learn(counted, run)
+    measured = counted.passes
+    assert measured > 0
+
+    again = Capacity(file, "a device", clock)
+    assert again.learn(counted, run) == first
+    assert again.learn(counted, run) == first
+    assert again.max_rows(KEY) == first.best_rows
+    assert counted.passes == measured
+    Capacity(file, "another device", clock).learn(counted, run)
+    assert counted.passes == 2 * measured
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[1]", "7", "null", '"text"', "\udcff", '{"a device KEY 1": 5}', '{"a device KEY 1": {"x": 1}}',
+                '{"a device KEY 1": {"4": "fast"}}', '{"a device KEY 1": {}}', '{"a device KEY 1": [4]}'],
+)  # fmt: skip
+def test_broken_file_is_measured_anew(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "sizes.json"
+    file.write_bytes(content.replace("KEY", str(KEY)).encode("utf-8", "surrogateescape"))
+    clock = VirtualClock()
+    model, run = run_of(clock, launch_s=1.0, row_s=0.125)
+    times = Capacity(file, "a device", clock).learn(model, run)
+    assert times == measure(model, run, clock)
+    assert json.loads(file.read_text())[f"a device {KEY} 1"] == {str(rows): s for rows, s in times.seconds.items()}
+
+
+def test_file_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "a file"
+    in_the_way.write_text("")
+    clock = VirtualClock()
+    model, run = run_of(clock, launch_s=1.0)
+    capacity = Capacity(in_the_way / "sizes.json", "a device", clock)
+    capacity.learn(model, run)
+    assert capacity.max_rows(KEY) == 256
+
+
+# Memory
+
+
+@pytest.fixture
+def capacity() -> Capacity:
+    """Knows that 256 rows are best."""
+    clock = VirtualClock()
+    model, run = run_of(clock, launch_s=1.0)
+    capacity = Capacity(clock=clock)
+    capacity.learn(model, run)
+    return capacity
+
+
+def test_rows_that_did_not_fit_are_not_tried_again_at_once(capacity: Capacity) -> None:
+    capacity.note_pass(KEY, asked_rows=256, fitting_rows=8)
+    for _ in range(PASSES_UNTIL_RAISED - 1):
+        capacity.note_pass(KEY, asked_rows=8, fitting_rows=8)
+        assert capacity.max_rows(KEY) == 8
+
+
+def test_more_rows_are_tried_after_a_while_up_to_the_best(capacity: Capacity) -> None:
+    capacity.note_pass(KEY, asked_rows=256, fitting_rows=64)
+    seen = []
+    for _ in range(4 * PASSES_UNTIL_RAISED):
+        rows = capacity.max_rows(KEY)
+        seen.append(rows)
+        capacity.note_pass(KEY, asked_rows=rows, fitting_rows=rows)
+    assert sorted(set(seen)) == [64, 128, 256]
+
+
+def test_ceiling_of_one_key_is_none_of_another(capacity: Capacity) -> None:
+    clock = VirtualClock()
+    model = SimulatedModel(ENTRY, DeviceTimes(launch_s=1.0, row_s=0.0), clock.sleep)
+    wide = model.begin(tiny.spec(ENTRY, width=64), None)
+    capacity.learn(model, wide)
+    capacity.note_pass(KEY, asked_rows=256, fitting_rows=4)
+    assert capacity.max_rows(wide.share_key) == 256

@@ -1,0 +1,192 @@
+"""
+A job that joins others midway comes out as if it were alone.
+
+One run of the engine for each model has two jobs of every scheduler in it, one with guidance and one without; at each
+turn one more joins. Afterwards each is compared with what diffusers' own pipeline makes of the same parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+
+from jobs.spec import JobSpec
+from tests.unit.workers import tiny
+from tests.unit.workers.adapters import QUIET, Watched, Wrapped, make_adapter, make_engine, run, warm
+from workers.engine.adapter import Adapter, OnStep
+from workers.families.schedulers import OWN, SCHEDULERS, make_scheduler
+
+pytestmark = pytest.mark.filterwarnings(QUIET)
+
+MODELS = ("stable-diffusion", "stable-diffusion-xl", "shapes")
+NAMES = (OWN, *SCHEDULERS)
+TOLERANCE = 1e-4  # relative to the largest value
+
+_COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta")
+_SHAPES = ("circle", "square", "triangle", "star", "ring")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixedRun:
+    """Two jobs of each scheduler, and their latents by seed as the engine made them in one run."""
+
+    jobs: dict[str, list[JobSpec]]
+    watched: Watched
+    adapter: Adapter[Any]
+
+
+def two_jobs(adapter: Adapter[Any], index: int, name: str) -> list[JobSpec]:
+    """With guidance and without; no two schedulers have the same prompts, seeds, steps and scales."""
+    colour, shape = _COLOURS[index % 6], _SHAPES[index % 5]
+    guided = tiny.spec(
+        adapter.entry,
+        prompt=f"a large {colour} {shape} on a white background",
+        negative_prompt="a gray square" if index % 2 else "",
+        seed=10 * index,
+        scheduler=name,
+        num_inference_steps=5 + index % 4,
+        guidance_scale=2.5 + index % 3,
+    )
+    alone = tiny.spec(
+        adapter.entry,
+        prompt=f"a {shape} at the top, {colour}",
+        seed=1000 + 10 * index,
+        scheduler=name,
+        num_inference_steps=8 - index % 4,
+        guidance_scale=1.0,
+        n=2,
+    )
+    return [guided, alone]
+
+
+def run_joining(adapter: Adapter[Any], jobs: Sequence[JobSpec]) -> None:
+    """Run all, one more joining at each turn."""
+    engine = make_engine(adapter)
+    warm(engine, jobs[0])
+    tickets = []
+    for job in jobs:
+        tickets.append(engine.submit(job))
+        engine.turn()
+    run(engine, *tickets)
+    for ticket in tickets:
+        ticket.result()
+
+
+@cache
+def mixed_run(model: str) -> MixedRun:
+    adapter = make_adapter(model)
+    watched = Watched(adapter)
+    jobs = {name: two_jobs(adapter, index, name) for index, name in enumerate(NAMES)}
+    run_joining(watched, [job for pair in jobs.values() for job in pair])
+    return MixedRun(jobs=jobs, watched=watched, adapter=adapter)
+
+
+def run_solo(pipeline: Any, job: JobSpec) -> torch.Tensor:
+    """What diffusers makes of the job, without any of our code but the scheduler's name: latents, (n, C, h, w)."""
+    own = pipeline.scheduler
+    pipeline.scheduler = make_scheduler(job.scheduler, own)
+    try:
+        return pipeline(
+            prompt=job.prompt,
+            negative_prompt=job.negative_prompt or None,
+            width=job.width,
+            height=job.height,
+            num_inference_steps=job.num_inference_steps,
+            guidance_scale=job.guidance_scale,
+            num_images_per_prompt=job.n,
+            generator=[torch.Generator().manual_seed(job.seed + index) for index in range(job.n)],
+            output_type="latent",
+        ).images
+    finally:
+        pipeline.scheduler = own
+
+
+def assert_close(made: torch.Tensor, expected: torch.Tensor) -> None:
+    assert made.shape == expected.shape
+    assert torch.isfinite(expected).all()
+    assert ((made - expected).abs().max() / expected.abs().max()).item() <= TOLERANCE
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", NAMES)
+def test_job_that_joined_midway_equals_diffusers_own_solo_run(model: str, name: str) -> None:
+    mixed = mixed_run(model)
+    for job in mixed.jobs[name]:
+        assert_close(mixed.watched.latents[job.seed], run_solo(make_adapter(model).pipeline, job))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_job_of_the_mixed_run_shared_passes_with_others(model: str) -> None:
+    mixed = mixed_run(model)
+    seeds = {job.seed for pair in mixed.jobs.values() for job in pair}
+    company = {seed: set[int]() for seed in seeds}
+    for seeds_of_pass in mixed.watched.passes:
+        for seed in set(seeds_of_pass):
+            company[seed] |= set(seeds_of_pass) - {seed}
+    assert all(company.values())
+
+
+def test_model_distilled_with_guidance_takes_it_as_an_input() -> None:
+    adapter = make_adapter("stable-diffusion")
+    own = adapter.pipeline.unet
+    try:
+        torch.manual_seed(4)
+        adapter.pipeline.unet = type(own).from_config(own.config, time_cond_proj_dim=8).eval()
+        distilled = type(adapter)(adapter.entry, adapter.pipeline, adapter.cache)
+        watched = Watched(distilled)
+        jobs = [
+            tiny.spec(adapter.entry, prompt=f"a {colour} ring", seed=n, n=n, scheduler="lcm", guidance_scale=n + 2.0)
+            for n, colour in enumerate(_COLOURS[:3], start=1)
+        ]
+        run_joining(watched, jobs)
+        for job in jobs:
+            assert_close(watched.latents[job.seed], run_solo(adapter.pipeline, job))
+    finally:
+        adapter.pipeline.unet = own
+
+
+# Teeth: each of these faults is one that the comparison must see.
+
+
+class GuidanceOffByOne(Wrapped):
+    def begin(self, spec: JobSpec, conditioning: Any) -> Any:
+        scale = spec.guidance_scale + 1
+        return super().begin(spec.model_copy(update={"guidance_scale": scale}), conditioning)
+
+
+class PromptOfTheNeighbour(Wrapped):
+    """The first job's stands in all of those with as many rows that are encoded together with it."""
+
+    def encode(self, specs: Sequence[JobSpec]) -> list[Any]:
+        return super().encode([spec.model_copy(update={"prompt": specs[0].prompt}) for spec in specs])
+
+
+class RowsOffByOne(Wrapped):
+    def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+        rows = torch.cat(super().predict(batch, max_rows, on_step)).roll(1, dims=0)
+        return list(rows.split([each.rows for each in batch]))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("fault", [Wrapped, GuidanceOffByOne, PromptOfTheNeighbour, RowsOffByOne])
+def test_comparison_sees_a_fault(model: str, fault: type[Wrapped]) -> None:
+    adapter = make_adapter(model)
+    watched = Watched(fault(adapter))
+    first, second = (
+        tiny.spec(adapter.entry, prompt=f"a {colour} ring", seed=seed, scheduler="ddim", guidance_scale=4.0)
+        for seed, colour in ((1, "red"), (2, "blue"))
+    )
+    engine = make_engine(watched)
+    run(engine, engine.submit(first), engine.submit(second))
+    # The wrappers change the specification too, so the latents are found by seed.
+    expected = run_solo(adapter.pipeline, second)
+    if fault is Wrapped:
+        assert_close(watched.latents[second.seed], expected)
+    else:
+        with pytest.raises(AssertionError):
+            assert_close(watched.latents[second.seed], expected)

@@ -1,0 +1,271 @@
+"""Only the culprit fails: the others come out unchanged, and the engine goes on as long as the device does."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from jobs.errors import ErrorCode
+from jobs.spec import JobSpec
+from tests.unit.workers import tiny
+from tests.unit.workers.adapters import QUIET, Wrapped, make_adapter, make_engine, run, warm
+from workers.engine.adapter import OnStep
+from workers.engine.capacity import Capacity
+from workers.engine.engine import Engine
+from workers.engine.ticket import Ticket
+from workers.errors import EngineDied, GenerationFailed
+from workers.families.stable_diffusion import StableDiffusion
+from workers.postprocess import Pixels
+
+pytestmark = pytest.mark.filterwarnings(QUIET)
+
+POISON = "poison"
+RESULT_S = 60.0
+
+Fault = Callable[[], None]
+
+
+def out_of_memory() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
+def bug() -> None:
+    raise ZeroDivisionError("the model divides by zero")
+
+
+def device_error() -> None:
+    raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+
+class Poisoned(Wrapped):
+    """Calls `fault` in `method` whenever the poison prompt is among its jobs."""
+
+    def __init__(self, inner: StableDiffusion, method: str, fault: Fault) -> None:
+        super().__init__(inner)
+        self._method = method
+        self._fault = fault
+
+    def encode(self, specs: Sequence[JobSpec]) -> list[Any]:
+        self._hit("encode", *specs)
+        return super().encode(specs)
+
+    def begin(self, spec: JobSpec, conditioning: Any) -> Any:
+        self._hit("begin", spec)
+        return super().begin(spec, conditioning)
+
+    def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+        self._hit("predict", *(each.spec for each in batch))
+        return super().predict(batch, max_rows, on_step)
+
+    def decode(self, denoising: Any) -> list[Pixels]:
+        self._hit("decode", denoising.spec)
+        return super().decode(denoising)
+
+    def _hit(self, method: str, *specs: JobSpec) -> None:
+        if method == self._method and any(spec.prompt == POISON for spec in specs):
+            self._fault()
+
+
+class NotFinite(Wrapped):
+    """What is predicted for the poison prompt has one value that is no number."""
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+        predictions = super().predict(batch, max_rows, on_step)
+        for each, prediction in zip(batch, predictions, strict=True):
+            if each.spec.prompt == POISON:
+                prediction.view(-1)[0] = float("nan")
+        return predictions
+
+
+@contextmanager
+def little_memory(adapter: StableDiffusion, fits: int) -> Iterator[list[int]]:
+    """A UNet that runs out of memory above so many rows of a forward. Gives the rows of those that did."""
+    failed: list[int] = []
+
+    def check(_unet: Any, args: tuple[torch.Tensor, ...]) -> None:
+        if len(args[0]) > fits:
+            failed.append(len(args[0]))
+            out_of_memory()
+
+    hook = adapter.pipeline.unet.register_forward_pre_hook(check)
+    try:
+        yield failed
+    finally:
+        hook.remove()
+
+
+def eight_jobs(*, poisoned: bool = True, reproducible: bool = True) -> list[JobSpec]:
+    """Of different steps, with and without guidance; the fourth is poison."""
+    entry = make_adapter("stable-diffusion").entry
+    return [
+        tiny.spec(
+            entry,
+            prompt=POISON if index == 3 and poisoned else f"{index} red circles",
+            seed=index,
+            num_inference_steps=4 + index % 3,
+            guidance_scale=1.0 + index % 2,
+            scheduler="euler_ancestral",
+            reproducible=reproducible,
+        )
+        for index in range(8)
+    ]
+
+
+def run_all(engine: Engine, jobs: Sequence[JobSpec]) -> list[Ticket]:
+    """All at once, in an engine whose pass has room for them."""
+    warm(engine, jobs[0])
+    tickets = [engine.submit(job) for job in jobs]
+    run(engine, *tickets)
+    return tickets
+
+
+@cache
+def undisturbed(*, poisoned: bool, reproducible: bool) -> list[list[Pixels]]:
+    """What the eight jobs are where nothing goes wrong."""
+    jobs = eight_jobs(poisoned=poisoned, reproducible=reproducible)
+    return [ticket.result() for ticket in run_all(make_engine(make_adapter("stable-diffusion")), jobs)]
+
+
+def failure(ticket: Ticket) -> GenerationFailed:
+    with pytest.raises(GenerationFailed) as raised:
+        ticket.result()
+    return raised.value
+
+
+def assert_only_poison_failed(tickets: Sequence[Ticket], code: ErrorCode) -> None:
+    for ticket, expected in zip(tickets, undisturbed(poisoned=True, reproducible=True), strict=True):
+        if ticket.spec.prompt == POISON:
+            assert failure(ticket).code is code
+        else:
+            np.testing.assert_array_equal(ticket.result(), expected)
+
+
+# Out of memory
+
+
+def test_all_jobs_finish_where_eight_rows_do_not_fit_and_four_do() -> None:
+    adapter = make_adapter("stable-diffusion")
+    jobs = eight_jobs(poisoned=False, reproducible=False)
+    engine = make_engine(adapter)
+    warm(engine, jobs[0])
+    with little_memory(adapter, 4) as failed:
+        tickets = [engine.submit(job) for job in jobs]
+        run(engine, *tickets)
+    # The pass of 12 rows was tried with 12 and 6, the next ones with what fitted then.
+    assert failed == [12, 6]
+    for ticket, expected in zip(tickets, undisturbed(poisoned=False, reproducible=False), strict=True):
+        np.testing.assert_allclose(ticket.result(), np.asarray(expected), atol=1)
+
+
+def test_short_memory_is_remembered_for_the_jobs_that_come_later() -> None:
+    adapter = make_adapter("stable-diffusion")
+    engine = make_engine(adapter)
+    job = tiny.spec(adapter.entry, scheduler="ddim", n=4)
+    warm(engine, job)
+    with little_memory(adapter, 4) as failed:
+        for _ in range(2):
+            ticket = engine.submit(job)
+            run(engine, ticket)
+            assert len(ticket.result()) == 4
+    assert failed == [8]
+
+
+def test_job_that_does_not_fit_with_a_single_row_fails_alone() -> None:
+    jobs = eight_jobs()
+    tickets = run_all(make_engine(Poisoned(make_adapter("stable-diffusion"), "predict", out_of_memory)), jobs)
+    assert_only_poison_failed(tickets, ErrorCode.OUT_OF_MEMORY)
+
+
+def test_retry_finds_the_memory_of_the_failed_forward_free() -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+    alive: list[bool] = []
+    is_short = False
+
+    class Hungry(Wrapped):
+        def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+            alive.extend(each() is not None for each in held)
+            activations = torch.zeros(1 << 10)
+            if is_short and max_rows > 2:
+                held.append(weakref.ref(activations))
+                out_of_memory()
+            return super().predict(batch, max_rows, on_step)
+
+    engine = make_engine(Hungry(make_adapter("stable-diffusion")))
+    first, second = eight_jobs()[:2]
+    warm(engine, first)
+    is_short = True
+    run(engine, engine.submit(first), engine.submit(second))
+    assert held
+    assert alive
+    assert not any(alive)
+
+
+# One of eight
+
+
+@pytest.mark.parametrize("method", ["encode", "begin", "predict", "decode"])
+def test_one_poison_prompt_among_seven_fails_alone(method: str) -> None:
+    jobs = eight_jobs()
+    tickets = run_all(make_engine(Poisoned(make_adapter("stable-diffusion"), method, bug)), jobs)
+    assert_only_poison_failed(tickets, ErrorCode.GENERATION_ERROR)
+    assert "divides by zero" in str(failure(tickets[3]))
+
+
+def test_latents_that_are_not_finite_are_an_invalid_output() -> None:
+    jobs = eight_jobs()
+    tickets = run_all(make_engine(NotFinite(make_adapter("stable-diffusion"))), jobs)
+    assert_only_poison_failed(tickets, ErrorCode.INVALID_OUTPUT)
+
+
+def test_picture_that_is_not_finite_is_an_invalid_output() -> None:
+    adapter = make_adapter("stable-diffusion")
+    job = eight_jobs()[0]
+    engine = make_engine(adapter)
+
+    def overflow(_part: Any, _args: Any, output: torch.Tensor) -> torch.Tensor:
+        return output * float("inf")
+
+    hook = adapter.pipeline.vae.decoder.register_forward_hook(overflow)
+    try:
+        ticket = engine.submit(job)
+        run(engine, ticket)
+    finally:
+        hook.remove()
+    assert failure(ticket).code is ErrorCode.INVALID_OUTPUT
+
+
+# The device
+
+
+@pytest.mark.parametrize("method", ["encode", "begin", "predict", "decode"])
+def test_engine_ends_with_all_its_jobs_when_the_device_fails(method: str) -> None:
+    deaths: list[BaseException] = []
+    adapter = Poisoned(make_adapter("stable-diffusion"), method, device_error)
+    engine = Engine({adapter.entry.name: adapter}, Capacity(), on_death=deaths.append)
+    tickets = [engine.submit(job.model_copy(update={"num_inference_steps": 1000})) for job in eight_jobs()[:3]]
+    tickets.append(engine.submit(eight_jobs()[3]))
+    engine.start()
+    for ticket in tickets:
+        with pytest.raises(EngineDied):
+            ticket.result(RESULT_S)
+    with pytest.raises(EngineDied):
+        engine.submit(eight_jobs()[0])
+    engine.stop()
+    assert [type(death) for death in deaths] == [torch.AcceleratorError]
+
+
+def test_jobs_of_a_stopped_engine_are_told_so() -> None:
+    adapter = make_adapter("stable-diffusion")
+    engine = Engine({adapter.entry.name: adapter}, Capacity())
+    ticket = engine.submit(eight_jobs()[0])
+    engine.stop()
+    with pytest.raises(EngineDied):
+        ticket.result(RESULT_S)

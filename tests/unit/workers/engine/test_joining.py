@@ -1,0 +1,144 @@
+"""Jobs join at the next step and leave at the next step."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.spec import JobSpec
+from jobs.states import Stage, Status
+from tests.unit.workers import tiny
+from tests.unit.workers.adapters import Watched, make_adapter, make_engine, run, warm
+from workers.engine.capacity import Capacity
+from workers.engine.engine import Engine
+from workers.engine.ticket import Ticket
+from workers.errors import JobLeft
+
+RESULT_S = 60.0
+STEPS = 50
+
+CANCELED = JobLeft(Status.CANCELED)
+
+
+def a_job(seed: int, steps: int = STEPS) -> JobSpec:
+    entry = make_adapter("stable-diffusion").entry
+    return tiny.spec(entry, prompt=f"{seed} circles", seed=seed, num_inference_steps=steps, scheduler="ddim")
+
+
+@pytest.fixture
+def watched() -> Watched:
+    return Watched(make_adapter("stable-diffusion"))
+
+
+@pytest.fixture
+def engine(watched: Watched) -> Engine:
+    engine = make_engine(watched)
+    warm(engine, a_job(0))
+    return engine
+
+
+def assert_left(ticket: Ticket) -> None:
+    with pytest.raises(JobLeft) as raised:
+        ticket.result(RESULT_S)
+    assert raised.value.status is Status.CANCELED
+
+
+def test_new_job_takes_part_in_the_next_pass(engine: Engine, watched: Watched) -> None:
+    first = engine.submit(a_job(1))
+    for _ in range(5):
+        engine.turn()
+    before = engine.counts.joined
+    second = engine.submit(a_job(2))
+    engine.turn()
+    assert (first.steps_run, second.steps_run) == (6, 1)
+    assert sorted(watched.passes[-1]) == [1, 2]
+    assert engine.counts.joined == before + 1
+
+
+def test_canceled_job_has_no_further_step_and_the_other_goes_on(engine: Engine, watched: Watched) -> None:
+    staying, leaving = engine.submit(a_job(1)), engine.submit(a_job(2))
+    for _ in range(5):
+        engine.turn()
+    leaving.leave(CANCELED)
+    before = engine.counts.left
+    engine.turn()
+    assert_left(leaving)
+    assert (staying.steps_run, leaving.steps_run) == (6, 5)
+    assert watched.passes[-1] == [1]
+    assert engine.counts.left == before + 1
+
+
+def test_job_canceled_while_a_pass_runs_has_that_step_and_no_other(watched: Watched) -> None:
+    engine = Engine({watched.entry.name: watched}, Capacity())
+
+    def cancel_at_the_third(_stage: Stage, step: int, _steps: int) -> None:
+        if step == 3:
+            ticket.leave(CANCELED)
+
+    other = engine.submit(a_job(1, steps=30))
+    ticket = engine.submit(a_job(2), cancel_at_the_third)
+    engine.start()
+    assert_left(ticket)
+    other.result(RESULT_S)
+    engine.stop()
+    assert ticket.steps_run == 3
+    assert engine.counts.left == 1
+
+
+def test_job_canceled_before_it_is_encoded_costs_nothing(engine: Engine, watched: Watched) -> None:
+    ticket = engine.submit(a_job(1))
+    other = engine.submit(a_job(2, steps=3))
+    ticket.leave(CANCELED)
+    before = engine.counts.joined
+    engine.turn()
+    assert_left(ticket)
+    run(engine, other)
+    assert other.result()
+    assert engine.counts.joined == before + 1
+    assert Stage.ENCODE not in ticket.timings
+    assert 1 not in watched.offsets
+
+
+def test_job_canceled_at_its_last_step_is_not_decoded(engine: Engine, watched: Watched) -> None:
+    ticket: Ticket
+
+    def cancel_at_the_end(_stage: Stage, step: int, steps: int) -> None:
+        if steps and step == steps:
+            ticket.leave(CANCELED)
+
+    ticket = engine.submit(a_job(1, steps=3), cancel_at_the_end)
+    run(engine, ticket)
+    assert_left(ticket)
+    assert ticket.steps_run == 3
+    assert 1 not in watched.latents
+
+
+def test_every_step_is_told_once_and_in_order(engine: Engine) -> None:
+    told: list[tuple[Stage, int, int]] = []
+    ticket = engine.submit(a_job(1, steps=4), lambda stage, step, steps: told.append((stage, step, steps)))
+    run(engine, ticket)
+    assert told == [(Stage.GENERATE, step, 4) for step in range(5)]
+
+
+def test_first_reason_to_leave_counts(engine: Engine) -> None:
+    ticket = engine.submit(a_job(1))
+    ticket.leave(CANCELED)
+    ticket.leave(JobLeft(Status.EXPIRED))
+    engine.turn()
+    assert_left(ticket)
+
+
+def test_jobs_that_came_and_went_are_counted(engine: Engine) -> None:
+    before = engine.counts.finished
+    tickets = [engine.submit(a_job(seed, steps=3 + seed)) for seed in range(1, 5)]
+    tickets[0].leave(CANCELED)
+    engine.turn()
+    tickets[1].leave(CANCELED)
+    run(engine, *tickets)
+    assert engine.counts.finished == before + 2
+    assert engine.counts.left == 1
+    assert engine.counts.failed == 0
+
+
+def test_result_can_be_waited_for_with_a_limit(engine: Engine) -> None:
+    with pytest.raises(TimeoutError):
+        engine.submit(a_job(1)).result(timeout_s=0.0)

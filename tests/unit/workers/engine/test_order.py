@@ -1,0 +1,96 @@
+"""Whose turn it is: the shortest remaining work, company that fits, and nobody for ever last."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import cast
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.workers import tiny
+from workers.engine.adapter import Denoising
+from workers.engine.order import PATIENCE_FACTOR, PATIENCE_S, Active, choose
+from workers.engine.ticket import Ticket
+from workers.families.simulated import SimulatedRun
+
+ENTRY = tiny.model("simulated")
+ROW_S = 0.01
+NOW_S = 1000.0
+
+
+def remaining_s(denoising: Denoising) -> float:
+    return denoising.passes_left * denoising.rows * ROW_S
+
+
+def active(steps: int, *, n: int = 1, key: Hashable = "a", waited_s: float = 0.0) -> Active:
+    spec = tiny.spec(ENTRY, num_inference_steps=steps, n=n, guidance_scale=1.0)
+    run = SimulatedRun(spec, key)
+    return Active(ticket=Ticket(spec), denoising=run, since=NOW_S - waited_s, work_s=remaining_s(run))
+
+
+def patience_s(job: Active) -> float:
+    return PATIENCE_S + PATIENCE_FACTOR * job.work_s
+
+
+def chosen(jobs: list[Active], rows: int) -> list[Active]:
+    return choose(jobs, NOW_S, remaining_s, lambda _key: rows)
+
+
+JOBS = st.lists(
+    st.builds(
+        active,
+        st.integers(1, 50),
+        n=st.integers(1, 6),
+        key=st.sampled_from("abc"),
+        waited_s=st.sampled_from([0.0, 0.5, 2.0, 10.0, 100.0]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(JOBS, st.integers(1, 16))
+def test_chosen_share_a_key_and_fit_unless_one_is_too_large_alone(jobs: list[Active], rows: int) -> None:
+    batch = chosen(jobs, rows)
+    assert len(set(map(id, batch))) == len(batch) >= 1
+    assert all(any(each is job for job in jobs) for each in batch)
+    assert len({each.denoising.share_key for each in batch}) == 1
+    assert sum(each.denoising.rows for each in batch) <= rows or len(batch) == 1
+
+
+@given(JOBS, st.integers(1, 16))
+def test_first_is_the_oldest_overdue_or_else_the_one_with_least_left(jobs: list[Active], rows: int) -> None:
+    first = chosen(jobs, rows)[0]
+    overdue = [job for job in jobs if NOW_S - job.since > patience_s(job)]
+    if overdue:
+        assert first.since == min(job.since for job in overdue)
+        assert any(first is job for job in overdue)
+    else:
+        assert remaining_s(first.denoising) == min(remaining_s(job.denoising) for job in jobs)
+
+
+@given(JOBS, st.integers(1, 16))
+def test_no_job_stays_behind_that_would_have_fitted(jobs: list[Active], rows: int) -> None:
+    batch = chosen(jobs, rows)
+    room = rows - sum(each.denoising.rows for each in batch)
+    for job in jobs:
+        if not any(job is each for each in batch) and job.denoising.share_key == batch[0].denoising.share_key:
+            assert job.denoising.rows > room
+
+
+def test_equal_jobs_go_in_the_order_of_their_arrival() -> None:
+    jobs = [active(5) for _ in range(6)]
+    assert chosen(jobs, 4) == jobs[:4]
+
+
+def test_job_that_has_begun_is_not_put_off_by_an_equal_one() -> None:
+    new, begun = active(5), active(5)
+    cast("SimulatedRun", begun.denoising).advance(None)
+    assert chosen([new, begun], 1) == [begun]
+
+
+def test_job_becomes_overdue_after_many_times_its_own_work() -> None:
+    job = active(20)
+    assert not job.is_overdue(job.since + patience_s(job) - 1e-6)
+    assert job.is_overdue(job.since + patience_s(job) + 1e-6)

@@ -1,0 +1,62 @@
+"""Schedulers by name, each job with its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+
+from tests.unit.workers import tiny
+from tests.unit.workers.adapters import QUIET
+from workers.families.schedulers import OWN, SCHEDULERS, SchedulerShelf, make_scheduler, unknown_schedulers
+
+pytestmark = pytest.mark.filterwarnings(QUIET)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "options"),
+    [
+        ("ddim", diffusers.DDIMScheduler, {}),
+        ("euler", diffusers.EulerDiscreteScheduler, {"use_karras_sigmas": False}),
+        ("euler_ancestral", diffusers.EulerAncestralDiscreteScheduler, {}),
+        ("dpmpp_2m", diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++"}),
+        ("dpmpp_2m_karras", diffusers.DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+        ("unipc", diffusers.UniPCMultistepScheduler, {}),
+        ("heun", diffusers.HeunDiscreteScheduler, {}),
+        ("lcm", diffusers.LCMScheduler, {}),
+        (OWN, diffusers.PNDMScheduler, {"skip_prk_steps": True}),
+    ],
+)  # fmt: skip
+def test_name_means_the_scheduler_of_the_field(name: str, kind: Any, options: dict[str, object]) -> None:
+    made: Any = make_scheduler(name, tiny.stable_diffusion().scheduler)
+    assert made.__class__ is kind
+    assert {key: made.config[key] for key in options} == options
+
+
+@pytest.mark.parametrize("name", [OWN, *SCHEDULERS])
+def test_every_scheduler_keeps_the_betas_of_the_model(name: str) -> None:
+    own = tiny.stable_diffusion().scheduler
+    assert torch.equal(make_scheduler(name, own).betas, own.betas)
+
+
+def test_two_jobs_never_share_a_scheduler() -> None:
+    shelf = SchedulerShelf(tiny.stable_diffusion().scheduler)
+    one, two = shelf.take("dpmpp_2m", 5), shelf.take("dpmpp_2m", 5)
+    before = [value if value is None else value.clone() for value in two.model_outputs]
+    one.step(torch.ones(1, 4, 8, 8), one.timesteps[0], torch.ones(1, 4, 8, 8))
+    assert two.model_outputs == before
+    assert (one.step_index, two.step_index) == (1, None)
+    assert shelf.take("dpmpp_2m", 5).step_index is None
+
+
+def test_shelf_keeps_a_bounded_number_of_templates() -> None:
+    shelf = SchedulerShelf(tiny.stable_diffusion().scheduler)
+    for steps in range(1, 200):
+        assert len(shelf.take("ddim", steps).timesteps) == steps
+    assert len(shelf._templates) <= 128
+
+
+def test_names_that_no_scheduler_has_are_found() -> None:
+    assert unknown_schedulers([OWN, "ddim", "dimm", "euler", "k_lms"]) == ["dimm", "k_lms"]

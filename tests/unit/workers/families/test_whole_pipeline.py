@@ -1,0 +1,153 @@
+"""A pipeline without a family of its own runs through its own call, and equals it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from jobs.errors import ErrorCode
+from jobs.spec import JobSpec
+from jobs.states import Stage, Status
+from tests.unit.workers import tiny
+from tests.unit.workers.adapters import make_engine, run
+from workers.engine.engine import Engine
+from workers.engine.ticket import Ticket
+from workers.errors import GenerationFailed, JobLeft
+from workers.families.whole_pipeline import WholePipeline
+from workers.postprocess import Pixels
+
+ENTRY = tiny.model("diffusers")
+STEPS = 5
+
+
+def a_job(seed: int, **fields: Any) -> JobSpec:
+    return tiny.spec(ENTRY, prompt=f"{seed} red circles", seed=seed, num_inference_steps=STEPS, **fields)
+
+
+class Calls:
+    """Rows of each call of the transformer, once sizes are measured."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+
+    def __call__(self, _model: Any, _args: Any, kwargs: dict[str, Any]) -> None:
+        self.rows.append(len(kwargs["hidden_states"]))
+
+
+@pytest.fixture
+def engine() -> Engine:
+    engine = make_engine(WholePipeline(ENTRY, tiny.stable_diffusion_3()))
+    # Sizes are measured for each set of parameters.
+    run(engine, engine.submit(a_job(0)), engine.submit(a_job(0, guidance_scale=1.0)))
+    return engine
+
+
+@pytest.fixture
+def calls(engine: Engine) -> Iterator[Calls]:
+    calls = Calls()
+    hook = tiny.stable_diffusion_3().transformer.register_forward_pre_hook(calls, with_kwargs=True)
+    yield calls
+    hook.remove()
+
+
+def solo(job: JobSpec) -> list[Pixels]:
+    made = tiny.stable_diffusion_3()(
+        prompt=job.prompt,
+        negative_prompt=job.negative_prompt or None,
+        width=job.width,
+        height=job.height,
+        num_inference_steps=job.num_inference_steps,
+        guidance_scale=job.guidance_scale,
+        num_images_per_prompt=job.n,
+        generator=[torch.Generator().manual_seed(job.seed + index) for index in range(job.n)],
+        output_type="np",
+    ).images
+    return list((made * 255).round().astype(np.uint8))
+
+
+def assert_equal_solo(ticket: Ticket) -> None:
+    pictures = ticket.result()
+    assert len(pictures) == ticket.spec.n
+    for picture, expected in zip(pictures, solo(ticket.spec), strict=True):
+        np.testing.assert_allclose(picture.astype(int), expected.astype(int), atol=1)
+
+
+def test_job_equals_its_own_solo_call_whatever_runs_beside_it(engine: Engine) -> None:
+    jobs = [a_job(10), a_job(20, n=2), a_job(30, guidance_scale=1.0), a_job(40, negative_prompt="gray"), a_job(50)]
+    tickets = [engine.submit(job) for job in jobs]
+    run(engine, *tickets)
+    for ticket in tickets:
+        assert_equal_solo(ticket)
+
+
+def test_jobs_of_equal_parameters_share_a_call_and_others_do_not(engine: Engine, calls: Calls) -> None:
+    tickets = [engine.submit(a_job(10)), engine.submit(a_job(20)), engine.submit(a_job(30, guidance_scale=1.0))]
+    run(engine, *tickets)
+    assert sorted(calls.rows) == [1] * STEPS + [4] * STEPS  # Guidance takes two rows for each image.
+
+
+def test_reproducible_job_is_the_same_bit_for_bit_beside_others(engine: Engine) -> None:
+    alone = engine.submit(a_job(10, reproducible=True))
+    run(engine, alone)
+    beside = [engine.submit(a_job(20)), engine.submit(a_job(10, reproducible=True)), engine.submit(a_job(30, n=2))]
+    run(engine, *beside)
+    np.testing.assert_array_equal(beside[1].result(), alone.result())
+
+
+def test_every_step_is_told(engine: Engine) -> None:
+    told: list[tuple[Stage, int, int]] = []
+    ticket = engine.submit(a_job(10), lambda stage, step, steps: told.append((stage, step, steps)))
+    run(engine, ticket)
+    assert [step for stage, step, steps in told if stage is Stage.GENERATE] == [*range(STEPS + 1), STEPS]
+    assert {steps for _, _, steps in told} == {STEPS}
+
+
+def test_call_is_interrupted_when_nobody_waits_for_it(engine: Engine, calls: Calls) -> None:
+    ticket: Ticket
+
+    def cancel(_stage: Stage, step: int, _steps: int) -> None:
+        if step == 2:
+            ticket.leave(JobLeft(Status.CANCELED))
+
+    ticket = engine.submit(a_job(10), cancel)
+    run(engine, ticket)
+    with pytest.raises(JobLeft):
+        ticket.result()
+    assert len(calls.rows) == 2
+    following = engine.submit(a_job(20))
+    run(engine, following)
+    assert_equal_solo(following)
+
+
+def test_canceled_job_does_not_interrupt_the_one_beside_it(engine: Engine) -> None:
+    leaving: Ticket
+
+    def cancel(_stage: Stage, step: int, _steps: int) -> None:
+        if step == 2:
+            leaving.leave(JobLeft(Status.CANCELED))
+
+    leaving, staying = engine.submit(a_job(10), cancel), engine.submit(a_job(20))
+    run(engine, leaving, staying)
+    with pytest.raises(JobLeft):
+        leaving.result()
+    assert_equal_solo(staying)
+
+
+def test_negative_prompt_is_refused_where_the_pipeline_takes_none() -> None:
+    class Positive:
+        def set_progress_bar_config(self, **_options: Any) -> None:
+            """Has no bar."""
+
+        def __call__(self, prompt: list[str]) -> None:
+            """Draws nothing."""
+
+    engine = make_engine(WholePipeline(ENTRY, Positive()))
+    ticket = engine.submit(a_job(1, negative_prompt="gray"))
+    run(engine, ticket)
+    with pytest.raises(GenerationFailed) as raised:
+        ticket.result()
+    assert raised.value.code is ErrorCode.INVALID_REQUEST

@@ -1,0 +1,84 @@
+"""What the hardware can do: the model's own calls at the engine's sizes, and nothing between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from jobs.spec import JobSpec
+from workers.bench.passes import pass_seconds
+from workers.engine.streams import device_clock, wait_for_stream
+from workers.families.rows import Rows, pack
+from workers.families.stable_diffusion import StableDiffusion
+
+_ENCODED_TOGETHER = 16  # as in the engine
+
+
+class BareLoop:
+    """
+    Encodes, runs forwards and decodes. No scheduler, no guidance, no picture: what comes out is not looked at.
+
+    Args:
+        adapter: Its pipeline is used.
+    """
+
+    def __init__(self, adapter: StableDiffusion) -> None:
+        self._adapter = adapter
+        self._pipeline: Any = adapter.pipeline
+        self._device = adapter.pipeline.unet.device
+
+    def threads(self) -> int:
+        """What torch computes with here."""
+        return torch.get_num_threads()
+
+    @torch.inference_mode()
+    def make(self, specs: Sequence[JobSpec], jobs_a_pass: int) -> float:
+        """
+        Call what it takes to make these pictures.
+
+        Args:
+            specs: Of equal steps and size, each of one picture.
+            jobs_a_pass: How many share a forward.
+
+        Returns:
+            Seconds.
+        """
+        inputs = self._inputs(specs[0])
+        started = time.perf_counter()
+        for at in range(0, len(specs), _ENCODED_TOGETHER):
+            self._encode([spec.prompt for spec in specs[at : at + _ENCODED_TOGETHER]])
+        for at in range(0, len(specs), jobs_a_pass):
+            group = specs[at : at + jobs_a_pass]
+            rows = pack([inputs] * len(group))
+            for _ in range(group[0].num_inference_steps):
+                self._forward(rows)
+            for _ in group:
+                self._decode(inputs.sample[:1])
+        wait_for_stream(self._device)
+        return time.perf_counter() - started
+
+    def pass_seconds(self, spec: JobSpec, counts: Sequence[int]) -> dict[int, float]:
+        """T(B) of this model: seconds by rows, for each of `counts` jobs together."""
+        denoising = self._adapter.begin(spec, self._adapter.encode([spec])[0])
+        return pass_seconds(self._adapter, denoising, counts, device_clock(self._device))
+
+    def _inputs(self, spec: JobSpec) -> Rows:
+        return self._adapter.begin(spec, self._adapter.encode([spec])[0]).inputs()
+
+    def _encode(self, prompts: list[str]) -> None:
+        self._pipeline.encode_prompt(
+            prompt=prompts, device=self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
+        )
+
+    def _forward(self, rows: Rows) -> None:
+        extra = rows.extra or None
+        self._pipeline.unet(
+            rows.sample, rows.timesteps, encoder_hidden_states=rows.text, added_cond_kwargs=extra, return_dict=False
+        )
+
+    def _decode(self, latents: torch.Tensor) -> None:
+        vae = self._pipeline.vae
+        vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0].cpu()

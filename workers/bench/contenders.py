@@ -1,0 +1,64 @@
+"""
+Makes the contenders, each in the process that it is to live in; torch is imported there alone.
+
+All have the same model, device and number of threads, and compute on one thread.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from jobs.catalogue import Catalogue
+from workers.settings import load_worker_settings
+
+if TYPE_CHECKING:
+    from workers.bench.bare import BareLoop
+    from workers.bench.engine import EngineContender
+    from workers.bench.request_batches import RequestBatches
+    from workers.bench.tutorial import TutorialWorker
+
+
+def tutorial(models_file: Path, model: str, threads: int) -> TutorialWorker:
+    """One job at a time, by the pipeline's own `__call__`."""
+    from workers.bench.tutorial import TutorialWorker
+
+    return TutorialWorker(_load(models_file, model, threads).pipeline)
+
+
+def bare(models_file: Path, model: str, threads: int) -> BareLoop:
+    """Nothing but the model's own calls."""
+    from workers.bench.bare import BareLoop
+
+    return BareLoop(_load(models_file, model, threads))
+
+
+def request_batches(models_file: Path, model: str, threads: int, max_jobs: int) -> RequestBatches:
+    """Batches that nobody joins or leaves."""
+    from workers.bench.request_batches import RequestBatches
+
+    return RequestBatches(_load(models_file, model, threads), max_jobs)
+
+
+def engine(models_file: Path, model: str, threads: int) -> EngineContender:
+    """The engine as a worker starts it. It measures its batch size anew."""
+    from workers.bench.engine import EngineContender
+    from workers.start import start_engine
+
+    with TemporaryDirectory(prefix="imagemill-bench-") as cache:  # What another run measured may hold no longer.
+        changes = {"models": model, "threads": threads, "cache_dir": Path(cache)}
+        settings = load_worker_settings().model_copy(update=changes)
+        return EngineContender(start_engine(Catalogue.read(models_file), settings))
+
+
+def _load(models_file: Path, model: str, threads: int) -> Any:
+    import torch
+
+    from workers.models import choose_device, load_model
+
+    if threads:
+        torch.set_num_threads(threads)
+    settings = load_worker_settings()
+    catalogue = Catalogue.read(models_file)
+    return load_model(catalogue, catalogue.models[model], choose_device(settings), settings.embedding_cache_mib << 20)

@@ -1,0 +1,54 @@
+"""The engine as a contender: jobs go in from threads that wait for them, as a worker's do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from jobs.spec import JobSpec
+from workers.bench.real_time import outcome, sleep_until
+from workers.bench.simulation import Arrival, Outcome
+from workers.start import ReadyEngine
+
+
+class EngineContender:
+    """A running engine. Only its own threads compute; ours hand jobs in and wait."""
+
+    def __init__(self, ready: ReadyEngine) -> None:
+        self._engine = ready.engine
+        self._jobs_a_pass = ready.jobs_a_pass
+
+    def jobs_a_pass(self) -> int:
+        """How many jobs share a pass, as measured at the start."""
+        return self._jobs_a_pass
+
+    def make(self, specs: Sequence[JobSpec]) -> float:
+        """Make the pictures, all jobs at once. Returns how many seconds it took."""
+        return max(self.sustain(specs, len(specs)))
+
+    def sustain(self, specs: Sequence[JobSpec], at_once: int) -> list[float]:
+        """Make the pictures with so many jobs in the engine. Returns when each was done, in seconds from the start."""
+        started = time.perf_counter()
+
+        def run(spec: JobSpec) -> float:
+            self._engine.submit(spec).result()
+            return time.perf_counter() - started
+
+        with ThreadPoolExecutor(at_once) as threads:
+            return list(threads.map(run, specs))
+
+    def serve(self, arrivals: Sequence[Arrival]) -> Outcome:
+        """Take jobs as they come."""
+        started = time.perf_counter()
+        submitted = []
+        for each in arrivals:
+            sleep_until(started + each.at_s)
+            submitted.append((time.perf_counter() - started, self._engine.submit(each.spec)))
+        for _, ticket in submitted:
+            ticket.result()
+        return outcome(arrivals, [at_s + sum(ticket.timings.values()) for at_s, ticket in submitted])
+
+    def close(self) -> None:
+        """Stop the engine: a process that ends while its threads compute is killed by its own C++ runtime."""
+        self._engine.stop()

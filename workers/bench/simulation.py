@@ -1,0 +1,182 @@
+"""
+Streams of jobs on a simulated device, in virtual time: the engine, and the two policies that it is measured against.
+
+An hour of arrivals takes a second, and equal input gives equal output.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from jobs.catalogue import Model
+from jobs.spec import JobSpec
+from workers.engine.capacity import Capacity
+from workers.engine.engine import Engine
+from workers.engine.ticket import Ticket
+from workers.families.simulated import DeviceTimes, SimulatedModel, VirtualClock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A job that comes `at_s` seconds after the start."""
+
+    at_s: float
+    spec: JobSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """
+    How a stream of jobs fared.
+
+    Attributes:
+        latencies_s: From arrival to pictures, in the order of `arrivals` as given.
+        makespan_s: From the start to the last picture.
+        images: Pictures made.
+    """
+
+    latencies_s: list[float]
+    makespan_s: float
+    images: int
+
+    @property
+    def images_per_s(self) -> float:
+        return self.images / self.makespan_s
+
+    @property
+    def mean_s(self) -> float:
+        return sum(self.latencies_s) / len(self.latencies_s)
+
+    @property
+    def p95_s(self) -> float:
+        """The latency that 95 % of the jobs do not exceed (nearest rank)."""
+        return sorted(self.latencies_s)[math.ceil(0.95 * len(self.latencies_s)) - 1]
+
+
+def poisson_arrivals(
+    rate_per_s: float, count: int, spec_of: Callable[[random.Random, int], JobSpec], seed: int
+) -> list[Arrival]:
+    """A Poisson stream of `count` jobs; `spec_of` makes the i-th from the stream's own random numbers."""
+    numbers = random.Random(seed)
+    at_s, arrivals = 0.0, []
+    for index in range(count):
+        at_s += numbers.expovariate(rate_per_s)
+        arrivals.append(Arrival(at_s=at_s, spec=spec_of(numbers, index)))
+    return arrivals
+
+
+def run_engine(arrivals: Sequence[Arrival], entry: Model, times: DeviceTimes) -> Outcome:
+    """
+    The engine, turn by turn, on one thread as on a CPU. Its batch sizes are measured before the stream starts.
+
+    A job counts as done at the end of the turn in which its pictures are decoded.
+    """
+    clock = VirtualClock()
+    model = SimulatedModel(entry, times, clock.sleep)
+    engine = Engine({entry.name: model}, Capacity(clock=clock), clock=clock)
+    _measure_sizes(engine, arrivals)
+    stream = _Stream(arrivals, clock)
+    open_tickets: dict[int, Ticket] = {}
+    while stream.goes_on or open_tickets:
+        open_tickets |= {index: engine.submit(spec) for index, spec in stream.arrived()}
+        if not open_tickets:
+            stream.skip_to_next()
+            continue
+        engine.turn()
+        for index in [index for index, ticket in open_tickets.items() if ticket.is_over]:
+            open_tickets.pop(index).result()  # A simulated job that fails is a bug.
+            stream.note_done(index)
+    return stream.outcome()
+
+
+def run_one_at_a_time(arrivals: Sequence[Arrival], entry: Model, times: DeviceTimes) -> Outcome:
+    """First come, first served, each job alone: the worker that tutorials show."""
+    return run_request_batches(arrivals, entry, times, max_jobs=1)
+
+
+def run_request_batches(arrivals: Sequence[Arrival], entry: Model, times: DeviceTimes, max_jobs: int) -> Outcome:
+    """
+    Batching at the level of requests.
+
+    Takes the oldest waiting job and up to `max_jobs - 1` behind it that have its size, and runs all of their rows in
+    one forward until the longest is done. Nothing joins or leaves before; all are handed out at the end.
+    """
+    clock = VirtualClock()
+    model = SimulatedModel(entry, times, clock.sleep)
+    stream = _Stream(arrivals, clock)
+    waiting: list[tuple[int, JobSpec]] = []
+    while stream.goes_on or waiting:
+        waiting += stream.arrived()
+        if not waiting:
+            stream.skip_to_next()
+            continue
+        size = _size(waiting[0][1])
+        batch = [job for job in waiting if _size(job[1]) == size][:max_jobs]
+        waiting = [job for job in waiting if job not in batch]
+        _run_together(model, [spec for _, spec in batch])
+        for index, _ in batch:
+            stream.note_done(index)
+    return stream.outcome()
+
+
+def _run_together(model: SimulatedModel, specs: Sequence[JobSpec]) -> None:
+    conditionings = model.encode(specs)
+    runs = [model.begin(spec, conditioning) for spec, conditioning in zip(specs, conditionings, strict=True)]
+    rows = sum(run.rows for run in runs)
+    for _ in range(max(spec.num_inference_steps for spec in specs)):
+        model.predict(runs, rows, lambda _step: None)
+    for run in runs:
+        model.decode(run)
+
+
+def _measure_sizes(engine: Engine, arrivals: Sequence[Arrival]) -> None:
+    """Run a job of each size, so that no measuring falls into the stream, as a worker does when it starts."""
+    first_of_size = {_size(arrival.spec): arrival.spec for arrival in reversed(arrivals)}
+    for spec in first_of_size.values():
+        ticket = engine.submit(spec.model_copy(update={"num_inference_steps": 1}))
+        while not ticket.is_over:
+            engine.turn()
+
+
+def _size(spec: JobSpec) -> tuple[int, int]:
+    return spec.width, spec.height
+
+
+class _Stream:
+    """Arrivals by the virtual clock, from its present time on, and when each was done."""
+
+    def __init__(self, arrivals: Sequence[Arrival], clock: VirtualClock) -> None:
+        self._clock = clock
+        self._start_s = clock.now_s
+        self._arrivals = arrivals
+        self._to_come = deque(sorted(enumerate(arrivals), key=lambda each: each[1].at_s))
+        self._done_s: dict[int, float] = {}
+
+    @property
+    def goes_on(self) -> bool:
+        return bool(self._to_come)
+
+    def arrived(self) -> list[tuple[int, JobSpec]]:
+        """Index and job of those that have come since the last call."""
+        come = []
+        while self._to_come and self._start_s + self._to_come[0][1].at_s <= self._clock.now_s:
+            index, arrival = self._to_come.popleft()
+            come.append((index, arrival.spec))
+        return come
+
+    def skip_to_next(self) -> None:
+        """Nothing is to be done until then."""
+        self._clock.now_s = self._start_s + self._to_come[0][1].at_s
+
+    def note_done(self, index: int) -> None:
+        self._done_s[index] = self._clock.now_s - self._start_s
+
+    def outcome(self) -> Outcome:
+        done = [self._done_s[index] for index in range(len(self._arrivals))]
+        latencies = [end - arrival.at_s for end, arrival in zip(done, self._arrivals, strict=True)]
+        images = sum(arrival.spec.n for arrival in self._arrivals)
+        return Outcome(latencies_s=latencies, makespan_s=max(done), images=images)
