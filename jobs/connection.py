@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from jobs.errors import RedisUnavailable
+from jobs.errors import RedisFull, RedisUnavailable
 from jobs.settings import Settings
 
 SOCKET_TIMEOUT_S = 10.0
@@ -44,13 +44,25 @@ def map_errors(settings: Settings) -> Iterator[None]:
 
     Raises:
         RedisUnavailable: With the address and what to do about it.
+        RedisFull: It has no memory for what it was asked.
     """
     try:
         yield
     except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OperationalError) as exc:
+        if isinstance(exc.__cause__, redis.exceptions.OutOfMemoryError):  # kombu makes one of the other.
+            raise _full(settings, exc) from exc
         raise RedisUnavailable(
             f"Redis at {address_of(settings.redis_url)} does not answer ({exc}). "
             "Start it (`make up` starts a local one), or set IMAGEMILL_REDIS_URL to where it is."
         ) from exc
+    except redis.exceptions.OutOfMemoryError as exc:
+        raise _full(settings, exc) from exc
     except redis.exceptions.RedisError as exc:
         raise RedisUnavailable(f"Redis at {address_of(settings.redis_url)} refuses: {exc}") from exc
+
+
+def _full(settings: Settings, exc: Exception) -> RedisFull:
+    return RedisFull(
+        f"Redis at {address_of(settings.redis_url)} is full ({exc}). "
+        "Wait until jobs have ended, or give it more memory (maxmemory)."
+    )

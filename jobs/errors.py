@@ -11,6 +11,7 @@ What can go wrong with a job, and whether trying again helps.
     │   └── JobFailed             the job itself ended without images
     └── Retryable                 the same call may succeed later
         ├── RedisUnavailable      Redis cannot be reached
+        ├── RedisFull             Redis has no memory for more jobs
         ├── WaitTimeout           the job did not end in the time given
         └── Fenced                another attempt owns the job now
 """
@@ -110,6 +111,10 @@ class JobFailed(Permanent):
 
 class RedisUnavailable(Retryable):
     """Redis cannot be reached, or does not answer as it should."""
+
+
+class RedisFull(Retryable):
+    """Redis has no memory for more jobs; nothing was queued."""
 
 
 class WaitTimeout(Retryable):

@@ -10,6 +10,10 @@ KEY_PREFIX = "imagemill"
 QUEUES = f"{KEY_PREFIX}:queues"  # set: every queue that ever had a job
 CANCEL_CHANNEL = f"{KEY_PREFIX}:cancel"  # pub/sub: ids of running jobs to be canceled
 
+RECONCILER = f"{KEY_PREFIX}:reconciler"  # string with expiry: which process puts things right at the moment
+DEAD = f"{KEY_PREFIX}:dead"  # sorted set: jobs that failed with worker_lost, by the time of their end (s)
+PAUSED = f"{KEY_PREFIX}:paused"  # set: queues that hand out no jobs
+
 GENERATE_TASK = "imagemill.generate"  # from anybody who has Celery: the request as keyword arguments
 RUN_TASK = "imagemill.run"  # from the job table: look at the job whose id is the task's
 
@@ -30,6 +34,11 @@ def model_of(queue: str) -> str | None:
 def is_job_id(text: str) -> bool:
     """Whether a job may have this id: it goes into Redis keys and object keys."""
     return _JOB_ID.fullmatch(text) is not None
+
+
+def worker_key(name: str) -> str:
+    """String with expiry: what a worker says of itself."""
+    return f"{KEY_PREFIX}:worker:{name}"
 
 
 def job_key(job_id: str) -> str:
@@ -58,7 +67,7 @@ def window_key(queue: str, caller: str) -> str:
 
 
 def released_key(queue: str) -> str:
-    """Sorted set: released and unclaimed jobs, by the time of their release (s). The reconciler's work list."""
+    """Sorted set: released and unclaimed jobs, by when to look for their message (s). The reconciler's work list."""
     return f"{KEY_PREFIX}:released:{queue}"
 
 

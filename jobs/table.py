@@ -13,7 +13,6 @@ import json
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any, cast
 
 import redis
@@ -22,6 +21,8 @@ from jobs import names
 from jobs.claim import Claim, Report, Verdict
 from jobs.connection import map_errors
 from jobs.errors import Fenced, IdempotencyConflict, InvalidRequest, JobNotFound
+from jobs.lua import Scripts
+from jobs.memory import MemoryGauge
 from jobs.record import JobRecord
 from jobs.settings import Settings
 from jobs.states import Stage, Status
@@ -41,6 +42,7 @@ class QueueCounts:
     waiting: int
     released: int
     running: int
+    is_paused: bool = False
 
 
 class JobTable:
@@ -49,10 +51,8 @@ class JobTable:
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         self._redis = client
         self._settings = settings
-        self._scripts = {
-            name: client.register_script(_script(name))
-            for name in ("submit", "reject", "claim", "progress", "finish", "cancel")
-        }
+        self._scripts = Scripts(client, settings)
+        self._memory = MemoryGauge(client, settings)
 
     def submit(self, submission: Submission) -> Submitted:
         """
@@ -68,15 +68,23 @@ class JobTable:
         return submitted
 
     def submit_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
-        """Write many jobs in one round trip. A conflict stands in the answer, beside its neighbours' release."""
-        replies = self._run_many([("submit", *self._submit_args(submission)) for submission in submissions])
+        """
+        Write many jobs in one round trip. A conflict stands in the answer, beside its neighbours' release.
+
+        Raises:
+            RedisFull: Nothing was written.
+        """
+        self._memory.refuse_if_full()
+        replies = self._scripts.run_many([("submit", *self._submit_args(submission)) for submission in submissions])
         return [self._submitted(reply, each) for reply, each in zip(replies, submissions, strict=True)]
 
     def reject(self, job_id: str, *, request: dict[str, Any], queue: str, error: InvalidRequest) -> None:
         """Record a job that failed before it was one, so that its sender can ask what became of it."""
         reason = json.dumps({"code": error.code, "message": str(error)})
         fields = json.dumps(_shorten(request), default=repr)
-        self._run("reject", job_id, fields, names.SCHEMA_VERSION, queue, "celery", reason, self._settings.retention_s)
+        self._scripts.run(
+            "reject", job_id, fields, names.SCHEMA_VERSION, queue, "celery", reason, self._settings.retention_s
+        )
 
     def claim(self, job_id: str, *, owner: str) -> tuple[Claim | None, list[str]]:
         """
@@ -87,8 +95,8 @@ class JobTable:
         """
         token = secrets.token_hex(8)
         settings = self._settings
-        limits = (settings.lease_s, settings.release_window, settings.retention_s)
-        outcome, *rest = self._run("claim", job_id, owner, token, *limits)
+        limits = (settings.lease_s, settings.release_window, settings.retention_s, names.SCHEMA_VERSION)
+        outcome, *rest = self._scripts.run("claim", job_id, owner, token, *limits)
         if outcome == "missing":
             return None, []
         released = list(json.loads(rest[0]))
@@ -118,8 +126,33 @@ class JobTable:
 
     def progress_many(self, reports: Sequence[Report]) -> list[Verdict]:
         """Note where jobs are, in one round trip."""
-        replies = self._run_many([("progress", *_report_args(each)) for each in reports])
+        replies = self._scripts.run_many([("progress", *_report_args(each)) for each in reports])
         return [Verdict(reply) for reply in replies]
+
+    def renew(self, claims: Sequence[Claim]) -> list[Verdict]:
+        """Renew the leases of all jobs that a worker holds, in one step."""
+        pairs = [text for claim in claims for text in (claim.job_id, claim.token)]
+        return [Verdict(answer) for answer in self._scripts.run("renew", self._settings.lease_s, *pairs)]
+
+    def give_back(self, claim: Claim) -> list[str]:
+        """
+        Give a job back, uncharged and in its old turn: this worker will not go on with it. One that was canceled ends.
+
+        Returns:
+            The ids that were released in turn.
+
+        Raises:
+            Fenced: Another attempt owns the job, or it has ended.
+        """
+        limits = (self._settings.release_window, self._settings.retention_s)
+        outcome, released = self._scripts.run("give_back", claim.job_id, claim.token, *limits)
+        if outcome == "fenced":
+            raise Fenced(claim.job_id)
+        return list(json.loads(released))
+
+    def refund(self, claim: Claim) -> None:
+        """Uncount an attempt that lost its job though its worker is alive: it was not the job's doing."""
+        self._scripts.run("refund", claim.job_id, claim.token)
 
     def finish(
         self,
@@ -143,7 +176,7 @@ class JobTable:
         result = (json.dumps(list(images)), json.dumps(timings or {}), json.dumps(error) if error else "")
         args = (claim.job_id, claim.token, status, *result, self._settings.retention_s)
         calls = [("progress", *_report_args(each)) for each in reports]
-        if self._run_many([*calls, ("finish", *args)])[-1] == "fenced":
+        if self._scripts.run_many([*calls, ("finish", *args)])[-1] == "fenced":
             raise Fenced(claim.job_id)
         return self.get(claim.job_id)
 
@@ -157,7 +190,9 @@ class JobTable:
         Raises:
             JobNotFound: There is no such job.
         """
-        status, released = self._run("cancel", job_id, self._settings.release_window, self._settings.retention_s)
+        status, released = self._scripts.run(
+            "cancel", job_id, self._settings.release_window, self._settings.retention_s
+        )
         if status == "missing":
             raise JobNotFound(job_id)
         return Status(status), list(json.loads(released))
@@ -176,14 +211,14 @@ class JobTable:
         return JobRecord.from_hash(job_id, fields)
 
     def get_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
-        """Records of those jobs that are there, in one round trip."""
+        """Records of those jobs that are there, in one round trip; not of those that only a newer version can read."""
         with map_errors(self._settings):
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in job_ids:
                 pipeline.hgetall(names.job_key(job_id))
             hashes = pipeline.execute()
-        found = zip(job_ids, hashes, strict=True)
-        return [JobRecord.from_hash(job_id, fields) for job_id, fields in found if "status" in fields]
+        records = [_read(job_id, fields) for job_id, fields in zip(job_ids, hashes, strict=True)]
+        return [record for record in records if record is not None]
 
     def queues(self) -> list[QueueCounts]:
         """How many jobs each queue holds."""
@@ -198,20 +233,10 @@ class JobTable:
             pipeline.zcard(key)
         for caller in callers:
             pipeline.zcard(names.waiting_key(queue, caller))
-        released, running, *waiting = pipeline.execute()
-        return QueueCounts(queue=queue, waiting=sum(waiting), released=released, running=running)
-
-    def _run(self, script: str, *args: object) -> Any:
-        with map_errors(self._settings):
-            return self._scripts[script](args=[str(arg) for arg in args])
-
-    def _run_many(self, calls: Sequence[tuple[object, ...]]) -> list[Any]:
-        """Run scripts one after the other in one round trip; each call is a script's name and its arguments."""
-        with map_errors(self._settings):
-            pipeline = self._redis.pipeline(transaction=False)
-            for name, *args in calls:
-                self._scripts[str(name)](args=[str(arg) for arg in args], client=pipeline)
-            return list(pipeline.execute())
+        pipeline.sismember(names.PAUSED, queue)
+        released, running, *waiting, is_paused = pipeline.execute()
+        counts = {"waiting": sum(waiting), "released": released, "running": running}
+        return QueueCounts(queue=queue, is_paused=bool(is_paused), **counts)
 
     def _submit_args(self, submission: Submission) -> list[str]:
         spec = submission.spec
@@ -237,15 +262,19 @@ class JobTable:
         return Submitted(job_id=job_id, released=list(released), conflict=conflict)
 
 
+def _read(job_id: str, fields: dict[str, str]) -> JobRecord | None:
+    if "status" not in fields:
+        return None
+    try:
+        return JobRecord.from_hash(job_id, fields)
+    except ValueError:  # pydantic's is one.
+        if int(fields.get("schema", 0)) > names.SCHEMA_VERSION:
+            return None
+        raise
+
+
 def _report_args(report: Report) -> tuple[object, ...]:
     return (report.claim.job_id, report.claim.token, report.stage, report.step, report.steps)
-
-
-def _script(name: str) -> str:
-    scripts = files("jobs") / "scripts"
-    body = (scripts / f"{name}.lua").read_text("utf-8")
-    shebang = body.split("\n", 1)[0] + "\n" if body.startswith("#!") else ""
-    return shebang + (scripts / "lib.lua").read_text("utf-8") + body.removeprefix(shebang)
 
 
 def _shorten(value: Any) -> Any:

@@ -7,32 +7,20 @@ given; 5 no such job.
 
 from __future__ import annotations
 
-import json
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from jobs.errors import (
-    IdempotencyConflict,
-    ImagemillError,
-    InvalidConfiguration,
-    InvalidRequest,
-    JobFailed,
-    JobNotFound,
-    WaitTimeout,
-)
+from jobs.errors import InvalidRequest
 from jobs.record import JobRecord
 from jobs.states import Status
 from producer.client import Client, Job
+from producer.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
 from producer.progress import follow_on_terminal, print_result
-from storage.errors import StorageError
+from producer.reporting import EXIT_NO_IMAGES, JsonFlag, print_json, reporting
 
 app = typer.Typer(
     name="imagemill",
@@ -41,13 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-queue_app = typer.Typer(help="Look at the queues.", no_args_is_help=True)
 app.add_typer(queue_app, name="queue")
+app.add_typer(dead_app, name="dead")
+app.command("workers")(workers)
 
-EXIT_NO_IMAGES, EXIT_BAD_INPUT, EXIT_UNAVAILABLE, EXIT_TIMEOUT, EXIT_NOT_FOUND = 1, 2, 3, 4, 5
-_INTERRUPTED = 130
-
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")]
 TimeoutOption = Annotated[float | None, typer.Option(help="Seconds to wait at most.")]
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
 
@@ -113,7 +98,7 @@ def submit(
         if wait or out is not None:
             _see_through(job, out, timeout, as_json)
         elif as_json:
-            _print_json(_describe(job, job.status()))
+            print_json(_describe(job, job.status()))
         else:
             typer.echo(job.id)
 
@@ -125,7 +110,7 @@ def status(job_id: JobId, as_json: JsonFlag = False) -> None:
         job = Client().job(job_id)
         record = job.status()
         if as_json:
-            _print_json(_describe(job, record))
+            print_json(_describe(job, record))
         elif record.status.is_terminal:
             print_result(job, record, Console(), [])
         else:
@@ -153,68 +138,37 @@ def events(
     with reporting(as_json):
         for event in Client().events(job_id, after):
             if as_json:
-                _print_json({"id": event.id, "type": event.type, **event.data})
+                print_json({"id": event.id, "type": event.type, **event.data})
             else:
                 typer.echo(f"{event.id}  {event.type:<10}" + "  ".join(f"{k}={v}" for k, v in event.data.items()))
 
 
 @app.command()
-def cancel(job_id: JobId, as_json: JsonFlag = False) -> None:
+def cancel(
+    job_id: Annotated[str | None, typer.Argument(help="The job's id.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All jobs of --queue, running ones too.")] = False,
+    queue: Annotated[str | None, typer.Option(help="With --all: which queue.")] = None,
+    yes: YesFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Ask for a job's end; one that has ended stays as it is."""
+    with reporting(as_json):
+        if everything != (queue is not None) or everything == (job_id is not None):
+            raise InvalidRequest("job", "name a job, or --all with --queue")
+    if queue is not None:
+        cancel_queue(queue, running=True, yes=yes, as_json=as_json)
+    elif job_id is not None:
+        _cancel_one(job_id, as_json)
+
+
+def _cancel_one(job_id: str, as_json: bool) -> None:
     with reporting(as_json):
         job = Client().job(job_id)
         record = job.cancel()
         if as_json:
-            _print_json(_describe(job, record))
+            print_json(_describe(job, record))
         else:
             typer.echo("leaves at its next step" if record.status is Status.PROCESSING else record.status)
-
-
-@queue_app.command("list")
-def list_queues(as_json: JsonFlag = False) -> None:
-    """How many jobs each queue holds."""
-    with reporting(as_json):
-        queues = Client().queues()
-        if as_json:
-            for each in queues:
-                counts = {"waiting": each.waiting, "released": each.released, "running": each.running}
-                _print_json({"queue": each.queue, **counts})
-            return
-        table = Table("queue", "waiting in the table", "released to Celery", "running")
-        for each in queues:
-            table.add_row(each.queue, str(each.waiting), str(each.released), str(each.running))
-        Console().print(table)
-
-
-@contextmanager
-def reporting(as_json: bool = False) -> Iterator[None]:
-    """Turn errors that have a sentence into that sentence and an exit code; others are bugs, with a traceback."""
-    try:
-        yield
-    except (ImagemillError, StorageError) as exc:
-        message = str(exc)
-        if as_json:
-            field = {"field": exc.field} if isinstance(exc, InvalidRequest) else {}
-            _print_json({"error": {"code": getattr(exc, "code", type(exc).__name__), **field, "message": message}})
-        else:
-            typer.echo(f"imagemill: {message}", err=True)
-        raise typer.Exit(_exit_code(exc)) from exc
-    except KeyboardInterrupt as exc:
-        raise typer.Exit(_INTERRUPTED) from exc
-
-
-def _exit_code(exc: Exception) -> int:
-    match exc:
-        case InvalidRequest() | IdempotencyConflict() | InvalidConfiguration():
-            return EXIT_BAD_INPUT
-        case JobFailed():
-            return EXIT_NO_IMAGES
-        case WaitTimeout():
-            return EXIT_TIMEOUT
-        case JobNotFound():
-            return EXIT_NOT_FOUND
-        case _:
-            return EXIT_UNAVAILABLE
 
 
 def _see_through(job: Job, out: Path | None, timeout_s: float | None, as_json: bool) -> None:
@@ -223,7 +177,7 @@ def _see_through(job: Job, out: Path | None, timeout_s: float | None, as_json: b
     record = follow_on_terminal(job, console) if live else job.wait(timeout_s)
     saved = _save(job, out) if record.status is Status.SUCCEEDED and out is not None else []
     if as_json:
-        _print_json(_describe(job, record, saved))
+        print_json(_describe(job, record, saved))
     else:
         print_result(job, record, console, saved)
     if record.status is not Status.SUCCEEDED:
@@ -243,11 +197,6 @@ def _describe(job: Job, record: JobRecord, saved: list[str] | None = None) -> di
         for image, fields in zip(job.images(), description["images"], strict=True):
             fields["url"] = image.url()
     return description | ({"saved": saved} if saved else {})
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from jobs.celery_app import make_app
 from jobs.connection import connect
 from jobs.dispatch import Dispatcher
 from jobs.errors import IdempotencyConflict, InvalidRequest, JobFailed, WaitTimeout
+from jobs.fleet import Fleet, WorkerReport
+from jobs.queues import QueueControl
 from jobs.record import JobRecord
 from jobs.settings import Settings, load_settings
 from jobs.spec import parse_request
@@ -32,6 +34,9 @@ class Client:
     """
     Submits jobs and asks for them. One client serves a whole process and all its threads.
 
+    Attributes:
+        control: What an operator does with whole queues, and with the dead.
+
     Example:
         >>> job = Client().submit("a large red circle on a blue background", seed=7)
         >>> job.images()[0].save("circle.png")
@@ -44,6 +49,8 @@ class Client:
         self._table = JobTable(self._redis, self.settings)
         self._dispatcher = Dispatcher(make_app(self.settings), self._table, self.settings)
         self.store = ImageStore(storage or load_storage_settings())
+        self.control = QueueControl(self._redis, self._table, self._dispatcher, self.settings)
+        self._fleet = Fleet(self._redis, self.settings)
 
     def submit(self, prompt: str, **fields: Any) -> Job:
         """
@@ -141,6 +148,10 @@ class Client:
     def queues(self) -> list[QueueCounts]:
         """How many jobs each queue holds: waiting in the table, released to Celery, running."""
         return self._table.queues()
+
+    def workers(self) -> list[WorkerReport]:
+        """Which workers there are, and what they do."""
+        return self._fleet.workers()
 
     def _prepare(self, fields: Mapping[str, Any]) -> Submission:
         request = parse_request(dict(fields))

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import structlog
 import tenacity
 
-from jobs.claim import Claim, Verdict
+from jobs.claim import Claim
 from jobs.errors import ErrorCode, Fenced, RedisUnavailable
 from jobs.record import ImageRecord, JobRecord
 from jobs.states import Stage, Status
-from storage.errors import StorageError
+from storage.errors import StorageError, StorageUnavailable
 from workers.context import Context
 from workers.engine.ticket import Ticket
-from workers.errors import EngineDied, GenerationFailed, JobLeft
-from workers.postprocess import Pixels, postprocess
+from workers.errors import Draining, EngineDied, GenerationFailed, JobLeft
+from workers.postprocess import ImageFile, Pixels, postprocess
 from workers.upload import upload
 
 log = structlog.get_logger()
 
 _FINISH_FOR_S = 60  # how long to try to write the end of a job down
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0  # between tries to store, while the store is away
 
 
 class Attempt:
@@ -32,8 +34,9 @@ class Attempt:
     def __init__(self, claim: Claim, context: Context) -> None:
         self._claim = claim
         self._context = context
-        self._leaving: Exception | None = None
         self._ticket: Ticket | None = None
+        self._reason: Exception | None = None
+        self._leaving = threading.Event()
         started_at = claim.record.started_at or claim.record.created_at
         self.timings = {"queued": round(started_at - claim.record.created_at, 4)}
 
@@ -43,13 +46,29 @@ class Attempt:
 
         Raises:
             Fenced: Another attempt owns the job; nothing of this one counts.
+            Draining: This worker stops; the job is queued again, uncharged.
             EngineDied: This process cannot run jobs any more; the job is another attempt's.
         """
-        self._context.progress.follow(self._claim, self._on_verdict)
+        self._context.leases.hold(self._claim, self.leave)
+        self._context.progress.follow(self._claim)
         try:
             return self._run()
+        except Fenced:
+            self._refund()
+            raise
+        except Draining:
+            self._give_back()
+            raise
         finally:
             self._context.progress.forget(self._claim)
+            self._context.leases.let_go(self._claim)
+
+    def leave(self, reason: Exception) -> None:
+        """Ask the attempt to end, from any thread; the first reason counts."""
+        self._reason = self._reason or reason
+        self._leaving.set()
+        if self._ticket is not None:
+            self._ticket.leave(self._reason)
 
     def _run(self) -> JobRecord:
         try:
@@ -60,7 +79,7 @@ class Attempt:
             return self._fail(ErrorCode.STORAGE_UNAVAILABLE, str(exc))
         except JobLeft as exc:
             return self._finish(exc.status)
-        except (Fenced, RedisUnavailable, EngineDied):
+        except (Fenced, RedisUnavailable, EngineDied, Draining):
             raise
         except Exception as exc:
             log.exception("bug in the worker", job_id=self._claim.job_id)
@@ -74,15 +93,14 @@ class Attempt:
         with self._stage(Stage.POSTPROCESS):
             files = postprocess(pixels, spec, entry)
         with self._stage(Stage.UPLOAD):
-            return upload(self._context.store, self._claim, entry, files, dict(self.timings))
+            return self._store(files)
 
     def _compute(self) -> list[Pixels]:
-        with self._context.seats:
+        with self._context.seats.take(alone=self._claim.record.attempts > 0):
             self._charge()
-            ticket = self._context.engine.submit(self._claim.spec, self._note)
-            self._ticket = ticket
-            if self._leaving:
-                ticket.leave(self._leaving)
+            self._ticket = ticket = self._context.engine.submit(self._claim.spec, self._note)
+            if self._reason:  # It came before there was a ticket.
+                ticket.leave(self._reason)
             pixels = ticket.result()
         self.timings |= {str(stage): seconds for stage, seconds in ticket.timings.items()}
         return pixels
@@ -97,6 +115,25 @@ class Attempt:
         if leave_as is not None:
             raise JobLeft(leave_as)
 
+    def _store(self, files: list[ImageFile]) -> list[ImageRecord]:
+        """Upload; while the store is away the files wait in the spool, and the worker keeps the job."""
+        try:
+            return self._upload(files)
+        except StorageUnavailable as exc:
+            log.warning("S3 is away; the image waits in the spool", job_id=self._claim.job_id, reason=str(exc))
+        pause_s = _FIRST_PAUSE_S
+        with self._context.spool.keep(self._claim, files, self.timings):
+            while True:
+                if self._leaving.wait(pause_s):
+                    self._leave_if_asked()
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                with suppress(StorageUnavailable):
+                    return self._upload(files)
+
+    def _upload(self, files: list[ImageFile]) -> list[ImageRecord]:
+        entry = self._context.catalogue.models[self._claim.spec.model]
+        return upload(self._context.store, self._claim, entry, files, dict(self.timings))
+
     @contextmanager
     def _stage(self, stage: Stage) -> Iterator[None]:
         self._leave_if_asked()
@@ -108,15 +145,9 @@ class Attempt:
     def _note(self, stage: Stage, step: int, steps: int) -> None:
         self._context.progress.note(self._claim, stage, step, steps)
 
-    def _on_verdict(self, verdict: Verdict) -> None:
-        status = verdict.leave_as
-        self._leaving = Fenced(self._claim.job_id) if status is None else JobLeft(status)
-        if self._ticket is not None:
-            self._ticket.leave(self._leaving)
-
     def _leave_if_asked(self) -> None:
-        if self._leaving:
-            raise self._leaving
+        if self._reason:
+            raise self._reason
 
     def _fail(self, code: ErrorCode, reason: str) -> JobRecord:
         error = {"code": code, "message": reason}
@@ -135,3 +166,13 @@ class Attempt:
     )
     def _write_end(self, status: Status, **result: Any) -> JobRecord:
         return self._context.table.finish(self._claim, status, timings=self.timings, **result)
+
+    def _refund(self) -> None:
+        log.warning("job taken by another attempt", job_id=self._claim.job_id)
+        with suppress(RedisUnavailable):
+            self._context.table.refund(self._claim)
+
+    def _give_back(self) -> None:
+        log.info("job given back", job_id=self._claim.job_id)
+        with suppress(RedisUnavailable, Fenced):  # Its lease will lapse.
+            self._context.pass_on(self._context.table.give_back(self._claim))

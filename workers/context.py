@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 
 import structlog
 
 from jobs.catalogue import Catalogue
 from jobs.dispatch import Dispatcher
-from jobs.errors import RedisUnavailable
+from jobs.errors import RedisFull, RedisUnavailable
 from jobs.table import JobTable
 from storage.s3 import ImageStore
 from workers.engine.engine import Engine
+from workers.leases import LeaseKeeper
 from workers.progress import ProgressWriter
+from workers.seats import Seats
+from workers.spool import Spool
 
 log = structlog.get_logger()
 
@@ -34,12 +36,14 @@ class Context:
     store: ImageStore
     engine: Engine
     served: frozenset[str]
-    seats: threading.Semaphore
+    seats: Seats
+    leases: LeaseKeeper
     progress: ProgressWriter
+    spool: Spool
 
     def pass_on(self, released: list[str]) -> None:
         """Send the messages of jobs that were released in turn. A failure is nobody's here: they stay released."""
         try:
             self.dispatcher.send(released)
-        except RedisUnavailable as exc:
+        except (RedisFull, RedisUnavailable) as exc:
             log.warning("released jobs have no message yet", job_ids=released, reason=str(exc))

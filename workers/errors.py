@@ -4,7 +4,8 @@ What ends an attempt at a job.
     AttemptEnded
     ├── GenerationFailed   the job fails, with a code
     ├── JobLeft            somebody wants it to end: canceled, or its deadline passed
-    └── EngineDied         nothing is wrong with the job; this process cannot run it to its end
+    ├── EngineDied         nothing is wrong with the job; this process cannot run it to its end
+    └── Draining           nothing is wrong with the job; this worker stops, and gives it back
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ class JobLeft(AttemptEnded):
 
 class EngineDied(AttemptEnded):
     """The engine has stopped with the job in it. The job is another attempt's now."""
+
+
+class Draining(AttemptEnded):
+    """The worker stops before the job is done."""
 
 
 def is_out_of_memory(exc: BaseException) -> bool:

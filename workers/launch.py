@@ -1,4 +1,4 @@
-"""Starts a worker: checks what it needs, then becomes the Celery process. Imports no torch."""
+"""Starts a worker: checks what it needs, then is the parent of the Celery process. Imports no torch."""
 
 from __future__ import annotations
 
@@ -19,18 +19,22 @@ from storage.errors import StorageUnavailable
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
 from workers.settings import load_worker_settings
+from workers.supervise import supervise
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
-def launch(models: list[str], concurrency: int | None, wait_s: float) -> None:
+def launch(models: list[str], concurrency: int | None, wait_s: float) -> int:
     """
-    Become a worker; does not return.
+    Run a worker until it ends by itself or is told to.
 
     Args:
         models: Names to serve; empty for what the settings say.
         concurrency: Jobs in hand at a time; None for what the settings say, or the engine takes.
         wait_s: How long to wait for Redis and S3, in seconds.
+
+    Returns:
+        The exit code.
 
     Raises:
         RedisUnavailable, StorageUnavailable, StorageMisconfigured, InvalidConfiguration: With what to do.
@@ -44,7 +48,7 @@ def launch(models: list[str], concurrency: int | None, wait_s: float) -> None:
     if concurrency:
         os.environ["IMAGEMILL_WORKER_CONCURRENCY"] = str(concurrency)
     argv = _command([queue_of(name) for name in names])
-    os.execv(argv[0], argv)  # noqa: S606 - becomes the worker, so that signals reach it
+    return supervise(argv)
 
 
 def _command(queues: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 _INTERVAL_S = 0.25
 
-OnVerdict = Callable[[Verdict], None]
+OnVerdict = Callable[[Claim, Verdict], None]
 
 
 class ProgressWriter:
@@ -27,32 +27,33 @@ class ProgressWriter:
     Redis is away, reports are dropped.
     """
 
-    def __init__(self, table: JobTable) -> None:
+    def __init__(self, table: JobTable, on_verdict: OnVerdict) -> None:
         self._table = table
+        self._on_verdict = on_verdict
         self._writing = threading.Lock()  # held from taking reports up until they are written
         self._bell = threading.Condition()  # guards what follows
         self._waiting: dict[str, list[Report]] = {}
-        self._listeners: dict[str, OnVerdict] = {}
+        self._followed: set[str] = set()
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="progress", daemon=True)
         self._thread.start()
 
-    def follow(self, claim: Claim, on_verdict: OnVerdict) -> None:
-        """Listen to what the table answers to this attempt's reports; `GO` is not told."""
+    def follow(self, claim: Claim) -> None:
+        """Take notes of this attempt from now on."""
         with self._bell:
-            self._listeners[claim.token] = on_verdict
+            self._followed.add(claim.token)
 
     def forget(self, claim: Claim) -> list[Report]:
         """The attempt ends. Returns what is not written yet; whatever was taken up for writing is written by then."""
         with self._writing, self._bell:
-            self._listeners.pop(claim.token, None)
+            self._followed.discard(claim.token)
             return self._waiting.pop(claim.token, [])
 
     def note(self, claim: Claim, stage: Stage, step: int = 0, steps: int = 0) -> None:
         """Note where a followed attempt is. Does not wait."""
         report = Report(claim=claim, stage=stage, step=step, steps=steps)
         with self._bell:
-            if claim.token not in self._listeners:
+            if claim.token not in self._followed:
                 return
             reports = self._waiting.setdefault(claim.token, [])
             if reports and reports[-1].stage == stage:
@@ -88,11 +89,5 @@ class ProgressWriter:
         except RedisUnavailable as exc:
             log.warning("progress not reported", jobs=len(reports), reason=str(exc))
             return
-        with self._bell:
-            told = [
-                (self._listeners[report.claim.token], verdict)
-                for report, verdict in zip(reports, verdicts, strict=True)
-                if verdict is not Verdict.GO and report.claim.token in self._listeners
-            ]
-        for listener, verdict in told:
-            listener(verdict)
+        for report, verdict in zip(reports, verdicts, strict=True):
+            self._on_verdict(report.claim, verdict)

@@ -24,6 +24,10 @@ class WorkerSettings(RoomSettings):
         threads: CPU threads of torch; 0 leaves it to torch.
         embedding_cache_mib: Memory for embeddings of prompts that may come again, for each model.
         cache_dir: Where measured batch sizes are kept from start to start.
+        spool_dir: Where finished images wait while S3 is away; unset, `spool` in `cache_dir`.
+        spool_mib: How much may wait there.
+        grace_s: On SIGTERM, how long running jobs may take to finish; the others go back to the queue at once.
+        hang_s: A call of the device may take this long, or ten times what was measured, before the worker gives up.
     """
 
     model_config = SettingsConfigDict(env_prefix="IMAGEMILL_WORKER_", frozen=True, extra="ignore")
@@ -34,6 +38,15 @@ class WorkerSettings(RoomSettings):
     threads: Annotated[int, Field(ge=0)] = 0
     embedding_cache_mib: Annotated[int, Field(ge=0)] = 256
     cache_dir: Path = Path("~/.cache/imagemill").expanduser()
+    spool_dir: Path | None = None
+    spool_mib: Annotated[int, Field(ge=0)] = 1024
+    grace_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    hang_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+
+    @property
+    def spool_root(self) -> Path:
+        """Where the spools of this machine's workers are."""
+        return self.spool_dir or self.cache_dir / "spool"
 
     def served(self, catalogue: Catalogue) -> list[str]:
         """The models to serve. Raises `InvalidConfiguration` for one that is not in the catalogue."""

@@ -14,6 +14,7 @@ from jobs.spec import parse_request
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.streams import device_clock
+from workers.engine.watch import Watch
 from workers.errors import GenerationFailed
 from workers.models import choose_device, load_model
 from workers.settings import WorkerSettings
@@ -53,7 +54,7 @@ def start_engine(catalogue: Catalogue, settings: WorkerSettings) -> ReadyEngine:
         for name in names
     }
     capacity = Capacity(settings.cache_dir / "batch-sizes.json", describe(device, settings), device_clock(device))
-    engine = Engine(adapters, capacity, device=device, on_death=_leave_process)
+    engine = Engine(adapters, capacity, device=device, on_death=_leave_process, watch=Watch(settings.hang_s))
     # The number of threads is each thread's own in OpenMP, so it is set where it counts.
     engine.start(lambda: torch.set_num_threads(settings.threads) if settings.threads else None)
     sizes = [_warm_up(engine, catalogue, catalogue.models[name]) for name in names]

@@ -16,7 +16,7 @@ from jobs.states import Status
 from workers.adopt import Request, adopt
 from workers.attempt import Attempt
 from workers.context import Context
-from workers.errors import EngineDied
+from workers.errors import Draining, EngineDied
 
 log = structlog.get_logger()
 
@@ -44,8 +44,7 @@ def _run(task: Task[..., Any], context: Context) -> JobRecord:
         raise Ignore  # Returning would show SUCCESS in Flower for work that another did.
     try:
         record = _attempt(claim, context)
-    except (Fenced, EngineDied) as exc:
-        log.warning("attempt given up", job_id=job_id, reason=str(exc))
+    except (Fenced, EngineDied, Draining) as exc:
         raise Ignore from exc
     log.info("job ended", job_id=job_id, status=str(record.status), **record.timings)
     return _succeeded(task, record)

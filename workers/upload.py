@@ -20,7 +20,7 @@ from workers.postprocess import ImageFile
 
 log = structlog.get_logger()
 
-_RETRY_FOR_S = 60
+_RETRY_FOR_S = 3
 
 
 def upload(
@@ -30,7 +30,7 @@ def upload(
     Store the images of an attempt under its own folder, retrying with backoff while the store is away.
 
     Raises:
-        StorageUnavailable: Still away after a minute.
+        StorageUnavailable: Still away after a few seconds.
         StorageMisconfigured: The store refuses.
     """
     folder = AttemptFolder(

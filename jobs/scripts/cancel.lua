@@ -12,7 +12,7 @@ if status == 'queued' then
   conclude(id, 'canceled', {'next', released}, retention)
   return {'canceled', released}
 end
-if status == 'canceled' and not field(id, 'token') then return {status, field(id, 'next')} end
+if status == 'canceled' and not field(id, 'token') then return {status, field(id, 'next') or '[]'} end
 if status == 'processing' then
   redis.call('HSET', key('job', id), 'cancel', 1)
   redis.call('PUBLISH', key('cancel'), id)

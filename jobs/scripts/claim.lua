@@ -2,6 +2,7 @@
 -- queued → processing, and the next of the caller's jobs goes to Celery.
 -- Repeating it, under the same token, gives the same answer.
 local id, owner, token, lease, window, retention = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local schema = tonumber(ARGV[7])
 local job = key('job', id)
 local status = field(id, 'status')
 
@@ -13,7 +14,13 @@ if status == 'expired' and not field(id, 'token') then return {'refused', field(
 if status ~= 'queued' then return {'refused', '[]', status} end
 
 local queue, caller = field(id, 'queue'), field(id, 'caller')
+-- A newer producer wrote it; a newer worker will run it. It stays released, and its message is sent again.
+if tonumber(field(id, 'schema')) > schema then return {'refused', '[]', 'newer'} end
 withdraw(id, queue, caller)
+if redis.call('SISMEMBER', key('paused'), queue) == 1 then
+  wait_in_turn(id, queue, caller)
+  return {'refused', '[]', 'paused'}
+end
 local released = cjson.encode(release(queue, caller, window))
 if is_past(field(id, 'end_by')) or is_past(field(id, 'start_by')) then
   local error = expire_error(is_past(field(id, 'end_by')) and 'deadline' or 'start_deadline')
@@ -25,5 +32,6 @@ redis.call('HSET', job, 'status', 'processing', 'owner', owner, 'token', token, 
 redis.call('HINCRBY', job, 'epoch', 1)
 redis.call('HINCRBY', job, 'deliveries', 1)
 redis.call('ZADD', key('running', queue), seconds(time + tonumber(lease)), id)
+redis.call('ZREM', key('deadlines'), id)
 announce(id, 'status', {status = 'processing'})
 return {'claimed', released, redis.call('HGETALL', job)}

@@ -5,8 +5,7 @@ local id, token, stage, step, steps = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5
 local job = key('job', id)
 
 if field(id, 'status') ~= 'processing' or field(id, 'token') ~= token then return 'fenced' end
-if stage == 'encode' and field(id, 'charged') ~= token then
-  redis.call('HSET', job, 'charged', token)
+if stage == 'encode' and redis.call('HSETNX', job, 'charge:' .. token, 1) == 1 then
   redis.call('HINCRBY', job, 'attempts', 1)
 end
 redis.call('HSET', job, 'stage', stage, 'step', step, 'steps', steps)

@@ -26,7 +26,10 @@ if deadline ~= '' then redis.call('HSET', job, 'end_by', seconds(time + tonumber
 redis.call('SADD', key('queues'), queue)
 redis.call('SADD', key('callers', queue), caller)
 -- Rank in front, turn behind it: 9 ranks × 10^14 turns still are whole numbers in a double.
-redis.call('ZADD', key('waiting', queue, caller), rank * 1e14 + redis.call('INCR', key('turn')), id)
+local turn = string.format('%.0f', rank * 1e14 + redis.call('INCR', key('turn')))
+redis.call('HSET', job, 'turn', turn)
+wait_in_turn(id, queue, caller)
+note_deadline(id)
 local released = release(queue, caller, window)
 redis.call('HSET', job, 'next', cjson.encode(released))
 return {'created', id, released}

@@ -1,14 +1,8 @@
-"""
-The job table, on a real server.
-
-Most tests run twice: once as usual, and once on a connection that sends every command twice and keeps the second
-answer, which is what redis-py does when a connection breaks between a command and its reply.
-"""
+"""The job table, on a real server; most tests run twice, see `connection` in conftest."""
 
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,19 +16,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from jobs import names
-from jobs.catalogue import Catalogue
 from jobs.claim import Claim
 from jobs.connection import connect
 from jobs.errors import Fenced, IdempotencyConflict, InvalidRequest, JobNotFound, RedisUnavailable
 from jobs.settings import Settings
-from jobs.spec import parse_request
 from jobs.states import Stage, Status
 from jobs.submission import Submission
 from jobs.table import PRIORITY_RANK, JobTable, QueueCounts
-from ops.process import free_port, wait_until
+from ops.process import free_port
+from tests.integration.jobs.steps import DEADLINE_S, QUEUE, MakeJob, claim, submit, wait_for_redis_clock
 
-QUEUE = "gpu.shapes"
-DEADLINE_S = 10.0
 IMAGE = {
     "key": "a/0.png",
     "content_type": "image/png",
@@ -45,63 +36,9 @@ IMAGE = {
     "seed": 7,
 }
 
-MakeJob = Callable[..., Submission]
-
-
-class RepeatingRedis(redis.Redis):
-    """Sends every command twice, as if the first reply had been lost; gives the second."""
-
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-
-
-@pytest.fixture(params=[redis.Redis, RepeatingRedis], ids=["once", "repeated"])
-def connection(request: pytest.FixtureRequest, settings: Settings) -> redis.Redis:
-    return cast("redis.Redis", request.param.from_url(settings.redis_url, decode_responses=True))
-
-
-@pytest.fixture
-def table(connection: redis.Redis, settings: Settings) -> JobTable:
-    return JobTable(connection, settings)
-
-
-@pytest.fixture
-def narrow(connection: redis.Redis, settings: Settings) -> JobTable:
-    """A table that releases two jobs of a caller at a time."""
-    return JobTable(connection, settings.model_copy(update={"release_window": 2}))
-
-
-@pytest.fixture(scope="module")
-def a_job(catalogue: Catalogue) -> MakeJob:
-    def make(**fields: Any) -> Submission:
-        request = parse_request({"prompt": "a red circle", "seed": 7, **fields})
-        spec = catalogue.settle(request)
-        return Submission(job_id=str(uuid.uuid4()), spec=spec, digest=request.digest(), queue=QUEUE)
-
-    return make
-
-
-def submit(table: JobTable, *submissions: Submission) -> list[str]:
-    return [each.job_id for each in table.submit_many(submissions)]
-
-
-def claim(table: JobTable, job_id: str) -> Claim:
-    claimed, _ = table.claim(job_id, owner="a worker")
-    assert claimed is not None
-    return claimed
-
 
 def released(counts: list[QueueCounts]) -> int:
     return sum(each.released for each in counts)
-
-
-def wait_for_redis_clock(client: redis.Redis, moment: float) -> None:
-    def is_past() -> bool:
-        seconds, microseconds = client.time()
-        return seconds + microseconds / 1e6 > moment
-
-    assert wait_until(is_past, DEADLINE_S)
 
 
 # Release: at most so many unclaimed messages for each caller and queue.

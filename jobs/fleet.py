@@ -1,0 +1,70 @@
+"""Which workers there are, as they say themselves; who stops saying so is gone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import redis
+
+from jobs import names
+from jobs.connection import map_errors
+from jobs.lua import Scripts
+from jobs.settings import Settings
+
+WorkerState = Literal["starting", "ready", "busy", "draining"]
+
+_STARTING_S = 600  # a large model takes its time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReport:
+    """
+    One worker process.
+
+    Attributes:
+        name: Celery's name of it, as Flower shows it.
+        models: That it serves.
+        jobs: Ids of those that it holds.
+        slots: Jobs that it takes at a time; 0 while it starts.
+        started_at: Unix time, seconds, by its own clock.
+    """
+
+    name: str
+    state: WorkerState
+    models: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    slots: int = 0
+    started_at: float = 0.0
+
+
+class Fleet:
+    """Reports of workers in Redis, each with an expiry."""
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self._redis = client
+        self._settings = settings
+        self._scripts = Scripts(client, settings)
+
+    def report(self, worker: WorkerReport) -> None:
+        """Say where a worker is; holds for two leases, and longer while it starts."""
+        expiry_s = _STARTING_S if worker.state == "starting" else max(2, int(2 * self._settings.lease_s))
+        self._scripts.run("report", worker.name, json.dumps(asdict(worker)), expiry_s)
+
+    def leave(self, name: str) -> None:
+        """A worker that ends in order says so."""
+        with map_errors(self._settings):
+            self._redis.delete(names.worker_key(name))
+
+    def workers(self) -> list[WorkerReport]:
+        """All that are there, by name."""
+        with map_errors(self._settings):
+            keys = sorted(self._redis.scan_iter(names.worker_key("*"), count=500))
+            found: list[Any] = list(self._redis.mget(keys)) if keys else []
+        return [_parse(json.loads(each)) for each in found if each]
+
+
+def _parse(fields: dict[str, Any]) -> WorkerReport:
+    known: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
+    return WorkerReport(**{name: known[name] for name in WorkerReport.__slots__ if name in known})

@@ -1,0 +1,50 @@
+"""Runs the job table's Lua scripts. Each may run twice, for redis-py repeats a command on a broken connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import redis
+
+from jobs.connection import map_errors
+from jobs.settings import Settings
+
+
+class Scripts:
+    """The scripts of `jobs/scripts`, by name. Redis is told of each when it is first needed, and again if it forgot."""
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self._redis = client
+        self._settings = settings
+        self._scripts = {
+            path.name.removesuffix(".lua"): client.register_script(_read(path.name))
+            for path in (files("jobs") / "scripts").iterdir()
+            if path.name.endswith(".lua") and path.name != "lib.lua"
+        }
+
+    def run(self, script: str, *args: object) -> Any:
+        """
+        Run one script.
+
+        Raises:
+            RedisUnavailable, RedisFull
+        """
+        with map_errors(self._settings):
+            return self._scripts[script](args=[str(arg) for arg in args])
+
+    def run_many(self, calls: Sequence[tuple[object, ...]]) -> list[Any]:
+        """Run scripts one after the other in one round trip; each call is a script's name and its arguments."""
+        with map_errors(self._settings):
+            pipeline = self._redis.pipeline(transaction=False)
+            for name, *args in calls:
+                self._scripts[str(name)](args=[str(arg) for arg in args], client=pipeline)
+            return list(pipeline.execute())
+
+
+def _read(name: str) -> str:
+    scripts = files("jobs") / "scripts"
+    body = (scripts / name).read_text("utf-8")
+    shebang = body.split("\n", 1)[0] + "\n" if body.startswith("#!") else ""
+    return shebang + (scripts / "lib.lua").read_text("utf-8") + body.removeprefix(shebang)

@@ -1,0 +1,13 @@
+#!lua flags=allow-oom
+-- Stop or start handing out jobs of a queue. Starting again releases what the callers' windows allow.
+local queue, paused, window = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
+if paused then
+  redis.call('SADD', key('paused'), queue)
+  return {}
+end
+redis.call('SREM', key('paused'), queue)
+local released = {}
+for _, caller in ipairs(redis.call('SMEMBERS', key('callers', queue))) do
+  for _, id in ipairs(release(queue, caller, window)) do released[#released + 1] = id end
+end
+return released

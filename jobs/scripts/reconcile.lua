@@ -1,0 +1,84 @@
+#!lua flags=allow-oom
+-- What is due: lapsed leases, deadlines of waiting jobs, released jobs whose messages should be looked for.
+-- Its work grows with what is due, at most `most` of each kind at a time. Nothing, while another process has the lock.
+local holder, lock_ms, lease, window, retention = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local max_attempts, max_deliveries, look_again, most = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+local lock = key('reconciler')
+if (redis.call('GET', lock) or holder) ~= holder then return {} end
+redis.call('SET', lock, holder, 'PX', lock_ms)
+
+local time = now()
+local due = seconds(time)
+local released, looked_for, requeued, dead, expired, canceled = {}, {}, 0, 0, 0, 0
+
+local room = {}  -- whose windows may have some; released into at the end, when no job that is due to end waits any more
+local function note_room(queue, caller)
+  room[queue .. '\n' .. caller] = {queue, caller}
+end
+
+-- After a restart or a failover of Redis, owners renew first. Asked here, so that no failover comes between.
+local server = key('server')
+local identity = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. ' '
+  .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
+if redis.call('HGET', server, 'identity') ~= identity then
+  redis.call('HSET', server, 'identity', identity, 'hold_until', seconds(time + lease))
+end
+local is_held = tonumber(redis.call('HGET', server, 'hold_until')) > time
+
+local function end_dead(id, attempts, deliveries)
+  local why = 'the worker died or was lost ' .. attempts .. ' times while it ran this job'
+  if attempts < max_attempts then why = 'the job was handed out ' .. deliveries .. ' times and never began' end
+  conclude(id, 'failed', {'error', cjson.encode({code = 'worker_lost', message = why})}, retention)
+  redis.call('ZADD', key('dead'), seconds(time), id)
+  dead = dead + 1
+end
+
+local function lapse(queue, id)
+  redis.call('ZREM', key('running', queue), id)
+  if field(id, 'status') ~= 'processing' then return end
+  redis.call('HDEL', key('job', id), 'token', 'owner')
+  local attempts, deliveries = tonumber(field(id, 'attempts') or 0), tonumber(field(id, 'deliveries') or 0)
+  if field(id, 'cancel') then
+    conclude(id, 'canceled', {'next', '[]'}, retention)
+    canceled = canceled + 1
+  elseif is_past(field(id, 'end_by')) then
+    conclude(id, 'expired', {'error', expire_error('deadline'), 'next', '[]'}, retention)
+    expired = expired + 1
+  elseif attempts >= max_attempts or deliveries >= max_deliveries then
+    end_dead(id, attempts, deliveries)
+  else
+    take_back(id)
+    requeued = requeued + 1
+    note_room(queue, field(id, 'caller'))
+  end
+end
+
+for _, queue in ipairs(redis.call('SMEMBERS', key('queues'))) do
+  if not is_held then
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('running', queue), '-inf', due, 'LIMIT', 0, most)) do
+      lapse(queue, id)
+    end
+  end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('released', queue), '-inf', due, 'LIMIT', 0, most)) do
+    redis.call('ZADD', key('released', queue), seconds(time + look_again), id)
+    looked_for[#looked_for + 1] = id
+  end
+end
+
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', due, 'LIMIT', 0, most)) do
+  redis.call('ZREM', key('deadlines'), id)
+  if field(id, 'status') == 'queued' then
+    local queue, caller = field(id, 'queue'), field(id, 'caller')
+    withdraw(id, queue, caller)
+    local error = expire_error(is_past(field(id, 'end_by')) and 'deadline' or 'start_deadline')
+    conclude(id, 'expired', {'error', error, 'next', '[]'}, retention)
+    expired = expired + 1
+    note_room(queue, caller)
+  end
+end
+
+for _, each in pairs(room) do
+  for _, id in ipairs(release(each[1], each[2], window)) do released[#released + 1] = id end
+end
+redis.call('ZREMRANGEBYSCORE', key('dead'), '-inf', seconds(time - tonumber(retention)))
+return {released, looked_for, requeued, dead, expired, canceled}

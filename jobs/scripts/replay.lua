@@ -1,0 +1,36 @@
+-- failed, canceled or expired → queued: the same job again, as if it had just been submitted.
+-- Repeating it, under the same nonce, gives the same answer.
+local id, nonce, window = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local job = key('job', id)
+local status = field(id, 'status')
+
+if not status then return {'missing', '[]'} end
+if field(id, 'replay') == nonce then return {'replayed', field(id, 'next')} end
+if (status ~= 'failed' and status ~= 'canceled' and status ~= 'expired') or not field(id, 'spec') then
+  return {status, '[]'}
+end
+local queue, caller = field(id, 'queue'), field(id, 'caller')
+for _, name in ipairs(redis.call('HKEYS', job)) do
+  if string.sub(name, 1, 7) == 'charge:' then redis.call('HDEL', job, name) end
+end
+redis.call('HDEL', job, 'token', 'owner', 'stage', 'step', 'steps', 'started_at', 'ended_at', 'error', 'images',
+  'timings', 'cancel', 'attempts', 'deliveries', 'given_back', 'start_by', 'end_by')
+local spec = cjson.decode(field(id, 'spec'))
+local time = now()
+if type(spec.start_deadline) == 'number' then redis.call('HSET', job, 'start_by', seconds(time + spec.start_deadline)) end
+if type(spec.deadline) == 'number' then redis.call('HSET', job, 'end_by', seconds(time + spec.deadline)) end
+local rank = math.floor(tonumber(field(id, 'turn')) / 1e14)
+redis.call('HSET', job, 'status', 'queued', 'replay', nonce,
+  'turn', string.format('%.0f', rank * 1e14 + redis.call('INCR', key('turn'))))
+redis.call('PERSIST', job)
+local idempotency = field(id, 'idempotency')
+if idempotency then redis.call('PERSIST', idempotency) end
+redis.call('ZREM', key('dead'), id)
+redis.call('DEL', key('events', id))
+redis.call('SADD', key('queues'), queue)
+redis.call('SADD', key('callers', queue), caller)
+wait_in_turn(id, queue, caller)
+note_deadline(id)
+local released = cjson.encode(release(queue, caller, window))
+redis.call('HSET', job, 'next', released)
+return {'replayed', released}

@@ -1,0 +1,85 @@
+"""
+Job tables on a real server.
+
+Most tests run twice: once as usual, and once on a connection that sends every command twice and keeps the second
+answer, which is what redis-py does when a connection breaks between a command and its reply.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any, cast
+
+import pytest
+import redis
+
+from jobs.catalogue import Catalogue
+from jobs.celery_app import make_app
+from jobs.dispatch import Dispatcher
+from jobs.queues import QueueControl
+from jobs.reconcile import Reconciler
+from jobs.settings import Settings
+from jobs.spec import parse_request
+from jobs.submission import Submission
+from jobs.table import JobTable
+from tests.integration.jobs.steps import QUEUE, MakeJob
+
+
+class RepeatingRedis(redis.Redis):
+    """Sends every command twice, as if the first reply had been lost; gives the second."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(params=[redis.Redis, RepeatingRedis], ids=["once", "repeated"])
+def connection(request: pytest.FixtureRequest, settings: Settings) -> redis.Redis:
+    return cast("redis.Redis", request.param.from_url(settings.redis_url, decode_responses=True))
+
+
+@pytest.fixture
+def table(connection: redis.Redis, settings: Settings) -> JobTable:
+    return JobTable(connection, settings)
+
+
+@pytest.fixture
+def narrow_settings(settings: Settings) -> Settings:
+    """Two jobs of a caller are released at a time."""
+    return settings.model_copy(update={"release_window": 2})
+
+
+@pytest.fixture
+def narrow(connection: redis.Redis, narrow_settings: Settings) -> JobTable:
+    return JobTable(connection, narrow_settings)
+
+
+@pytest.fixture
+def dispatcher(table: JobTable, settings: Settings) -> Dispatcher:
+    return Dispatcher(make_app(settings), table, settings)
+
+
+@pytest.fixture
+def control(
+    connection: redis.Redis, narrow: JobTable, dispatcher: Dispatcher, narrow_settings: Settings
+) -> QueueControl:
+    return QueueControl(connection, narrow, dispatcher, narrow_settings)
+
+
+@pytest.fixture
+def reconciler(redis_client: redis.Redis, dispatcher: Dispatcher, narrow_settings: Settings) -> Reconciler:
+    """One for which Redis has been the same for long."""
+    reconciler = Reconciler(redis_client, dispatcher, narrow_settings)
+    reconciler.run_once()
+    redis_client.hset("imagemill:server", "hold_until", 0)
+    return reconciler
+
+
+@pytest.fixture(scope="module")
+def a_job(catalogue: Catalogue) -> MakeJob:
+    def make(**fields: Any) -> Submission:
+        request = parse_request({"prompt": "a red circle", "seed": 7, **fields})
+        spec = catalogue.settle(request)
+        return Submission(job_id=str(uuid.uuid4()), spec=spec, digest=request.digest(), queue=QUEUE)
+
+    return make

@@ -1,0 +1,361 @@
+"""The reconciler: what it puts right, what it leaves alone, and that one process does it at a time."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import redis
+
+from jobs import names
+from jobs.dispatch import Dispatcher
+from jobs.errors import RedisUnavailable
+from jobs.reconcile import INTERVAL_S, Reconciled, Reconciler
+from jobs.settings import Settings
+from jobs.states import Stage, Status
+from jobs.table import JobTable
+from ops.process import wait_until
+from tests.integration.jobs.steps import (
+    DEADLINE_S,
+    QUEUE,
+    MakeJob,
+    claim,
+    counts,
+    let_lease_run_out,
+    let_look_be_due,
+    messages,
+    submit,
+    turn_of,
+    wait_for_redis_clock,
+)
+
+SERVER = "imagemill:server"
+
+
+@pytest.fixture
+def table(redis_client: redis.Redis, settings: Settings) -> JobTable:
+    return JobTable(redis_client, settings)
+
+
+@pytest.fixture
+def narrow(redis_client: redis.Redis, narrow_settings: Settings) -> JobTable:
+    return JobTable(redis_client, narrow_settings)
+
+
+def lose_worker(table: JobTable, client: redis.Redis, reconciler: Reconciler, job_id: str, stage: Stage | None) -> None:
+    claimed = claim(table, job_id)
+    if stage:
+        table.progress(claimed, stage)
+    let_lease_run_out(client, job_id)
+    reconciler.run_once()
+
+
+# Lapsed leases.
+
+
+def test_job_of_a_lost_worker_waits_in_its_old_turn(
+    narrow: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    first, _, _, fourth = submit(narrow, *(a_job() for _ in range(4)))
+    claim(narrow, first)
+    let_lease_run_out(redis_client, first)
+    assert reconciler.run_once() == Reconciled(requeued=1)
+    record = narrow.get(first)
+    assert (record.status, record.stage, record.started_at) == (Status.QUEUED, None, None)
+    assert (turn_of(redis_client, first) or 0) < (turn_of(redis_client, fourth) or 0)
+
+
+def test_job_of_a_lost_worker_is_sent_again_at_once(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    (job_id,) = submit(table, a_job())
+    claim(table, job_id)
+    let_lease_run_out(redis_client, job_id)
+    reconciler.run_once()
+    assert messages(redis_client) == [job_id]
+
+
+def test_lease_that_has_not_run_out_is_left_alone(table: JobTable, a_job: MakeJob, reconciler: Reconciler) -> None:
+    claimed = claim(table, *submit(table, a_job()))
+    assert reconciler.run_once() == Reconciled()
+    assert table.finish(claimed, Status.SUCCEEDED).status is Status.SUCCEEDED
+
+
+def test_job_is_dead_when_it_lost_its_worker_too_often(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler, settings: Settings
+) -> None:
+    (job_id,) = submit(table, a_job())
+    for attempt in range(settings.max_attempts):
+        assert table.get(job_id).attempts == attempt
+        lose_worker(table, redis_client, reconciler, job_id, Stage.ENCODE)
+    record = table.get(job_id)
+    assert record.status is Status.FAILED
+    assert record.error is not None
+    assert (record.error.code, record.error.message) == (
+        "worker_lost",
+        "the worker died or was lost 3 times while it ran this job",
+    )
+    assert redis_client.zrange(names.DEAD, 0, -1) == [job_id]
+    assert 0 < redis_client.ttl(names.job_key(job_id)) <= settings.retention_s
+    assert counts(table) == (0, 0, 0)
+
+
+def test_job_that_never_begins_is_dead_after_many_deliveries(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler, settings: Settings
+) -> None:
+    (job_id,) = submit(table, a_job())
+    for _ in range(settings.max_deliveries):
+        assert table.get(job_id).status is Status.QUEUED
+        lose_worker(table, redis_client, reconciler, job_id, None)
+    record = table.get(job_id)
+    assert record.error is not None
+    assert (record.status, record.attempts, record.error.code) == (Status.FAILED, 0, "worker_lost")
+    assert record.error.message == "the job was handed out 20 times and never began"
+
+
+def test_cancel_is_honoured_when_the_worker_is_lost(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    (job_id,) = submit(table, a_job())
+    claim(table, job_id)
+    table.cancel(job_id)
+    let_lease_run_out(redis_client, job_id)
+    assert reconciler.run_once() == Reconciled(canceled=1)
+    assert table.get(job_id).status is Status.CANCELED
+    assert table.cancel(job_id) == (Status.CANCELED, [])
+    assert messages(redis_client) == []
+
+
+def test_deadline_is_honoured_when_the_worker_is_lost(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    (job_id,) = submit(table, a_job(deadline=0.5))
+    claimed = claim(table, job_id)
+    wait_for_redis_clock(redis_client, claimed.record.created_at + 0.5)
+    let_lease_run_out(redis_client, job_id)
+    assert reconciler.run_once() == Reconciled(expired=1)
+    record = table.get(job_id)
+    assert record.error is not None
+    assert (record.status, record.error.code) == (Status.EXPIRED, "deadline_exceeded")
+    assert table.claim(job_id, owner="a worker") == (None, [])
+
+
+# Deadlines of waiting jobs.
+
+
+@pytest.mark.parametrize("deadline", ["start_deadline", "deadline"])
+def test_waiting_job_expires_by_itself_and_makes_room(
+    narrow: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler, deadline: str
+) -> None:
+    released, _, waiting, next_one = submit(
+        narrow, a_job(**{deadline: 0.2}), a_job(), a_job(**{deadline: 0.2}), a_job()
+    )
+    wait_for_redis_clock(redis_client, narrow.get(waiting).created_at + 0.2)
+    assert reconciler.run_once() == Reconciled(expired=2)
+    for job_id in (released, waiting):
+        record = narrow.get(job_id)
+        assert record.error is not None
+        assert record.status is Status.EXPIRED
+        assert f"the {deadline} passed" in record.error.message
+    assert messages(redis_client) == [next_one]
+    assert counts(narrow) == (0, 2, 0)
+
+
+def test_running_job_is_not_expired_behind_its_workers_back(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    (job_id,) = submit(table, a_job(start_deadline=0.2))
+    claimed = claim(table, job_id)
+    wait_for_redis_clock(redis_client, claimed.record.created_at + 0.2)
+    assert reconciler.run_once() == Reconciled()
+    assert table.finish(claimed, Status.SUCCEEDED).status is Status.SUCCEEDED
+
+
+# Lost messages.
+
+
+def test_lost_message_is_sent_again(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    """A submitter that died between the table and the publish, or a broker that lost its keys."""
+    jobs = submit(table, *(a_job(priority=priority) for priority in ("low", "normal", "high")))
+    let_look_be_due(redis_client, *jobs)
+    assert reconciler.run_once() == Reconciled(resent=3)
+    assert messages(redis_client) == jobs[::-1]
+
+
+def test_message_that_stands_in_the_queue_is_not_sent_again(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler, dispatcher: Dispatcher
+) -> None:
+    jobs = submit(table, *(a_job(priority=priority) for priority in ("low", "normal", "high")))
+    dispatcher.send(jobs[:2])
+    let_look_be_due(redis_client, *jobs)
+    assert reconciler.run_once() == Reconciled(resent=1)
+    assert sorted(messages(redis_client)) == sorted(jobs)
+
+
+def test_message_is_not_looked_for_at_every_pass(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    (job_id,) = submit(table, a_job())
+    assert reconciler.run_once() == Reconciled()  # Whoever released it is about to send it.
+    let_look_be_due(redis_client, job_id)
+    assert reconciler.run_once() == Reconciled(resent=1)
+    redis_client.delete(f"{QUEUE}\x06\x163")
+    assert reconciler.run_once() == Reconciled()
+
+
+def test_waiting_job_has_no_message_to_be_looked_for(
+    narrow: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    jobs = submit(narrow, *(a_job() for _ in range(5)))
+    let_look_be_due(redis_client, *jobs)
+    reconciler.run_once()
+    assert messages(redis_client) == jobs[:2]
+
+
+def test_garbage_in_the_queue_hides_no_lost_message(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    (job_id,) = submit(table, a_job())
+    redis_client.lpush(QUEUE, "5", "no json", "{}", '{"headers": null}')
+    let_look_be_due(redis_client, job_id)
+    assert reconciler.run_once() == Reconciled(resent=1)
+
+
+def test_job_that_only_a_newer_version_can_read_does_not_hold_others_up(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    newer, ours = submit(table, a_job(), a_job())
+    redis_client.hset(names.job_key(newer), mapping={"schema": names.SCHEMA_VERSION + 1, "spec": '{"text": "new"}'})
+    let_look_be_due(redis_client, newer, ours)
+    reconciler.run_once()
+    assert messages(redis_client) == [ours]
+
+
+# One at a time.
+
+
+def test_one_process_reconciles_at_a_time(
+    redis_client: redis.Redis, reconciler: Reconciler, dispatcher: Dispatcher, settings: Settings
+) -> None:
+    other = Reconciler(redis_client, dispatcher, settings)
+    assert other.run_once() is None
+    assert reconciler.run_once() == Reconciled()
+    assert other.run_once() is None
+
+
+def test_lock_of_a_process_that_died_expires_within_seconds(
+    redis_client: redis.Redis, reconciler: Reconciler, dispatcher: Dispatcher, settings: Settings
+) -> None:
+    assert 0 < redis_client.pttl(names.RECONCILER) <= 3_000
+    redis_client.pexpire(names.RECONCILER, 1)
+    other = Reconciler(redis_client, dispatcher, settings)
+    assert wait_until(lambda: other.run_once() is not None, DEADLINE_S)
+    assert reconciler.run_once() is None
+
+
+def test_many_processes_at_once_take_a_job_back_once(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, dispatcher: Dispatcher, reconciler: Reconciler
+) -> None:
+    jobs = submit(table, *(a_job() for _ in range(20)))
+    for job_id in jobs:
+        claim(table, job_id)
+    let_lease_run_out(redis_client, *jobs)
+    redis_client.delete(names.RECONCILER)
+    others = [Reconciler(redis_client, dispatcher, Settings(redis_url="redis://unused")) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        done = [each for each in pool.map(Reconciler.run_once, others) if each is not None]
+    assert done == [Reconciled(requeued=20)]
+    assert sorted(messages(redis_client)) == sorted(jobs)
+
+
+# Redis that is another than before.
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_owners_may_renew_first_when_redis_was_restarted(
+    table: JobTable,
+    a_job: MakeJob,
+    redis_client: redis.Redis,
+    reconciler: Reconciler,
+    passes: int,
+    settings: Settings,
+) -> None:
+    alive, dead = (claim(table, job_id) for job_id in submit(table, a_job(), a_job()))
+    redis_client.hset(SERVER, "identity", "a run_id and replid of an hour ago")
+    let_lease_run_out(redis_client, alive.job_id, dead.job_id)
+    for _ in range(passes):
+        assert reconciler.run_once() == Reconciled()
+    seconds, _ = redis_client.time()
+    assert 0 < float(redis_client.hget(SERVER, "hold_until") or 0) - seconds <= settings.lease_s + 1
+    table.renew([alive])
+    redis_client.hset(SERVER, "hold_until", 0)  # A lease later.
+    assert reconciler.run_once() == Reconciled(requeued=1)
+    assert table.get(alive.job_id).status is Status.PROCESSING
+    assert table.get(dead.job_id).status is Status.QUEUED
+
+
+def test_lost_messages_are_sent_again_even_while_owners_may_renew(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    (job_id,) = submit(table, a_job())
+    redis_client.hset(SERVER, "identity", "another")
+    let_look_be_due(redis_client, job_id)
+    assert reconciler.run_once() == Reconciled(resent=1)
+
+
+# Its work.
+
+
+def test_pass_does_a_bounded_amount_and_the_next_ones_the_rest(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    jobs = submit(table, *(a_job() for _ in range(600)))
+    for job_id in jobs:
+        redis_client.zrem(names.released_key(QUEUE), job_id)
+        redis_client.zadd(names.released_key(QUEUE), {job_id: 1.0})
+    assert [reconciler.run_once() for _ in range(4)] == [
+        *(Reconciled(resent=count) for count in (256, 256, 88)),
+        Reconciled(),
+    ]
+
+
+def test_pass_of_a_table_full_of_waiting_jobs_looks_at_none(
+    narrow: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    submit(narrow, *(a_job() for _ in range(200)))
+    redis_client.config_resetstat()
+    reconciler.run_once()
+    calls = {name: each["calls"] for name, each in redis_client.info("commandstats").items()}
+    assert "cmdstat_hgetall" not in calls
+    assert sum(calls.values()) < 40
+
+
+def test_loop_goes_on_after_a_pass_that_failed(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, dispatcher: Dispatcher, settings: Settings
+) -> None:
+    (job_id,) = submit(table, a_job())
+    failing = _FailsAtFirst(redis_client, dispatcher, settings)
+    stopping = threading.Event()
+    thread = threading.Thread(target=failing.run, args=(stopping,))
+    thread.start()
+    try:
+        let_look_be_due(redis_client, job_id)
+        assert wait_until(lambda: messages(redis_client) == [job_id], DEADLINE_S + 2 * INTERVAL_S)
+    finally:
+        stopping.set()
+        thread.join()
+    assert failing.failures == 2
+
+
+class _FailsAtFirst(Reconciler):
+    failures = 0
+
+    def run_once(self) -> Reconciled | None:
+        errors = [ValueError("a record that cannot be read"), RedisUnavailable("away")]
+        if self.failures < len(errors):
+            self.failures += 1
+            raise errors[self.failures - 1]
+        return super().run_once()

@@ -1,0 +1,25 @@
+"""Stopping in order: SIGTERM takes no job up any more, finishes what runs, and gives back what does not end in time."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+
+from workers.context import Context
+from workers.errors import Draining
+
+log = structlog.get_logger()
+
+
+def drain(context: Context, grace_s: float) -> None:
+    """
+    Begin to stop; returns at once. Leases are renewed until the process ends.
+
+    Jobs that wait for a seat in the engine are given back now, those in it after `grace_s`.
+    """
+    log.info("draining", jobs=len(context.leases.held()), grace_s=grace_s)
+    context.seats.close()
+    timer = threading.Timer(grace_s, context.leases.ask_all, [Draining("the worker stops")])
+    timer.daemon = True
+    timer.start()

@@ -1,0 +1,63 @@
+"""Who may be in the engine: so many jobs at a time, a suspect one alone, and none any more once the worker drains."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from workers.errors import Draining
+
+
+class Seats:
+    """
+    A bounded number of seats. A job without one has not begun, and is not charged for what others do.
+
+    Args:
+        count: Jobs at a time.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._free = threading.Condition()  # guards what follows
+        self._taken = 0
+        self._alone = 0  # suspects that wait for an empty engine, or have it
+        self.is_closed = False
+
+    @contextmanager
+    def take(self, *, alone: bool = False) -> Iterator[None]:
+        """
+        Sit in the engine. A job that may have killed its last worker sits alone, so that it takes nobody with it.
+
+        Raises:
+            Draining: The worker takes up no more jobs.
+        """
+        with self._free:
+            self._alone += alone
+            try:
+                self._free.wait_for(lambda: self.is_closed or self._may_sit(alone))
+                if self.is_closed:
+                    raise Draining("the worker stops")
+            except BaseException:
+                self._alone -= alone
+                self._free.notify_all()
+                raise
+            self._taken += 1
+        try:
+            yield
+        finally:
+            with self._free:
+                self._taken -= 1
+                self._alone -= alone
+                self._free.notify_all()
+
+    def close(self) -> None:
+        """Let nobody sit down any more; who waits is sent away."""
+        with self._free:
+            self.is_closed = True
+            self._free.notify_all()
+
+    def _may_sit(self, alone: bool) -> bool:
+        if alone:
+            return self._taken == 0
+        return self._taken < self.count and self._alone == 0
