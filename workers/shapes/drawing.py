@@ -10,7 +10,6 @@ from PIL import Image, ImageDraw
 
 from workers.shapes.scenes import (
     COLOURS,
-    POSITIONS,
     SHAPES,
     SIZES,
     Colour,
@@ -79,9 +78,9 @@ def draw(scene: Scene, rng: random.Random, *, on_grid: bool = False) -> Image.Im
     Draw a scene, choosing at random what the scene leaves open.
 
     Args:
-        on_grid: Centers at multiples of 8 px, one radius for each size, and an open place is one that has a name. To
+        on_grid: Centers at multiples of 8 px, one radius for each size, and the center where no place is named. To
             the latents, whose cells are 8 px wide, a figure then looks the same wherever it stands, and a small model
-            has much less to learn.
+            has much less to learn: with open places it drew one figure in two of them.
 
     Returns:
         RGB, 128 × 128 pixels, anti-aliased.
@@ -146,8 +145,7 @@ def _places_on_grid(scene: Scene, rng: random.Random) -> list[_Place]:
         return [_pair_place_on_grid(sign * dx, sign * dy, rng) for sign in (1, -1)]
     figure = scene.figures[0]
     size = figure.size or rng.choice(SIZES)
-    open_place: Position = "center" if size == "large" else rng.choice(POSITIONS)
-    position = figure.position or open_place
+    position = figure.position or "center"
     nearest = math.ceil((_GRID_RADIUS_PX[size] + _MARGIN_PX) / _GRID_PX) * _GRID_PX
     x, y = (middle + side * (middle - nearest) for side in _SIDES[position])
     return [_Place(x=x, y=y, radius=_GRID_RADIUS_PX[size])]
