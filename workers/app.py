@@ -50,6 +50,10 @@ def _load_before_the_first_job(sender: Any, **_: Any) -> None:
     except ImagemillError as exc:
         log.error("worker cannot start", reason=str(exc))
         sys.exit(1)
+    except Exception:
+        # Celery goes on after an error in a signal's receiver, and would take messages without having our tasks.
+        log.exception("worker cannot start")
+        sys.exit(1)
     sender.concurrency = process.slots  # Celery makes its threads later than this.
     register_tasks(app, process.context)
     turn_revoke_into_cancel(process.context)

@@ -36,6 +36,8 @@ def supervise(command: Sequence[str]) -> int:
     while True:
         started = time.monotonic()
         code = parent.run(command)
+        if parent.stopping.is_set() and code == -signal.SIGTERM:  # It was told before it could listen.
+            return 0
         if parent.stopping.is_set() or code in (0, EX_CONFIG):
             return code
         if time.monotonic() - started > _GOOD_RUN_S:

@@ -102,8 +102,8 @@ def run_request_batches(arrivals: Sequence[Arrival], entry: Model, times: Device
     """
     Batching at the level of requests.
 
-    Takes the oldest waiting job and up to `max_jobs - 1` behind it that have its size, and runs all of their rows in
-    one forward until the longest is done. Nothing joins or leaves before; all are handed out at the end.
+    Takes the oldest waiting job and up to `max_jobs - 1` behind it that have its size, and runs them in one forward
+    until the longest is done. Rows that are done drop out of it, but nothing joins, and all are handed out at the end.
     """
     clock = VirtualClock()
     model = SimulatedModel(entry, times, clock.sleep)
@@ -126,9 +126,10 @@ def run_request_batches(arrivals: Sequence[Arrival], entry: Model, times: Device
 def _run_together(model: SimulatedModel, specs: Sequence[JobSpec]) -> None:
     conditionings = model.encode(specs)
     runs = [model.begin(spec, conditioning) for spec, conditioning in zip(specs, conditionings, strict=True)]
-    rows = sum(run.rows for run in runs)
-    for _ in range(max(spec.num_inference_steps for spec in specs)):
-        model.predict(runs, rows, lambda _step: None)
+    while running := [run for run in runs if run.passes_left]:
+        model.predict(running, sum(run.rows for run in running), lambda _step: None)
+        for run in running:
+            run.advance(None)
     for run in runs:
         model.decode(run)
 

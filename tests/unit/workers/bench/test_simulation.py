@@ -135,8 +135,9 @@ def test_request_batch_waits_for_its_longest_and_lets_nobody_join() -> None:
         Arrival(at_s=2.5, spec=a_job(1)),
     ]
     outcome = run_request_batches(arrivals, ENTRY, times, max_jobs=2)
-    # 2 s for the first alone, then 3 passes of 4 rows at 3 s, then the other size, then the one that came meanwhile.
-    assert outcome.latencies_s == [2.0, 10.5, 10.5, 12.5, 12.5]
+    # 2 s for the first alone, then a pass of 4 rows (3 s) and two of 2 (2 s each), for both of them; then the other
+    # size, then the one that came meanwhile.
+    assert outcome.latencies_s == [2.0, 8.5, 8.5, 10.5, 10.5]
 
 
 def test_engine_serves_one_job_in_its_own_time() -> None:

@@ -7,6 +7,7 @@ turn one more joins. Afterwards each is compared with what diffusers' own pipeli
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -20,12 +21,23 @@ from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Watched, Wrapped, make_adapter, make_engine, run, warm
 from workers.engine.adapter import Adapter, OnStep
 from workers.families.schedulers import OWN, SCHEDULERS, make_scheduler
+from workers.families.stable_diffusion import StableDiffusion
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
 MODELS = ("stable-diffusion", "stable-diffusion-xl", "shapes")
 NAMES = (OWN, *SCHEDULERS)
 TOLERANCE = 1e-4  # relative to the largest value
+ROUNDING_OF_DOUBLES = 1e-10  # likewise
+
+# The built-in model blows rounding up on some rare ways. Of one of these two jobs, diffusers' own loop gives latents
+# 1e-4 apart when nothing but the number of rows in its forward differs; in float64 all is equal, see below.
+_BLOWN_UP = pytest.mark.xfail(reason="fp32 rounding, blown up by the built-in model; equal in float64", strict=False)
+IN_SINGLE = [
+    pytest.param(model, name, marks=[_BLOWN_UP] if (model, name) == ("shapes", "ddpm") else [])
+    for name in NAMES
+    for model in MODELS
+]
 
 _COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta")
 _SHAPES = ("circle", "square", "triangle", "star", "ring")
@@ -37,7 +49,14 @@ class MixedRun:
 
     jobs: dict[str, list[JobSpec]]
     watched: Watched
-    adapter: Adapter[Any]
+    adapter: StableDiffusion
+
+
+def in_precision(adapter: StableDiffusion, dtype: torch.dtype) -> StableDiffusion:
+    """The same model in another precision; the pipeline of the given one is other tests' too."""
+    if dtype == torch.float32:
+        return adapter
+    return type(adapter)(adapter.entry, copy.deepcopy(adapter.pipeline).to(dtype), adapter.cache)
 
 
 def two_jobs(adapter: Adapter[Any], index: int, name: str) -> list[JobSpec]:
@@ -78,8 +97,8 @@ def run_joining(adapter: Adapter[Any], jobs: Sequence[JobSpec]) -> None:
 
 
 @cache
-def mixed_run(model: str) -> MixedRun:
-    adapter = make_adapter(model)
+def mixed_run(model: str, dtype: torch.dtype = torch.float32) -> MixedRun:
+    adapter = in_precision(make_adapter(model), dtype)
     watched = Watched(adapter)
     jobs = {name: two_jobs(adapter, index, name) for index, name in enumerate(NAMES)}
     run_joining(watched, [job for pair in jobs.values() for job in pair])
@@ -106,18 +125,27 @@ def run_solo(pipeline: Any, job: JobSpec) -> torch.Tensor:
         pipeline.scheduler = own
 
 
-def assert_close(made: torch.Tensor, expected: torch.Tensor) -> None:
+def assert_close(made: torch.Tensor, expected: torch.Tensor, tolerance: float = TOLERANCE) -> None:
     assert made.shape == expected.shape
     assert torch.isfinite(expected).all()
-    assert ((made - expected).abs().max() / expected.abs().max()).item() <= TOLERANCE
+    assert ((made - expected).abs().max() / expected.abs().max()).item() <= tolerance
+
+
+@pytest.mark.parametrize(("model", "name"), IN_SINGLE)
+def test_job_that_joined_midway_equals_diffusers_own_solo_run(model: str, name: str) -> None:
+    mixed = mixed_run(model)
+    for job in mixed.jobs[name]:
+        assert_close(mixed.watched.latents[job.seed], run_solo(mixed.adapter.pipeline, job))
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("name", NAMES)
-def test_job_that_joined_midway_equals_diffusers_own_solo_run(model: str, name: str) -> None:
-    mixed = mixed_run(model)
+def test_in_double_precision_it_equals_it_to_ten_digits(model: str, name: str) -> None:
+    mixed = mixed_run(model, torch.float64)
     for job in mixed.jobs[name]:
-        assert_close(mixed.watched.latents[job.seed], run_solo(make_adapter(model).pipeline, job))
+        expected = run_solo(mixed.adapter.pipeline, job)
+        assert expected.dtype == torch.float64
+        assert_close(mixed.watched.latents[job.seed], expected, ROUNDING_OF_DOUBLES)
 
 
 @pytest.mark.parametrize("model", MODELS)

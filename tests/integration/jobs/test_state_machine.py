@@ -1,0 +1,286 @@
+"""Any order of calls by several owners, each sent twice at random, beside a model; holds docs/invariants.md, 1-9."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from jobs import names
+from jobs.celery_app import make_app
+from jobs.claim import Claim, Verdict
+from jobs.dispatch import Dispatcher
+from jobs.errors import Fenced, InvalidRequest
+from jobs.queues import QueueControl
+from jobs.reconcile import Reconciler
+from jobs.settings import Settings
+from jobs.states import Stage, Status
+from jobs.table import PRIORITY_RANK, JobTable
+from tests.integration.jobs.model import MAX_ATTEMPTS, MAX_DELIVERIES, WINDOW, Model, ModelJob
+from tests.integration.jobs.steps import QUEUE, MakeJob, let_lease_run_out
+
+CALLERS = ["one", "two"]
+ENDS = [Status.SUCCEEDED, Status.FAILED, Status.CANCELED]
+RUNNING, QUEUED = Status.PROCESSING, Status.QUEUED
+MOST_JOBS = 5  # Few, so that each lives through much.
+twice = st.booleans()
+
+
+class SometimesTwice(redis.Redis):
+    """Sends scripts twice while `is_repeating`, as redis-py does when a reply is lost."""
+
+    is_repeating = False
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        if self.is_repeating and args[0] == "EVALSHA":
+            super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+
+class TableMachine(RuleBasedStateMachine):
+    """Rules are what producers, workers, operators and time do."""
+
+    settings: Settings
+    a_job: MakeJob
+    dispatcher: Dispatcher
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.redis = SometimesTwice.from_url(self.settings.redis_url, decode_responses=True)
+        self.redis.flushdb()
+        self.table = JobTable(self.redis, self.settings)
+        self.control = QueueControl(self.redis, self.table, self.dispatcher, self.settings)
+        self.reconciler = Reconciler(self.redis, self.dispatcher, self.settings)
+        self.reconciler.run_once()
+        self.redis.hset("imagemill:server", "hold_until", 0)
+        self.model = Model()
+
+    def teardown(self) -> None:
+        self.redis.close()
+
+    def draw(self, data: st.DataObject, *statuses: Status) -> ModelJob:
+        return data.draw(st.sampled_from(self.model.where(*statuses)))
+
+    def enter_encode(self, job: ModelJob) -> None:
+        assert job.claim is not None
+        assert self.table.progress(job.claim, Stage.ENCODE) is job.verdict().leave_as
+        job.charged.add(job.claim.token)
+
+    # Producers.
+
+    @precondition(lambda self: len(self.model.jobs) < MOST_JOBS)
+    @rule(caller=st.sampled_from(CALLERS), priority=st.sampled_from(sorted(PRIORITY_RANK)), again=twice)
+    def submit(self, caller: str, priority: str, again: bool) -> None:
+        submission = self.a_job(caller=caller, priority=priority)
+        turn = (PRIORITY_RANK[priority], self.model.next_turn())
+        self.model.jobs[submission.job_id] = ModelJob(job_id=submission.job_id, caller=caller, turn=turn)
+        answers = [self.table.submit(submission).released for _ in range(1 + again)]
+        expected = self.model.release([caller])
+        assert answers == [expected] * len(answers)
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(data=st.data(), again=twice)
+    def cancel(self, data: st.DataObject, again: bool) -> None:
+        job = self.draw(data, *Status)
+        released: list[str] = []
+        self.redis.is_repeating = again
+        was, answer = job.status, self.table.cancel(job.job_id)
+        if was is QUEUED:
+            job.end(Status.CANCELED)
+            released = self.model.release([job.caller])
+            assert answer[1] == released
+        elif was is RUNNING:
+            job.is_cancel_asked = True
+        assert answer[0] is job.status
+
+    # Workers.
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(data=st.data(), owner=st.sampled_from(["here", "there"]), again=twice)
+    def claim(self, data: st.DataObject, owner: str, again: bool) -> None:
+        job = data.draw(st.sampled_from(self.model.where(QUEUED) or self.model.where(*Status)))
+        self.redis.is_repeating = again
+        claimed, released = self.table.claim(job.job_id, owner=owner)
+        if job.status is not QUEUED or self.model.is_paused:
+            assert claimed is None
+            job.is_released = job.is_released and job.status is not QUEUED
+            return
+        if job.is_late:
+            job.end(Status.EXPIRED)
+            assert claimed is None
+        else:
+            assert claimed is not None
+            job.status, job.claim, job.is_released = RUNNING, claimed, False
+            job.deliveries += 1
+        assert released == self.model.release([job.caller])
+
+    @precondition(lambda self: self.model.where(RUNNING))
+    @rule(data=st.data(), stage=st.sampled_from(list(Stage)), again=twice)
+    def progress(self, data: st.DataObject, stage: Stage, again: bool) -> None:
+        job = self.draw(data, RUNNING)
+        assert job.claim is not None
+        for _ in range(1 + again):
+            assert self.table.progress(job.claim, stage) is job.verdict().leave_as
+        if stage is Stage.ENCODE:
+            job.charged.add(job.claim.token)
+
+    @precondition(lambda self: self.model.where(RUNNING))
+    @rule(again=twice)
+    def renew(self, again: bool) -> None:
+        running = self.model.where(RUNNING)
+        self.redis.is_repeating = again
+        claims = [job.claim for job in running if job.claim]
+        lost = [claim for job in self.model.jobs.values() for claim in job.lost]
+        answers = self.table.renew([*claims, *lost])
+        assert answers == [*(job.verdict() for job in running), *(Verdict.FENCED for _ in lost)]
+        for job in running:
+            job.is_lapsed = False
+
+    @precondition(lambda self: self.model.where(RUNNING))
+    @rule(data=st.data(), status=st.sampled_from(ENDS), again=twice)
+    def finish(self, data: st.DataObject, status: Status, again: bool) -> None:
+        job = self.draw(data, RUNNING)
+        assert job.claim is not None
+        for _ in range(1 + again):
+            assert self.table.finish(job.claim, status).status is status
+        job.end(status)
+
+    @precondition(lambda self: self.model.where(RUNNING))
+    @rule(data=st.data(), again=twice)
+    def give_back(self, data: st.DataObject, again: bool) -> None:
+        job = self.draw(data, RUNNING)
+        assert job.claim is not None
+        self.redis.is_repeating = again
+        released = self.table.give_back(job.claim)
+        job.charged.discard(job.claim.token)
+        job.deliveries -= 1
+        job.requeue()
+        if job.is_cancel_asked:
+            job.end(Status.CANCELED)
+            assert released == []
+        else:
+            assert released == self.model.release([job.caller])
+
+    @precondition(lambda self: any(job.lost for job in self.model.jobs.values()))
+    @rule(data=st.data(), again=twice)
+    def write_late(self, data: st.DataObject, again: bool) -> None:
+        job, late = self.draw_lost(data)
+        before = self.redis.hgetall(names.job_key(job.job_id))
+        for write in (
+            lambda: self.table.progress(late, Stage.ENCODE),
+            lambda: self.table.finish(late, Status.SUCCEEDED),
+        ):
+            with pytest.raises(Fenced):
+                write()
+        assert self.redis.hgetall(names.job_key(job.job_id)) == before  # 2
+        self.redis.is_repeating = again
+        self.table.refund(late)
+        job.charged.discard(late.token)
+
+    def draw_lost(self, data: st.DataObject) -> tuple[ModelJob, Claim]:
+        lost = [(job, claim) for job in self.model.jobs.values() for claim in job.lost]
+        return data.draw(st.sampled_from(lost))
+
+    # Time.
+
+    @precondition(lambda self: self.model.where(RUNNING))
+    @rule(data=st.data(), stages=st.sampled_from([[], [Stage.ENCODE]]), is_noticed=st.booleans(), again=twice)
+    def lose_a_worker(self, data: st.DataObject, stages: list[Stage], is_noticed: bool, again: bool) -> None:
+        job = self.draw(data, RUNNING)
+        for _ in stages:
+            self.enter_encode(job)
+        job.is_lapsed = True
+        let_lease_run_out(self.redis, job.job_id)
+        if is_noticed:
+            self.reconcile_once(again)
+
+    @precondition(lambda self: self.model.where(RUNNING, QUEUED))
+    @rule(data=st.data())
+    def let_a_deadline_pass(self, data: st.DataObject) -> None:
+        job = self.draw(data, RUNNING, QUEUED)
+        job.is_late = True
+        self.redis.hset(names.job_key(job.job_id), "end_by", 1)
+        if job.status is QUEUED:
+            self.redis.zadd("imagemill:deadlines", {job.job_id: 1.0})
+
+    @rule(again=twice)
+    def reconcile(self, again: bool) -> None:
+        self.reconcile_once(again)
+
+    def reconcile_once(self, again: bool) -> None:
+        self.redis.is_repeating = again
+        assert self.reconciler.run_once() is not None
+        for job in self.model.where(RUNNING):
+            if job.is_lapsed:
+                self.model.lapse(job)
+        for job in self.model.where(QUEUED):
+            if job.is_late:
+                job.end(Status.EXPIRED)
+        self.model.release(CALLERS)
+
+    # Operators.
+
+    @rule(paused=st.booleans(), again=twice)
+    def pause_or_resume(self, paused: bool, again: bool) -> None:
+        self.redis.is_repeating = again
+        self.model.is_paused = paused
+        (self.control.pause if paused else self.control.resume)(QUEUE)
+        self.model.release(CALLERS)
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(data=st.data(), again=twice)
+    def replay(self, data: st.DataObject, again: bool) -> None:
+        job = self.draw(data, *Status)
+        self.redis.is_repeating = again
+        if job.status in (QUEUED, RUNNING, Status.SUCCEEDED):
+            with pytest.raises(InvalidRequest):
+                self.control.replay(job.job_id)
+            return
+        assert self.control.replay(job.job_id).status is QUEUED
+        if job.claim is not None:
+            job.lose_owner()
+        again_job = ModelJob(job_id=job.job_id, caller=job.caller, turn=(job.turn[0], self.model.next_turn()))
+        again_job.lost = job.lost
+        self.model.jobs[job.job_id] = again_job
+        self.model.release([job.caller])
+
+    @invariant()
+    def sets_and_records_agree_with_the_model(self) -> None:  # 1, 3, 4, 5, 9
+        self.redis.is_repeating = False
+        for caller in CALLERS:
+            assert self.redis.zrange(names.waiting_key(QUEUE, caller), 0, -1) == self.model.waiting(caller)
+            assert self.redis.smembers(names.window_key(QUEUE, caller)) == self.model.released(caller)
+            assert len(self.model.released(caller)) <= WINDOW
+        released = set().union(*map(self.model.released, CALLERS))
+        assert set(self.redis.zrange(names.released_key(QUEUE), 0, -1)) == released
+        running = {job.job_id for job in self.model.where(RUNNING)}
+        assert set(self.redis.zrange(names.running_key(QUEUE), 0, -1)) == running
+        dead = {job.job_id for job in self.model.jobs.values() if job.is_dead}
+        assert set(self.redis.zrange(names.DEAD, 0, -1)) == dead
+
+    @invariant()
+    def each_record_agrees_with_the_model(self) -> None:  # 2, 3, 6, 8
+        for job_id, job in self.model.jobs.items():
+            fields = self.redis.hgetall(names.job_key(job_id))
+            assert fields["status"] == job.status
+            assert int(fields.get("attempts") or 0) == len(job.charged)
+            assert int(fields.get("deliveries") or 0) == job.deliveries
+            assert fields.get("token") == (job.claim.token if job.claim else None)
+            assert (self.redis.ttl(names.job_key(job_id)) > 0) == job.status.is_terminal
+            assert self.redis.ttl(names.events_key(job_id)) != -1 or not job.status.is_terminal
+
+
+def test_job_table_follows_its_model_in_any_order_of_calls(settings: Settings, a_job: MakeJob) -> None:
+    bounds = {"release_window": WINDOW, "max_attempts": MAX_ATTEMPTS, "max_deliveries": MAX_DELIVERIES}
+    bounded = settings.model_copy(update=bounds)
+    with redis.Redis.from_url(settings.redis_url, decode_responses=True) as client:
+        dispatcher = Dispatcher(make_app(bounded), JobTable(client, bounded), bounded)
+        fields = {"settings": bounded, "a_job": staticmethod(a_job), "dispatcher": dispatcher}
+        run_state_machine_as_test(
+            type("Machine", (TableMachine,), fields),
+            settings=hypothesis_settings(max_examples=25, stateful_step_count=60, deadline=None),
+        )

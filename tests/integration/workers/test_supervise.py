@@ -1,0 +1,122 @@
+"""The parent of a worker, with real children."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.process import Process, wait_until
+from ops.settings import CHECKOUT
+from workers.supervise import EX_CONFIG
+
+DEADLINE_S = 60.0
+
+PARENT = """
+import sys
+from workers.supervise import supervise
+sys.exit(supervise([sys.executable, "-c", sys.argv[1]]))
+"""
+NOTE = "import os, sys, time, signal; open(os.environ['STARTS'], 'a').write(f'{os.getpid()} {time.time()}\\n');"
+STOPS_IN_ORDER = (
+    NOTE
+    + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); open(os.environ['STARTS'] + '.up', 'w'); signal.pause()"
+)
+
+
+class Supervised(Process):
+    """A supervisor of a child that runs `program`."""
+
+    def __init__(self, program: str, starts_file: Path) -> None:
+        super().__init__("parent", env={**os.environ, "STARTS": str(starts_file)}, cwd=CHECKOUT)
+        self._program = program
+        self._starts_file = starts_file
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", PARENT, self._program]
+
+    def is_ready(self) -> bool:
+        return bool(self.starts)
+
+    @property
+    def starts(self) -> list[tuple[int, float]]:
+        """Process id and time of each child."""
+        lines = self._starts_file.read_text().splitlines() if self._starts_file.exists() else []
+        return [(int(line.split()[0]), float(line.split()[1])) for line in lines]
+
+    @property
+    def is_up(self) -> bool:
+        return Path(f"{self._starts_file}.up").exists()
+
+    def ended(self) -> int | None:
+        wait_until(lambda: self.exit_code is not None, DEADLINE_S)
+        return self.exit_code
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Callable[[str], Supervised]]:
+    started: list[Supervised] = []
+
+    def start(program: str) -> Supervised:
+        parent = Supervised(program, tmp_path / "starts")
+        parent.start()
+        started.append(parent)
+        parent.wait_until_ready(DEADLINE_S)
+        return parent
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+def test_child_that_ends_in_order_is_the_end(run: Callable[[str], Supervised]) -> None:
+    parent = run(NOTE + "time.sleep(0.1)")
+    assert parent.ended() == 0
+    assert len(parent.starts) == 1
+
+
+def test_child_that_cannot_run_as_it_is_configured_is_not_started_again(run: Callable[[str], Supervised]) -> None:
+    parent = run(NOTE + f"sys.exit({EX_CONFIG})")
+    assert parent.ended() == EX_CONFIG
+    assert len(parent.starts) == 1
+
+
+@pytest.mark.parametrize("end", ["sys.exit(3)", "os.kill(os.getpid(), signal.SIGKILL)"])
+def test_child_that_crashes_is_started_again_later_each_time(run: Callable[[str], Supervised], end: str) -> None:
+    parent = run(NOTE + end)
+    assert wait_until(lambda: len(parent.starts) >= 3, DEADLINE_S)
+    first, second, third = (moment for _, moment in parent.starts[:3])
+    assert second - first >= 1
+    assert third - second >= 2
+    os.kill(parent.pid or 0, signal.SIGTERM)
+    assert parent.ended() == 0
+
+
+def test_sigterm_stops_child_and_parent(run: Callable[[str], Supervised]) -> None:
+    parent = run(STOPS_IN_ORDER)
+    assert wait_until(lambda: parent.is_up, DEADLINE_S)
+    os.kill(parent.pid or 0, signal.SIGTERM)
+    assert parent.ended() == 0
+    assert len(parent.starts) == 1
+
+
+def test_child_that_sigterm_kills_while_it_starts_stopped_in_order(run: Callable[[str], Supervised]) -> None:
+    parent = run(NOTE + "signal.pause()")
+    os.kill(parent.pid or 0, signal.SIGTERM)
+    assert parent.ended() == 0
+
+
+def test_second_sigterm_reaches_the_child_once(run: Callable[[str], Supervised], tmp_path: Path) -> None:
+    count = (
+        NOTE + "got = []; signal.signal(signal.SIGTERM, lambda *_: got.append(1));"
+        "open(os.environ['STARTS'] + '.up', 'w'); signal.pause(); time.sleep(1); sys.exit(0 if len(got) == 1 else 9)"
+    )
+    parent = run(count)
+    assert wait_until(lambda: parent.is_up, DEADLINE_S)
+    for _ in range(3):
+        os.kill(parent.pid or 0, signal.SIGTERM)
+    assert parent.ended() == 0

@@ -1,0 +1,147 @@
+"""The spool: whole or not at all, bounded, found again by the next process, and clear about a disk that is full."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from jobs.catalogue import Catalogue
+from jobs.claim import Claim
+from jobs.errors import InvalidConfiguration
+from jobs.record import JobRecord
+from jobs.spec import parse_request
+from jobs.states import Status
+from ops.settings import CHECKOUT
+from workers import spool as spool_module
+from workers.postprocess import ImageFile
+from workers.spool import Spool, Spooled, SpoolFull, own_folder
+
+TIMINGS = {"generate": 1.5}
+
+
+def image(size: int = 1_000, thumbnail: bytes | None = None, seed: int = 7) -> ImageFile:
+    return ImageFile(
+        body=os.urandom(size),
+        extension="png",
+        content_type="image/png",
+        width=8,
+        height=8,
+        seed=seed,
+        thumbnail=thumbnail,
+    )
+
+
+@pytest.fixture
+def claim(catalogue: Catalogue) -> Claim:
+    spec = catalogue.settle(parse_request({"prompt": "a red circle"}))
+    record = JobRecord(id="a-job", status=Status.PROCESSING, queue="gpu.shapes", caller="default", created_at=1.0)
+    return Claim(job_id="a-job", token="a-token", epoch=3, record=record, spec=spec)
+
+
+def test_kept_files_are_gone_when_they_are_stored(tmp_path: Path, claim: Claim) -> None:
+    spool = Spool(tmp_path, 10_000)
+    with spool.keep(claim, [image()], TIMINGS):
+        assert [folder.name for folder in tmp_path.iterdir()] == ["a-job.a-token"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_next_process_finds_everything_again(tmp_path: Path, claim: Claim) -> None:
+    files = [image(thumbnail=b"small"), image(seed=8)]
+    spool = Spool(tmp_path, 10_000)
+    with spool.keep(claim, files, TIMINGS):
+        (found,) = Spool(tmp_path, 10_000).left_over()
+    expected = Spooled(
+        job_id="a-job", token="a-token", epoch=3, timings=TIMINGS, files=files, folder=tmp_path / "a-job.a-token"
+    )
+    assert found == expected
+
+
+def test_spool_that_was_never_used_holds_nothing(tmp_path: Path) -> None:
+    assert list(Spool(tmp_path / "none", 10_000).left_over()) == []
+
+
+@pytest.mark.parametrize("damage", ["attempt.json", "0.body"])
+def test_folder_that_is_not_whole_is_deleted(tmp_path: Path, claim: Claim, damage: str) -> None:
+    spool = Spool(tmp_path, 10_000)
+    with spool.keep(claim, [image()], TIMINGS):
+        (tmp_path / "a-job.a-token" / damage).unlink()
+        assert list(spool.left_over()) == []
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_folder_that_was_cut_off_while_it_was_written_is_deleted(tmp_path: Path) -> None:
+    (tmp_path / ".a-job.a-token").mkdir()
+    (tmp_path / ".a-job.a-token" / "0.body").write_bytes(b"half")
+    assert list(Spool(tmp_path, 10_000).left_over()) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_note_of_another_shape_is_deleted(tmp_path: Path, claim: Claim) -> None:
+    spool = Spool(tmp_path, 10_000)
+    with spool.keep(claim, [image()], TIMINGS):
+        (tmp_path / "a-job.a-token" / "attempt.json").write_text("[1, 2]")
+        assert list(spool.left_over()) == []
+
+
+def test_bound_is_kept_and_named_by_its_setting(tmp_path: Path, claim: Claim) -> None:
+    spool = Spool(tmp_path, 2_500)
+    with spool.keep(claim, [image(2_000)], TIMINGS):
+        with pytest.raises(SpoolFull, match="IMAGEMILL_WORKER_SPOOL_MIB"), spool.keep(claim, [image(501)], TIMINGS):
+            pass
+        assert [folder.name for folder in tmp_path.iterdir()] == ["a-job.a-token"]
+    with spool.keep(claim, [image(2_500)], TIMINGS):
+        pass
+
+
+def test_thumbnails_count(tmp_path: Path, claim: Claim) -> None:
+    files = [image(1_000, thumbnail=b"0" * 501)]
+    with pytest.raises(SpoolFull), Spool(tmp_path, 1_500).keep(claim, files, TIMINGS):
+        pass
+
+
+def test_disk_that_is_full_is_a_sentence_and_leaves_nothing_behind(
+    tmp_path: Path, claim: Claim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_to_full_disk(path: Path, _content: bytes) -> None:
+        path.touch()
+        Path("/dev/full").write_bytes(b"0")
+
+    spool = Spool(tmp_path, 1_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(spool_module, "_write_file", write_to_full_disk)
+        no_room = pytest.raises(SpoolFull, match=f"{tmp_path}: {os.strerror(errno.ENOSPC)}")
+        with no_room, spool.keep(claim, [image()], TIMINGS):
+            pass
+    assert list(tmp_path.iterdir()) == []
+    with spool.keep(claim, [image()], TIMINGS):  # Its room was given back.
+        pass
+
+
+def test_two_workers_of_a_machine_have_a_spool_each_and_a_restart_finds_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks: list[IO[str]] = []
+    monkeypatch.setattr(spool_module, "_LOCKS", locks)
+    take = f"from workers.spool import own_folder; from pathlib import Path; print(own_folder(Path({str(tmp_path)!r})))"
+    first = own_folder(tmp_path)
+
+    def another_process() -> Path:
+        command = [sys.executable, "-c", take]
+        return Path(subprocess.run(command, check=True, capture_output=True, text=True, cwd=CHECKOUT).stdout.strip())
+
+    assert (first.parent.name, another_process().parent.name) == ("0", "1")
+    assert another_process().parent.name == "1"
+    locks[0].close()
+    assert another_process().parent.name == "0"
+
+
+def test_spool_that_cannot_be_made_is_named_by_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidConfiguration, match="IMAGEMILL_WORKER_SPOOL_DIR"):
+        own_folder(tmp_path / "file")
