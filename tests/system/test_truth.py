@@ -15,6 +15,6 @@ def test_pictures_of_held_out_captions_show_them(system: Client) -> None:
     scenes = [scene for kind in KINDS for scene in held_out_scenes(kind, rng)[:6]]
     jobs = system.submit_many({"prompt": caption(scene), "seed": index} for index, scene in enumerate(scenes))
     verdicts = [check(scene, job.images(120)[0].open()) for scene, job in zip(scenes, jobs, strict=True)]
-    # What the model in the repository can do today; README has its figures.
-    assert sum(verdict.background for verdict in verdicts) >= 0.9 * len(scenes)
-    assert sum(verdict.colours for verdict in verdicts) >= 0.4 * len(scenes)
+    # README has the figures of 210 captions; one picture of these 18 may be wrong.
+    for part in ("background", "colours", "shapes", "places"):
+        assert sum(getattr(verdict, part) for verdict in verdicts) >= len(scenes) - 1, part
