@@ -3,7 +3,8 @@ Receives messages so that none of them, whatever it holds, stops the worker.
 
 Celery 5.7 dies of a message whose body is JSON but no task call (`5`), puts it back, and the next worker dies too;
 kombu dies of one that is no JSON at all. Here such a message is logged and dropped. Errors of the connection still
-pass, for Celery to reconnect.
+pass, for Celery to reconnect. In a Redis that is full, kombu dies of the copy that it keeps of what is not acknowledged
+yet; here it goes on without.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import redis
 import structlog
 from celery.worker import state
 from celery.worker.consumer import Consumer
-from kombu.transport import TRANSPORT_ALIASES
-from kombu.transport.redis import Channel, SentinelChannel, Transport
+from kombu.transport import TRANSPORT_ALIASES, virtual
+from kombu.transport.redis import Channel, QoS, SentinelChannel, Transport
 from kombu.transport.virtual import Empty
 
 log = structlog.get_logger()
@@ -50,8 +51,20 @@ def _forget(message: Any) -> None:
         state.task_ready(request)
 
 
+class _TolerantQoS(QoS):
+    """The job table sends lost messages again, so the broker's own copy may be missing."""
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        try:
+            super().append(message, delivery_tag)
+        except redis.exceptions.OutOfMemoryError:
+            virtual.QoS.append(self, message, delivery_tag)
+
+
 class _TolerantReads:
     """Mixed into kombu's channels: drops what is popped from a queue and is no message."""
+
+    QoS: Any = _TolerantQoS
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

@@ -3,7 +3,8 @@ Published models at their real sizes, with random weights: what a pass costs doe
 
 The configurations are written after `stable-diffusion-v1-5/stable-diffusion-v1-5` and
 `stabilityai/stable-diffusion-xl-base-1.0`; a test compares the numbers of parameters with the published ones. Their
-vocabularies are not here, so prompts become tokens by the built-in model's, which changes nothing in the sizes: texts have 77 tokens.
+vocabularies are not here, so prompts become tokens by the built-in model's, which changes nothing in the sizes: texts
+have 77 tokens.
 """
 
 from __future__ import annotations

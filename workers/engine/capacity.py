@@ -103,7 +103,7 @@ class Capacity:
         """The times of this job's share key; measured where neither this process nor the file knows them."""
         key = denoising.share_key
         if key not in self._known:
-            name = f"{self._device} {key} {denoising.rows}"
+            name = f"{self._device} {key} {adapter.trial(denoising).rows}"
             self._known[key] = self._read(name) or self._measure(adapter, denoising, name)
         return self._known[key]
 

@@ -38,22 +38,23 @@ def predict_each(
         For each of the batch a prediction or what went wrong with it alone; and the rows that a forward had in the
         end, less than `max_rows` where memory was short.
     """
-    try:
-        return list(adapter.predict(batch, max_rows, on_step)), max_rows
-    except AllLeft:
-        raise
-    except Exception as exc:
-        if is_fatal(exc):
+    rows = max_rows
+    while True:
+        try:
+            return list(adapter.predict(batch, rows, on_step)), rows
+        except AllLeft:
             raise
-        error = exc
-    if is_out_of_memory(error):
-        rows = min(max_rows, sum(each.rows for each in batch))
+        except Exception as exc:
+            if is_fatal(exc):
+                raise
+            error = exc
+        rows = min(rows, sum(each.rows for each in batch)) // 2
+        if not is_out_of_memory(error) or rows == 0:
+            break
         _free(error)
-        if rows > 1:
-            log.warning("out of memory; trying with half of the rows", rows=rows, model=adapter.entry.name)
-            return predict_each(adapter, batch, rows // 2, on_step)
+        log.warning("out of memory; trying with half of the rows", rows=rows, model=adapter.entry.name)
     if len(batch) == 1:
-        return [error], max_rows
+        return [error], max_rows  # Its own doing: the others may have as many rows as before.
     middle = len(batch) // 2
     halves = [predict_each(adapter, half, max_rows, on_step) for half in (batch[:middle], batch[middle:])]
     return [each for outcome, _ in halves for each in outcome], min(rows for _, rows in halves)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -77,6 +78,17 @@ class ScheduledDenoising:
     def step(self) -> int:
         # Schedulers of second order (Heun) call the model twice for a step.
         return self._calls * self.spec.num_inference_steps // len(self._timesteps)
+
+    def one_image(self) -> ScheduledDenoising:
+        """An ordinary job with the first image alone, to measure with; it is not to be advanced."""
+        one = copy.copy(self)
+        one.spec = self.spec.model_copy(update={"n": 1, "reproducible": False})
+        one.latents = self.latents[:1]
+        one._conditioning = Conditioning(
+            text=self._conditioning.text[:: self.spec.n],
+            extra={name: tensor[:: self.spec.n] for name, tensor in self._conditioning.extra.items()},
+        )
+        return one
 
     def inputs(self) -> Rows:
         """The rows of its next pass."""

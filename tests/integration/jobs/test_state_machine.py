@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -50,7 +50,8 @@ class TableMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.redis = SometimesTwice.from_url(self.settings.redis_url, decode_responses=True)
+        client = SometimesTwice.from_url(self.settings.redis_url, decode_responses=True)
+        self.redis = cast("SometimesTwice", client)
         self.redis.flushdb()
         self.table = JobTable(self.redis, self.settings)
         self.control = QueueControl(self.redis, self.table, self.dispatcher, self.settings)

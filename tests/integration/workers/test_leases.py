@@ -104,8 +104,11 @@ def test_cancel_is_heard_before_the_next_renewal(
     keeper.start()
     claim, told = claim_one(), Told()
     keeper.hold(claim, told)
-    subscribers = lambda: redis_client.pubsub_numsub(names.CANCEL_CHANNEL)[0][1]  # noqa: E731
-    assert wait_until(lambda: subscribers() == 1, DEADLINE_S)
+
+    def is_listening() -> bool:
+        return bool(redis_client.pubsub_numsub(names.CANCEL_CHANNEL)[0][1] == 1)
+
+    assert wait_until(is_listening, DEADLINE_S)
     JobTable(redis_client, settings).cancel(claim.job_id)
     assert wait_until(lambda: told.is_to_leave_as(Status.CANCELED), DEADLINE_S)
     keeper.stop()
@@ -137,10 +140,13 @@ def test_all_are_asked_to_leave(keeper: LeaseKeeper, claim_one: ClaimOne) -> Non
 def test_worker_that_is_stuck_renews_nothing(
     claim_one: ClaimOne, redis_client: redis.Redis, short_settings: Settings
 ) -> None:
-    beats = []
-    keeper = LeaseKeeper(
-        redis_client, JobTable(redis_client, short_settings), short_settings, lambda: bool(beats.append(1))
-    )
+    beats: list[int] = []
+
+    def beat() -> bool:
+        beats.append(1)
+        return False
+
+    keeper = LeaseKeeper(redis_client, JobTable(redis_client, short_settings), short_settings, beat)
     claim = claim_one()
     before = lease_end(redis_client, claim)
     keeper.hold(claim, Told())
