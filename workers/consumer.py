@@ -79,9 +79,13 @@ class _TolerantReads:
 class TolerantChannel(_TolerantReads, Channel):
     """kombu's Redis channel."""
 
+    QoS = _TolerantQoS
+
 
 class TolerantSentinelChannel(_TolerantReads, SentinelChannel):
     """kombu's Redis Sentinel channel."""
+
+    QoS = _TolerantQoS
 
 
 class TolerantTransport(Transport):

@@ -1,0 +1,54 @@
+"""The auditor: whatever was broken, these hold for every job afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+
+from jobs import names
+from jobs.record import JobRecord
+from jobs.states import Status
+from producer import Job
+from tests.faults.harness.system import QUEUE, System
+
+
+def audit(system: System, jobs: Sequence[Job]) -> Counter[Status]:
+    """
+    Check that every job ended exactly once, and that what it published is whole and of one attempt.
+
+    Returns:
+        How many jobs ended in which state.
+    """
+    for job in jobs:
+        record = job.status()
+        assert record.status.is_terminal, f"{job.id} is still {record.status}"
+        ends = [data for _, kind, data in system.events(job) if kind == "completed"]
+        assert ends == [{"status": record.status}], f"{job.id} ended {len(ends)} times: {ends}"
+        if record.status is Status.SUCCEEDED:
+            _check_images(system, job, record)
+        else:
+            assert not record.images, f"{job.id} is {record.status} and has images"
+    _check_nothing_is_left(system)
+    return Counter(job.status().status for job in jobs)
+
+
+def _check_images(system: System, job: Job, record: JobRecord) -> None:
+    assert record.spec is not None
+    assert len(record.images) == record.spec.n, f"{job.id} has {len(record.images)} of {record.spec.n} images"
+    folders = {image.key.rsplit("/", 1)[0] for image in record.images}
+    assert len(folders) == 1, f"{job.id} published images of several attempts: {folders}"
+    fields = system.redis.hmget(names.job_key(job.id), ["epoch", "token"])
+    epoch_token = "-".join(str(field) for field in fields)
+    assert folders.pop().endswith(f"/{job.id}/{epoch_token}"), f"{job.id} published what another attempt made"
+    for image in record.images:
+        body = system.client.store.get(image.key)
+        assert hashlib.sha256(body).hexdigest() == image.sha256, f"{image.key} is not what was recorded"
+        assert len(body) == image.bytes
+
+
+def _check_nothing_is_left(system: System) -> None:
+    counts = system.counts_of_queue()
+    assert (counts.waiting, counts.released, counts.running) == (0, 0, 0), f"left in the table: {counts}"
+    left = list(system.redis.scan_iter(f"imagemill:window:{QUEUE}:*"))
+    assert not left, f"windows still hold jobs: {left}"

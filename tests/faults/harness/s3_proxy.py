@@ -1,0 +1,84 @@
+"""An HTTP proxy in front of the S3 store, which answers in its place, or takes its time."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from ops.process import LOOPBACK
+
+_DROPPED = {"connection", "keep-alive", "transfer-encoding", "content-length"}
+
+
+class S3Proxy:
+    """
+    Forwards to `upstream`, a loopback port.
+
+    Attributes:
+        answer_put: The HTTP status that every PUT gets, the store unasked; 0 to forward.
+        slow_s: How long every PUT waits before it is forwarded.
+        struck: How many PUTs were answered or delayed here.
+    """
+
+    def __init__(self, upstream: int = 0) -> None:
+        self.upstream = upstream
+        self.answer_put = 0
+        self.slow_s = 0.0
+        self.struck = 0
+        self.closing = threading.Event()
+        handler = type("Handler", (_Handler,), {"proxy": self})
+        self._server = ThreadingHTTPServer((LOOPBACK, 0), handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    @property
+    def told(self) -> dict[str, str]:
+        """The settings that lead a worker through here."""
+        return {"IMAGEMILL_S3_ENDPOINT_URL": f"http://{LOOPBACK}:{self._server.server_address[1]}"}
+
+    def close(self) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    proxy: S3Proxy
+    protocol_version = "HTTP/1.1"
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.command == "PUT" and (self.proxy.answer_put or self.proxy.slow_s):
+            self.proxy.struck += 1
+            self.proxy.closing.wait(self.proxy.slow_s)
+        if self.command == "PUT" and self.proxy.answer_put:
+            self._answer(self.proxy.answer_put, {}, b"<Error><Code>InternalError</Code></Error>")
+            return
+        upstream = http.client.HTTPConnection(LOOPBACK, self.proxy.upstream, timeout=30)
+        try:
+            upstream.request(self.command, self.path, body, dict(self.headers.items()))
+            reply = upstream.getresponse()
+            self._answer(reply.status, dict(reply.getheaders()), reply.read())
+        except OSError:
+            self.close_connection = True
+        finally:
+            upstream.close()
+
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _serve  # noqa: N815 - the names of http.server
+
+    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response_only(status)
+        for name, value in headers.items():
+            if name.lower() not in _DROPPED:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""

@@ -1,0 +1,123 @@
+"""A real worker process under test: its supervisor, its Celery child, what they print, and how they are hurt."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ops.process import Process
+from ops.settings import CHECKOUT
+from tests.faults.harness.waiting import until
+from workers.launch import _command as celery_command
+
+INJECTION = Path(__file__).resolve().parent.parent / "injection"
+
+Faults = Mapping[str, Mapping[str, object]]  # name of a fault in `injection`, and its arguments
+
+
+def with_faults(env: Mapping[str, str], faults: Faults | None, evidence: Path) -> dict[str, str]:
+    """The environment of a process that loads `injection/sitecustomize.py`; what strikes is noted in `evidence`."""
+    if not faults:
+        return dict(env)
+    path = os.pathsep.join([str(INJECTION), env["PYTHONPATH"]])
+    return {**env, "PYTHONPATH": path, "FAULTS": json.dumps(faults), "FAULTS_EVIDENCE": str(evidence)}
+
+
+class WorkerUnderTest(Process):
+    """
+    `./imagemill worker`; or, `alone`, the Celery process without its supervisor.
+
+    Attributes:
+        lines: Everything that it has printed.
+    """
+
+    grace_s = 30.0
+
+    def __init__(self, env: Mapping[str, str], *, queues: Sequence[str], alone: bool = False) -> None:
+        super().__init__("worker", env=env, cwd=CHECKOUT)
+        self._alone = alone
+        self._queues = list(queues)
+        self.lines: list[str] = []
+
+    def command(self) -> list[str]:
+        """As `make up` starts it, or as its supervisor starts the child."""
+        return celery_command(self._queues) if self._alone else [sys.executable, "-m", "ops.cli", "worker"]
+
+    def start(self, on_line: Callable[[str], None] | None = None) -> None:
+        """Start it, and keep what it prints."""
+
+        def keep(line: str) -> None:
+            self.lines.append(line)
+            if on_line:
+                on_line(line)
+
+        super().start(keep)
+
+    def is_ready(self) -> bool:
+        """Whether its present child takes jobs: Celery says so when it has connected."""
+        last = max((at for at, line in enumerate(self.lines) if "starting another" in line), default=-1)
+        return any(re.search(r"worker@\S+ ready", line) for line in self.lines[last + 1 :])
+
+    def printed(self, text: str) -> int:
+        """How many of its lines hold this text."""
+        return sum(text in line for line in list(self.lines))
+
+    @property
+    def child_pid(self) -> int:
+        """Process id of the Celery process that holds the engine."""
+        assert self.pid is not None, "the worker was not started"
+        if self._alone:
+            return self.pid
+        return until("the supervisor has a child", lambda: next(iter(children_of(self.pid or 0)), None))
+
+    @property
+    def owner(self) -> str:
+        """Its child's name in Celery, as it stands in the job table."""
+        return until("the child has its name", self._find_owner)
+
+    def _find_owner(self) -> str | None:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            words = Path(f"/proc/{self.child_pid}/cmdline").read_bytes().decode().split("\0")
+            return next((word.removeprefix("--hostname=") for word in words if word.startswith("--hostname=")), None)
+        return None
+
+    def kill(self) -> None:
+        """SIGKILL, to supervisor and child at once: the machine is gone."""
+        assert self.pid is not None and self.exit_code is None, "the worker is not running: nothing to kill"
+        os.killpg(self.pid, signal.SIGKILL)
+        until("the killed worker is gone", lambda: self.exit_code is not None)
+        assert self.exit_code == -signal.SIGKILL, f"it ended by itself, with code {self.exit_code}"
+
+    def signal_child(self, number: signal.Signals) -> int:
+        """Send a signal to the Celery process; returns its process id."""
+        pid = self.child_pid
+        os.kill(pid, number)
+        return pid
+
+    def terminate(self) -> None:
+        """SIGTERM to the supervisor, as an init system or Kubernetes does."""
+        assert self.pid is not None and self.exit_code is None, "the worker is not running: nothing to stop"
+        os.kill(self.pid, signal.SIGTERM)
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids of the live children of a process."""
+    try:
+        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [int(word) for word in text.split()]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process, and it is no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
