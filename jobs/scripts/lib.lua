@@ -1,7 +1,7 @@
 -- Shared by all scripts of the job table; jobs/table.py puts it before each. Keys are those of jobs/names.py.
 
 local EVENTS_MAX = 1000  -- of a job's stream
-local LOOK_AFTER_S = 10  -- when to look, the first time, whether the message of a released job is still there
+local LOOK_AFTER_S = 5  -- when to look, the first time, whether the message of a released job is still there
 
 local function key(...)
   return 'imagemill:' .. table.concat({...}, ':')

@@ -39,7 +39,8 @@ def device_clock(device: torch.device) -> Callable[[], float]:
     A clock in seconds for how long the device takes for something.
 
     On a GPU it reads only when what was asked for is done. On a CPU, the time that this thread waited for a processor
-    is left out, for that is what other programs took: batch sizes are measured while a whole system starts.
+    is left out, for that is what other programs took: batch sizes are measured while a whole system starts. Where
+    several threads compute, the others go on meanwhile, and it counts.
     """
 
     def read() -> float:
@@ -50,6 +51,8 @@ def device_clock(device: torch.device) -> Callable[[], float]:
 
 
 def _own_time() -> float:
+    if torch.get_num_threads() > 1:
+        return time.perf_counter()
     try:
         waited_ns = int(_SCHEDULER_STATISTICS.read_bytes().split()[1])  # "run_delay" of the kernel's sched-stats.rst
     except (OSError, ValueError, IndexError):  # Not Linux, or a kernel without them.

@@ -7,7 +7,7 @@ import sys
 
 # Works for 0.3 s of its own time on one processor that a rival of the same kind keeps busy; prints both clocks.
 _RIVALS = """
-import os, subprocess, sys, time, torch
+import os, subprocess, sys, time, torch; torch.set_num_threads(1)
 from workers.engine.streams import device_clock
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 rival = subprocess.Popen([sys.executable, "-c", "while True: pass"])
