@@ -81,7 +81,7 @@ class NotFinite(Wrapped):
         predictions = super().predict(batch, max_rows, on_step)
         for each, prediction in zip(batch, predictions, strict=True):
             if each.spec.prompt == POISON:
-                prediction.view(-1)[0] = float("nan")
+                prediction[(0,) * prediction.ndim] = float("nan")
         return predictions
 
 
