@@ -51,7 +51,7 @@ def start_engine(catalogue: Catalogue, settings: WorkerSettings) -> ReadyEngine:
     names = settings.served(catalogue)
     threads = settings.threads or torch.get_num_threads()
     # Each thread that computes brings an OpenMP team of its own; with two of them on as many processors, their members
-    # wait for each other in the kernel (8.7 images/s instead of 13). So this one, which only loads, gets none.
+    # wait for each other in the kernel (8.7 images/s instead of 14.4). So this one, which only loads, gets none.
     torch.set_num_threads(1)
     adapters = {
         name: load_model(catalogue, catalogue.models[name], device, settings.embedding_cache_mib << 20)
