@@ -12,6 +12,7 @@ What can go wrong with a job, and whether trying again helps.
     └── Retryable                 the same call may succeed later
         ├── RedisUnavailable      Redis cannot be reached
         ├── RedisFull             Redis has no memory for more jobs
+        ├── QuotaExceeded         the caller has as many queued jobs as it may
         ├── WaitTimeout           the job did not end in the time given
         └── Fenced                another attempt owns the job now
 """
@@ -115,6 +116,17 @@ class RedisUnavailable(Retryable):
 
 class RedisFull(Retryable):
     """Redis has no memory for more jobs; nothing was queued."""
+
+
+class QuotaExceeded(Retryable):
+    """The caller has as many queued jobs as it may; nothing was queued."""
+
+    def __init__(self, caller: str, quota: int) -> None:
+        super().__init__(
+            f"{caller} may have {quota} jobs in the queue and has them: nothing was queued. "
+            "Submit again when some have begun"
+        )
+        self.caller, self.quota = caller, quota
 
 
 class WaitTimeout(Retryable):

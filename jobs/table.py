@@ -20,7 +20,7 @@ import redis
 from jobs import names
 from jobs.claim import Claim, Report, Verdict
 from jobs.connection import map_errors
-from jobs.errors import Fenced, IdempotencyConflict, InvalidRequest, JobNotFound
+from jobs.errors import Fenced, IdempotencyConflict, InvalidRequest, JobNotFound, QuotaExceeded
 from jobs.lua import Scripts
 from jobs.memory import MemoryGauge
 from jobs.record import JobRecord
@@ -60,16 +60,17 @@ class JobTable:
 
         Raises:
             IdempotencyConflict: Its key belongs to a job with other parameters.
+            QuotaExceeded: Its caller has as many queued jobs as the submission's quota allows.
             RedisUnavailable: Nothing was written, or it is unknown whether it was: submit again with the same id.
         """
         submitted = self.submit_many([submission])[0]
-        if submitted.conflict:
-            raise submitted.conflict
+        if refused := submitted.conflict or submitted.over_quota:
+            raise refused
         return submitted
 
     def submit_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
         """
-        Write many jobs in one round trip. A conflict stands in the answer, beside its neighbours' release.
+        Write many jobs in one round trip. A conflict, or a quota, stands in the answer, beside its neighbours' release.
 
         Raises:
             RedisFull: Nothing was written.
@@ -253,13 +254,15 @@ class JobTable:
             "" if spec.deadline is None else str(spec.deadline),
             str(self._settings.release_window),
             submission.origin,
+            "" if submission.quota is None else str(submission.quota),
         ]
 
     def _submitted(self, reply: list[Any], submission: Submission) -> Submitted:
         outcome, job_id, released = reply
         key = submission.spec.idempotency_key or ""
         conflict = IdempotencyConflict(key, job_id) if outcome == "conflict" else None
-        return Submitted(job_id=job_id, released=list(released), conflict=conflict)
+        over_quota = QuotaExceeded(submission.spec.caller, submission.quota or 0) if outcome == "over_quota" else None
+        return Submitted(job_id=job_id, released=list(released), conflict=conflict, over_quota=over_quota)
 
 
 def _read(job_id: str, fields: dict[str, str]) -> JobRecord | None:

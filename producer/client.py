@@ -14,7 +14,7 @@ from jobs.catalogue import Catalogue
 from jobs.celery_app import make_app
 from jobs.connection import connect
 from jobs.dispatch import Dispatcher
-from jobs.errors import IdempotencyConflict, InvalidRequest, JobFailed, WaitTimeout
+from jobs.errors import IdempotencyConflict, InvalidRequest, JobFailed, QuotaExceeded, WaitTimeout
 from jobs.fleet import Fleet, WorkerReport
 from jobs.queues import QueueControl
 from jobs.record import JobRecord
@@ -80,16 +80,16 @@ class Client:
         return self._submit(submissions)
 
     def _submit(self, submissions: list[Submission]) -> list[Job]:
-        conflicts: list[IdempotencyConflict] = []
+        refused: list[IdempotencyConflict | QuotaExceeded] = []
         jobs: list[Job] = []
         pending = iter(submissions)
         while chunk := list(islice(pending, _BULK)):
             results = self._table.submit_many(chunk)
             self._dispatcher.send([job_id for result in results for job_id in result.released])
             jobs += [Job(result.job_id, self) for result in results]
-            conflicts += [result.conflict for result in results if result.conflict]
-        if conflicts:
-            raise conflicts[0]
+            refused += [each for result in results if (each := result.conflict or result.over_quota)]
+        if refused:
+            raise refused[0]
         return jobs
 
     def job(self, job_id: str) -> Job:

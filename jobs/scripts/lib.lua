@@ -54,6 +54,16 @@ local function wait_in_turn(id, queue, caller)
   redis.call('ZADD', key('waiting', queue, caller), field(id, 'turn'), id)
 end
 
+-- Jobs of a caller that are queued, in all queues: those in the table and those released and unclaimed. Counted where
+-- they are, for a counter beside them could go astray.
+local function count_queued(caller)
+  local count = 0
+  for _, queue in ipairs(redis.call('SMEMBERS', key('queues'))) do
+    count = count + redis.call('ZCARD', key('waiting', queue, caller)) + redis.call('SCARD', key('window', queue, caller))
+  end
+  return count
+end
+
 -- When it is due that a job has expired while it waited, the reconciler ends it.
 local function note_deadline(id)
   local due

@@ -1,7 +1,8 @@
-"""Any order of calls by several owners, each sent twice at random, beside a model; holds docs/invariants.md, 1-9."""
+"""Any order of calls by several owners, each sent twice at random, beside a model: docs/invariants.md, 1-9 and 11."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -14,7 +15,7 @@ from jobs import names
 from jobs.celery_app import make_app
 from jobs.claim import Claim, Verdict
 from jobs.dispatch import Dispatcher
-from jobs.errors import Fenced, InvalidRequest
+from jobs.errors import Fenced, InvalidRequest, QuotaExceeded
 from jobs.queues import QueueControl
 from jobs.reconcile import Reconciler
 from jobs.settings import Settings
@@ -74,9 +75,19 @@ class TableMachine(RuleBasedStateMachine):
     # Producers.
 
     @precondition(lambda self: len(self.model.jobs) < MOST_JOBS)
-    @rule(caller=st.sampled_from(CALLERS), priority=st.sampled_from(sorted(PRIORITY_RANK)), again=twice)
-    def submit(self, caller: str, priority: str, again: bool) -> None:
-        submission = self.a_job(caller=caller, priority=priority)
+    @rule(
+        caller=st.sampled_from(CALLERS),
+        priority=st.sampled_from(sorted(PRIORITY_RANK)),
+        quota=st.sampled_from([None, 1, 3]),
+        again=twice,
+    )
+    def submit(self, caller: str, priority: str, quota: int | None, again: bool) -> None:
+        submission = replace(self.a_job(caller=caller, priority=priority), quota=quota)
+        if quota is not None and len(self.model.waiting(caller)) + len(self.model.released(caller)) >= quota:
+            for _ in range(1 + again):
+                with pytest.raises(QuotaExceeded):
+                    self.table.submit(submission)
+            return
         turn = (PRIORITY_RANK[priority], self.model.next_turn())
         self.model.jobs[submission.job_id] = ModelJob(job_id=submission.job_id, caller=caller, turn=turn)
         answers = [self.table.submit(submission).released for _ in range(1 + again)]
