@@ -5,7 +5,7 @@ SHELL := bash
 .PHONY: help venv demo up check test test-faults format lock
 
 PYTHON := .venv/bin/python
-EXTRAS := worker,flower,stack,bench,dev
+EXTRAS := worker,api,flower,stack,bench,dev
 
 # The user's text goes through the environment, as it is: neither make nor a shell may expand what is in it.
 PROMPT ?= a large red circle on a blue background

@@ -14,7 +14,8 @@ RECONCILER = f"{KEY_PREFIX}:reconciler"  # string with expiry: which process put
 DEAD = f"{KEY_PREFIX}:dead"  # sorted set: jobs that failed with worker_lost, by the time of their end (s)
 PAUSED = f"{KEY_PREFIX}:paused"  # set: queues that hand out no jobs
 
-API_KEYS = f"{KEY_PREFIX}:api_keys"  # hash: SHA-256 of each API key that there ever was → what is known of it
+API_KEYS = f"{KEY_PREFIX}:api_keys"  # hash: name of each API key that there ever was → its record
+API_KEY_NAMES = f"{KEY_PREFIX}:api_key_names"  # hash: SHA-256 of each valid API key → its name
 API_RATES = f"{KEY_PREFIX}:api_rates"  # prefix of lists with expiry: when each API key was used, for its rate limit
 
 GENERATE_TASK = "imagemill.generate"  # from anybody who has Celery: the request as keyword arguments

@@ -18,6 +18,7 @@ from jobs.errors import InvalidRequest
 from jobs.record import JobRecord
 from jobs.states import Status
 from producer.client import Client, Job
+from producer.keys_commands import keys_app
 from producer.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
 from producer.progress import follow_on_terminal, print_result
 from producer.reporting import EXIT_NO_IMAGES, JsonFlag, print_json, reporting
@@ -31,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(queue_app, name="queue")
 app.add_typer(dead_app, name="dead")
+app.add_typer(keys_app, name="keys")
 app.command("workers")(workers)
 
 TimeoutOption = Annotated[float | None, typer.Option(help="Seconds to wait at most.")]

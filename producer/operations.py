@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from jobs.errors import InvalidRequest
 from jobs.names import queue_of
 from jobs.record import JobRecord
 from producer.client import Client
-from producer.reporting import JsonFlag, print_json, reporting
+from producer.reporting import JsonFlag, ago, print_json, reporting, tell
 
 queue_app = typer.Typer(help="Look at the queues, pause and empty them.", no_args_is_help=True)
 dead_app = typer.Typer(help="Jobs that lost their worker every time.", no_args_is_help=True)
@@ -46,7 +45,7 @@ def pause(queue: QueueName, as_json: JsonFlag = False) -> None:
     with reporting(as_json):
         client = Client()
         client.control.pause(_known(client, queue))
-        _tell({"queue": _known(client, queue), "paused": True}, f"{queue} is paused", as_json)
+        tell({"queue": _known(client, queue), "paused": True}, f"{queue} is paused", as_json)
 
 
 @queue_app.command()
@@ -55,7 +54,7 @@ def resume(queue: QueueName, as_json: JsonFlag = False) -> None:
     with reporting(as_json):
         client = Client()
         client.control.resume(_known(client, queue))
-        _tell({"queue": _known(client, queue), "paused": False}, f"{queue} goes on", as_json)
+        tell({"queue": _known(client, queue), "paused": False}, f"{queue} goes on", as_json)
 
 
 @queue_app.command()
@@ -74,7 +73,7 @@ def cancel_queue(queue: str, *, running: bool, yes: bool, as_json: bool) -> None
         if not yes and count and not typer.confirm(f"Cancel {count} jobs of {name}?", err=True):
             raise typer.Exit(1)
         canceled = client.control.cancel_all(name, running=running)
-        _tell({"queue": name, "canceled": canceled}, f"{canceled} jobs canceled", as_json)
+        tell({"queue": name, "canceled": canceled}, f"{canceled} jobs canceled", as_json)
 
 
 @dead_app.command("list")
@@ -88,7 +87,7 @@ def list_dead(as_json: JsonFlag = False) -> None:
             return
         table = Table("job", "queue", "attempts", "died", "why", "what")
         for record in records:
-            table.add_row(record.id, record.queue, str(record.attempts), _ago(record.ended_at), *_story(record))
+            table.add_row(record.id, record.queue, str(record.attempts), ago(record.ended_at), *_story(record))
         Console().print(table)
 
 
@@ -104,7 +103,7 @@ def replay(job_id: DeadJob, as_json: JsonFlag = False) -> None:
     """Queue it again, under its id, as if it had just been submitted; works for any job that ended without images."""
     with reporting(as_json):
         record = Client().control.replay(job_id)
-        _tell(record.model_dump(mode="json", exclude_none=True), f"{job_id} is queued again", as_json)
+        tell(record.model_dump(mode="json", exclude_none=True), f"{job_id} is queued again", as_json)
 
 
 @dead_app.command()
@@ -113,7 +112,7 @@ def drop(job_id: DeadJob, as_json: JsonFlag = False) -> None:
     with reporting(as_json):
         if not Client().control.drop_dead(job_id):
             raise InvalidRequest("job", f"{job_id} is not on the list of the dead")
-        _tell({"id": job_id, "dropped": True}, f"{job_id} is off the list", as_json)
+        tell({"id": job_id, "dropped": True}, f"{job_id} is off the list", as_json)
 
 
 def workers(as_json: JsonFlag = False) -> None:
@@ -127,7 +126,7 @@ def workers(as_json: JsonFlag = False) -> None:
         table = Table("worker", "state", "models", "slots", "since", "jobs")
         for each in found:
             shown = ", ".join(each.jobs[:3]) + (f" and {len(each.jobs) - 3} more" if len(each.jobs) > 3 else "")
-            table.add_row(each.name, each.state, ", ".join(each.models), str(each.slots), _ago(each.started_at), shown)
+            table.add_row(each.name, each.state, ", ".join(each.models), str(each.slots), ago(each.started_at), shown)
         Console().print(table)
 
 
@@ -142,18 +141,3 @@ def _known(client: Client, queue: str) -> str:
 
 def _story(record: JobRecord) -> tuple[str, str]:
     return (record.error.message if record.error else "", record.spec.summary() if record.spec else "")
-
-
-def _ago(moment: float | None) -> str:
-    seconds = int(time.time() - (moment or 0))
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length} {unit} ago"
-    return f"{max(0, seconds)} s ago"
-
-
-def _tell(fields: dict[str, object], sentence: str, as_json: bool) -> None:
-    if as_json:
-        print_json(fields)
-    else:
-        typer.echo(sentence)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -48,6 +49,23 @@ def print_json(value: dict[str, Any]) -> None:
     """One object, one line."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
     sys.stdout.flush()
+
+
+def tell(fields: dict[str, Any], sentence: str, as_json: bool) -> None:
+    """What a command did: as JSON, or as a sentence."""
+    if as_json:
+        print_json(fields)
+    else:
+        typer.echo(sentence)
+
+
+def ago(moment: float | None) -> str:
+    """How long ago a Unix time was, for a person: "3 min ago"."""
+    seconds = int(time.time() - (moment or 0))
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length} {unit} ago"
+    return f"{max(0, seconds)} s ago"
 
 
 def _exit_code(exc: Exception) -> int:

@@ -1,0 +1,44 @@
+"""
+Why a request is refused for its key.
+
+    Permanent
+    ├── KeyRefused       no key, or one that is not valid (any more)
+    └── ModelNotAllowed  the key may not use this model
+    Retryable
+    └── RateExceeded     the key was used as often as it may be
+"""
+
+from __future__ import annotations
+
+from jobs.errors import Permanent, Retryable
+
+
+class KeyRefused(Permanent):
+    """The request has no key, or one that is not valid (any more). The text never has the key."""
+
+
+class ModelNotAllowed(Permanent):
+    """
+    The key may not use this model.
+
+    Attributes:
+        field: Of the request: "model".
+    """
+
+    field = "model"
+
+    def __init__(self, model: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(f"model: this key may not use {model!r}; it may use {', '.join(allowed)}")
+
+
+class RateExceeded(Retryable):
+    """
+    The key was used as often as it may be; nothing was done.
+
+    Attributes:
+        retry_after_s: When the next use is due.
+    """
+
+    def __init__(self, rate: str, retry_after_s: float) -> None:
+        super().__init__(f"this key may be used {rate}, and was; try again in {retry_after_s:.1f} s")
+        self.retry_after_s = retry_after_s

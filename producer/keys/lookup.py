@@ -1,0 +1,74 @@
+"""From a token to its key, for every request: looked up by its hash, and remembered for a moment."""
+
+from __future__ import annotations
+
+import time
+
+import redis.asyncio
+
+from jobs import names
+from jobs.connection import map_errors
+from jobs.settings import Settings
+from producer.keys.key import ApiKey, hash_token
+
+REMEMBER_S = 2.0  # A revoked key opens an API process at most for so long.
+
+
+class KeyLookup:
+    """
+    Finds keys. One serves a whole process.
+
+    What is compared is the hash of what came, by Redis: whoever sends tokens learns nothing of others from the time
+    that it takes, for nobody can choose how a hash begins. Only valid keys are remembered, so tokens that are none
+    take no memory.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, settings: Settings) -> None:
+        self._redis = client
+        self._settings = settings
+        self._known: dict[str, tuple[float, ApiKey]] = {}
+        self._is_closed = False
+        self._looked_at = float("-inf")
+
+    async def find(self, token: str) -> ApiKey | None:
+        """
+        The valid key of a token, if there is one.
+
+        Raises:
+            RedisUnavailable
+        """
+        digest = hash_token(token)
+        found_at, key = self._known.get(digest, (float("-inf"), None))
+        if key is not None and time.monotonic() < found_at + REMEMBER_S:
+            return key
+        asked_at = time.monotonic()
+        key = await self._read(digest)
+        if key is None:
+            self._known.pop(digest, None)
+        else:
+            self._known[digest] = (asked_at, key)
+        return key
+
+    async def is_open(self) -> bool:
+        """
+        Whether there never was a key. Once there was one, this process stays closed, even if Redis forgets it.
+
+        Raises:
+            RedisUnavailable
+        """
+        now = time.monotonic()
+        if not self._is_closed and now >= self._looked_at + REMEMBER_S:
+            with map_errors(self._settings):
+                self._is_closed = bool(await self._redis.exists(names.API_KEYS))
+            self._looked_at = now
+        return not self._is_closed
+
+    async def _read(self, digest: str) -> ApiKey | None:
+        with map_errors(self._settings):
+            name = await self._redis.hget(names.API_KEY_NAMES, digest)
+            record = await self._redis.hget(names.API_KEYS, name) if name else None
+        if record is None:
+            return None
+        self._is_closed = True
+        key = ApiKey.model_validate_json(record)
+        return key if key.is_valid and key.token_hash == digest else None

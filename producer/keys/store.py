@@ -1,0 +1,130 @@
+"""
+The API keys in Redis.
+
+Each has a record under its name, and while it is valid its hash leads to the name. Records stay when keys are revoked:
+an API that ever had a key is closed to whoever has none.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import cast
+
+import redis
+
+from jobs import names
+from jobs.connection import map_errors
+from jobs.errors import InvalidRequest
+from jobs.settings import Settings
+from producer.keys.key import RESERVED_NAMES, ApiKey, make_key, new_token
+from producer.keys.rates import parse_rate
+
+# Redis may be full of the jobs of the very key that is to be revoked.
+_WRITE = """#!lua flags=allow-oom
+-- Write a key's record, if the one before it is still what the caller read ('' for none), and which hash leads to it.
+-- Repeating it gives the same answer.
+local name, before, record, old_hash, new_hash = unpack(ARGV)
+local current = redis.call('HGET', KEYS[1], name) or ''
+if current == record then return 1 end
+if current ~= before then return 0 end
+redis.call('HSET', KEYS[1], name, record)
+if old_hash ~= '' then redis.call('HDEL', KEYS[2], old_hash) end
+if new_hash ~= '' then redis.call('HSET', KEYS[2], new_hash, name) end
+return 1
+"""
+
+
+class KeyStore:
+    """Makes, lists and revokes keys."""
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self._redis = client
+        self._settings = settings
+        self._script = client.register_script(_WRITE)
+
+    def create(
+        self,
+        name: str,
+        *,
+        rate: str | None = None,
+        max_queued: int | None = None,
+        models: Sequence[str] | None = None,
+    ) -> tuple[str, ApiKey]:
+        """
+        Make a key; what is None has no limit.
+
+        Returns:
+            The token, which is stored nowhere, and its record.
+
+        Raises:
+            InvalidRequest: A field is wrong, or there was a key of that name before: it would see that one's jobs.
+            RedisUnavailable
+        """
+        if name in RESERVED_NAMES:
+            raise InvalidRequest("name", f"{name!r} is the caller of jobs that are submitted without a key")
+        token = new_token()
+        limits = {
+            "rate": None if rate is None else parse_rate(rate),
+            "max_queued": max_queued,
+            "models": models or None,
+        }
+        key = make_key(token, name=name, created_at=time.time(), **limits)
+        if not self._write(name, "", key, new_hash=key.token_hash):
+            raise InvalidRequest("name", f"there is or was a key {name!r}; its jobs would be the new one's. Rotate it")
+        return token, key
+
+    def rotate(self, name: str) -> tuple[str, ApiKey]:
+        """
+        Give a key a new token; the old one opens nothing from now on, and a revoked key is valid again.
+
+        Raises:
+            InvalidRequest: There is no such key.
+            RedisUnavailable
+        """
+        token = new_token()
+        while True:
+            before, key = self._read(name)
+            fields = key.model_dump(include={"name", "rate", "max_queued", "models"})
+            rotated = make_key(token, created_at=time.time(), **fields)
+            if self._write(name, before, rotated, old_hash=key.token_hash, new_hash=rotated.token_hash):
+                return token, rotated
+
+    def revoke(self, name: str) -> ApiKey:
+        """
+        Make a key invalid; one that is so already stays as it is. Its jobs go on.
+
+        Raises:
+            InvalidRequest: There is no such key.
+            RedisUnavailable
+        """
+        while True:
+            before, key = self._read(name)
+            if not key.is_valid:
+                return key
+            revoked = key.model_copy(update={"revoked_at": time.time()})
+            if self._write(name, before, revoked, old_hash=key.token_hash):
+                return revoked
+
+    def keys(self) -> list[ApiKey]:
+        """All keys, revoked ones too, the oldest first."""
+        with map_errors(self._settings):
+            records = cast("list[str]", self._redis.hvals(names.API_KEYS))
+        return sorted((ApiKey.model_validate_json(each) for each in records), key=lambda key: key.created_at)
+
+    def has_any(self) -> bool:
+        """Whether there ever was a key."""
+        with map_errors(self._settings):
+            return bool(self._redis.exists(names.API_KEYS))
+
+    def _read(self, name: str) -> tuple[str, ApiKey]:
+        with map_errors(self._settings):
+            record = cast("str | None", self._redis.hget(names.API_KEYS, name))
+        if record is None:
+            raise InvalidRequest("name", f"there is no key {name!r}; `./imagemill keys list` shows them")
+        return record, ApiKey.model_validate_json(record)
+
+    def _write(self, name: str, before: str, key: ApiKey, *, old_hash: str = "", new_hash: str = "") -> bool:
+        with map_errors(self._settings):
+            args = [name, before, key.model_dump_json(), old_hash, new_hash]
+            return bool(self._script(keys=[names.API_KEYS, names.API_KEY_NAMES], args=args))

@@ -1,0 +1,330 @@
+"""API keys on a real server: made, listed, revoked, looked up, and counted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import redis.asyncio
+from typer.testing import CliRunner, Result
+
+from jobs import names
+from jobs.errors import InvalidRequest
+from jobs.settings import Settings
+from ops.process import wait_until
+from ops.servers import RedisServer
+from producer.cli import app
+from producer.keys.errors import RateExceeded
+from producer.keys.key import ApiKey
+from producer.keys.lookup import KeyLookup
+from producer.keys.rates import RateLimits
+from producer.keys.store import KeyStore
+
+DEADLINE_S = 10.0
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def keys(redis_client: redis.Redis, settings: Settings) -> KeyStore:
+    return KeyStore(redis_client, settings)
+
+
+@pytest.fixture
+def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("IMAGEMILL_REDIS_URL", settings.redis_url)
+    return lambda *args: CliRunner().invoke(app, ["keys", *args])
+
+
+def lines(result: Result) -> list[dict[str, Any]]:
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[redis.asyncio.Redis]:
+    client = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+def look_up(settings: Settings, token: str) -> ApiKey | None:
+    """As a process does that has just started."""
+
+    async def find() -> ApiKey | None:
+        async with connected(settings) as client:
+            return await KeyLookup(client, settings).find(token)
+
+    return asyncio.run(find())
+
+
+# The store.
+
+
+def test_key_is_found_by_its_token_and_by_no_other(keys: KeyStore, settings: Settings) -> None:
+    token, made = keys.create("blog", rate="10/second", max_queued=5, models=["shapes"])
+    assert look_up(settings, token) == made
+    assert (made.name, made.rate, made.max_queued, made.models) == ("blog", "10/second", 5, ("shapes",))
+    for other in ("", "im_", token[:-1], token.upper(), f"{token} ", made.token_hash, "blog", "im_\udcff"):
+        assert look_up(settings, other) is None
+
+
+def test_token_stands_nowhere_in_redis(keys: KeyStore, redis_client: redis.Redis) -> None:
+    token, _ = keys.create("blog")
+    dump = json.dumps([redis_client.hgetall(each) for each in redis_client.scan_iter("*")])
+    assert "blog" in dump
+    assert token not in dump
+    assert token.removeprefix("im_") not in dump
+
+
+def test_name_is_used_once_even_if_its_key_is_revoked(keys: KeyStore) -> None:
+    keys.create("blog")
+    keys.revoke("blog")
+    with pytest.raises(InvalidRequest, match=r"^name: there is or was a key 'blog'"):
+        keys.create("blog")
+
+
+@pytest.mark.parametrize("name", ["default", "celery"])
+def test_callers_without_a_key_lend_it_no_name(keys: KeyStore, name: str) -> None:
+    with pytest.raises(InvalidRequest, match="submitted without a key"):
+        keys.create(name)
+
+
+def test_one_of_many_who_create_a_name_at_once_has_it(settings: Settings) -> None:
+    def create(_: int) -> str | None:
+        with redis.Redis.from_url(settings.redis_url, decode_responses=True) as client:
+            try:
+                return KeyStore(client, settings).create("blog")[0]
+            except InvalidRequest:
+                return None
+
+    with ThreadPoolExecutor(8) as pool:
+        tokens = [token for token in pool.map(create, range(8)) if token]
+    assert len(tokens) == 1
+    assert look_up(settings, tokens[0]) is not None
+
+
+def test_revoked_key_opens_nothing_and_stays_on_the_list(keys: KeyStore, settings: Settings) -> None:
+    token, _ = keys.create("blog")
+    revoked = keys.revoke("blog")
+    assert look_up(settings, token) is None
+    assert keys.keys() == [revoked]
+    assert keys.revoke("blog") == revoked
+    assert keys.has_any()
+
+
+def test_rotated_key_has_another_token_and_the_same_limits(keys: KeyStore, settings: Settings) -> None:
+    old, made = keys.create("blog", rate="10/second", max_queued=5, models=["shapes"])
+    new, rotated = keys.rotate("blog")
+    assert look_up(settings, old) is None
+    assert look_up(settings, new) == rotated
+    limits = {"name", "rate", "max_queued", "models"}
+    assert rotated.model_dump(include=limits) == made.model_dump(include=limits)
+    keys.revoke("blog")
+    newest, _ = keys.rotate("blog")
+    assert look_up(settings, newest) is not None
+
+
+def test_keys_of_a_repeated_command_are_made_once(settings: Settings) -> None:
+    class RepeatingRedis(redis.Redis):
+        def execute_command(self, *args: Any, **options: Any) -> Any:
+            super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+    with RepeatingRedis.from_url(settings.redis_url, decode_responses=True) as client:
+        keys = KeyStore(client, settings)
+        first, _ = keys.create("blog")
+        second, _ = keys.rotate("blog")
+        assert keys.revoke("blog").revoked_at
+    assert [look_up(settings, token) for token in (first, second)] == [None, None]
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Settings]:
+    """A server of this test alone that has no memory left, and a key."""
+    with RedisServer(tmp_path) as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
+        KeyStore(client, Settings(redis_url=server.url)).create("blog", rate="1/hour")
+        client.config_set("maxmemory", int(client.info("memory")["used_memory"] / 1.1))
+        yield Settings(redis_url=server.url)
+
+
+def test_key_can_be_revoked_when_redis_is_full(full: Settings) -> None:
+    with redis.Redis.from_url(full.redis_url, decode_responses=True) as client:
+        assert not KeyStore(client, full).revoke("blog").is_valid
+
+
+def test_rate_of_a_full_redis_stops_nobody(full: Settings) -> None:
+    async def use() -> None:
+        async with connected(full) as client:
+            for _ in range(3):
+                await RateLimits(client, full).use(
+                    ApiKey(name="blog", token_hash="", hint="", rate="1/hour", created_at=1)
+                )
+
+    asyncio.run(use())
+
+
+# Lookups are remembered, for a moment.
+
+
+def test_revoked_key_is_forgotten_soon(keys: KeyStore, settings: Settings) -> None:
+    token, _ = keys.create("blog")
+
+    async def revoke_between_lookups() -> bool:
+        async with connected(settings) as client:
+            lookup = KeyLookup(client, settings)
+            assert await lookup.find(token)
+            keys.revoke("blog")
+
+            async def is_gone() -> bool:
+                return await lookup.find(token) is None
+
+            return await become_true(is_gone)
+
+    assert asyncio.run(revoke_between_lookups())
+
+
+def test_api_is_open_until_the_first_key_and_never_again(keys: KeyStore, settings: Settings) -> None:
+    async def watch() -> None:
+        async with connected(settings) as client:
+            lookup = KeyLookup(client, settings)
+            assert await lookup.is_open()
+            token, _ = keys.create("blog")
+            assert await lookup.find(token)
+            assert not await lookup.is_open()
+            keys.revoke("blog")
+            assert not await KeyLookup(client, settings).is_open()
+            await client.flushdb()
+            assert not await lookup.is_open()
+
+    asyncio.run(watch())
+
+
+async def become_true(condition: Callable[[], Awaitable[bool]]) -> bool:
+    async with asyncio.timeout(DEADLINE_S):
+        while not await condition():
+            await asyncio.sleep(0.01)
+    return True
+
+
+# Rates.
+
+
+def test_replicas_count_together_and_keys_apart(settings: Settings) -> None:
+    one, two = (ApiKey(name=name, token_hash="", hint="", rate="3/hour", created_at=1) for name in ("one", "two"))
+
+    async def use() -> None:
+        async with connected(settings) as here, connected(settings) as there:
+            replicas = [RateLimits(here, settings), RateLimits(there, settings)]
+            for replica in (*replicas, replicas[0]):
+                await replica.use(one)
+            for replica in replicas:
+                with pytest.raises(RateExceeded) as raised:
+                    await replica.use(one)
+                assert 3590 < raised.value.retry_after_s <= 3600
+                await replica.use(two)
+
+    asyncio.run(use())
+
+
+def test_rate_is_kept_by_many_uses_at_once(settings: Settings) -> None:
+    key = ApiKey(name="one", token_hash="", hint="", rate="10/hour", created_at=1)
+
+    async def use() -> int:
+        async with connected(settings) as client:
+            rates = RateLimits(client, settings)
+            done = await asyncio.gather(*(rates.use(key) for _ in range(30)), return_exceptions=True)
+        assert all(each is None or isinstance(each, RateExceeded) for each in done)
+        return done.count(None)
+
+    assert asyncio.run(use()) == 10
+
+
+def test_used_up_rate_comes_back(settings: Settings, redis_client: redis.Redis) -> None:
+    key = ApiKey(name="one", token_hash="", hint="", rate="1/second", created_at=1)
+
+    async def use() -> None:
+        async with connected(settings) as client:
+            rates = RateLimits(client, settings)
+            await rates.use(key)
+            with pytest.raises(RateExceeded):
+                await rates.use(key)
+
+            async def is_back() -> bool:
+                try:
+                    await rates.use(key)
+                except RateExceeded:
+                    return False
+                return True
+
+            assert await become_true(is_back)
+
+    asyncio.run(use())
+    (counted,) = redis_client.scan_iter(f"{names.API_RATES}*")
+    assert redis_client.ttl(counted) > 0
+    assert wait_until(lambda: not redis_client.exists(counted), DEADLINE_S)
+
+
+# The commands.
+
+
+def test_key_is_shown_once(run: Run, settings: Settings) -> None:
+    made = run("create", "blog", "--rate", "600 per minute", "--max-queued", "1000", "--model", "shapes")
+    assert made.exit_code == 0, made.output
+    token = made.stdout.strip()
+    assert look_up(settings, token) is not None
+    assert "shown this once" in made.stderr
+    assert token not in made.stderr
+    (listed,) = lines(run("list", "--json"))
+    created_at = listed.pop("created_at")
+    assert listed == {
+        "name": "blog",
+        "hint": token[:7],
+        "rate": "600/minute",
+        "max_queued": 1000,
+        "models": ["shapes"],
+        "revoked_at": None,
+    }
+    assert created_at > 0
+    table = run("list").stdout
+    assert token not in table
+    assert "blog" in table
+
+
+def test_key_as_json_has_its_token(run: Run, settings: Settings) -> None:
+    (made,) = lines(run("create", "blog", "--json"))
+    assert look_up(settings, made["key"]) is not None
+    (rotated,) = lines(run("rotate", "blog", "--json"))
+    assert look_up(settings, made["key"]) is None
+    assert look_up(settings, rotated["key"]) is not None
+    (revoked,) = lines(run("revoke", "blog", "--json"))
+    assert revoked["revoked_at"] > 0
+    assert "revoked" in run("list").stdout
+    assert "blog is revoked" in run("revoke", "blog").stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (["create", "with space"], "name: "),
+        (["create", "blog", "--rate", "often"], "rate: 'often' is no rate"),
+        (["create", "blog", "--max-queued", "0"], "max_queued: "),
+        (["create", "blog", "--model", "no-such-model"], "model: there is no 'no-such-model'; there are "),
+        (["revoke", "nobody"], "name: there is no key 'nobody'"),
+        (["rotate", "nobody"], "name: there is no key 'nobody'"),
+    ],
+)
+def test_bad_input_is_named(run: Run, args: list[str], reason: str) -> None:
+    result = run(*args)
+    assert result.exit_code == 2
+    assert f"imagemill: {reason}" in result.stderr
+    assert lines(run("list", "--json")) == []
