@@ -1,0 +1,51 @@
+"""Where the API may listen: on loopback alone while there are no keys."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from jobs.errors import InvalidConfiguration
+from producer.keys.store import KeyStore
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False  # Another name may mean any address.
+
+
+def host_of(authority: str) -> str:
+    """The host of a `Host` header: "[::1]:8000" is "::1"; "" for what is none."""
+    try:
+        return urlsplit(f"//{authority}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def admit(host: str, keys: KeyStore) -> str:
+    """
+    Look whether the API may listen on a host.
+
+    Returns:
+        A sentence that says to whom it is open.
+
+    Raises:
+        InvalidConfiguration: There are no keys, and others than this machine could reach it.
+        RedisUnavailable
+    """
+    if keys.has_any():
+        return "requests need an API key (./imagemill keys)"
+    if is_loopback(host):
+        return (
+            f"no API key was ever made: listening on {host} only, where whoever is on this machine may do everything; "
+            "`./imagemill keys create NAME` makes a key, and closes the API to whoever has none"
+        )
+    raise InvalidConfiguration(
+        f"host: {host} can be reached from outside, and there is no API key yet; "
+        "make one with `./imagemill keys create NAME`, or listen on 127.0.0.1"
+    )

@@ -1,0 +1,121 @@
+"""Who a request is from, and what that caller may do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import redis
+import redis.asyncio
+
+from jobs.errors import InvalidConfiguration, InvalidRequest, JobNotFound, RedisUnavailable
+from jobs.record import JobRecord
+from jobs.settings import Settings
+from jobs.states import Status
+from ops.process import free_port
+from producer.api.callers import Caller, Callers
+from producer.api.exposure import admit
+from producer.keys.errors import KeyRefused, ModelNotAllowed, RateExceeded
+from producer.keys.store import KeyStore
+
+
+@pytest.fixture
+def keys(redis_client: redis.Redis, settings: Settings) -> KeyStore:
+    return KeyStore(redis_client, settings)
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[redis.asyncio.Redis]:
+    client = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+def identify(settings: Settings, *tokens: str | None, is_local: bool = True) -> Caller:
+    """Who the last of these requests is from."""
+
+    async def ask() -> Caller:
+        async with connected(settings) as client:
+            callers = Callers(client, settings, is_local=is_local)
+            return [await callers.identify(token) for token in tokens][-1]
+
+    return asyncio.run(ask())
+
+
+def record_of(caller: str) -> JobRecord:
+    return JobRecord(id="a-job", status=Status.QUEUED, queue="gpu.shapes", caller=caller, created_at=1.0)
+
+
+@pytest.mark.parametrize("token", [None, "", "whatever a client has to send"])
+def test_without_keys_everybody_here_may_do_everything(settings: Settings, token: str | None) -> None:
+    caller = identify(settings, token)
+    assert (caller.name, caller.scope, caller.quota) == ("default", None, None)
+    assert caller.own(record_of("anybody")) == record_of("anybody")
+    assert caller.sign({"caller": "any"}) == {"caller": "any"}
+    assert caller.sign({"prompt": "a star"}) == {"prompt": "a star", "caller": "default"}
+    caller.check_model("any")
+
+
+@pytest.mark.parametrize("token", [None, "im_" + "0" * 64])
+def test_without_keys_nobody_elsewhere_may_do_anything(settings: Settings, token: str | None) -> None:
+    with pytest.raises(KeyRefused):
+        identify(settings, token, is_local=False)
+
+
+@pytest.mark.parametrize("token", [None, "", "im_" + "0" * 64])
+@pytest.mark.parametrize("is_revoked", [False, True])
+def test_once_there_was_a_key_requests_need_one(
+    settings: Settings, keys: KeyStore, token: str | None, is_revoked: bool
+) -> None:
+    keys.create("blog")
+    if is_revoked:
+        keys.revoke("blog")
+    with pytest.raises(KeyRefused, match="keys create") as raised:
+        identify(settings, token)
+    assert "0" * 8 not in str(raised.value)
+
+
+def test_key_sees_its_own_jobs_and_signs_with_its_name(settings: Settings, keys: KeyStore) -> None:
+    token, _ = keys.create("blog", max_queued=5, models=["shapes"])
+    caller = identify(settings, token, is_local=False)
+    assert (caller.name, caller.scope, caller.quota) == ("blog", "blog", 5)
+    assert caller.own(record_of("blog")) == record_of("blog")
+    for other in ("default", "shop", "Blog"):
+        with pytest.raises(JobNotFound):
+            caller.own(record_of(other))
+        with pytest.raises(InvalidRequest, match=r"^caller: is 'blog', the name of the key"):
+            caller.sign({"caller": other})
+    assert caller.sign({"caller": "blog"}) == caller.sign({}) == {"caller": "blog"}
+    caller.check_model("shapes")
+    with pytest.raises(ModelNotAllowed, match="may not use 'sdxl'; it may use shapes"):
+        caller.check_model("sdxl")
+    assert (caller.may_use("shapes"), caller.may_use("sdxl")) == (True, False)
+
+
+def test_each_request_is_a_use_of_the_key(settings: Settings, keys: KeyStore) -> None:
+    token, _ = keys.create("blog", rate="2/hour")
+    identify(settings, token)
+    assert identify(settings, token).name == "blog"
+    with pytest.raises(RateExceeded, match="may be used 2/hour"):
+        identify(settings, token)
+
+
+def test_redis_that_is_away_opens_nothing(settings: Settings) -> None:
+    away = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
+    for token in (None, "im_" + "0" * 64):
+        with pytest.raises(RedisUnavailable):
+            identify(away, token)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", ""])  # noqa: S104
+def test_api_without_keys_listens_on_loopback_alone(keys: KeyStore, host: str) -> None:
+    assert "no API key was ever made: listening on 127.0.0.1 only" in admit("127.0.0.1", keys)
+    with pytest.raises(InvalidConfiguration, match="no API key yet; make one"):
+        admit(host, keys)
+    keys.create("blog")
+    keys.revoke("blog")
+    assert admit(host, keys) == admit("127.0.0.1", keys) == "requests need an API key (./imagemill keys)"
