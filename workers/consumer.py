@@ -5,6 +5,9 @@ Celery 5.7 dies of a message whose body is JSON but no task call (`5`), puts it 
 kombu dies of one that is no JSON at all. Here such a message is logged and dropped. Errors of the connection still
 pass, for Celery to reconnect. In a Redis that is full, kombu dies of the copy that it keeps of what is not acknowledged
 yet; here it goes on without.
+
+Celery writes what it drops into the log, whole. Here nothing of it is written but which task it was for: it may be a
+prompt.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from kombu.transport.virtual import Empty
 log = structlog.get_logger()
 
 _PASS_ON = (redis.exceptions.RedisError, OSError, Empty)
+_NOT_SHOWN = "(not shown)"
+_REPRS = ("argsrepr", "kwargsrepr")  # Headers in which Celery's clients repeat the arguments for people.
 
 
 class TolerantConsumer(Consumer):
@@ -37,11 +42,36 @@ class TolerantConsumer(Consumer):
             except _PASS_ON:
                 raise
             except Exception as exc:  # noqa: BLE001 - content from outside can fail in any way
-                log.error("message dropped: it is no task", error=repr(exc))
+                log.error("message dropped: it is no task", error=_kind(exc))
                 _forget(message)
                 message.reject_log_error(log, _PASS_ON)
 
         return on_task_received
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        super().on_unknown_message(_NOT_SHOWN, _without_reprs(message))
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        super().on_unknown_task(_NOT_SHOWN, _without_reprs(message), exc)
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        super().on_invalid_task(_NOT_SHOWN, message, exc)
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        log.error("message dropped: its body cannot be decoded", error=_kind(exc), size_bytes=len(message.body))
+        message.ack()
+
+
+def _kind(exc: Exception) -> str:
+    """What went wrong, without what went wrong with it: many errors repeat their input."""
+    cause = f" ({type(exc.__context__).__name__})" if exc.__context__ else ""
+    return f"{type(exc).__name__}{cause}"
+
+
+def _without_reprs(message: Any) -> Any:
+    if isinstance(message.headers, dict):
+        message.headers = {name: value for name, value in message.headers.items() if name not in _REPRS}
+    return message
 
 
 def _forget(message: Any) -> None:
@@ -72,7 +102,7 @@ class _TolerantReads:
         except _PASS_ON:
             raise
         except Exception as exc:  # noqa: BLE001 - see above
-            log.error("message dropped: it cannot be read", error=repr(exc))
+            log.error("message dropped: it cannot be read", error=_kind(exc))
             return True
 
 

@@ -34,12 +34,18 @@ def stack_env(
 
 
 @pytest.fixture(scope="session")
-def worker(stack_env: dict[str, str]) -> Iterator[Program]:
+def worker_log() -> list[str]:
+    """What the session's worker has printed so far, line by line."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def worker(stack_env: dict[str, str], worker_log: list[str]) -> Iterator[Program]:
     """One worker process, ready, for the whole session."""
     settings = Settings(redis_url=stack_env["IMAGEMILL_REDIS_URL"])
     command = [sys.executable, "-m", "ops.cli", "worker"]
     process = Program("worker", command, stack_env, lambda: worker_is_ready(settings))
-    process.start()
+    process.start(worker_log.append)
     try:
         process.wait_until_ready(_START_S)
         yield process
