@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
 import redis
 import redis.asyncio
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from jobs.errors import InvalidConfiguration, InvalidRequest, JobNotFound, RedisUnavailable
 from jobs.record import JobRecord
 from jobs.settings import Settings
 from jobs.states import Status
 from ops.process import free_port
-from producer.api.callers import Caller, Callers
+from producer.api.callers import Caller, Callers, CurrentCaller
 from producer.api.exposure import admit
 from producer.keys.errors import KeyRefused, ModelNotAllowed, RateExceeded
 from producer.keys.store import KeyStore
@@ -109,6 +111,61 @@ def test_redis_that_is_away_opens_nothing(settings: Settings) -> None:
     for token in (None, "im_" + "0" * 64):
         with pytest.raises(RedisUnavailable):
             identify(away, token)
+
+
+@pytest.fixture
+def requests(settings: Settings) -> Iterator[TestClient]:
+    """An API with one route, which says who asked."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with connected(settings) as client:
+            app.state.callers = Callers(client, settings, is_local=True)
+            yield
+
+    app = FastAPI(lifespan=lifespan)
+
+    @app.get("/")
+    def who(caller: CurrentCaller) -> str:
+        return caller.name
+
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        yield client
+
+
+def who_asks(requests: TestClient, **headers: str) -> str:
+    sent = {name.replace("_", "-").encode(): value.encode("latin-1") for name, value in headers.items()}
+    answer = requests.get("/", headers=sent)
+    return str(answer.json())
+
+
+def test_key_comes_in_either_header(requests: TestClient, keys: KeyStore) -> None:
+    blog, _ = keys.create("blog")
+    shop, _ = keys.create("shop")
+    assert who_asks(requests, authorization=f"Bearer {blog}") == "blog"
+    assert who_asks(requests, authorization=f"bearer  {blog}") == "blog"
+    assert who_asks(requests, x_api_key=shop) == "shop"
+    assert who_asks(requests, authorization=f"Bearer {blog}", x_api_key=shop) == "blog"
+    assert who_asks(requests, authorization=f"Bearer {blog}", host="api.example.org") == "blog"
+    wrong = [
+        {"authorization": f"Basic {blog}"},
+        {"authorization": blog},
+        {"authorization": "Bearer"},
+        {"x_api_key": ""},
+    ]
+    for headers in (*wrong, {"authorization": "Bearer \u00e9"}, {"cookie": blog}):
+        with pytest.raises(KeyRefused):
+            who_asks(requests, **headers)
+    with pytest.raises(KeyRefused):
+        requests.get("/", params={"api_key": blog, "x-api-key": blog, "token": blog})
+
+
+def test_api_without_keys_answers_as_localhost_alone(requests: TestClient) -> None:
+    for host in ("127.0.0.1:8000", "localhost:8000", "[::1]"):
+        assert who_asks(requests, host=host) == "default"
+    for host in ("evil.example:8000", "[", "127.0.0.1.evil.example"):
+        with pytest.raises(KeyRefused, match="answers as localhost alone"):
+            who_asks(requests, host=host)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", ""])  # noqa: S104
