@@ -1,0 +1,43 @@
+"""What HTTP says of a request that is refused for its caller, or because the system is full."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from jobs.errors import ImagemillError, QuotaExceeded, RedisFull
+from producer.keys.errors import KeyRefused, ModelNotAllowed, RateExceeded
+
+_QUEUE_RETRY_S = 5  # A queue that is full has room when a job begins, which takes about as long as a job.
+_MEMORY_RETRY_S = 10  # Redis' memory comes back more slowly: with records that expire.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The answer's HTTP `status`, its `code` for a machine, and the `headers` that go with it."""
+
+    status: int
+    code: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def refusal_of(exc: ImagemillError) -> Refusal | None:
+    """How to answer; None for an error of another kind."""
+    match exc:
+        case KeyRefused():
+            return Refusal(status=401, code="invalid_api_key", headers={"WWW-Authenticate": 'Bearer realm="imagemill"'})
+        case ModelNotAllowed():
+            return Refusal(status=403, code="model_not_allowed")
+        case RateExceeded():
+            return _later("rate_limit_exceeded", exc.retry_after_s)
+        case QuotaExceeded():
+            return _later("quota_exceeded", _QUEUE_RETRY_S)
+        case RedisFull():
+            return _later("system_full", _MEMORY_RETRY_S)
+    return None
+
+
+def _later(code: str, seconds: float) -> Refusal:
+    # RFC 9110, 10.2.3: whole seconds. Rounded up, or whoever obeys it comes too early.
+    return Refusal(status=429, code=code, headers={"Retry-After": str(max(1, math.ceil(seconds)))})
