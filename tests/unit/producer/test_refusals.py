@@ -8,7 +8,6 @@ from jobs.errors import ImagemillError, InvalidRequest, QuotaExceeded, RedisFull
 from producer.api.refusals import refusal_of
 from producer.keys import errors
 
-
 CASES: list[tuple[ImagemillError, int, dict[str, str]]] = [
     (errors.KeyRefused("no"), 401, {"WWW-Authenticate": 'Bearer realm="imagemill"'}),
     (errors.ModelNotAllowed("sdxl", ("shapes",)), 403, {}),
