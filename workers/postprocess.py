@@ -21,6 +21,7 @@ CONTENT_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 _EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 _DEFAULT_QUALITY = 90
 _THUMBNAIL_QUALITY = 80
+_PNG_LEVEL = 4  # of zlib; 6 takes twice as long for files that are 6 % smaller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +86,7 @@ def _to_file(image: Image.Image, spec: JobSpec, made_with: dict[str, Any]) -> by
     if spec.output.format == "png":
         text = PngInfo()
         text.add_itxt("parameters", note)
-        image.save(file, "PNG", pnginfo=text, compress_level=6)
+        image.save(file, "PNG", pnginfo=text, compress_level=_PNG_LEVEL)
     else:
         quality = spec.output.quality or _DEFAULT_QUALITY
         image.save(file, spec.output.format.upper(), quality=quality, exif=_exif(note))

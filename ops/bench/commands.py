@@ -59,8 +59,8 @@ def engine(
 def system(
     folder: Folder = _FOLDER,
     rounds: Rounds = 5,
-    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round with the built-in model.")] = 200,
-    simulated_jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round on the simulated device.")] = 600,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round with the built-in model.")] = 160,
+    simulated_jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round on the simulated device.")] = 160,
     simulated: Annotated[str, typer.Option(help="The simulated device's times.")] = "launch_s=0.02 row_s=0.002",
     singles: Annotated[int, typer.Option(min=1, help="Jobs submitted alone, for the time that the system adds.")] = 40,
     steps: Steps = 20,
@@ -86,7 +86,7 @@ def system(
 def latency(
     folder: Folder = _FOLDER,
     rounds: Rounds = 5,
-    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round's stream.")] = 80,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round's stream.")] = 200,
     load: Annotated[float, typer.Option(help="Share of the one-at-a-time worker's capacity that arrives.")] = 0.8,
     threads: Threads = None,
 ) -> None:

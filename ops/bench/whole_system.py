@@ -126,8 +126,9 @@ def _measure(
     with TemporaryDirectory(prefix="imagemill-bench-") as cache:
         own = {"IMAGEMILL_WORKER_THREADS": str(effort.threads), "IMAGEMILL_WORKER_CACHE_DIR": cache}
         with (
+            # Of the same cache, so that both share passes among equally many.
             system_for_a_while(console, told | own) as client,
-            Remote(contenders.engine, models_file, model, effort.threads) as engine,
+            Remote(contenders.engine, models_file, model, effort.threads, Path(cache)) as engine,
         ):
             asked = partial(requests, model=model, num_inference_steps=effort.steps)
             alone = [_run_alone(client, each) for each in track(asked(singles, seed=0), "single jobs", console=console)]

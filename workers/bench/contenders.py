@@ -41,13 +41,18 @@ def request_batches(models_file: Path, model: str, threads: int, max_jobs: int) 
     return RequestBatches(_load(models_file, model, threads), max_jobs)
 
 
-def engine(models_file: Path, model: str, threads: int) -> EngineContender:
-    """The engine as a worker starts it. It measures its batch size anew."""
+def engine(models_file: Path, model: str, threads: int, cache_dir: Path | None = None) -> EngineContender:
+    """
+    The engine as a worker starts it.
+
+    Args:
+        cache_dir: Where its batch sizes are kept; without one they are measured anew.
+    """
     from workers.bench.engine import EngineContender
     from workers.start import start_engine
 
     with TemporaryDirectory(prefix="imagemill-bench-") as cache:  # What another run measured may hold no longer.
-        changes = {"models": model, "threads": threads, "cache_dir": Path(cache)}
+        changes = {"models": model, "threads": threads, "cache_dir": cache_dir or Path(cache)}
         settings = load_worker_settings().model_copy(update=changes)
         return EngineContender(start_engine(Catalogue.read(models_file), settings))
 
