@@ -117,7 +117,8 @@ def test_worker_is_killed_while_images_wait_and_is_back_within_its_lease(
     until("it found the images, and the store still away", lambda: worker.printed("spool: S3 is away"))
     proxy.answer_put = 0
     system.finish(jobs)
-    assert worker.printed("spool: stored what waited") == 4
+    # It says so after the table knows.
+    until("all four were stored from the spool", lambda: worker.printed("spool: stored what waited") == 4)
     assert [system.counts(job).epoch for job in jobs] == [1] * 4
     until("the spool is empty", lambda: not spooled(system))
     row.note(stored_after_the_restart=4)
