@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import redis
@@ -13,6 +14,9 @@ from redis.retry import Retry
 
 from jobs.errors import RedisFull, RedisUnavailable
 from jobs.settings import Settings
+
+if TYPE_CHECKING:
+    import redis.asyncio
 
 SOCKET_TIMEOUT_S = 10.0
 _HEALTH_CHECK_INTERVAL_S = 15
@@ -29,6 +33,31 @@ def connect(settings: Settings) -> redis.Redis:
         health_check_interval=_HEALTH_CHECK_INTERVAL_S,
         retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3),
     )
+
+
+def connect_async(settings: Settings, connections: int, retries: int = 3) -> redis.asyncio.Redis:
+    """
+    The same for coroutines; one client serves one event loop.
+
+    Args:
+        connections: How many it opens at most. Whoever finds all of them in use waits for one.
+        retries: How often a command is repeated on a new connection after its own broke.
+    """
+    import redis.asyncio
+    from redis.asyncio.retry import Retry as AsyncRetry
+
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        settings.redis_url,
+        decode_responses=True,
+        max_connections=connections,
+        timeout=SOCKET_TIMEOUT_S,
+        socket_timeout=SOCKET_TIMEOUT_S,
+        socket_connect_timeout=SOCKET_TIMEOUT_S,
+        socket_keepalive=True,
+        health_check_interval=_HEALTH_CHECK_INTERVAL_S,
+        retry=AsyncRetry(ExponentialBackoff(cap=1.0, base=0.05), retries=retries),
+    )
+    return redis.asyncio.Redis.from_pool(pool)
 
 
 def address_of(url: str) -> str:

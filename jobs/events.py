@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ from typing import Any, Literal
 import redis
 
 from jobs.connection import SOCKET_TIMEOUT_S, map_errors
+from jobs.errors import InvalidRequest
 from jobs.names import events_key
 from jobs.settings import Settings
 
 EventType = Literal["status", "progress", "completed"]
 
+_EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?", re.ASCII)
 _BLOCK_S = SOCKET_TIMEOUT_S / 2  # Less than the socket's own timeout, which would break the connection.
 
 
@@ -33,6 +36,33 @@ class Event:
     id: str
     type: EventType
     data: dict[str, Any]
+
+
+def event_of(entry_id: str, kind: str, data: str) -> Event:
+    """An event as it stands in the stream, and in the news of it."""
+    return Event(id=entry_id, type=kind, data=json.loads(data))  # type: ignore[arg-type]  # the scripts write no other
+
+
+def check_event_id(text: str, field: str) -> str:
+    """
+    The id of an event that reading is to go on behind; "0" for the beginning.
+
+    Raises:
+        InvalidRequest: It is none; names `field`.
+    """
+    if not _EVENT_ID.fullmatch(text):
+        raise InvalidRequest(field, "is not the id of an event, such as 1764000000000-0")
+    return text
+
+
+def is_later(entry_id: str, other: str) -> bool:
+    """Whether an event comes behind another; both are ids that `check_event_id` lets pass."""
+    return _order(entry_id) > _order(other)
+
+
+def _order(entry_id: str) -> tuple[int, int]:
+    moment, _, number = entry_id.partition("-")
+    return int(moment), int(number or 0)
 
 
 def follow(
@@ -69,4 +99,4 @@ def _read(client: redis.Redis, settings: Settings, job_id: str, after: str, bloc
         return []
     # redis-py gives a dict of lists of pages with RESP3, and a list of pairs with RESP2.
     entries = next(iter(reply.values()))[0] if isinstance(reply, dict) else reply[0][1]
-    return [Event(id=number, type=fields["type"], data=json.loads(fields["data"])) for number, fields in entries]
+    return [event_of(number, fields["type"], fields["data"]) for number, fields in entries]

@@ -9,6 +9,7 @@ SCHEMA_VERSION = 1
 KEY_PREFIX = "imagemill"
 QUEUES = f"{KEY_PREFIX}:queues"  # set: every queue that ever had a job
 CANCEL_CHANNEL = f"{KEY_PREFIX}:cancel"  # pub/sub: ids of running jobs to be canceled
+QUIET_CHANNEL = f"{KEY_PREFIX}:quiet"  # pub/sub: nothing, ever; keeps a subscription open while nobody waits for a job
 
 RECONCILER = f"{KEY_PREFIX}:reconciler"  # string with expiry: which process puts things right at the moment
 DEAD = f"{KEY_PREFIX}:dead"  # sorted set: jobs that failed with worker_lost, by the time of their end (s)
@@ -53,6 +54,11 @@ def job_key(job_id: str) -> str:
 def events_key(job_id: str) -> str:
     """Stream: the job's events."""
     return f"{KEY_PREFIX}:events:{job_id}"
+
+
+def news_channel(job_id: str) -> str:
+    """Pub/sub: each event of a job when it goes into the stream: entry id, type and data, separated by spaces."""
+    return f"{KEY_PREFIX}:news:{job_id}"
 
 
 def callers_key(queue: str) -> str:

@@ -34,6 +34,22 @@ def worker(
 
 
 @app.command()
+def api(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="0 for any free one. Default: 8000.")] = None,
+) -> None:
+    """Serve the HTTP API in the foreground."""
+    from jobs.settings import load_settings
+    from producer.api.server import serve
+    from producer.api.settings import load_api_settings
+    from storage.settings import load_storage_settings
+
+    with reporting():
+        given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
+        serve(load_settings(), load_storage_settings(), load_api_settings(**given))
+
+
+@app.command()
 def up() -> None:
     """Run the whole system on this machine, until Ctrl-C."""
     from ops.up import up as run_up

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+import structlog
+
 from jobs import events, names
 from jobs.catalogue import Catalogue
 from jobs.celery_app import make_app
 from jobs.connection import connect
 from jobs.dispatch import Dispatcher
-from jobs.errors import IdempotencyConflict, InvalidRequest, JobFailed, QuotaExceeded, WaitTimeout
+from jobs.errors import (
+    IdempotencyConflict,
+    InvalidRequest,
+    JobFailed,
+    QuotaExceeded,
+    RedisFull,
+    RedisUnavailable,
+    WaitTimeout,
+)
 from jobs.fleet import Fleet, WorkerReport
 from jobs.queues import QueueControl
+from jobs.reconcile import Reconciler
 from jobs.record import JobRecord
 from jobs.settings import Settings, load_settings
 from jobs.spec import parse_request
@@ -26,6 +36,8 @@ from jobs.table import JobTable, QueueCounts
 from producer.image import Image
 from storage.s3 import ImageStore
 from storage.settings import StorageSettings, load_storage_settings
+
+log = structlog.get_logger()
 
 _BULK = 500  # Jobs per round trip.
 
@@ -47,7 +59,8 @@ class Client:
         self.catalogue = Catalogue.read(self.settings.models_file)
         self._redis = connect(self.settings)
         self._table = JobTable(self._redis, self.settings)
-        self._dispatcher = Dispatcher(make_app(self.settings), self._table, self.settings)
+        self._app = make_app(self.settings)
+        self._dispatcher = Dispatcher(self._app, self._table, self.settings)
         self.store = ImageStore(storage or load_storage_settings())
         self.control = QueueControl(self._redis, self._table, self._dispatcher, self.settings)
         self._fleet = Fleet(self._redis, self.settings)
@@ -61,7 +74,7 @@ class Client:
             IdempotencyConflict: The idempotency key belongs to a job with other parameters.
             RedisUnavailable: Nothing is known to be queued. With an idempotency key, submitting again is safe.
         """
-        return self._submit([self._prepare({"prompt": prompt, **fields})])[0]
+        return self._submit([self.prepare({"prompt": prompt, **fields})])[0]
 
     def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> list[Job]:
         """
@@ -73,7 +86,7 @@ class Client:
         submissions: list[Submission] = []
         for index, request in enumerate(requests):
             try:
-                submissions.append(self._prepare(request))
+                submissions.append(self.prepare(request))
             except InvalidRequest as exc:
                 exc.add_note(f"in request {index}")
                 raise
@@ -91,6 +104,39 @@ class Client:
         if refused:
             raise refused[0]
         return jobs
+
+    def prepare(self, fields: Mapping[str, Any], quota: int | None = None) -> Submission:
+        """
+        Check a request and settle its parameters, without asking Redis.
+
+        Args:
+            fields: Those of `jobs.spec.JobRequest`.
+            quota: How many queued jobs its caller may have, this one included.
+
+        Raises:
+            InvalidRequest: A field is wrong.
+        """
+        request = parse_request(dict(fields))
+        spec = self.catalogue.settle(request)
+        queue = names.queue_of(spec.model)
+        return Submission(job_id=str(uuid.uuid4()), spec=spec, digest=request.digest(), queue=queue, quota=quota)
+
+    def enter(self, submission: Submission) -> str:
+        """
+        Write a prepared job, and send what is released. A message that cannot be sent is the reconciler's to send.
+
+        Returns:
+            The job's id: the first job's, where the idempotency key was used before.
+
+        Raises:
+            IdempotencyConflict, QuotaExceeded, RedisFull, RedisUnavailable: As `JobTable.submit` does.
+        """
+        submitted = self._table.submit(submission)
+        try:
+            self._dispatcher.send(submitted.released)
+        except (RedisFull, RedisUnavailable) as exc:
+            log.warning("released jobs have no message yet", job_ids=submitted.released, reason=str(exc))
+        return submitted.job_id
 
     def job(self, job_id: str) -> Job:
         """The handle of a job submitted earlier, by anybody."""
@@ -127,8 +173,7 @@ class Client:
             JobNotFound: There is no such job.
             InvalidRequest: `after` is no event id.
         """
-        if not re.fullmatch(r"\d+(-\d+)?", after):
-            raise InvalidRequest("after", f"{after!r} is not the id of an event")
+        events.check_event_id(after, "after")
         self.status(job_id)
         return events.follow(self._redis, self.settings, job_id, after=after)
 
@@ -153,11 +198,14 @@ class Client:
         """Which workers there are, and what they do."""
         return self._fleet.workers()
 
-    def _prepare(self, fields: Mapping[str, Any]) -> Submission:
-        request = parse_request(dict(fields))
-        spec = self.catalogue.settle(request)
-        queue = names.queue_of(spec.model)
-        return Submission(job_id=str(uuid.uuid4()), spec=spec, digest=request.digest(), queue=queue)
+    def reconciler(self) -> Reconciler:
+        """This process' part in putting right what was interrupted; whoever runs for long runs it in a thread."""
+        return Reconciler(self._redis, self._dispatcher, self.settings)
+
+    def close(self) -> None:
+        """Close the connections to Redis; the next call opens new ones."""
+        self._redis.close()
+        self._app.close()
 
 
 class Job:

@@ -1,36 +1,15 @@
-"""One form for every log line of a worker, Celery's included."""
+"""The log lines of a worker, Celery's included."""
 
 from __future__ import annotations
 
 import logging
-import sys
 
-import structlog
+from jobs import logs
 
 
 def configure_logging(level: int = logging.INFO) -> None:
-    """Send structlog's and the standard library's lines to stderr, one line each."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-    ]
-    render = structlog.dev.ConsoleRenderer(
-        colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render], foreign_pre_chain=shared
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-    )
+    """Send all of them to stderr in one form, and none that has arguments or results of tasks."""
+    logs.configure_logging(level)
     # They print arguments and results, prompts among them; the tasks log each job themselves.
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)

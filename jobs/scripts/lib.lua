@@ -21,8 +21,11 @@ local function field(id, name)
   return redis.call('HGET', key('job', id), name)
 end
 
+-- An entry of the job's stream, and word of it to whoever listens now. Who was away reads the stream.
 local function announce(id, kind, data)
-  redis.call('XADD', key('events', id), 'MAXLEN', '~', EVENTS_MAX, '*', 'type', kind, 'data', cjson.encode(data))
+  local text = cjson.encode(data)
+  local entry = redis.call('XADD', key('events', id), 'MAXLEN', '~', EVENTS_MAX, '*', 'type', kind, 'data', text)
+  redis.call('PUBLISH', key('news', id), entry .. ' ' .. kind .. ' ' .. text)
 end
 
 -- Takes waiting jobs of one caller, best priority first, until its window is full; none of a paused queue. Returns

@@ -1,0 +1,70 @@
+"""The HTTP API as one ASGI application. It holds no state of its own: any number of replicas may run side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from jobs.settings import Settings
+from producer.api import jobs
+from producer.api.callers import Callers
+from producer.api.context import Context
+from producer.api.errors import handle_errors
+from producer.api.exposure import is_loopback
+from producer.api.openapi import describe
+from producer.api.requests import RequestLog
+from producer.api.settings import ApiSettings
+from producer.api.views import Views
+from producer.async_client import AsyncClient
+from producer.links import Links
+from storage.settings import StorageSettings
+
+_DESCRIPTION = "Text prompts to images, through a queue. Submit a job, follow it, and fetch its images by their links."
+_JOIN_S = 5.0  # It may wait for a Redis that does not answer.
+_ROUTERS = (jobs.router,)
+
+
+def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSettings | None = None) -> FastAPI:
+    """
+    The application. It connects when it starts, and lets everybody go who waits when it stops.
+
+    Args:
+        settings: The job table's.
+        storage: The image store's.
+        api_settings: Its own; the defaults if None.
+    """
+    own = api_settings or ApiSettings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncClient(settings, storage) as client:
+            views = Views(Links(client.client.store), own.public_url)
+            app.state.context = Context(client=client, settings=own, views=views)
+            app.state.callers = Callers(client.redis, settings, is_local=is_loopback(own.host))
+            async with _reconciling(client):
+                yield
+
+    app = FastAPI(title="Imagemill", version="1", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    for router in _ROUTERS:
+        app.include_router(router)
+    handle_errors(app)
+    describe(app)
+    app.add_middleware(RequestLog)
+    return app
+
+
+@asynccontextmanager
+async def _reconciling(client: AsyncClient) -> AsyncIterator[None]:
+    """Take part in putting right what was interrupted, in a thread of its own."""
+    stopping = threading.Event()
+    thread = threading.Thread(target=client.client.reconciler().run, args=(stopping,), name="reconciler", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        await asyncio.to_thread(thread.join, _JOIN_S)

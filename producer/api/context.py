@@ -1,0 +1,30 @@
+"""What every route may use: made once when the process starts, and closed with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from producer.api.settings import ApiSettings
+from producer.api.views import Views
+from producer.async_client import AsyncClient
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The client that asks and submits, what the API takes, and how it shows jobs."""
+
+    client: AsyncClient
+    settings: ApiSettings
+    views: Views
+
+
+def current_context(request: Request) -> Context:
+    """The process' own."""
+    context: Context = request.app.state.context
+    return context
+
+
+CurrentContext = Annotated[Context, Depends(current_context)]

@@ -1,0 +1,134 @@
+"""Jobs over HTTP: submit one, ask for it, end it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+
+from jobs import names
+from jobs.errors import InvalidRequest, JobNotFound, WaitTimeout
+from jobs.record import JobRecord
+from jobs.submission import Submission
+from producer.api import schemas
+from producer.api.bodies import read_object
+from producer.api.callers import Caller, CurrentCaller
+from producer.api.context import Context, CurrentContext
+from producer.api.errors import json_response
+from producer.api.openapi import body_of_job
+
+router = APIRouter(prefix="/v1", tags=["jobs"], responses=schemas.REFUSALS)
+
+_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.ASCII | re.IGNORECASE)
+
+
+async def own_job(job_id: str, caller: CurrentCaller, context: CurrentContext) -> JobRecord:
+    """
+    The job of a path.
+
+    Raises:
+        JobNotFound: There is none, or it is another caller's.
+    """
+    if not names.is_job_id(job_id):
+        raise JobNotFound(job_id[:128])
+    return caller.own(await context.client.status(job_id))
+
+
+OwnJob = Annotated[JobRecord, Depends(own_job)]
+
+
+@router.post(
+    "/jobs",
+    status_code=202,
+    summary="Submit a job",
+    responses={
+        200: {
+            "model": schemas.JobBody | schemas.DryRunBody,
+            "description": "With `Prefer: wait=N`: the job has ended. With `dry_run`: what would be queued.",
+        },
+        202: {"model": schemas.JobBody, "description": "The job is queued."},
+        **schemas.BODY_REFUSALS,
+    },
+    openapi_extra={"requestBody": body_of_job()},
+)
+async def submit(
+    request: Request,
+    caller: CurrentCaller,
+    context: CurrentContext,
+    dry_run: Annotated[
+        bool, Query(description="Check the request and show what would be queued; queue nothing.")
+    ] = False,
+    idempotency_key: Annotated[
+        str | None, Header(description="Submitting again with the same key gives the first job.")
+    ] = None,
+    prefer: Annotated[
+        str | None, Header(description="`wait=N`: wait up to N seconds for the job's end.", examples=["wait=30"])
+    ] = None,
+) -> Response:
+    """Queue a job. The answer says where to ask for it; with `Prefer: wait=N` it has the images, if they come in time."""
+    submission = await _read(request, caller, context, idempotency_key)
+    if dry_run:
+        return json_response(_dry_run(submission))
+    job_id = await context.client.run(lambda: context.client.client.enter(submission))
+    record = await context.client.status(job_id)
+    headers = {"Location": context.views.urls(job_id, request)["status_url"]}
+    wait_s = min(_asked_wait_s(prefer), context.settings.max_wait_s)
+    if wait_s:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+        record = await _wait(context, record, wait_s)
+    is_waited_for = bool(wait_s) and record.status.is_terminal
+    return json_response(context.views.job(record, request), 200 if is_waited_for else 202, headers)
+
+
+@router.get(
+    "/jobs/{job_id}",
+    summary="Ask for a job",
+    responses={200: {"model": schemas.JobBody}, **schemas.NOT_FOUND},
+)
+async def status(request: Request, record: OwnJob, context: CurrentContext) -> Response:
+    """Where a job stands; when it has succeeded, with fresh links to its images."""
+    return json_response(context.views.job(record, request))
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    summary="Cancel a job",
+    responses={200: {"model": schemas.JobBody}, **schemas.NOT_FOUND},
+)
+async def cancel(request: Request, record: OwnJob, context: CurrentContext) -> Response:
+    """
+    Ask for a job's end. One that waits ends at once, one that runs at its next step, and one that has ended stays as
+    it is.
+    """
+    return json_response(context.views.job(await context.client.cancel(record.id), request))
+
+
+async def _read(request: Request, caller: Caller, context: Context, idempotency_key: str | None) -> Submission:
+    settings = context.settings
+    fields = await read_object(request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+    if idempotency_key is not None:
+        if fields.get("idempotency_key", idempotency_key) != idempotency_key:
+            raise InvalidRequest("idempotency_key", "is another one than that of the header Idempotency-Key")
+        fields["idempotency_key"] = idempotency_key
+    submission = context.client.client.prepare(caller.sign(fields), caller.quota)
+    caller.check_model(submission.spec.model)
+    return submission
+
+
+def _dry_run(submission: Submission) -> dict[str, Any]:
+    parameters = submission.spec.model_dump(mode="json", exclude_none=True)
+    return {"object": "dry_run", "model": submission.spec.model, "queue": submission.queue, "parameters": parameters}
+
+
+def _asked_wait_s(prefer: str | None) -> int:
+    """RFC 7240: what is not understood is no error."""
+    found = _WAIT.search(prefer or "")
+    return int(found[1]) if found else 0
+
+
+async def _wait(context: Context, record: JobRecord, wait_s: int) -> JobRecord:
+    try:
+        return await context.client.wait(record.id, wait_s)
+    except WaitTimeout:
+        return await context.client.status(record.id)

@@ -1,0 +1,68 @@
+"""
+One log line for a request that changed something or failed, and for bugs one with the place.
+
+Neither keys, nor prompts, nor query strings are in them: a path has a job's id at most, and a bug's own text, which may
+repeat what it was given, is left out.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from producer.api.errors import Problem
+
+log = structlog.get_logger()
+
+_READS = ("GET", "HEAD", "OPTIONS")
+_SHOWN_CHARS = 200
+_BUG = Problem(status=500, code="internal_error", message="this is a bug of the server, which has noted it")
+
+
+class RequestLog:
+    """The outermost layer of the application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.monotonic(), 0
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the place
+            _tell_of_bug(scope, exc)
+            if status == 0:
+                await _BUG.response()(scope, receive, noting)
+        finally:
+            _tell(scope, status, time.monotonic() - started)
+
+
+def _tell(scope: Scope, status: int, took_s: float) -> None:
+    told = {"method": scope["method"], "path": scope["path"][:_SHOWN_CHARS], "status": status}
+    is_quiet = scope["method"] in _READS and status < 500
+    (log.debug if is_quiet else log.info)("request", **told, ms=round(took_s * 1000, 1))
+
+
+def _tell_of_bug(scope: Scope, exc: Exception) -> None:
+    place = "".join(traceback.format_tb(exc.__traceback__))
+    log.error(
+        "bug in the API", method=scope["method"], path=scope["path"][:_SHOWN_CHARS], error=_kind(exc), place=place
+    )
+
+
+def _kind(exc: BaseException) -> str:
+    inner = f" ({', '.join(_kind(each) for each in exc.exceptions)})" if isinstance(exc, BaseExceptionGroup) else ""
+    return f"{type(exc).__name__}{inner}"

@@ -1,0 +1,151 @@
+"""What answers look like, for the OpenAPI document. The routes write them without these classes, to save time."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from jobs.states import Stage, Status
+
+
+class ProblemDetail(BaseModel):
+    """Why a request was refused."""
+
+    code: str = Field(description="For a machine.", examples=["invalid_request"])
+    message: str = Field(description="For a person.", examples=["n: should be greater than or equal to 1"])
+    field: str | None = Field(description="Which field of the request, or which header, is wrong.", examples=["n"])
+
+
+class ProblemBody(BaseModel):
+    """An error."""
+
+    error: ProblemDetail
+
+
+class JobErrorBody(BaseModel):
+    """Why a job ended without images."""
+
+    code: str
+    message: str
+
+
+class ImageBody(BaseModel):
+    """An image of a finished job."""
+
+    url: str = Field(description="A presigned link, which expires; ask again for a fresh one.")
+    thumbnail_url: str | None
+    content_type: str
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    seed: int
+
+
+class JobBody(BaseModel):
+    """A job at one moment. Times are Unix seconds."""
+
+    id: str
+    object: Literal["job"]
+    status: Status
+    stage: Stage | None
+    progress: float = Field(description="0 to 1.")
+    step: int
+    steps: int
+    model: str | None
+    parameters: dict[str, Any] | None = Field(description="Every parameter settled, the seed too.")
+    metadata: dict[str, str]
+    caller: str
+    attempts: int
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    timings: dict[str, float] = Field(description="Seconds of each stage, and in all.")
+    error: JobErrorBody | None
+    images: list[ImageBody]
+    status_url: str
+    events_url: str
+    cancel_url: str
+
+
+class DryRunBody(BaseModel):
+    """What would be queued."""
+
+    object: Literal["dry_run"]
+    model: str
+    queue: str
+    parameters: dict[str, Any]
+
+
+class ModelBody(BaseModel):
+    """A model that can be asked for."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    workers: int = Field(description="How many workers serve it at the moment.")
+    defaults: dict[str, Any]
+    limits: dict[str, int]
+    schedulers: list[str]
+
+
+class ModelsBody(BaseModel):
+    """All models that the caller may use."""
+
+    object: Literal["list"]
+    data: list[ModelBody]
+
+
+class QueueBody(BaseModel):
+    """How many jobs a queue holds, of all callers."""
+
+    queue: str
+    model: str | None
+    waiting: int
+    running: int
+    paused: bool
+
+
+class QueuesBody(BaseModel):
+    """All queues of models that the caller may use."""
+
+    object: Literal["list"]
+    data: list[QueueBody]
+
+
+class HealthBody(BaseModel):
+    """This process is alive."""
+
+    status: Literal["ok"]
+
+
+class ReadyBody(BaseModel):
+    """Whether requests can be served, and what is known of the rest."""
+
+    status: Literal["ready", "not_ready"]
+    redis: str = Field(description='"ok", or what is wrong. Required.')
+    storage: str = Field(description='"ok", or what is wrong. Reported only: jobs are taken without it.')
+    workers: dict[str, int] | None = Field(description="How many serve each model. Reported only.")
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {"model": ProblemBody, "description": description}
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: _problem("No key, or one that is not valid."),
+    422: _problem("A field, a parameter or a header is wrong; `field` says which."),
+    429: _problem("The key was used too often, or the system is full. `Retry-After` says when to come again."),
+    503: _problem("The job table or the image store cannot be reached for now."),
+}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _problem("There is no such job, or not for this key.")}
+BODY_REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: _problem("The body is no JSON."),
+    403: _problem("The key may not use this model."),
+    408: _problem("The body did not come in time."),
+    409: _problem("The idempotency key belongs to a job with other parameters."),
+    413: _problem("The body is too large."),
+    415: _problem("The body is not of the type that is asked for."),
+}

@@ -1,0 +1,90 @@
+"""`./imagemill api`: the API on uvicorn, in the foreground."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from jobs.connection import connect
+from jobs.errors import InvalidConfiguration
+from jobs.logs import configure_logging
+from jobs.settings import Settings
+from producer.api.app import create_app
+from producer.api.context import Context
+from producer.api.exposure import admit
+from producer.api.protocol import BoundedProtocol
+from producer.api.settings import ApiSettings
+from producer.keys.store import KeyStore
+from storage.settings import StorageSettings
+
+log = structlog.get_logger()
+
+_BACKLOG = 2048
+_GRACE_S = 20  # For requests that go on while it stops; whoever waits is let go at once.
+
+
+def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSettings) -> None:
+    """
+    Serve until SIGTERM or Ctrl-C; what runs then is answered first.
+
+    Raises:
+        InvalidConfiguration: It cannot listen there, or may not, because there is no API key.
+        RedisUnavailable: Redis was asked for keys and did not answer.
+    """
+    configure_logging(logging.getLevelNamesMapping()[api_settings.log_level.upper()])
+    with connect(settings) as client:
+        exposure = admit(api_settings.host, KeyStore(client, settings))
+    app = create_app(settings, storage, api_settings)
+    with _listen(api_settings) as listener:
+        port = listener.getsockname()[1]
+        log.info("listening", address=f"http://{_shown(api_settings.host)}:{port}", docs="/docs")
+        log.info(exposure)
+        config = uvicorn.Config(
+            app,
+            http=BoundedProtocol,
+            ws="none",
+            lifespan="on",
+            log_config=None,  # Its lines have query strings; `producer.api.requests` writes ours.
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn stops in order, and then raises it again
+        _Server(config, app).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    """Lets those go who wait or listen before it waits for the others."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does, which would wait for every stream to end by itself."""
+        context: Context = self._app.state.context
+        context.client.waiters.close()
+        await super().shutdown(sockets)
+
+
+def _listen(settings: ApiSettings) -> socket.socket:
+    try:
+        info = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(info[0], info[1])
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(info[4])
+        listener.listen(_BACKLOG)
+    except OSError as exc:
+        reason = f"cannot listen on {_shown(settings.host)}:{settings.port} ({exc.strerror})"
+        raise InvalidConfiguration(f"{reason}; set IMAGEMILL_API_HOST and IMAGEMILL_API_PORT") from exc
+    return listener
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,78 @@
+"""Jobs, and all that belongs to them, as the API shows them. `schemas` describes the same for the documentation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import Request
+
+from jobs.events import Event
+from jobs.record import ImageRecord, JobRecord, progress_of
+from jobs.states import Stage, Status
+from producer.links import Links
+
+_NOT_PARAMETERS = {"caller", "metadata", "idempotency_key"}
+
+
+class Views:
+    """Shows jobs to whoever asks."""
+
+    def __init__(self, links: Links, public_url: str) -> None:
+        self._links = links
+        self._public_url = public_url.rstrip("/")
+
+    def job(self, record: JobRecord, request: Request) -> dict[str, Any]:
+        """A job, with fresh links."""
+        spec = record.spec
+        return {
+            "id": record.id,
+            "object": "job",
+            "status": record.status,
+            "stage": record.stage,
+            "progress": record.progress,
+            "step": record.step,
+            "steps": record.steps,
+            "model": spec.model if spec else None,
+            "parameters": spec.model_dump(mode="json", exclude=_NOT_PARAMETERS, exclude_none=True) if spec else None,
+            "metadata": spec.metadata if spec else {},
+            "caller": record.caller,
+            "attempts": record.attempts,
+            "created_at": record.created_at,
+            "started_at": record.started_at,
+            "ended_at": record.ended_at,
+            "timings": record.timings,
+            "error": {"code": record.error.code, "message": record.error.message} if record.error else None,
+            "images": [self.image(each) for each in record.images],
+            **self.urls(record.id, request),
+        }
+
+    def image(self, image: ImageRecord) -> dict[str, Any]:
+        """An image, with a fresh link."""
+        thumbnail = self._links.link(image.thumbnail_key, "image/webp") if image.thumbnail_key else None
+        return {
+            "url": self._links.link(image.key, image.content_type),
+            "thumbnail_url": thumbnail,
+            "content_type": image.content_type,
+            "width": image.width,
+            "height": image.height,
+            "bytes": image.bytes,
+            "sha256": image.sha256,
+            "seed": image.seed,
+        }
+
+    def urls(self, job_id: str, request: Request) -> dict[str, str]:
+        """Where to ask for a job, hear of it and end it."""
+        job_url = f"{self.base_url(request)}/v1/jobs/{job_id}"
+        return {"status_url": job_url, "events_url": f"{job_url}/events", "cancel_url": job_url}
+
+    def base_url(self, request: Request) -> str:
+        """What the links of an answer begin with: the setting, or what this client asked."""
+        return self._public_url or str(request.base_url).rstrip("/")
+
+
+def event_data(event: Event) -> dict[str, Any]:
+    """What an event tells; one of progress has the share of the work that is done."""
+    if event.type != "progress":
+        return event.data
+    stage, step, steps = Stage(event.data["stage"]), event.data["step"], event.data["steps"]
+    return {**event.data, "progress": progress_of(Status.PROCESSING, stage, step, steps)}

@@ -1,0 +1,238 @@
+"""
+Everybody in this process who waits for jobs, behind one subscription to Redis.
+
+The job table's scripts publish each event beside writing it into the job's stream. Here one connection subscribes to
+the news of all jobs that somebody waits for, so a waiting client costs Redis nothing. News can get lost with the
+connection; the streams cannot. So each time that Redis confirms a subscription, the first time and after every
+reconnect, whoever waits for that job reads its stream from where it stands, and goes on with the news from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import redis.asyncio
+import structlog
+
+from jobs import names
+from jobs.connection import address_of, connect_async, map_errors
+from jobs.errors import RedisUnavailable
+from jobs.events import Event, event_of, is_later
+from jobs.settings import Settings
+from jobs.states import Status
+
+log = structlog.get_logger()
+
+THE_END = f"{2**63 - 1}-0"  # Behind every event: to hear of a job's end alone.
+
+_QUIET_S = 10.0  # Nothing heard for so long: ask whether Redis is there. Nothing again: it is not.
+_AGAIN_S = 0.5
+_INBOX_EVENTS = 256
+_CHANNEL_PREFIX = names.news_channel("")
+
+
+class _Inbox:
+    """What one follower has not seen yet; None where it has to read the stream."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self._must_read = False
+        self._bell = asyncio.Event()
+
+    def put(self, event: Event) -> None:
+        if len(self._events) >= _INBOX_EVENTS:  # A slow reader; the stream keeps them for it.
+            self.ask_to_read()
+            return
+        self._events.append(event)
+        self._bell.set()
+
+    def ask_to_read(self) -> None:
+        self._events.clear()
+        self._must_read = True
+        self._bell.set()
+
+    def wake(self) -> None:
+        self._bell.set()
+
+    async def take(self) -> list[Event] | None:
+        await self._bell.wait()
+        self._bell.clear()
+        if self._must_read:
+            self._must_read = False
+            return None
+        taken = list(self._events)
+        self._events.clear()
+        return taken
+
+
+class Waiters:
+    """
+    One for each event loop.
+
+    Attributes:
+        is_closed: Nobody is let wait any more.
+    """
+
+    def __init__(self, client: redis.asyncio.Redis, settings: Settings) -> None:
+        self._redis = client
+        self._settings = settings
+        self._rooms: dict[str, set[_Inbox]] = {}  # by job
+        self._heard: set[str] = set()  # jobs whose news come in: Redis has confirmed it on this connection
+        self._changed = asyncio.Event()
+        self._listener: asyncio.Task[None] | None = None
+        self.is_closed = False
+
+    async def follow(self, job_id: str, after: str = "0") -> AsyncIterator[Event]:
+        """
+        Yield a job's events behind `after`, as they come, up to "completed".
+
+        Ends without that event where the job is gone, `after` is its last event, or this process is about to stop.
+        While Redis is away nothing comes; what happened meanwhile comes afterwards.
+        """
+        with self._waiting_for(job_id) as inbox:
+            while not self.is_closed:
+                news = await inbox.take()
+                is_over = False
+                if news is None:
+                    news, is_over = await self._read(job_id, after)
+                for event in news:
+                    if is_later(event.id, after):
+                        after = event.id
+                        yield event
+                    if event.type == "completed":
+                        return
+                if is_over:
+                    return
+
+    async def wait_for_end(self, job_id: str) -> None:
+        """Return when the job has ended, or is gone, or this process is about to stop."""
+        async for _ in self.follow(job_id, THE_END):
+            pass
+
+    def close(self) -> None:
+        """Let everybody go who waits, and nobody wait from now on."""
+        self.is_closed = True
+        for inboxes in self._rooms.values():
+            for inbox in inboxes:
+                inbox.wake()
+
+    async def aclose(self) -> None:
+        """The same, and give the connection back."""
+        self.close()
+        if self._listener is not None:
+            self._listener.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._listener
+
+    @contextmanager
+    def _waiting_for(self, job_id: str) -> Iterator[_Inbox]:
+        if self._listener is None:
+            self._listener = asyncio.create_task(self._listen(), name="waiters")
+        inbox = _Inbox()
+        room = self._rooms.setdefault(job_id, set())
+        room.add(inbox)
+        if job_id in self._heard:
+            inbox.ask_to_read()
+        self._changed.set()
+        try:
+            yield inbox
+        finally:
+            room.discard(inbox)
+            if not room:
+                self._rooms.pop(job_id, None)
+                self._changed.set()
+
+    async def _read(self, job_id: str, after: str) -> tuple[list[Event], bool]:
+        """Events of the stream behind `after`, and whether no more will come."""
+        while True:
+            try:
+                with map_errors(self._settings):
+                    pipeline = self._redis.pipeline(transaction=True)
+                    pipeline.xrange(names.events_key(job_id), min=f"({after}")
+                    pipeline.hget(names.job_key(job_id), "status")
+                    entries, status = await pipeline.execute()
+            except RedisUnavailable:
+                if self.is_closed:
+                    return [], True
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            found = [event_of(entry_id, fields["type"], fields["data"]) for entry_id, fields in entries]
+            return found, status is None or Status(status).is_terminal
+
+    async def _listen(self) -> None:
+        """Keep a connection that hears what is wanted, until it is canceled."""
+        is_away = False
+        while True:
+            try:
+                async with self._subscription() as pubsub:
+                    if is_away:
+                        log.info("waiting clients hear of their jobs again")
+                        is_away = False
+                    async with asyncio.TaskGroup() as tasks:
+                        tasks.create_task(self._hear(pubsub))
+                        tasks.create_task(self._subscribe_to_what_is_wanted(pubsub))
+            except* (redis.exceptions.RedisError, OSError) as group:
+                if not is_away:
+                    where = address_of(self._settings.redis_url)
+                    log.warning("waiting clients hear nothing", redis=where, reason=_first(group))
+                is_away = True
+            self._heard.clear()
+            await asyncio.sleep(_AGAIN_S)
+
+    @asynccontextmanager
+    async def _subscription(self) -> AsyncIterator[redis.asyncio.client.PubSub]:
+        # A pool of its own, for it is held for good. No retries: a connection that broke is made anew, here.
+        async with connect_async(self._settings, connections=1, retries=0) as client, client.pubsub() as pubsub:
+            await pubsub.subscribe(names.QUIET_CHANNEL)
+            yield pubsub
+
+    async def _hear(self, pubsub: redis.asyncio.client.PubSub) -> None:
+        is_asked = False
+        while True:
+            message = await pubsub.get_message(timeout=_QUIET_S)
+            if message is not None:
+                is_asked = False
+                self._pass_on(message)
+            elif is_asked:
+                raise redis.exceptions.ConnectionError("the connection is silent")
+            else:
+                await pubsub.ping(message="are you there")
+                is_asked = True
+
+    async def _subscribe_to_what_is_wanted(self, pubsub: redis.asyncio.client.PubSub) -> None:
+        told: set[str] = set()
+        while True:
+            wanted = set(self._rooms)
+            if new := wanted - told:
+                await pubsub.subscribe(*map(names.news_channel, new))
+            if gone := told - wanted:
+                self._heard -= gone
+                await pubsub.unsubscribe(*map(names.news_channel, gone))
+            told = wanted
+            await self._changed.wait()
+            self._changed.clear()
+
+    def _pass_on(self, message: dict[str, Any]) -> None:
+        kind, job_id = message["type"], str(message["channel"]).removeprefix(_CHANNEL_PREFIX)
+        inboxes = self._rooms.get(job_id, ())
+        if kind == "message":
+            event = event_of(*str(message["data"]).split(" ", 2))
+            for inbox in inboxes:
+                inbox.put(event)
+        elif kind == "subscribe":
+            self._heard.add(job_id)
+            for inbox in inboxes:
+                inbox.ask_to_read()
+        elif kind == "unsubscribe":
+            self._heard.discard(job_id)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> str:
+    exc: BaseException = group
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return str(exc)
