@@ -115,6 +115,16 @@ class AsyncClient:
         async for event in self.waiters.follow(job_id, after):
             yield event
 
+    async def has_events(self, job_id: str, after: str) -> bool:
+        """
+        Whether a job's stream has an event behind `after`, the id of an event.
+
+        Raises:
+            RedisUnavailable
+        """
+        with map_errors(self.settings):
+            return bool(await self.redis.xrange(names.events_key(job_id), min=f"({after}", count=1))
+
     async def cancel(self, job_id: str) -> JobRecord:
         """Ask for a job's end; one that has ended stays as it is. Raises `JobNotFound`."""
         return await self.run(lambda: self.client.cancel(job_id))

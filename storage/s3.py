@@ -52,6 +52,17 @@ class ImageStore:
             with self._map_errors("bucket"):
                 self._s3.create_bucket(Bucket=self.settings.bucket)
 
+    def check(self) -> None:
+        """
+        Ask whether the bucket is there and may be used.
+
+        Raises:
+            ObjectNotFound: There is no such bucket.
+            StorageUnavailable, StorageMisconfigured
+        """
+        with self._map_errors("bucket"):
+            self._s3.head_bucket(Bucket=self.settings.bucket)
+
     def put(self, key: str, body: bytes, content_type: str) -> None:
         """
         Store an object.

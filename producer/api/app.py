@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from jobs.settings import Settings
-from producer.api import jobs
+from producer.api import events, health, jobs, models, queues
 from producer.api.callers import Callers
 from producer.api.context import Context
 from producer.api.errors import handle_errors
@@ -18,6 +18,7 @@ from producer.api.exposure import is_loopback
 from producer.api.openapi import describe
 from producer.api.requests import RequestLog
 from producer.api.settings import ApiSettings
+from producer.api.surroundings import remembered_storage, remembered_workers
 from producer.api.views import Views
 from producer.async_client import AsyncClient
 from producer.links import Links
@@ -25,7 +26,7 @@ from storage.settings import StorageSettings
 
 _DESCRIPTION = "Text prompts to images, through a queue. Submit a job, follow it, and fetch its images by their links."
 _JOIN_S = 5.0  # It may wait for a Redis that does not answer.
-_ROUTERS = (jobs.router,)
+_ROUTERS = (jobs.router, events.router, models.router, queues.router, health.router)
 
 
 def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSettings | None = None) -> FastAPI:
@@ -43,7 +44,10 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncClient(settings, storage) as client:
             views = Views(Links(client.client.store), own.public_url)
-            app.state.context = Context(client=client, settings=own, views=views)
+            workers, storage_state = remembered_workers(client), remembered_storage(client)
+            app.state.context = Context(
+                client=client, settings=own, views=views, workers=workers, storage_state=storage_state
+            )
             app.state.callers = Callers(client.redis, settings, is_local=is_loopback(own.host))
             async with _reconciling(client):
                 yield
@@ -52,6 +56,7 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
     for router in _ROUTERS:
         app.include_router(router)
     handle_errors(app)
+    events.answer_when_nothing_more(app)
     describe(app)
     app.add_middleware(RequestLog)
     return app

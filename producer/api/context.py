@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from producer.api.remembered import Remembered
 from producer.api.settings import ApiSettings
 from producer.api.views import Views
 from producer.async_client import AsyncClient
@@ -14,11 +15,19 @@ from producer.async_client import AsyncClient
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """The client that asks and submits, what the API takes, and how it shows jobs."""
+    """
+    The client that asks and submits, what the API takes, and how it shows jobs.
+
+    Attributes:
+        workers: How many serve each model.
+        storage_state: "ok", or what is wrong with the image store.
+    """
 
     client: AsyncClient
     settings: ApiSettings
     views: Views
+    workers: Remembered[dict[str, int]]
+    storage_state: Remembered[str]
 
 
 def current_context(request: Request) -> Context:

@@ -91,7 +91,7 @@ def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | 
     return Response(orjson.dumps(content), status, headers, "application/json")
 
 
-# The first that fits. Where there is a message, the error's own has addresses of this system, or says nothing to a client.
+# The first that fits. Where there is a message, the error's own has addresses of this system.
 _ANSWERS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (InvalidRequest, 422, "invalid_request", None),
     (IdempotencyConflict, 409, "idempotency_conflict", None),

@@ -66,7 +66,7 @@ async def submit(
         str | None, Header(description="`wait=N`: wait up to N seconds for the job's end.", examples=["wait=30"])
     ] = None,
 ) -> Response:
-    """Queue a job. The answer says where to ask for it; with `Prefer: wait=N` it has the images, if they come in time."""
+    """Queue a job. The answer says where to ask for it; with `Prefer: wait=N` it has the images, if they are there."""
     submission = await _read(request, caller, context, idempotency_key)
     if dry_run:
         return json_response(_dry_run(submission))

@@ -45,25 +45,26 @@ def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSetting
         port = listener.getsockname()[1]
         log.info("listening", address=f"http://{_shown(api_settings.host)}:{port}", docs="/docs")
         log.info(exposure)
-        config = uvicorn.Config(
-            app,
-            http=BoundedProtocol,
-            ws="none",
-            lifespan="on",
-            log_config=None,  # Its lines have query strings; `producer.api.requests` writes ours.
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_GRACE_S,
-        )
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn stops in order, and then raises it again
-        _Server(config, app).run(sockets=[listener])
+        Server(app).run(sockets=[listener])
 
 
-class _Server(uvicorn.Server):
-    """Lets those go who wait or listen before it waits for the others."""
+class Server(uvicorn.Server):
+    """uvicorn, with our bounds; when it stops it lets those go who wait or listen, before it waits for the others."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
-        super().__init__(config)
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=BoundedProtocol,
+                ws="none",
+                lifespan="on",
+                log_config=None,  # Its lines have query strings; `producer.api.requests` writes ours.
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+        )
         self._app = app
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,0 +1,82 @@
+"""A job's events over HTTP, as server-sent events that any replica resumes (WHATWG HTML, section 9.2)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from jobs.errors import JobNotFound, RedisUnavailable
+from jobs.events import Event, check_event_id
+from jobs.record import JobRecord
+from producer.api import schemas
+from producer.api.context import Context, CurrentContext
+from producer.api.jobs import OwnJob
+from producer.api.views import event_data
+
+router = APIRouter(prefix="/v1", tags=["jobs"], responses=schemas.REFUSALS)
+
+_HEADER = "Last-Event-ID"
+
+
+class _NothingMore(Exception):
+    """The client has had the job's last event."""
+
+
+async def _resume_point(
+    record: OwnJob,
+    context: CurrentContext,
+    last_event_id: Annotated[
+        str | None, Header(description="Go on behind this event; browsers send it when they reconnect.")
+    ] = None,
+) -> str:
+    if not last_event_id:
+        return "0"
+    after = check_event_id(last_event_id, _HEADER)
+    if record.status.is_terminal and not await context.client.has_events(record.id, after):
+        raise _NothingMore
+    return after
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    summary="Follow a job",
+    response_class=EventSourceResponse,
+    responses={
+        200: {"description": "Events `status`, `progress` and, as the last, `completed`, which has the job."},
+        204: {"description": "The job has ended, and the client has had its last event. Browsers stop to reconnect."},
+        **schemas.NOT_FOUND,
+    },
+)
+async def events(
+    request: Request, record: OwnJob, after: Annotated[str, Depends(_resume_point)], context: CurrentContext
+) -> AsyncIterator[ServerSentEvent]:
+    """
+    The events of a job as they come, up to its end. A stream that ends without `completed` was cut: go on with the
+    header `Last-Event-ID`, which misses none and repeats none.
+    """
+    async for event in context.client.waiters.follow(record.id, after):
+        try:
+            told = await _tell(event, record, request, context)
+        except (JobNotFound, RedisUnavailable):
+            return  # Cut; the client comes back and asks for the same event.
+        yield ServerSentEvent(id=event.id, event=event.type, raw_data=orjson.dumps(told).decode())
+
+
+def answer_when_nothing_more(app: FastAPI) -> None:
+    """Have an app tell clients to stop reconnecting when they had the last event."""
+
+    async def answer(_: Request, __: Exception) -> Response:
+        return Response(status_code=204)
+
+    app.add_exception_handler(_NothingMore, answer)
+
+
+async def _tell(event: Event, record: JobRecord, request: Request, context: Context) -> dict[str, Any]:
+    told = {"job_id": record.id, **event_data(event)}
+    if event.type == "completed":
+        told["job"] = context.views.job(await context.client.status(record.id), request)
+    return told

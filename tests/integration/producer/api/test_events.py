@@ -1,0 +1,160 @@
+"""Event streams over HTTP: whole, resumable through any replica, and without polling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import httpx2 as httpx
+import pytest
+import redis
+from fastapi import FastAPI
+
+from jobs import names
+from jobs.claim import Claim
+from jobs.settings import Settings
+from jobs.states import Stage, Status
+from jobs.table import JobTable
+from ops.process import wait_until
+from producer import Client
+from tests.integration.producer.api.conftest import DEADLINE_S, Replica, serving
+from tests.integration.producer.api.sse import Told, listening
+
+STEPS = 20
+STREAMS = 20
+
+
+@pytest.fixture
+def claimed(client: Client, table: JobTable) -> Claim:
+    claim, _ = table.claim(client.submit("a red circle").id, owner="a worker")
+    assert claim is not None
+    return claim
+
+
+def path_of(claim: Claim) -> str:
+    return f"/v1/jobs/{claim.job_id}/events"
+
+
+def go_on(table: JobTable, claim: Claim, steps: range) -> None:
+    for step in steps:
+        table.progress(claim, Stage.GENERATE, step, STEPS)
+
+
+def is_heard(client: redis.Redis, job_id: str, times: int = 1) -> bool:
+    """Whether so many processes have subscribed to a job's news."""
+    return bool(client.pubsub_numsub(names.news_channel(job_id))[0][1] == times)
+
+
+def test_stream_tells_everything_in_order_up_to_the_end(
+    replica: str, table: JobTable, redis_client: redis.Redis, claimed: Claim
+) -> None:
+    go_on(table, claimed, range(3))
+    with listening(replica + path_of(claimed)) as told:
+        first = [next(told) for _ in range(4)]
+        go_on(table, claimed, range(3, STEPS + 1))
+        table.finish(claimed, Status.FAILED, error={"code": "generation_error", "message": "it broke"})
+        rest = list(told)
+    assert [each.event for each in [*first, *rest]] == ["status", *["progress"] * (STEPS + 1), "completed"]
+    assert first[0].data == {"job_id": claimed.job_id, "status": "processing"}
+    assert [each.data["step"] for each in [*first, *rest] if each.event == "progress"] == list(range(STEPS + 1))
+    assert 0 < first[1].data["progress"] < rest[-2].data["progress"] < 1
+    last = rest[-1].data
+    assert (last["status"], last["job"]["status"], last["job"]["error"]["code"]) == (
+        "failed",
+        "failed",
+        "generation_error",
+    )
+    stored = redis_client.xrange(names.events_key(claimed.job_id))
+    assert [each.id for each in [*first, *rest]] == [entry_id for entry_id, _ in stored]
+
+
+def test_stream_that_is_cut_goes_on_through_another_replica(
+    replicas: list[Replica], table: JobTable, redis_client: redis.Redis, claimed: Claim
+) -> None:
+    heard: list[Told] = []
+    for step in range(STEPS):
+        _, url = replicas[step % 2]
+        with listening(url + path_of(claimed), heard[-1].id if heard else None) as told:
+            go_on(table, claimed, range(step, step + 1))
+            heard.append(next(told))
+    go_on(table, claimed, range(STEPS, STEPS + 1))
+    table.finish(claimed, Status.CANCELED)
+    with listening(replicas[0][1] + path_of(claimed), heard[-1].id) as told:
+        heard += told
+    stored = redis_client.xrange(names.events_key(claimed.job_id))
+    assert [each.id for each in heard] == [entry_id for entry_id, _ in stored]
+
+
+def test_replica_that_stops_cuts_its_streams_at_once(
+    make_app: Callable[[], FastAPI], redis_client: redis.Redis, table: JobTable, claimed: Claim
+) -> None:
+    with serving(make_app()) as (server, url), listening(url + path_of(claimed)) as told:
+        heard = [next(told)]
+        server.should_exit = True
+        assert list(told) == []  # Without "completed".
+    go_on(table, claimed, range(2))
+    table.finish(claimed, Status.CANCELED)
+    with serving(make_app()) as (_, url), listening(url + path_of(claimed), heard[0].id) as told:
+        assert [each.event for each in told] == ["progress", "progress", "completed"]
+
+
+def test_lost_connection_to_redis_loses_no_event(
+    replica: str, table: JobTable, redis_client: redis.Redis, claimed: Claim
+) -> None:
+    with listening(replica + path_of(claimed)) as told:
+        heard = [next(told)]
+        for step in range(STEPS):
+            assert wait_until(lambda: is_heard(redis_client, claimed.job_id), DEADLINE_S)
+            listener = [each["id"] for each in redis_client.client_list(_type="pubsub") if each["db"] == "1"]
+            with redis_client.pipeline() as pipeline:  # At once: the event comes when nobody listens.
+                for each in listener:
+                    pipeline.client_kill_filter(_id=each)
+                pipeline.execute()
+            go_on(table, claimed, range(step, step + 1))
+            if step == 2:
+                break
+        table.finish(claimed, Status.CANCELED)
+        heard += told
+    stored = redis_client.xrange(names.events_key(claimed.job_id))
+    assert [each.id for each in heard] == [entry_id for entry_id, _ in stored]
+
+
+def test_waiting_streams_ask_redis_for_nothing(
+    replica: str, redis_client: redis.Redis, table: JobTable, claimed: Claim
+) -> None:
+    """While the reconciler goes by twice, Redis runs no command of the streams that wait, and has one connection."""
+    with ExitStack() as stack:
+        streams = [stack.enter_context(listening(replica + path_of(claimed))) for _ in range(STREAMS)]
+        assert [next(told).event for told in streams] == ["status"] * STREAMS
+        before = calls(redis_client)
+        assert wait_until(lambda: calls(redis_client)["set"] >= before["set"] + 2, DEADLINE_S)
+        after = calls(redis_client)
+        asking = ("xread", "xrange", "xrevrange", "hgetall", "hmget", "exists", "multi", "exec", "subscribe")
+        assert {name: after.get(name) for name in asking} == {name: before.get(name) for name in asking}
+        assert len([each for each in redis_client.client_list(_type="pubsub") if each["db"] == "1"]) == 1
+        table.finish(claimed, Status.CANCELED)
+        assert [[each.event for each in told] for told in streams] == [["completed"]] * STREAMS
+
+
+def calls(client: redis.Redis) -> dict[str, int]:
+    """How often each command has run."""
+    return {name.removeprefix("cmdstat_"): each["calls"] for name, each in client.info("commandstats").items()}
+
+
+def test_client_that_had_the_last_event_is_told_not_to_come_back(replica: str, table: JobTable, claimed: Claim) -> None:
+    table.finish(claimed, Status.CANCELED)
+    with listening(replica + path_of(claimed)) as told:
+        last = list(told)[-1]
+    answer = httpx.get(replica + path_of(claimed), headers={"Last-Event-ID": last.id}, trust_env=False)
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+@pytest.mark.parametrize("wrong", ["yesterday", "1-2-3", "-1", "9" * 30])
+def test_event_id_that_is_none_is_refused(replica: str, claimed: Claim, wrong: str) -> None:
+    answer = httpx.get(replica + path_of(claimed), headers={"Last-Event-ID": wrong}, trust_env=False)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "Last-Event-ID")
+
+
+def test_stream_of_no_job_is_not_found(replica: str, settings: Settings) -> None:
+    for job_id in ("no-such-job", "..", "a b"):
+        assert httpx.get(f"{replica}/v1/jobs/{job_id}/events", trust_env=False).status_code == 404
