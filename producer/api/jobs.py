@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
@@ -17,10 +16,9 @@ from producer.api.callers import Caller, CurrentCaller
 from producer.api.context import Context, CurrentContext
 from producer.api.errors import json_response
 from producer.api.openapi import body_of_job
+from producer.api.preferences import asked_wait_s
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=schemas.REFUSALS)
-
-_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.ASCII | re.IGNORECASE)
 
 
 async def own_job(job_id: str, caller: CurrentCaller, context: CurrentContext) -> JobRecord:
@@ -73,7 +71,7 @@ async def submit(
     job_id = await context.client.run(lambda: context.client.client.enter(submission))
     record = await context.client.status(job_id)
     headers = {"Location": context.views.urls(job_id, request)["status_url"]}
-    wait_s = min(_asked_wait_s(prefer), context.settings.max_wait_s)
+    wait_s = min(asked_wait_s(prefer), context.settings.max_wait_s)
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
         record = await _wait(context, record, wait_s)
@@ -119,12 +117,6 @@ async def _read(request: Request, caller: Caller, context: Context, idempotency_
 def _dry_run(submission: Submission) -> dict[str, Any]:
     parameters = submission.spec.model_dump(mode="json", exclude_none=True)
     return {"object": "dry_run", "model": submission.spec.model, "queue": submission.queue, "parameters": parameters}
-
-
-def _asked_wait_s(prefer: str | None) -> int:
-    """RFC 7240: what is not understood is no error."""
-    found = _WAIT.search(prefer or "")
-    return int(found[1]) if found else 0
 
 
 async def _wait(context: Context, record: JobRecord, wait_s: int) -> JobRecord:

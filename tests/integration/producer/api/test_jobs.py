@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
+import httpx2 as httpx
 import pytest
 import redis
 from fastapi.testclient import TestClient
 
-from jobs.states import Status
+from jobs.states import Stage, Status
 from jobs.table import JobTable
+from ops.process import wait_until
+from storage.s3 import ImageStore
+from tests.integration.producer.api.conftest import DEADLINE_S
 
 PROMPT = "a large red circle on a blue background"
+IMAGE = {
+    "key": "a/0.png",
+    "thumbnail_key": "a/0.thumb.webp",
+    "content_type": "image/png",
+    "width": 128,
+    "height": 128,
+    "bytes": 7,
+    "sha256": "0" * 64,
+    "seed": 7,
+}
 
 
 def submit(api: TestClient, headers: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:
@@ -52,3 +68,121 @@ def test_wrong_field_is_named_and_nothing_is_queued(
     assert (answer.status_code, error["field"]) == (422, field)
     assert error["message"].startswith(f"{field}: ")
     assert redis_client.keys("imagemill:job:*") == []
+
+
+def test_same_idempotency_key_gives_the_first_job_and_other_parameters_a_conflict(api: TestClient) -> None:
+    key = {"Idempotency-Key": "order-12"}
+    first = submit(api, key, seed=7)
+    assert submit(api, key, seed=7)["id"] == first["id"]
+    answer = api.post("/v1/jobs", json={"prompt": PROMPT, "seed": 8}, headers=key)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "idempotency_conflict")
+    both = api.post("/v1/jobs", json={"prompt": PROMPT, "idempotency_key": "another"}, headers=key)
+    assert (both.status_code, both.json()["error"]["field"]) == (422, "idempotency_key")
+    long = api.post("/v1/jobs", json={"prompt": PROMPT}, headers={"Idempotency-Key": "k" * 300})
+    assert (long.status_code, long.json()["error"]["field"]) == (422, "idempotency_key")
+
+
+def test_dry_run_settles_everything_and_queues_nothing(api: TestClient, redis_client: redis.Redis) -> None:
+    answer = api.post("/v1/jobs", params={"dry_run": "true"}, json={"prompt": PROMPT, "n": 2})
+    shown = answer.json()
+    assert (answer.status_code, shown["object"], shown["queue"]) == (200, "dry_run", "gpu.shapes")
+    assert (shown["parameters"]["n"], shown["parameters"]["num_inference_steps"]) == (2, 20)
+    assert redis_client.keys("imagemill:job:*") == []
+    assert api.post("/v1/jobs", params={"dry_run": "true"}, json={"prompt": ""}).status_code == 422
+    assert api.post("/v1/jobs", params={"dry_run": "perhaps"}, json={"prompt": PROMPT}).status_code == 422
+
+
+@pytest.mark.parametrize(("prefer", "applied"), [("respond-async, wait=1", "wait=1"), ("wait=0", None), ("wait", None)])
+def test_waiting_goes_on_no_longer_than_asked(api: TestClient, prefer: str, applied: str | None) -> None:
+    answer = api.post("/v1/jobs", json={"prompt": PROMPT}, headers={"Prefer": prefer})
+    assert (answer.status_code, answer.headers.get("preference-applied")) == (202, applied)
+    assert answer.json()["status"] == "queued"
+
+
+def test_waiting_is_answered_as_soon_as_the_job_has_ended(api: TestClient, table: JobTable) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        headers = {"Prefer": "wait=600", "Idempotency-Key": "one"}
+        waiting = pool.submit(lambda: api.post("/v1/jobs", json={"prompt": PROMPT}, headers=headers))
+        assert wait_until(lambda: bool(api.get("/v1/queues").json()["data"]), DEADLINE_S)
+        job = submit(api, {"Idempotency-Key": "one"})
+        finish(table, job["id"])
+        answer = waiting.result(DEADLINE_S)
+    assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=5")
+    assert (answer.json()["id"], answer.json()["status"]) == (job["id"], "succeeded")
+
+
+def test_finished_job_has_its_images_with_links_that_work(api: TestClient, table: JobTable, store: ImageStore) -> None:
+    job = submit(api)
+    store.put("a/0.png", b"picture", "image/png")
+    store.put("a/0.thumb.webp", b"small", "image/webp")
+    finish(table, job["id"])
+    shown = api.get(f"/v1/jobs/{job['id']}").json()
+    assert (shown["status"], shown["progress"], shown["timings"]) == ("succeeded", 1.0, {"generate": 0.5, "total": 0.7})
+    (image,) = shown["images"]
+    assert {name: image[name] for name in IMAGE if name in image} == {n: v for n, v in IMAGE.items() if n in image}
+    assert httpx.get(image["url"], trust_env=False).content == b"picture"
+    assert httpx.get(image["thumbnail_url"], trust_env=False).content == b"small"
+    query = parse_qs(urlsplit(image["url"]).query)
+    assert query["X-Amz-Expires"] == [str(store.settings.link_expiry_s)]
+    assert api.get(f"/v1/jobs/{job['id']}").json()["images"] == shown["images"]  # Signed once.
+
+
+def test_canceling_ends_a_waiting_job_and_is_no_error_afterwards(api: TestClient, table: JobTable) -> None:
+    job = submit(api)
+    for _ in range(2):
+        answer = api.delete(f"/v1/jobs/{job['id']}")
+        assert (answer.status_code, answer.json()["status"]) == (200, "canceled")
+    done = submit(api)
+    finish(table, done["id"])
+    assert api.delete(f"/v1/jobs/{done['id']}").json()["status"] == "succeeded"
+
+
+def test_running_job_is_asked_to_leave(api: TestClient, table: JobTable) -> None:
+    job = submit(api)
+    claim, _ = table.claim(job["id"], owner="a worker")
+    assert claim is not None
+    answer = api.delete(f"/v1/jobs/{job['id']}")
+    assert (answer.status_code, answer.json()["status"]) == (200, "processing")
+    assert table.progress(claim, Stage.ENCODE) is Status.CANCELED
+
+
+@pytest.mark.parametrize("job_id", ["no-such-job", "a b", "..%2F..", "é", "x" * 5_000, "*", "%00"])
+def test_job_that_is_not_there_is_not_found(api: TestClient, job_id: str) -> None:
+    for method, path in (("GET", ""), ("DELETE", ""), ("GET", "/events")):
+        answer = api.request(method, f"/v1/jobs/{job_id}{path}")
+        assert answer.status_code == 404
+        assert set(answer.json()["error"]) == {"code", "message", "field"}
+
+
+def test_full_system_says_when_to_come_again(api: TestClient, redis_client: redis.Redis) -> None:
+    used = redis_client.info("memory")["used_memory"]
+    redis_client.config_set("maxmemory", used + 100_000)
+    try:
+        answer = api.post("/v1/jobs", json={"prompt": PROMPT})
+    finally:
+        redis_client.config_set("maxmemory", 0)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "system_full")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_models_and_queues_are_listed(api: TestClient) -> None:
+    models = api.get("/v1/models").json()
+    assert (models["object"], models["data"][0]["id"], models["data"][0]["object"]) == ("list", "shapes", "model")
+    assert (models["data"][0]["workers"], models["data"][0]["defaults"]["num_inference_steps"]) == (0, 20)
+    assert api.get("/v1/queues").json() == {"object": "list", "data": []}
+    submit(api)
+    (queue,) = api.get("/v1/queues").json()["data"]
+    assert queue == {"queue": "gpu.shapes", "model": "shapes", "waiting": 1, "running": 0, "paused": False}
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/nothing", 404), ("PUT", "/v1/jobs", 405)])
+def test_what_is_not_there_is_answered_in_the_same_form(api: TestClient, method: str, path: str, status: int) -> None:
+    answer = api.request(method, path)
+    assert (answer.status_code, set(answer.json()["error"])) == (status, {"code", "message", "field"})
+
+
+def finish(table: JobTable, job_id: str) -> None:
+    """What a worker does."""
+    claim, _ = table.claim(job_id, owner="a worker")
+    assert claim is not None
+    table.finish(claim, Status.SUCCEEDED, images=[IMAGE], timings={"generate": 0.5, "total": 0.7})

@@ -1,0 +1,133 @@
+"""What a client sends too much of, too slowly or in a wrong form is refused, and harms nobody."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+
+import httpx2 as httpx
+import pytest
+import redis
+from fastapi.testclient import TestClient
+
+from producer.api import protocol
+from tests.integration.producer.api.conftest import DEADLINE_S
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "HEAD_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(protocol, "LINGER_S", 0.5)
+
+
+@pytest.fixture
+def connection(replica: str) -> Iterator[socket.socket]:
+    url = httpx.URL(replica)
+    with socket.create_connection((url.host, url.port), timeout=DEADLINE_S) as made:
+        yield made
+
+
+def answer_on(connection: socket.socket) -> tuple[int, str]:
+    """Status and body of the answer that comes before the other side closes."""
+    received = b""
+    while chunk := connection.recv(65_536):
+        received += chunk
+    head, _, body = received.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body.decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "zero-length"),
+        (b'{"prompt": "hush"', "line 1, column 18"),
+        (b'{"prompt": "\xff"}', "UTF-8"),
+        (b'{"prompt": "hush", "n": NaN}', "no JSON"),
+        (b'["hush"]', "has to be a JSON object"),
+        (b'"hush"', "has to be a JSON object"),
+        (b"[" * 10_000 + b"]" * 10_000, "depth limit"),
+        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "depth limit"),
+    ],
+)
+def test_body_that_is_no_json_object_is_refused_without_repeating_it(
+    api: TestClient, redis_client: redis.Redis, body: bytes, message: str
+) -> None:
+    answer = api.post("/v1/jobs", content=body, headers=JSON)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (400, "malformed_body")
+    assert message in error["message"]
+    assert "hush" not in answer.text
+    assert redis_client.keys("imagemill:job:*") == []
+
+
+def test_deep_values_that_the_parser_lets_pass_are_refused_by_name(api: TestClient) -> None:
+    deep = json.loads("[" * 500 + "]" * 500)
+    for field in ("metadata", "prompt", "output", "colour"):
+        answer = api.post("/v1/jobs", json={"prompt": "a red circle", field: deep})
+        assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_body_of_another_type_is_refused(api: TestClient, kind: str) -> None:
+    """A page in a browser can send these to this machine without asking first."""
+    answer = api.post("/v1/jobs", content=b'{"prompt": "a red circle"}', headers={"Content-Type": kind})
+    assert (answer.status_code, answer.json()["error"]["field"]) == (415, "Content-Type")
+
+
+def test_body_of_50_mb_is_refused_and_its_sender_reads_why(replica: str) -> None:
+    megabyte = b" " * (1 << 20)
+    for content in (megabyte * 50, (megabyte for _ in range(50))):  # With its length in the head, and without.
+        answer = httpx.post(f"{replica}/v1/jobs", content=content, headers=JSON, timeout=DEADLINE_S, trust_env=False)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+
+
+def test_slow_body_is_refused(connection: socket.socket) -> None:
+    connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+    connection.sendall(b"Content-Length: 1000\r\n\r\n{")
+    status, body = answer_on(connection)
+    assert (status, json.loads(body)["error"]["code"]) == (408, "body_too_slow")
+
+
+def test_slow_head_is_refused(connection: socket.socket) -> None:
+    connection.sendall(b"GET /health HTTP/1.1\r\nHost:")
+    assert answer_on(connection) == (408, "the head of this request did not come in time")
+
+
+def test_slow_head_is_refused_on_a_connection_that_was_kept(connection: socket.socket) -> None:
+    connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+    connection.sendall(b"GET /health HTTP/1.1\r\nHost:")
+    assert answer_on(connection)[0] == 408
+
+
+def test_connection_on_which_nothing_comes_is_closed(connection: socket.socket) -> None:
+    assert connection.recv(1) == b""
+
+
+def test_large_head_is_refused(connection: socket.socket) -> None:
+    head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nx-large: "
+    connection.sendall(head + b"a" * (protocol.HEAD_BYTES + 1 - len(head)))
+    assert answer_on(connection)[0] == 431
+
+
+def test_refused_body_that_never_ends_is_not_read_for_ever(connection: socket.socket) -> None:
+    connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n")
+    with pytest.raises(OSError):
+        while True:
+            connection.sendall(b" " * 65_536)
+
+
+def test_others_are_served_while_clients_are_slow(replica: str) -> None:
+    url = httpx.URL(replica)
+    made = [socket.create_connection((url.host, url.port), timeout=DEADLINE_S) for _ in range(50)]
+    for each in made:
+        each.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+        each.sendall(b"Content-Length: 1000\r\n\r\n{")
+    job = httpx.post(f"{replica}/v1/jobs", json={"prompt": "a red circle"}, trust_env=False)
+    assert job.status_code == 202
+    for each in made:
+        assert answer_on(each)[0] == 408
+        each.close()
