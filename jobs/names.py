@@ -14,6 +14,8 @@ QUIET_CHANNEL = f"{KEY_PREFIX}:quiet"  # pub/sub: nothing, ever; keeps a subscri
 RECONCILER = f"{KEY_PREFIX}:reconciler"  # string with expiry: which process puts things right at the moment
 DEAD = f"{KEY_PREFIX}:dead"  # sorted set: jobs that failed with worker_lost, by the time of their end (s)
 PAUSED = f"{KEY_PREFIX}:paused"  # set: queues that hand out no jobs
+JOBS = f"{KEY_PREFIX}:jobs"  # sorted set: all jobs, in the order of their submission
+EXPIRING = f"{KEY_PREFIX}:expiring"  # sorted set: ended jobs, each with its caller, by when their records expire (s)
 
 API_KEYS = f"{KEY_PREFIX}:api_keys"  # hash: name of each API key that there ever was → its record
 API_KEY_NAMES = f"{KEY_PREFIX}:api_key_names"  # hash: SHA-256 of each valid API key → its name
@@ -79,6 +81,21 @@ def window_key(queue: str, caller: str) -> str:
 def released_key(queue: str) -> str:
     """Sorted set: released and unclaimed jobs, by when to look for their message (s). The reconciler's work list."""
     return f"{KEY_PREFIX}:released:{queue}"
+
+
+def line_key(queue: str) -> str:
+    """Sorted set: released and unclaimed jobs in the order in which their messages are taken."""
+    return f"{KEY_PREFIX}:line:{queue}"
+
+
+def jobs_key(caller: str) -> str:
+    """Sorted set: jobs of one caller, in the order of their submission."""
+    return f"{JOBS}:{caller}"
+
+
+def pace_key(queue: str) -> str:
+    """Hash: how fast jobs of a queue end while others wait."""
+    return f"{KEY_PREFIX}:pace:{queue}"
 
 
 def running_key(queue: str) -> str:

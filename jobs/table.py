@@ -12,21 +12,21 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import redis
 
 from jobs import names
 from jobs.claim import Claim, Report, Verdict
-from jobs.connection import map_errors
 from jobs.errors import Fenced, IdempotencyConflict, InvalidRequest, JobNotFound, QuotaExceeded
-from jobs.lua import Scripts
 from jobs.memory import MemoryGauge
+from jobs.reader import JobReader, QueueCounts
 from jobs.record import JobRecord
 from jobs.settings import Settings
 from jobs.states import Stage, Status
 from jobs.submission import Submission, Submitted
+
+__all__ = ["PRIORITY_RANK", "JobTable", "QueueCounts"]
 
 _KEPT_CHARS, _KEPT_ITEMS = 500, 50  # of a refused request
 
@@ -34,24 +34,11 @@ _KEPT_CHARS, _KEPT_ITEMS = 500, 50  # of a refused request
 PRIORITY_RANK = {"high": 0, "normal": 3, "low": 6}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueCounts:
-    """Jobs of one queue: `waiting` in the table, `released` to Celery and unclaimed, `running`."""
-
-    queue: str
-    waiting: int
-    released: int
-    running: int
-    is_paused: bool = False
-
-
-class JobTable:
+class JobTable(JobReader):
     """Owns every `imagemill:*` key in Redis."""
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
-        self._redis = client
-        self._settings = settings
-        self._scripts = Scripts(client, settings)
+        super().__init__(client, settings)
         self._memory = MemoryGauge(client, settings)
 
     def submit(self, submission: Submission) -> Submitted:
@@ -198,47 +185,6 @@ class JobTable:
             raise JobNotFound(job_id)
         return Status(status), list(json.loads(released))
 
-    def get(self, job_id: str) -> JobRecord:
-        """
-        A job's record.
-
-        Raises:
-            JobNotFound: There is no such job.
-        """
-        with map_errors(self._settings):
-            fields = cast("dict[str, str]", self._redis.hgetall(names.job_key(job_id)))
-        if "status" not in fields:
-            raise JobNotFound(job_id)
-        return JobRecord.from_hash(job_id, fields)
-
-    def get_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
-        """Records of those jobs that are there, in one round trip; not of those that only a newer version can read."""
-        with map_errors(self._settings):
-            pipeline = self._redis.pipeline(transaction=False)
-            for job_id in job_ids:
-                pipeline.hgetall(names.job_key(job_id))
-            hashes = pipeline.execute()
-        records = [_read(job_id, fields) for job_id, fields in zip(job_ids, hashes, strict=True)]
-        return [record for record in records if record is not None]
-
-    def queues(self) -> list[QueueCounts]:
-        """How many jobs each queue holds."""
-        with map_errors(self._settings):
-            queues = sorted(cast("set[str]", self._redis.smembers(names.QUEUES)))
-            return [self._count(queue) for queue in queues]
-
-    def _count(self, queue: str) -> QueueCounts:
-        callers = cast("set[str]", self._redis.smembers(names.callers_key(queue)))
-        pipeline = self._redis.pipeline(transaction=False)
-        for key in (names.released_key(queue), names.running_key(queue)):
-            pipeline.zcard(key)
-        for caller in callers:
-            pipeline.zcard(names.waiting_key(queue, caller))
-        pipeline.sismember(names.PAUSED, queue)
-        released, running, *waiting, is_paused = pipeline.execute()
-        counts = {"waiting": sum(waiting), "released": released, "running": running}
-        return QueueCounts(queue=queue, is_paused=bool(is_paused), **counts)
-
     def _submit_args(self, submission: Submission) -> list[str]:
         spec = submission.spec
         return [
@@ -263,17 +209,6 @@ class JobTable:
         conflict = IdempotencyConflict(key, job_id) if outcome == "conflict" else None
         over_quota = QuotaExceeded(submission.spec.caller, submission.quota or 0) if outcome == "over_quota" else None
         return Submitted(job_id=job_id, released=list(released), conflict=conflict, over_quota=over_quota)
-
-
-def _read(job_id: str, fields: dict[str, str]) -> JobRecord | None:
-    if "status" not in fields:
-        return None
-    try:
-        return JobRecord.from_hash(job_id, fields)
-    except ValueError:  # pydantic's is one.
-        if int(fields.get("schema", 0)) > names.SCHEMA_VERSION:
-            return None
-        raise
 
 
 def _report_args(report: Report) -> tuple[object, ...]:

@@ -26,6 +26,7 @@ from jobs.errors import (
 )
 from jobs.fleet import Fleet, WorkerReport
 from jobs.queues import QueueControl
+from jobs.rates import Place
 from jobs.reconcile import Reconciler
 from jobs.record import JobRecord
 from jobs.settings import Settings, load_settings
@@ -193,6 +194,21 @@ class Client:
     def queues(self) -> list[QueueCounts]:
         """How many jobs each queue holds: waiting in the table, released to Celery, running."""
         return self._table.queues()
+
+    def list_jobs(
+        self,
+        caller: str | None = None,
+        status: Status | None = None,
+        model: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> tuple[list[JobRecord], str | None]:
+        """A page of jobs, the last to be submitted first, and the cursor of the next: see `JobTable.list_jobs`."""
+        return self._table.list_jobs(caller, status, model, limit, cursor)
+
+    def place(self, job_id: str) -> Place | None:
+        """Where a queued job stands and when its turn comes, about; None for one that is not queued."""
+        return self._table.place(job_id)
 
     def workers(self) -> list[WorkerReport]:
         """Which workers there are, and what they do."""

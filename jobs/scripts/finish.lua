@@ -7,7 +7,9 @@ if field(id, 'token') ~= token then return 'fenced' end
 local current = field(id, 'status')
 if current == status then return 'done' end
 if current ~= 'processing' then return 'fenced' end
-redis.call('ZREM', key('running', field(id, 'queue')), id)
+local queue = field(id, 'queue')
+redis.call('ZREM', key('running', queue), id)
 if error == '' and status == 'expired' then error = expire_error('deadline') end
 conclude(id, status, {'images', images, 'timings', timings, 'error', error}, retention)
+note_pace(queue)
 return 'done'

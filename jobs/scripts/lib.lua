@@ -2,6 +2,8 @@
 
 local EVENTS_MAX = 1000  -- of a job's stream
 local LOOK_AFTER_S = 5  -- when to look, the first time, whether the message of a released job is still there
+local PACE_MEMORY_S = 120  -- a queue's pace is that of about the last two minutes in which jobs waited for it
+local RANK = 1e14  -- Rank in front, number behind it: 9 ranks × 10^14 numbers still are whole numbers in a double.
 
 local function key(...)
   return 'imagemill:' .. table.concat({...}, ':')
@@ -28,6 +30,24 @@ local function announce(id, kind, data)
   redis.call('PUBLISH', key('news', id), entry .. ' ' .. kind .. ' ' .. text)
 end
 
+-- Numbers go up, and no two are alike: turns, and the order of submissions and releases.
+local function next_number()
+  return redis.call('INCR', key('turn'))
+end
+
+local function ranked(rank, number)
+  return string.format('%.0f', rank * RANK + number)
+end
+
+local function rank_of(turn)
+  return math.floor(tonumber(turn) / RANK)
+end
+
+-- The lists of jobs, in the order of their submission: everybody's, and the caller's own.
+local function enlist(id, caller, number)
+  for _, list in ipairs({key('jobs'), key('jobs', caller)}) do redis.call('ZADD', list, 'NX', number, id) end
+end
+
 -- Takes waiting jobs of one caller, best priority first, until its window is full; none of a paused queue. Returns
 -- their ids; whoever ran the script sends their messages.
 local function release(queue, caller, window)
@@ -36,10 +56,11 @@ local function release(queue, caller, window)
   local waiting = key('waiting', queue, caller)
   local ids = {}
   while redis.call('SCARD', open) < window do
-    local first = redis.call('ZPOPMIN', waiting)[1]
+    local first, turn = unpack(redis.call('ZPOPMIN', waiting))
     if not first then break end
     redis.call('SADD', open, first)
     redis.call('ZADD', key('released', queue), seconds(now() + LOOK_AFTER_S), first)
+    redis.call('ZADD', key('line', queue), ranked(rank_of(turn), next_number()), first)
     ids[#ids + 1] = first
   end
   return ids
@@ -50,6 +71,7 @@ local function withdraw(id, queue, caller)
   redis.call('ZREM', key('waiting', queue, caller), id)
   redis.call('SREM', key('window', queue, caller), id)
   redis.call('ZREM', key('released', queue), id)
+  redis.call('ZREM', key('line', queue), id)
 end
 
 -- Puts a job where waiting jobs are, in the turn that it had from the first.
@@ -103,6 +125,7 @@ local function conclude(id, status, fields, retention)
   announce(id, 'completed', {status = status})
   redis.call('EXPIRE', job, retention)
   redis.call('EXPIRE', key('events', id), retention)
+  redis.call('ZADD', key('expiring'), seconds(now() + tonumber(retention)), id .. ' ' .. field(id, 'caller'))
   local idempotency = redis.call('HGET', job, 'idempotency')
   if idempotency then redis.call('EXPIRE', idempotency, retention) end
 end
@@ -113,4 +136,22 @@ end
 
 local function expire_error(what)
   return cjson.encode({code = 'deadline_exceeded', message = 'the ' .. what .. ' passed before the job was done'})
+end
+
+-- How fast a queue goes: jobs that ended, and the seconds in which they did, of which only those count in which released
+-- jobs stood in line all the time. Both fade with these seconds, so that a rest changes nothing.
+local function note_pace(queue)
+  local pace, time = key('pace', queue), now()
+  local ended, busy_s, last = unpack(redis.call('HMGET', pace, 'ended', 'busy_s', 'last'))
+  if last then
+    local took = math.max(0, time - tonumber(last))
+    local kept = math.exp(-took / PACE_MEMORY_S)
+    redis.call('HSET', pace, 'ended', string.format('%.6f', (tonumber(ended or 0)) * kept + 1),
+      'busy_s', string.format('%.6f', (tonumber(busy_s or 0)) * kept + took))
+  end
+  if redis.call('ZCARD', key('line', queue)) > 0 and redis.call('SISMEMBER', key('paused'), queue) == 0 then
+    redis.call('HSET', pace, 'last', seconds(time))
+  else
+    redis.call('HDEL', pace, 'last')
+  end
 end

@@ -3,6 +3,7 @@
 local queue, paused, window = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3])
 if paused then
   redis.call('SADD', key('paused'), queue)
+  redis.call('HDEL', key('pace', queue), 'last')
   return {}
 end
 redis.call('SREM', key('paused'), queue)

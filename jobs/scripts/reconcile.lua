@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- What is due: lapsed leases, deadlines of waiting jobs, released jobs whose messages should be looked for.
+-- What is due: lapsed leases, deadlines of waiting jobs, released jobs whose messages should be looked for, lists with
+-- jobs whose records have expired.
 -- Its work grows with what is due, at most `most` of each kind at a time. Nothing, while another process has the lock.
 local holder, lock_ms, lease, window, retention = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local max_attempts, max_deliveries, look_again, most = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
@@ -81,4 +82,10 @@ for _, each in pairs(room) do
   for _, id in ipairs(release(each[1], each[2], window)) do released[#released + 1] = id end
 end
 redis.call('ZREMRANGEBYSCORE', key('dead'), '-inf', seconds(time - tonumber(retention)))
+for _, entry in ipairs(redis.call('ZRANGEBYSCORE', key('expiring'), '-inf', due, 'LIMIT', 0, 4 * tonumber(most))) do
+  local id, caller = string.match(entry, '^(%S+) (.*)$')
+  redis.call('ZREM', key('expiring'), entry)
+  redis.call('ZREM', key('jobs'), id)
+  redis.call('ZREM', key('jobs', caller), id)
+end
 return {released, looked_for, requeued, dead, expired, canceled}

@@ -4,5 +4,6 @@ local id, request, schema, queue, caller, error, retention = unpack(ARGV)
 if redis.call('EXISTS', key('job', id)) == 1 then return {'known'} end
 redis.call('HSET', key('job', id), 'request', request, 'schema', schema, 'queue', queue, 'caller', caller,
   'origin', 'celery', 'created_at', seconds(now()))
+enlist(id, caller, next_number())
 conclude(id, 'failed', {'error', error}, retention)
 return {'rejected'}

@@ -19,10 +19,11 @@ local spec = cjson.decode(field(id, 'spec'))
 local time = now()
 if type(spec.start_deadline) == 'number' then redis.call('HSET', job, 'start_by', seconds(time + spec.start_deadline)) end
 if type(spec.deadline) == 'number' then redis.call('HSET', job, 'end_by', seconds(time + spec.deadline)) end
-local rank = math.floor(tonumber(field(id, 'turn')) / 1e14)
-redis.call('HSET', job, 'status', 'queued', 'replay', nonce,
-  'turn', string.format('%.0f', rank * 1e14 + redis.call('INCR', key('turn'))))
+local turn = tonumber(field(id, 'turn'))
+redis.call('HSET', job, 'status', 'queued', 'replay', nonce, 'turn', ranked(rank_of(turn), next_number()))
 redis.call('PERSIST', job)
+redis.call('ZREM', key('expiring'), id .. ' ' .. caller)
+enlist(id, caller, turn % RANK)
 local idempotency = field(id, 'idempotency')
 if idempotency then redis.call('PERSIST', idempotency) end
 redis.call('ZREM', key('dead'), id)

@@ -27,9 +27,9 @@ if start_deadline ~= '' then redis.call('HSET', job, 'start_by', seconds(time + 
 if deadline ~= '' then redis.call('HSET', job, 'end_by', seconds(time + tonumber(deadline))) end
 redis.call('SADD', key('queues'), queue)
 redis.call('SADD', key('callers', queue), caller)
--- Rank in front, turn behind it: 9 ranks × 10^14 turns still are whole numbers in a double.
-local turn = string.format('%.0f', rank * 1e14 + redis.call('INCR', key('turn')))
-redis.call('HSET', job, 'turn', turn)
+local number = next_number()
+redis.call('HSET', job, 'turn', ranked(rank, number))
+enlist(id, caller, number)
 wait_in_turn(id, queue, caller)
 note_deadline(id)
 local released = release(queue, caller, window)

@@ -1,4 +1,4 @@
-"""Any order of calls by several owners, each sent twice at random, beside a model: docs/invariants.md, 1-9 and 11."""
+"""Any order of calls by several owners, each sent twice at random, by a model: docs/invariants.md, 1-9, 11, 12."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from jobs.reconcile import Reconciler
 from jobs.settings import Settings
 from jobs.states import Stage, Status
 from jobs.table import PRIORITY_RANK, JobTable
+from tests.integration.jobs.lists import check_lists
 from tests.integration.jobs.model import MAX_ATTEMPTS, MAX_DELIVERIES, WINDOW, Model, ModelJob
 from tests.integration.jobs.steps import QUEUE, MakeJob, let_lease_run_out
 
@@ -271,6 +272,7 @@ class TableMachine(RuleBasedStateMachine):
         assert set(self.redis.zrange(names.released_key(QUEUE), 0, -1)) == released
         running = {job.job_id for job in self.model.where(RUNNING)}
         assert set(self.redis.zrange(names.running_key(QUEUE), 0, -1)) == running
+        check_lists(self.redis, self.model)  # 12
         dead = {job.job_id for job in self.model.jobs.values() if job.is_dead}
         assert set(self.redis.zrange(names.DEAD, 0, -1)) == dead
 

@@ -1,0 +1,24 @@
+"""What the lists beside the records have to hold, by the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobs import names
+from tests.integration.jobs.model import Model
+from tests.integration.jobs.steps import QUEUE
+
+
+def check_lists(client: Any, model: Model) -> None:
+    """Every job is on the lists of jobs, every ended one on that of what expires, every released one in the line."""
+    callers = {job.caller for job in model.jobs.values()}
+    assert set(client.zrange(names.JOBS, 0, -1)) == set(model.jobs)
+    for caller in callers:
+        own = [job.job_id for job in model.jobs.values() if job.caller == caller]
+        assert set(client.zrange(names.jobs_key(caller), 0, -1)) == set(own)
+    ended = {f"{job.job_id} {job.caller}" for job in model.jobs.values() if job.status.is_terminal}
+    assert set(client.zrange(names.EXPIRING, 0, -1)) == ended
+    line = client.zrange(names.line_key(QUEUE), 0, -1)
+    assert set(line) == set().union(*map(model.released, callers))
+    ranks = [next(job.turn[0] for job in model.jobs.values() if job.job_id == job_id) for job_id in line]
+    assert ranks == sorted(ranks)
