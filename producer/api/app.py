@@ -15,6 +15,7 @@ from producer.api.callers import Callers
 from producer.api.context import Context
 from producer.api.errors import handle_errors
 from producer.api.exposure import is_loopback
+from producer.api.openai import images
 from producer.api.openapi import describe
 from producer.api.requests import RequestLog
 from producer.api.settings import ApiSettings
@@ -26,7 +27,7 @@ from storage.settings import StorageSettings
 
 _DESCRIPTION = "Text prompts to images, through a queue. Submit a job, follow it, and fetch its images by their links."
 _JOIN_S = 5.0  # It may wait for a Redis that does not answer.
-_ROUTERS = (jobs.router, events.router, models.router, queues.router, health.router)
+_ROUTERS = (jobs.router, events.router, models.router, queues.router, images.router, health.router)
 
 
 def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSettings | None = None) -> FastAPI:

@@ -7,16 +7,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from jobs import names
-from jobs.errors import InvalidRequest, JobNotFound, WaitTimeout
+from jobs.errors import JobNotFound, WaitTimeout
 from jobs.record import JobRecord
 from jobs.submission import Submission
 from producer.api import schemas
-from producer.api.bodies import read_object
-from producer.api.callers import Caller, CurrentCaller
+from producer.api.callers import CurrentCaller
 from producer.api.context import Context, CurrentContext
 from producer.api.errors import json_response
 from producer.api.openapi import body_of_job
 from producer.api.preferences import asked_wait_s
+from producer.api.submissions import enter, prepare, read_fields
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=schemas.REFUSALS)
 
@@ -65,10 +65,10 @@ async def submit(
     ] = None,
 ) -> Response:
     """Queue a job. The answer says where to ask for it; with `Prefer: wait=N` it has the images, if they are there."""
-    submission = await _read(request, caller, context, idempotency_key)
+    submission = prepare(await read_fields(request, context), caller, context, idempotency_key)
     if dry_run:
         return json_response(_dry_run(submission))
-    job_id = await context.client.run(lambda: context.client.client.enter(submission))
+    job_id = await enter(submission, context)
     record = await context.client.status(job_id)
     headers = {"Location": context.views.urls(job_id, request)["status_url"]}
     wait_s = min(asked_wait_s(prefer), context.settings.max_wait_s)
@@ -100,18 +100,6 @@ async def cancel(request: Request, record: OwnJob, context: CurrentContext) -> R
     it is.
     """
     return json_response(context.views.job(await context.client.cancel(record.id), request))
-
-
-async def _read(request: Request, caller: Caller, context: Context, idempotency_key: str | None) -> Submission:
-    settings = context.settings
-    fields = await read_object(request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
-    if idempotency_key is not None:
-        if fields.get("idempotency_key", idempotency_key) != idempotency_key:
-            raise InvalidRequest("idempotency_key", "is another one than that of the header Idempotency-Key")
-        fields["idempotency_key"] = idempotency_key
-    submission = context.client.client.prepare(caller.sign(fields), caller.quota)
-    caller.check_model(submission.spec.model)
-    return submission
 
 
 def _dry_run(submission: Submission) -> dict[str, Any]:

@@ -1,0 +1,27 @@
+"""How a finished job's images are told to OpenAI's clients."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from producer.api.context import Context
+from producer.api.openai.request import ImagesRequest
+from producer.image import Image
+
+
+def described(asked: ImagesRequest, image: Image) -> dict[str, Any]:
+    """What answers and events say of an image; its real size and format."""
+    record = image.record
+    return {
+        "background": "opaque",
+        "output_format": record.content_type.removeprefix("image/"),
+        "quality": asked.level,
+        "size": f"{record.width}x{record.height}",
+        **({"safety_identifier": asked.end_user} if asked.end_user else {}),
+    }
+
+
+async def encoded(image: Image, context: Context) -> str:
+    """The file, in base64. Raises as `ImageStore.get` does."""
+    return await context.client.run(lambda: base64.b64encode(image.read()).decode())

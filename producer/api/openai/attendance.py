@@ -1,0 +1,57 @@
+"""
+Clients that wait for their jobs. One that leaves has its job canceled, for nobody else knows of it.
+
+A job with an idempotency key goes on: whoever asks again with the same key gets it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+from fastapi import Request
+
+from jobs.errors import ImagemillError
+from jobs.record import JobRecord
+from producer.api.context import Context
+
+log = structlog.get_logger()
+
+_leaving: set[asyncio.Task[None]] = set()  # A task that nobody holds may be collected before it has run.
+
+
+async def wait_while_connected(request: Request, context: Context, job_id: str) -> JobRecord | None:
+    """
+    Wait for a job's end, or for the client to leave, which gives None. The request's body has to be read.
+
+    Raises:
+        JobNotFound, RedisUnavailable
+        WaitTimeout: This process is about to stop.
+    """
+    waiting = asyncio.create_task(context.client.wait(job_id))
+    leaving = asyncio.create_task(_disconnect(request))
+    try:
+        await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
+        return waiting.result() if waiting.done() else None
+    finally:
+        waiting.cancel()
+        leaving.cancel()
+
+
+def cancel_soon(context: Context, job_id: str) -> None:
+    """Ask for a job's end, in a task of its own: whoever calls may be about to be canceled itself."""
+    task = asyncio.create_task(_cancel(context, job_id))
+    _leaving.add(task)
+    task.add_done_callback(_leaving.discard)
+
+
+async def _disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _cancel(context: Context, job_id: str) -> None:
+    try:
+        await context.client.cancel(job_id)
+    except ImagemillError as exc:
+        log.warning("a job goes on whose client has left", job_id=job_id, reason=str(exc))

@@ -1,0 +1,118 @@
+"""
+OpenAI's error object, for every error of a route.
+
+Its client tries again by itself after 408, 409, 429 and 5xx, unless the answer says `x-should-retry: false`: a job that
+has failed would only fail again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
+
+from jobs.errors import ErrorCode, ImagemillError, JobFailed, ModelNotAvailable, WaitTimeout
+from producer.api.errors import Problem, json_response, problem_of
+from storage.errors import StorageError
+
+_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+_JOBS = {
+    ErrorCode.INVALID_REQUEST: 400,
+    ErrorCode.MODEL_NOT_AVAILABLE: 404,
+    ErrorCode.STORAGE_UNAVAILABLE: 503,
+    ErrorCode.DEADLINE_EXCEEDED: 504,
+    "canceled": 409,
+}
+_NEVER_AGAIN = {"x-should-retry": "false"}
+_STOPPING = Problem(
+    status=503,
+    code="stopping",
+    message="this server is about to stop; try again",
+    headers={"Retry-After": "2"},
+)
+_BUG = Problem(
+    status=500,
+    code="internal_error",
+    message="this is a bug of the server, which has noted it",
+    headers=_NEVER_AGAIN,
+)
+
+
+def openai_problem_of(exc: Exception) -> Problem | None:
+    """What to answer, by the statuses that OpenAI's clients know; None for an error that is a bug."""
+    if isinstance(exc, JobFailed):
+        return Problem(status=_JOBS.get(exc.code, 500), code=exc.code, message=exc.reason, headers=_NEVER_AGAIN)
+    if isinstance(exc, WaitTimeout):  # There is no other limit than that of the process.
+        return _STOPPING
+    if isinstance(exc, HTTPException):
+        return Problem(status=exc.status_code, code="http_error", message=exc.detail, headers=exc.headers or {})
+    problem = problem_of(exc)
+    return problem and _with_openai_status(problem, exc)
+
+
+def _with_openai_status(problem: Problem, exc: Exception) -> Problem:
+    if isinstance(exc, ModelNotAvailable):
+        return dataclasses.replace(problem, status=404, code="model_not_found")
+    if problem.status == 409:
+        return dataclasses.replace(problem, headers=_NEVER_AGAIN)
+    return dataclasses.replace(problem, status=400) if problem.status == 422 else problem
+
+
+def error_object(problem: Problem) -> dict[str, Any]:
+    """As OpenAI's clients read it."""
+    kind = "server_error" if problem.status >= 500 else _TYPES.get(problem.status, "invalid_request_error")
+    return {"message": problem.message, "type": kind, "param": problem.field, "code": problem.code}
+
+
+def error_response(problem: Problem) -> Response:
+    """The answer."""
+    return json_response({"error": error_object(problem)}, problem.status, problem.headers)
+
+
+class OpenAIRoute(APIRoute):
+    """
+    A route that answers its errors with OpenAI's object: those of its dependencies, its method and its bugs, too.
+
+    `request.state.job_id` is told as `X-Request-Id`, which OpenAI's client shows.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's, which then has no error of ours left to tell of."""
+        inner = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                response = await inner(request)
+            except (ImagemillError, StorageError, HTTPException) as exc:
+                problem = openai_problem_of(exc)
+                if problem is None:
+                    raise
+                response = error_response(problem)
+            if job_id := getattr(request.state, "job_id", None):
+                response.headers["X-Request-Id"] = job_id
+            return response
+
+        return handle
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As FastAPI does, which answers another method outside of the handler; a bug goes on, to be noted."""
+        has_begun = False
+
+        async def noting(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await super().handle(scope, receive, noting)
+        except HTTPException as exc:
+            await error_response(openai_problem_of(exc) or _BUG)(scope, receive, send)
+        except Exception:
+            if not has_begun:
+                await error_response(_BUG)(scope, receive, send)
+            raise

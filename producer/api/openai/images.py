@@ -1,0 +1,86 @@
+"""`POST /v1/images/generations`: ask for images and wait for them, as OpenAI's clients do."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+
+from jobs.errors import InvalidRequest
+from jobs.record import JobRecord
+from jobs.submission import Submission
+from producer.api.callers import Caller, CurrentCaller
+from producer.api.context import Context, CurrentContext
+from producer.api.errors import json_response
+from producer.api.openai import schemas
+from producer.api.openai.answers import described, encoded
+from producer.api.openai.attendance import cancel_soon, wait_while_connected
+from producer.api.openai.errors import OpenAIRoute
+from producer.api.openai.request import ImagesRequest, parse_images_request, renamed
+from producer.api.submissions import enter, prepare, read_fields
+from producer.image import Image
+
+router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=OpenAIRoute)
+
+_CLIENT_LEFT = 499  # Nobody reads it; the log has it.
+
+
+@router.post(
+    "/images/generations",
+    summary="Make images, as OpenAI's API does",
+    responses=schemas.RESPONSES,
+    openapi_extra={"requestBody": schemas.REQUEST_BODY},
+)
+async def generate(
+    request: Request,
+    caller: CurrentCaller,
+    context: CurrentContext,
+    idempotency_key: Annotated[
+        str | None,
+        Header(description="The job goes on when the client leaves; asking again with the same key gives it."),
+    ] = None,
+) -> Response:
+    """
+    Queue a job, wait for its end, and answer with its images. The header `X-Request-Id` has the job's id. A client that
+    leaves before has its job canceled.
+    """
+    asked = parse_images_request(await read_fields(request, context))
+    job_id = await enter(_prepare(asked, caller, context, idempotency_key), context)
+    request.state.job_id = job_id
+    record = await _wait(request, context, job_id, is_kept=idempotency_key is not None)
+    if record is None:
+        return Response(status_code=_CLIENT_LEFT)
+    return json_response(await _answer(asked, record, context))
+
+
+def _prepare(asked: ImagesRequest, caller: Caller, context: Context, idempotency_key: str | None) -> Submission:
+    models = context.client.client.catalogue.models
+    model = next(iter(models.values())) if asked.model is None else models.get(asked.model)
+    try:
+        return prepare(asked.job_fields(model), caller, context, idempotency_key)
+    except InvalidRequest as exc:
+        raise renamed(exc) from exc
+
+
+async def _wait(request: Request, context: Context, job_id: str, *, is_kept: bool) -> JobRecord | None:
+    record = None
+    try:
+        record = await wait_while_connected(request, context, job_id)
+    finally:
+        if record is None and not is_kept:
+            cancel_soon(context, job_id)
+    return record
+
+
+async def _answer(asked: ImagesRequest, record: JobRecord, context: Context) -> dict[str, Any]:
+    images = context.client.images(record)
+    shown = await asyncio.gather(*(_image(asked, each, context) for each in images))
+    return {"created": int(record.ended_at or record.created_at), **described(asked, images[0]), "data": shown}
+
+
+async def _image(asked: ImagesRequest, image: Image, context: Context) -> dict[str, Any]:
+    seed = image.record.seed
+    if asked.sends_links:
+        return {"url": context.views.image(image.record)["url"], "seed": seed}
+    return {"b64_json": await encoded(image, context), "seed": seed}

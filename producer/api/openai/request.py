@@ -1,0 +1,150 @@
+"""What an OpenAI client asks for, and the job that it becomes."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from jobs.catalogue import Model
+from jobs.errors import InvalidRequest
+from jobs.spec import MAX_SEED, Name, Prompt, Strict, Text, explain
+
+Tag = Annotated[str, Field(max_length=512)]
+Quality = Literal["low", "medium", "high", "xhigh", "max"]
+
+_SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})", re.ASCII)
+_QUALITIES: dict[str, Quality] = {"standard": "medium", "hd": "high", "auto": "medium"}
+_STEPS: dict[Quality, float] = {"low": 0.5, "medium": 1, "high": 2, "xhigh": 3, "max": 4}
+_UNCOMPRESSED = 100
+
+# What the fields of a job are called here.
+_NAMES = {
+    "width": "size",
+    "height": "size",
+    "output.format": "output_format",
+    "output.quality": "output_compression",
+    "metadata.user": "user",
+}
+
+
+class ImagesRequest(Strict):
+    """
+    The body of `POST /v1/images/generations`. What is null takes its default.
+
+    Attributes:
+        size: WIDTHxHEIGHT in pixels; "auto" is the model's default.
+        quality: Sets the number of steps: "low" takes half of the model's default, "medium" (or "standard", "auto") the
+            default, "high" (or "hd") twice, "xhigh" three times and "max" four times as many, up to the model's limit.
+        response_format: "b64_json" or "url", a presigned link that expires.
+        output_compression: Quality of JPEG and WebP, 0 to 100.
+        stream: Answer with server-sent events, one for each image.
+        partial_images: Taken, and none is sent: a fast image may come before any of them, as OpenAI's reference says.
+        user, safety_identifier: Kept as the job's metadata `user`; the second wins.
+        background: "transparent" is not offered.
+        moderation, style: Taken, without effect.
+        negative_prompt, num_inference_steps, guidance_scale, seed: As in a job; not OpenAI's (`extra_body` of its
+            client). `num_inference_steps` wins over `quality`.
+    """
+
+    prompt: Prompt
+    model: Name | None = None
+    n: Annotated[int, Field(ge=1, le=64)] | None = None
+    size: Annotated[str, Field(max_length=16, examples=["128x96", "auto"])] | None = None
+    quality: Literal["low", "medium", "high", "xhigh", "max", "auto", "standard", "hd"] | None = None
+    response_format: Literal["b64_json", "url"] | None = None
+    output_format: Literal["png", "jpeg", "webp"] | None = None
+    output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
+    stream: bool | None = None
+    partial_images: Annotated[int, Field(ge=0, le=3)] | None = None
+    user: Tag | None = None
+    safety_identifier: Tag | None = None
+    background: Literal["auto", "opaque"] | None = None
+    moderation: Literal["auto", "low"] | None = None
+    style: Literal["vivid", "natural"] | None = None
+    negative_prompt: Text | None = None
+    num_inference_steps: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
+
+    @property
+    def level(self) -> Quality:
+        """The quality, by one of the names that answers use."""
+        quality = self.quality or "auto"
+        return _QUALITIES.get(quality, quality)  # type: ignore[arg-type]  # all others are levels
+
+    @property
+    def end_user(self) -> str | None:
+        """Who the client asks for."""
+        return self.safety_identifier or self.user or None
+
+    @property
+    def sends_links(self) -> bool:
+        """Whether the answer has links in place of files."""
+        return self.response_format == "url"
+
+    def job_fields(self, model: Model | None) -> dict[str, Any]:
+        """
+        The same as fields of `jobs.spec.JobRequest`.
+
+        Args:
+            model: The one asked for; None if there is none such.
+
+        Raises:
+            InvalidRequest: Fields that do not go together.
+        """
+        if self.stream and self.sends_links:
+            raise InvalidRequest("response_format", "a stream sends b64_json only")
+        fields = {
+            "model": self.model,
+            "n": self.n,
+            "num_inference_steps": self.num_inference_steps or _steps(self.level, model),
+            "negative_prompt": self.negative_prompt,
+            "guidance_scale": self.guidance_scale,
+            "seed": self.seed,
+            "metadata": {"user": self.end_user} if self.end_user else None,
+        }
+        given = {name: value for name, value in fields.items() if value is not None}
+        return {"prompt": self.prompt, "output": self._output(), **given, **_sides(self.size)}
+
+    def _output(self) -> dict[str, Any]:
+        file_format, quality = self.output_format or "png", self.output_compression
+        if quality is None or (file_format == "png" and quality == _UNCOMPRESSED):
+            return {"format": file_format}
+        return {"format": file_format, "quality": max(1, quality)}
+
+
+def parse_images_request(fields: dict[str, Any]) -> ImagesRequest:
+    """
+    Validate a body.
+
+    Raises:
+        InvalidRequest: Names the first field that is wrong, and says why.
+    """
+    try:
+        return ImagesRequest.model_validate(fields)
+    except ValidationError as exc:
+        raise explain(exc) from exc
+
+
+def renamed(exc: InvalidRequest) -> InvalidRequest:
+    """The error with the field's name in this request."""
+    if exc.field not in _NAMES:
+        return exc
+    return InvalidRequest(_NAMES[exc.field], str(exc).removeprefix(f"{exc.field}: "))
+
+
+def _steps(level: Quality, model: Model | None) -> int | None:
+    if model is None or level == "medium":
+        return None
+    return min(model.limits.max_steps, max(1, round(model.defaults.num_inference_steps * _STEPS[level])))
+
+
+def _sides(size: str | None) -> dict[str, int]:
+    if size is None or size == "auto":
+        return {}
+    found = _SIZE.fullmatch(size)
+    if found is None:
+        raise InvalidRequest("size", 'should be WIDTHxHEIGHT in pixels, such as 128x96, or "auto"')
+    return {"width": int(found[1]), "height": int(found[2])}

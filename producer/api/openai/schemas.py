@@ -1,0 +1,90 @@
+"""What requests and answers look like, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from producer.api.openai.request import ImagesRequest, Quality
+
+
+class OpenAIErrorDetail(BaseModel):
+    """Why there are no images."""
+
+    message: str
+    type: str = Field(examples=["invalid_request_error"])
+    param: str | None = Field(description="Which field of the request is wrong.", examples=["size"])
+    code: str | None = Field(description="For a machine.", examples=["invalid_request"])
+
+
+class OpenAIErrorBody(BaseModel):
+    """OpenAI's error object."""
+
+    error: OpenAIErrorDetail
+
+
+class GeneratedImage(BaseModel):
+    """One image: its file in base64, or a link to it."""
+
+    b64_json: str | None = None
+    url: str | None = Field(None, description="A presigned link, which expires.")
+    seed: int = Field(description="Makes the same image again. Not OpenAI's.")
+
+
+class ImagesBody(BaseModel):
+    """The images."""
+
+    created: int
+    background: Literal["opaque"]
+    output_format: Literal["png", "jpeg", "webp"]
+    quality: Quality
+    size: str = Field(examples=["128x128"])
+    safety_identifier: str | None = None
+    data: list[GeneratedImage]
+
+
+REQUEST_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": ImagesRequest.model_json_schema(),
+            "examples": {
+                "a picture": {"value": {"prompt": "a large red circle on a blue background", "size": "128x96"}},
+                "with parameters": {
+                    "value": {
+                        "prompt": "a yellow star left of a cyan ring on a black background",
+                        "n": 2,
+                        "quality": "low",
+                        "output_format": "webp",
+                        "output_compression": 90,
+                        "response_format": "url",
+                        "seed": 7,
+                    }
+                },
+            },
+        }
+    },
+}
+
+
+def _error(description: str) -> dict[str, Any]:
+    return {"model": OpenAIErrorBody, "description": description}
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"model": ImagesBody, "description": "The images."},
+    400: _error("A field is wrong (`param` says which), or the body is no JSON."),
+    401: _error("No key, or one that is not valid."),
+    403: _error("The key may not use this model."),
+    404: _error("There is no such model."),
+    408: _error("The body did not come in time."),
+    409: _error("The job was canceled, or the idempotency key belongs to a job with other parameters."),
+    413: _error("The body is too large."),
+    415: _error("The body is not of the type that is asked for."),
+    422: _error("Not used: what is wrong has 400, as OpenAI's clients expect."),
+    429: _error("The key was used too often, or the system is full. `Retry-After` says when to come again."),
+    500: _error("The job failed."),
+    503: _error("The job table or the image store cannot be reached for now."),
+    504: _error("The job was not done in its time."),
+}

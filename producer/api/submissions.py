@@ -1,0 +1,48 @@
+"""How the request of a caller becomes a job, on every route that takes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import Request
+
+from jobs.errors import InvalidRequest
+from jobs.submission import Submission
+from producer.api.bodies import read_object
+from producer.api.callers import Caller
+from producer.api.context import Context
+
+
+async def read_fields(request: Request, context: Context) -> dict[str, Any]:
+    """A body that describes one job. Raises as `read_object` does."""
+    settings = context.settings
+    return await read_object(request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+
+
+def prepare(
+    fields: Mapping[str, Any], caller: Caller, context: Context, idempotency_key: str | None = None
+) -> Submission:
+    """
+    Check a caller's job, without asking Redis.
+
+    Args:
+        fields: Those of `jobs.spec.JobRequest`.
+        idempotency_key: From the request's header.
+
+    Raises:
+        InvalidRequest: A field is wrong.
+        ModelNotAllowed: The caller may not use this model.
+    """
+    if idempotency_key is not None:
+        if fields.get("idempotency_key", idempotency_key) != idempotency_key:
+            raise InvalidRequest("idempotency_key", "is another one than that of the header Idempotency-Key")
+        fields = {**fields, "idempotency_key": idempotency_key}
+    submission = context.client.client.prepare(caller.sign(fields), caller.quota)
+    caller.check_model(submission.spec.model)
+    return submission
+
+
+async def enter(submission: Submission, context: Context) -> str:
+    """Queue it; the job's id. Raises as `Client.enter` does."""
+    return await context.client.run(lambda: context.client.client.enter(submission))

@@ -1,0 +1,266 @@
+"""The OpenAI route without a worker: what it makes of a request, and how it tells of errors."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+import redis
+from fastapi.testclient import TestClient
+
+from jobs.errors import ErrorCode
+from jobs.record import JobRecord
+from jobs.settings import Settings
+from jobs.states import Status
+from jobs.table import JobTable
+from ops.process import wait_until
+from producer.keys.store import KeyStore
+from storage.s3 import ImageStore
+from tests.integration.producer.api.conftest import DEADLINE_S
+from tests.integration.producer.api.test_jobs import IMAGE, PROMPT
+
+PATH = "/v1/images/generations"
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(1) as pool:
+        yield pool
+
+
+def only_job(table: JobTable, redis_client: redis.Redis) -> JobRecord:
+    """The one job that there is, as soon as it is there."""
+    assert wait_until(lambda: bool(redis_client.keys("imagemill:job:*")), DEADLINE_S)
+    (key,) = redis_client.keys("imagemill:job:*")
+    return table.get(str(key).removeprefix("imagemill:job:"))
+
+
+def end(table: JobTable, record: JobRecord, status: Status = Status.SUCCEEDED, **told: Any) -> None:
+    """What a worker does."""
+    claim, _ = table.claim(record.id, owner="a worker")
+    assert claim is not None
+    table.finish(claim, status, **told)
+
+
+def error_of(answer: httpx.Response) -> dict[str, Any]:
+    error: dict[str, Any] = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return error
+
+
+def test_request_becomes_a_job_and_its_images_the_answer(
+    api: TestClient, table: JobTable, redis_client: redis.Redis, store: ImageStore, pool: ThreadPoolExecutor
+) -> None:
+    store.put("a/0.png", b"picture", "image/png")
+    body = {
+        "prompt": PROMPT,
+        "model": "shapes",
+        "n": 2,
+        "size": "128x96",
+        "quality": "low",
+        "output_format": "jpeg",
+        "output_compression": 80,
+        "user": "u-12",
+        "background": "auto",
+        "moderation": "low",
+        "negative_prompt": "a star",
+        "guidance_scale": 2,
+        "seed": 7,
+        "stream": None,
+    }
+    waiting = pool.submit(lambda: api.post(PATH, json=body))
+    record = only_job(table, redis_client)
+    spec = record.spec
+    assert spec is not None
+    assert (spec.width, spec.height, spec.n, spec.seed, spec.num_inference_steps) == (128, 96, 2, 7, 10)
+    assert (spec.output.format, spec.output.quality, spec.metadata) == ("jpeg", 80, {"user": "u-12"})
+    assert (spec.negative_prompt, spec.guidance_scale) == ("a star", 2)
+    end(table, record, images=[IMAGE, IMAGE])
+    answer = waiting.result(DEADLINE_S)
+    shown = answer.json()
+    assert (answer.status_code, answer.headers["x-request-id"]) == (200, record.id)
+    assert [base64.b64decode(image["b64_json"]) for image in shown["data"]] == [b"picture", b"picture"]
+    assert (shown["size"], shown["output_format"], shown["quality"]) == ("128x128", "png", "low")
+    assert (shown["background"], shown["safety_identifier"], shown["data"][0]["seed"]) == ("opaque", "u-12", 7)
+
+
+@pytest.mark.parametrize(
+    ("asked", "steps"),
+    [
+        ({}, 20),
+        ({"quality": "auto"}, 20),
+        ({"quality": "standard"}, 20),
+        ({"quality": "low"}, 10),
+        ({"quality": "hd"}, 40),
+        ({"quality": "high"}, 40),
+        ({"quality": "xhigh"}, 60),
+        ({"quality": "max"}, 80),
+        ({"quality": "max", "num_inference_steps": 3}, 3),
+    ],
+)
+def test_quality_sets_the_steps(
+    api: TestClient,
+    table: JobTable,
+    redis_client: redis.Redis,
+    pool: ThreadPoolExecutor,
+    asked: dict[str, Any],
+    steps: int,
+) -> None:
+    waiting = pool.submit(lambda: api.post(PATH, json={"prompt": PROMPT, **asked}))
+    record = only_job(table, redis_client)
+    table.cancel(record.id)
+    waiting.result(DEADLINE_S)
+    assert record.spec is not None
+    assert record.spec.num_inference_steps == steps
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "prompt"),
+        ({"prompt": " "}, "prompt"),
+        ({"prompt": "a" * 1_000_000}, "prompt"),
+        ({"prompt": PROMPT, "n": 0}, "n"),
+        ({"prompt": PROMPT, "n": 17}, "n"),
+        ({"prompt": PROMPT, "size": "big"}, "size"),
+        ({"prompt": PROMPT, "size": "128×128"}, "size"),
+        ({"prompt": PROMPT, "size": "1024x1024"}, "size"),
+        ({"prompt": PROMPT, "size": "128x99999"}, "size"),
+        ({"prompt": PROMPT, "quality": "best"}, "quality"),
+        ({"prompt": PROMPT, "response_format": "gif"}, "response_format"),
+        ({"prompt": PROMPT, "response_format": "url", "stream": True}, "response_format"),
+        ({"prompt": PROMPT, "output_format": "svg"}, "output_format"),
+        ({"prompt": PROMPT, "output_compression": 50}, "output_compression"),
+        ({"prompt": PROMPT, "output_compression": 101, "output_format": "jpeg"}, "output_compression"),
+        ({"prompt": PROMPT, "background": "transparent"}, "background"),
+        ({"prompt": PROMPT, "user": "u" * 513}, "user"),
+        ({"prompt": PROMPT, "seed": -1}, "seed"),
+        ({"prompt": PROMPT, "caller": "another"}, "caller"),
+        ({"prompt": PROMPT, "frame_count": 4}, "frame_count"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_wrong_field_is_named_and_nothing_is_queued(
+    api: TestClient, redis_client: redis.Redis, body: dict[str, Any], param: str, stream: bool
+) -> None:
+    answer = api.post(PATH, json={"stream": stream, **body})
+    error = error_of(answer)
+    assert (answer.status_code, error["param"], error["type"]) == (400, param, "invalid_request_error")
+    assert error["message"].startswith(f"{param}: ")
+    assert redis_client.keys("imagemill:job:*") == []
+
+
+def test_unknown_model_is_not_found(api: TestClient) -> None:
+    answer = api.post(PATH, json={"prompt": PROMPT, "model": "dall-e-3"})
+    error = error_of(answer)
+    assert (answer.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
+    assert "there are shapes" in error["message"]
+
+
+def test_wrong_body_method_and_type_are_told_in_openais_form(api: TestClient) -> None:
+    answers = [
+        api.post(PATH, content=b"{", headers={"Content-Type": "application/json"}),
+        api.post(PATH, content=b"[" * 10_000, headers={"Content-Type": "application/json"}),
+        api.post(PATH, content=b"prompt=star"),
+        api.post(PATH, json={"prompt": "a" * (3 << 20)}),
+        api.get(PATH),
+        api.post(PATH, json={"prompt": PROMPT}, headers={"Idempotency-Key": "k" * 300}),
+    ]
+    assert [answer.status_code for answer in answers] == [400, 400, 415, 413, 405, 400]
+    for answer in answers:
+        assert error_of(answer)["type"] == "invalid_request_error"
+
+
+def test_keys_models_rates_and_quotas_hold_here_too(
+    api: TestClient, redis_client: redis.Redis, settings: Settings, pool: ThreadPoolExecutor, table: JobTable
+) -> None:
+    keys = KeyStore(redis_client, settings)
+    tokens = {
+        "rated": keys.create("rated", rate="1/hour")[0],
+        "full": keys.create("full", max_queued=1)[0],
+        "other": keys.create("other", models=["sdxl"])[0],
+    }
+
+    def ask(name: str) -> httpx.Response:
+        return api.post(PATH, json={"prompt": PROMPT, "size": "1x1"}, headers=bearer(name))
+
+    def bearer(name: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {tokens.get(name, name)}"}
+
+    unknown = ask("im_" + "0" * 64)
+    assert (unknown.status_code, error_of(unknown)["code"]) == (401, "invalid_api_key")
+    assert (error_of(unknown)["type"], unknown.headers["www-authenticate"][:6]) == ("authentication_error", "Bearer")
+    assert ask("rated").status_code == 400
+    over = ask("rated")
+    assert (over.status_code, error_of(over)["type"]) == (429, "rate_limit_error")
+    assert int(over.headers["retry-after"]) > 0
+    forbidden = api.post(PATH, json={"prompt": PROMPT}, headers=bearer("other"))
+    assert (forbidden.status_code, error_of(forbidden)["type"]) == (403, "permission_error")
+    waiting = pool.submit(lambda: api.post(PATH, json={"prompt": PROMPT}, headers=bearer("full")))
+    record = only_job(table, redis_client)
+    full = api.post(PATH, json={"prompt": PROMPT}, headers=bearer("full"))
+    assert (full.status_code, error_of(full)["code"], record.caller) == (429, "quota_exceeded", "full")
+    table.cancel(record.id)
+    waiting.result(DEADLINE_S)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (ErrorCode.GENERATION_ERROR, 500),
+        (ErrorCode.WORKER_LOST, 500),
+        (ErrorCode.STORAGE_UNAVAILABLE, 503),
+        (ErrorCode.DEADLINE_EXCEEDED, 504),
+    ],
+)
+def test_job_that_fails_is_told_with_its_reason_and_not_tried_again(
+    api: TestClient,
+    table: JobTable,
+    redis_client: redis.Redis,
+    pool: ThreadPoolExecutor,
+    code: ErrorCode,
+    status: int,
+) -> None:
+    waiting = pool.submit(lambda: api.post(PATH, json={"prompt": PROMPT}))
+    record = only_job(table, redis_client)
+    end(table, record, Status.FAILED, error={"code": code, "message": "it was not to be"})
+    answer = waiting.result(DEADLINE_S)
+    assert (answer.status_code, answer.headers["x-request-id"]) == (status, record.id)
+    assert error_of(answer) == {"message": "it was not to be", "type": "server_error", "param": None, "code": code}
+    assert answer.headers["x-should-retry"] == "false"
+
+
+def test_canceled_job_is_told_as_a_conflict(
+    api: TestClient, table: JobTable, redis_client: redis.Redis, pool: ThreadPoolExecutor
+) -> None:
+    waiting = pool.submit(lambda: api.post(PATH, json={"prompt": PROMPT}))
+    table.cancel(only_job(table, redis_client).id)
+    answer = waiting.result(DEADLINE_S)
+    assert (answer.status_code, error_of(answer)["code"]) == (409, "canceled")
+
+
+def leave(url: str, headers: dict[str, str] | None = None, **fields: Any) -> None:
+    """Ask, and go away without an answer."""
+    with httpx.Client(base_url=url, trust_env=False, timeout=0.3) as client, pytest.raises(httpx.ReadTimeout):
+        client.post(PATH, json={"prompt": PROMPT, **fields}, headers=headers)
+
+
+def test_client_that_leaves_has_its_job_canceled(replica: str, table: JobTable, redis_client: redis.Redis) -> None:
+    leave(replica)
+    record = only_job(table, redis_client)
+    assert wait_until(lambda: table.get(record.id).status is Status.CANCELED, DEADLINE_S)
+
+
+def test_job_with_an_idempotency_key_goes_on_and_is_given_to_who_asks_again(
+    replica: str, table: JobTable, redis_client: redis.Redis, store: ImageStore
+) -> None:
+    store.put("a/0.png", b"picture", "image/png")
+    headers = {"Idempotency-Key": "order-12"}
+    leave(replica, headers)
+    end(table, only_job(table, redis_client), images=[IMAGE])
+    answer = httpx.post(f"{replica}{PATH}", json={"prompt": PROMPT}, headers=headers, trust_env=False)
+    assert base64.b64decode(answer.json()["data"][0]["b64_json"]) == b"picture"
