@@ -18,6 +18,7 @@ from producer.api.openai.answers import described, encoded
 from producer.api.openai.attendance import cancel_soon, wait_while_connected
 from producer.api.openai.errors import OpenAIRoute
 from producer.api.openai.request import ImagesRequest, parse_images_request, renamed
+from producer.api.openai.stream import ImageStream
 from producer.api.submissions import enter, prepare, read_fields
 from producer.image import Image
 
@@ -48,7 +49,10 @@ async def generate(
     asked = parse_images_request(await read_fields(request, context))
     job_id = await enter(_prepare(asked, caller, context, idempotency_key), context)
     request.state.job_id = job_id
-    record = await _wait(request, context, job_id, is_kept=idempotency_key is not None)
+    is_kept = idempotency_key is not None
+    if asked.stream:
+        return ImageStream(asked, context, job_id, is_kept=is_kept)
+    record = await _wait(request, context, job_id, is_kept=is_kept)
     if record is None:
         return Response(status_code=_CLIENT_LEFT)
     return json_response(await _answer(asked, record, context))

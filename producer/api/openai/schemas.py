@@ -73,7 +73,11 @@ def _error(description: str) -> dict[str, Any]:
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"model": ImagesBody, "description": "The images."},
+    200: {
+        "model": ImagesBody,
+        "description": "The images. With `stream`: an event `image_generation.completed` for each, or one `error`.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
     400: _error("A field is wrong (`param` says which), or the body is no JSON."),
     401: _error("No key, or one that is not valid."),
     403: _error("The key may not use this model."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,7 +21,7 @@ from jobs.table import JobTable
 from ops.process import wait_until
 from producer.keys.store import KeyStore
 from storage.s3 import ImageStore
-from tests.integration.producer.api.conftest import DEADLINE_S
+from tests.integration.producer.api.conftest import DEADLINE_S, Replica
 from tests.integration.producer.api.test_jobs import IMAGE, PROMPT
 
 PATH = "/v1/images/generations"
@@ -243,24 +244,91 @@ def test_canceled_job_is_told_as_a_conflict(
     assert (answer.status_code, error_of(answer)["code"]) == (409, "canceled")
 
 
+def stream(api: TestClient, **headers: str) -> httpx.Response:
+    return api.post(PATH, json={"prompt": PROMPT, "stream": True, "n": 2}, headers=headers)
+
+
+def events_of(answer: httpx.Response) -> list[tuple[str, dict[str, Any]]]:
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = [event.splitlines() for event in answer.text.strip().split("\n\n")]
+    return [(kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for kind, data in events]
+
+
+def test_stream_has_an_event_for_each_image(
+    api: TestClient, table: JobTable, redis_client: redis.Redis, store: ImageStore, pool: ThreadPoolExecutor
+) -> None:
+    store.put("a/0.png", b"picture", "image/png")
+    waiting = pool.submit(lambda: stream(api))
+    record = only_job(table, redis_client)
+    end(table, record, images=[IMAGE, IMAGE])
+    answer = waiting.result(DEADLINE_S)
+    events = events_of(answer)
+    assert (answer.status_code, answer.headers["x-request-id"]) == (200, record.id)
+    assert [kind for kind, _ in events] == [data["type"] for _, data in events] == ["image_generation.completed"] * 2
+    assert [base64.b64decode(data["b64_json"]) for _, data in events] == [b"picture", b"picture"]
+
+
+def test_stream_of_a_job_that_fails_ends_with_the_error(
+    api: TestClient, table: JobTable, redis_client: redis.Redis, pool: ThreadPoolExecutor
+) -> None:
+    waiting = pool.submit(lambda: stream(api))
+    told = {"code": "out_of_memory", "message": "it was too large"}
+    end(table, only_job(table, redis_client), Status.FAILED, error=told)
+    ((kind, data),) = events_of(waiting.result(DEADLINE_S))
+    assert (kind, data["error"]) == ("error", {**told, "type": "server_error", "param": None})
+
+
+def test_stream_of_images_that_are_gone_ends_with_the_error(
+    api: TestClient, table: JobTable, redis_client: redis.Redis, pool: ThreadPoolExecutor
+) -> None:
+    waiting = pool.submit(lambda: stream(api))
+    end(table, only_job(table, redis_client), images=[IMAGE | {"key": "gone.png"}])
+    ((kind, data),) = events_of(waiting.result(DEADLINE_S))
+    assert (kind, data["error"]["code"]) == ("error", "image_not_found")
+
+
 def leave(url: str, headers: dict[str, str] | None = None, **fields: Any) -> None:
     """Ask, and go away without an answer."""
     with httpx.Client(base_url=url, trust_env=False, timeout=0.3) as client, pytest.raises(httpx.ReadTimeout):
         client.post(PATH, json={"prompt": PROMPT, **fields}, headers=headers)
 
 
-def test_client_that_leaves_has_its_job_canceled(replica: str, table: JobTable, redis_client: redis.Redis) -> None:
-    leave(replica)
+@pytest.mark.parametrize("stream", [False, True])
+def test_client_that_leaves_has_its_job_canceled(
+    replica: str, table: JobTable, redis_client: redis.Redis, stream: bool
+) -> None:
+    leave(replica, stream=stream)
     record = only_job(table, redis_client)
     assert wait_until(lambda: table.get(record.id).status is Status.CANCELED, DEADLINE_S)
 
 
+@pytest.mark.parametrize("stream", [False, True])
 def test_job_with_an_idempotency_key_goes_on_and_is_given_to_who_asks_again(
-    replica: str, table: JobTable, redis_client: redis.Redis, store: ImageStore
+    replica: str, table: JobTable, redis_client: redis.Redis, store: ImageStore, stream: bool
 ) -> None:
     store.put("a/0.png", b"picture", "image/png")
     headers = {"Idempotency-Key": "order-12"}
-    leave(replica, headers)
-    end(table, only_job(table, redis_client), images=[IMAGE])
+    leave(replica, headers, stream=stream)
+    record = only_job(table, redis_client)
+    leave(replica, stream=stream)
+    (other,) = set(redis_client.keys("imagemill:job:*")) - {f"imagemill:job:{record.id}"}
+    assert wait_until(lambda: redis_client.hget(other, "status") == "canceled", DEADLINE_S)
+    assert table.get(record.id).status is Status.QUEUED
+    end(table, record, images=[IMAGE])
     answer = httpx.post(f"{replica}{PATH}", json={"prompt": PROMPT}, headers=headers, trust_env=False)
     assert base64.b64decode(answer.json()["data"][0]["b64_json"]) == b"picture"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_process_that_stops_says_so_and_leaves_no_job_behind(
+    replicas: list[Replica], table: JobTable, redis_client: redis.Redis, pool: ThreadPoolExecutor, stream: bool
+) -> None:
+    (server, url), _ = replicas
+    body = {"prompt": PROMPT, "stream": stream}
+    waiting = pool.submit(lambda: httpx.post(f"{url}{PATH}", json=body, timeout=DEADLINE_S, trust_env=False))
+    record = only_job(table, redis_client)
+    server.should_exit = True
+    answer = waiting.result(DEADLINE_S)
+    error = events_of(answer)[0][1]["error"] if stream else error_of(answer)
+    assert (answer.status_code, error["code"]) == (200 if stream else 503, "stopping")
+    assert wait_until(lambda: table.get(record.id).status is Status.CANCELED, DEADLINE_S)
