@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from producer.api.context import Context
 from producer.api.openai.request import ImagesRequest
 from producer.image import Image
+
+# Of their own: a store that hangs must not keep jobs from being submitted.
+_READERS = ThreadPoolExecutor(8, thread_name_prefix="images")
 
 
 def described(asked: ImagesRequest, image: Image) -> dict[str, Any]:
@@ -22,6 +26,7 @@ def described(asked: ImagesRequest, image: Image) -> dict[str, Any]:
     }
 
 
-async def encoded(image: Image, context: Context) -> str:
+async def encoded(image: Image) -> str:
     """The file, in base64. Raises as `ImageStore.get` does."""
-    return await context.client.run(lambda: base64.b64encode(image.read()).decode())
+    file = await asyncio.get_running_loop().run_in_executor(_READERS, image.read)
+    return base64.b64encode(file).decode()

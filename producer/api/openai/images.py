@@ -87,4 +87,4 @@ async def _image(asked: ImagesRequest, image: Image, context: Context) -> dict[s
     seed = image.record.seed
     if asked.sends_links:
         return {"url": context.views.image(image.record)["url"], "seed": seed}
-    return {"b64_json": await encoded(image, context), "seed": seed}
+    return {"b64_json": await encoded(image), "seed": seed}

@@ -244,6 +244,17 @@ def test_canceled_job_is_told_as_a_conflict(
     assert (answer.status_code, error_of(answer)["code"]) == (409, "canceled")
 
 
+def test_bug_is_told_in_openais_form(
+    api: TestClient, table: JobTable, redis_client: redis.Redis, pool: ThreadPoolExecutor
+) -> None:
+    waiting = pool.submit(lambda: api.post(PATH, json={"prompt": PROMPT}))
+    record = only_job(table, redis_client)
+    redis_client.hset(f"imagemill:job:{record.id}", "timings", "no JSON")
+    table.cancel(record.id)
+    answer = waiting.result(DEADLINE_S)
+    assert (answer.status_code, error_of(answer)["code"]) == (500, "internal_error")
+
+
 def stream(api: TestClient, **headers: str) -> httpx.Response:
     return api.post(PATH, json={"prompt": PROMPT, "stream": True, "n": 2}, headers=headers)
 
