@@ -7,6 +7,8 @@ What can go wrong with a job, and whether trying again helps.
     │   │   └── ModelNotAvailable no model of that name
     │   ├── IdempotencyConflict   same idempotency key, other parameters
     │   ├── JobNotFound           no job of that id (any more)
+    │   ├── BatchNotFound         no batch of that id (any more)
+    │   ├── BatchCanceled         the batch takes no more jobs
     │   ├── InvalidConfiguration  a setting or the model catalogue is wrong
     │   └── JobFailed             the job itself ended without images
     └── Retryable                 the same call may succeed later
@@ -86,6 +88,22 @@ class JobNotFound(Permanent):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"there is no job {job_id} (records are kept for a while after the end of a job)")
         self.job_id = job_id
+
+
+class BatchNotFound(Permanent):
+    """There is no batch of that id, or its record has expired."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"there is no batch {batch_id} (it is kept for a while after the end of its last job)")
+        self.batch_id = batch_id
+
+
+class BatchCanceled(Permanent):
+    """The batch was canceled before this job came; it was not queued."""
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"batch {batch_id} was canceled: nothing was queued")
+        self.batch_id = batch_id
 
 
 class InvalidConfiguration(Permanent):

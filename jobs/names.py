@@ -83,6 +83,21 @@ def released_key(queue: str) -> str:
     return f"{KEY_PREFIX}:released:{queue}"
 
 
+def batch_key(batch_id: str) -> str:
+    """Hash: a batch's caller, and how many of its jobs have each status."""
+    return f"{KEY_PREFIX}:batch:{batch_id}"
+
+
+def batch_jobs_key(batch_id: str) -> str:
+    """Sorted set: the jobs of a batch, by line."""
+    return f"{KEY_PREFIX}:batch_jobs:{batch_id}"
+
+
+def batch_refused_key(batch_id: str) -> str:
+    """Bits: lines of a batch that were refused."""
+    return f"{KEY_PREFIX}:batch_refused:{batch_id}"
+
+
 def line_key(queue: str) -> str:
     """Sorted set: released and unclaimed jobs in the order in which their messages are taken."""
     return f"{KEY_PREFIX}:line:{queue}"

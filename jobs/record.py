@@ -52,6 +52,7 @@ class JobRecord(BaseModel):
         created_at, started_at, ended_at: Unix time, seconds, by Redis' clock.
         attempts: How often it entered `encode`.
         timings: Seconds for each stage, and in all.
+        batch, custom_id: The batch that it is part of, and its own name in there.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,6 +74,8 @@ class JobRecord(BaseModel):
     error: JobError | None = None
     images: tuple[ImageRecord, ...] = ()
     timings: dict[str, float] = {}
+    batch: str | None = None
+    custom_id: str | None = None
 
     @classmethod
     def from_hash(cls, job_id: str, fields: dict[str, str]) -> JobRecord:
@@ -99,6 +102,8 @@ class JobRecord(BaseModel):
                 "error": json.loads(fields["error"]) if fields.get("error") else None,
                 "images": json.loads(fields.get("images") or "[]"),
                 "timings": json.loads(fields.get("timings") or "{}"),
+                "batch": fields.get("batch"),
+                "custom_id": fields.get("custom_id"),
             }
         )
 

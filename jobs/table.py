@@ -18,13 +18,13 @@ import redis
 
 from jobs import names
 from jobs.claim import Claim, Report, Verdict
-from jobs.errors import Fenced, IdempotencyConflict, InvalidRequest, JobNotFound, QuotaExceeded
+from jobs.errors import BatchCanceled, Fenced, IdempotencyConflict, InvalidRequest, JobNotFound, QuotaExceeded
 from jobs.memory import MemoryGauge
 from jobs.reader import JobReader, QueueCounts
 from jobs.record import JobRecord
 from jobs.settings import Settings
 from jobs.states import Stage, Status
-from jobs.submission import Submission, Submitted
+from jobs.submission import Refused, Submission, Submitted
 
 __all__ = ["PRIORITY_RANK", "JobTable", "QueueCounts"]
 
@@ -48,23 +48,24 @@ class JobTable(JobReader):
         Raises:
             IdempotencyConflict: Its key belongs to a job with other parameters.
             QuotaExceeded: Its caller has as many queued jobs as the submission's quota allows.
+            BatchCanceled: Its batch takes no more.
             RedisUnavailable: Nothing was written, or it is unknown whether it was: submit again with the same id.
         """
         submitted = self.submit_many([submission])[0]
-        if refused := submitted.conflict or submitted.over_quota:
-            raise refused
+        if submitted.refused:
+            raise submitted.refused
         return submitted
 
     def submit_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
         """
-        Write many jobs in one round trip. A conflict, or a quota, stands in the answer, beside its neighbours' release.
+        Write many jobs in one round trip. Why one is refused stands in the answer, beside its neighbours' release.
 
         Raises:
             RedisFull: Nothing was written.
         """
         self._memory.refuse_if_full()
         replies = self._scripts.run_many([("submit", *self._submit_args(submission)) for submission in submissions])
-        return [self._submitted(reply, each) for reply, each in zip(replies, submissions, strict=True)]
+        return [_submitted(reply, each) for reply, each in zip(replies, submissions, strict=True)]
 
     def reject(self, job_id: str, *, request: dict[str, Any], queue: str, error: InvalidRequest) -> None:
         """Record a job that failed before it was one, so that its sender can ask what became of it."""
@@ -178,15 +179,19 @@ class JobTable(JobReader):
         Raises:
             JobNotFound: There is no such job.
         """
-        status, released = self._scripts.run(
-            "cancel", job_id, self._settings.release_window, self._settings.retention_s
-        )
-        if status == "missing":
+        answer = self.cancel_many([job_id])[0]
+        if answer is None:
             raise JobNotFound(job_id)
-        return Status(status), list(json.loads(released))
+        return answer
+
+    def cancel_many(self, job_ids: Sequence[str]) -> list[tuple[Status, list[str]] | None]:
+        """Ask for the end of many jobs, in one round trip. None for one that there is not."""
+        limits = (self._settings.release_window, self._settings.retention_s)
+        replies = self._scripts.run_many([("cancel", job_id, *limits) for job_id in job_ids])
+        return [None if status == "missing" else (Status(status), list(json.loads(ids))) for status, ids in replies]
 
     def _submit_args(self, submission: Submission) -> list[str]:
-        spec = submission.spec
+        spec, batch = submission.spec, submission.batch
         return [
             submission.job_id,
             spec.model_dump_json(exclude_none=True),
@@ -201,14 +206,21 @@ class JobTable(JobReader):
             str(self._settings.release_window),
             submission.origin,
             "" if submission.quota is None else str(submission.quota),
+            *(("", "", "") if batch is None else (batch.batch_id, str(batch.line), batch.custom_id or "")),
         ]
 
-    def _submitted(self, reply: list[Any], submission: Submission) -> Submitted:
-        outcome, job_id, released = reply
-        key = submission.spec.idempotency_key or ""
-        conflict = IdempotencyConflict(key, job_id) if outcome == "conflict" else None
-        over_quota = QuotaExceeded(submission.spec.caller, submission.quota or 0) if outcome == "over_quota" else None
-        return Submitted(job_id=job_id, released=list(released), conflict=conflict, over_quota=over_quota)
+
+def _submitted(reply: list[Any], submission: Submission) -> Submitted:
+    outcome, job_id, released = reply
+    refused: Refused | None = None
+    match outcome:
+        case "conflict":
+            refused = IdempotencyConflict(submission.spec.idempotency_key or "", job_id)
+        case "over_quota":
+            refused = QuotaExceeded(submission.spec.caller, submission.quota or 0)
+        case "batch_canceled" if submission.batch:
+            refused = BatchCanceled(submission.batch.batch_id)
+    return Submitted(job_id=job_id, released=list(released), refused=refused, is_replayed=outcome == "replayed")
 
 
 def _report_args(report: Report) -> tuple[object, ...]:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 import structlog
 
 from jobs import events, names
+from jobs.batches import Batches
 from jobs.catalogue import Catalogue
 from jobs.celery_app import make_app
 from jobs.connection import connect
 from jobs.dispatch import Dispatcher
 from jobs.errors import (
-    IdempotencyConflict,
     InvalidRequest,
     JobFailed,
-    QuotaExceeded,
     RedisFull,
     RedisUnavailable,
     WaitTimeout,
@@ -32,7 +31,7 @@ from jobs.record import JobRecord
 from jobs.settings import Settings, load_settings
 from jobs.spec import parse_request
 from jobs.states import Status
-from jobs.submission import Submission
+from jobs.submission import Refused, Submission, Submitted
 from jobs.table import JobTable, QueueCounts
 from producer.image import Image
 from storage.s3 import ImageStore
@@ -49,6 +48,7 @@ class Client:
 
     Attributes:
         control: What an operator does with whole queues, and with the dead.
+        batches: Many jobs that are counted and canceled as one.
 
     Example:
         >>> job = Client().submit("a large red circle on a blue background", seed=7)
@@ -64,6 +64,7 @@ class Client:
         self._dispatcher = Dispatcher(self._app, self._table, self.settings)
         self.store = ImageStore(storage or load_storage_settings())
         self.control = QueueControl(self._redis, self._table, self._dispatcher, self.settings)
+        self.batches = Batches(self._redis, self._table, self._dispatcher, self.settings)
         self._fleet = Fleet(self._redis, self.settings)
 
     def submit(self, prompt: str, **fields: Any) -> Job:
@@ -94,14 +95,14 @@ class Client:
         return self._submit(submissions)
 
     def _submit(self, submissions: list[Submission]) -> list[Job]:
-        refused: list[IdempotencyConflict | QuotaExceeded] = []
+        refused: list[Refused] = []
         jobs: list[Job] = []
         pending = iter(submissions)
         while chunk := list(islice(pending, _BULK)):
             results = self._table.submit_many(chunk)
             self._dispatcher.send([job_id for result in results for job_id in result.released])
             jobs += [Job(result.job_id, self) for result in results]
-            refused += [each for result in results if (each := result.conflict or result.over_quota)]
+            refused += [result.refused for result in results if result.refused]
         if refused:
             raise refused[0]
         return jobs
@@ -132,12 +133,25 @@ class Client:
         Raises:
             IdempotencyConflict, QuotaExceeded, RedisFull, RedisUnavailable: As `JobTable.submit` does.
         """
-        submitted = self._table.submit(submission)
-        try:
-            self._dispatcher.send(submitted.released)
-        except (RedisFull, RedisUnavailable) as exc:
-            log.warning("released jobs have no message yet", job_ids=submitted.released, reason=str(exc))
+        submitted = self.enter_many([submission])[0]
+        if submitted.refused:
+            raise submitted.refused
         return submitted.job_id
+
+    def enter_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
+        """
+        The same for many, in one round trip. Why one is refused stands in the answer, beside its neighbours'.
+
+        Raises:
+            RedisFull, RedisUnavailable: As `JobTable.submit_many` does.
+        """
+        submitted = self._table.submit_many(submissions)
+        released = [job_id for each in submitted for job_id in each.released]
+        try:
+            self._dispatcher.send(released)
+        except (RedisFull, RedisUnavailable) as exc:
+            log.warning("released jobs have no message yet", job_ids=released, reason=str(exc))
+        return submitted
 
     def job(self, job_id: str) -> Job:
         """The handle of a job submitted earlier, by anybody."""

@@ -28,7 +28,8 @@ if is_past(field(id, 'end_by')) or is_past(field(id, 'start_by')) then
   return {'refused', released, 'expired'}
 end
 local time = now()
-redis.call('HSET', job, 'status', 'processing', 'owner', owner, 'token', token, 'started_at', seconds(time), 'next', released)
+set_status(id, 'processing')
+redis.call('HSET', job, 'owner', owner, 'token', token, 'started_at', seconds(time), 'next', released)
 redis.call('HINCRBY', job, 'epoch', 1)
 redis.call('HINCRBY', job, 'deliveries', 1)
 redis.call('ZADD', key('running', queue), seconds(time + tonumber(lease)), id)

@@ -99,12 +99,38 @@ local function note_deadline(id)
   if due then redis.call('ZADD', key('deadlines'), seconds(due), id) end
 end
 
+-- The keys of a batch.
+local function batch_keys(batch)
+  return {key('batch', batch), key('batch_jobs', batch), key('batch_refused', batch)}
+end
+
+-- A batch expires as its last job does, and not while one of its jobs goes on.
+local function keep_batch(batch)
+  for _, each in ipairs(batch_keys(batch)) do redis.call('PERSIST', each) end
+end
+
+local function let_batch_expire(batch, retention)
+  local queued, processing = unpack(redis.call('HMGET', key('batch', batch), 'queued', 'processing'))
+  if tonumber(queued or 0) + tonumber(processing or 0) > 0 then return end
+  for _, each in ipairs(batch_keys(batch)) do redis.call('EXPIRE', each, retention) end
+end
+
+-- Every change of a job's status, and so of the counts of its batch.
+local function set_status(id, status)
+  local job = key('job', id)
+  local before, batch = unpack(redis.call('HMGET', job, 'status', 'batch'))
+  redis.call('HSET', job, 'status', status)
+  if not batch then return end
+  if before then redis.call('HINCRBY', key('batch', batch), before, -1) end
+  redis.call('HINCRBY', key('batch', batch), status, 1)
+end
+
 -- processing → queued. The attempt's token is cleared, so that whatever it still writes is refused.
 local function take_back(id)
   local queue = field(id, 'queue')
   redis.call('ZREM', key('running', queue), id)
   redis.call('HDEL', key('job', id), 'token', 'owner', 'stage', 'step', 'steps', 'started_at')
-  redis.call('HSET', key('job', id), 'status', 'queued')
+  set_status(id, 'queued')
   wait_in_turn(id, queue, field(id, 'caller'))
   note_deadline(id)
   announce(id, 'status', {status = 'queued'})
@@ -120,14 +146,16 @@ end
 -- Writes the end of a job and tells those who wait. `fields` is a flat list of further hash fields.
 local function conclude(id, status, fields, retention)
   local job = key('job', id)
-  redis.call('HSET', job, 'status', status, 'ended_at', seconds(now()), unpack(fields))
+  set_status(id, status)
+  redis.call('HSET', job, 'ended_at', seconds(now()), unpack(fields))
   redis.call('ZREM', key('deadlines'), id)
   announce(id, 'completed', {status = status})
   redis.call('EXPIRE', job, retention)
   redis.call('EXPIRE', key('events', id), retention)
   redis.call('ZADD', key('expiring'), seconds(now() + tonumber(retention)), id .. ' ' .. field(id, 'caller'))
-  local idempotency = redis.call('HGET', job, 'idempotency')
+  local idempotency, batch = unpack(redis.call('HMGET', job, 'idempotency', 'batch'))
   if idempotency then redis.call('EXPIRE', idempotency, retention) end
+  if batch then let_batch_expire(batch, retention) end
 end
 
 local function is_past(moment)

@@ -20,12 +20,14 @@ local time = now()
 if type(spec.start_deadline) == 'number' then redis.call('HSET', job, 'start_by', seconds(time + spec.start_deadline)) end
 if type(spec.deadline) == 'number' then redis.call('HSET', job, 'end_by', seconds(time + spec.deadline)) end
 local turn = tonumber(field(id, 'turn'))
-redis.call('HSET', job, 'status', 'queued', 'replay', nonce, 'turn', ranked(rank_of(turn), next_number()))
+set_status(id, 'queued')
+redis.call('HSET', job, 'replay', nonce, 'turn', ranked(rank_of(turn), next_number()))
 redis.call('PERSIST', job)
 redis.call('ZREM', key('expiring'), id .. ' ' .. caller)
 enlist(id, caller, turn % RANK)
-local idempotency = field(id, 'idempotency')
+local idempotency, batch = field(id, 'idempotency'), field(id, 'batch')
 if idempotency then redis.call('PERSIST', idempotency) end
+if batch then keep_batch(batch) end
 redis.call('ZREM', key('dead'), id)
 redis.call('DEL', key('events', id))
 redis.call('SADD', key('queues'), queue)

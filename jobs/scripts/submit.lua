@@ -1,9 +1,10 @@
 -- Write a job and release as many of its caller's jobs as the window allows.
--- Repeating it, under the same id, changes nothing and gives the same answer. A refusal for the quota leaves nothing
--- behind, so a repetition of it asks again.
+-- Repeating it, under the same id, changes nothing and gives the same answer. A refusal leaves nothing behind, so a
+-- repetition of it asks again.
 local id, spec, schema, queue, caller, rank = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local idempotency_key, digest, start_deadline, deadline = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local window, origin, quota = tonumber(ARGV[11]), ARGV[12], tonumber(ARGV[13])
+local batch, line, custom_id = ARGV[14], ARGV[15], ARGV[16]
 local job = key('job', id)
 
 if redis.call('EXISTS', job) == 1 then
@@ -14,21 +15,31 @@ local first = owner and redis.call('GET', owner)
 if first then
   return {field(first, 'digest') == digest and 'replayed' or 'conflict', first, {}}
 end
+if batch ~= '' and redis.call('HGET', key('batch', batch), 'is_closed') then return {'batch_canceled', id, {}} end
 if quota and count_queued(caller) >= quota then return {'over_quota', id, {}} end
+
+local time, number = now(), next_number()
+local fields = {'spec', spec, 'schema', schema, 'queue', queue, 'caller', caller, 'digest', digest, 'origin', origin,
+  'created_at', seconds(time), 'turn', ranked(rank, number)}
+local function note(name, value)
+  fields[#fields + 1], fields[#fields + 2] = name, value
+end
+if start_deadline ~= '' then note('start_by', seconds(time + tonumber(start_deadline))) end
+if deadline ~= '' then note('end_by', seconds(time + tonumber(deadline))) end
 if owner then
   redis.call('SET', owner, id)
-  redis.call('HSET', job, 'idempotency', owner)
+  note('idempotency', owner)
 end
-
-local time = now()
-redis.call('HSET', job, 'spec', spec, 'schema', schema, 'queue', queue, 'caller', caller, 'status', 'queued',
-  'digest', digest, 'origin', origin, 'created_at', seconds(time))
-if start_deadline ~= '' then redis.call('HSET', job, 'start_by', seconds(time + tonumber(start_deadline))) end
-if deadline ~= '' then redis.call('HSET', job, 'end_by', seconds(time + tonumber(deadline))) end
+if batch ~= '' then
+  note('batch', batch)
+  if custom_id ~= '' then note('custom_id', custom_id) end
+  redis.call('ZADD', key('batch_jobs', batch), line, id)
+  keep_batch(batch)
+end
+redis.call('HSET', job, unpack(fields))
+set_status(id, 'queued')
 redis.call('SADD', key('queues'), queue)
 redis.call('SADD', key('callers', queue), caller)
-local number = next_number()
-redis.call('HSET', job, 'turn', ranked(rank, number))
 enlist(id, caller, number)
 wait_in_turn(id, queue, caller)
 note_deadline(id)

@@ -1,12 +1,15 @@
-"""What the lists beside the records have to hold, by the model."""
+"""What the lists and counts beside the records have to hold, by the model."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from jobs import names
 from tests.integration.jobs.model import Model
 from tests.integration.jobs.steps import QUEUE
+
+BATCH = "a-batch"
 
 
 def check_lists(client: Any, model: Model) -> None:
@@ -22,3 +25,14 @@ def check_lists(client: Any, model: Model) -> None:
     assert set(line) == set().union(*map(model.released, callers))
     ranks = [next(job.turn[0] for job in model.jobs.values() if job.job_id == job_id) for job_id in line]
     assert ranks == sorted(ranks)
+
+
+def check_batch(client: Any, model: Model) -> None:
+    """The batch counts its jobs by status, and expires only when all have ended."""
+    jobs = [job for job in model.jobs.values() if job.is_in_batch]
+    key = names.batch_key(BATCH)
+    counts = {name: int(count) for name, count in client.hgetall(key).items()}
+    assert {status: count for status, count in counts.items() if count} == Counter(job.status for job in jobs)
+    assert client.zrange(names.batch_jobs_key(BATCH), 0, -1) == [job.job_id for job in jobs]
+    if jobs:
+        assert (client.ttl(key) > 0) == all(job.status.is_terminal for job in jobs)

@@ -25,6 +25,7 @@ class ModelJob:
     is_cancel_asked: bool = False
     is_late: bool = False
     is_dead: bool = False
+    is_in_batch: bool = False
     charged: set[str] = field(default_factory=set)
     deliveries: int = 0
     lost: list[Claim] = field(default_factory=list)  # claims that do not count any more

@@ -31,7 +31,7 @@ def test_submission_beyond_the_quota_is_refused_and_leaves_nothing(
 def test_bulk_is_queued_up_to_the_quota(narrow: JobTable, a_job: MakeJob) -> None:
     jobs = [replace(a_job(), quota=3) for _ in range(5)]
     submitted = narrow.submit_many(jobs)
-    assert [each.over_quota is not None for each in submitted] == [False, False, False, True, True]
+    assert [isinstance(each.refused, QuotaExceeded) for each in submitted] == [False, False, False, True, True]
     assert [each.released for each in submitted] == [[jobs[0].job_id], [jobs[1].job_id], [], [], []]
     assert counts(narrow) == (1, 2, 0)
 
@@ -69,7 +69,7 @@ def test_quota_holds_when_many_submit_at_once(settings: Settings, a_job: MakeJob
             table = JobTable(client, settings)
             together.wait()
             mine = jobs[part::THREADS]
-            return sum(table.submit_many([each])[0].over_quota is None for each in mine)
+            return sum(table.submit_many([each])[0].refused is None for each in mine)
 
     with ThreadPoolExecutor(THREADS) as pool:
         assert sum(pool.map(submit_part, range(THREADS))) == QUOTA

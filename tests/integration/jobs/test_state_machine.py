@@ -1,4 +1,4 @@
-"""Any order of calls by several owners, each sent twice at random, by a model: docs/invariants.md, 1-9, 11, 12."""
+"""Any order of calls by several owners, each sent twice at random, by a model: docs/invariants.md, 1-9, 11-13."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from jobs.queues import QueueControl
 from jobs.reconcile import Reconciler
 from jobs.settings import Settings
 from jobs.states import Stage, Status
+from jobs.submission import BatchLine
 from jobs.table import PRIORITY_RANK, JobTable
-from tests.integration.jobs.lists import check_lists
+from tests.integration.jobs.lists import BATCH, check_batch, check_lists
 from tests.integration.jobs.model import MAX_ATTEMPTS, MAX_DELIVERIES, WINDOW, Model, ModelJob
 from tests.integration.jobs.steps import QUEUE, MakeJob, let_lease_run_out
 
@@ -80,17 +81,21 @@ class TableMachine(RuleBasedStateMachine):
         caller=st.sampled_from(CALLERS),
         priority=st.sampled_from(sorted(PRIORITY_RANK)),
         quota=st.sampled_from([None, 1, 3]),
+        is_in_batch=st.booleans(),
         again=twice,
     )
-    def submit(self, caller: str, priority: str, quota: int | None, again: bool) -> None:
-        submission = replace(self.a_job(caller=caller, priority=priority), quota=quota)
+    def submit(self, caller: str, priority: str, quota: int | None, is_in_batch: bool, again: bool) -> None:
+        line = BatchLine(batch_id=BATCH, line=len(self.model.jobs)) if is_in_batch else None
+        submission = replace(self.a_job(caller=caller, priority=priority), quota=quota, batch=line)
         if quota is not None and len(self.model.waiting(caller)) + len(self.model.released(caller)) >= quota:
             for _ in range(1 + again):
                 with pytest.raises(QuotaExceeded):
                     self.table.submit(submission)
             return
         turn = (PRIORITY_RANK[priority], self.model.next_turn())
-        self.model.jobs[submission.job_id] = ModelJob(job_id=submission.job_id, caller=caller, turn=turn)
+        self.model.jobs[submission.job_id] = ModelJob(
+            job_id=submission.job_id, caller=caller, turn=turn, is_in_batch=is_in_batch
+        )
         answers = [self.table.submit(submission).released for _ in range(1 + again)]
         expected = self.model.release([caller])
         assert answers == [expected] * len(answers)
@@ -257,7 +262,7 @@ class TableMachine(RuleBasedStateMachine):
         if job.claim is not None:
             job.lose_owner()
         again_job = ModelJob(job_id=job.job_id, caller=job.caller, turn=(job.turn[0], self.model.next_turn()))
-        again_job.lost = job.lost
+        again_job.lost, again_job.is_in_batch = job.lost, job.is_in_batch
         self.model.jobs[job.job_id] = again_job
         self.model.release([job.caller])
 
@@ -273,6 +278,7 @@ class TableMachine(RuleBasedStateMachine):
         running = {job.job_id for job in self.model.where(RUNNING)}
         assert set(self.redis.zrange(names.running_key(QUEUE), 0, -1)) == running
         check_lists(self.redis, self.model)  # 12
+        check_batch(self.redis, self.model)  # 13
         dead = {job.job_id for job in self.model.jobs.values() if job.is_dead}
         assert set(self.redis.zrange(names.DEAD, 0, -1)) == dead
 
