@@ -16,7 +16,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class StackSettings(RoomSettings):
-    """Where the local stack keeps its data, and on which loopback ports it listens; 0 is any free one."""
+    """Where the local stack keeps its data, and on which loopback ports it listens; 0 is any free one, None is not."""
 
     model_config = SettingsConfigDict(env_prefix="IMAGEMILL_STACK_", frozen=True, extra="ignore")
 
@@ -24,6 +24,7 @@ class StackSettings(RoomSettings):
     redis_port: Port = 6390
     s3_port: Port = 9390
     flower_port: Port = 5555
+    api_port: Port | None = 8000
 
 
 def load_stack_settings(**overrides: Any) -> StackSettings:

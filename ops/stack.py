@@ -76,6 +76,29 @@ class Flower(Process):
         return http_answers(self.port or 0, "/healthcheck")
 
 
+class Api(Process):
+    """The HTTP API. It needs Redis alone; the others may come and go."""
+
+    grace_s = 30.0
+    port_setting = "IMAGEMILL_STACK_API_PORT"
+
+    def __init__(self, port: int, env: Mapping[str, str]) -> None:
+        super().__init__("api", port=port, env=env, cwd=CHECKOUT)
+
+    @property
+    def url(self) -> str:
+        """For clients on this machine."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    def command(self) -> list[str]:
+        """On loopback, whatever the environment says: the stack is this machine's own."""
+        return [sys.executable, "-m", "ops.cli", "api", "--host", LOOPBACK, "--port", str(self.port)]
+
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+        return http_answers(self.port or 0, "/health")
+
+
 class Stack:
     """
     Processes in the order of their starting: the servers, then the programs that use them.
@@ -148,9 +171,11 @@ class Stack:
 
 def local_stack(settings: StackSettings, data: Path, told: Mapping[str, str] | None = None) -> Stack:
     """
-    Redis, S3, one worker and Flower, which keep what they store under `data`.
+    Redis, S3, the API, one worker and Flower, which keep what they store under `data`.
 
     Args:
+        settings: Where they listen; without an `api_port` there is no API.
+        data: The folder.
         told: `IMAGEMILL_*` variables that the processes get, whatever the environment says.
     """
     told = told or {}
@@ -161,7 +186,8 @@ def local_stack(settings: StackSettings, data: Path, told: Mapping[str, str] | N
     env = {**os.environ, **addresses(redis_server, s3_server), **models_file, **_python_env(), **_proxy_env(), **told}
     worker = Program("worker", [sys.executable, "-m", "ops.cli", "worker"], env, lambda: worker_is_ready(job_settings))
     flower = Flower(data / "flower" / "state", settings.flower_port, env)
-    return Stack([redis_server, s3_server], [flower, worker], env)
+    apis = [] if settings.api_port is None else [Api(settings.api_port, env)]
+    return Stack([redis_server, s3_server], [*apis, flower, worker], env)
 
 
 def addresses(redis_server: RedisServer, s3_server: S3Server) -> dict[str, str]:

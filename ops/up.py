@@ -23,7 +23,7 @@ from ops.interrupts import Interrupts
 from ops.process import Process
 from ops.servers import RedisServer, S3Server
 from ops.settings import StackSettings, load_stack_settings
-from ops.stack import BUCKET, Flower, Stack, addresses, hold, local_stack
+from ops.stack import BUCKET, Api, Flower, Stack, addresses, hold, local_stack
 
 _EXAMPLE = "a large red circle on a blue background"
 _WATCH_INTERVAL_S = 0.2
@@ -113,6 +113,8 @@ def _addresses_of(process: Process) -> list[tuple[str, str]]:
     match process:
         case Flower():
             return [("Flower: workers, queues, every job", process.url)]
+        case Api():
+            return [("HTTP API: what to send, and try it", f"{process.url}/docs")]
         case S3Server():
             keys = f"bucket {BUCKET}, key {process.access_key_id}, secret {process.secret_access_key}"
             return [("S3 store", f"{process.endpoint}  ({keys})")]

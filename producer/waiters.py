@@ -36,14 +36,22 @@ _CHANNEL_PREFIX = names.news_channel("")
 
 
 class _Inbox:
-    """What one follower has not seen yet; None where it has to read the stream."""
+    """
+    What one follower has not seen yet; None where it has to read the stream.
+
+    News count only from its first reading on: what comes before, of a subscription that somebody else had, may have
+    gaps in front of it, and the reading finds it anyway.
+    """
 
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
+        self._is_behind = True
         self._must_read = False
         self._bell = asyncio.Event()
 
     def put(self, event: Event) -> None:
+        if self._is_behind:
+            return
         if len(self._events) >= _INBOX_EVENTS:  # A slow reader; the stream keeps them for it.
             self.ask_to_read()
             return
@@ -52,7 +60,7 @@ class _Inbox:
 
     def ask_to_read(self) -> None:
         self._events.clear()
-        self._must_read = True
+        self._is_behind = self._must_read = True
         self._bell.set()
 
     def wake(self) -> None:
@@ -62,7 +70,7 @@ class _Inbox:
         await self._bell.wait()
         self._bell.clear()
         if self._must_read:
-            self._must_read = False
+            self._is_behind = self._must_read = False
             return None
         taken = list(self._events)
         self._events.clear()
@@ -95,6 +103,7 @@ class Waiters:
         """
         with self._waiting_for(job_id) as inbox:
             while not self.is_closed:
+                _leave_if_canceled()
                 news = await inbox.take()
                 is_over = False
                 if news is None:
@@ -160,6 +169,7 @@ class Waiters:
                     return [], True
                 await asyncio.sleep(_AGAIN_S)
                 continue
+            _leave_if_canceled()
             found = [event_of(entry_id, fields["type"], fields["data"]) for entry_id, fields in entries]
             return found, status is None or Status(status).is_terminal
 
@@ -167,18 +177,18 @@ class Waiters:
         """Keep a connection that hears what is wanted, until it is canceled."""
         is_away = False
         while True:
+            _leave_if_canceled()
             try:
                 async with self._subscription() as pubsub:
+                    _leave_if_canceled()
                     if is_away:
                         log.info("waiting clients hear of their jobs again")
                         is_away = False
-                    async with asyncio.TaskGroup() as tasks:
-                        tasks.create_task(self._hear(pubsub))
-                        tasks.create_task(self._subscribe_to_what_is_wanted(pubsub))
-            except* (redis.exceptions.RedisError, OSError) as group:
+                    await self._serve(pubsub)
+            except (redis.exceptions.RedisError, OSError) as exc:
                 if not is_away:
                     where = address_of(self._settings.redis_url)
-                    log.warning("waiting clients hear nothing", redis=where, reason=_first(group))
+                    log.warning("waiting clients hear nothing", redis=where, reason=str(exc))
                 is_away = True
             self._heard.clear()
             await asyncio.sleep(_AGAIN_S)
@@ -190,9 +200,26 @@ class Waiters:
             await pubsub.subscribe(names.QUIET_CHANNEL)
             yield pubsub
 
+    async def _serve(self, pubsub: redis.asyncio.client.PubSub) -> None:
+        """Hear and subscribe, until one of the two fails."""
+        # No TaskGroup: until Python 3.13 its task looks canceled ever after when another one has failed.
+        tasks = [
+            asyncio.create_task(self._hear(pubsub)),
+            asyncio.create_task(self._subscribe_to_what_is_wanted(pubsub)),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
     async def _hear(self, pubsub: redis.asyncio.client.PubSub) -> None:
         is_asked = False
         while True:
+            _leave_if_canceled()
             message = await pubsub.get_message(timeout=_QUIET_S)
             if message is not None:
                 is_asked = False
@@ -206,6 +233,7 @@ class Waiters:
     async def _subscribe_to_what_is_wanted(self, pubsub: redis.asyncio.client.PubSub) -> None:
         told: set[str] = set()
         while True:
+            _leave_if_canceled()
             wanted = set(self._rooms)
             if new := wanted - told:
                 await pubsub.subscribe(*map(names.news_channel, new))
@@ -213,6 +241,7 @@ class Waiters:
                 self._heard -= gone
                 await pubsub.unsubscribe(*map(names.news_channel, gone))
             told = wanted
+            _leave_if_canceled()
             await self._changed.wait()
             self._changed.clear()
 
@@ -231,8 +260,9 @@ class Waiters:
             self._heard.discard(job_id)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> str:
-    exc: BaseException = group
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    return str(exc)
+def _leave_if_canceled() -> None:
+    # redis-py waits by `asyncio.wait_for`, which in Python 3.11 can swallow a cancellation that comes when the wait is
+    # just over (CPython issue 86296): the task would go on for ever.
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -29,7 +29,9 @@ def system_for_a_while(console: Console, told: Mapping[str, str] | None = None) 
         StackError: A process did not start.
     """
     with TemporaryDirectory(prefix="imagemill-bench-") as data:
-        whole = local_stack(load_stack_settings(redis_port=0, s3_port=0, flower_port=0), Path(data), told)
+        whole = local_stack(
+            load_stack_settings(redis_port=0, s3_port=0, flower_port=0, api_port=None), Path(data), told
+        )
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that nothing is left behind.
         stack = Stack(whole.servers, [each for each in whole.programs if not isinstance(each, Flower)], whole.env)
         try:

@@ -38,6 +38,7 @@ def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSetting
         RedisUnavailable: Redis was asked for keys and did not answer.
     """
     configure_logging(logging.getLevelNamesMapping()[api_settings.log_level.upper()])
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # How it starts and stops, step by step.
     with connect(settings) as client:
         exposure = admit(api_settings.host, KeyStore(client, settings))
     app = create_app(settings, storage, api_settings)

@@ -13,7 +13,7 @@ import redis
 
 from jobs.settings import Settings
 from ops.servers import RedisServer, S3Server
-from ops.stack import Program, addresses, worker_is_ready
+from ops.stack import Api, Program, addresses, worker_is_ready
 from producer import Client
 from storage.settings import StorageSettings
 
@@ -48,6 +48,24 @@ def worker(stack_env: dict[str, str], worker_log: list[str]) -> Iterator[Program
     process.start(worker_log.append)
     try:
         process.wait_until_ready(_START_S)
+        yield process
+    finally:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def api_log() -> list[str]:
+    """What the session's API has printed so far, line by line."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def api(worker: Program, stack_env: dict[str, str], api_log: list[str]) -> Iterator[Api]:
+    """The HTTP API of the running system, as `./imagemill up` runs it, without a key."""
+    process = Api(0, stack_env)
+    process.start(api_log.append)
+    try:
+        process.wait_until_ready()
         yield process
     finally:
         process.stop()

@@ -11,10 +11,13 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
+from jobs.settings import Settings
 from jobs.states import Stage, Status
 from jobs.table import JobTable
 from ops.process import wait_until
+from producer.api.app import create_app
 from storage.s3 import ImageStore
+from storage.settings import StorageSettings
 from tests.integration.producer.api.conftest import DEADLINE_S
 
 PROMPT = "a large red circle on a blue background"
@@ -125,6 +128,24 @@ def test_finished_job_has_its_images_with_links_that_work(api: TestClient, table
     query = parse_qs(urlsplit(image["url"]).query)
     assert query["X-Amz-Expires"] == [str(store.settings.link_expiry_s)]
     assert api.get(f"/v1/jobs/{job['id']}").json()["images"] == shown["images"]  # Signed once.
+
+
+def test_link_expires_and_whoever_asks_again_gets_a_fresh_one(
+    settings: Settings, storage_settings: StorageSettings, table: JobTable, store: ImageStore
+) -> None:
+    store.put("a/0.png", b"picture", "image/png")
+    brief = storage_settings.model_copy(update={"link_expiry_s": 2})
+    with TestClient(create_app(settings, brief), base_url="http://127.0.0.1") as api:
+        job = submit(api)
+        finish(table, job["id"])
+
+        def link() -> str:
+            return str(api.get(f"/v1/jobs/{job['id']}").json()["images"][0]["url"])
+
+        first = link()
+        assert httpx.get(first, trust_env=False).content == b"picture"
+        assert wait_until(lambda: httpx.get(first, trust_env=False).status_code in (400, 403), DEADLINE_S)
+        assert httpx.get(link(), trust_env=False).content == b"picture"
 
 
 def test_canceling_ends_a_waiting_job_and_is_no_error_afterwards(api: TestClient, table: JobTable) -> None:
