@@ -59,8 +59,8 @@ def engine(
 def system(
     folder: Folder = _FOLDER,
     rounds: Rounds = 5,
-    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round with the built-in model.")] = 160,
-    simulated_jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round on the simulated device.")] = 160,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round with the built-in model.")] = 128,
+    simulated_jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round on the simulated device.")] = 128,
     simulated: Annotated[str, typer.Option(help="The simulated device's times.")] = "launch_s=0.02 row_s=0.002",
     singles: Annotated[int, typer.Option(min=1, help="Jobs submitted alone, for the time that the system adds.")] = 40,
     steps: Steps = 20,
