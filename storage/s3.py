@@ -1,4 +1,4 @@
-"""The store itself: put, get and link objects, with boto3's errors as ours."""
+"""The store itself: put, get, link and delete objects, with boto3's errors as ours."""
 
 from __future__ import annotations
 
@@ -82,6 +82,19 @@ class ImageStore:
         """
         with self._map_errors(key):
             return self._s3.get_object(Bucket=self.settings.bucket, Key=key)["Body"].read()
+
+    def delete(self, key: str) -> None:
+        """
+        Take an object away; one that is not there is no error.
+
+        Raises:
+            StorageUnavailable, StorageMisconfigured
+        """
+        try:
+            with self._map_errors(key):
+                self._s3.delete_object(Bucket=self.settings.bucket, Key=key)
+        except ObjectNotFound:  # Amazon's store says nothing of it, others do.
+            return
 
     def link(self, key: str, content_type: str, expiry_s: int | None = None) -> str:
         """A presigned URL (Signature Version 4) that anybody may GET until it expires, in seconds."""

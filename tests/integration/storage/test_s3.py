@@ -23,6 +23,7 @@ CALLS: dict[str, Callable[[ImageStore], object]] = {
     "prepare": lambda store: store.prepare(),
     "put": lambda store: store.put("a/0.png", BODY, "image/png"),
     "get": lambda store: store.get("a/0.png"),
+    "delete": lambda store: store.delete("a/0.png"),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
@@ -58,6 +59,14 @@ def test_later_put_replaces_the_object(store: ImageStore, key: str) -> None:
     store.put(key, b"one", "image/png")
     store.put(key, b"two", "image/png")
     assert store.get(key) == b"two"
+
+
+def test_deleted_object_is_gone_and_deleting_again_is_no_error(store: ImageStore, key: str) -> None:
+    store.put(key, BODY, "image/png")
+    for _ in range(2):
+        store.delete(key)
+        with pytest.raises(ObjectNotFound, match=key):
+            store.get(key)
 
 
 def test_missing_object_is_an_error_that_names_it(store: ImageStore, key: str) -> None:
