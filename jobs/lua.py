@@ -19,7 +19,7 @@ class Scripts:
         self._redis = client
         self._settings = settings
         self._scripts = {
-            path.name.removesuffix(".lua"): client.register_script(_read(path.name))
+            path.name.removesuffix(".lua"): client.register_script(source_of(path.name.removesuffix(".lua")))
             for path in (files("jobs") / "scripts").iterdir()
             if path.name.endswith(".lua") and path.name != "lib.lua"
         }
@@ -43,8 +43,9 @@ class Scripts:
             return list(pipeline.execute())
 
 
-def _read(name: str) -> str:
+def source_of(script: str) -> str:
+    """A script as Redis gets it, with `lib.lua` before it."""
     scripts = files("jobs") / "scripts"
-    body = (scripts / name).read_text("utf-8")
+    body = (scripts / f"{script}.lua").read_text("utf-8")
     shebang = body.split("\n", 1)[0] + "\n" if body.startswith("#!") else ""
     return shebang + (scripts / "lib.lua").read_text("utf-8") + body.removeprefix(shebang)

@@ -18,9 +18,13 @@ from jobs.connection import connect_async, map_errors
 from jobs.errors import JobNotFound, WaitTimeout
 from jobs.events import Event, check_event_id
 from jobs.fleet import WorkerReport
+from jobs.lua import source_of
+from jobs.rates import Place, place_of
 from jobs.record import JobRecord
 from jobs.settings import Settings
-from jobs.table import QueueCounts
+from jobs.spec import JobSpec
+from jobs.states import Status
+from jobs.table import PRIORITY_RANK, QueueCounts
 from producer.client import Client
 from producer.image import Image
 from producer.waiters import Waiters
@@ -52,6 +56,8 @@ class AsyncClient:
         self.settings = self.client.settings
         self.redis: redis.asyncio.Redis = connect_async(self.settings, _CONNECTIONS)
         self.waiters = Waiters(self.redis, self.settings)
+        self._place = self.redis.register_script(source_of("place"))
+        self._prospect = self.redis.register_script(source_of("prospect"))
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="client")
 
     async def submit(self, prompt: str, **fields: Any) -> AsyncJob:
@@ -79,6 +85,38 @@ class AsyncClient:
         if "status" not in fields:
             raise JobNotFound(job_id)
         return JobRecord.from_hash(job_id, fields)
+
+    async def place(self, job_id: str) -> Place | None:
+        """
+        Where a queued job stands and when its turn comes, about; None for one that is not queued.
+
+        Raises:
+            RedisUnavailable
+        """
+        with map_errors(self.settings):
+            return place_of(await self._place(args=[job_id]))
+
+    async def prospect(self, spec: JobSpec) -> Place | None:
+        """
+        Where a job would stand, about, if it were submitted now.
+
+        Raises:
+            RedisUnavailable
+        """
+        asked = [names.queue_of(spec.model), spec.caller, PRIORITY_RANK[spec.priority]]
+        with map_errors(self.settings):
+            return place_of(await self._prospect(args=asked))
+
+    async def list_jobs(
+        self,
+        caller: str | None = None,
+        status: Status | None = None,
+        model: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> tuple[list[JobRecord], str | None]:
+        """A page of jobs, the last to be submitted first. Arguments and errors as in `JobTable.list_jobs`."""
+        return await self.run(lambda: self.client.list_jobs(caller, status, model, limit, cursor))
 
     async def wait(self, job_id: str, timeout_s: float | None = None) -> JobRecord:
         """

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: submit one, ask for it, end it."""
+"""Jobs over HTTP: submit one, ask for it, list them, end one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 
 from jobs import names
 from jobs.errors import JobNotFound, WaitTimeout
+from jobs.rates import Place
 from jobs.record import JobRecord
+from jobs.states import Status
 from jobs.submission import Submission
 from producer.api import schemas
 from producer.api.callers import CurrentCaller
@@ -17,8 +19,11 @@ from producer.api.errors import json_response
 from producer.api.openapi import body_of_job
 from producer.api.preferences import asked_wait_s
 from producer.api.submissions import enter, prepare, read_fields
+from producer.api.views import parameters_of, place_in_line
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=schemas.REFUSALS)
+
+_MOST_LISTED = 100
 
 
 async def own_job(job_id: str, caller: CurrentCaller, context: CurrentContext) -> JobRecord:
@@ -67,7 +72,7 @@ async def submit(
     """Queue a job. The answer says where to ask for it; with `Prefer: wait=N` it has the images, if they are there."""
     submission = prepare(await read_fields(request, context), caller, context, idempotency_key)
     if dry_run:
-        return json_response(_dry_run(submission))
+        return json_response(_dry_run(submission, await context.client.prospect(submission.spec)))
     job_id = await enter(submission, context)
     record = await context.client.status(job_id)
     headers = {"Location": context.views.urls(job_id, request)["status_url"]}
@@ -76,7 +81,32 @@ async def submit(
         headers["Preference-Applied"] = f"wait={wait_s}"
         record = await _wait(context, record, wait_s)
     is_waited_for = bool(wait_s) and record.status.is_terminal
-    return json_response(context.views.job(record, request), 200 if is_waited_for else 202, headers)
+    return json_response(await _show(record, request, context), 200 if is_waited_for else 202, headers)
+
+
+@router.get(
+    "/jobs",
+    summary="List jobs",
+    responses={200: {"model": schemas.JobsBody}},
+)
+async def list_jobs(
+    request: Request,
+    caller: CurrentCaller,
+    context: CurrentContext,
+    status: Annotated[Status | None, Query(description="Only jobs with this status.")] = None,
+    model: Annotated[str | None, Query(description="Only jobs of this model.", max_length=64)] = None,
+    limit: Annotated[int, Query(description="The most jobs of a page.", ge=1, le=_MOST_LISTED)] = 20,
+    cursor: Annotated[
+        str | None, Query(description="`next_cursor` of the page before; none for the first.", max_length=100)
+    ] = None,
+) -> Response:
+    """
+    The caller's jobs, the last to be submitted first. A page may have fewer jobs than `limit`, or none, and still be
+    followed by others: `next_cursor` says so.
+    """
+    records, next_cursor = await context.client.list_jobs(caller.scope, status, model, limit, cursor)
+    shown = [context.views.job(record, request) for record in records]
+    return json_response({"object": "list", "data": shown, "next_cursor": next_cursor})
 
 
 @router.get(
@@ -84,9 +114,9 @@ async def submit(
     summary="Ask for a job",
     responses={200: {"model": schemas.JobBody}, **schemas.NOT_FOUND},
 )
-async def status(request: Request, record: OwnJob, context: CurrentContext) -> Response:
+async def ask(request: Request, record: OwnJob, context: CurrentContext) -> Response:
     """Where a job stands; when it has succeeded, with fresh links to its images."""
-    return json_response(context.views.job(record, request))
+    return json_response(await _show(record, request, context))
 
 
 @router.delete(
@@ -102,9 +132,15 @@ async def cancel(request: Request, record: OwnJob, context: CurrentContext) -> R
     return json_response(context.views.job(await context.client.cancel(record.id), request))
 
 
-def _dry_run(submission: Submission) -> dict[str, Any]:
-    parameters = submission.spec.model_dump(mode="json", exclude_none=True)
-    return {"object": "dry_run", "model": submission.spec.model, "queue": submission.queue, "parameters": parameters}
+async def _show(record: JobRecord, request: Request, context: Context) -> dict[str, Any]:
+    place = await context.client.place(record.id) if record.status is Status.QUEUED else None
+    return context.views.job(record, request, place)
+
+
+def _dry_run(submission: Submission, place: Place | None) -> dict[str, Any]:
+    spec = submission.spec
+    shown = {"object": "dry_run", "model": spec.model, "queue": submission.queue, **place_in_line(place)}
+    return {**shown, "parameters": parameters_of(spec)}
 
 
 async def _wait(context: Context, record: JobRecord, wait_s: int) -> JobRecord:

@@ -53,6 +53,10 @@ class JobBody(BaseModel):
     progress: float = Field(description="0 to 1.")
     step: int
     steps: int
+    queue_position: int | None = Field(
+        description="1: about the next to be taken. Null in lists, and once it began."
+    )
+    starts_in_s: float | None = Field(description="Seconds until then at the measured pace, about; null while unknown.")
     model: str | None
     parameters: dict[str, Any] | None = Field(description="Every parameter settled, the seed too.")
     metadata: dict[str, str]
@@ -75,7 +79,17 @@ class DryRunBody(BaseModel):
     object: Literal["dry_run"]
     model: str
     queue: str
+    queue_position: int | None = Field(description="Where it would stand if it were submitted now, about.")
+    starts_in_s: float | None = Field(description="Seconds until it would begin, about; null while unknown.")
     parameters: dict[str, Any]
+
+
+class JobsBody(BaseModel):
+    """A page of jobs, the last to be submitted first."""
+
+    object: Literal["list"]
+    data: list[JobBody]
+    next_cursor: str | None = Field(description="For the next page; null where there is none.")
 
 
 class ModelBody(BaseModel):

@@ -7,7 +7,9 @@ from typing import Any
 from fastapi import Request
 
 from jobs.events import Event
+from jobs.rates import Place
 from jobs.record import ImageRecord, JobRecord, progress_of
+from jobs.spec import JobSpec
 from jobs.states import Stage, Status
 from producer.links import Links
 
@@ -21,8 +23,8 @@ class Views:
         self._links = links
         self._public_url = public_url.rstrip("/")
 
-    def job(self, record: JobRecord, request: Request) -> dict[str, Any]:
-        """A job, with fresh links."""
+    def job(self, record: JobRecord, request: Request, place: Place | None = None) -> dict[str, Any]:
+        """A job, with fresh links; and where it stands, if it waits and somebody looked."""
         spec = record.spec
         return {
             "id": record.id,
@@ -32,8 +34,9 @@ class Views:
             "progress": record.progress,
             "step": record.step,
             "steps": record.steps,
+            **place_in_line(place),
             "model": spec.model if spec else None,
-            "parameters": spec.model_dump(mode="json", exclude=_NOT_PARAMETERS, exclude_none=True) if spec else None,
+            "parameters": parameters_of(spec) if spec else None,
             "metadata": spec.metadata if spec else {},
             "caller": record.caller,
             "attempts": record.attempts,
@@ -68,6 +71,18 @@ class Views:
     def base_url(self, request: Request) -> str:
         """What the links of an answer begin with: the setting, or what this client asked."""
         return self._public_url or str(request.base_url).rstrip("/")
+
+
+def parameters_of(spec: JobSpec) -> dict[str, Any]:
+    """Every parameter of a job, settled."""
+    return spec.model_dump(mode="json", exclude=_NOT_PARAMETERS, exclude_none=True)
+
+
+def place_in_line(place: Place | None) -> dict[str, int | float | None]:
+    """Where a job stands, or would stand."""
+    if place is None:
+        return {"queue_position": None, "starts_in_s": None}
+    return {"queue_position": place.position, "starts_in_s": place.starts_in_s}
 
 
 def event_data(event: Event) -> dict[str, Any]:

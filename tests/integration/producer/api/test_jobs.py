@@ -90,6 +90,7 @@ def test_dry_run_settles_everything_and_queues_nothing(api: TestClient, redis_cl
     shown = answer.json()
     assert (answer.status_code, shown["object"], shown["queue"]) == (200, "dry_run", "gpu.shapes")
     assert (shown["parameters"]["n"], shown["parameters"]["num_inference_steps"]) == (2, 20)
+    assert (shown["queue_position"], shown["starts_in_s"]) == (1, None)
     assert redis_client.keys("imagemill:job:*") == []
     assert api.post("/v1/jobs", params={"dry_run": "true"}, json={"prompt": ""}).status_code == 422
     assert api.post("/v1/jobs", params={"dry_run": "perhaps"}, json={"prompt": PROMPT}).status_code == 422
@@ -100,6 +101,62 @@ def test_waiting_goes_on_no_longer_than_asked(api: TestClient, prefer: str, appl
     answer = api.post("/v1/jobs", json={"prompt": PROMPT}, headers={"Prefer": prefer})
     assert (answer.status_code, answer.headers.get("preference-applied")) == (202, applied)
     assert answer.json()["status"] == "queued"
+
+
+def test_waiting_job_says_where_it_stands_and_when_its_turn_comes(api: TestClient, table: JobTable) -> None:
+    jobs = [submit(api) for _ in range(5)]
+    assert [job["queue_position"] for job in jobs] == [1, 2, 3, 4, 5]
+    assert jobs[0]["starts_in_s"] is None  # Nothing has ended here yet.
+    for job in jobs[:2]:
+        finish(table, job["id"])
+    last = api.get(f"/v1/jobs/{jobs[4]['id']}").json()
+    assert last["queue_position"] == 3
+    assert last["starts_in_s"] >= 0
+    assert api.get(f"/v1/jobs/{jobs[0]['id']}").json()["queue_position"] is None
+    estimate = api.post("/v1/jobs", params={"dry_run": True}, json={"prompt": PROMPT}).json()
+    assert (estimate["queue_position"], estimate["starts_in_s"] >= last["starts_in_s"]) == (4, True)
+    urgent = api.post("/v1/jobs", params={"dry_run": True}, json={"prompt": PROMPT, "priority": "high"}).json()
+    assert urgent["queue_position"] == 1
+
+
+def test_dry_run_reckons_with_the_backlog_of_its_caller(
+    settings: Settings, storage_settings: StorageSettings, store: ImageStore
+) -> None:
+    narrow = settings.model_copy(update={"release_window": 2})
+    with TestClient(create_app(narrow, storage_settings), base_url="http://127.0.0.1") as api:
+        for _ in range(5):
+            submit(api, caller="busy")
+        estimate = api.post("/v1/jobs", params={"dry_run": True}, json={"prompt": PROMPT, "caller": "busy"}).json()
+        other = api.post("/v1/jobs", params={"dry_run": True}, json={"prompt": PROMPT, "caller": "other"}).json()
+        assert (estimate["queue_position"], other["queue_position"]) == (6, 3)
+        assert submit(api, caller="busy")["queue_position"] == 6
+
+
+def test_jobs_are_listed_by_page_newest_first(api: TestClient, table: JobTable) -> None:
+    jobs = [submit(api)["id"] for _ in range(5)]
+    finish(table, jobs[1])
+    listed: list[str] = []
+    cursor = None
+    while True:
+        page = api.get("/v1/jobs", params={"limit": 2} | ({"cursor": cursor} if cursor else {})).json()
+        listed += [job["id"] for job in page["data"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert listed == jobs[::-1]
+    done = api.get("/v1/jobs", params={"status": "succeeded", "model": "shapes"}).json()["data"]
+    assert [job["id"] for job in done] == [jobs[1]]
+    assert done[0]["images"][0]["url"].startswith("http")
+    assert api.get("/v1/jobs", params={"model": "dreams"}).json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("limit", "0"), ("limit", "101"), ("limit", "x"), ("status", "done"), ("cursor", "é"), ("cursor", "abc")],
+)
+def test_wrong_parameter_of_a_list_is_named(api: TestClient, name: str, value: str) -> None:
+    answer = api.get("/v1/jobs", params={name: value})
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, name)
 
 
 def test_waiting_is_answered_as_soon_as_the_job_has_ended(api: TestClient, table: JobTable) -> None:
