@@ -11,7 +11,7 @@ from jobs.connection import address_of, map_errors
 from jobs.errors import RedisFull
 from jobs.settings import Settings
 
-_FULL_SHARE = 0.85  # of maxmemory
+FULL_SHARE = 0.85  # of maxmemory
 _LOOK_EVERY_S = 1.0
 
 
@@ -37,7 +37,7 @@ class MemoryGauge:
                 memory: dict[str, Any] = self._redis.info("memory")
             self._used, self._most = int(memory["used_memory"]), int(memory.get("maxmemory", 0))
             self._next_look = now + _LOOK_EVERY_S
-        if self._most and self._used > _FULL_SHARE * self._most:
+        if self._most and self._used > FULL_SHARE * self._most:
             raise RedisFull(
                 f"Redis at {address_of(self._settings.redis_url)} is full "
                 f"({self._used >> 20} of {self._most >> 20} MiB): nothing was queued. "

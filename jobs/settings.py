@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from jobs.errors import InvalidConfiguration
 
 # Each room reads its own prefix, so that an unknown name can be refused by the room that it was meant for.
-_OTHER_ROOMS = ("IMAGEMILL_API_", "IMAGEMILL_S3_", "IMAGEMILL_WORKER_", "IMAGEMILL_STACK_")
+_OTHER_ROOMS = ("IMAGEMILL_API_", "IMAGEMILL_S3_", "IMAGEMILL_WORKER_", "IMAGEMILL_STACK_", "IMAGEMILL_DOCTOR_")
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 Room = TypeVar("Room", bound=BaseSettings)

@@ -8,7 +8,7 @@ import typer
 
 from ops.bench.commands import bench_app
 from producer.cli import app
-from producer.reporting import reporting
+from producer.reporting import JsonFlag, reporting
 
 __all__ = ["app"]
 
@@ -67,6 +67,21 @@ def demo(
 
     with reporting():
         run_demo(prompt)
+
+
+@app.command()
+def doctor(
+    flower: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where Flower is. Default: the local stack's address.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check Redis, S3, models, workers, Flower and GPU, and say what to do; exit code 1 when a check failed."""
+    from ops.doctor.command import doctor as run_doctor
+
+    with reporting(as_json):
+        code = run_doctor(flower, as_json=as_json)
+    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

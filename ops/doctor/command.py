@@ -1,0 +1,34 @@
+"""The command: look, show, and say by the exit code whether anything failed."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import asdict
+
+from rich.console import Console
+
+from ops.doctor.diagnosis import diagnose, has_failed
+from ops.doctor.report import show
+from producer.reporting import print_json
+
+
+def doctor(flower_url: str | None, *, as_json: bool) -> int:
+    """
+    Look at everything that the system stands on.
+
+    Args:
+        flower_url: Where Flower is; None for the address of the settings, or the local stack's.
+        as_json: One finding a line, instead of a table.
+
+    Returns:
+        The exit code: 1 when a check failed.
+    """
+    console = Console()
+    with nullcontext() if as_json else console.status("Looking …"):
+        groups = diagnose(flower_url)
+    if as_json:
+        for finding in (finding for group in groups for finding in group):
+            print_json(asdict(finding))
+    else:
+        show(groups, console)
+    return int(has_failed(groups))

@@ -1,0 +1,59 @@
+"""The model catalogue, and whether the folders that it names are here. Nothing is loaded."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from jobs.catalogue import Catalogue, Model
+from jobs.errors import InvalidConfiguration
+from jobs.settings import load_settings
+from ops.doctor.finding import Finding, State, attempt, attempt_all
+
+CATALOGUE = "model catalogue"
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")  # as huggingface_hub's validate_repo_id has it, by and large
+_INDEX = "model_index.json"
+
+
+def check_models() -> list[Finding]:
+    """The catalogue, and each of its models."""
+    return attempt_all(CATALOGUE, _check)
+
+
+def _check() -> list[Finding]:
+    path = load_settings().models_file
+    try:
+        catalogue = Catalogue.read(path)
+    except InvalidConfiguration as exc:
+        advice = "Correct the file, or set IMAGEMILL_MODELS_FILE to another. Nothing can be submitted without it."
+        return [Finding(check=CATALOGUE, state=State.FAILURE, found=str(exc), advice=advice)]
+    first, *others = catalogue.models
+    found = f"{path}: {first} (the default)" + "".join(f", {name}" for name in others)
+    folder = path.resolve().parent
+    return [
+        Finding(check=CATALOGUE, state=State.OK, found=found),
+        *(
+            attempt(f"model {each.name}", lambda each=each: judge_source(each, folder))  # type: ignore[misc]
+            for each in catalogue.models.values()
+        ),
+    ]
+
+
+def judge_source(model: Model, catalogue_folder: Path) -> Finding:
+    """Whether a worker on this machine would find what it is to load."""
+    check = f"model {model.name}"
+    if model.family == "simulated":
+        return Finding(check=check, state=State.INFORMATION, found="simulated: it makes no pictures")
+    source = catalogue_folder / model.source
+    if source.is_dir():
+        if (source / _INDEX).is_file():
+            return Finding(check=check, state=State.OK, found=str(source))
+        advice = "Put a whole diffusers directory there, as `save_pretrained` writes it."
+        return Finding(check=check, state=State.FAILURE, found=f"{source} has no {_INDEX}", advice=advice)
+    first_part = catalogue_folder / model.source.split("/")[0]
+    if not _HUB_ID.fullmatch(model.source) or first_part.is_dir():
+        advice = f"Put the model there, or correct `source` of [models.{model.name}]."
+        return Finding(check=check, state=State.FAILURE, found=f"there is no folder {source}", advice=advice)
+    found = f"{model.source} at {model.revision}, from the hub: a worker fetches it at its first start"
+    return Finding(check=check, state=State.INFORMATION, found=found)

@@ -1,0 +1,77 @@
+"""The workers, and whether there is one for each queue that has jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from jobs.fleet import Fleet, WorkerReport
+from jobs.names import model_of
+from jobs.reader import JobReader, QueueCounts
+from jobs.settings import load_settings
+from ops.doctor.finding import Finding, State, attempt, attempt_all, unchecked
+from ops.doctor.redis import open_once, reach
+
+WORKERS, QUEUES = "workers", "queues"
+
+_SERVING = ("ready", "busy")
+
+
+def check_workers() -> list[Finding]:
+    """All that is to be known of workers and queues."""
+    return attempt_all(WORKERS, _check)
+
+
+def _check() -> list[Finding]:
+    # Not by the producer's client: it wants S3 and the catalogue, which may be what is wrong.
+    settings = load_settings()
+    with open_once(settings) as client:
+        if reach(client, settings).state is not State.OK:
+            return unchecked([WORKERS, QUEUES], "Redis cannot be asked")
+        fleet, reader = Fleet(client, settings), JobReader(client, settings)
+        workers = attempt(WORKERS, lambda: judge_workers(fleet.workers()))
+        return [workers, *attempt_all(QUEUES, lambda: judge_queues(reader.queues(), fleet.workers()))]
+
+
+def judge_workers(workers: list[WorkerReport]) -> Finding:
+    """How many there are, and in which state."""
+    states = Counter(worker.state for worker in workers)
+    counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
+    found = f"{len(workers)} ({counted})" if workers else "none"
+    if any(worker.state in _SERVING for worker in workers):
+        return Finding(check=WORKERS, state=State.OK, found=found)
+    advice = "Start one: ./imagemill worker. Until then, jobs wait."
+    if "starting" in states:
+        advice = "Wait until a worker has loaded its models; its log says how far it is."
+    return Finding(check=WORKERS, state=State.WARNING, found=found, advice=advice)
+
+
+def judge_queues(queues: list[QueueCounts], workers: list[WorkerReport]) -> list[Finding]:
+    """A finding for each queue that has jobs or is paused."""
+    findings = [judge_queue(each, workers) for each in queues if _jobs(each) or each.is_paused]
+    return findings or [Finding(check=QUEUES, state=State.OK, found="no jobs, none paused")]
+
+
+def judge_queue(queue: QueueCounts, workers: list[WorkerReport]) -> Finding:
+    """Whether its jobs will run."""
+    check, model = f"queue {queue.queue}", model_of(queue.queue)
+    states = Counter(worker.state for worker in workers if model in worker.models)
+    serving = sum(count for state, count in states.items() if state in _SERVING)
+    jobs = f"{queue.waiting + queue.released} waiting, {queue.running} running"
+    paused = ", paused" if queue.is_paused else ""
+    if _jobs(queue) and not serving:
+        others = ", ".join(f"{count} {state}" for state, count in states.items())
+        found = f"{jobs}{paused}, and no worker serves {model}" + (f" ({others})" if others else "")
+        advice = f"Start one: ./imagemill worker --model {model}."
+        if any(worker.state == "starting" for worker in workers):
+            advice = (
+                f"A worker is starting: wait for it, and look again. If it does not serve {model}, start one that does."
+            )
+        return Finding(check=check, state=State.FAILURE, found=found, advice=advice)
+    if queue.is_paused:
+        advice = f"When its jobs shall run: ./imagemill queue resume {queue.queue}."
+        return Finding(check=check, state=State.WARNING, found=f"{jobs}{paused}", advice=advice)
+    return Finding(check=check, state=State.OK, found=f"{jobs}, workers that serve it: {serving}")
+
+
+def _jobs(queue: QueueCounts) -> int:
+    return queue.waiting + queue.released + queue.running

@@ -1,0 +1,60 @@
+"""What the doctor makes of workers and queues."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.fleet import WorkerReport, WorkerState
+from jobs.reader import QueueCounts
+from ops.doctor.finding import State
+from ops.doctor.workers import judge_queue, judge_queues, judge_workers
+
+
+def worker(state: WorkerState, *models: str) -> WorkerReport:
+    return WorkerReport(name=f"{state}@host", state=state, models=models or ("shapes",))
+
+
+def queue(*, waiting: int = 0, released: int = 0, running: int = 0, is_paused: bool = False) -> QueueCounts:
+    return QueueCounts(queue="gpu.shapes", waiting=waiting, released=released, running=running, is_paused=is_paused)
+
+
+@pytest.mark.parametrize(
+    ("states", "state", "found"),
+    [
+        ((), State.WARNING, "none"),
+        (("starting",), State.WARNING, "1 (1 starting)"),
+        (("draining",), State.WARNING, "1 (1 draining)"),
+        (("ready",), State.OK, "1 (1 ready)"),
+        (("busy", "busy", "ready", "draining"), State.OK, "4 (2 busy, 1 ready, 1 draining)"),
+    ],
+)
+def test_workers_are_counted_by_state(states: tuple[WorkerState, ...], state: State, found: str) -> None:
+    finding = judge_workers([worker(each) for each in states])
+    assert (finding.state, finding.found) == (state, found)
+
+
+@pytest.mark.parametrize("jobs", [{"waiting": 1}, {"released": 1}, {"running": 1}])
+@pytest.mark.parametrize(
+    "workers", [[], [worker("ready", "other")], [worker("draining")], [worker("starting")]], ids=str
+)
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_jobs_without_a_worker_that_serves_them_are_a_failure(
+    jobs: dict[str, int], workers: list[WorkerReport], is_paused: bool
+) -> None:
+    finding = judge_queue(queue(**jobs, is_paused=is_paused), workers)
+    assert finding.state is State.FAILURE
+    assert "no worker serves shapes" in finding.found
+    assert ("paused" in finding.found) is is_paused
+
+
+def test_jobs_with_a_worker_are_well_and_paused_ones_a_warning() -> None:
+    assert judge_queue(queue(waiting=3, running=1), [worker("busy")]).state is State.OK
+    paused = judge_queue(queue(waiting=3, is_paused=True), [worker("ready")])
+    assert paused.state is State.WARNING
+    assert "queue resume gpu.shapes" in paused.advice
+    assert judge_queue(queue(is_paused=True), []).state is State.WARNING
+
+
+def test_queues_without_jobs_need_no_worker() -> None:
+    (finding,) = judge_queues([queue()], [])
+    assert (finding.check, finding.state) == ("queues", State.OK)
