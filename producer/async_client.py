@@ -103,7 +103,7 @@ class AsyncClient:
         Raises:
             RedisUnavailable
         """
-        asked = [names.queue_of(spec.model), spec.caller, PRIORITY_RANK[spec.priority]]
+        asked: list[str | int] = [names.queue_of(spec.model), spec.caller, PRIORITY_RANK[spec.priority]]
         with map_errors(self.settings):
             return place_of(await self._prospect(args=asked))
 

@@ -42,9 +42,8 @@ def describe(app: FastAPI, bodies: list[type[BaseModel]] | None = None) -> None:
     Args:
         bodies: Further ones than that of a job.
     """
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in [JobRequest, *(bodies or [])]], ref_template=_REF
-    )
+    models: list[type[BaseModel]] = [JobRequest, *(bodies or [])]
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     schemas: dict[str, Any] = definitions["$defs"]
 
     def document() -> dict[str, Any]:

@@ -55,6 +55,11 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0.01)
 
 
+def ids(client: redis.Redis, job_id: str) -> list[str]:
+    """Of all events of a job."""
+    return [str(entry_id) for entry_id, _ in client.xrange(names.events_key(job_id)) or []]
+
+
 def subscriptions(client: redis.Redis, job_id: str) -> int:
     return int(client.pubsub_numsub(names.news_channel(job_id))[0][1])
 
@@ -141,7 +146,7 @@ def test_events_are_whole_for_many_who_come_at_any_time(
             table.progress(claimed, Stage.GENERATE, step, 400)
             await asyncio.sleep(0)
         table.finish(claimed, Status.CANCELED)
-        stored = [entry_id for entry_id, _ in redis_client.xrange(names.events_key(job.id))]
+        stored = ids(redis_client, job.id)
         for heard in await asyncio.gather(*listeners):
             assert [each.id for each in heard] == stored
         assert [first.id] + [each.id async for each in slow] == stored
@@ -162,7 +167,7 @@ def test_leaving_and_coming_back_misses_nothing(run: Run[None], table: JobTable,
                 await asyncio.sleep(0)
         table.finish(claimed, Status.CANCELED)
         heard += [each.id async for each in twin.waiters.follow(job.id, heard[-1])]
-        assert heard == [entry_id for entry_id, _ in redis_client.xrange(names.events_key(job.id))]
+        assert heard == ids(redis_client, job.id)
 
     run(body)
 

@@ -40,6 +40,11 @@ def go_on(table: JobTable, claim: Claim, steps: range) -> None:
         table.progress(claim, Stage.GENERATE, step, STEPS)
 
 
+def ids(client: redis.Redis, job_id: str) -> list[str]:
+    """Of all events of a job."""
+    return [str(entry_id) for entry_id, _ in client.xrange(names.events_key(job_id)) or []]
+
+
 def is_heard(client: redis.Redis, job_id: str, times: int = 1) -> bool:
     """Whether so many processes have subscribed to a job's news."""
     return bool(client.pubsub_numsub(names.news_channel(job_id))[0][1] == times)
@@ -64,8 +69,8 @@ def test_stream_tells_everything_in_order_up_to_the_end(
         "failed",
         "generation_error",
     )
-    stored = redis_client.xrange(names.events_key(claimed.job_id))
-    assert [each.id for each in [*first, *rest]] == [entry_id for entry_id, _ in stored]
+    stored = ids(redis_client, claimed.job_id)
+    assert [each.id for each in [*first, *rest]] == stored
 
 
 def test_stream_that_is_cut_goes_on_through_another_replica(
@@ -81,8 +86,8 @@ def test_stream_that_is_cut_goes_on_through_another_replica(
     table.finish(claimed, Status.CANCELED)
     with listening(replicas[0][1] + path_of(claimed), heard[-1].id) as told:
         heard += told
-    stored = redis_client.xrange(names.events_key(claimed.job_id))
-    assert [each.id for each in heard] == [entry_id for entry_id, _ in stored]
+    stored = ids(redis_client, claimed.job_id)
+    assert [each.id for each in heard] == stored
 
 
 def test_replica_that_stops_cuts_its_streams_at_once(
@@ -115,8 +120,8 @@ def test_lost_connection_to_redis_loses_no_event(
                 break
         table.finish(claimed, Status.CANCELED)
         heard += told
-    stored = redis_client.xrange(names.events_key(claimed.job_id))
-    assert [each.id for each in heard] == [entry_id for entry_id, _ in stored]
+    stored = ids(redis_client, claimed.job_id)
+    assert [each.id for each in heard] == stored
 
 
 def test_waiting_streams_ask_redis_for_nothing(
