@@ -53,9 +53,7 @@ class JobBody(BaseModel):
     progress: float = Field(description="0 to 1.")
     step: int
     steps: int
-    queue_position: int | None = Field(
-        description="1: about the next to be taken. Null in lists, and once it began."
-    )
+    queue_position: int | None = Field(description="1: about the next to be taken. Null in lists, and once it began.")
     starts_in_s: float | None = Field(description="Seconds until then at the measured pace, about; null while unknown.")
     model: str | None
     parameters: dict[str, Any] | None = Field(description="Every parameter settled, the seed too.")
