@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from jobs.settings import Settings
-from producer.api import events, health, jobs, models, queues
+from producer.api import batches, events, health, jobs, models, queues
+from producer.api.batch_schemas import BatchItem
 from producer.api.callers import Callers
 from producer.api.context import Context
 from producer.api.errors import handle_errors
@@ -27,7 +28,7 @@ from storage.settings import StorageSettings
 
 _DESCRIPTION = "Text prompts to images, through a queue. Submit a job, follow it, and fetch its images by their links."
 _JOIN_S = 5.0  # It may wait for a Redis that does not answer.
-_ROUTERS = (jobs.router, events.router, models.router, queues.router, images.router, health.router)
+_ROUTERS = (jobs.router, batches.router, events.router, models.router, queues.router, images.router, health.router)
 
 
 def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSettings | None = None) -> FastAPI:
@@ -58,7 +59,7 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
         app.include_router(router)
     handle_errors(app)
     events.answer_when_nothing_more(app)
-    describe(app)
+    describe(app, [BatchItem])
     app.add_middleware(RequestLog)
     return app
 

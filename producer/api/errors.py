@@ -22,6 +22,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from jobs.errors import (
+    BatchCanceled,
+    BatchNotFound,
     IdempotencyConflict,
     ImagemillError,
     InvalidConfiguration,
@@ -80,10 +82,13 @@ class Problem:
     field: str | None = None
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+    def content(self) -> dict[str, Any]:
+        """What the answer says."""
+        return {"error": {"code": self.code, "message": self.message, "field": self.field}}
+
     def response(self) -> Response:
         """The answer."""
-        error = {"code": self.code, "message": self.message, "field": self.field}
-        return json_response({"error": error}, self.status, self.headers)
+        return json_response(self.content(), self.status, self.headers)
 
 
 def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -96,6 +101,8 @@ _ANSWERS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (InvalidRequest, 422, "invalid_request", None),
     (IdempotencyConflict, 409, "idempotency_conflict", None),
     (JobNotFound, 404, "job_not_found", None),
+    (BatchNotFound, 404, "batch_not_found", None),
+    (BatchCanceled, 409, "batch_canceled", None),
     (JobFailed, 409, "job_failed", None),
     (BodyTooLarge, 413, "body_too_large", None),
     (BodyMalformed, 400, "malformed_body", None),

@@ -20,7 +20,8 @@ class ApiSettings(RoomSettings):
         public_url: What links of answers begin with, e.g. https://images.example.org; empty for what each client asked.
         max_wait_s: The longest `Prefer: wait=N` that is honoured; longer ones wait so long.
         max_body_bytes: Of a request with one job; longer ones get 413.
-        body_timeout_s: How long a client may take to send that; slower ones get 408.
+        max_batch_bytes: Of a request with a batch; longer ones get 413.
+        body_timeout_s: How long a client may take to send one, and a second more for each 16 KiB; slower ones get 408.
         log_level: "info" tells of what changes something, and of failures; "debug" of every request.
     """
 
@@ -31,6 +32,7 @@ class ApiSettings(RoomSettings):
     public_url: Annotated[str, Field(pattern=r"^(https?://[^/?#]+(/[^?#]*)?)?$")] = ""
     max_wait_s: Annotated[int, Field(ge=0, le=3600)] = 60
     max_body_bytes: Annotated[int, Field(ge=1_024, le=1 << 30)] = 2 << 20
+    max_batch_bytes: Annotated[int, Field(ge=1_024, le=1 << 32)] = 256 << 20
     body_timeout_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 20.0
     log_level: Literal["debug", "info", "warning"] = "info"
 
