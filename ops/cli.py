@@ -72,7 +72,7 @@ def demo(
 @app.command()
 def doctor(
     flower: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where Flower is. Default: the local stack's address.")
+        str | None, typer.Option(metavar="URL", help="Default: IMAGEMILL_DOCTOR_FLOWER_URL, or the local stack's.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
