@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from jobs.settings import Settings
 from producer.api import batches, events, health, jobs, models, queues
@@ -54,7 +55,7 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
             async with _reconciling(client):
                 yield
 
-    app = FastAPI(title="Imagemill", version="1", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app = FastAPIOffline(title="Imagemill", version="1", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
     for router in _ROUTERS:
         app.include_router(router)
     handle_errors(app)

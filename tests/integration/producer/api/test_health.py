@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fastapi.testclient import TestClient
 
 from jobs.settings import Settings
@@ -44,3 +46,21 @@ def test_alive_and_not_ready_without_redis(storage_settings: StorageSettings) ->
             assert (away.status_code, away.json()["error"]["code"]) == (503, "redis_unavailable")
             assert away.headers["retry-after"]
             assert NOWHERE not in away.text
+
+
+def test_documentation_loads_nothing_from_elsewhere(api: TestClient) -> None:
+    page = api.get("/docs").text
+    sources = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert len(sources) >= 3
+    for source in sources:
+        assert source.startswith("/")
+        assert api.get(source).status_code == 200
+
+
+def test_examples_of_the_documentation_run(api: TestClient) -> None:
+    document = api.get("/openapi.json").json()
+    body = document["paths"]["/v1/jobs"]["post"]["requestBody"]["content"]["application/json"]
+    assert body["schema"]["$ref"].removeprefix("#/components/schemas/") in document["components"]["schemas"]
+    assert len(body["examples"]) >= 2
+    for example in body["examples"].values():
+        assert api.post("/v1/jobs", json=example["value"]).status_code == 202
