@@ -68,6 +68,14 @@ class JobReader:
         records = [_read(job_id, fields) for job_id, fields in zip(job_ids, hashes, strict=True)]
         return [record for record in records if record is not None]
 
+    def statuses(self, job_ids: Sequence[str]) -> list[Status | None]:
+        """Where jobs stand, in one round trip and without their records; None for one that there is not."""
+        with map_errors(self._settings):
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipeline.hget(names.job_key(job_id), "status")
+            return [Status(status) if status else None for status in pipeline.execute()]
+
     def list_jobs(
         self,
         caller: str | None = None,

@@ -18,6 +18,7 @@ from jobs.errors import InvalidRequest
 from jobs.record import JobRecord
 from jobs.states import Status
 from producer.client import Client, Job
+from producer.file_commands import submit_file
 from producer.keys_commands import keys_app
 from producer.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
 from producer.progress import follow_on_terminal, print_result
@@ -41,7 +42,11 @@ JobId = Annotated[str, typer.Argument(help="The job's id.")]
 
 @app.command()
 def submit(
-    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    prompt: Annotated[str | None, typer.Argument(help="What to draw.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="JSON lines, each a job with an optional custom_id; or, named .txt, a prompt in each line."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Name in models.toml.")] = None,
     negative_prompt: Annotated[str | None, typer.Option(help="What to keep away from.")] = None,
     width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
@@ -59,15 +64,25 @@ def submit(
     priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
     start_deadline: Annotated[float | None, typer.Option(help="Seconds after which not to start.")] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds after which not to go on.")] = None,
-    idempotency_key: Annotated[str | None, typer.Option(help="The same key gives the same job.")] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key gives the same job; a file's lines, other jobs.")
+    ] = None,
     metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, any number of times.")] = None,
     caller: Annotated[str | None, typer.Option(help="Whose turn it is.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, with a progress bar.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Save the image here; waits for it.")] = None,
+    detach: Annotated[bool, typer.Option("--detach", help="With --file: submit, print the ids, and leave.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Save the image here, a file's into this folder; waits for them.")
+    ] = None,
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Submit a prompt; with --wait or --out, see it through."""
+    """
+    Submit a prompt; with --wait or --out, see it through.
+
+    With --file, submit a file of them and see all through. After Ctrl-C the same command goes on: nothing is submitted
+    twice. Options are for all lines; a line's own fields come first.
+    """
     output = {
         "format": output_format or _format_of(out),
         "quality": quality,
@@ -94,9 +109,14 @@ def submit(
         "caller": caller,
     }
     with reporting(as_json):
+        if (prompt is None) == (file is None):
+            raise InvalidRequest("prompt", "give a prompt, or --file with many")
+        if file is not None:
+            submit_file(file, _given(fields), out=out, timeout_s=timeout, is_detached=detach, as_json=as_json)
+            return
         if out is not None and not out.resolve().parent.is_dir():
             raise InvalidRequest("out", f"there is no folder {out.resolve().parent}")
-        job = Client().submit(prompt, **_given(fields))
+        job = Client().submit(prompt or "", **_given(fields))
         if wait or out is not None:
             _see_through(job, out, timeout, as_json)
         elif as_json:

@@ -161,6 +161,14 @@ class Client:
         """Where a job stands. Raises `JobNotFound`."""
         return self._table.get(job_id)
 
+    def statuses(self, job_ids: Sequence[str]) -> list[Status | None]:
+        """Where many jobs stand, in one round trip; None for one that there is not (any more)."""
+        return self._table.statuses(job_ids)
+
+    def records(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """The records of those jobs that are there, in one round trip."""
+        return self._table.get_many(job_ids)
+
     def wait(self, job_id: str, timeout_s: float | None = None) -> JobRecord:
         """
         Wait for a job's end, however it ends.
