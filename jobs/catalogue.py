@@ -156,8 +156,10 @@ def _check_limits(spec: JobSpec, model: Model) -> None:
 
 def _check_crop(spec: JobSpec) -> None:
     crop = spec.output.crop
+    if crop is None:
+        return
     before = spec.output.resize or Box(width=spec.width, height=spec.height)
-    if crop and (crop.width > before.width or crop.height > before.height):
+    if crop.width > before.width or crop.height > before.height:
         raise InvalidRequest(
             "output.crop", f"{crop.width}×{crop.height} is larger than the image, {before.width}×{before.height} pixels"
         )

@@ -18,9 +18,11 @@ end
 if batch ~= '' and redis.call('HGET', key('batch', batch), 'is_closed') then return {'batch_canceled', id, {}} end
 if quota and count_queued(caller) >= quota then return {'over_quota', id, {}} end
 
+-- What follows is written in few commands: a hundred thousand jobs may come at once.
 local time, number = now(), next_number()
+local turn = ranked(rank, number)
 local fields = {'spec', spec, 'schema', schema, 'queue', queue, 'caller', caller, 'digest', digest, 'origin', origin,
-  'created_at', seconds(time), 'turn', ranked(rank, number)}
+  'created_at', seconds(time), 'turn', turn, 'status', 'queued'}
 local function note(name, value)
   fields[#fields + 1], fields[#fields + 2] = name, value
 end
@@ -34,15 +36,15 @@ if batch ~= '' then
   note('batch', batch)
   if custom_id ~= '' then note('custom_id', custom_id) end
   redis.call('ZADD', key('batch_jobs', batch), line, id)
+  redis.call('HINCRBY', key('batch', batch), 'queued', 1)
   keep_batch(batch)
 end
 redis.call('HSET', job, unpack(fields))
-set_status(id, 'queued')
 redis.call('SADD', key('queues'), queue)
 redis.call('SADD', key('callers', queue), caller)
 enlist(id, caller, number)
-wait_in_turn(id, queue, caller)
-note_deadline(id)
+redis.call('ZADD', key('waiting', queue, caller), turn, id)
+if start_deadline ~= '' or deadline ~= '' then note_deadline(id) end
 local released = release(queue, caller, window)
-redis.call('HSET', job, 'next', cjson.encode(released))
+if #released > 0 then redis.call('HSET', job, 'next', cjson.encode(released)) end
 return {'created', id, released}

@@ -97,6 +97,19 @@ def latency(
         bench_latency(Effort(rounds=rounds, jobs=jobs, load=load, threads=_threads(threads)), folder, Console())
 
 
+@bench_app.command("submit")
+def submit(
+    folder: Folder = _FOLDER,
+    rounds: Rounds = 3,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round, for either way.")] = 100_000,
+) -> None:
+    """Bulk submission against one apply_async call for each job, and what a waiting job takes of Redis' memory."""
+    from ops.bench.submission import bench_submission
+
+    with reporting():
+        bench_submission(jobs=jobs, rounds=rounds, folder=folder, console=Console())
+
+
 @bench_app.command("gpu")
 def gpu(folder: Folder = _FOLDER, rounds: Rounds = 5, steps: Steps = 20) -> None:
     """SD 1.5 and SDXL at their real sizes on the GPU of this machine, if it has one."""
