@@ -66,8 +66,10 @@ class _Inbox:
     def wake(self) -> None:
         self._bell.set()
 
-    async def take(self) -> list[Event] | None:
-        await self._bell.wait()
+    async def take(self, quiet_s: float | None) -> list[Event] | None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(quiet_s):
+                await self._bell.wait()
         self._bell.clear()
         if self._must_read:
             self._is_behind = self._must_read = False
@@ -98,14 +100,28 @@ class Waiters:
         """
         Yield a job's events behind `after`, as they come, up to "completed".
 
+        Ends without that event where `follow_with_pauses` does.
+        """
+        async for event in self.follow_with_pauses(job_id, after, quiet_s=None):
+            if event is not None:
+                yield event
+
+    async def follow_with_pauses(
+        self, job_id: str, after: str, *, quiet_s: float | None
+    ) -> AsyncIterator[Event | None]:
+        """
+        The same, with None whenever nothing came for `quiet_s` seconds.
+
         Ends without that event where the job is gone, `after` is its last event, or this process is about to stop.
         While Redis is away nothing comes; what happened meanwhile comes afterwards.
         """
         with self._waiting_for(job_id) as inbox:
             while not self.is_closed:
                 _leave_if_canceled()
-                news = await inbox.take()
+                news = await inbox.take(quiet_s)
                 is_over = False
+                if news == []:
+                    yield None
                 if news is None:
                     news, is_over = await self._read(job_id, after)
                 for event in news:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import traceback
+from pathlib import Path
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 
 _READS = ("GET", "HEAD", "OPTIONS")
 _SHOWN_CHARS = 200
+_SHOWN_FRAMES = 8
 _BUG = Problem(status=500, code="internal_error", message="this is a bug of the server, which has noted it")
 
 
@@ -57,10 +59,15 @@ def _tell(scope: Scope, status: int, took_s: float) -> None:
 
 
 def _tell_of_bug(scope: Scope, exc: Exception) -> None:
-    place = "".join(traceback.format_tb(exc.__traceback__))
+    frames = traceback.extract_tb(_innermost(exc).__traceback__)[-_SHOWN_FRAMES:]
+    place = " < ".join(f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in reversed(frames))
     log.error(
         "bug in the API", method=scope["method"], path=scope["path"][:_SHOWN_CHARS], error=_kind(exc), place=place
     )
+
+
+def _innermost(exc: BaseException) -> BaseException:
+    return _innermost(exc.exceptions[0]) if isinstance(exc, BaseExceptionGroup) else exc
 
 
 def _kind(exc: BaseException) -> str:

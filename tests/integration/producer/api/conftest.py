@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -13,15 +15,17 @@ from fastapi.testclient import TestClient
 
 from jobs.settings import Settings
 from ops.process import http_answers, wait_until
+from ops.servers import RedisServer, S3Server
+from ops.stack import Api, addresses
 from producer.api.app import create_app
 from producer.api.server import Server
 from producer.api.settings import ApiSettings
 from storage.s3 import ImageStore
 from storage.settings import StorageSettings
 
+CHECKOUT = Path(__file__).resolve().parents[4]
 DEADLINE_S = 10.0
 
-Serve = Callable[[], AbstractContextManager[str]]
 Replica = tuple[Server, str]
 
 
@@ -79,3 +83,28 @@ def replicas(make_app: Callable[[], FastAPI]) -> Iterator[list[Replica]]:
     """Two side by side."""
     with ExitStack() as stack:
         yield [stack.enter_context(serving(make_app())) for _ in range(2)]
+
+
+@pytest.fixture
+def env(redis_server: RedisServer, s3_server: S3Server, settings: Settings) -> dict[str, str]:
+    """Of a process on the database of this test."""
+    own = {"PYTHONPATH": str(CHECKOUT), "IMAGEMILL_REDIS_URL": settings.redis_url}
+    return {**os.environ, **addresses(redis_server, s3_server), **own}
+
+
+@pytest.fixture
+def log() -> list[str]:
+    """What `process` has printed so far."""
+    return []
+
+
+@pytest.fixture
+def process(env: dict[str, str], log: list[str], store: ImageStore) -> Iterator[Api]:
+    """`./imagemill api`, as the local stack runs it."""
+    api = Api(0, env)
+    api.start(log.append)
+    try:
+        api.wait_until_ready()
+        yield api
+    finally:
+        api.stop()

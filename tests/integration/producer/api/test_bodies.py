@@ -11,6 +11,8 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
+from jobs.table import JobTable
+from producer import Client
 from producer.api import protocol
 from tests.integration.producer.api.conftest import DEADLINE_S
 
@@ -105,6 +107,32 @@ def test_slow_head_is_refused_on_a_connection_that_was_kept(connection: socket.s
 
 def test_connection_on_which_nothing_comes_is_closed(connection: socket.socket) -> None:
     assert connection.recv(1) == b""
+
+
+def test_answer_that_takes_longer_than_a_head_may_is_not_cut(
+    connection: socket.socket, table: JobTable, client: Client
+) -> None:
+    job = client.submit("a red circle")
+    connection.sendall(f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    connection.settimeout(3 * protocol.HEAD_TIMEOUT_S)
+    received = connection.recv(65_536)
+    with pytest.raises(TimeoutError):
+        connection.recv(65_536)
+    connection.settimeout(DEADLINE_S)
+    table.cancel(job.id)
+    while not received.endswith(b"0\r\n\r\n"):
+        received += connection.recv(65_536)
+    assert received.startswith(b"HTTP/1.1 200")
+    assert b"event: completed" in received
+
+
+def test_head_that_begins_behind_an_answer_under_way_ends_both(connection: socket.socket, client: Client) -> None:
+    """There is no place for a refusal in the middle of an answer."""
+    job = client.submit("a red circle")
+    request = f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: localhost\r\n\r\nGET /slow"
+    connection.sendall(request.encode())
+    status, body = answer_on(connection)
+    assert (status, body) == (200, "")
 
 
 def test_large_head_is_refused(connection: socket.socket) -> None:

@@ -16,7 +16,9 @@ from jobs.settings import Settings
 from jobs.states import Stage, Status
 from jobs.table import JobTable
 from ops.process import wait_until
+from ops.stack import Api
 from producer import Client
+from producer.api import events
 from tests.integration.producer.api.conftest import DEADLINE_S, Replica, serving
 from tests.integration.producer.api.sse import Told, listening
 
@@ -152,6 +154,29 @@ def test_client_that_had_the_last_event_is_told_not_to_come_back(replica: str, t
         last = list(told)[-1]
     answer = httpx.get(replica + path_of(claimed), headers={"Last-Event-ID": last.id}, trust_env=False)
     assert (answer.status_code, answer.content) == (204, b"")
+
+
+def test_client_that_leaves_is_no_bug_and_nobody_listens_for_it_any_more(
+    process: Api, log: list[str], redis_client: redis.Redis, table: JobTable, claimed: Claim
+) -> None:
+    for step in range(20):
+        with listening(process.url + path_of(claimed)) as told:
+            next(told)
+            go_on(table, claimed, range(step, step + 1))
+    assert wait_until(lambda: is_heard(redis_client, claimed.job_id, times=0), DEADLINE_S)
+    assert not [line for line in log if "error" in line]
+
+
+def test_quiet_stream_is_kept_open_by_comments(
+    replica: str, monkeypatch: pytest.MonkeyPatch, table: JobTable, client: Client
+) -> None:
+    monkeypatch.setattr(events, "_PING_S", 0.05)
+    job = client.submit("a red circle")
+    with httpx.stream("GET", f"{replica}/v1/jobs/{job.id}/events", timeout=DEADLINE_S, trust_env=False) as answer:
+        lines = answer.iter_lines()
+        assert [next(lines) for _ in range(4)] == [": ping", "", ": ping", ""]
+        table.cancel(job.id)
+        assert "event: completed" in list(lines)
 
 
 @pytest.mark.parametrize("wrong", ["yesterday", "1-2-3", "-1", "9" * 30])

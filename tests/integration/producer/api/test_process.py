@@ -7,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import httpx2 as httpx
 import pytest
@@ -16,37 +14,11 @@ import redis
 
 from jobs.settings import Settings
 from ops.process import wait_until
-from ops.servers import RedisServer, S3Server
-from ops.stack import Api, addresses
+from ops.stack import Api
 from producer import Client
 from producer.keys.store import KeyStore
-from tests.integration.producer.api.conftest import DEADLINE_S
+from tests.integration.producer.api.conftest import CHECKOUT, DEADLINE_S
 from tests.integration.producer.api.sse import listening
-
-CHECKOUT = Path(__file__).resolve().parents[4]
-
-
-@pytest.fixture
-def env(redis_server: RedisServer, s3_server: S3Server, settings: Settings) -> dict[str, str]:
-    """On the database of this test."""
-    own = {"PYTHONPATH": str(CHECKOUT), "IMAGEMILL_REDIS_URL": settings.redis_url}
-    return {**os.environ, **addresses(redis_server, s3_server), **own}
-
-
-@pytest.fixture
-def log() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def process(env: dict[str, str], log: list[str]) -> Iterator[Api]:
-    api = Api(0, env)
-    api.start(log.append)
-    try:
-        api.wait_until_ready()
-        yield api
-    finally:
-        api.stop()
 
 
 def run(env: dict[str, str], *args: str) -> subprocess.CompletedProcess[str]:
