@@ -79,18 +79,19 @@ def map_errors(settings: Settings) -> Iterator[None]:
         yield
     except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OperationalError) as exc:
         if isinstance(exc.__cause__, redis.exceptions.OutOfMemoryError):  # kombu makes one of the other.
-            raise _full(settings, exc) from exc
+            raise full_error(settings, exc) from exc
         raise RedisUnavailable(
             f"Redis at {address_of(settings.redis_url)} does not answer ({exc}). "
             "Start it (`make up` starts a local one), or set IMAGEMILL_REDIS_URL to where it is."
         ) from exc
     except redis.exceptions.OutOfMemoryError as exc:
-        raise _full(settings, exc) from exc
+        raise full_error(settings, exc) from exc
     except redis.exceptions.RedisError as exc:
         raise RedisUnavailable(f"Redis at {address_of(settings.redis_url)} refuses: {exc}") from exc
 
 
-def _full(settings: Settings, exc: Exception) -> RedisFull:
+def full_error(settings: Settings, exc: Exception) -> RedisFull:
+    """What to tell of Redis' own word that it is full."""
     return RedisFull(
         f"Redis at {address_of(settings.redis_url)} is full ({exc}). "
         "Wait until jobs have ended, or give it more memory (maxmemory)."

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from jobs.connection import map_errors
+from jobs.connection import full_error, map_errors
 from jobs.settings import Settings
 
 
@@ -34,13 +34,30 @@ class Scripts:
         with map_errors(self._settings):
             return self._scripts[script](args=[str(arg) for arg in args])
 
-    def run_many(self, calls: Sequence[tuple[object, ...]]) -> list[Any]:
-        """Run scripts one after the other in one round trip; each call is a script's name and its arguments."""
+    def run_many(self, calls: Sequence[tuple[object, ...]], *, may_be_full: bool = False) -> list[Any]:
+        """
+        Run scripts one after the other in one round trip.
+
+        Args:
+            calls: Each is a script's name and its arguments.
+            may_be_full: Redis may have no room for some of them. Their answer is the `RedisFull` then, which would
+                otherwise be raised, though it had room for others.
+
+        Raises:
+            RedisUnavailable, RedisFull
+        """
         with map_errors(self._settings):
             pipeline = self._redis.pipeline(transaction=False)
             for name, *args in calls:
                 self._scripts[str(name)](args=[str(arg) for arg in args], client=pipeline)
-            return list(pipeline.execute())
+            return [self._check(each, may_be_full) for each in pipeline.execute(raise_on_error=False)]
+
+    def _check(self, answer: Any, may_be_full: bool) -> Any:
+        if may_be_full and isinstance(answer, redis.exceptions.OutOfMemoryError):
+            return full_error(self._settings, answer)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 def source_of(script: str) -> str:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from jobs.errors import BatchCanceled, IdempotencyConflict, QuotaExceeded
+from jobs import names
+from jobs.errors import BatchCanceled, IdempotencyConflict, QuotaExceeded, RedisFull
 from jobs.spec import JobSpec
 
-Refused = IdempotencyConflict | QuotaExceeded | BatchCanceled
+Refused = IdempotencyConflict | QuotaExceeded | BatchCanceled | RedisFull
+
+# Ranks are Celery's priorities on Redis, where 0 is the highest.
+PRIORITY_RANK = {"high": 0, "normal": 3, "low": 6}
+
+# A submission as `submit.lua` takes it. Text alone: a hundred thousand of these that wait for their turn are nothing to
+# Python's garbage collector, and as many specifications take it longer than their submission.
+Encoded = tuple[str, ...]
+_CALLER, _KEY, _QUOTA, _BATCH = 4, 6, 12, 13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +65,7 @@ class Submitted:
         job_id: The first job's, where the idempotency key was used before.
         released: Ids that were released in turn.
         refused: Why nothing was written: the key belongs to a job with other parameters, the caller has as many queued
-            jobs as it may, or the batch was canceled.
+            jobs as it may, the batch was canceled, or Redis has no room.
         is_replayed: The idempotency key was used before, with the same parameters.
     """
 
@@ -63,3 +73,40 @@ class Submitted:
     released: list[str]
     refused: Refused | None = None
     is_replayed: bool = False
+
+
+def encode(submission: Submission, window: int) -> Encoded:
+    """The arguments of `submit.lua`; `window` is how many of a caller's jobs are released at a time."""
+    spec, batch = submission.spec, submission.batch
+    return (
+        submission.job_id,
+        spec.model_dump_json(exclude_none=True),
+        str(names.SCHEMA_VERSION),
+        submission.queue,
+        spec.caller,
+        str(PRIORITY_RANK[spec.priority]),
+        spec.idempotency_key or "",
+        submission.digest,
+        "" if spec.start_deadline is None else str(spec.start_deadline),
+        "" if spec.deadline is None else str(spec.deadline),
+        str(window),
+        submission.origin,
+        "" if submission.quota is None else str(submission.quota),
+        *(("", "", "") if batch is None else (batch.batch_id, str(batch.line), batch.custom_id or "")),
+    )
+
+
+def read_answer(reply: list[Any] | RedisFull, encoded: Encoded) -> Submitted:
+    """What `submit.lua` answers, or Redis in its place."""
+    if isinstance(reply, RedisFull):
+        return Submitted(job_id=encoded[0], released=[], refused=reply)
+    outcome, job_id, released = reply
+    refused: Refused | None = None
+    match outcome:
+        case "conflict":
+            refused = IdempotencyConflict(encoded[_KEY], job_id)
+        case "over_quota":
+            refused = QuotaExceeded(encoded[_CALLER], int(encoded[_QUOTA]))
+        case "batch_canceled":
+            refused = BatchCanceled(encoded[_BATCH])
+    return Submitted(job_id=job_id, released=list(released), refused=refused, is_replayed=outcome == "replayed")

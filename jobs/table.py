@@ -18,20 +18,17 @@ import redis
 
 from jobs import names
 from jobs.claim import Claim, Report, Verdict
-from jobs.errors import BatchCanceled, Fenced, IdempotencyConflict, InvalidRequest, JobNotFound, QuotaExceeded
+from jobs.errors import Fenced, InvalidRequest, JobNotFound
 from jobs.memory import MemoryGauge
 from jobs.reader import JobReader, QueueCounts
 from jobs.record import JobRecord
 from jobs.settings import Settings
 from jobs.states import Stage, Status
-from jobs.submission import Refused, Submission, Submitted
+from jobs.submission import PRIORITY_RANK, Encoded, Submission, Submitted, encode, read_answer
 
 __all__ = ["PRIORITY_RANK", "JobTable", "QueueCounts"]
 
 _KEPT_CHARS, _KEPT_ITEMS = 500, 50  # of a refused request
-
-# Ranks are Celery's priorities on Redis, where 0 is the highest.
-PRIORITY_RANK = {"high": 0, "normal": 3, "low": 6}
 
 
 class JobTable(JobReader):
@@ -63,9 +60,17 @@ class JobTable(JobReader):
         Raises:
             RedisFull: Nothing was written.
         """
+        return self.submit_encoded([self.encode(each) for each in submissions])
+
+    def encode(self, submission: Submission) -> Encoded:
+        """A submission in the form in which many can be held."""
+        return encode(submission, self._settings.release_window)
+
+    def submit_encoded(self, submissions: Sequence[Encoded]) -> list[Submitted]:
+        """`submit_many`, of what `encode` made."""
         self._memory.refuse_if_full()
-        replies = self._scripts.run_many([("submit", *self._submit_args(submission)) for submission in submissions])
-        return [_submitted(reply, each) for reply, each in zip(replies, submissions, strict=True)]
+        replies = self._scripts.run_many([("submit", *each) for each in submissions], may_be_full=True)
+        return [read_answer(reply, each) for reply, each in zip(replies, submissions, strict=True)]
 
     def reject(self, job_id: str, *, request: dict[str, Any], queue: str, error: InvalidRequest) -> None:
         """Record a job that failed before it was one, so that its sender can ask what became of it."""
@@ -189,38 +194,6 @@ class JobTable(JobReader):
         limits = (self._settings.release_window, self._settings.retention_s)
         replies = self._scripts.run_many([("cancel", job_id, *limits) for job_id in job_ids])
         return [None if status == "missing" else (Status(status), list(json.loads(ids))) for status, ids in replies]
-
-    def _submit_args(self, submission: Submission) -> list[str]:
-        spec, batch = submission.spec, submission.batch
-        return [
-            submission.job_id,
-            spec.model_dump_json(exclude_none=True),
-            str(names.SCHEMA_VERSION),
-            submission.queue,
-            spec.caller,
-            str(PRIORITY_RANK[spec.priority]),
-            spec.idempotency_key or "",
-            submission.digest,
-            "" if spec.start_deadline is None else str(spec.start_deadline),
-            "" if spec.deadline is None else str(spec.deadline),
-            str(self._settings.release_window),
-            submission.origin,
-            "" if submission.quota is None else str(submission.quota),
-            *(("", "", "") if batch is None else (batch.batch_id, str(batch.line), batch.custom_id or "")),
-        ]
-
-
-def _submitted(reply: list[Any], submission: Submission) -> Submitted:
-    outcome, job_id, released = reply
-    refused: Refused | None = None
-    match outcome:
-        case "conflict":
-            refused = IdempotencyConflict(submission.spec.idempotency_key or "", job_id)
-        case "over_quota":
-            refused = QuotaExceeded(submission.spec.caller, submission.quota or 0)
-        case "batch_canceled" if submission.batch:
-            refused = BatchCanceled(submission.batch.batch_id)
-    return Submitted(job_id=job_id, released=list(released), refused=refused, is_replayed=outcome == "replayed")
 
 
 def _report_args(report: Report) -> tuple[object, ...]:

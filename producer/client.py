@@ -31,7 +31,7 @@ from jobs.record import JobRecord
 from jobs.settings import Settings, load_settings
 from jobs.spec import parse_request
 from jobs.states import Status
-from jobs.submission import Refused, Submission, Submitted
+from jobs.submission import Encoded, Refused, Submission, Submitted
 from jobs.table import JobTable, QueueCounts
 from producer.image import Image
 from storage.s3 import ImageStore
@@ -76,7 +76,7 @@ class Client:
             IdempotencyConflict: The idempotency key belongs to a job with other parameters.
             RedisUnavailable: Nothing is known to be queued. With an idempotency key, submitting again is safe.
         """
-        return self._submit([self.prepare({"prompt": prompt, **fields})])[0]
+        return self._submit([self._table.encode(self.prepare({"prompt": prompt, **fields}))])[0]
 
     def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> list[Job]:
         """
@@ -85,21 +85,21 @@ class Client:
         All are checked before the first is queued; raises as `submit` does, with a note that names the request by its
         index. An `IdempotencyConflict` is raised when all others have been queued.
         """
-        submissions: list[Submission] = []
+        submissions: list[Encoded] = []
         for index, request in enumerate(requests):
             try:
-                submissions.append(self.prepare(request))
+                submissions.append(self._table.encode(self.prepare(request)))
             except InvalidRequest as exc:
                 exc.add_note(f"in request {index}")
                 raise
         return self._submit(submissions)
 
-    def _submit(self, submissions: list[Submission]) -> list[Job]:
+    def _submit(self, submissions: list[Encoded]) -> list[Job]:
         refused: list[Refused] = []
         jobs: list[Job] = []
         pending = iter(submissions)
         while chunk := list(islice(pending, _BULK)):
-            results = self._table.submit_many(chunk)
+            results = self._table.submit_encoded(chunk)
             self._dispatcher.send([job_id for result in results for job_id in result.released])
             jobs += [Job(result.job_id, self) for result in results]
             refused += [result.refused for result in results if result.refused]
@@ -248,6 +248,8 @@ class Client:
 
 class Job:
     """A submitted job. Every method asks Redis anew."""
+
+    __slots__ = ("_client", "id")
 
     def __init__(self, job_id: str, client: Client) -> None:
         self.id = job_id

@@ -112,6 +112,7 @@ class Bulk:
             except (RedisFull, RedisUnavailable) as exc:
                 self._away = exc
             else:
+                self._away = next((each.refused for each in entered if isinstance(each.refused, RedisFull)), None)
                 return [
                     LineAnswer(line=line, custom_id=name, error=each.refused)
                     if each.refused

@@ -111,3 +111,17 @@ def test_job_of_a_lost_worker_is_taken_back_in_a_full_redis_and_sent_when_there_
     redis_client.config_set("maxmemory", 0)
     redis_client.zadd("imagemill:released:gpu.shapes", {claimed.job_id: 1.0}, xx=True)
     assert reconciler.run_once() == Reconciled(resent=1)
+
+
+def test_redis_that_fills_up_among_many_submissions_refuses_those_alone_that_it_did_not_take(
+    table: JobTable, redis_client: redis.Redis, a_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.memory._LOOK_EVERY_S", 3600)
+    submit(table, a_job())  # Asks for the memory, and has nothing against more from now on.
+    redis_client.config_set("maxmemory", redis_client.info("memory")["used_memory"] + 1_000_000)
+    submitted = table.submit_many([a_job() for _ in range(2_000)])
+    refused = {each.job_id for each in submitted if each.refused}
+    assert 0 < len(refused) < 2_000
+    assert {type(each.refused) for each in submitted} == {RedisFull, type(None)}
+    there = table.statuses([each.job_id for each in submitted])
+    assert {each.job_id for each, status in zip(submitted, there, strict=True) if status is None} == refused
