@@ -26,9 +26,8 @@ from jobs.table import PRIORITY_RANK
 
 log = structlog.get_logger()
 
-INTERVAL_S = 1.0
-_LOCK_S = 3.0  # Expires soon, for its holder may be the one that died.
-_LOOK_AGAIN_S = 20.0
+INTERVAL_S = 0.5
+_LOCK_S = 1.5  # Expires soon, for its holder may be the one that died.
 _MOST_AT_A_TIME = 256
 _PRIORITY_SEPARATOR = "\x06\x16"  # kombu.transport.redis: a queue's list of each priority but 0 has it and the number
 
@@ -85,7 +84,6 @@ class Reconciler:
             settings.retention_s,
             settings.max_attempts,
             settings.max_deliveries,
-            _LOOK_AGAIN_S,
             _MOST_AT_A_TIME,
         )
         if not reply:

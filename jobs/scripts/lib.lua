@@ -1,7 +1,10 @@
 -- Shared by all scripts of the job table; jobs/table.py puts it before each. Keys are those of jobs/names.py.
 
 local EVENTS_MAX = 1000  -- of a job's stream
-local LOOK_AFTER_S = 5  -- when to look, the first time, whether the message of a released job is still there
+-- When to look whether the message of a released job is still there: for the first time, and from then on. A job that
+-- lost its worker has waited already, and workers that die seldom die alone: its message is looked for sooner.
+local LOOK_AFTER_S, LOOK_AGAIN_S = 5, 20
+local LOST_LOOK_S = 1.5
 local PACE_MEMORY_S = 120  -- a queue's pace is that of about the last two minutes in which jobs waited for it
 local RANK = 1e14  -- Rank in front, number behind it: 9 ranks × 10^14 numbers still are whole numbers in a double.
 
@@ -48,6 +51,11 @@ local function enlist(id, caller, number)
   for _, list in ipairs({key('jobs'), key('jobs', caller)}) do redis.call('ZADD', list, 'NX', number, id) end
 end
 
+local function look_later(queue, id, after_s)
+  local is_lost = tonumber(field(id, 'deliveries') or 0) > 0
+  redis.call('ZADD', key('released', queue), seconds(now() + (is_lost and LOST_LOOK_S or after_s)), id)
+end
+
 -- Takes waiting jobs of one caller, best priority first, until its window is full; none of a paused queue. Returns
 -- their ids; whoever ran the script sends their messages.
 local function release(queue, caller, window)
@@ -59,7 +67,7 @@ local function release(queue, caller, window)
     local first, turn = unpack(redis.call('ZPOPMIN', waiting))
     if not first then break end
     redis.call('SADD', open, first)
-    redis.call('ZADD', key('released', queue), seconds(now() + LOOK_AFTER_S), first)
+    look_later(queue, first, LOOK_AFTER_S)
     redis.call('ZADD', key('line', queue), ranked(rank_of(turn), next_number()), first)
     ids[#ids + 1] = first
   end

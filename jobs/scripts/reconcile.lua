@@ -3,7 +3,7 @@
 -- jobs whose records have expired.
 -- Its work grows with what is due, at most `most` of each kind at a time. Nothing, while another process has the lock.
 local holder, lock_ms, lease, window, retention = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local max_attempts, max_deliveries, look_again, most = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+local max_attempts, max_deliveries, most = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local lock = key('reconciler')
 if (redis.call('GET', lock) or holder) ~= holder then return {} end
 redis.call('SET', lock, holder, 'PX', lock_ms)
@@ -61,7 +61,7 @@ for _, queue in ipairs(redis.call('SMEMBERS', key('queues'))) do
     end
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('released', queue), '-inf', due, 'LIMIT', 0, most)) do
-    redis.call('ZADD', key('released', queue), seconds(time + look_again), id)
+    look_later(queue, id, LOOK_AGAIN_S)
     looked_for[#looked_for + 1] = id
   end
 end

@@ -19,7 +19,6 @@ from tests.faults.harness.worker import WorkerUnderTest
 KILLS, SEED = 20, 20261124
 WORKERS, IN_FLIGHT = 4, 12
 BOUND_S = 15.0
-MESSAGE_LOST_BOUND_S = 60.0  # of a job whose message died with another worker, before its claim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,18 +72,14 @@ def test_sigkill_of_a_worker_with_jobs_in_every_stage(system: System, row: Row) 
     stages = Counter(each.counts.stage or "claimed" for each in losses)
     assert {"encode", "generate", "postprocess", "upload"} <= set(stages), f"not in every stage: {stages}"
     _check_failures(load.jobs, losses)
-    in_peace = [each for each in losses if not _kills_before_claim(system, each, kills)]
-    disturbed = [each for each in losses if each not in in_peace]
-    begun_s = [_first(_before_next(system.entered(each.job, "encode"), each, losses), each) for each in in_peace]
+    begun_s = [_first(_before_next(system.entered(each.job, "encode"), each, losses), each) for each in losses]
     raw_s = [_first(system.entered(each.job, "encode"), each) for each in losses]
     row.note(begun_again_over_further_kills_max_s=_largest(raw_s))
     row.note(seed=SEED, jobs_lost=len(losses), lost_in=dict(stages), begun_again_max_s=_largest(begun_s))
-    recovered_s = _claimed_after_s(system, in_peace)
-    row.note(claimed_again_over_further_kills_max_s=max(_claimed_after_s(system, disturbed), default=None))
+    recovered_s = _claimed_after_s(system, losses)
+    row.note(killed_again_before_claim=sum(_is_killed_before_claim(system, each, kills) for each in losses))
     row.close(system, load.jobs, injected=KILLS, recovered_s=recovered_s)
-    assert len(in_peace) > len(losses) / 2, "nearly every job was killed again while its message was on its way"
     assert max(recovered_s) < BOUND_S
-    assert max(_claimed_after_s(system, disturbed), default=0) < MESSAGE_LOST_BOUND_S
     assert _largest(begun_s) < BOUND_S, "claimed in time, but it waited for a seat: a claimed job does not run yet"
 
 
@@ -93,15 +88,11 @@ def _claimed_after_s(system: System, losses: list[Loss]) -> list[float]:
     return [seconds for seconds in after_s if seconds is not None]
 
 
-def _kills_before_claim(system: System, loss: Loss, kills: list[float]) -> list[float]:
-    """
-    Further kills between its being queued again and its claim, in seconds behind the first.
-
-    Each may take the job's message with it, between the pop and the claim, which is a fault with a bound of its own.
-    """
+def _is_killed_before_claim(system: System, loss: Loss, kills: list[float]) -> bool:
+    """Whether a further kill came after it was queued again, and may have taken its message along before its claim."""
     back = [at for at, kind, data in system.events(loss.job) if kind == "status" and data["status"] == "queued"]
     queued_s, claimed_s = _first(back, loss) or 0, _first(system.claims(loss.job), loss) or 0
-    return [at - loss.killed_at for at in kills if queued_s < at - loss.killed_at < claimed_s]
+    return any(queued_s < at - loss.killed_at < claimed_s for at in kills)
 
 
 def _start(system: System) -> WorkerUnderTest:

@@ -198,6 +198,24 @@ def test_message_is_not_looked_for_at_every_pass(
     assert reconciler.run_once() == Reconciled()
 
 
+def test_message_of_a_job_that_lost_its_worker_is_looked_for_sooner(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    """The worker that took it may be the next to die."""
+    lost, other = submit(table, a_job(), a_job())
+    lose_worker(table, redis_client, reconciler, lost, Stage.ENCODE)
+
+    def due_in_s() -> tuple[float, float]:
+        now_s = float(redis_client.time()[0])
+        looks = [redis_client.zscore(names.released_key(QUEUE), each) or 0.0 for each in (lost, other)]
+        return looks[0] - now_s, looks[1] - now_s
+
+    assert due_in_s()[0] < 3 < due_in_s()[1]
+    let_look_be_due(redis_client, lost, other)
+    reconciler.run_once()
+    assert due_in_s()[0] < 3 < due_in_s()[1]
+
+
 def test_waiting_job_has_no_message_to_be_looked_for(
     narrow: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
 ) -> None:
