@@ -1,4 +1,9 @@
-"""What the job side needs to know of its surroundings, read once from `IMAGEMILL_*` environment variables."""
+"""
+What the job side needs to know of its surroundings, read once from `IMAGEMILL_*` environment variables.
+
+What should stand in no environment, a password, may be a file instead: `imagemill_redis_url` in `/run/secrets`, where
+containers have their secrets, or in systemd's `$CREDENTIALS_DIRECTORY`. A variable wins over a file.
+"""
 
 from __future__ import annotations
 
@@ -61,16 +66,24 @@ def read_room(room: type[Room], overrides: dict[str, Any] | None = None, skip: t
     """Read one room's settings, refusing names with its prefix that it does not have."""
     prefix = str(room.model_config["env_prefix"])
     known = {f"{prefix}{name}".upper() for name in room.model_fields}
-    unknown = sorted(
-        name
-        for name in os.environ
-        if name.startswith(prefix) and not name.startswith(skip or "\0") and name not in known
-    )
-    if unknown:
-        raise InvalidConfiguration(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")
     try:
-        return room(**(overrides or {}))
+        secrets = _secrets_folder()
+        unknown = sorted(
+            name
+            for name in (*os.environ, *(file.name.upper() for file in (secrets.iterdir() if secrets else ())))
+            if name.startswith(prefix) and not name.startswith(skip or "\0") and name not in known
+        )
+        if unknown:
+            raise InvalidConfiguration(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")
+        return room(_secrets_dir=secrets, **(overrides or {}))
+    except OSError as exc:
+        raise InvalidConfiguration(f"a file of settings cannot be read: {exc}") from exc
     except ValidationError as exc:
         first = exc.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "settings"
         raise InvalidConfiguration(f"{prefix}{field.upper()}: {first['msg']}") from exc
+
+
+def _secrets_folder() -> Path | None:
+    folder = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/secrets"))
+    return folder if folder.is_dir() else None

@@ -1,8 +1,13 @@
-"""Where images are stored, read once from `IMAGEMILL_S3_*` environment variables."""
+"""
+Where images are stored, read once from `IMAGEMILL_S3_*` environment variables.
+
+As in `jobs.settings`, a file `imagemill_s3_secret_access_key` in `/run/secrets` or `$CREDENTIALS_DIRECTORY` does, too.
+"""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError
@@ -44,12 +49,20 @@ def load_storage_settings() -> StorageSettings:
     """
     prefix = "IMAGEMILL_S3_"
     known = {f"{prefix}{name}".upper() for name in StorageSettings.model_fields}
-    unknown = sorted(name for name in os.environ if name.startswith(prefix) and name not in known)
-    if unknown:
-        raise StorageMisconfigured(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")
     try:
-        return StorageSettings()
+        secrets = _secrets_folder()
+        names = (*os.environ, *(file.name.upper() for file in (secrets.iterdir() if secrets else ())))
+        if unknown := sorted(name for name in names if name.startswith(prefix) and name not in known):
+            raise StorageMisconfigured(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")
+        return StorageSettings(_secrets_dir=secrets)
+    except OSError as exc:
+        raise StorageMisconfigured(f"a file of settings cannot be read: {exc}") from exc
     except ValidationError as exc:
         first = exc.errors()[0]
         field = "_".join(str(part) for part in first["loc"])
         raise StorageMisconfigured(f"{prefix}{field.upper()}: {first['msg']}") from exc
+
+
+def _secrets_folder() -> Path | None:
+    folder = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/secrets"))
+    return folder if folder.is_dir() else None

@@ -61,3 +61,25 @@ def test_value_out_of_bounds_is_refused_by_its_name(monkeypatch: pytest.MonkeyPa
 def test_names_of_other_rooms_are_theirs_to_judge(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "whatever")
     assert load_settings() == Settings()
+
+
+def test_settings_are_read_from_files_of_secrets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "imagemill_redis_url").write_text("redis://:secret@elsewhere:6379/3\n")
+    (tmp_path / "imagemill_s3_bucket").write_text("of another room")
+    (tmp_path / "something_else").write_text("of another program")
+    assert load_settings().redis_url == "redis://:secret@elsewhere:6379/3"
+    monkeypatch.setenv("IMAGEMILL_REDIS_URL", "redis://here:6379/0")
+    assert load_settings().redis_url == "redis://here:6379/0"
+
+
+def test_unknown_file_of_secrets_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "imagemill_redis_ulr").write_text("redis://elsewhere:6379/3")
+    with pytest.raises(InvalidConfiguration, match=r"^IMAGEMILL_REDIS_ULR: .*IMAGEMILL_REDIS_URL"):
+        load_settings()
+
+
+def test_folder_of_secrets_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "none"))
+    assert load_settings() == Settings()
