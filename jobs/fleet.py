@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import redis
 
@@ -60,8 +60,12 @@ class Fleet:
     def workers(self) -> list[WorkerReport]:
         """All that are there, by name."""
         with map_errors(self._settings):
-            keys = sorted(self._redis.scan_iter(names.worker_key("*"), count=500))
-            found: list[Any] = list(self._redis.mget(keys)) if keys else []
+            known = sorted(cast("set[str]", self._redis.smembers(names.WORKERS)))
+            if not known:
+                return []
+            found = list(self._redis.mget([names.worker_key(name) for name in known]))
+            if gone := [name for name, report in zip(known, found, strict=True) if not report]:
+                self._redis.srem(names.WORKERS, *gone)
         return [_parse(json.loads(each)) for each in found if each]
 
 

@@ -13,6 +13,7 @@ QUIET_CHANNEL = f"{KEY_PREFIX}:quiet"  # pub/sub: nothing, ever; keeps a subscri
 
 RECONCILER = f"{KEY_PREFIX}:reconciler"  # string with expiry: which process puts things right at the moment
 DEAD = f"{KEY_PREFIX}:dead"  # sorted set: jobs that failed with worker_lost, by the time of their end (s)
+WORKERS = f"{KEY_PREFIX}:workers"  # set: names of workers that said something of themselves; some may be gone
 PAUSED = f"{KEY_PREFIX}:paused"  # set: queues that hand out no jobs
 JOBS = f"{KEY_PREFIX}:jobs"  # sorted set: all jobs, in the order of their submission
 EXPIRING = f"{KEY_PREFIX}:expiring"  # sorted set: ended jobs, each with its caller, by when their records expire (s)
@@ -71,6 +72,16 @@ def callers_key(queue: str) -> str:
 def waiting_key(queue: str, caller: str) -> str:
     """Sorted set: jobs not yet released to Celery, by priority and then by turn."""
     return f"{KEY_PREFIX}:waiting:{queue}:{caller}"
+
+
+def queued_key(queue: str) -> str:
+    """Sorted set: all jobs of a queue that have not begun, waiting and released, by priority and then by turn."""
+    return f"{KEY_PREFIX}:queued:{queue}"
+
+
+def figures_key(queue: str) -> str:
+    """Hash: how often things happened in a queue, for ever: `submitted`, each end, `failed:CODE`, `lapsed`."""
+    return f"{KEY_PREFIX}:figures:{queue}"
 
 
 def window_key(queue: str, caller: str) -> str:

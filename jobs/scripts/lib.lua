@@ -74,8 +74,14 @@ local function release(queue, caller, window)
   return ids
 end
 
+-- What happened in a queue, counted for ever: where it is decided, so that each thing counts once.
+local function count(queue, what)
+  redis.call('HINCRBY', key('figures', queue), what, 1)
+end
+
 -- Takes a queued job out of wherever it waits: in the table, or released and unclaimed.
 local function withdraw(id, queue, caller)
+  redis.call('ZREM', key('queued', queue), id)
   redis.call('ZREM', key('waiting', queue, caller), id)
   redis.call('SREM', key('window', queue, caller), id)
   redis.call('ZREM', key('released', queue), id)
@@ -84,7 +90,9 @@ end
 
 -- Puts a job where waiting jobs are, in the turn that it had from the first.
 local function wait_in_turn(id, queue, caller)
-  redis.call('ZADD', key('waiting', queue, caller), field(id, 'turn'), id)
+  local turn = field(id, 'turn')
+  redis.call('ZADD', key('waiting', queue, caller), turn, id)
+  redis.call('ZADD', key('queued', queue), turn, id)
 end
 
 -- Jobs of a caller that are queued, in all queues: those in the table and those released and unclaimed. Counted where
@@ -151,6 +159,13 @@ local function refund(id, token)
   end
 end
 
+local function count_end(queue, status, fields)
+  count(queue, status)
+  for at = 1, status == 'failed' and #fields or 0, 2 do
+    if fields[at] == 'error' and fields[at + 1] ~= '' then count(queue, 'failed:' .. cjson.decode(fields[at + 1]).code) end
+  end
+end
+
 -- Writes the end of a job and tells those who wait. `fields` is a flat list of further hash fields.
 local function conclude(id, status, fields, retention)
   local job = key('job', id)
@@ -161,7 +176,8 @@ local function conclude(id, status, fields, retention)
   redis.call('EXPIRE', job, retention)
   redis.call('EXPIRE', key('events', id), retention)
   redis.call('ZADD', key('expiring'), seconds(now() + tonumber(retention)), id .. ' ' .. field(id, 'caller'))
-  local idempotency, batch = unpack(redis.call('HMGET', job, 'idempotency', 'batch'))
+  local idempotency, batch, queue = unpack(redis.call('HMGET', job, 'idempotency', 'batch', 'queue'))
+  count_end(queue, status, fields)
   if idempotency then redis.call('EXPIRE', idempotency, retention) end
   if batch then let_batch_expire(batch, retention) end
 end

@@ -38,6 +38,7 @@ local function lapse(queue, id)
   redis.call('ZREM', key('running', queue), id)
   if field(id, 'status') ~= 'processing' then return end
   redis.call('HDEL', key('job', id), 'token', 'owner')
+  count(queue, 'lapsed')
   local attempts, deliveries = tonumber(field(id, 'attempts') or 0), tonumber(field(id, 'deliveries') or 0)
   if field(id, 'cancel') then
     conclude(id, 'canceled', {'next', '[]'}, retention)

@@ -21,7 +21,8 @@ if type(spec.start_deadline) == 'number' then redis.call('HSET', job, 'start_by'
 if type(spec.deadline) == 'number' then redis.call('HSET', job, 'end_by', seconds(time + spec.deadline)) end
 local turn = tonumber(field(id, 'turn'))
 set_status(id, 'queued')
-redis.call('HSET', job, 'replay', nonce, 'turn', ranked(rank_of(turn), next_number()))
+redis.call('HSET', job, 'replay', nonce, 'turn', ranked(rank_of(turn), next_number()), 'replayed_at', seconds(time))
+count(queue, 'submitted')
 redis.call('PERSIST', job)
 redis.call('ZREM', key('expiring'), id .. ' ' .. caller)
 enlist(id, caller, turn % RANK)

@@ -44,6 +44,8 @@ redis.call('SADD', key('queues'), queue)
 redis.call('SADD', key('callers', queue), caller)
 enlist(id, caller, number)
 redis.call('ZADD', key('waiting', queue, caller), turn, id)
+redis.call('ZADD', key('queued', queue), turn, id)
+count(queue, 'submitted')
 if start_deadline ~= '' or deadline ~= '' then note_deadline(id) end
 local released = release(queue, caller, window)
 if #released > 0 then redis.call('HSET', job, 'next', cjson.encode(released)) end

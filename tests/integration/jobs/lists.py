@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from jobs import names
+from jobs.states import Status
 from tests.integration.jobs.model import Model
 from tests.integration.jobs.steps import QUEUE
 
@@ -23,6 +24,9 @@ def check_lists(client: Any, model: Model) -> None:
     assert set(client.zrange(names.EXPIRING, 0, -1)) == ended
     line = client.zrange(names.line_key(QUEUE), 0, -1)
     assert set(line) == set().union(*map(model.released, callers))
+    queued = [job for job in model.jobs.values() if job.status is Status.QUEUED]
+    in_turn = [job.job_id for job in sorted(queued, key=lambda job: job.turn)]
+    assert client.zrange(names.queued_key(QUEUE), 0, -1) == in_turn
     ranks = [next(job.turn[0] for job in model.jobs.values() if job.job_id == job_id) for job_id in line]
     assert ranks == sorted(ranks)
 
