@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from jobs.settings import Settings
-from producer.api import batches, events, health, jobs, models, queues
+from producer.api import batches, events, files, health, jobs, models, queues
 from producer.api.batch_schemas import BatchItem
 from producer.api.callers import Callers
 from producer.api.context import Context
@@ -29,7 +29,16 @@ from storage.settings import StorageSettings
 
 _DESCRIPTION = "Text prompts to images, through a queue. Submit a job, follow it, and fetch its images by their links."
 _JOIN_S = 5.0  # It may wait for a Redis that does not answer.
-_ROUTERS = (jobs.router, batches.router, events.router, models.router, queues.router, images.router, health.router)
+_ROUTERS = (
+    jobs.router,
+    batches.router,
+    events.router,
+    files.router,
+    models.router,
+    queues.router,
+    images.router,
+    health.router,
+)
 
 
 def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSettings | None = None) -> FastAPI:
@@ -46,12 +55,13 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncClient(settings, storage) as client:
-            views = Views(Links(client.client.store), own.public_url)
+            views = Views(Links(client.client.store), own.public_url, own.image_links)
             workers, storage_state = remembered_workers(client), remembered_storage(client)
             app.state.context = Context(
                 client=client, settings=own, views=views, workers=workers, storage_state=storage_state
             )
-            app.state.callers = Callers(client.redis, settings, is_local=is_loopback(own.host))
+            is_local = is_loopback(own.host) and not own.require_key
+            app.state.callers = Callers(client.redis, settings, is_local=is_local)
             async with _reconciling(client):
                 yield
 

@@ -27,9 +27,12 @@ def host_of(authority: str) -> str:
         return ""
 
 
-def admit(host: str, keys: KeyStore) -> str:
+def admit(host: str, keys: KeyStore, *, require_key: bool = False) -> str:
     """
     Look whether the API may listen on a host.
+
+    Args:
+        require_key: It answers nobody who has no key, even while there are none.
 
     Returns:
         A sentence that says to whom it is open.
@@ -40,6 +43,8 @@ def admit(host: str, keys: KeyStore) -> str:
     """
     if keys.has_any():
         return "requests need an API key (./imagemill keys)"
+    if require_key:
+        return "no API key was ever made, so every request is refused: `./imagemill keys create NAME` makes a key"
     if is_loopback(host):
         return (
             f"no API key was ever made: listening on {host} only, where whoever is on this machine may do everything; "

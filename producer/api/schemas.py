@@ -33,7 +33,9 @@ class JobErrorBody(BaseModel):
 class ImageBody(BaseModel):
     """An image of a finished job."""
 
-    url: str = Field(description="A presigned link, which expires; ask again for a fresh one.")
+    url: str = Field(
+        description="A presigned link, which expires; or to this API, which wants the key. Ask again for a fresh one."
+    )
     thumbnail_url: str | None
     content_type: str
     width: int

@@ -40,7 +40,7 @@ def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSetting
     configure_logging(logging.getLevelNamesMapping()[api_settings.log_level.upper()])
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # How it starts and stops, step by step.
     with connect(settings) as client:
-        exposure = admit(api_settings.host, KeyStore(client, settings))
+        exposure = admit(api_settings.host, KeyStore(client, settings), require_key=api_settings.require_key)
     app = create_app(settings, storage, api_settings)
     with _listen(api_settings) as listener:
         port = listener.getsockname()[1]

@@ -17,6 +17,8 @@ class ApiSettings(RoomSettings):
     Attributes:
         host: Address to listen on; anything but loopback needs an API key.
         port: 0 is any free one.
+        require_key: Start without any key, too, and refuse whoever has none, on loopback as well.
+        image_links: "store" gives presigned links; "api" gives links to the API, where callers cannot reach the store.
         public_url: What links of answers begin with, e.g. https://images.example.org; empty for what each client asked.
         max_wait_s: The longest `Prefer: wait=N` that is honoured; longer ones wait so long.
         max_body_bytes: Of a request with one job; longer ones get 413.
@@ -29,6 +31,8 @@ class ApiSettings(RoomSettings):
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
+    require_key: bool = False
+    image_links: Literal["store", "api"] = "store"
     public_url: Annotated[str, Field(pattern=r"^(https?://[^/?#]+(/[^?#]*)?)?$")] = ""
     max_wait_s: Annotated[int, Field(ge=0, le=3600)] = 60
     max_body_bytes: Annotated[int, Field(ge=1_024, le=1 << 30)] = 2 << 20

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import Request
 
@@ -19,8 +19,9 @@ _NOT_PARAMETERS = {"caller", "metadata", "idempotency_key"}
 class Views:
     """Shows jobs to whoever asks."""
 
-    def __init__(self, links: Links, public_url: str) -> None:
+    def __init__(self, links: Links, public_url: str, image_links: Literal["store", "api"] = "store") -> None:
         self._links = links
+        self._from_store = image_links == "store"
         self._public_url = public_url.rstrip("/")
 
     def job(self, record: JobRecord, request: Request, place: Place | None = None) -> dict[str, Any]:
@@ -45,15 +46,20 @@ class Views:
             "ended_at": record.ended_at,
             "timings": record.timings,
             "error": {"code": record.error.code, "message": record.error.message} if record.error else None,
-            "images": [self.image(each) for each in record.images],
+            "images": [self.image(record.id, index, each, request) for index, each in enumerate(record.images)],
             **self.urls(record.id, request),
         }
 
-    def image(self, image: ImageRecord) -> dict[str, Any]:
+    def image(self, job_id: str, index: int, image: ImageRecord, request: Request) -> dict[str, Any]:
         """An image, with a fresh link."""
-        thumbnail = self._links.link(image.thumbnail_key, "image/webp") if image.thumbnail_key else None
+        if self._from_store:
+            url = self._links.link(image.key, image.content_type)
+            thumbnail = self._links.link(image.thumbnail_key, "image/webp") if image.thumbnail_key else None
+        else:
+            url = f"{self.base_url(request)}/v1/jobs/{job_id}/images/{index}"
+            thumbnail = f"{url}/thumbnail" if image.thumbnail_key else None
         return {
-            "url": self._links.link(image.key, image.content_type),
+            "url": url,
             "thumbnail_url": thumbnail,
             "content_type": image.content_type,
             "width": image.width,

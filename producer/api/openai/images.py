@@ -55,7 +55,7 @@ async def generate(
     record = await _wait(request, context, job_id, is_kept=is_kept)
     if record is None:
         return Response(status_code=_CLIENT_LEFT)
-    return json_response(await _answer(asked, record, context))
+    return json_response(await _answer(asked, record, request, context))
 
 
 def _prepare(asked: ImagesRequest, caller: Caller, context: Context, idempotency_key: str | None) -> Submission:
@@ -77,14 +77,15 @@ async def _wait(request: Request, context: Context, job_id: str, *, is_kept: boo
     return record
 
 
-async def _answer(asked: ImagesRequest, record: JobRecord, context: Context) -> dict[str, Any]:
+async def _answer(asked: ImagesRequest, record: JobRecord, request: Request, context: Context) -> dict[str, Any]:
     images = context.client.images(record)
-    shown = await asyncio.gather(*(_image(asked, each, context) for each in images))
+    if asked.sends_links:
+        links = context.views.job(record, request)["images"]
+        shown = [{"url": each["url"], "seed": each["seed"]} for each in links]
+    else:
+        shown = await asyncio.gather(*(_image(each) for each in images))
     return {"created": int(record.ended_at or record.created_at), **described(asked, images[0]), "data": shown}
 
 
-async def _image(asked: ImagesRequest, image: Image, context: Context) -> dict[str, Any]:
-    seed = image.record.seed
-    if asked.sends_links:
-        return {"url": context.views.image(image.record)["url"], "seed": seed}
-    return {"b64_json": await encoded(image), "seed": seed}
+async def _image(image: Image) -> dict[str, Any]:
+    return {"b64_json": await encoded(image), "seed": image.record.seed}

@@ -176,3 +176,10 @@ def test_api_without_keys_listens_on_loopback_alone(keys: KeyStore, host: str) -
     keys.create("blog")
     keys.revoke("blog")
     assert admit(host, keys) == admit("127.0.0.1", keys) == "requests need an API key (./imagemill keys)"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])  # noqa: S104
+def test_api_that_requires_a_key_starts_without_any(keys: KeyStore, host: str) -> None:
+    assert "every request is refused" in admit(host, keys, require_key=True)
+    keys.create("blog")
+    assert admit(host, keys, require_key=True) == "requests need an API key (./imagemill keys)"

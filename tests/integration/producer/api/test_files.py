@@ -1,0 +1,94 @@
+"""Images through the API, for callers who cannot reach the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from jobs.settings import Settings
+from jobs.states import Status
+from jobs.table import JobTable
+from producer.api.app import create_app
+from producer.api.settings import ApiSettings
+from producer.keys.store import KeyStore
+from storage.s3 import ImageStore
+from storage.settings import StorageSettings
+from tests.integration.producer.api.test_jobs import IMAGE
+
+BODY = {"prompt": "a large red circle on a blue background"}
+KEY, THUMBNAIL_KEY = "files/0.png", "files/0.thumb.webp"
+FILE: dict[str, Any] = {**IMAGE, "key": KEY, "thumbnail_key": THUMBNAIL_KEY}
+
+
+@pytest.fixture
+def api_settings() -> ApiSettings:
+    return ApiSettings(image_links="api", require_key=True)
+
+
+@pytest.fixture
+def keys(table: JobTable, redis_client: Any, settings: Settings) -> KeyStore:
+    return KeyStore(redis_client, settings)
+
+
+@pytest.fixture
+def blog(api: TestClient, keys: KeyStore) -> Iterator[dict[str, str]]:
+    yield {"Authorization": f"Bearer {keys.create('blog')[0]}"}
+
+
+def finished(api: TestClient, table: JobTable, blog: dict[str, str], *images: dict[str, Any]) -> dict[str, Any]:
+    job_id = api.post("/v1/jobs", json=BODY, headers=blog).json()["id"]
+    claim, _ = table.claim(job_id, owner="a worker")
+    assert claim is not None
+    table.finish(claim, Status.SUCCEEDED, images=list(images))
+    shown: dict[str, Any] = api.get(f"/v1/jobs/{job_id}", headers=blog).json()
+    return shown
+
+
+def test_links_lead_to_the_api_and_give_the_stored_files(
+    api: TestClient, table: JobTable, store: ImageStore, blog: dict[str, str]
+) -> None:
+    store.put(KEY, b"picture", "image/png")
+    store.put(THUMBNAIL_KEY, b"small", "image/webp")
+    job = finished(api, table, blog, IMAGE | {"thumbnail_key": None}, FILE)
+    assert [each["url"] for each in job["images"]] == [f"{job['status_url']}/images/{index}" for index in (0, 1)]
+    answer = api.get(job["images"][1]["url"], headers=blog)
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"picture", "image/png")
+    small = api.get(job["images"][1]["thumbnail_url"], headers=blog)
+    assert (small.status_code, small.content, small.headers["content-type"]) == (200, b"small", "image/webp")
+
+
+def test_what_is_not_there_is_answered_with_404(
+    api: TestClient, table: JobTable, store: ImageStore, blog: dict[str, str]
+) -> None:
+    job = finished(api, table, blog, FILE | {"key": "files/gone.png", "thumbnail_key": None})
+    images = f"{job['status_url']}/images"
+    codes = {"0": "image_not_found", "1": "not_found", "0/thumbnail": "not_found"}
+    for path, code in codes.items():
+        answer = api.get(f"{images}/{path}", headers=blog)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, code)
+    assert api.get(f"{images}/first", headers=blog).json()["error"]["field"] == "index"
+
+
+def test_images_of_another_key_are_answered_as_if_they_were_not_there(
+    api: TestClient, table: JobTable, keys: KeyStore, blog: dict[str, str]
+) -> None:
+    job = finished(api, table, blog, FILE)
+    shop = {"Authorization": f"Bearer {keys.create('shop')[0]}"}
+    assert api.get(job["images"][0]["url"], headers=shop).json()["error"]["code"] == "job_not_found"
+    assert api.get(job["images"][0]["url"]).status_code == 401
+
+
+def test_links_lead_to_the_store_unless_told_otherwise(
+    settings: Settings, storage_settings: StorageSettings, store: ImageStore, table: JobTable
+) -> None:
+    with TestClient(create_app(settings, storage_settings), base_url="http://127.0.0.1") as api:
+        job = finished(api, table, {}, FILE)
+    assert job["images"][0]["url"].startswith(f"{storage_settings.endpoint_url}/")
+
+
+def test_api_that_requires_a_key_is_closed_while_there_is_none(api: TestClient) -> None:
+    assert api.get("/v1/jobs").status_code == 401
+    assert api.get("/health").status_code == 200
