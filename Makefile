@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-faults format lock
+.PHONY: help venv demo up check test test-api test-faults format lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -27,8 +27,11 @@ check: venv  ## Format, lint, types, and who may import whom
 	$(PYTHON) -m mypy
 	$(PYTHON) .venv/bin/lint-imports
 
-test: venv  ## All tests but those of faults
+test: venv  ## All tests but those of the API under abuse and of faults
 	$(PYTHON) -m pytest
+
+test-api: venv  ## Hold the HTTP API to its OpenAPI document, and to its bounds while others abuse it; up to 3 minutes
+	$(PYTHON) -m pytest tests/api
 
 test-faults: venv  ## Break the running system in every way that the reliability table lists; up to 15 minutes
 	$(PYTHON) -m pytest tests/faults

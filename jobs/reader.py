@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +18,11 @@ from jobs.record import JobRecord
 from jobs.settings import Settings
 from jobs.states import Status
 
+CURSOR = "^[0-9]{1,15}$"  # The number of the last submission that was looked at.
+
 _NEWEST = "+inf"
 _LOOK_AT = 1_000  # entries of a list in one script: a millisecond of Redis' time
 _MOST_LOOKS = 10
-_CURSOR = re.compile(r"jobs:(\d{1,15})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +101,9 @@ class JobReader:
         Raises:
             InvalidRequest: `cursor` is none that came from here.
         """
-        behind = _NEWEST if cursor is None else _number_of(cursor)
+        if cursor is not None and not re.fullmatch(CURSOR, cursor):
+            raise InvalidRequest("cursor", "is none that a list of jobs ended with")
+        behind = cursor or _NEWEST
         queue = "" if model is None else names.queue_of(model)
         ids: list[str] = []
         for _ in range(_MOST_LOOKS):
@@ -111,7 +112,7 @@ class JobReader:
             ids += found
             if not behind or len(ids) >= limit:
                 break
-        return self.get_many(ids), _cursor_of(behind) if behind else None
+        return self.get_many(ids), behind or None
 
     def place(self, job_id: str) -> Place | None:
         """Where a queued job stands, about; None for one that is not queued. See `Place`."""
@@ -150,18 +151,3 @@ def _read(job_id: str, fields: dict[str, str]) -> JobRecord | None:
         if int(fields.get("schema", 0)) > names.SCHEMA_VERSION:
             return None
         raise
-
-
-def _cursor_of(number: str) -> str:
-    return base64.urlsafe_b64encode(f"jobs:{number}".encode()).decode().rstrip("=")
-
-
-def _number_of(cursor: str) -> str:
-    try:
-        text = base64.urlsafe_b64decode(cursor.encode() + b"==").decode("ascii")
-    except (ValueError, binascii.Error):
-        text = ""
-    found = _CURSOR.fullmatch(text)
-    if not found:
-        raise InvalidRequest("cursor", "is none that a list of jobs ended with")
-    return found[1]

@@ -12,7 +12,7 @@ from fastapi_offline import FastAPIOffline
 
 from jobs.settings import Settings
 from producer.api import batches, events, files, health, jobs, models, queues
-from producer.api.batch_schemas import BatchItem
+from producer.api.batch_schemas import BatchItem, BatchLineBody, BatchResultBody
 from producer.api.callers import Callers
 from producer.api.context import Context
 from producer.api.errors import handle_errors
@@ -28,10 +28,12 @@ from producer.links import Links
 from storage.settings import StorageSettings
 
 _DESCRIPTION = "Text prompts to images, through a queue. Submit a job, follow it, and fetch its images by their links."
+_TAGS = [{"name": name} for name in ("jobs", "batches", "models and queues", "OpenAI", "health")]  # Their order.
 _JOIN_S = 5.0  # It may wait for a Redis that does not answer.
+# Batches first: /v1/jobs/batch is no job.
 _ROUTERS = (
-    jobs.router,
     batches.router,
+    jobs.router,
     events.router,
     files.router,
     models.router,
@@ -66,11 +68,12 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
                 yield
 
     app = FastAPIOffline(title="Imagemill", version="1", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app.openapi_tags = _TAGS
     for router in _ROUTERS:
         app.include_router(router)
     handle_errors(app)
     events.answer_when_nothing_more(app)
-    describe(app, [BatchItem])
+    describe(app, [BatchItem, BatchLineBody, BatchResultBody])
     app.add_middleware(RequestLog)
     return app
 

@@ -12,6 +12,7 @@ from producer.api.schemas import JobBody, ProblemBody, ProblemDetail
 JSONL = "application/jsonl"
 
 _REF = "#/components/schemas/{model}"
+_LINES = r"^\s*[^\[\s]"  # What begins with a bracket is read as an array.
 
 
 class BatchItem(JobRequest):
@@ -66,7 +67,7 @@ class BatchBody(BaseModel):
 
 def lines_of(model: type[BaseModel], description: str) -> dict[str, Any]:
     """An answer of JSON lines."""
-    schema = {"type": "string", "description": f"Each line is a {model.__name__}."}
+    schema = {"type": "array", "items": {"$ref": _REF.format(model=model.__name__)}, "description": "One a line."}
     return {"description": description, "content": {JSONL: {"schema": schema}}}
 
 
@@ -80,7 +81,7 @@ def body_of_batch() -> dict[str, Any]:
         "required": True,
         "content": {
             "application/json": {"schema": array, "example": items},
-            JSONL: {"schema": {"type": "string"}, "example": lines},
+            JSONL: {"schema": {"type": "string", "pattern": _LINES}, "example": lines},
         },
     }
 

@@ -8,6 +8,7 @@ from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic.json_schema import SkipJsonSchema
 
 from jobs import names
 from jobs.batches import BatchRecord
@@ -23,7 +24,7 @@ from producer.api.batch_schemas import (
     lines_of,
 )
 from producer.api.bodies import check_type, stream
-from producer.api.bulk import MAX_ITEM_BYTES, Bulk, LineAnswer
+from producer.api.bulk import KEY_CHARS, MAX_ITEM_BYTES, Bulk, LineAnswer
 from producer.api.callers import CurrentCaller
 from producer.api.context import Context, CurrentContext
 from producer.api.errors import json_response
@@ -61,8 +62,12 @@ OwnBatch = Annotated[BatchRecord, Depends(own_batch)]
 @router.post(
     "/jobs/batch",
     summary="Submit many jobs",
+    response_class=Response,
     responses={
-        200: lines_of(BatchLineBody, "What became of each line, in order. `Location` is the batch."),
+        200: {
+            **lines_of(BatchLineBody, "What became of each line, in order."),
+            "headers": {"Location": schemas.text_header("The batch.")},
+        },
         **schemas.BODY_REFUSALS,
     },
     openapi_extra={"requestBody": body_of_batch()},
@@ -72,7 +77,11 @@ async def submit(
     caller: CurrentCaller,
     context: CurrentContext,
     idempotency_key: Annotated[
-        str | None, Header(description="Sending the same lines again with the same key queues no job twice.")
+        str | SkipJsonSchema[None],
+        Header(
+            description="Sending the same lines again with the same key queues no job twice.",
+            json_schema_extra={"minLength": 1, "maxLength": KEY_CHARS},
+        ),
     ] = None,
 ) -> Response:
     """
@@ -100,6 +109,7 @@ async def status(request: Request, record: OwnBatch, context: CurrentContext) ->
 @router.get(
     "/batches/{batch_id}/results",
     summary="Read a batch's jobs",
+    response_class=Response,
     responses={200: lines_of(BatchResultBody, "Its jobs as they stand, by line."), **NOT_FOUND},
 )
 async def results(request: Request, record: OwnBatch, context: CurrentContext) -> Response:

@@ -17,9 +17,9 @@ from producer.api.errors import problem_of
 from producer.api.submissions import prepare
 
 MAX_ITEM_BYTES = 131_072  # Two prompts and sixteen tags at their longest, each character escaped, are shorter.
+KEY_CHARS = 240  # Of an idempotency key: the line's number comes behind it.
 
 _CUSTOM_ID_CHARS = 255
-_KEY_CHARS = 240  # The line's number comes behind it.
 _BATCHES = uuid.UUID("6f2c6d1e-54a5-4f0b-9a0a-3c8c6f1d2b7e")  # Only its difference from other namespaces matters.
 
 
@@ -50,8 +50,8 @@ class Bulk:
     """
 
     def __init__(self, context: Context, caller: Caller, idempotency_key: str | None = None) -> None:
-        if idempotency_key is not None and not 1 <= len(idempotency_key) <= _KEY_CHARS:
-            raise InvalidRequest("Idempotency-Key", f"of a batch has 1 to {_KEY_CHARS} characters")
+        if idempotency_key is not None and not 1 <= len(idempotency_key) <= KEY_CHARS:
+            raise InvalidRequest("Idempotency-Key", f"of a batch has 1 to {KEY_CHARS} characters")
         self._context = context
         self._caller = caller
         self._key = idempotency_key

@@ -148,13 +148,21 @@ async def _answer(_: Request, exc: Exception) -> Response:
 async def _answer_validation(_: Request, exc: Exception) -> Response:
     """A parameter of the path, the query or a header; bodies are not FastAPI's to read."""
     first: dict[str, Any] = exc.errors()[0] if isinstance(exc, RequestValidationError) else {}
-    name = ".".join(str(part) for part in first["loc"][1:]) or "request"
+    name = str(first["loc"][1])  # Behind it may come which of a union's types it is not.
     reason = str(first["msg"]).replace("Input should", "should")
     return Problem(status=422, code="invalid_request", message=f"{name}: {reason}", field=name).response()
 
 
-async def _answer_http(_: Request, exc: Exception) -> Response:
+async def _answer_http(request: Request, exc: Exception) -> Response:
     if not isinstance(exc, HTTPException):
         raise exc
     code = _CODES.get(exc.status_code, "http_error")
-    return Problem(status=exc.status_code, code=code, message=exc.detail, headers=exc.headers or {}).response()
+    headers = {**(exc.headers or {}), **_allowed(request)} if exc.status_code == 405 else exc.headers or {}
+    return Problem(status=exc.status_code, code=code, message=exc.detail, headers=headers).response()
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """All methods of a path: each route of it knows its own."""
+    path = getattr(request.scope.get("route"), "path_format", "")
+    methods = request.app.openapi()["paths"].get(path, {})
+    return {"Allow": ", ".join(method.upper() for method in methods)} if methods else {}

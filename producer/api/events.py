@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import orjson
 from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from pydantic.json_schema import SkipJsonSchema
 
 from jobs.errors import JobNotFound, RedisUnavailable
-from jobs.events import Event, check_event_id
+from jobs.events import EVENT_ID, Event, EventType, check_event_id
 from jobs.record import JobRecord
 from producer.api import schemas
 from producer.api.context import Context, CurrentContext
@@ -24,10 +25,6 @@ _HEADER = "Last-Event-ID"
 _PING_S = 15.0  # Proxies close connections on which nothing comes.
 
 
-class _EventStream(StreamingResponse):
-    media_type = "text/event-stream"
-
-
 class _NothingMore(Exception):
     """The client has had the job's last event."""
 
@@ -36,7 +33,11 @@ async def _resume_point(
     record: OwnJob,
     context: CurrentContext,
     last_event_id: Annotated[
-        str | None, Header(description="Go on behind this event; browsers send it when they reconnect.")
+        str | SkipJsonSchema[None],
+        Header(
+            description="Go on behind this event; browsers send it when they reconnect.",
+            json_schema_extra={"pattern": f"{EVENT_ID}|^$"},
+        ),
     ] = None,
 ) -> str:
     if not last_event_id:
@@ -50,9 +51,12 @@ async def _resume_point(
 @router.get(
     "/jobs/{job_id}/events",
     summary="Follow a job",
-    response_class=_EventStream,
+    response_class=Response,
     responses={
-        200: {"description": "Events `status`, `progress` and, as the last, `completed`, which has the job."},
+        200: schemas.sent_events(
+            "What happened to the job, and as the last event `completed`, which has the job.",
+            *get_args(EventType),
+        ),
         204: {"description": "The job has ended, and the client has had its last event. Browsers stop to reconnect."},
         **schemas.NOT_FOUND,
     },
@@ -65,7 +69,8 @@ async def events(
     header `Last-Event-ID`, which misses none and repeats none.
     """
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep events back
-    return _EventStream(_stream(request, record, after, context), headers=headers)
+    stream = _stream(request, record, after, context)
+    return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
 
 
 async def _stream(request: Request, record: JobRecord, after: str, context: Context) -> AsyncIterator[bytes]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic.json_schema import SkipJsonSchema
 
 from jobs import names
 from jobs.errors import JobNotFound, WaitTimeout
 from jobs.rates import Place
+from jobs.reader import CURSOR
 from jobs.record import JobRecord
 from jobs.states import Status
 from jobs.submission import Submission
@@ -18,7 +20,7 @@ from producer.api.context import Context, CurrentContext
 from producer.api.errors import json_response
 from producer.api.openapi import body_of_job
 from producer.api.preferences import asked_wait_s
-from producer.api.submissions import enter, prepare, read_fields
+from producer.api.submissions import IdempotencyKey, enter, prepare, read_fields
 from producer.api.views import parameters_of, place_in_line
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=schemas.REFUSALS)
@@ -50,7 +52,11 @@ OwnJob = Annotated[JobRecord, Depends(own_job)]
             "model": schemas.JobBody | schemas.DryRunBody,
             "description": "With `Prefer: wait=N`: the job has ended. With `dry_run`: what would be queued.",
         },
-        202: {"model": schemas.JobBody, "description": "The job is queued."},
+        202: {
+            "model": schemas.JobBody,
+            "description": "The job is queued.",
+            "headers": {"Location": schemas.text_header("The job.")},
+        },
         **schemas.BODY_REFUSALS,
     },
     openapi_extra={"requestBody": body_of_job()},
@@ -62,11 +68,10 @@ async def submit(
     dry_run: Annotated[
         bool, Query(description="Check the request and show what would be queued; queue nothing.")
     ] = False,
-    idempotency_key: Annotated[
-        str | None, Header(description="Submitting again with the same key gives the first job.")
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
     prefer: Annotated[
-        str | None, Header(description="`wait=N`: wait up to N seconds for the job's end.", examples=["wait=30"])
+        str | SkipJsonSchema[None],
+        Header(description="`wait=N`: wait up to N seconds for the job's end.", examples=["wait=30"]),
     ] = None,
 ) -> Response:
     """Queue a job. The answer says where to ask for it; with `Prefer: wait=N` it has the images, if they are there."""
@@ -93,11 +98,14 @@ async def list_jobs(
     request: Request,
     caller: CurrentCaller,
     context: CurrentContext,
-    status: Annotated[Status | None, Query(description="Only jobs with this status.")] = None,
-    model: Annotated[str | None, Query(description="Only jobs of this model.", max_length=64)] = None,
+    status: Annotated[Status | SkipJsonSchema[None], Query(description="Only jobs with this status.")] = None,
+    model: Annotated[str | SkipJsonSchema[None], Query(description="Only jobs of this model.", max_length=64)] = None,
     limit: Annotated[int, Query(description="The most jobs of a page.", ge=1, le=_MOST_LISTED)] = 20,
     cursor: Annotated[
-        str | None, Query(description="`next_cursor` of the page before; none for the first.", max_length=100)
+        str | SkipJsonSchema[None],
+        Query(
+            description="`next_cursor` of the page before; none for the first.", json_schema_extra={"pattern": CURSOR}
+        ),
     ] = None,
 ) -> Response:
     """

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from jobs.events import EVENT_ID
 from jobs.states import Stage, Status
 
 
@@ -144,15 +145,42 @@ class ReadyBody(BaseModel):
     workers: dict[str, int] | None = Field(description="How many serve each model. Reported only.")
 
 
-def _problem(description: str) -> dict[str, Any]:
-    return {"model": ProblemBody, "description": description}
+def text_header(description: str) -> dict[str, Any]:
+    """A header of an answer."""
+    return {"description": description, "schema": {"type": "string"}}
+
+
+RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "string", "pattern": r"^\d+$"}}}
+WWW_AUTHENTICATE = {"WWW-Authenticate": text_header("How to send a key.")}
+
+
+def sent_events(description: str, *types: str) -> dict[str, Any]:
+    """
+    An answer of server-sent events, whose data is JSON; described as FastAPI does its own, by OpenAPI 3.2's keyword.
+
+    Args:
+        types: Of the events.
+    """
+    properties = {
+        "event": {"type": "string", "enum": types},
+        "id": {"type": "string", "pattern": EVENT_ID},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    }
+    item = {"type": "object", "properties": properties, "required": ["event", "data"]}
+    return {"description": description, "content": {"text/event-stream": {"itemSchema": item}}}
+
+
+def _problem(description: str, headers: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"model": ProblemBody, "description": description, **({"headers": headers} if headers else {})}
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
-    401: _problem("No key, or one that is not valid."),
+    401: _problem("No key, or one that is not valid.", WWW_AUTHENTICATE),
     422: _problem("A field, a parameter or a header is wrong; `field` says which."),
-    429: _problem("The key was used too often, or the system is full. `Retry-After` says when to come again."),
-    503: _problem("The job table or the image store cannot be reached for now."),
+    429: _problem(
+        "The key was used too often, or the system is full. `Retry-After` says when to come again.", RETRY_AFTER
+    ),
+    503: _problem("The job table or the image store cannot be reached for now.", RETRY_AFTER),
 }
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: _problem("There is no such job, or not for this key.")}
 BODY_REFUSALS: dict[int | str, dict[str, Any]] = {

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Header, Request
+from pydantic.json_schema import SkipJsonSchema
 
 from jobs.errors import InvalidRequest
 from jobs.submission import Submission
 from producer.api.bodies import read_object
 from producer.api.callers import Caller
 from producer.api.context import Context
+
+IdempotencyKey = Annotated[
+    str | SkipJsonSchema[None],
+    Header(
+        description="Submitting again with the same key gives the first job.",
+        json_schema_extra={"minLength": 1, "maxLength": 255},
+    ),
+]
 
 
 async def read_fields(request: Request, context: Context) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 
 from jobs.errors import InvalidRequest
 from jobs.record import JobRecord
@@ -19,7 +19,7 @@ from producer.api.openai.attendance import cancel_soon, wait_while_connected
 from producer.api.openai.errors import OpenAIRoute
 from producer.api.openai.request import ImagesRequest, parse_images_request, renamed
 from producer.api.openai.stream import ImageStream
-from producer.api.submissions import enter, prepare, read_fields
+from producer.api.submissions import IdempotencyKey, enter, prepare, read_fields
 from producer.image import Image
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=OpenAIRoute)
@@ -37,14 +37,12 @@ async def generate(
     request: Request,
     caller: CurrentCaller,
     context: CurrentContext,
-    idempotency_key: Annotated[
-        str | None,
-        Header(description="The job goes on when the client leaves; asking again with the same key gives it."),
-    ] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """
     Queue a job, wait for its end, and answer with its images. The header `X-Request-Id` has the job's id. A client that
-    leaves before has its job canceled.
+    leaves before has its job canceled, unless it sent an `Idempotency-Key`: then the job goes on, and asking again with
+    the same key gives it.
     """
     asked = parse_images_request(await read_fields(request, context))
     job_id = await enter(_prepare(asked, caller, context, idempotency_key), context)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from producer.api.openai.request import ImagesRequest, Quality
+from producer.api.schemas import RETRY_AFTER, WWW_AUTHENTICATE, sent_events, text_header
 
 
 class OpenAIErrorDetail(BaseModel):
@@ -68,18 +69,20 @@ REQUEST_BODY: dict[str, Any] = {
 }
 
 
-def _error(description: str) -> dict[str, Any]:
-    return {"model": OpenAIErrorBody, "description": description}
+def _error(description: str, headers: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"model": OpenAIErrorBody, "description": description, **({"headers": headers} if headers else {})}
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": ImagesBody,
-        "description": "The images. With `stream`: an event `image_generation.completed` for each, or one `error`.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        **sent_events(
+            "The images. With `stream`: an event for each, or one `error`.", "image_generation.completed", "error"
+        ),
+        "headers": {"X-Request-Id": text_header("The job's id.")},
     },
     400: _error("A field is wrong (`param` says which), or the body is no JSON."),
-    401: _error("No key, or one that is not valid."),
+    401: _error("No key, or one that is not valid.", WWW_AUTHENTICATE),
     403: _error("The key may not use this model."),
     404: _error("There is no such model."),
     408: _error("The body did not come in time."),
@@ -87,8 +90,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     413: _error("The body is too large."),
     415: _error("The body is not of the type that is asked for."),
     422: _error("Not used: what is wrong has 400, as OpenAI's clients expect."),
-    429: _error("The key was used too often, or the system is full. `Retry-After` says when to come again."),
+    429: _error(
+        "The key was used too often, or the system is full. `Retry-After` says when to come again.", RETRY_AFTER
+    ),
     500: _error("The job failed."),
-    503: _error("The job table or the image store cannot be reached for now."),
+    503: _error("The job table or the image store cannot be reached for now.", RETRY_AFTER),
     504: _error("The job was not done in its time."),
 }
