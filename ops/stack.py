@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,8 +22,7 @@ from ops.settings import CHECKOUT, StackSettings
 
 BUCKET = "imagemill"
 _WORKER_START_S = 180.0  # Imports torch and loads the model; many times what it takes, for a busy machine.
-_OFFLINE_SHOWN_S = 300
-_FLOWER_COLUMNS = "name,uuid,state,args,kwargs,received,started,runtime,worker"
+_FLOWER_USER = "imagemill"
 
 
 class Program(Process):
@@ -49,13 +49,22 @@ class Program(Process):
 
 
 class Flower(Process):
-    """Flower, which shows the workers, the queues and each job. It keeps what it saw in a file."""
+    """
+    Flower, which shows the workers, the queues and each job. It keeps what it saw in a file.
+
+    It asks for what `FLOWER_BASIC_AUTH` holds. Without that its buttons do nothing: it closes the interface that they
+    use, and if that were open to all, any page in the same browser could press them.
+
+    Attributes:
+        login: User and password, joined by a colon; None if everybody may look.
+    """
 
     port_setting = "IMAGEMILL_STACK_FLOWER_PORT"
 
     def __init__(self, file: Path, port: int, env: Mapping[str, str]) -> None:
         super().__init__("flower", port=port, env=env, cwd=CHECKOUT)
         self.file = file
+        self.login = env.get("FLOWER_BASIC_AUTH", "").split(",")[0] or None
 
     @property
     def url(self) -> str:
@@ -67,8 +76,7 @@ class Flower(Process):
         self.file.parent.mkdir(parents=True, exist_ok=True)
         listen = [f"--address={LOOPBACK}", f"--port={self.port}"]
         keep = ["--persistent=True", f"--db={self.file}"]
-        # Each start of a worker has a new name: without a purge, the list of workers only grows.
-        show = [f"--tasks_columns={_FLOWER_COLUMNS}", f"--purge_offline_workers={_OFFLINE_SHOWN_S}", "--logging=error"]
+        show = [f"--conf={CHECKOUT / 'ops' / 'flower_config.py'}", "--logging=error"]
         return [sys.executable, "-m", "celery", "-q", "-A", "jobs.celery_app:app", "flower", *listen, *keep, *show]
 
     def is_ready(self) -> bool:
@@ -185,9 +193,26 @@ def local_stack(settings: StackSettings, data: Path, told: Mapping[str, str] | N
     models_file = {"IMAGEMILL_MODELS_FILE": str(job_settings.models_file.absolute())}
     env = {**os.environ, **addresses(redis_server, s3_server), **models_file, **_python_env(), **_proxy_env(), **told}
     worker = Program("worker", [sys.executable, "-m", "ops.cli", "worker"], env, lambda: worker_is_ready(job_settings))
-    flower = Flower(data / "flower" / "state", settings.flower_port, env)
+    login = f"{_FLOWER_USER}:{kept_password(data / 'flower' / 'password')}"
+    flower = Flower(data / "flower" / "state", settings.flower_port, {"FLOWER_BASIC_AUTH": login, **env})
     apis = [] if settings.api_port is None else [Api(settings.api_port, env)]
     return Stack([redis_server, s3_server], [*apis, flower, worker], env)
+
+
+def kept_password(file: Path) -> str:
+    """
+    The password in a file, which its owner alone may read; a new one, if there is none yet.
+
+    Raises:
+        StackError: The file's folder cannot be made.
+    """
+    make_folder(file.parent)
+    file.touch(mode=0o600)
+    password = file.read_text("utf-8").strip()
+    if not password:
+        password = secrets.token_urlsafe(12)
+        file.write_text(f"{password}\n", "utf-8")
+    return password
 
 
 def addresses(redis_server: RedisServer, s3_server: S3Server) -> dict[str, str]:

@@ -112,7 +112,9 @@ def _say_ready(output: Output, process: Process, took_s: float) -> None:
 def _addresses_of(process: Process) -> list[tuple[str, str]]:
     match process:
         case Flower():
-            return [("Flower: workers, queues, every job", process.url)]
+            user, _, password = (process.login or "").partition(":")
+            who = f"  (user {user}, password {password})" if user else ""
+            return [("Flower: workers, queues, every job", f"{process.url}{who}")]
         case Api():
             return [("HTTP API: what to send, and try it", f"{process.url}/docs")]
         case S3Server():

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
 from jobs.settings import Settings
+from ops.process import LOOPBACK, wait_until
 from ops.servers import RedisServer, S3Server
-from ops.stack import Api, Program, addresses, worker_is_ready
+from ops.stack import Api, Flower, Program, addresses, worker_is_ready
 from producer import Client
 from storage.settings import StorageSettings
+from tests.system.browser import Browser, run_browser
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 _START_S = 180.0
@@ -71,6 +77,23 @@ def api(worker: Program, stack_env: dict[str, str], api_log: list[str]) -> Itera
         process.stop()
 
 
+@pytest.fixture(scope="session")
+def flower(worker: Program, stack_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flower]:
+    """Flower behind a password, as the local stack runs it. It knows of a job only what it has heard since."""
+    env = stack_env | {"FLOWER_BASIC_AUTH": "operator:a password"}
+    with Flower(tmp_path_factory.mktemp("flower") / "state", 0, env) as flower:
+        # It answers before it listens to events: wait for a heartbeat.
+        assert wait_until(lambda: any((ask_flower(flower, "/api/workers?status=1") or {}).values()), 30)
+        yield flower
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Chromium; the tests that want it are skipped where it is not installed."""
+    with run_browser(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
+
+
 @pytest.fixture
 def system(worker: Program, stack_env: dict[str, str]) -> Client:
     """A client of the running system, worker included."""
@@ -96,6 +119,19 @@ def system_client(stack_env: dict[str, str]) -> Client:
         Settings(redis_url=stack_env["IMAGEMILL_REDIS_URL"]),
         StorageSettings(endpoint_url=stack_env["IMAGEMILL_S3_ENDPOINT_URL"], bucket=stack_env["IMAGEMILL_S3_BUCKET"]),
     )
+
+
+def ask_flower(flower: Flower, path: str) -> Any:
+    """What Flower's JSON interface answers to one who logs in; None if it refuses."""
+    login = base64.b64encode((flower.login or "").encode()).decode()
+    connection = http.client.HTTPConnection(LOOPBACK, flower.port or 0, timeout=20)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Basic {login}"})
+        response = connection.getresponse()
+        body = response.read()
+        return json.loads(body) if response.status == http.client.OK else None
+    finally:
+        connection.close()
 
 
 @pytest.fixture

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from celery import Celery
 
 from ops.process import wait_until
-from ops.stack import Flower, Program
+from ops.stack import Flower
 from producer import Client
+from tests.system.conftest import ask_flower
 
 QUEUE = "gpu.shapes"
-
-
-@pytest.fixture(scope="module")
-def flower(worker: Program, stack_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flower]:
-    # Flower's JSON interface is closed unless this opens it.
-    env = stack_env | {"FLOWER_UNAUTHENTICATED_API": "true"}
-    with Flower(tmp_path_factory.mktemp("flower") / "state", 0, env) as flower:
-        # It answers before it listens to events, and knows of a job only what it has heard: wait for a heartbeat.
-        assert wait_until(lambda: any((_get(flower, "/api/workers?status=1") or {}).values()), 30)
-        yield flower
 
 
 def test_job_is_shown_with_a_short_readable_line(system: Client, flower: Flower) -> None:
@@ -53,25 +40,14 @@ def test_canceled_job_is_shown_as_revoked(system: Client, flower: Flower) -> Non
 
 
 def test_worker_and_queue_are_shown(system: Client, flower: Flower) -> None:
-    assert wait_until(lambda: bool(_get(flower, "/api/workers?refresh=1")), 30)
-    queues = _get(flower, "/api/queues/length")["active_queues"]
+    assert wait_until(lambda: bool(ask_flower(flower, "/api/workers?refresh=1")), 30)
+    queues = ask_flower(flower, "/api/queues/length")["active_queues"]
     assert QUEUE in [queue["name"] for queue in queues]
 
 
 def _task(flower: Flower, task_id: str) -> dict[str, Any]:
-    found = _get(flower, f"/api/task/info/{task_id}")
+    found = ask_flower(flower, f"/api/task/info/{task_id}")
     return found if isinstance(found, dict) else {}
-
-
-def _get(flower: Flower, path: str) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", flower.port, timeout=20)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read()
-        return json.loads(body) if response.status == http.client.OK else None
-    finally:
-        connection.close()
 
 
 def _plain_celery(system: Client) -> Celery:
