@@ -1,0 +1,87 @@
+"""What the README shows of HTTP and of Python runs as it stands there, against the running system."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.stack import Api
+from producer import Client
+from tests.system.conftest import CHECKOUT
+
+README = (CHECKOUT / "README.md").read_text("utf-8")
+DEADLINE_S = 90
+# What the examples say of the local stack, which is another one here.
+API_URL, REDIS_URL = "http://127.0.0.1:8000", "redis://127.0.0.1:6390/0"
+NO_PROXY = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+# Of each request, its status comes behind its answer.
+CURL = "curl() { command curl --silent --show-error --max-time 60 --write-out '\\n%{http_code}' \"$@\"; }"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def requests() -> list[tuple[str, int]]:
+    """The lines with curl, and the status that each says it is answered with."""
+    lines = [
+        line for block in blocks("sh") for line in block.splitlines() if line.startswith("curl ") and "$API" in line
+    ]
+    said = [re.search(r" # (\d{3})\b", line) for line in lines]
+    return [(line, int(found[1]) if found else 200) for line, found in zip(lines, said, strict=True)]
+
+
+def curl(line: str, names: dict[str, str], folder: Path) -> tuple[int, str]:
+    """Status and answer."""
+    env = {**os.environ, **NO_PROXY, **names}
+    command = ["bash", "-euo", "pipefail", "-c", f"{CURL}\n{line}"]
+    done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
+    assert done.returncode == 0, done.stderr
+    answer, _, status = done.stdout.rpartition("\n")
+    return int(status), answer
+
+
+def test_every_curl_example_is_answered_as_it_says(api: Api, tmp_path: Path) -> None:
+    lines = [{"custom_id": f"order-{n}", "prompt": "a red circle", "num_inference_steps": 1} for n in range(3)]
+    (tmp_path / "jobs.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in lines), "utf-8")
+    names = {"API": api.url}
+    answers = {}
+    for line, said in requests():
+        status, answers[line] = curl(line, names, tmp_path)
+        assert status == said, f"{line}\n{answers[line]}"
+        if status == 202:
+            names.setdefault("JOB", json.loads(answers[line])["id"])
+        if found := re.search(r"/v1/batches/([\w-]+)", answers[line]):
+            names.setdefault("BATCH", found[1])
+    assert len(answers) >= 12
+    (waited,) = (json.loads(answer) for line, answer in answers.items() if "Prefer: wait" in line)
+    assert (waited["status"], len(waited["images"])) == ("succeeded", 1)
+    (heard,) = (answer for line, answer in answers.items() if "/events" in line)
+    assert "event: completed" in heard
+    (results,) = (answer for line, answer in answers.items() if "/results" in line)
+    assert [json.loads(each)["custom_id"] for each in results.splitlines()] == ["order-0", "order-1", "order-2"]
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: re.findall(r"import (\w+)", code)[0])
+def test_every_python_example_runs(
+    code: str, api: Api, system: Client, stack_env: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "prompts.txt").write_text("a red circle\na green square\n", "utf-8")
+    here = code.replace(API_URL, api.url).replace(REDIS_URL, stack_env["IMAGEMILL_REDIS_URL"])
+    done = subprocess.run(
+        [sys.executable, "-c", here],
+        env={**stack_env, **NO_PROXY},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
