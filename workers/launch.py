@@ -47,12 +47,12 @@ def launch(models: list[str], concurrency: int | None, wait_s: float) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its import advises on image processors, never used here.
     if concurrency:
         os.environ["IMAGEMILL_WORKER_CONCURRENCY"] = str(concurrency)
-    argv = _command([queue_of(name) for name in names])
+    argv = _command([queue_of(name) for name in names], worker.name)
     return supervise(argv)
 
 
-def _command(queues: list[str]) -> list[str]:
-    name = f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
+def _command(queues: list[str], given_name: str = "") -> list[str]:
+    name = f"{given_name or socket.gethostname()}-{uuid.uuid4().hex[:6]}"
     options = {
         "pool": "threads",
         "queues": ",".join(queues),

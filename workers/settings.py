@@ -18,6 +18,7 @@ class WorkerSettings(RoomSettings):
     One worker process.
 
     Attributes:
+        name: How lists and logs call it, in front of a mark of each start; empty for the host's name.
         models: Names to serve, separated by commas; empty for all of the catalogue.
         device: "auto" takes a GPU where there is one.
         concurrency: Jobs in hand at a time; unset, what the engine was measured to take, and a few to go on with.
@@ -32,6 +33,7 @@ class WorkerSettings(RoomSettings):
 
     model_config = SettingsConfigDict(env_prefix="IMAGEMILL_WORKER_", frozen=True, extra="ignore")
 
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=100)] = ""
     models: str = ""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
