@@ -47,10 +47,19 @@ class Scripts:
             RedisUnavailable, RedisFull
         """
         with map_errors(self._settings):
-            pipeline = self._redis.pipeline(transaction=False)
-            for name, *args in calls:
-                self._scripts[str(name)](args=[str(arg) for arg in args], client=pipeline)
-            return [self._check(each, may_be_full) for each in pipeline.execute(raise_on_error=False)]
+            answers = self._send(calls)
+            if any(isinstance(each, redis.exceptions.NoScriptError) for each in answers):
+                for name in {str(name) for name, *_ in calls}:
+                    self._redis.script_load(self._scripts[name].script)
+                answers = self._send(calls)
+            return [self._check(each, may_be_full) for each in answers]
+
+    def _send(self, calls: Sequence[tuple[object, ...]]) -> list[Any]:
+        # Not through redis-py's own scripts: those ask before each pipeline whether Redis knows them.
+        pipeline = self._redis.pipeline(transaction=False)
+        for name, *args in calls:
+            pipeline.evalsha(self._scripts[str(name)].sha, 0, *[str(arg) for arg in args])
+        return list(pipeline.execute(raise_on_error=False))
 
     def _check(self, answer: Any, may_be_full: bool) -> Any:
         if may_be_full and isinstance(answer, redis.exceptions.OutOfMemoryError):
@@ -58,6 +67,11 @@ class Scripts:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+
+def as_mapping(answer: Sequence[str]) -> dict[str, str]:
+    """A hash as a script returns it: names and values, one after the other."""
+    return dict(zip(answer[::2], answer[1::2], strict=True))
 
 
 def source_of(script: str) -> str:

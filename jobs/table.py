@@ -19,6 +19,7 @@ import redis
 from jobs import names
 from jobs.claim import Claim, Report, Verdict
 from jobs.errors import Fenced, InvalidRequest, JobNotFound
+from jobs.lua import as_mapping
 from jobs.memory import MemoryGauge
 from jobs.reader import JobReader, QueueCounts
 from jobs.record import JobRecord
@@ -96,7 +97,7 @@ class JobTable(JobReader):
         released = list(json.loads(rest[0]))
         if outcome == "refused":
             return None, released
-        fields = dict(zip(rest[1][::2], rest[1][1::2], strict=True))
+        fields = as_mapping(rest[1])
         record = JobRecord.from_hash(job_id, fields)
         if record.spec is None:
             raise ValueError(f"queued job {job_id} has no specification")
@@ -119,9 +120,8 @@ class JobTable(JobReader):
         return verdict.leave_as
 
     def progress_many(self, reports: Sequence[Report]) -> list[Verdict]:
-        """Note where jobs are, in one round trip."""
-        replies = self._scripts.run_many([("progress", *_report_args(each)) for each in reports])
-        return [Verdict(reply) for reply in replies]
+        """Note where jobs are, in one step."""
+        return [Verdict(reply) for reply in self._scripts.run("progress", *_report_args(reports))]
 
     def renew(self, claims: Sequence[Claim]) -> list[Verdict]:
         """Renew the leases of all jobs that a worker holds, in one step."""
@@ -169,10 +169,11 @@ class JobTable(JobReader):
         """
         result = (json.dumps(list(images)), json.dumps(timings or {}), json.dumps(error) if error else "")
         args = (claim.job_id, claim.token, status, *result, self._settings.retention_s)
-        calls = [("progress", *_report_args(each)) for each in reports]
-        if self._scripts.run_many([*calls, ("finish", *args)])[-1] == "fenced":
+        calls = [("progress", *_report_args(reports))] if reports else []
+        outcome, *rest = self._scripts.run_many([*calls, ("finish", *args)])[-1]
+        if outcome == "fenced":
             raise Fenced(claim.job_id)
-        return self.get(claim.job_id)
+        return JobRecord.from_hash(claim.job_id, as_mapping(rest[0]))
 
     def cancel(self, job_id: str) -> tuple[Status, list[str]]:
         """
@@ -196,8 +197,12 @@ class JobTable(JobReader):
         return [None if status == "missing" else (Status(status), list(json.loads(ids))) for status, ids in replies]
 
 
-def _report_args(report: Report) -> tuple[object, ...]:
-    return (report.claim.job_id, report.claim.token, report.stage, report.step, report.steps)
+def _report_args(reports: Sequence[Report]) -> list[object]:
+    return [
+        arg
+        for report in reports
+        for arg in (report.claim.job_id, report.claim.token, report.stage, report.step, report.steps)
+    ]
 
 
 def _shorten(value: Any) -> Any:

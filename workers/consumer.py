@@ -92,9 +92,21 @@ class _TolerantQoS(QoS):
 
 
 class _TolerantReads:
-    """Mixed into kombu's channels: drops what is popped from a queue and is no message."""
+    """
+    Mixed into kombu's channels: drops what is popped from a queue and is no message.
+
+    And keeps its client. kombu makes one for every command, of which making it is the larger part.
+    """
 
     QoS: Any = _TolerantQoS
+    _kept: redis.Redis | None = None
+
+    def _create_client(self, asynchronous: bool = False) -> redis.Redis:
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[misc]
+        if self._kept is None or self._kept.connection_pool is not self.pool:  # type: ignore[attr-defined]
+            self._kept = super()._create_client()  # type: ignore[misc]
+        return self._kept
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 import structlog
 import tenacity
+from pydantic_core import to_json
 
 from jobs.catalogue import Model
 from jobs.claim import Claim
@@ -41,8 +41,8 @@ def upload(
         token=claim.token,
     )
     images = [_upload_image(store, folder, index, file) for index, file in enumerate(files)]
-    manifest = json.dumps(_manifest(claim, model, images, timings), ensure_ascii=False, indent=2)
-    _put(store, folder.manifest(), manifest.encode(), "application/json")
+    manifest = to_json(_manifest(claim, model, images, timings), indent=2)
+    _put(store, folder.manifest(), manifest, "application/json")
     return images
 
 

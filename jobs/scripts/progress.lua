@@ -1,15 +1,20 @@
 #!lua flags=allow-oom
--- Note where a running job is. Answers whether it should go on: 'go', 'cancel', 'expired', or 'fenced'.
--- Entering `encode` charges the attempt, once for each claim.
-local id, token, stage, step, steps = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local job = key('job', id)
-
-if field(id, 'status') ~= 'processing' or field(id, 'token') ~= token then return 'fenced' end
-if stage == 'encode' and redis.call('HSETNX', job, 'charge:' .. token, 1) == 1 then
-  redis.call('HINCRBY', job, 'attempts', 1)
+-- Note where running jobs are: id, token, stage, step and steps of each. Answers for each whether it should go on: 'go',
+-- 'cancel', 'expired', or 'fenced'. Entering `encode` charges the attempt, once for each claim.
+local function report(id, token, stage, step, steps)
+  local job = key('job', id)
+  local status, holder, cancel, end_by = unpack(redis.call('HMGET', job, 'status', 'token', 'cancel', 'end_by'))
+  if status ~= 'processing' or holder ~= token then return 'fenced' end
+  if stage == 'encode' and redis.call('HSETNX', job, 'charge:' .. token, 1) == 1 then
+    redis.call('HINCRBY', job, 'attempts', 1)
+  end
+  redis.call('HSET', job, 'stage', stage, 'step', step, 'steps', steps)
+  announce(id, 'progress', {stage = stage, step = tonumber(step), steps = tonumber(steps)})
+  if cancel then return 'cancel' end
+  if is_past(end_by) then return 'expired' end
+  return 'go'
 end
-redis.call('HSET', job, 'stage', stage, 'step', step, 'steps', steps)
-announce(id, 'progress', {stage = stage, step = tonumber(step), steps = tonumber(steps)})
-if field(id, 'cancel') then return 'cancel' end
-if is_past(field(id, 'end_by')) then return 'expired' end
-return 'go'
+
+local answers = {}
+for at = 1, #ARGV, 5 do answers[#answers + 1] = report(unpack(ARGV, at, at + 4)) end
+return answers

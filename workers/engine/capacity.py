@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ _TRIES = 5
 _PASSES_UNTIL_RAISED = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PassTimes:
     """
     T(B) of one share key.
@@ -34,7 +35,7 @@ class PassTimes:
 
     seconds: dict[int, float]
 
-    @property
+    @cached_property  # It is asked for each job and pass.
     def best_rows(self) -> int:
         """The size whose doubling is not worth it."""
         sizes = list(self.seconds)
@@ -43,7 +44,7 @@ class PassTimes:
                 return rows
         return sizes[-1]
 
-    @property
+    @cached_property
     def seconds_per_row(self) -> float:
         """A row's share of a pass of the best size."""
         return self.seconds[self.best_rows] / self.best_rows
