@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.errors import InvalidConfiguration
@@ -50,6 +50,15 @@ class Settings(RoomSettings):
     """How often it may be handed out without ever beginning."""
     retention_s: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
     """How long records and events are kept after the end of a job."""
+    metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Where a worker or an API process serves its metrics to Prometheus: loopback, or an address of the inside."""
+    metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = Field(9464, description='Or "off".')
+
+
+    @field_validator("metrics_port", mode="before")
+    @classmethod
+    def _may_be_off(cls, value: Any) -> Any:
+        return None if value == "off" else value
 
 
 def load_settings(**overrides: Any) -> Settings:

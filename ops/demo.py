@@ -40,7 +40,8 @@ def demo(prompt: str, stack: Stack | None = None) -> None:
     parse_request({"prompt": prompt})
     console = Console()
     started = time.monotonic()
-    settings = load_stack_settings(redis_port=0, s3_port=0, flower_port=0, api_port=None)
+    ports = {"redis_port": 0, "s3_port": 0, "flower_port": 0, "api_port": None, "worker_metrics_port": None}
+    settings = load_stack_settings(**ports)
     home = settings.folder / "demo"
     make_folder(home)
     with Interrupts() as interrupts, TemporaryDirectory(prefix="run-", dir=home) as data:

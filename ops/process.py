@@ -96,6 +96,11 @@ class Process(ABC):
         """Whether it answers; asked again and again while it starts, so it must return within about a second."""
 
     @property
+    def env(self) -> Mapping[str, str]:
+        """What it was given for its environment; empty where it inherits ours."""
+        return self._env or {}
+
+    @property
     def pid(self) -> int | None:
         """The child's process id, and that of its process group; None while there is no child."""
         return self._child.pid if self._child else None

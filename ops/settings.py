@@ -25,6 +25,8 @@ class StackSettings(RoomSettings):
     s3_port: Port = 9390
     flower_port: Port = 5555
     api_port: Port | None = 8000
+    api_metrics_port: Port | None = 9464
+    worker_metrics_port: Port | None = 9465
 
 
 def load_stack_settings(**overrides: Any) -> StackSettings:

@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 
 from jobs.celery_app import make_app
 from jobs.settings import Settings, load_settings
-from ops.process import LOOPBACK, Process, StackError, http_answers, never
+from ops.process import LOOPBACK, Process, StackError, free_port, http_answers, never
 from ops.servers import RedisServer, S3Server
 from ops.settings import CHECKOUT, StackSettings
 
@@ -192,10 +192,13 @@ def local_stack(settings: StackSettings, data: Path, told: Mapping[str, str] | N
     job_settings = load_settings(redis_url=redis_server.url, result_backend_url=redis_server.url)
     models_file = {"IMAGEMILL_MODELS_FILE": str(job_settings.models_file.absolute())}
     env = {**os.environ, **addresses(redis_server, s3_server), **models_file, **_python_env(), **_proxy_env(), **told}
-    worker = Program("worker", [sys.executable, "-m", "ops.cli", "worker"], env, lambda: worker_is_ready(job_settings))
+    worker_env = {**env, **metrics_env(settings.worker_metrics_port), **told}
+    command = [sys.executable, "-m", "ops.cli", "worker"]
+    worker = Program("worker", command, worker_env, lambda: worker_is_ready(job_settings))
     login = f"{_FLOWER_USER}:{kept_password(data / 'flower' / 'password')}"
     flower = Flower(data / "flower" / "state", settings.flower_port, {"FLOWER_BASIC_AUTH": login, **env})
-    apis = [] if settings.api_port is None else [Api(settings.api_port, env)]
+    api_env = {**env, **metrics_env(settings.api_metrics_port), **told}
+    apis = [] if settings.api_port is None else [Api(settings.api_port, api_env)]
     return Stack([redis_server, s3_server], [*apis, flower, worker], env)
 
 
@@ -213,6 +216,11 @@ def kept_password(file: Path) -> str:
         password = secrets.token_urlsafe(12)
         file.write_text(f"{password}\n", "utf-8")
     return password
+
+
+def metrics_env(port: int | None) -> dict[str, str]:
+    """The variable that says where a process serves its metrics; 0 is any free port, None is nowhere."""
+    return {"IMAGEMILL_METRICS_PORT": "off" if port is None else str(port or free_port())}
 
 
 def addresses(redis_server: RedisServer, s3_server: S3Server) -> dict[str, str]:

@@ -20,10 +20,10 @@ from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
 from ops.interrupts import Interrupts
-from ops.process import Process
+from ops.process import LOOPBACK, Process
 from ops.servers import RedisServer, S3Server
 from ops.settings import StackSettings, load_stack_settings
-from ops.stack import BUCKET, Api, Flower, Stack, addresses, hold, local_stack
+from ops.stack import BUCKET, Api, Flower, Program, Stack, addresses, hold, local_stack
 
 _EXAMPLE = "a large red circle on a blue background"
 _WATCH_INTERVAL_S = 0.2
@@ -116,13 +116,21 @@ def _addresses_of(process: Process) -> list[tuple[str, str]]:
             who = f"  (user {user}, password {password})" if user else ""
             return [("Flower: workers, queues, every job", f"{process.url}{who}")]
         case Api():
-            return [("HTTP API: what to send, and try it", f"{process.url}/docs")]
+            metrics = [("Metrics of the whole system", url) for url in _metrics_of(process)]
+            return [("HTTP API: what to send, and try it", f"{process.url}/docs"), *metrics]
+        case Program(name="worker"):
+            return [("Metrics of the worker", url) for url in _metrics_of(process)]
         case S3Server():
             keys = f"bucket {BUCKET}, key {process.access_key_id}, secret {process.secret_access_key}"
             return [("S3 store", f"{process.endpoint}  ({keys})")]
         case RedisServer():
             return [("Redis", process.url)]
     return []
+
+
+def _metrics_of(process: Process) -> list[str]:
+    port = process.env.get("IMAGEMILL_METRICS_PORT", "off")
+    return [] if port == "off" else [f"http://{LOOPBACK}:{port}/metrics"]
 
 
 def _variables(stack: Stack, worker: bool = False) -> str:

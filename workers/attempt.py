@@ -114,6 +114,7 @@ class Attempt:
             return
         if leave_as is not None:
             raise JobLeft(leave_as)
+        self._context.metrics.note_attempt(self._claim.spec.model)
 
     def _store(self, files: list[ImageFile]) -> list[ImageRecord]:
         """Upload; while the store is away the files wait in the spool, and the worker keeps the job."""

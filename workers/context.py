@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -13,6 +13,7 @@ from jobs.table import JobTable
 from storage.s3 import ImageStore
 from workers.engine.engine import Engine
 from workers.leases import LeaseKeeper
+from workers.metrics import WorkerMetrics
 from workers.progress import ProgressWriter
 from workers.seats import Seats
 from workers.spool import Spool
@@ -40,6 +41,7 @@ class Context:
     leases: LeaseKeeper
     progress: ProgressWriter
     spool: Spool
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
 
     def pass_on(self, released: list[str]) -> None:
         """Send the messages of jobs that were released in turn. A failure is nobody's here: they stay released."""

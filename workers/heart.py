@@ -25,7 +25,12 @@ EX_HANGS = 75  # EX_TEMPFAIL of sysexits.h
 
 
 class Heart:
-    """Owns what this worker says of itself."""
+    """
+    Owns what this worker says of itself.
+
+    Attributes:
+        heard_at: When the job table last took a report of this worker; Unix time, seconds.
+    """
 
     def __init__(self, fleet: Fleet, engine: Engine, seats: Seats, report: WorkerReport) -> None:
         self._fleet = fleet
@@ -34,6 +39,7 @@ class Heart:
         self._report = report
         self._parent = os.getppid()
         self.leases: LeaseKeeper | None = None
+        self.heard_at = time.time()
 
     def beat(self) -> bool:
         """One beat. Returns whether leases may be renewed; a worker whose device hangs does not return."""
@@ -61,5 +67,6 @@ class Heart:
         )
         try:
             self._fleet.report(report)
+            self.heard_at = time.time()
         except RedisUnavailable as exc:
             log.warning("worker not reported", reason=str(exc))

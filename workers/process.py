@@ -12,6 +12,7 @@ from jobs.catalogue import Catalogue
 from jobs.connection import connect
 from jobs.dispatch import Dispatcher
 from jobs.errors import RedisUnavailable
+from jobs.exposition import serve_metrics
 from jobs.fleet import Fleet, WorkerReport
 from jobs.reconcile import Reconciler
 from jobs.settings import Settings
@@ -20,8 +21,10 @@ from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
 from workers.context import Context
 from workers.drain import drain
+from workers.gauges import WorkerGauges
 from workers.heart import Heart
 from workers.leases import LeaseKeeper
+from workers.metrics import WorkerMetrics
 from workers.progress import ProgressWriter
 from workers.recover import recover_spool
 from workers.seats import Seats
@@ -59,7 +62,8 @@ class WorkerProcess:
             name=name, state="starting", models=tuple(worker_settings.served(catalogue)), started_at=time.time()
         )
         self._fleet.report(starting)
-        ready = start_engine(catalogue, worker_settings)
+        metrics = WorkerMetrics(starting.models)
+        ready = start_engine(catalogue, worker_settings, metrics.note_pass)
         seats, self.slots = _places(ready, worker_settings)
         log.info("engine ready", jobs_a_pass=ready.jobs_a_pass, seats=seats.count, slots=self.slots)
 
@@ -81,7 +85,18 @@ class WorkerProcess:
             leases=leases,
             progress=ProgressWriter(table, leases.tell),
             spool=Spool(own_folder(worker_settings.spool_root), worker_settings.spool_mib << 20),
+            metrics=metrics,
         )
+        gauges = WorkerGauges(
+            heart=heart,
+            slots=self.slots,
+            held=lambda: len(leases.held()),
+            spool=self.context.spool,
+            adapters=ready.adapters,
+            device=ready.device,
+        )
+        metrics.registry.register(gauges)
+        serve_metrics(metrics.registry, settings)
         leases.start()
         reconciler = Reconciler(client, dispatcher, settings)
         for work, args in ((reconciler.run, (self._stopping,)), (recover_spool, (self.context, self._stopping))):

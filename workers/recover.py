@@ -90,7 +90,10 @@ class _LeftOver:
         entry = self._context.catalogue.models[self._claim.spec.model]
         images = upload(self._context.store, self._claim, entry, self._spooled.files, self._spooled.timings)
         results = [image.model_dump(mode="json") for image in images]
-        self._context.table.finish(self._claim, Status.SUCCEEDED, images=results, timings=self._spooled.timings)
+        record = self._context.table.finish(
+            self._claim, Status.SUCCEEDED, images=results, timings=self._spooled.timings
+        )
+        self._context.metrics.note_end(record)
         log.info("spool: stored what waited", job_id=self._claim.job_id, images=len(images))
 
 

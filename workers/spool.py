@@ -49,6 +49,15 @@ class Spooled:
     folder: Path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolLoad:
+    """How full a spool is."""
+
+    jobs: int
+    used_bytes: int
+    max_bytes: int
+
+
 def own_folder(root: Path) -> Path:
     """
     A folder in `root` that no other live process has: the first of 0, 1, 2, …, so that a restart finds its own again.
@@ -86,6 +95,13 @@ class Spool:
         self._max_bytes = max_bytes
         self._lock = Lock()
         self._used_bytes = 0
+        self._jobs = 0
+
+    @property
+    def load(self) -> SpoolLoad:
+        """What waits in it now."""
+        with self._lock:
+            return SpoolLoad(jobs=self._jobs, used_bytes=self._used_bytes, max_bytes=self._max_bytes)
 
     @contextmanager
     def keep(self, claim: Claim, files: list[ImageFile], timings: dict[str, float]) -> Iterator[None]:
@@ -125,10 +141,12 @@ class Spool:
                     f"{self._max_bytes >> 20} MiB); IMAGEMILL_WORKER_SPOOL_MIB makes it larger"
                 )
             self._used_bytes += size
+            self._jobs += 1
 
     def _free(self, size: int) -> None:
         with self._lock:
             self._used_bytes -= size
+            self._jobs -= 1
 
 
 def _write(folder: Path, claim: Claim, files: list[ImageFile], timings: dict[str, float]) -> None:

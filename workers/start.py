@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 import torch
@@ -12,7 +14,9 @@ import torch
 from jobs.catalogue import Catalogue, Model
 from jobs.errors import ErrorCode, InvalidConfiguration
 from jobs.spec import parse_request
+from workers.engine.adapter import Adapter
 from workers.engine.capacity import Capacity
+from workers.engine.denoiser import Pass
 from workers.engine.engine import Engine
 from workers.engine.streams import device_clock
 from workers.engine.watch import Watch
@@ -38,13 +42,22 @@ class ReadyEngine:
     """
 
     engine: Engine
+    device: torch.device
+    adapters: Mapping[str, Adapter[Any]]
     served: frozenset[str]
     jobs_a_pass: int
 
 
-def start_engine(catalogue: Catalogue, settings: WorkerSettings) -> ReadyEngine:
+def start_engine(
+    catalogue: Catalogue,
+    settings: WorkerSettings,
+    on_pass: Callable[[Pass, float], None] = lambda _pass, _seconds: None,
+) -> ReadyEngine:
     """
     Load the models that the settings name and make a picture with each.
+
+    Args:
+        on_pass: As `Engine` takes it.
 
     Raises:
         InvalidConfiguration: A model cannot be loaded or makes no picture; says which, and why.
@@ -63,11 +76,14 @@ def start_engine(catalogue: Catalogue, settings: WorkerSettings) -> ReadyEngine:
         for name in names
     }
     capacity = Capacity(settings.cache_dir / "batch-sizes.json", describe(device, settings), device_clock(device))
-    engine = Engine(adapters, capacity, device=device, on_death=_leave_process, watch=Watch(settings.hang_s))
+    watch = Watch(settings.hang_s)
+    engine = Engine(adapters, capacity, device=device, on_death=_leave_process, watch=watch, on_pass=on_pass)
     # The number of threads is each thread's own in OpenMP, so it is set where it counts.
     engine.start(lambda: torch.set_num_threads(threads))
     sizes = [_warm_up(engine, catalogue, catalogue.models[name]) for name in names]
-    return ReadyEngine(engine=engine, served=frozenset(names), jobs_a_pass=max(sizes))
+    return ReadyEngine(
+        engine=engine, device=device, adapters=adapters, served=frozenset(names), jobs_a_pass=max(sizes)
+    )
 
 
 def describe(device: torch.device, settings: WorkerSettings) -> str:

@@ -46,6 +46,7 @@ def _run(task: Task[..., Any], context: Context) -> JobRecord:
         record = _attempt(claim, context)
     except (Fenced, EngineDied, Draining) as exc:
         raise Ignore from exc
+    context.metrics.note_end(record)
     log.info("job ended", job_id=job_id, status=str(record.status), **record.timings)
     return _succeeded(task, record)
 

@@ -17,6 +17,7 @@ from producer.api.callers import Callers
 from producer.api.context import Context
 from producer.api.errors import handle_errors
 from producer.api.exposure import is_loopback
+from producer.api.metrics import ApiMetrics
 from producer.api.openai import images
 from producer.api.openapi import describe
 from producer.api.requests import RequestLog
@@ -74,7 +75,8 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
     handle_errors(app)
     events.answer_when_nothing_more(app)
     describe(app, [BatchItem, BatchLineBody, BatchResultBody])
-    app.add_middleware(RequestLog)
+    app.state.metrics = ApiMetrics()
+    app.add_middleware(RequestLog, metrics=app.state.metrics)
     return app
 
 

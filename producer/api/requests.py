@@ -15,6 +15,7 @@ import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from producer.api.errors import Problem
+from producer.api.metrics import ApiMetrics
 
 log = structlog.get_logger()
 
@@ -25,23 +26,26 @@ _BUG = Problem(status=500, code="internal_error", message="this is a bug of the 
 
 
 class RequestLog:
-    """The outermost layer of the application."""
+    """The outermost layer of the application: it sees every request, and counts them, too."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started, status = time.monotonic(), 0
+        began_after_s: float | None = None
 
         async def noting(message: Message) -> None:
-            nonlocal status
+            nonlocal status, began_after_s
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, began_after_s = message["status"], time.monotonic() - started
             await send(message)
 
+        self._metrics.active.inc()
         try:
             await self._app(scope, receive, noting)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the place
@@ -49,7 +53,10 @@ class RequestLog:
             if status == 0:
                 await _BUG.response()(scope, receive, noting)
         finally:
-            _tell(scope, status, time.monotonic() - started)
+            took_s = time.monotonic() - started
+            self._metrics.active.dec()
+            self._metrics.note(scope, status, took_s if began_after_s is None else began_after_s)
+            _tell(scope, status, took_s)
 
 
 def _tell(scope: Scope, status: int, took_s: float) -> None:

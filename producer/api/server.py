@@ -11,15 +11,21 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from jobs.catalogue import Catalogue
 from jobs.connection import connect
 from jobs.errors import InvalidConfiguration
+from jobs.exposition import serve_metrics
+from jobs.figures import FigureReader
+from jobs.fleet import Fleet
 from jobs.logs import configure_logging
 from jobs.settings import Settings
 from producer.api.app import create_app
 from producer.api.context import Context
 from producer.api.exposure import admit
+from producer.api.metrics import ApiMetrics
 from producer.api.protocol import BoundedProtocol
 from producer.api.settings import ApiSettings
+from producer.api.system_figures import SystemFigures
 from producer.keys.store import KeyStore
 from storage.settings import StorageSettings
 
@@ -46,8 +52,16 @@ def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSetting
         port = listener.getsockname()[1]
         log.info("listening", address=f"http://{_shown(api_settings.host)}:{port}", docs="/docs")
         log.info(exposure)
+        _show_metrics(app.state.metrics, settings)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn stops in order, and then raises it again
         Server(app).run(sockets=[listener])
+
+
+def _show_metrics(metrics: ApiMetrics, settings: Settings) -> None:
+    client = connect(settings)
+    models = Catalogue.read(settings.models_file).models
+    metrics.show_system(SystemFigures(FigureReader(client, settings), Fleet(client, settings), models))
+    serve_metrics(metrics.registry, settings)
 
 
 class Server(uvicorn.Server):

@@ -28,6 +28,23 @@ class DenoiserCounts:
     failed: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """
+    One pass that was run.
+
+    Attributes:
+        rows: It had.
+        room: Rows that it might have had; a single job may be larger.
+        image_steps: Denoising steps that it was, one for each image.
+    """
+
+    model: str
+    rows: int
+    room: int
+    image_steps: int
+
+
 class Denoiser:
     """
     Owns every job that has its noise and is not done. Not thread-safe: one thread calls it.
@@ -73,19 +90,21 @@ class Denoiser:
         self.counts.joined += 1
         ticket.note(Stage.GENERATE, 0, ticket.spec.num_inference_steps)
 
-    def tick(self) -> None:
-        """Let those go who are to leave, then run one pass for the jobs whose turn it is."""
+    def tick(self) -> Pass | None:
+        """Let those go who are to leave, then run one pass for the jobs whose turn it is; None where there was none."""
         self._drop_leaving()
         if not self._active:
-            return
+            return None
         batch = choose(self._active, self._clock(), self._remaining_s, self._capacity.max_rows)
         try:
             outcomes = self._run_pass(batch)
         except AllLeft:
             self._drop_leaving()
-            return
-        for each, outcome in zip(batch, outcomes, strict=True):
-            self._advance(each, outcome)
+            return None
+        first, rows = batch[0], sum(each.denoising.rows for each in batch)
+        room = max(rows, self._capacity.max_rows(first.denoising.share_key))
+        image_steps = sum(self._advance(each, outcome) for each, outcome in zip(batch, outcomes, strict=True))
+        return Pass(model=first.ticket.spec.model, rows=rows, room=room, image_steps=image_steps)
 
     def _run_pass(self, batch: Sequence[Active]) -> list[Any]:
         key = batch[0].denoising.share_key
@@ -106,8 +125,10 @@ class Denoiser:
         self.counts.rows += sum(each.denoising.rows for each in batch)
         return outcome
 
-    def _advance(self, each: Active, outcome: Any) -> None:
+    def _advance(self, each: Active, outcome: Any) -> int:
+        """Move a job on. Returns how many steps of images that was."""
         ticket, denoising = each.ticket, each.denoising
+        before = denoising.step
         try:
             if isinstance(outcome, Exception):
                 raise outcome
@@ -117,13 +138,14 @@ class Denoiser:
                 raise
             self._active.remove(each)
             self._fail(ticket, exc)
-            return
+            return 0
         ticket.steps_run = denoising.step
         ticket.note(Stage.GENERATE, denoising.step, ticket.spec.num_inference_steps)
         if denoising.passes_left == 0:
             self._active.remove(each)
             self.counts.finished += 1
             self._on_done(ticket, denoising)
+        return (ticket.steps_run - before) * ticket.spec.n
 
     def _drop_leaving(self) -> None:
         for each in [each for each in self._active if each.ticket.leaving]:

@@ -19,7 +19,7 @@ from jobs.spec import JobSpec
 from jobs.states import Stage
 from workers.engine.adapter import Adapter, Denoising
 from workers.engine.capacity import Capacity
-from workers.engine.denoiser import Denoiser, DenoiserCounts
+from workers.engine.denoiser import Denoiser, DenoiserCounts, Pass
 from workers.engine.streams import Handover, Pacer, own_stream, wait_for_stream
 from workers.engine.ticket import OnProgress, Ticket
 from workers.engine.watch import Watch
@@ -43,6 +43,8 @@ class Engine:
         clock: Of waiting times, in seconds.
         on_death: Told once, when the engine cannot go on: the device failed, or a bug.
         watch: Over calls of the device that do not return.
+        on_pass: Told of each pass, and the seconds that it took, by the engine's thread; must be quick and must not
+            raise.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class Engine:
         clock: Callable[[], float] = time.monotonic,
         on_death: Callable[[BaseException], None] = lambda _exc: None,
         watch: Watch | None = None,
+        on_pass: Callable[[Pass, float], None] = lambda _pass, _seconds: None,
     ) -> None:
         self._adapters = adapters
         self._device = device or torch.device("cpu")
         self._on_death = on_death
+        self._on_pass = on_pass
         self._watch = watch or Watch()
         self._denoiser = Denoiser(adapters, capacity, clock, self._pass_on, self._watch)
         self._pacer = Pacer(self._device)
@@ -179,9 +183,12 @@ class Engine:
             self._encoded.clear()
         for ticket, conditioning in encoded:
             self._denoiser.join(ticket, conditioning)
-        self._denoiser.tick()
+        started = time.perf_counter()
+        done = self._denoiser.tick()
         with self._watch.call("denoise"):
             self._pacer.after_pass()
+        if done is not None:  # On a GPU the pacer waits for the pass before, so this is how often passes come.
+            self._on_pass(done, time.perf_counter() - started)
 
     def _pass_on(self, ticket: Ticket, denoising: Denoising) -> None:
         with self._bell:
