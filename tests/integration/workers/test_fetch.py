@@ -1,0 +1,77 @@
+"""Models of a hub are fetched at their revision before a worker starts, which then needs no hub."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.workers.hub import COMMIT, REPOSITORY, TAG, hub, nowhere
+from tests.unit.workers import tiny
+from tests.unit.workers.adapters import QUIET
+
+pytestmark = pytest.mark.filterwarnings(QUIET)
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+ENTRY = """
+[models.{name}]
+source = "{source}"
+revision = "{revision}"
+dtype = "float32"
+family = "stable-diffusion"
+schedulers = ["ddim"]
+defaults = {{ width = 16, height = 16, num_inference_steps = 5, guidance_scale = 3.0, scheduler = "ddim" }}
+limits = {{ min_side = 8, max_side = 64, max_steps = 100, max_n = 4 }}
+"""
+LOAD = """
+import sys, torch
+from pathlib import Path
+from jobs.catalogue import Catalogue
+from workers.models import load_model
+catalogue = Catalogue.read(Path(sys.argv[1]))
+for model in catalogue.models.values():
+    load_model(catalogue, model, torch.device("cpu"), 0)
+"""
+
+
+def run(endpoint: str, folder: Path, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    own = {"PYTHONPATH": str(CHECKOUT), "HF_HOME": str(folder / "hub"), "HF_ENDPOINT": endpoint, **env}
+    own |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "HF_HUB_DISABLE_XET": "1"}
+    line = [sys.executable, *command]
+    return subprocess.run(line, env=os.environ | own, capture_output=True, text=True, check=False, timeout=200)
+
+
+def fetch(endpoint: str, folder: Path, source: str = REPOSITORY, **revisions: str) -> subprocess.CompletedProcess[str]:
+    file = folder / "models.toml"
+    file.write_text("".join(ENTRY.format(name=name, source=source, revision=each) for name, each in revisions.items()))
+    return run(endpoint, folder, "-m", "workers.fetch", IMAGEMILL_MODELS_FILE=str(file))
+
+
+def test_models_are_fetched_at_their_revision_and_load_without_the_hub(tmp_path: Path) -> None:
+    tiny.stable_diffusion().save_pretrained(tmp_path / "repository")
+    with hub(tmp_path / "repository") as endpoint:
+        fetched = fetch(endpoint, tmp_path, pinned=COMMIT, tagged=TAG)
+    assert fetched.returncode == 0, fetched.stderr
+    for line, start in zip(fetched.stdout.splitlines(), (f"pinned: revision {COMMIT} is in ", "tagged: "), strict=True):
+        assert line.startswith(start)
+        assert line.endswith(f"/snapshots/{COMMIT}")
+    loaded = run(nowhere(), tmp_path, "-c", LOAD, str(tmp_path / "models.toml"), HF_HUB_OFFLINE="1")
+    assert loaded.returncode == 0, loaded.stderr
+
+
+def test_revision_that_the_hub_has_not_ends_with_a_sentence(tmp_path: Path) -> None:
+    tiny.stable_diffusion().save_pretrained(tmp_path / "repository")
+    with hub(tmp_path / "repository") as endpoint:
+        fetched = fetch(endpoint, tmp_path, pinned="0" * 40)
+    assert fetched.returncode == 1
+    assert f"fetch: model pinned: {REPOSITORY} cannot be had at revision {'0' * 40}" in fetched.stderr
+    assert "Traceback" not in fetched.stderr
+
+
+def test_folder_needs_no_hub(tmp_path: Path) -> None:
+    tiny.stable_diffusion().save_pretrained(tmp_path / "here")
+    fetched = fetch(nowhere(), tmp_path, source="here", pictures="1")
+    assert (fetched.returncode, fetched.stdout.strip()) == (0, "no model of the catalogue comes from a hub")
