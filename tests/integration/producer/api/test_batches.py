@@ -170,24 +170,6 @@ def keys(settings: Settings, redis_client: redis.Redis) -> dict[str, dict[str, s
     return {name: {"Authorization": f"Bearer {token}"} for name, token in tokens.items()}
 
 
-def test_key_sees_its_own_batches_alone(api: TestClient, keys: dict[str, dict[str, str]]) -> None:
-    url, _ = send(api, {"prompt": PROMPT}, **keys["one"])
-    assert api.get(url, headers=keys["one"]).json()["caller"] == "one"
-    for headers in (keys["two"], {}):
-        asked = [api.get(url, headers=headers), api.get(f"{url}/results", headers=headers)]
-        asked.append(api.delete(url, headers=headers))
-        assert {each.status_code for each in asked} == ({404} if headers else {401})
-    assert api.get(url, headers=keys["one"]).json()["status"] == "in_progress"
-
-
-def test_two_keys_with_one_idempotency_key_have_two_batches(
-    api: TestClient, keys: dict[str, dict[str, str]], redis_client: redis.Redis, settings: Settings
-) -> None:
-    third = {"Authorization": f"Bearer {KeyStore(redis_client, settings).create('three')[0]}"}
-    same = {"Idempotency-Key": "k"}
-    assert send(api, {"prompt": PROMPT}, **keys["one"], **same) != send(api, {"prompt": PROMPT}, **third, **same)
-
-
 def test_limits_of_a_key_hold_for_each_line(api: TestClient, keys: dict[str, dict[str, str]]) -> None:
     _, answers = send(api, *[{"prompt": PROMPT}] * 3, {"prompt": PROMPT, "caller": "two"}, **keys["one"])
     assert [(each["error"] or {}).get("code") for each in answers] == [
