@@ -74,10 +74,10 @@ def test_prompts_and_keys_stand_in_no_log(
     answered: Counter[int] = Counter()
     for route in sorted(documented(client), reverse=True):  # POST first, DELETE last
         method, path = route.split()
-        names = {"job_id": done, "batch_id": MARK}
+        names = {"job_id": done, "batch_id": "none"}
         for keys in (key, {"x-api-key": token}, {"Authorization": f"Bearer {WRONG_KEY}"}, {"Authorization": MARK}):
             headers = {**keys, "Prefer": f"wait=0; {MARK}", "Last-Event-ID": MARK, "Idempotency-Key": MARK}
-            where = f"{filled(path, **names).replace(MARK, 'none')}?token={MARK}&cursor={MARK}&dry_run={MARK}"
+            where = f"{filled(path, **names)}?token={MARK}&cursor={MARK}&dry_run={MARK}"
             bodies = list(BODIES.values()) if method == "POST" and "images" not in path else [BODIES["a wrong value"]]
             for content, kind in bodies:
                 sent = {**headers, "Content-Type": kind}
