@@ -97,6 +97,20 @@ def latency(
         bench_latency(Effort(rounds=rounds, jobs=jobs, load=load, threads=_threads(threads)), folder, Console())
 
 
+@bench_app.command("scale")
+def scale(
+    folder: Folder = _FOLDER,
+    rounds: Rounds = 3,
+    simulated: Annotated[str, typer.Option(help="The simulated device's times.")] = "launch_s=0.02 row_s=0.005",
+    steps: Steps = 10,
+) -> None:
+    """Throughput with 1, 2 and 4 worker processes on a simulated device, and what a job costs Redis meanwhile."""
+    from ops.bench.scale import Effort, bench_scale
+
+    with reporting():
+        bench_scale(Effort(rounds=rounds, workers=(1, 2, 4), simulated=simulated, steps=steps), folder, Console())
+
+
 @bench_app.command("submit")
 def submit(
     folder: Folder = _FOLDER,

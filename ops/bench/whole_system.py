@@ -15,16 +15,13 @@ from rich.console import Console
 from rich.progress import track
 
 from jobs.catalogue import Catalogue
-from jobs.errors import JobFailed
-from jobs.record import JobRecord
 from jobs.settings import load_settings
-from jobs.states import Status
 from ops.bench.plot import Bars, plot
 from ops.bench.report import Figure, Report, publish
 from ops.bench.rounds import LEAST_BUNCHES, alternate, median_ratio, sustained_rate
 from ops.bench.surroundings import look_around
 from ops.bench.system import system_for_a_while
-from ops.bench.workload import MODEL, requests, settle
+from ops.bench.workload import MODEL, requests, settle, succeeded
 from producer import Client
 from workers.bench import contenders
 from workers.bench.process import Remote
@@ -143,13 +140,13 @@ def _measure(
 
 def _run_alone(client: Client, request: dict[str, Any]) -> Single:
     started = time.perf_counter()
-    record = _succeeded(client.submit(**request).wait(_PATIENCE_S))
+    record = succeeded(client.submit(**request).wait(_PATIENCE_S))
     return Single(took_s=time.perf_counter() - started, timings=record.timings)
 
 
 def _rate_of_system(client: Client, asked: list[dict[str, Any]], jobs_a_pass: int) -> float:
     """All jobs wait in the queue from the start, so the engine is never short of them."""
-    records = [_succeeded(job.wait(_PATIENCE_S)) for job in client.submit_many(asked)]
+    records = [succeeded(job.wait(_PATIENCE_S)) for job in client.submit_many(asked)]
     return sustained_rate([record.ended_at or 0 for record in records], jobs_a_pass)
 
 
@@ -157,13 +154,6 @@ def _rate_of_engine(engine: Remote, catalogue: Catalogue, asked: list[dict[str, 
     """Twice as many jobs as share a pass are in the engine: the next are there when one leaves."""
     finished_at = engine.call("sustain", settle(catalogue, asked), 2 * jobs_a_pass)
     return sustained_rate(finished_at, jobs_a_pass)
-
-
-def _succeeded(record: JobRecord) -> JobRecord:
-    if record.status is not Status.SUCCEEDED:
-        error = record.error
-        raise JobFailed(record.id, error.code if error else record.status, error.message if error else "no images")
-    return record
 
 
 def _figures(real: dict[str, list[float]], simulated: dict[str, list[float]], singles: list[Single]) -> list[Figure]:

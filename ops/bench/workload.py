@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jobs.catalogue import Catalogue
+from jobs.errors import JobFailed
+from jobs.record import JobRecord
 from jobs.spec import JobSpec, parse_request
+from jobs.states import Status
 from workers.shapes.scenes import caption, random_scene
 
 MODEL = "shapes"
@@ -25,3 +28,11 @@ def requests(count: int, seed: int, **fields: Any) -> list[dict[str, Any]]:
 def settle(catalogue: Catalogue, asked: Sequence[Mapping[str, Any]]) -> list[JobSpec]:
     """As submission does."""
     return [catalogue.settle(parse_request(dict(each))) for each in asked]
+
+
+def succeeded(record: JobRecord) -> JobRecord:
+    """The record of a job that made its images. Raises `JobFailed` for another."""
+    if record.status is not Status.SUCCEEDED:
+        error = record.error
+        raise JobFailed(record.id, error.code if error else record.status, error.message if error else "no images")
+    return record
