@@ -18,7 +18,7 @@ import redis
 from jobs.settings import Settings
 from ops.process import LOOPBACK, wait_until
 from ops.servers import RedisServer, S3Server
-from ops.stack import Api, Flower, Program, addresses, worker_is_ready
+from ops.stack import Api, Flower, Program, addresses, metrics_env, worker_is_ready
 from producer import Client
 from storage.settings import StorageSettings
 from tests.system.browser import Browser, run_browser
@@ -50,7 +50,7 @@ def worker(stack_env: dict[str, str], worker_log: list[str]) -> Iterator[Program
     """One worker process, ready, for the whole session."""
     settings = Settings(redis_url=stack_env["IMAGEMILL_REDIS_URL"])
     command = [sys.executable, "-m", "ops.cli", "worker"]
-    process = Program("worker", command, stack_env, lambda: worker_is_ready(settings))
+    process = Program("worker", command, stack_env | metrics_env(0), lambda: worker_is_ready(settings))
     process.start(worker_log.append)
     try:
         process.wait_until_ready(_START_S)
@@ -68,7 +68,7 @@ def api_log() -> list[str]:
 @pytest.fixture(scope="session")
 def api(worker: Program, stack_env: dict[str, str], api_log: list[str]) -> Iterator[Api]:
     """The HTTP API of the running system, as `./imagemill up` runs it, without a key."""
-    process = Api(0, stack_env)
+    process = Api(0, stack_env | metrics_env(0))
     process.start(api_log.append)
     try:
         process.wait_until_ready()

@@ -1,0 +1,220 @@
+"""What Prometheus sees of the running system, and that whatever the alerts and the dashboard ask for is there."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+import yaml
+from celery import Celery
+from prometheus_client.parser import text_string_to_metric_families
+
+from ops.process import LOOPBACK, Process, http_answers, wait_until
+from ops.stack import Api, Program
+from producer import Client
+from tests.system import queries
+from tests.system.queries import Query
+
+_SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+_OF_TARGETS = {"job", "instance", "le"}  # Labels that Prometheus gives, and that of a histogram's buckets.
+_OF_PROMETHEUS = {"up": set(), "ALERTS": {"alertname", "alertstate"}}
+
+# Panels that show something as soon as a job has run and a request was answered.
+_WITH_DATA = [
+    "Queued jobs",
+    "Running jobs",
+    "Workers",
+    "Images a second",
+    "Failing jobs",
+    "Redis",
+    "Submitted and ended",
+    "Denoising steps a second",
+    "Jobs that ended, by how",
+    "Failures by code",
+    "Attempts for each job that ended",
+    "From submission to the end",
+    "Stages: median",
+    "Batch occupancy",
+    "Rows a pass",
+    "Seconds a pass",
+    "Prompts whose embeddings were kept",
+    "Jobs in hand, of slots",
+    "Since Redis heard of it",
+    "Requests a second",
+    "Errors a second",
+    "Until the answer begins: 99th percentile",
+]
+
+
+class Prometheus(Process):
+    """A Prometheus that scrapes the session's worker and API every second, with the rules of the repository."""
+
+    def __init__(self, folder: Path, targets: dict[str, int]) -> None:
+        super().__init__("prometheus", port=0)
+        self._folder = folder
+        self._targets = targets
+
+    def command(self) -> list[str]:
+        jobs = [
+            {"job_name": name, "static_configs": [{"targets": [f"{LOOPBACK}:{port}"]}]}
+            for name, port in self._targets.items()
+        ]
+        config = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(queries.RULES)],
+            "scrape_configs": jobs,
+        }
+        file = self._folder / "prometheus.yml"
+        file.write_text(yaml.safe_dump(config))
+        listen = f"--web.listen-address={LOOPBACK}:{self.port}"
+        storage = f"--storage.tsdb.path={self._folder / 'data'}"
+        return ["prometheus", f"--config.file={file}", listen, storage, "--log.level=warn"]
+
+    def is_ready(self) -> bool:
+        return http_answers(self.port or 0, "/-/ready") and self.ask("query", query="vector(1)") != []
+
+    def ask(self, what: str, **params: str) -> Any:
+        """What its API answers; raises where that is an error."""
+        url = f"http://{LOOPBACK}:{self.port}/api/v1/{what}"
+        answer = httpx.get(url, params=params, timeout=10, trust_env=False).json()
+        assert answer["status"] == "success", answer
+        data = answer["data"]
+        return data["result"] if what == "query" else data
+
+    def value(self, expression: str) -> float:
+        """Of the only series that there is; 0 where there is none yet."""
+        found = self.ask("query", query=expression)
+        return float(found[0]["value"][1]) if found else 0.0
+
+
+@pytest.fixture(scope="module")
+def scrape(worker: Program, api: Api) -> dict[str, set[str]]:
+    """Names of the samples that worker and API may show, and the labels that each has now."""
+    found: dict[str, set[str]] = {}
+    for process in (worker, api):
+        for family in text_string_to_metric_families(_metrics_of(process)):
+            for suffix in _SUFFIXES.get(family.type, ("",)):
+                found.setdefault(family.name + suffix, set())
+            for sample in family.samples:
+                found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+@pytest.fixture(scope="module")
+def prometheus(
+    worker: Program, api: Api, stack_env: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus]:
+    """One that saw two jobs succeed, one fail, and some requests."""
+    if shutil.which("prometheus") is None:
+        pytest.skip("prometheus is not installed; Debian's package prometheus has it (.ci/prepare)")
+    targets = {"worker": _port_of(worker), "api": _port_of(api)}
+    with Prometheus(tmp_path_factory.mktemp("prometheus"), targets) as prometheus:
+        assert wait_until(lambda: prometheus.value("sum(up)") == len(targets), 20)
+        ended = "sum(imagemill_jobs_ended_total)"
+        assert wait_until(lambda: bool(prometheus.ask("query", query=ended)), 20)
+        before = prometheus.value(ended)
+        _use(api, stack_env)
+        assert wait_until(lambda: prometheus.value(ended) >= before + 3, 20)
+        rates = "count(rate(imagemill_images_total[1m]) > 0) * count(rate(imagemill_jobs_failed_total[1m]) > 0)"
+        assert wait_until(lambda: prometheus.value(rates) > 0, 20)
+        yield prometheus
+
+
+def _use(api: Api, stack_env: dict[str, str]) -> None:
+    body = {"prompt": "a red circle", "num_inference_steps": 2}
+    for _ in range(2):
+        answer = httpx.post(f"{api.url}/v1/jobs", json=body, headers={"Prefer": "wait=60"}, timeout=90, trust_env=False)
+        assert answer.json()["status"] == "succeeded"
+    assert httpx.get(f"{api.url}/v1/jobs/no-such-job", trust_env=False).status_code == 404
+    with Celery("elsewhere", broker=stack_env["IMAGEMILL_REDIS_URL"], set_as_current=False) as app:
+        app.send_task("imagemill.generate", kwargs={"prompt": ""}, queue="gpu.shapes")
+
+
+def _port_of(process: Process) -> int:
+    return int(process.env["IMAGEMILL_METRICS_PORT"])
+
+
+def _metrics_of(process: Process) -> str:
+    return httpx.get(f"http://{LOOPBACK}:{_port_of(process)}/metrics", timeout=10, trust_env=False).text
+
+
+@pytest.mark.parametrize("query", [*queries.rule_queries(), *queries.dashboard_queries()], ids=str)
+def test_every_metric_that_is_asked_for_exists_with_its_labels(query: Query, scrape: dict[str, set[str]]) -> None:
+    known = scrape | _OF_PROMETHEUS
+    read = queries.selectors(query)
+    assert read, "it reads no metric"
+    for selector in read:
+        assert selector.metric in known, f"{selector.metric} is in no scrape"
+        if known[selector.metric]:  # A GPU's metrics have no sample without a GPU.
+            assert selector.labels <= known[selector.metric] | _OF_TARGETS
+    labels = set().union(*(known[selector.metric] for selector in read))
+    assert not labels or queries.grouping_labels(query) <= labels | _OF_TARGETS
+
+
+def test_no_label_holds_what_clients_make_up(system: Client, worker: Program, api: Api) -> None:
+    job = system.submit("an unheard-of prompt", caller="an-unheard-of-caller", num_inference_steps=1)
+    job.wait(60)
+    httpx.get(f"{api.url}/v1/jobs/{job.id}", trust_env=False)
+    httpx.get(f"{api.url}/unheard-of", trust_env=False)
+    for process in (worker, api):
+        text = _metrics_of(process)
+        assert job.id not in text
+        assert "unheard-of" not in text
+
+
+def test_everything_is_named_as_prometheus_asks_for(worker: Program, api: Api) -> None:
+    """https://prometheus.io/docs/practices/naming/: one prefix, base units, and `_total` for counters."""
+    for process in (worker, api):
+        for family in text_string_to_metric_families(_metrics_of(process)):
+            assert family.documentation
+            assert family.name.startswith(("imagemill_", "process_", "python_"))
+            if family.type == "counter":
+                assert all(sample.name.endswith("_total") for sample in family.samples)
+            assert not family.name.endswith(("_ms", "_mib", "_percent", "_minutes"))
+
+
+@pytest.mark.parametrize("query", queries.dashboard_queries(), ids=str)
+def test_dashboard_gets_an_answer_to_every_query(query: Query, prometheus: Prometheus) -> None:
+    prometheus.ask("query", query=query.expression)
+    now = time.time()
+    prometheus.ask("query_range", query=query.expression, start=str(now - 60), end=str(now), step="5")
+
+
+@pytest.mark.parametrize("title", _WITH_DATA)
+def test_panel_shows_data(title: str, prometheus: Prometheus) -> None:
+    found = [query for query in queries.dashboard_queries() if query.where == title]
+    assert found, "there is no such panel"
+    for query in found:
+        values = [float(series["value"][1]) for series in prometheus.ask("query", query=query.expression)]
+        assert not all(math.isnan(value) for value in values), f"{query} has {values}"
+
+
+def test_annotations_and_variables_of_the_dashboard_are_answered(prometheus: Prometheus) -> None:
+    dashboard = json.loads(queries.DASHBOARD.read_text("utf-8"))
+    for each in dashboard["annotations"]["list"]:
+        prometheus.ask("query", query=each["expr"])
+    (model,) = [each for each in dashboard["templating"]["list"] if each["name"] == "model"]
+    metric = model["definition"].removeprefix("label_values(").split(",")[0]
+    assert "shapes" in prometheus.ask("label/model/values", **{"match[]": metric})
+
+
+def test_prometheus_evaluates_every_rule(prometheus: Prometheus) -> None:
+    def healths() -> dict[str, str]:
+        groups = prometheus.ask("rules")["groups"]
+        return {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
+
+    assert wait_until(lambda: "unknown" not in healths().values(), 20)
+    assert healths() == dict.fromkeys([rule["alert"] for rule in queries.alerts()], "ok")
+
+
+def test_a_healthy_system_wakes_nobody(prometheus: Prometheus) -> None:
+    for query in queries.rule_queries():
+        found = prometheus.ask("query", query=query.expression)
+        assert found == [], f"{query} would fire"
