@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import Celery
 from kombu import Queue
 
+from jobs.broker import broker_settings, celery_url, sentinel_transport
 from jobs.catalogue import Catalogue
 from jobs.names import queue_of
 from jobs.settings import Settings, load_settings
@@ -19,7 +20,8 @@ def make_app(settings: Settings) -> Celery:
 
     Acks are early: a lost message is sent again by the table, and a late ack would run jobs twice.
     """
-    app = Celery("imagemill", broker=settings.redis_url, backend=settings.result_backend_url, set_as_current=False)
+    backend = settings.result_backend_url and celery_url(settings.result_backend_url)
+    app = Celery("imagemill", broker=celery_url(settings.redis_url), backend=backend, set_as_current=False)
     catalogue = Catalogue.read(settings.models_file)
     app.conf.update(
         task_queues=[Queue(queue_of(name)) for name in catalogue.models],  # Declared, so that Flower shows them empty.
@@ -43,9 +45,11 @@ def make_app(settings: Settings) -> Celery:
             "socket_connect_timeout": 10,
             "socket_keepalive": True,
             "health_check_interval": 15,
+            **sentinel_transport(settings.redis_url, settings),
         },
         result_expires=24 * 3600,
         enable_utc=True,
+        **broker_settings(settings),
     )
     return app
 
@@ -53,5 +57,8 @@ def make_app(settings: Settings) -> Celery:
 def __getattr__(name: str) -> Celery:
     # `celery -A jobs.celery_app` wants an `app` here; whoever only makes an app of his own needs no environment.
     if name == "app":
-        return make_app(load_settings())
+        app = make_app(load_settings())
+        # Flower, which takes this one, asks through redis' asyncio client, whose retries are of another kind.
+        app.conf.broker_transport_options.get("sentinel_kwargs", {}).pop("retry", None)
+        return app
     raise AttributeError(name)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 import redis
 from kombu.exceptions import OperationalError
-from redis.backoff import ExponentialBackoff
+from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
+from jobs.address import Sentinels, address_of, has_tls, sentinels_of
+from jobs.advice import advise
 from jobs.errors import RedisFull, RedisUnavailable
 from jobs.settings import Settings
 
@@ -19,23 +21,31 @@ if TYPE_CHECKING:
     import redis.asyncio
 
 SOCKET_TIMEOUT_S = 10.0
-_HEALTH_CHECK_INTERVAL_S = 15
+_SENTINEL_TIMEOUT_S = 2.0
+_RETRIES = 3
+_BACKOFF = ExponentialBackoff(cap=1.0, base=0.05)
+_OPTIONS: dict[str, Any] = {
+    "decode_responses": True,
+    "socket_timeout": SOCKET_TIMEOUT_S,
+    "socket_connect_timeout": SOCKET_TIMEOUT_S,
+    "socket_keepalive": True,
+    "health_check_interval": 15,
+}
 
 
 def connect(settings: Settings) -> redis.Redis:
     """A client that decodes to str. It connects at its first command; `map_errors` turns what that may raise."""
-    return redis.Redis.from_url(
-        settings.redis_url,
-        decode_responses=True,
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=SOCKET_TIMEOUT_S,
-        socket_keepalive=True,
-        health_check_interval=_HEALTH_CHECK_INTERVAL_S,
-        retry=Retry(ExponentialBackoff(cap=1.0, base=0.05), retries=3),
-    )
+    options = {**_OPTIONS, **tls_options(settings), "retry": Retry(_BACKOFF, _RETRIES)}
+    found = sentinels_of(settings.redis_url)
+    if found is None:
+        return redis.Redis.from_url(settings.redis_url, **options)
+    from jobs.sentinel import master_of
+
+    told = {**sentinel_options(settings), "retry": Retry(NoBackoff(), 0)}
+    return master_of(found.hosts, settings.redis_sentinel_master, told, options | _login(settings, found))
 
 
-def connect_async(settings: Settings, connections: int, retries: int = 3) -> redis.asyncio.Redis:
+def connect_async(settings: Settings, connections: int, retries: int = _RETRIES) -> redis.asyncio.Redis:
     """
     The same for coroutines; one client serves one event loop.
 
@@ -46,24 +56,58 @@ def connect_async(settings: Settings, connections: int, retries: int = 3) -> red
     import redis.asyncio
     from redis.asyncio.retry import Retry as AsyncRetry
 
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        settings.redis_url,
-        decode_responses=True,
-        max_connections=connections,
-        timeout=SOCKET_TIMEOUT_S,
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=SOCKET_TIMEOUT_S,
-        socket_keepalive=True,
-        health_check_interval=_HEALTH_CHECK_INTERVAL_S,
-        retry=AsyncRetry(ExponentialBackoff(cap=1.0, base=0.05), retries=retries),
-    )
+    options: dict[str, Any] = {
+        **_OPTIONS,
+        **tls_options(settings),
+        "retry": AsyncRetry(_BACKOFF, retries),
+        "max_connections": connections,
+        "timeout": SOCKET_TIMEOUT_S,
+    }
+    found = sentinels_of(settings.redis_url)
+    if found is None:
+        pool = redis.asyncio.BlockingConnectionPool.from_url(settings.redis_url, **options)
+    else:
+        from jobs.async_sentinel import pool_of
+
+        told = {**sentinel_options(settings), "retry": AsyncRetry(NoBackoff(), 0)}
+        pool = pool_of(found.hosts, settings.redis_sentinel_master, told, options | _login(settings, found))
     return redis.asyncio.Redis.from_pool(pool)
 
 
-def address_of(url: str) -> str:
-    """Host, port and database of a Redis URL, without its password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}:{parts.port or 6379}{parts.path}"
+def tls_options(settings: Settings) -> dict[str, Any]:
+    """What redis-py, kombu and Celery have to know of TLS; nothing where the URL has none."""
+    if not has_tls(settings.redis_url):
+        return {}
+    files = {
+        "ssl_ca_certs": settings.redis_tls_ca_file,
+        "ssl_certfile": settings.redis_tls_cert_file,
+        "ssl_keyfile": settings.redis_tls_key_file,
+    }
+    return {
+        "ssl_cert_reqs": ssl.CERT_NONE if settings.redis_tls_verify == "none" else ssl.CERT_REQUIRED,
+        "ssl_check_hostname": settings.redis_tls_verify == "full",
+        **{name: str(file) for name, file in files.items() if file is not None},
+    }
+
+
+def sentinel_options(settings: Settings) -> dict[str, Any]:
+    """How to reach the Sentinels themselves. One that is away is passed over soon: the next knows the same."""
+    login = {"username": settings.redis_sentinel_username, "password": settings.redis_sentinel_password}
+    return {
+        "socket_timeout": _SENTINEL_TIMEOUT_S,
+        "socket_connect_timeout": _SENTINEL_TIMEOUT_S,
+        **{name: value for name, value in login.items() if value},
+        **({"ssl": True, **tls_options(settings)} if has_tls(settings.redis_url) else {}),
+    }
+
+
+def _login(settings: Settings, found: Sentinels) -> dict[str, Any]:
+    return {
+        "username": found.username,
+        "password": found.password,
+        "db": found.database,
+        "ssl": has_tls(settings.redis_url),
+    }
 
 
 @contextmanager
@@ -81,13 +125,16 @@ def map_errors(settings: Settings) -> Iterator[None]:
         if isinstance(exc.__cause__, redis.exceptions.OutOfMemoryError):  # kombu makes one of the other.
             raise full_error(settings, exc) from exc
         raise RedisUnavailable(
-            f"Redis at {address_of(settings.redis_url)} does not answer ({exc}). "
-            "Start it (`make up` starts a local one), or set IMAGEMILL_REDIS_URL to where it is."
+            f"Redis at {address_of(settings.redis_url)} does not answer ({_said(exc)}). {advise(settings, exc)}"
         ) from exc
     except redis.exceptions.OutOfMemoryError as exc:
         raise full_error(settings, exc) from exc
     except redis.exceptions.RedisError as exc:
         raise RedisUnavailable(f"Redis at {address_of(settings.redis_url)} refuses: {exc}") from exc
+
+
+def _said(exc: Exception) -> str:
+    return str(exc).partition(" : <")[0]  # Behind that, redis-py writes all that it knows of each Sentinel.
 
 
 def full_error(settings: Settings, exc: Exception) -> RedisFull:

@@ -7,7 +7,8 @@ from typing import Any
 
 import redis
 
-from jobs.connection import address_of, map_errors
+from jobs.address import address_of
+from jobs.connection import map_errors
 from jobs.errors import RedisFull
 from jobs.settings import Settings
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import AfterValidator, Field, FilePath, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from jobs.address import check_backend_url, check_redis_url
 from jobs.errors import InvalidConfiguration
 
 # Each room reads its own prefix, so that an unknown name can be refused by the room that it was meant for.
@@ -34,9 +35,21 @@ class Settings(RoomSettings):
 
     model_config = SettingsConfigDict(env_prefix="IMAGEMILL_", frozen=True, extra="forbid")
 
-    redis_url: Annotated[str, Field(pattern=r"^(rediss?|unix)://")] = "redis://127.0.0.1:6390/0"
-    """Job table and Celery broker."""
-    result_backend_url: str | None = Field(
+    redis_url: Annotated[str, AfterValidator(check_redis_url)] = "redis://127.0.0.1:6390/0"
+    """Job table and Celery broker: a server, with TLS or without, or Sentinels, in a form of `jobs.address`."""
+    redis_sentinel_master: Annotated[str, Field(min_length=1)] = "mymaster"
+    """What the Sentinels call the Redis that is meant."""
+    redis_sentinel_username: str | None = None
+    redis_sentinel_password: str | None = Field(None, description="Of the Sentinels themselves, where they ask for it.")
+    redis_tls_ca_file: FilePath | None = None
+    """Certificates (PEM) of a CA that may have signed Redis' own, beside those that the system trusts."""
+    redis_tls_cert_file: FilePath | None = None
+    redis_tls_key_file: FilePath | None = Field(
+        None, description="Our own certificate and its key (PEM), for a Redis that asks for one."
+    )
+    redis_tls_verify: Literal["full", "ca", "none"] = "full"
+    """Redis' certificate: "full" checks who signed it and its host name, "ca" the signer alone, "none" nothing."""
+    result_backend_url: Annotated[str | None, AfterValidator(check_backend_url)] = Field(
         None, description="Where callers who submit by Celery alone look for results; usually the Redis URL."
     )
     models_file: Path = Field(_CHECKOUT / "models.toml", description="The model catalogue.")

@@ -19,7 +19,8 @@ import redis.asyncio
 import structlog
 
 from jobs import names
-from jobs.connection import address_of, connect_async, map_errors
+from jobs.address import address_of
+from jobs.connection import connect_async, map_errors
 from jobs.errors import RedisUnavailable
 from jobs.events import Event, event_of, is_later
 from jobs.settings import Settings

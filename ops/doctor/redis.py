@@ -10,7 +10,9 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs.connection import address_of, connect, map_errors
+from jobs.address import address_of
+from jobs.advice import advise
+from jobs.connection import connect, map_errors
 from jobs.errors import RedisUnavailable
 from jobs.settings import Settings, load_settings
 from ops.doctor import redis_rules as rules
@@ -42,7 +44,7 @@ def reach(client: redis.Redis, settings: Settings) -> Finding:
     except RedisUnavailable as exc:
         cause = exc.__cause__
         found = f"{address} does not answer: {cause}"
-        advice = "Start it (`make up` starts a local one), or set IMAGEMILL_REDIS_URL to where it is."
+        advice = advise(settings, exc)
         if isinstance(cause, redis.exceptions.AuthenticationError | redis.exceptions.NoPermissionError):
             found = f"{address} refuses: {cause}"
             advice = "Put a user and a password that it knows into IMAGEMILL_REDIS_URL, as redis://USER:PASSWORD@HOST."
