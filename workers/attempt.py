@@ -69,6 +69,8 @@ class Attempt:
         self._leaving.set()
         if self._ticket is not None:
             self._ticket.leave(self._reason)
+        else:
+            self._context.seats.look_again()
 
     def _run(self) -> JobRecord:
         try:
@@ -96,7 +98,8 @@ class Attempt:
             return self._store(files)
 
     def _compute(self) -> list[Pixels]:
-        with self._context.seats.take(alone=self._claim.record.attempts > 0):
+        suspect = self._claim.record.attempts > 0
+        with self._context.seats.take(alone=suspect, reason=lambda: self._reason):
             self._charge()
             self._ticket = ticket = self._context.engine.submit(self._claim.spec, self._note)
             if self._reason:  # It came before there was a ticket.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from workers.errors import Draining
@@ -25,17 +25,23 @@ class Seats:
         self.is_closed = False
 
     @contextmanager
-    def take(self, *, alone: bool = False) -> Iterator[None]:
+    def take(self, *, alone: bool = False, reason: Callable[[], Exception | None] = lambda: None) -> Iterator[None]:
         """
         Sit in the engine. A job that may have killed its last worker sits alone, so that it takes nobody with it.
 
+        Args:
+            reason: Why the job is not to sit any more; asked again at each `look_again`.
+
         Raises:
             Draining: The worker takes up no more jobs.
+            Exception: What `reason` returned.
         """
         with self._free:
             self._alone += alone
             try:
-                self._free.wait_for(lambda: self.is_closed or self._may_sit(alone))
+                self._free.wait_for(lambda: self.is_closed or reason() is not None or self._may_sit(alone))
+                if (why := reason()) is not None:
+                    raise why
                 if self.is_closed:
                     raise Draining("the worker stops")
             except BaseException:
@@ -50,6 +56,11 @@ class Seats:
                 self._taken -= 1
                 self._alone -= alone
                 self._free.notify_all()
+
+    def look_again(self) -> None:
+        """Somebody who waits may have a reason now not to."""
+        with self._free:
+            self._free.notify_all()
 
     def close(self) -> None:
         """Let nobody sit down any more; who waits is sent away."""

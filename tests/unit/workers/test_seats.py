@@ -134,3 +134,28 @@ def test_many_threads_never_sit_too_many() -> None:
             thread.start()
             stack.callback(thread.join, DEADLINE_S)
     assert 1 <= most <= 3
+
+
+def test_who_has_a_reason_to_leave_waits_no_longer() -> None:
+    seats = Seats(1)
+    reasons: list[Exception] = []
+    went: list[Exception] = []
+
+    def wait_for_a_seat() -> None:
+        try:
+            with seats.take(alone=True, reason=lambda: reasons[0] if reasons else None):
+                pass
+        except LookupError as exc:
+            went.append(exc)
+
+    with seats.take():
+        waiter = threading.Thread(target=wait_for_a_seat, daemon=True)
+        waiter.start()
+        wait_until_announced(seats, 1)
+        reasons.append(LookupError("canceled"))
+        seats.look_again()
+        waiter.join(DEADLINE_S)
+        assert went == reasons
+    later = Sitter(seats)
+    assert sits(later), "the one that went holds nobody up"
+    later.go()
