@@ -1,0 +1,1 @@
+"""What containers are made of, and what runs in them beside the programs themselves."""
