@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-api test-faults format lock
+.PHONY: help venv demo up check test test-api test-network test-faults format lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -32,6 +32,9 @@ test: venv  ## All tests but those of the API under abuse and of faults
 
 test-api: venv  ## Hold the HTTP API to its OpenAPI document, and to its bounds while others abuse it; up to 3 minutes
 	$(PYTHON) -m pytest tests/api
+
+test-network: venv  ## Run workers on hosts of their own, and cut one off; as root; up to 3 minutes
+	$(PYTHON) -m pytest tests/network
 
 test-faults: venv  ## Break the running system in every way that the reliability table lists; up to 15 minutes
 	$(PYTHON) -m pytest tests/faults
