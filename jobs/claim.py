@@ -12,13 +12,19 @@ from jobs.states import Stage, Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The right to run one job: later writes name `token`; `epoch` counts the claims of this job."""
+    """
+    The right to run one job: later writes name `token`; `epoch` counts the claims of this job.
+
+    Attributes:
+        traceparent: The W3C trace context that its submission left.
+    """
 
     job_id: str
     token: str
     epoch: int
     record: JobRecord
     spec: JobSpec
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from jobs.address import check_backend_url, check_redis_url
 from jobs.errors import InvalidConfiguration
+from jobs.logs import LogFormat
 
 # Each room reads its own prefix, so that an unknown name can be refused by the room that it was meant for.
 _OTHER_ROOMS = ("IMAGEMILL_API_", "IMAGEMILL_S3_", "IMAGEMILL_WORKER_", "IMAGEMILL_STACK_", "IMAGEMILL_DOCTOR_")
@@ -67,6 +68,11 @@ class Settings(RoomSettings):
     """Where a worker or an API process serves its metrics to Prometheus: loopback, or an address of the inside."""
     metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = Field(9464, description='Or "off".')
 
+    traces_endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = Field(
+        None, description="Of an OpenTelemetry collector that takes OTLP over HTTP, e.g. http://127.0.0.1:4318."
+    )
+    log_format: LogFormat = "text"
+    """Of workers and API: "text" for people, "json" for machines."""
 
     @field_validator("metrics_port", mode="before")
     @classmethod

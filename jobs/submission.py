@@ -45,6 +45,7 @@ class Submission:
         origin: "client", or "celery" for a job that came as a plain Celery message.
         quota: How many queued jobs its caller may have, in all queues, this one included; None for any number.
         batch: Where it is part of one.
+        traceparent: The W3C trace context that its spans are part of.
     """
 
     job_id: str
@@ -54,6 +55,7 @@ class Submission:
     origin: str = "client"
     quota: int | None = None
     batch: BatchLine | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,7 @@ def encode(submission: Submission, window: int) -> Encoded:
         submission.origin,
         "" if submission.quota is None else str(submission.quota),
         *(("", "", "") if batch is None else (batch.batch_id, str(batch.line), batch.custom_id or "")),
+        *((submission.traceparent,) if submission.traceparent else ()),
     )
 
 

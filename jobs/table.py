@@ -101,7 +101,14 @@ class JobTable(JobReader):
         record = JobRecord.from_hash(job_id, fields)
         if record.spec is None:
             raise ValueError(f"queued job {job_id} has no specification")
-        claim = Claim(job_id=job_id, token=token, epoch=int(fields["epoch"]), record=record, spec=record.spec)
+        claim = Claim(
+            job_id=job_id,
+            token=token,
+            epoch=int(fields["epoch"]),
+            record=record,
+            spec=record.spec,
+            traceparent=fields.get("traceparent"),
+        )
         return claim, released
 
     def progress(self, claim: Claim, stage: Stage, step: int = 0, steps: int = 0) -> Status | None:

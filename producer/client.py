@@ -34,6 +34,7 @@ from jobs.states import Status
 from jobs.submission import Encoded, Refused, Submission, Submitted
 from jobs.table import JobTable, QueueCounts
 from producer.image import Image
+from producer.submit_traces import SubmitTraces
 from storage.s3 import ImageStore
 from storage.settings import StorageSettings, load_storage_settings
 
@@ -66,6 +67,7 @@ class Client:
         self.control = QueueControl(self._redis, self._table, self._dispatcher, self.settings)
         self.batches = Batches(self._redis, self._table, self._dispatcher, self.settings)
         self._fleet = Fleet(self._redis, self.settings)
+        self._traces = SubmitTraces(self.settings)
 
     def submit(self, prompt: str, **fields: Any) -> Job:
         """
@@ -100,6 +102,7 @@ class Client:
         pending = iter(submissions)
         while chunk := list(islice(pending, _BULK)):
             results = self._table.submit_encoded(chunk)
+            self._traces.end([each[0] for each in chunk], results)
             self._dispatcher.send([job_id for result in results for job_id in result.released])
             jobs += [Job(result.job_id, self) for result in results]
             refused += [result.refused for result in results if result.refused]
@@ -107,13 +110,16 @@ class Client:
             raise refused[0]
         return jobs
 
-    def prepare(self, fields: Mapping[str, Any], quota: int | None = None) -> Submission:
+    def prepare(
+        self, fields: Mapping[str, Any], quota: int | None = None, traceparent: str | None = None
+    ) -> Submission:
         """
         Check a request and settle its parameters, without asking Redis.
 
         Args:
             fields: Those of `jobs.spec.JobRequest`.
             quota: How many queued jobs its caller may have, this one included.
+            traceparent: W3C trace context that the job is to be part of; ignored where it is malformed.
 
         Raises:
             InvalidRequest: A field is wrong.
@@ -121,7 +127,9 @@ class Client:
         request = parse_request(dict(fields))
         spec = self.catalogue.settle(request)
         queue = names.queue_of(spec.model)
-        return Submission(job_id=str(uuid.uuid4()), spec=spec, digest=request.digest(), queue=queue, quota=quota)
+        job_id = str(uuid.uuid4())
+        submission = Submission(job_id=job_id, spec=spec, digest=request.digest(), queue=queue, quota=quota)
+        return self._traces.begin(submission, traceparent)
 
     def enter(self, submission: Submission) -> str:
         """
@@ -146,6 +154,7 @@ class Client:
             RedisFull, RedisUnavailable: As `JobTable.submit_many` does.
         """
         submitted = self._table.submit_many(submissions)
+        self._traces.end([each.job_id for each in submissions], submitted)
         released = [job_id for each in submitted for job_id in each.released]
         try:
             self._dispatcher.send(released)
@@ -244,6 +253,7 @@ class Client:
         """Close the connections to Redis; the next call opens new ones."""
         self._redis.close()
         self._app.close()
+        self._traces.close()
 
 
 class Job:

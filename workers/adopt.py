@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from jobs import names
 from jobs.errors import ErrorCode, IdempotencyConflict, InvalidRequest, JobFailed
 from jobs.spec import parse_request
 from jobs.submission import Submission, Submitted
 from workers.context import Context
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ def adopt(sent: Request, context: Context) -> bool:
         submitted = _submit(submission, context)
     except InvalidRequest as exc:
         context.table.reject(sent.job_id, request={"args": sent.args, **sent.fields}, queue=sent.queue, error=exc)
+        log.warning("job refused", job_id=sent.job_id, code=str(exc.code))  # Why may repeat what it was.
         raise JobFailed(sent.job_id, exc.code, str(exc)) from exc
     is_here = submission.queue == sent.queue
     # This job's message is in hand, if it came through the right queue.

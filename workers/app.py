@@ -35,12 +35,12 @@ app.conf.worker_consumer = "workers.consumer:TolerantConsumer"
 
 @setup_logging.connect
 def _log_in_one_form(**_: Any) -> None:
-    configure_logging()
+    configure_logging(form=settings.log_format)
 
 
 @worker_init.connect
 def _load_before_the_first_job(sender: Any, **_: Any) -> None:
-    configure_logging()  # Celery does so later than this.
+    configure_logging(form=settings.log_format)  # Celery does so later than this.
     try:
         process = WorkerProcess(sender.hostname, app, settings, worker_settings)
     except InvalidConfiguration as exc:

@@ -16,6 +16,7 @@ from jobs.errors import ErrorCode, Fenced, RedisUnavailable
 from jobs.record import ImageRecord, JobRecord
 from jobs.states import Stage, Status
 from storage.errors import StorageError, StorageUnavailable
+from workers.attempt_trace import NoTrace
 from workers.context import Context
 from workers.engine.ticket import Ticket
 from workers.errors import Draining, EngineDied, GenerationFailed, JobLeft
@@ -31,9 +32,10 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0  # between tries to store, while the
 class Attempt:
     """Runs one claim to its end. Owns the attempt's timings."""
 
-    def __init__(self, claim: Claim, context: Context) -> None:
+    def __init__(self, claim: Claim, context: Context, trace: NoTrace | None = None) -> None:
         self._claim = claim
         self._context = context
+        self._trace = trace or NoTrace()
         self._ticket: Ticket | None = None
         self._reason: Exception | None = None
         self._leaving = threading.Event()
@@ -105,7 +107,9 @@ class Attempt:
             if self._reason:  # It came before there was a ticket.
                 ticket.leave(self._reason)
             pixels = ticket.result()
-        self.timings |= {str(stage): seconds for stage, seconds in ticket.timings.items()}
+        seconds = {str(stage): took_s for stage, took_s in ticket.timings.items()}
+        self._trace.stages(seconds, ticket.batch_facts)
+        self.timings |= seconds
         return pixels
 
     def _charge(self) -> None:
@@ -145,6 +149,7 @@ class Attempt:
         started = time.perf_counter()
         yield
         self.timings[stage] = round(time.perf_counter() - started, 4)
+        self._trace.stages({stage: self.timings[stage]})
 
     def _note(self, stage: Stage, step: int, steps: int) -> None:
         self._context.progress.note(self._claim, stage, step, steps)
@@ -169,7 +174,8 @@ class Attempt:
         reraise=True,
     )
     def _write_end(self, status: Status, **result: Any) -> JobRecord:
-        return self._context.table.finish(self._claim, status, timings=self.timings, **result)
+        with self._trace.finishing():
+            return self._context.table.finish(self._claim, status, timings=self.timings, **result)
 
     def _refund(self) -> None:
         log.warning("job taken by another attempt", job_id=self._claim.job_id)

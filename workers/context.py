@@ -10,6 +10,7 @@ from jobs.catalogue import Catalogue
 from jobs.dispatch import Dispatcher
 from jobs.errors import RedisFull, RedisUnavailable
 from jobs.table import JobTable
+from jobs.traces import Traces
 from storage.s3 import ImageStore
 from workers.engine.engine import Engine
 from workers.leases import LeaseKeeper
@@ -29,6 +30,7 @@ class Context:
     Attributes:
         served: Names of the models that the engine has.
         seats: One for each job that may be in the engine; a job without one has not begun.
+        traces: None where they are off.
     """
 
     catalogue: Catalogue
@@ -42,6 +44,7 @@ class Context:
     progress: ProgressWriter
     spool: Spool
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+    traces: Traces | None = None
 
     def pass_on(self, released: list[str]) -> None:
         """Send the messages of jobs that were released in turn. A failure is nobody's here: they stay released."""

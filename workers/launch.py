@@ -18,6 +18,7 @@ from jobs.settings import Settings, load_settings
 from storage.errors import StorageUnavailable
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
+from workers.logs import configure_logging
 from workers.settings import load_worker_settings
 from workers.supervise import supervise
 
@@ -42,6 +43,7 @@ def launch(models: list[str], concurrency: int | None, wait_s: float) -> int:
     if models:
         os.environ["IMAGEMILL_WORKER_MODELS"] = ",".join(models)
     settings, worker = load_settings(), load_worker_settings()
+    configure_logging(form=settings.log_format)
     names = worker.served(Catalogue.read(settings.models_file))
     _wait_for_services(settings, wait_s)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its import advises on image processors, never used here.

@@ -7,9 +7,9 @@ import logging
 from jobs import logs
 
 
-def configure_logging(level: int = logging.INFO) -> None:
+def configure_logging(level: int = logging.INFO, form: logs.LogFormat = "text") -> None:
     """Send all of them to stderr in one form, and none that has arguments or results of tasks."""
-    logs.configure_logging(level)
+    logs.configure_logging(level, form)
     # They print arguments and results, prompts among them; the tasks log each job themselves.
     for name in ("celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(name).setLevel(logging.WARNING)

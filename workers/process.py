@@ -17,6 +17,7 @@ from jobs.fleet import Fleet, WorkerReport
 from jobs.reconcile import Reconciler
 from jobs.settings import Settings
 from jobs.table import JobTable
+from jobs.traces import open_traces
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
 from workers.context import Context
@@ -86,6 +87,7 @@ class WorkerProcess:
             progress=ProgressWriter(table, leases.tell),
             spool=Spool(own_folder(worker_settings.spool_root), worker_settings.spool_mib << 20),
             metrics=metrics,
+            traces=open_traces(settings, "imagemill-worker"),
         )
         gauges = WorkerGauges(
             heart=heart,
@@ -109,6 +111,8 @@ class WorkerProcess:
     def leave(self) -> None:
         """The last thing that a worker does."""
         self._stopping.set()
+        if self.context.traces is not None:
+            self.context.traces.close()
         try:
             self._fleet.leave(self._name)
         except RedisUnavailable as exc:

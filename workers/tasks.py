@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import structlog
 from celery import Celery, Task
 from celery.exceptions import Ignore
+from structlog.contextvars import bound_contextvars
 
 from jobs import names
 from jobs.claim import Claim
@@ -15,6 +17,7 @@ from jobs.record import JobRecord
 from jobs.states import Status
 from workers.adopt import Request, adopt
 from workers.attempt import Attempt
+from workers.attempt_trace import NoTrace, trace_of
 from workers.context import Context
 from workers.errors import Draining, EngineDied
 
@@ -26,24 +29,26 @@ def register_tasks(app: Celery, context: Context) -> None:
 
     @app.task(name=names.RUN_TASK, bind=True, throws=(JobFailed,), ignore_result=True)
     def run(task: Task[..., Any], /, *_args: Any, **_kwargs: Any) -> str:
-        return _summary(_run(task, context))
+        with bound_contextvars(job_id=str(task.request.id)):
+            return _summary(_run(task, context))
 
     @app.task(name=names.GENERATE_TASK, bind=True, throws=(JobFailed,), typing=False)
     def generate(task: Task[..., Any], /, *args: Any, **kwargs: Any) -> dict[str, Any]:
         sent = Request(job_id=str(task.request.id), queue=_queue_of(task), args=args, fields=kwargs)
-        if not adopt(sent, context):
-            raise Ignore
-        return _run(task, context).model_dump(mode="json", exclude_none=True)
+        with bound_contextvars(job_id=sent.job_id):
+            if not adopt(sent, context):
+                raise Ignore
+            return _run(task, context).model_dump(mode="json", exclude_none=True)
 
 
 def _run(task: Task[..., Any], context: Context) -> JobRecord:
-    job_id, owner = str(task.request.id), str(task.request.hostname)
+    job_id, owner, began_s = str(task.request.id), str(task.request.hostname), time.time()
     claim, released = context.table.claim(job_id, owner=owner)
     context.pass_on(released)
     if claim is None:
         raise Ignore  # Returning would show SUCCESS in Flower for work that another did.
     try:
-        record = _attempt(claim, context)
+        record = _attempt(claim, context, trace_of(context.traces, claim, began_s))
     except (Fenced, EngineDied, Draining) as exc:
         raise Ignore from exc
     context.metrics.note_end(record)
@@ -51,12 +56,21 @@ def _run(task: Task[..., Any], context: Context) -> JobRecord:
     return _succeeded(task, record)
 
 
-def _attempt(claim: Claim, context: Context) -> JobRecord:
-    if claim.spec.model not in context.served:
-        reason = f"this worker does not serve {claim.spec.model!r}"
-        error = {"code": ErrorCode.MODEL_NOT_AVAILABLE, "message": reason}
-        return context.table.finish(claim, Status.FAILED, error=error)
-    return Attempt(claim, context).run()
+def _attempt(claim: Claim, context: Context, trace: NoTrace) -> JobRecord:
+    try:
+        is_served = claim.spec.model in context.served
+        record = Attempt(claim, context, trace).run() if is_served else _refuse(claim, context)
+    except BaseException as exc:
+        trace.end(exc)
+        raise
+    trace.end(record)
+    return record
+
+
+def _refuse(claim: Claim, context: Context) -> JobRecord:
+    reason = f"this worker does not serve {claim.spec.model!r}"
+    error = {"code": ErrorCode.MODEL_NOT_AVAILABLE, "message": reason}
+    return context.table.finish(claim, Status.FAILED, error=error)
 
 
 def _succeeded(task: Task[..., Any], record: JobRecord) -> JobRecord:

@@ -4,7 +4,7 @@
 local id, spec, schema, queue, caller, rank = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local idempotency_key, digest, start_deadline, deadline = ARGV[7], ARGV[8], ARGV[9], ARGV[10]
 local window, origin, quota = tonumber(ARGV[11]), ARGV[12], tonumber(ARGV[13])
-local batch, line, custom_id = ARGV[14], ARGV[15], ARGV[16]
+local batch, line, custom_id, traceparent = ARGV[14], ARGV[15], ARGV[16], ARGV[17]
 local job = key('job', id)
 
 if redis.call('EXISTS', job) == 1 then
@@ -28,6 +28,7 @@ local function note(name, value)
 end
 if start_deadline ~= '' then note('start_by', seconds(time + tonumber(start_deadline))) end
 if deadline ~= '' then note('end_by', seconds(time + tonumber(deadline))) end
+if traceparent then note('traceparent', traceparent) end
 if owner then
   redis.call('SET', owner, id)
   note('idempotency', owner)

@@ -89,7 +89,7 @@ async def submit(
     stops no other; its answer says why. The answer begins when the request has been read.
     """
     check_type(request, *_TYPES)
-    bulk = Bulk(context, caller, idempotency_key)
+    bulk = Bulk(context, caller, idempotency_key, request.headers.get("traceparent"))
     spool = SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115  # closed when it has been sent
     try:
         await _take(request, context, bulk, spool)

@@ -49,12 +49,15 @@ class Bulk:
         count: How many lines there were so far.
     """
 
-    def __init__(self, context: Context, caller: Caller, idempotency_key: str | None = None) -> None:
+    def __init__(
+        self, context: Context, caller: Caller, idempotency_key: str | None = None, traceparent: str | None = None
+    ) -> None:
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= KEY_CHARS:
             raise InvalidRequest("Idempotency-Key", f"of a batch has 1 to {KEY_CHARS} characters")
         self._context = context
         self._caller = caller
         self._key = idempotency_key
+        self._traceparent = traceparent
         named = f"{caller.name}\n{idempotency_key}"
         self.batch_id = str(uuid.uuid4() if idempotency_key is None else uuid.uuid5(_BATCHES, named))
         self.count = 0
@@ -98,7 +101,7 @@ class Bulk:
             fields = _object(item)
             custom_id = _custom_id(fields)
             key = f"{self._key}:{line}" if self._key is not None and "idempotency_key" not in fields else None
-            submission = prepare(fields, self._caller, self._context, key)
+            submission = prepare(fields, self._caller, self._context, key, self._traceparent)
         except ImagemillError as exc:
             return LineAnswer(line=line, custom_id=custom_id, error=exc)
         return replace(submission, batch=BatchLine(batch_id=self.batch_id, line=line, custom_id=custom_id))

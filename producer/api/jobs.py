@@ -75,10 +75,11 @@ async def submit(
     ] = None,
 ) -> Response:
     """Queue a job. The answer says where to ask for it; with `Prefer: wait=N` it has the images, if they are there."""
-    submission = prepare(await read_fields(request, context), caller, context, idempotency_key)
+    fields, traceparent = await read_fields(request, context), request.headers.get("traceparent")
+    submission = prepare(fields, caller, context, idempotency_key, traceparent)
     if dry_run:
         return json_response(_dry_run(submission, await context.client.prospect(submission.spec)))
-    job_id = await enter(submission, context)
+    job_id = await enter(submission, context, request)
     record = await context.client.status(job_id)
     headers = {"Location": context.views.urls(job_id, request)["status_url"]}
     wait_s = min(asked_wait_s(prefer), context.settings.max_wait_s)

@@ -12,8 +12,10 @@ import traceback
 from pathlib import Path
 
 import structlog
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jobs.names import is_job_id
 from producer.api.errors import Problem
 from producer.api.metrics import ApiMetrics
 
@@ -60,7 +62,7 @@ class RequestLog:
 
 
 def _tell(scope: Scope, status: int, took_s: float) -> None:
-    told = {"method": scope["method"], "path": scope["path"][:_SHOWN_CHARS], "status": status}
+    told = {"method": scope["method"], "path": scope["path"][:_SHOWN_CHARS], "status": status, **_job_of(scope)}
     is_quiet = scope["method"] in _READS and status < 500
     (log.debug if is_quiet else log.info)("request", **told, ms=round(took_s * 1000, 1))
 
@@ -69,8 +71,23 @@ def _tell_of_bug(scope: Scope, exc: Exception) -> None:
     frames = traceback.extract_tb(_innermost(exc).__traceback__)[-_SHOWN_FRAMES:]
     place = " < ".join(f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in reversed(frames))
     log.error(
-        "bug in the API", method=scope["method"], path=scope["path"][:_SHOWN_CHARS], error=_kind(exc), place=place
+        "bug in the API",
+        method=scope["method"],
+        path=scope["path"][:_SHOWN_CHARS],
+        error=_kind(exc),
+        place=place,
+        **_job_of(scope),
     )
+
+
+def concerns(request: Request, job_id: str) -> None:
+    """Let the log line of a request name the job that it made; one in its path is there already."""
+    request.state.job_id = job_id
+
+
+def _job_of(scope: Scope) -> dict[str, str]:
+    job_id = scope.get("path_params", {}).get("job_id") or scope.get("state", {}).get("job_id")
+    return {"job_id": job_id} if job_id and is_job_id(job_id) else {}
 
 
 def _innermost(exc: BaseException) -> BaseException:

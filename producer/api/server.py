@@ -43,7 +43,7 @@ def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSetting
         InvalidConfiguration: It cannot listen there, or may not, because there is no API key.
         RedisUnavailable: Redis was asked for keys and did not answer.
     """
-    configure_logging(logging.getLevelNamesMapping()[api_settings.log_level.upper()])
+    configure_logging(logging.getLevelNamesMapping()[api_settings.log_level.upper()], settings.log_format)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # How it starts and stops, step by step.
     with connect(settings) as client:
         exposure = admit(api_settings.host, KeyStore(client, settings), require_key=api_settings.require_key)

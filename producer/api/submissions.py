@@ -13,6 +13,7 @@ from jobs.submission import Submission
 from producer.api.bodies import read_object
 from producer.api.callers import Caller
 from producer.api.context import Context
+from producer.api.requests import concerns
 
 IdempotencyKey = Annotated[
     str | SkipJsonSchema[None],
@@ -30,7 +31,11 @@ async def read_fields(request: Request, context: Context) -> dict[str, Any]:
 
 
 def prepare(
-    fields: Mapping[str, Any], caller: Caller, context: Context, idempotency_key: str | None = None
+    fields: Mapping[str, Any],
+    caller: Caller,
+    context: Context,
+    idempotency_key: str | None = None,
+    traceparent: str | None = None,
 ) -> Submission:
     """
     Check a caller's job, without asking Redis.
@@ -38,6 +43,7 @@ def prepare(
     Args:
         fields: Those of `jobs.spec.JobRequest`.
         idempotency_key: From the request's header.
+        traceparent: Likewise: the W3C trace context that the job is to be part of.
 
     Raises:
         InvalidRequest: A field is wrong.
@@ -47,11 +53,13 @@ def prepare(
         if fields.get("idempotency_key", idempotency_key) != idempotency_key:
             raise InvalidRequest("idempotency_key", "is another one than that of the header Idempotency-Key")
         fields = {**fields, "idempotency_key": idempotency_key}
-    submission = context.client.client.prepare(caller.sign(fields), caller.quota)
+    submission = context.client.client.prepare(caller.sign(fields), caller.quota, traceparent)
     caller.check_model(submission.spec.model)
     return submission
 
 
-async def enter(submission: Submission, context: Context) -> str:
-    """Queue it; the job's id. Raises as `Client.enter` does."""
-    return await context.client.run(lambda: context.client.client.enter(submission))
+async def enter(submission: Submission, context: Context, request: Request) -> str:
+    """Queue it, on behalf of a request; the job's id. Raises as `Client.enter` does."""
+    job_id = await context.client.run(lambda: context.client.client.enter(submission))
+    concerns(request, job_id)
+    return job_id

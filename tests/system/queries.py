@@ -17,6 +17,7 @@ RULES = CHECKOUT / "ops" / "prometheus" / "alerts.yml"
 RULES_TEST = RULES.with_name("alerts_test.yml")
 CONFIG = RULES.with_name("prometheus.yml")
 DASHBOARD = CHECKOUT / "ops" / "grafana" / "imagemill.json"
+DOCUMENT = CHECKOUT / "docs" / "observability.md"
 
 # What Grafana puts in place of its variables.
 _GRAFANA = {"$__rate_interval": "1m", "$model": ".*"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -218,3 +219,35 @@ def test_a_healthy_system_wakes_nobody(prometheus: Prometheus) -> None:
     for query in queries.rule_queries():
         found = prometheus.ask("query", query=query.expression)
         assert found == [], f"{query} would fire"
+
+
+def test_documentation_lists_every_metric_as_it_is(worker: Program, api: Api) -> None:
+    documented = set(_rows(queries.DOCUMENT.read_text("utf-8"), "imagemill_"))
+    shown = {row for process in (worker, api) for row in _described(_metrics_of(process))}
+    assert documented == shown
+
+
+def test_documentation_says_what_to_do_at_each_alert() -> None:
+    rows = _rows(queries.DOCUMENT.read_text("utf-8"), "Imagemill")
+    assert [row[:2] for row in rows] == [(rule["alert"], rule["labels"]["severity"]) for rule in queries.alerts()]
+    for row, rule in zip(rows, queries.alerts(), strict=True):
+        action = re.sub(r"{{ \$labels\.(\w+) }}", lambda found: found[1].upper(), rule["annotations"]["action"])
+        assert row[3] == action.strip()
+
+
+def _rows(document: str, prefix: str) -> list[tuple[str, ...]]:
+    """Rows of the tables whose first cell is a name with this prefix."""
+    cells = [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in document.splitlines()]
+    return [(row[0].strip("`"), *row[1:]) for row in cells if row and row[0].startswith(f"`{prefix}")]
+
+
+def _described(text: str) -> list[tuple[str, ...]]:
+    """Name, type, labels and description of each of our metrics, as the documentation's tables have them."""
+    rows: list[tuple[str, ...]] = []
+    for family in text_string_to_metric_families(text):
+        if family.name.startswith("imagemill_"):
+            labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+            labels |= {"gpu"} if family.name.startswith("imagemill_gpu_") else set()  # No sample without a GPU.
+            name = family.name + ("_total" if family.type == "counter" else "")
+            rows.append((name, family.type, ", ".join(sorted(labels)), family.documentation))
+    return rows

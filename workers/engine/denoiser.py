@@ -103,6 +103,9 @@ class Denoiser:
             return None
         first, rows = batch[0], sum(each.denoising.rows for each in batch)
         room = max(rows, self._capacity.max_rows(first.denoising.share_key))
+        for each in batch:
+            each.ticket.passes += 1
+            each.ticket.rows_of_passes += rows
         image_steps = sum(self._advance(each, outcome) for each, outcome in zip(batch, outcomes, strict=True))
         return Pass(model=first.ticket.spec.model, rows=rows, room=room, image_steps=image_steps)
 

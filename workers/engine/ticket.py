@@ -23,6 +23,7 @@ class Ticket:
         timings: Seconds: `encode` from submission to embeddings, `generate` from there to pixels.
         steps_run: Denoising steps that were computed for it.
         jobs_a_pass: How many jobs like this one share a pass on this device, at best.
+        passes, rows_of_passes: Passes that it took part in, and the rows that these had in all, its neighbours' too.
     """
 
     def __init__(self, spec: JobSpec, on_progress: OnProgress | None = None) -> None:
@@ -30,6 +31,7 @@ class Ticket:
         self.timings: dict[Stage, float] = {}
         self.steps_run = 0
         self.jobs_a_pass = 1
+        self.passes = self.rows_of_passes = 0
         self._on_progress = on_progress or (lambda _stage, _step, _steps: None)
         self._leaving: BaseException | None = None
         self._pixels: list[Pixels] = []
@@ -66,6 +68,12 @@ class Ticket:
     def note(self, stage: Stage, step: int = 0, steps: int = 0) -> None:
         """Tell the submitter where the job is."""
         self._on_progress(stage, step, steps)
+
+    @property
+    def batch_facts(self) -> dict[str, float]:
+        """What its trace tells of the batches that it was part of."""
+        mean_rows = round(self.rows_of_passes / self.passes, 2) if self.passes else 0.0
+        return {"imagemill.passes": self.passes, "imagemill.rows_a_pass": mean_rows}
 
     def passed(self, stage: Stage) -> None:
         """Close a stage's timing; the next one starts now."""

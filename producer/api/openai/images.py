@@ -45,8 +45,8 @@ async def generate(
     the same key gives it.
     """
     asked = parse_images_request(await read_fields(request, context))
-    job_id = await enter(_prepare(asked, caller, context, idempotency_key), context)
-    request.state.job_id = job_id
+    traceparent = request.headers.get("traceparent")
+    job_id = await enter(_prepare(asked, caller, context, idempotency_key, traceparent), context, request)
     is_kept = idempotency_key is not None
     if asked.stream:
         return ImageStream(asked, context, job_id, is_kept=is_kept)
@@ -56,11 +56,13 @@ async def generate(
     return json_response(await _answer(asked, record, request, context))
 
 
-def _prepare(asked: ImagesRequest, caller: Caller, context: Context, idempotency_key: str | None) -> Submission:
+def _prepare(
+    asked: ImagesRequest, caller: Caller, context: Context, idempotency_key: str | None, traceparent: str | None
+) -> Submission:
     models = context.client.client.catalogue.models
     model = next(iter(models.values())) if asked.model is None else models.get(asked.model)
     try:
-        return prepare(asked.job_fields(model), caller, context, idempotency_key)
+        return prepare(asked.job_fields(model), caller, context, idempotency_key, traceparent)
     except InvalidRequest as exc:
         raise renamed(exc) from exc
 
