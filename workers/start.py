@@ -81,9 +81,7 @@ def start_engine(
     # The number of threads is each thread's own in OpenMP, so it is set where it counts.
     engine.start(lambda: torch.set_num_threads(threads))
     sizes = [_warm_up(engine, catalogue, catalogue.models[name]) for name in names]
-    return ReadyEngine(
-        engine=engine, device=device, adapters=adapters, served=frozenset(names), jobs_a_pass=max(sizes)
-    )
+    return ReadyEngine(engine=engine, device=device, adapters=adapters, served=frozenset(names), jobs_a_pass=max(sizes))
 
 
 def describe(device: torch.device, settings: WorkerSettings) -> str:
