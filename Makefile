@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-api test-network test-faults format lock
+.PHONY: help venv demo up check test test-api test-network test-faults test-s3 test-redis format lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -38,6 +38,15 @@ test-network: venv  ## Run workers on hosts of their own, and cut one off; as ro
 
 test-faults: venv  ## Break the running system in every way that the reliability table lists; up to 15 minutes
 	$(PYTHON) -m pytest tests/faults
+
+test-s3: venv  ## Try the storage contract on any S3 store: S3_ENDPOINT_URL, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY
+	@for name in S3_ENDPOINT_URL S3_ACCESS_KEY_ID S3_SECRET_ACCESS_KEY; do \
+	    if [ -z "$${!name}" ]; then echo "make test-s3: set $$name; docs/storage.md says what else can be set." >&2; exit 2; fi; \
+	done
+	$(PYTHON) -m pytest tests/integration/storage --s3-from-environment
+
+test-redis: venv  ## Run jobs on a Redis behind TLS and behind Sentinels, and let it die; up to 3 minutes
+	$(PYTHON) -m pytest tests/redis
 
 format: venv  ## Put the code in form
 	$(PYTHON) -m ruff format .

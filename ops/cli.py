@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from ops.bench.commands import bench_app
+from ops.storage_commands import storage_app
 from producer.cli import app
 from producer.reporting import JsonFlag, reporting
 
 __all__ = ["app"]
 
 app.add_typer(bench_app, name="bench")
+app.add_typer(storage_app, name="storage")
 
 # What a command needs is imported when it runs: submitting must work where the rest is not installed.
 

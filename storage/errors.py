@@ -4,7 +4,8 @@ What can go wrong with storage.
     StorageError
     ├── StorageUnavailable    the store cannot be reached, or fails: try again
     ├── StorageMisconfigured  wrong keys, no such bucket, a bad setting: a person has to act
-    └── ObjectNotFound        no object of that key
+    ├── ObjectNotFound        no object of that key
+    └── NotSupported          this store has no such thing
 """
 
 from __future__ import annotations
@@ -24,3 +25,7 @@ class StorageMisconfigured(StorageError):
 
 class ObjectNotFound(StorageError):
     """The store has no object of that key."""
+
+
+class NotSupported(StorageError):
+    """The store does not do what others do."""

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+
+_OURS = re.compile(
+    r"(?P<day>\d{4}/\d{2}/\d{2})/(?P<job>[A-Za-z0-9][A-Za-z0-9._-]{0,127})/(?P<attempt>\d+-[A-Za-z0-9]+)"
+    r"/(?P<name>job\.json|\d+\.[a-z0-9]+|\d+\.thumb\.webp)",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,3 +47,44 @@ class AttemptFolder:
         day = datetime.fromtimestamp(self.created_at, UTC)
         parts = (self.prefix.strip("/"), f"{day:%Y/%m/%d}", self.job_id, f"{self.epoch}-{self.token}")
         return "/".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedKey:
+    """
+    What a key of ours says.
+
+    Attributes:
+        folder: Of the attempt: the key up to its last slash.
+        day: Of the job's submission, in UTC.
+        name: The file's.
+    """
+
+    folder: str
+    day: date
+    job_id: str
+    name: str
+
+    @property
+    def is_manifest(self) -> bool:
+        """Whether it is `job.json`, which an attempt writes last."""
+        return self.name == "job.json"
+
+
+def root_of(prefix: str) -> str:
+    """What all keys of a prefix begin with."""
+    stripped = prefix.strip("/")
+    return f"{stripped}/" if stripped else ""
+
+
+def parse_key(prefix: str, key: str) -> ParsedKey | None:
+    """What a key says; None for one that no attempt of ours has written."""
+    root = root_of(prefix)
+    found = _OURS.fullmatch(key.removeprefix(root)) if key.startswith(root) else None
+    if found is None:
+        return None
+    try:
+        day = datetime.strptime(found["day"], "%Y/%m/%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        return None
+    return ParsedKey(folder=key.rpartition("/")[0], day=day, job_id=found["job"], name=found["name"])

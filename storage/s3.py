@@ -1,33 +1,30 @@
-"""The store itself: put, get, link and delete objects, with boto3's errors as ours."""
+"""The store itself: put, get, list, link and delete objects."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    NoCredentialsError,
-    ParamValidationError,
-    PartialCredentialsError,
-)
-from botocore.handlers import add_expect_header
+from botocore.exceptions import ClientError
 
-from storage.errors import ObjectNotFound, StorageMisconfigured, StorageUnavailable
+from storage.connection import connect, map_errors, name_of
+from storage.errors import NotSupported, ObjectNotFound, StorageMisconfigured
 from storage.settings import StorageSettings
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CreateBucketConfigurationTypeDef
 
-_CONNECT_TIMEOUT_S = 5
-_READ_TIMEOUT_S = 30
-_ATTEMPTS = 4
-_MISSING = ("NoSuchKey", "404", "NotFound")
-_TRANSIENT = ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "RequestTimeTooSkewed")
+_DELETED_AT_ONCE = 1_000  # S3 takes no more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """What a listing says of an object; `modified_at` is Unix time, seconds, by the store's clock."""
+
+    key: str
+    size_bytes: int
+    modified_at: float
 
 
 class ImageStore:
@@ -35,9 +32,9 @@ class ImageStore:
 
     def __init__(self, settings: StorageSettings) -> None:
         self.settings = settings
-        with self._map_errors("bucket"):
-            self._s3 = _client(settings, settings.endpoint_url)
-            self._links = _client(settings, settings.public_endpoint_url or settings.endpoint_url)
+        with map_errors(settings):
+            self._s3 = connect(settings, settings.endpoint_url)
+            self._links = connect(settings, settings.public_endpoint_url or settings.endpoint_url)
 
     def prepare(self) -> None:
         """
@@ -47,11 +44,9 @@ class ImageStore:
             StorageUnavailable, StorageMisconfigured
         """
         try:
-            with self._map_errors("bucket"):
-                self._s3.head_bucket(Bucket=self.settings.bucket)
+            self.check()
         except ObjectNotFound:
-            with self._map_errors("bucket"):
-                self._s3.create_bucket(Bucket=self.settings.bucket)
+            self._make_bucket()
 
     def check(self) -> None:
         """
@@ -61,7 +56,7 @@ class ImageStore:
             ObjectNotFound: There is no such bucket.
             StorageUnavailable, StorageMisconfigured
         """
-        with self._map_errors("bucket"):
+        with map_errors(self.settings):
             self._s3.head_bucket(Bucket=self.settings.bucket)
 
     def put(self, key: str, body: bytes, content_type: str) -> None:
@@ -71,7 +66,7 @@ class ImageStore:
         Raises:
             StorageUnavailable, StorageMisconfigured
         """
-        with self._map_errors(key):
+        with map_errors(self.settings, key):
             self._s3.put_object(Bucket=self.settings.bucket, Key=key, Body=body, ContentType=content_type)
 
     def get(self, key: str) -> bytes:
@@ -81,7 +76,7 @@ class ImageStore:
         Raises:
             ObjectNotFound, StorageUnavailable, StorageMisconfigured
         """
-        with self._map_errors(key):
+        with map_errors(self.settings, key):
             return self._s3.get_object(Bucket=self.settings.bucket, Key=key)["Body"].read()
 
     def delete(self, key: str) -> None:
@@ -92,7 +87,7 @@ class ImageStore:
             StorageUnavailable, StorageMisconfigured
         """
         try:
-            with self._map_errors(key):
+            with map_errors(self.settings, key):
                 self._s3.delete_object(Bucket=self.settings.bucket, Key=key)
         except ObjectNotFound:  # Amazon's store says nothing of it, others do.
             return
@@ -106,52 +101,105 @@ class ImageStore:
             ExpiresIn=self.settings.link_expiry_s if expiry_s is None else expiry_s,
         )
 
-    @contextmanager
-    def _map_errors(self, key: str) -> Iterator[None]:
-        where = f"S3 at {self.settings.endpoint_url or 'Amazon'}"
+    def objects(self, prefix: str = "", after: str = "") -> Iterator[StoredObject]:
+        """
+        List objects in the order of their keys (of their bytes in UTF-8), as they are when their page is fetched.
+
+        Args:
+            prefix: What their keys begin with.
+            after: Only those whose keys come behind this one.
+
+        Raises:
+            StorageUnavailable, StorageMisconfigured
+        """
+        asked: dict[str, Any] = {"Bucket": self.settings.bucket, "Prefix": prefix}
+        if after:
+            asked["StartAfter"] = after
+        with map_errors(self.settings, prefix):
+            for page in self._s3.get_paginator("list_objects_v2").paginate(**asked):
+                for each in page.get("Contents", ()):
+                    if each["Key"] > after:  # Not every store minds StartAfter.
+                        modified_at = each["LastModified"].timestamp()
+                        yield StoredObject(key=each["Key"], size_bytes=each["Size"], modified_at=modified_at)
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """
+        Take objects away, a thousand in one request; those that are not there are no error.
+
+        Raises:
+            StorageUnavailable
+            StorageMisconfigured: It refuses some of them; the others are gone.
+        """
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            some = keys[start : start + _DELETED_AT_ONCE]
+            with map_errors(self.settings, some[0]):
+                answer = self._s3.delete_objects(
+                    Bucket=self.settings.bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
+                )
+            if refused := [each for each in answer.get("Errors", ()) if each.get("Code") != "NoSuchKey"]:
+                first = refused[0]
+                raise StorageMisconfigured(
+                    f"{name_of(self.settings)} refuses to delete {len(refused)} of {len(some)} objects, "
+                    f"{first.get('Key')!r} among them ({first.get('Code')}). Let these keys s3:DeleteObject."
+                )
+
+    def lifecycle_rules(self) -> list[dict[str, Any]]:
+        """
+        The bucket's lifecycle rules, whoever made them.
+
+        Raises:
+            NotSupported: The store has no lifecycle rules.
+            ObjectNotFound, StorageUnavailable, StorageMisconfigured
+        """
         try:
-            yield
-        except ClientError as exc:
-            code = exc.response["Error"].get("Code", "")
-            status = exc.response["ResponseMetadata"].get("HTTPStatusCode", 0)
-            if code == "NoSuchBucket" and key != "bucket":
-                raise StorageMisconfigured(f"{where} has no bucket {self.settings.bucket!r}") from exc
-            if code in (*_MISSING, "NoSuchBucket"):
-                raise ObjectNotFound(f"{where} has no {key!r} in bucket {self.settings.bucket!r}") from exc
-            if status >= 500 or code in _TRANSIENT:
-                raise StorageUnavailable(f"{where} fails for now: {exc}") from exc
-            raise StorageMisconfigured(
-                f"{where} refuses ({exc}). Check IMAGEMILL_S3_ACCESS_KEY_ID, IMAGEMILL_S3_SECRET_ACCESS_KEY "
-                f"and the bucket {self.settings.bucket!r}."
-            ) from exc
-        except (NoCredentialsError, PartialCredentialsError, ParamValidationError, ValueError) as exc:
-            raise StorageMisconfigured(f"{where} cannot be used: {exc}. Check the IMAGEMILL_S3_* settings.") from exc
-        except BotoCoreError as exc:
-            raise StorageUnavailable(
-                f"{where} does not answer ({exc}). Start it (`make up` starts a local one), "
-                "or set IMAGEMILL_S3_ENDPOINT_URL to where it is."
-            ) from exc
+            with map_errors(self.settings):
+                answer = self._s3.get_bucket_lifecycle_configuration(Bucket=self.settings.bucket)
+        except StorageMisconfigured as exc:
+            if code_of(exc) == "NoSuchLifecycleConfiguration":
+                return []
+            raise
+        if not answer.get("Rules"):
+            raise NotSupported(f"{name_of(self.settings)} has no lifecycle rules")
+        return [dict(rule) for rule in answer["Rules"]]
+
+    def set_lifecycle_rules(self, rules: list[dict[str, Any]]) -> None:
+        """
+        Replace all of the bucket's lifecycle rules.
+
+        A store that has none may take the request that removes them for the removal of the bucket (rclone 1.75 does),
+        so it is asked for its rules first.
+
+        Raises:
+            NotSupported, ObjectNotFound, StorageUnavailable, StorageMisconfigured
+        """
+        before = self.lifecycle_rules()
+        with map_errors(self.settings):
+            if rules:
+                told: Any = {"Rules": rules}
+                self._s3.put_bucket_lifecycle_configuration(Bucket=self.settings.bucket, LifecycleConfiguration=told)
+            elif before:
+                self._s3.delete_bucket_lifecycle(Bucket=self.settings.bucket)
+
+    def _make_bucket(self) -> None:
+        settings = self.settings
+        told: dict[str, Any] = {}
+        if not settings.endpoint_url and settings.region != "us-east-1":  # Amazon's wants to be told where.
+            where: CreateBucketConfigurationTypeDef = {"LocationConstraint": settings.region}  # type: ignore[typeddict-item]
+            told["CreateBucketConfiguration"] = where
+        try:
+            with map_errors(settings):
+                self._s3.create_bucket(Bucket=settings.bucket, **told)
+        except StorageMisconfigured as exc:
+            try:
+                self.check()  # Another process may have made it meanwhile.
+            except ObjectNotFound:
+                raise StorageMisconfigured(
+                    f"{name_of(settings)} has no bucket {settings.bucket!r}, and these keys may not make one "
+                    f"({code_of(exc)}). Make it, or set IMAGEMILL_S3_BUCKET to one that is there."
+                ) from exc.__cause__
 
 
-def _client(settings: StorageSettings, endpoint_url: str) -> S3Client:
-    client: S3Client = boto3.client(
-        "s3",
-        endpoint_url=endpoint_url or None,
-        aws_access_key_id=settings.access_key_id or None,
-        aws_secret_access_key=settings.secret_access_key or None,
-        region_name=settings.region,
-        config=Config(
-            signature_version="s3v4",  # Presigned links are made with version 2 otherwise.
-            s3={"addressing_style": "path" if endpoint_url else "auto"},
-            connect_timeout=_CONNECT_TIMEOUT_S,
-            read_timeout=_READ_TIMEOUT_S,
-            retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},
-            # Other stores than Amazon's do not all know the newer trailing checksums.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            user_agent=f"imagemill boto3/{boto3.__version__}",  # The usual one is put together anew for each request.
-        ),
-    )
-    # "Expect: 100-continue" asks before each upload whether it may come: a round trip more, for files this small.
-    client.meta.events.unregister("before-call.s3", add_expect_header)
-    return client
+def code_of(exc: Exception) -> str:
+    """S3's own code of an error; empty where the store did not answer."""
+    cause = exc.__cause__
+    return str(cause.response["Error"].get("Code", "")) if isinstance(cause, ClientError) else ""

@@ -26,6 +26,7 @@ class StorageSettings(BaseSettings):
         public_endpoint_url: Address that presigned links name, where callers reach the store by another one.
         prefix: In front of every key.
         link_expiry_s: How long a presigned link works; S3 allows seven days at most.
+        retention_days: How long images are kept, counted from their upload; unset for good.
     """
 
     model_config = SettingsConfigDict(env_prefix="IMAGEMILL_S3_", frozen=True, extra="ignore")
@@ -38,6 +39,7 @@ class StorageSettings(BaseSettings):
     public_endpoint_url: str = ""
     prefix: str = ""
     link_expiry_s: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 24 * 3600
+    retention_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
 
 
 def load_storage_settings() -> StorageSettings:

@@ -1,22 +1,28 @@
-"""The image store, on a real S3 server."""
+"""The contract of the image store: objects and links, on a real S3 server."""
 
 from __future__ import annotations
 
+import os
+import time
 import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from ops.doctor.s3 import alter
 from ops.process import free_port, wait_until
 from ops.servers import S3Server
 from storage.errors import ObjectNotFound, StorageMisconfigured, StorageUnavailable
 from storage.s3 import ImageStore
 from storage.settings import StorageSettings, load_storage_settings
+from tests.integration.storage.conftest import NewStore
 
 DEADLINE_S = 10.0
+ODD_NAMES = ["with space.png", "plus+percent%25.png", "quote'&<>;=,$@!*().png", "ümläut-日本-🙂.png", "a..b/~tilde.png"]
 BODY = bytes(range(256)) * 1_000
 
 CALLS: dict[str, Callable[[ImageStore], object]] = {
@@ -24,6 +30,9 @@ CALLS: dict[str, Callable[[ImageStore], object]] = {
     "put": lambda store: store.put("a/0.png", BODY, "image/png"),
     "get": lambda store: store.get("a/0.png"),
     "delete": lambda store: store.delete("a/0.png"),
+    "list": lambda store: list(store.objects("a/")),
+    "delete many": lambda store: store.delete_many(["a/0.png"]),
+    "rules": lambda store: store.lifecycle_rules(),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
@@ -39,7 +48,7 @@ def changed(settings: StorageSettings, **fields: object) -> StorageSettings:
     return settings.model_copy(update=fields)
 
 
-def fetch(link: str) -> tuple[int, bytes, str | None]:
+def fetch(link: str | urllib.request.Request) -> tuple[int, bytes, str | None]:
     """GET as anybody would, without a key: status, body and content type."""
     try:
         with urllib.request.urlopen(link) as response:  # noqa: S310 - our own link
@@ -98,6 +107,27 @@ def test_link_to_another_object_cannot_be_made_of_it(store: ImageStore, key: str
     assert (status, body) == (403, b"")
 
 
+ALTERED = {
+    "signature": alter,
+    "expiry": lambda link: link.replace("X-Amz-Expires=86400", "X-Amz-Expires=86401"),
+    "content type": lambda link: link.replace("response-content-type=image%2Fpng", "response-content-type=text%2Fhtml"),
+    "another method": lambda link: urllib.request.Request(link, b"mine", method="PUT"),  # noqa: S310
+    "no signature": lambda link: link.partition("?")[0],
+}
+
+
+@pytest.mark.parametrize("change", ALTERED.values(), ids=ALTERED)
+def test_altered_link_is_refused(store: ImageStore, key: str, change: Callable[[str], str]) -> None:
+    store.put(key, BODY, "image/png")
+    link = store.link(key, "image/png")
+    altered = change(link)
+    assert altered != link
+    status, body, _ = fetch(altered)
+    assert status in {400, 401, 403}
+    assert body == b""
+    assert store.get(key) == BODY
+
+
 def test_link_is_signed_with_version_4_and_lives_as_long_as_the_settings_say(
     storage_settings: StorageSettings, key: str
 ) -> None:
@@ -114,14 +144,85 @@ def test_link_names_the_public_address(storage_settings: StorageSettings, key: s
     assert link.path == f"/{storage_settings.bucket}/{key}"
 
 
-def test_prepare_makes_a_missing_bucket_and_can_be_repeated(storage_settings: StorageSettings, key: str) -> None:
-    store = ImageStore(changed(storage_settings, bucket=f"fresh-{uuid.uuid4().hex[:8]}"))
+def test_prepare_makes_a_missing_bucket_and_can_be_repeated(new_store: NewStore, key: str) -> None:
+    store = new_store()
     with pytest.raises(StorageMisconfigured, match=store.settings.bucket):
         store.put(key, BODY, "image/png")
     store.prepare()
     store.prepare()
     store.put(key, BODY, "image/png")
     assert store.get(key) == BODY
+
+
+def test_bucket_is_there_after_many_have_made_it_at_once(new_store: NewStore) -> None:
+    store = new_store()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: store.prepare(), range(8)))
+    store.check()
+
+
+def test_bucket_that_may_not_be_made_is_told_of(new_store: NewStore) -> None:
+    """Needs a second user, who may make no buckets."""
+    other = {name: os.environ.get(f"S3_OTHER_{name.upper()}", "") for name in ("access_key_id", "secret_access_key")}
+    if not all(other.values()):
+        pytest.skip("S3_OTHER_ACCESS_KEY_ID and S3_OTHER_SECRET_ACCESS_KEY name no user who may make no buckets")
+    store = new_store(**other)
+    with pytest.raises(StorageMisconfigured, match=f"no bucket '{store.settings.bucket}'.*may not make.*S3_BUCKET"):
+        store.prepare()
+
+
+def test_large_object_is_read_back_as_it_was_put(store: ImageStore, key: str) -> None:
+    body = os.urandom(24 << 20)
+    store.put(key, body, "image/png")
+    assert store.get(key) == body
+    assert fetch(store.link(key, "image/png"))[1] == body
+
+
+def test_many_threads_use_one_store(store: ImageStore, key: str) -> None:
+    def there_and_back(number: int) -> bool:
+        body = BODY + bytes([number])
+        store.put(f"{key}.{number}", body, "image/png")
+        return store.get(f"{key}.{number}") == body
+
+    with ThreadPoolExecutor(16) as threads:
+        assert all(threads.map(there_and_back, range(64)))
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_are_kept_listed_linked_and_deleted(store: ImageStore, name: str) -> None:
+    folder = f"{uuid.uuid4()}/"
+    store.put(folder + name, b"here", "image/png")
+    assert store.get(folder + name) == b"here"
+    assert [each.key for each in store.objects(folder)] == [folder + name]
+    assert fetch(store.link(folder + name, "image/png"))[:2] == (200, b"here")
+    store.delete_many([folder + name])
+    assert list(store.objects(folder)) == []
+
+
+def test_objects_are_listed_in_order_with_size_and_time(store: ImageStore) -> None:
+    folder = f"{uuid.uuid4()}/"
+    names = ["10/0.png", "2/0.png", "2/job.json", "a.png", "b/c/d.png"]
+    for name in reversed(names):
+        store.put(folder + name, name.encode(), "image/png")
+    found = list(store.objects(folder))
+    assert [each.key for each in found] == [folder + name for name in names]
+    assert [each.size_bytes for each in found] == [len(name) for name in names]
+    assert all(abs(each.modified_at - time.time()) < 900 for each in found)
+    assert [each.key for each in store.objects(folder, after=f"{folder}2/job.json")] == [
+        folder + "a.png",
+        folder + "b/c/d.png",
+    ]
+    assert list(store.objects(f"{folder}nothing/")) == []
+
+
+def test_thousands_of_objects_are_listed_and_deleted(store: ImageStore) -> None:
+    folder = f"{uuid.uuid4()}/"
+    keys = [f"{folder}{number:04}" for number in range(1_050)]
+    with ThreadPoolExecutor(16) as threads:
+        list(threads.map(lambda key: store.put(key, b"", "image/png"), keys))
+    assert [each.key for each in store.objects(folder)] == keys
+    store.delete_many([*keys[:-1], f"{folder}was never there"])
+    assert [each.key for each in store.objects(folder)] == keys[-1:]
 
 
 @every_call

@@ -1,0 +1,139 @@
+"""The operator's commands for what lies in the store: `./imagemill storage …`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from jobs.connection import connect
+from jobs.reader import JobReader
+from jobs.settings import load_settings
+from ops.orphans import MIN_AGE_S, find_orphans
+from producer.reporting import JsonFlag, reporting, tell
+from storage import retention
+from storage.errors import NotSupported, StorageMisconfigured
+from storage.s3 import ImageStore, StoredObject
+from storage.settings import StorageSettings, load_storage_settings
+
+storage_app = typer.Typer(help="Delete old images, and those that were never published.", no_args_is_help=True)
+retention_app = typer.Typer(help="The store's own rule for how long images are kept.", no_args_is_help=True)
+storage_app.add_typer(retention_app, name="retention")
+
+Days = Annotated[
+    int | None, typer.Option(min=1, help="How long images are kept. Default: IMAGEMILL_S3_RETENTION_DAYS.")
+]
+WholeBucket = Annotated[bool, typer.Option("--whole-bucket", help="Without a prefix: all in the bucket is ours.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")]
+
+_SWEEP = "This store has no lifecycle rules: let `./imagemill storage sweep` run once a day instead."
+_DELETED_AT_ONCE = 1_000
+
+
+@retention_app.command("show")
+def show_rule(as_json: JsonFlag = False) -> None:
+    """Show the rule that the store has."""
+    with reporting(as_json):
+        store = _store()
+        try:
+            rule = retention.find_rule(store)
+        except NotSupported as exc:
+            tell({"days": None, "rules": False}, f"{exc}. {_SWEEP}", as_json)
+            return
+        days = rule["Expiration"]["Days"] if rule else None
+        text = f"{_where(store)}: images go after {days} days" if rule else f"{_where(store)}: images are kept for good"
+        tell({"days": days, "rules": True}, text, as_json)
+
+
+@retention_app.command("apply")
+def apply_rule(days: Days = None, whole_bucket: WholeBucket = False, as_json: JsonFlag = False) -> None:
+    """Have the store delete images a number of days after their upload; other rules of the bucket stay."""
+    with reporting(as_json):
+        store = _store()
+        kept = _days(days, store.settings)
+        try:
+            retention.apply_rule(store, kept, whole_bucket=whole_bucket)
+        except NotSupported as exc:
+            raise StorageMisconfigured(f"{exc}. {_SWEEP}") from exc
+        text = f"{_where(store)}: images go {kept} days after their upload.{_warn_of_records(kept)}"
+        tell({"days": kept, "prefix": store.settings.prefix}, text, as_json)
+
+
+@retention_app.command("remove")
+def remove_rule(as_json: JsonFlag = False) -> None:
+    """Take the rule away: images are kept for good."""
+    with reporting(as_json):
+        store = _store()
+        removed = retention.remove_rule(store)
+        tell({"removed": removed}, f"{_where(store)}: {'removed' if removed else 'there was no rule'}", as_json)
+
+
+@storage_app.command()
+def sweep(days: Days = None, dry_run: DryRun = False, as_json: JsonFlag = False) -> None:
+    """Delete images a number of days after their upload, where the store has no rule for it. Safe at any time."""
+    with reporting(as_json):
+        store = _store()
+        found = retention.expired(store, _days(days, store.settings), time.time())
+        _delete(store, found, "old", dry_run, as_json)
+
+
+@storage_app.command()
+def orphans(
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them; without this they are only counted.")] = False,
+    older_than: Annotated[
+        float, typer.Option(min=MIN_AGE_S / 3600, metavar="HOURS", help="Leave alone what is younger.")
+    ] = 24.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Find images of attempts that were never published: their worker died, or another attempt was faster."""
+    with reporting(as_json):
+        store, settings = _store(), load_settings()
+        with connect(settings) as client:
+            folders = find_orphans(store, JobReader(client, settings), time.time(), older_than * 3600)
+            _delete(store, (each for folder in folders for each in folder.objects), "orphaned", not delete, as_json)
+
+
+def _delete(store: ImageStore, found: Iterable[StoredObject], kind: str, dry_run: bool, as_json: bool) -> None:
+    count = size_bytes = 0
+    keys: list[str] = []
+    for each in found:
+        count, size_bytes = count + 1, size_bytes + each.size_bytes
+        keys.append(each.key)
+        if len(keys) >= _DELETED_AT_ONCE:
+            _delete_some(store, keys, dry_run)
+    _delete_some(store, keys, dry_run)
+    result: dict[str, Any] = {"objects": count, "bytes": size_bytes, "deleted": not dry_run}
+    done = "would be deleted" if dry_run else "deleted"
+    tell(result, f"{_where(store)}: {count} {kind} objects of {size_bytes / 1e6:.1f} MB {done}", as_json)
+
+
+def _delete_some(store: ImageStore, keys: list[str], dry_run: bool) -> None:
+    if keys and not dry_run:
+        store.delete_many(keys)
+    keys.clear()
+
+
+def _store() -> ImageStore:
+    return ImageStore(load_storage_settings())
+
+
+def _where(store: ImageStore) -> str:
+    return f"{store.settings.bucket}/{store.settings.prefix.strip('/')}".rstrip("/")
+
+
+def _days(given: int | None, settings: StorageSettings) -> int:
+    days = given or settings.retention_days
+    if days is None:
+        raise StorageMisconfigured(
+            "IMAGEMILL_S3_RETENTION_DAYS is not set, so images are kept for good. Set it, or say --days."
+        )
+    return days
+
+
+def _warn_of_records(days: int) -> str:
+    kept_s = load_settings().retention_s
+    if days * 24 * 3600 >= kept_s:
+        return ""
+    return f" Records of jobs stay {kept_s / 86400:g} days and will name images that are gone (IMAGEMILL_RETENTION_S)."

@@ -1,0 +1,89 @@
+"""
+The store that the contract is tried on: rclone's server as a rule, any other that the environment names.
+
+`make test-s3` names it: `S3_ENDPOINT_URL`, `S3_ACCESS_KEY_ID`, `S3_SECRET_ACCESS_KEY`, and more in docs/storage.md.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from storage.connection import connect
+from storage.errors import NotSupported, ObjectNotFound
+from storage.s3 import ImageStore
+from storage.settings import StorageSettings
+
+OPTION = "--s3-from-environment"
+
+NewStore = Callable[..., ImageStore]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(OPTION, action="store_true", help="try the contract on the store that S3_ENDPOINT_URL names")
+
+
+@pytest.fixture(scope="session")
+def storage_settings(request: pytest.FixtureRequest) -> StorageSettings:
+    if not request.config.getoption(OPTION, default=False):
+        return StorageSettings(
+            endpoint_url=request.getfixturevalue("s3_server").endpoint, bucket=_bucket_name(), prefix="pictures"
+        )
+    return StorageSettings(
+        endpoint_url=os.environ["S3_ENDPOINT_URL"],
+        access_key_id=os.environ["S3_ACCESS_KEY_ID"],
+        secret_access_key=os.environ["S3_SECRET_ACCESS_KEY"],
+        region=os.environ.get("S3_REGION", "us-east-1"),
+        bucket=_bucket_name(),
+        prefix="pictures",
+    )
+
+
+@pytest.fixture(scope="session")
+def store(storage_settings: StorageSettings) -> Iterator[ImageStore]:
+    """A bucket of this run's own, which is gone afterwards."""
+    store = ImageStore(storage_settings)
+    store.prepare()
+    yield store
+    _remove_bucket(store)
+
+
+@pytest.fixture
+def new_store(storage_settings: StorageSettings) -> Iterator[NewStore]:
+    """Stores of other buckets, which are not made yet; `fields` are settings. Their buckets are gone afterwards."""
+    made: list[ImageStore] = []
+
+    def make(**fields: object) -> ImageStore:
+        store = ImageStore(storage_settings.model_copy(update={"bucket": _bucket_name(), **fields}))
+        made.append(store)
+        return store
+
+    yield make
+    for each in made:
+        _remove_bucket(each)
+
+
+@pytest.fixture(scope="session")
+def has_rules(store: ImageStore) -> bool:
+    """Whether the store knows lifecycle rules."""
+    try:
+        store.lifecycle_rules()
+    except NotSupported:
+        return False
+    return True
+
+
+def _bucket_name() -> str:
+    return f"{os.environ.get('S3_BUCKET_PREFIX', 'imagemill-test')}-{uuid.uuid4().hex[:12]}"
+
+
+def _remove_bucket(store: ImageStore) -> None:
+    try:
+        store.check()
+    except ObjectNotFound:
+        return
+    store.delete_many([each.key for each in store.objects()])
+    connect(store.settings, store.settings.endpoint_url).delete_bucket(Bucket=store.settings.bucket)
