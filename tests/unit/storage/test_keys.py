@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
-from storage.keys import AttemptFolder
+from storage.keys import AttemptFolder, parse_key
 
 FOLDER = AttemptFolder(
     prefix="pictures",
@@ -44,3 +44,31 @@ def test_two_attempts_share_no_key(other: dict[str, object]) -> None:
 def test_keys_of_one_attempt_are_distinct() -> None:
     keys = [FOLDER.manifest(), *(key for i in range(3) for key in (FOLDER.image(i, "webp"), FOLDER.thumbnail(i)))]
     assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("prefix", ["", "pictures", "/a/b/", "odd é+"])
+def test_every_key_that_is_written_is_read_back(prefix: str) -> None:
+    folder = replace(FOLDER, prefix=prefix)
+    for key in (folder.image(12, "webp"), folder.thumbnail(0), folder.manifest()):
+        found = parse_key(prefix, key)
+        assert found is not None
+        assert f"{found.folder}/{found.name}" == key
+        assert (found.day, found.job_id) == (date(2026, 1, 2), "a-job")
+        assert found.is_manifest == (key == folder.manifest())
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "2026/01/02/a-job/3-abc/0.png",
+        "pictures2/2026/01/02/a-job/3-abc/0.png",
+        "pictures/2026/13/02/a-job/3-abc/0.png",
+        "pictures/2026/01/02/a-job/3-abc/readme.txt",
+        "pictures/2026/01/02/a-job/3-abc/deep/0.png",
+        "pictures/2026/01/02/a-job/abc/0.png",
+        "pictures/2026/01/02/../3-abc/0.png",
+        "pictures/doctor/0123",
+    ],
+)
+def test_key_of_somebody_else_is_none_of_ours(key: str) -> None:
+    assert parse_key("pictures", key) is None
