@@ -65,7 +65,7 @@ def news_channel(job_id: str) -> str:
 
 
 def callers_key(queue: str) -> str:
-    """Set: callers that had jobs in a queue."""
+    """Set: callers who have jobs that wait for their release; others may still be in it until their next one begins."""
     return f"{KEY_PREFIX}:callers:{queue}"
 
 

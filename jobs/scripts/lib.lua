@@ -65,7 +65,10 @@ local function release(queue, caller, window)
   local ids = {}
   while redis.call('SCARD', open) < window do
     local first, turn = unpack(redis.call('ZPOPMIN', waiting))
-    if not first then break end
+    if not first then
+      redis.call('SREM', key('callers', queue), caller)
+      break
+    end
     redis.call('SADD', open, first)
     look_later(queue, first, LOOK_AFTER_S)
     redis.call('ZADD', key('line', queue), ranked(rank_of(turn), next_number()), first)
@@ -91,6 +94,7 @@ end
 -- Puts a job where waiting jobs are, in the turn that it had from the first.
 local function wait_in_turn(id, queue, caller)
   local turn = field(id, 'turn')
+  redis.call('SADD', key('callers', queue), caller)
   redis.call('ZADD', key('waiting', queue, caller), turn, id)
   redis.call('ZADD', key('queued', queue), turn, id)
 end

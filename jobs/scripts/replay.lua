@@ -32,7 +32,6 @@ if batch then keep_batch(batch) end
 redis.call('ZREM', key('dead'), id)
 redis.call('DEL', key('events', id))
 redis.call('SADD', key('queues'), queue)
-redis.call('SADD', key('callers', queue), caller)
 wait_in_turn(id, queue, caller)
 note_deadline(id)
 local released = cjson.encode(release(queue, caller, window))

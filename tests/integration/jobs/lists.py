@@ -25,6 +25,8 @@ def check_lists(client: Any, model: Model) -> None:
     line = client.zrange(names.line_key(QUEUE), 0, -1)
     assert set(line) == set().union(*map(model.released, callers))
     queued = [job for job in model.jobs.values() if job.status is Status.QUEUED]
+    wait = {job.caller for job in queued if job.job_id not in line}
+    assert wait <= client.smembers(names.callers_key(QUEUE)) <= callers
     in_turn = [job.job_id for job in sorted(queued, key=lambda job: job.turn)]
     assert client.zrange(names.queued_key(QUEUE), 0, -1) == in_turn
     ranks = [next(job.turn[0] for job in model.jobs.values() if job.job_id == job_id) for job_id in line]

@@ -78,6 +78,20 @@ def test_resumed_queue_hands_out_what_every_callers_window_allows(
     claim(narrow, two[0])
 
 
+def test_callers_are_remembered_only_while_their_jobs_wait(
+    narrow: JobTable, redis_client: redis.Redis, a_job: MakeJob
+) -> None:
+    one, two = (submit(narrow, *(a_job(caller=caller) for _ in range(3))) for caller in ("one", "two"))
+    submit(narrow, a_job(caller="brief"))
+    assert redis_client.smembers(names.callers_key(QUEUE)) == {"one", "two"}
+    claim(narrow, one[0])
+    narrow.cancel(two[2])
+    claim(narrow, one[1])
+    claim(narrow, two[0])
+    assert redis_client.smembers(names.callers_key(QUEUE)) == set()
+    assert counts(narrow) == (0, 3, 3)
+
+
 def test_resumed_jobs_are_sent_in_their_turn(
     redis_client: redis.Redis, settings: Settings, control: QueueControl, narrow: JobTable, a_job: MakeJob
 ) -> None:
