@@ -124,6 +124,21 @@ def submit(
         bench_submission(jobs=jobs, rounds=rounds, folder=folder, console=Console())
 
 
+@bench_app.command("api")
+def api(
+    folder: Folder = _FOLDER,
+    rounds: Rounds = 3,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Of each measurement of status reads.")] = 4,
+    attack_s: Annotated[float, typer.Option(min=0.5, help="Seconds of each attack; slow ones take 10 to answer.")] = 12,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs that wait in the queue.")] = 1_000,
+) -> None:
+    """Status reads of one API process on one core; what those who wait cost; what others see of abuse."""
+    from ops.bench.api import Effort, bench_api
+
+    with reporting():
+        bench_api(Effort(rounds=rounds, seconds=seconds, attack_s=attack_s, jobs=jobs), folder, Console())
+
+
 @bench_app.command("gpu")
 def gpu(folder: Folder = _FOLDER, rounds: Rounds = 5, steps: Steps = 20) -> None:
     """SD 1.5 and SDXL at their real sizes on the GPU of this machine, if it has one."""

@@ -1,0 +1,130 @@
+"""Requests over kept connections, as fast as they are answered or at a pace, and how long each answer took."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+CONNECTIONS = 32
+_CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """
+    An API.
+
+    Attributes:
+        job_id: One that waits.
+    """
+
+    host: str
+    port: int
+    job_id: str = ""
+
+    def head(self, method: str, path: str, *lines: str) -> bytes:
+        """Of a request."""
+        return "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {self.host}:{self.port}", *lines, "", ""]).encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """
+    What was answered.
+
+    Attributes:
+        per_s: Answers a second.
+        took_s: Of each, in the order of their coming. At a pace it counts from when the request was due.
+        statuses: How often each.
+    """
+
+    per_s: float
+    took_s: Sequence[float]
+    statuses: Counter[str]
+
+    def percentile_ms(self, percent: float) -> float:
+        """The time within which so many answers came."""
+        ordered = sorted(self.took_s)
+        return 1_000 * ordered[min(len(ordered) - 1, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
+class Connection:
+    """One that is kept."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def ask(self, request: bytes) -> str:
+        """The status of the answer, which has a length."""
+        self._writer.write(request)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+        await self._reader.readexactly(int(length))
+        return head[9:12].decode()
+
+    async def status(self) -> str:
+        """Of an answer that comes, or "closed"; what is behind its first line is left."""
+        line = await self._reader.readline()
+        return line[9:12].decode() or _CLOSED
+
+    async def send(self, content: bytes) -> None:
+        """Raises `ConnectionError` where nobody takes it any more."""
+        self._writer.write(content)
+        await self._writer.drain()
+
+    async def read(self) -> bytes:
+        """Something that comes; b"" at the end."""
+        return await self._reader.read(65_536)
+
+
+@asynccontextmanager
+async def connected(target: Target) -> AsyncIterator[Connection]:
+    """A connection for a while."""
+    reader, writer = await asyncio.open_connection(target.host, target.port)
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.close()
+
+
+async def flat_out(target: Target, path: str, seconds: float, connections: int = CONNECTIONS) -> Load:
+    """Each connection asks again as soon as it has its answer."""
+    request, until = target.head("GET", path), time.perf_counter() + seconds
+    took_s: list[float] = []
+    statuses: Counter[str] = Counter()
+
+    async def ask() -> None:
+        async with connected(target) as connection:
+            while (begun := time.perf_counter()) < until:
+                statuses[await connection.ask(request)] += 1
+                took_s.append(time.perf_counter() - begun)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(ask() for _ in range(connections)))
+    return Load(per_s=len(took_s) / (time.perf_counter() - started), took_s=took_s, statuses=statuses)
+
+
+async def paced(target: Target, path: str, per_s: float, seconds: float, connections: int = CONNECTIONS) -> Load:
+    """A request each 1/`per_s`, whether those before are answered or not."""
+    request, count = target.head("GET", path), int(per_s * seconds)
+    took_s: list[float] = []
+    statuses: Counter[str] = Counter()
+
+    async def ask(connection: Connection, first: int, started: float) -> None:
+        for number in range(first, count, connections):
+            due = started + number / per_s
+            await asyncio.sleep(due - time.perf_counter())
+            statuses[await connection.ask(request)] += 1
+            took_s.append(time.perf_counter() - due)
+
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(connected(target)) for _ in range(connections)]
+        await asyncio.gather(*(each.ask(request) for each in opened))
+        started = time.perf_counter()
+        await asyncio.gather(*(ask(each, first, started) for first, each in enumerate(opened)))
+        return Load(per_s=count / (time.perf_counter() - started), took_s=took_s, statuses=statuses)
