@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -35,6 +35,9 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,6
 Side = Annotated[int, Field(ge=8, le=MAX_SIDE_PX)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 24 * 3600, allow_inf_nan=False)]
 Priority = Literal["low", "normal", "high"]
+
+
+Parsed = TypeVar("Parsed", bound="Strict")
 
 
 class Strict(BaseModel):
@@ -157,19 +160,24 @@ class JobSpec(_Common):
 
 
 def parse_request(fields: dict[str, Any]) -> JobRequest:
+    """Validate a job as a caller writes it. Raises as `parse` does."""
+    return parse(JobRequest, fields)
+
+
+def parse(kind: type[Parsed], fields: dict[str, Any]) -> Parsed:
     """
-    Validate a request.
+    Validate a request of some kind.
 
     Raises:
         InvalidRequest: Names the first field that is wrong, and says why.
     """
     try:
-        return JobRequest.model_validate(fields)
+        return kind.model_validate(fields)
     except ValidationError as exc:
-        raise explain(exc) from exc
+        raise _explain(exc) from exc
 
 
-def explain(exc: ValidationError) -> InvalidRequest:
+def _explain(exc: ValidationError) -> InvalidRequest:
     """What is wrong with the first field of a request that pydantic refuses, as a sentence for a person."""
     # An unknown name is most often a misspelt one, which also leaves a field missing: name it first.
     first = min(exc.errors(include_url=False), key=lambda error: error["type"] != "extra_forbidden")

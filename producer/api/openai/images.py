@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from jobs.errors import InvalidRequest
 from jobs.record import JobRecord
+from jobs.spec import parse
 from jobs.submission import Submission
 from producer.api.callers import Caller, CurrentCaller
 from producer.api.context import Context, CurrentContext
@@ -17,7 +18,7 @@ from producer.api.openai import schemas
 from producer.api.openai.answers import described, encoded
 from producer.api.openai.attendance import cancel_soon, wait_while_connected
 from producer.api.openai.errors import OpenAIRoute
-from producer.api.openai.request import ImagesRequest, parse_images_request, renamed
+from producer.api.openai.request import ImagesRequest, renamed
 from producer.api.openai.stream import ImageStream
 from producer.api.submissions import IdempotencyKey, enter, prepare, read_fields
 from producer.image import Image
@@ -44,7 +45,7 @@ async def generate(
     leaves before has its job canceled, unless it sent an `Idempotency-Key`: then the job goes on, and asking again with
     the same key gives it.
     """
-    asked = parse_images_request(await read_fields(request, context))
+    asked = parse(ImagesRequest, await read_fields(request, context))
     traceparent = request.headers.get("traceparent")
     job_id = await enter(_prepare(asked, caller, context, idempotency_key, traceparent), context, request)
     is_kept = idempotency_key is not None

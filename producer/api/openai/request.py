@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from jobs.catalogue import Model
 from jobs.errors import InvalidRequest
-from jobs.spec import MAX_SEED, Name, Prompt, Strict, Text, explain
+from jobs.spec import MAX_SEED, Name, Prompt, Strict, Text
 
 Tag = Annotated[str, Field(max_length=512)]
 Quality = Literal["low", "medium", "high", "xhigh", "max"]
@@ -113,19 +113,6 @@ class ImagesRequest(Strict):
         if quality is None or (file_format == "png" and quality == _UNCOMPRESSED):
             return {"format": file_format}
         return {"format": file_format, "quality": max(1, quality)}
-
-
-def parse_images_request(fields: dict[str, Any]) -> ImagesRequest:
-    """
-    Validate a body.
-
-    Raises:
-        InvalidRequest: Names the first field that is wrong, and says why.
-    """
-    try:
-        return ImagesRequest.model_validate(fields)
-    except ValidationError as exc:
-        raise explain(exc) from exc
 
 
 def renamed(exc: InvalidRequest) -> InvalidRequest:
