@@ -108,3 +108,10 @@ def process(env: dict[str, str], log: list[str], store: ImageStore) -> Iterator[
         yield api
     finally:
         api.stop()
+
+
+@pytest.fixture
+def processes(env: dict[str, str], store: ImageStore) -> Iterator[list[Api]]:
+    """Two of them, side by side."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Api(0, env)) for _ in range(2)]

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from itertools import count
 
 import httpx2 as httpx
 import pytest
@@ -24,6 +29,7 @@ from tests.integration.producer.api.sse import Told, listening
 
 STEPS = 20
 STREAMS = 20
+CUTS = 3
 
 
 @pytest.fixture
@@ -90,6 +96,46 @@ def test_stream_that_is_cut_goes_on_through_another_replica(
         heard += told
     stored = ids(redis_client, claimed.job_id)
     assert [each.id for each in heard] == stored
+
+
+def test_streams_that_are_cut_with_their_process_miss_nothing_and_repeat_nothing(
+    processes: list[Api], table: JobTable, redis_client: redis.Redis, claimed: Claim
+) -> None:
+    """Two processes of the API. The one that is listened to is killed in the middle of the news, the other is asked."""
+    heard: list[Told] = []
+    is_over = threading.Event()
+
+    def work() -> None:
+        for step in count():
+            table.progress(claimed, Stage.GENERATE, step, 10**6)
+            if is_over.wait(0.01):  # The stream in Redis keeps about the last thousand events.
+                break
+        table.finish(claimed, Status.CANCELED)
+
+    with ThreadPoolExecutor(1) as pool:
+        worker = pool.submit(work)
+        for cut in range(CUTS):
+            process = processes[cut % 2]
+            with suppress(httpx.HTTPError), listening(process.url + path_of(claimed), last_id(heard)) as told:
+                for _ in range(10):
+                    heard.append(next(told))
+                os.kill(process.pid or 0, (signal.SIGKILL, signal.SIGTERM)[cut % 2])
+                heard += told  # What is on its way still comes, and the last of it may be half an event.
+            assert wait_until(lambda process=process: process.exit_code is not None, DEADLINE_S)  # type: ignore[misc]
+            assert heard[-1].event == "progress"
+            process.start()
+            process.wait_until_ready()
+        is_over.set()
+        worker.result(DEADLINE_S)
+    with listening(processes[CUTS % 2].url + path_of(claimed), last_id(heard)) as told:
+        heard += told
+    numbers = [each.data["step"] for each in heard if each.event == "progress"]
+    assert numbers == list(range(len(numbers)))
+    assert [heard[0].event, heard[-1].event, len(heard) - len(numbers)] == ["status", "completed", 2]
+
+
+def last_id(heard: list[Told]) -> str | None:
+    return heard[-1].id if heard else None
 
 
 def test_replica_that_stops_cuts_its_streams_at_once(
