@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import redis
-
 from jobs import names
+from jobs.connection import connect
 from jobs.settings import Settings
 from jobs.table import QueueCounts
 from ops.servers import RedisServer, S3Server
@@ -84,10 +83,11 @@ class System:
             "IMAGEMILL_WORKER_SPOOL_DIR": str(folder / "spool"),
         }
         self.env = {**inherited, **addresses(redis_server, s3_server), **own, **(told or {})}
-        self.settings = Settings(redis_url=self.env["IMAGEMILL_REDIS_URL"], models_file=models_file)
+        told_of = {name: self.env.get(f"IMAGEMILL_{name.upper()}") for name in Settings.model_fields}
+        self.settings = Settings.model_validate({name: value for name, value in told_of.items() if value is not None})
         self.client = Client(self.settings, StorageSettings(endpoint_url=s3_server.endpoint))
         self.client.store.prepare()
-        self.redis = redis.Redis.from_url(self.settings.redis_url, decode_responses=True)
+        self.redis = connect(self.settings)
         self.evidence_file = folder / "evidence"
 
     def worker(
