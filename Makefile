@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-api test-network test-faults test-s3 test-redis format lock
+.PHONY: help venv demo up check test test-api test-network test-compose test-faults test-s3 test-redis format lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -47,6 +47,9 @@ test-s3: venv  ## Try the storage contract on any S3 store: S3_ENDPOINT_URL, S3_
 
 test-redis: venv  ## Run jobs on a Redis behind TLS and behind Sentinels, and let it die; up to 3 minutes
 	$(PYTHON) -m pytest tests/redis
+
+test-compose: venv  ## Build, start and break docker-compose.yml where there is a Docker engine; up to 8 minutes
+	$(PYTHON) -m pytest tests/compose
 
 format: venv  ## Put the code in form
 	$(PYTHON) -m ruff format .
