@@ -92,8 +92,9 @@ def up(stack: Stack | None = None) -> None:
 def welcome(stack: Stack, settings: StackSettings) -> str:
     """What to open and what to type, once everything answers."""
     lines = ["Imagemill is up.", ""]
-    for process in reversed(stack.processes):
-        lines += [f"  {what:<42}{address}" for what, address in _addresses_of(process)]
+    for addresses_of in (_addresses_of, _metrics_of):
+        for process in reversed(stack.processes):
+            lines += [f"  {what:<42}{address}" for what, address in addresses_of(process)]
     lines += [
         "",
         "In another terminal:",
@@ -116,10 +117,7 @@ def _addresses_of(process: Process) -> list[tuple[str, str]]:
             who = f"  (user {user}, password {password})" if user else ""
             return [("Flower: workers, queues, every job", f"{process.url}{who}")]
         case Api():
-            metrics = [("Metrics of the whole system", url) for url in _metrics_of(process)]
-            return [("HTTP API: what to send, and try it", f"{process.url}/docs"), *metrics]
-        case Program(name="worker"):
-            return [("Metrics of the worker", url) for url in _metrics_of(process)]
+            return [("HTTP API: what to send, and try it", f"{process.url}/docs")]
         case S3Server():
             keys = f"bucket {BUCKET}, key {process.access_key_id}, secret {process.secret_access_key}"
             return [("S3 store", f"{process.endpoint}  ({keys})")]
@@ -128,9 +126,12 @@ def _addresses_of(process: Process) -> list[tuple[str, str]]:
     return []
 
 
-def _metrics_of(process: Process) -> list[str]:
+def _metrics_of(process: Process) -> list[tuple[str, str]]:
     port = process.env.get("IMAGEMILL_METRICS_PORT", "off")
-    return [] if port == "off" else [f"http://{LOOPBACK}:{port}/metrics"]
+    match process:
+        case Api() | Program(name="worker") if port != "off":
+            return [(f"Metrics of the {process.name}, for Prometheus", f"http://{LOOPBACK}:{port}/metrics")]
+    return []
 
 
 def _variables(stack: Stack, worker: bool = False) -> str:
