@@ -38,6 +38,7 @@ WAITERS = 200
 
 _QUIET = "nothing"
 _SETTINGS = {"IMAGEMILL_API_BODY_TIMEOUT_S": "8"}  # So that slow bodies are refused while they are looked at.
+_SETTLE_S = 1.0  # For what is closed to be forgotten.
 _ENDS_S = 30.0
 
 
@@ -135,6 +136,7 @@ def _commands_of_waiters(running: Replica, seconds: float) -> float:
     """Commands that Redis runs in a second for each open event stream, less those that it runs anyway."""
 
     async def count() -> int:
+        await asyncio.sleep(_SETTLE_S)
         before = running.commands()
         await asyncio.sleep(seconds)
         return running.commands() - before
@@ -186,7 +188,7 @@ def _look(running: Replica, name: str, seconds: float, _: int) -> Others:
     if attack:
         output = attack.communicate(timeout=seconds + _ENDS_S)[0]
         attackers = json.loads(output)
-    time.sleep(1)  # For what is closed to be forgotten.
+    time.sleep(_SETTLE_S)
     return Others(
         p50_ms=seen.percentile_ms(50),
         p99_ms=seen.percentile_ms(99),
