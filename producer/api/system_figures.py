@@ -45,15 +45,22 @@ class SystemFigures(Collector):
     Args:
         models: Of the catalogue: their queues are shown before they have a job.
         clock: In seconds.
+        answer_s: How long a scrape waits for Redis.
     """
 
     def __init__(
-        self, reader: FigureReader, fleet: Fleet, models: Iterable[str], clock: Callable[[], float] = time.monotonic
+        self,
+        reader: FigureReader,
+        fleet: Fleet,
+        models: Iterable[str],
+        clock: Callable[[], float] = time.monotonic,
+        answer_s: float = _ANSWER_S,
     ) -> None:
         self._reader = reader
         self._fleet = fleet
         self._queues = [names.queue_of(model) for model in models]
         self._clock = clock
+        self._answer_s = answer_s
         self._news = threading.Condition()  # guards what follows
         self._is_asking = False
         self._kept_at = -_KEEP_S
@@ -70,7 +77,7 @@ class SystemFigures(Collector):
                 if not self._is_asking:
                     self._is_asking = True
                     threading.Thread(target=self._ask, name="figures", daemon=True).start()
-                if not self._news.wait_for(lambda: not self._is_asking, _ANSWER_S):
+                if not self._news.wait_for(lambda: not self._is_asking, self._answer_s):
                     self._kept = [_redis_up(False)]
             kept = self._kept
         yield from kept

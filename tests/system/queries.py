@@ -31,7 +31,7 @@ class Query:
     expression: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.expression}"
+        return f"{self.where}: {' '.join(self.expression.split())}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

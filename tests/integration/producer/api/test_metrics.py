@@ -16,7 +16,7 @@ from jobs.exposition import serve_metrics
 from jobs.figures import FigureReader, Figures
 from jobs.fleet import Fleet, WorkerReport
 from jobs.settings import Settings
-from ops.process import free_port, http_answers
+from ops.process import free_port, http_answers, wait_until
 from producer.api.system_figures import SystemFigures
 
 QUEUE = {"queue": "gpu.shapes", "model": "shapes"}
@@ -93,11 +93,12 @@ def test_redis_that_does_not_answer_is_said_in_time(settings: Settings) -> None:
     whole = threading.Event()
     with connect(settings) as client:
         registry = CollectorRegistry()
-        registry.register(SystemFigures(Hanging(client, settings), Fleet(client, settings), ["shapes"]))
+        fleet = Fleet(client, settings)
+        registry.register(SystemFigures(Hanging(client, settings), fleet, ["shapes"], answer_s=0.2))
         assert registry.get_sample_value("imagemill_redis_up") == 0
         assert registry.get_sample_value("imagemill_queued_jobs", {**QUEUE, "priority": "high"}) is None
         whole.set()
-        assert registry.get_sample_value("imagemill_redis_up") == 1
+        assert wait_until(lambda: registry.get_sample_value("imagemill_redis_up") == 1, 10)
 
 
 def test_redis_that_is_gone_is_said() -> None:
