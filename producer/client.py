@@ -41,6 +41,7 @@ from storage.settings import StorageSettings, load_storage_settings
 log = structlog.get_logger()
 
 _BULK = 500  # Jobs per round trip.
+_AGAIN_S = 0.5  # between looks at a Redis that is away
 
 
 class Client:
@@ -180,10 +181,11 @@ class Client:
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> JobRecord:
         """
-        Wait for a job's end, however it ends.
+        Wait for a job's end, however it ends. A Redis that goes away meanwhile is waited for.
 
         Raises:
             JobNotFound: There is no such job.
+            RedisUnavailable: It does not answer when the waiting begins.
             WaitTimeout: It did not end in time; it goes on.
         """
         started = time.monotonic()
@@ -192,9 +194,12 @@ class Client:
             left_s = None if timeout_s is None else timeout_s - (time.monotonic() - started)
             if left_s is not None and left_s <= 0:
                 raise WaitTimeout(job_id, timeout_s or 0)
-            for _ in events.follow(self._redis, self.settings, job_id, timeout_s=left_s):
-                pass
-            record = self.status(job_id)
+            try:
+                for _ in events.follow(self._redis, self.settings, job_id, timeout_s=left_s):
+                    pass
+                record = self.status(job_id)
+            except RedisUnavailable:
+                time.sleep(_AGAIN_S if left_s is None else min(_AGAIN_S, left_s))
         return record
 
     def events(self, job_id: str, after: str = "0") -> Iterator[events.Event]:

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -32,11 +33,14 @@ def test_stream_of_jobs_goes_on_by_itself(
     jobs = system.submit(30, steps=10)
     until("jobs are running, and some are done", lambda: succeeded(system) >= 4)
     wait_for_the_replica(system, cluster)
-    kill_the_primary(cluster)
-    killed = time.monotonic()
-    jobs += [submit_until_taken(system, number) for number in range(30)]
-    taken_again_s = time.monotonic() - killed
-    system.finish(jobs)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(jobs[-1].wait, 120)  # Its turn comes after the others'.
+        kill_the_primary(cluster)
+        killed = time.monotonic()
+        jobs += [submit_until_taken(system, number) for number in range(30)]
+        taken_again_s = time.monotonic() - killed
+        system.finish(jobs)
+        assert waiting.result().status is Status.SUCCEEDED
     assert {job.status().status for job in jobs} == {Status.SUCCEEDED}
     assert len({job.id for job in jobs}) == 60
     audit(system, jobs)
