@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
+import structlog
 
 from jobs.catalogue import Catalogue
 from jobs.settings import Settings
@@ -23,6 +25,19 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine's own settings are no part of a test."""
     for name in [name for name in os.environ if name.startswith("IMAGEMILL_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """A test that runs a command in this process has its log configured, to a stream that is closed behind it."""
+    root = logging.getLogger()
+    handlers, level, was_configured = root.handlers[:], root.level, structlog.is_configured()
+    yield
+    for handler in [each for each in root.handlers if each not in handlers]:
+        root.removeHandler(handler)
+    root.setLevel(level)
+    if structlog.is_configured() and not was_configured:
+        structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
