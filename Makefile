@@ -15,7 +15,7 @@ export PROMPT
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: venv  ## Make one picture from nothing, and stop: make demo PROMPT="two green squares on a white background"
+demo: venv  ## Make one picture from nothing, and stop: make demo PROMPT="a yellow star left of a cyan ring on a black background"
 	@./imagemill demo
 
 up: venv  ## Run the whole system here, until Ctrl-C
