@@ -15,6 +15,7 @@ from botocore.exceptions import (
     ParamValidationError,
     PartialCredentialsError,
 )
+from botocore.handlers import add_expect_header
 
 from storage.errors import NotSupported, ObjectNotFound, StorageMisconfigured, StorageUnavailable
 from storage.settings import StorageSettings
@@ -37,7 +38,7 @@ def connect(settings: StorageSettings, endpoint_url: str) -> S3Client:
     Raises:
         ValueError, BotoCoreError: A setting cannot work; `map_errors` turns them into ours.
     """
-    return boto3.client(
+    client: S3Client = boto3.client(
         "s3",
         endpoint_url=endpoint_url or None,
         aws_access_key_id=settings.access_key_id or None,
@@ -52,8 +53,13 @@ def connect(settings: StorageSettings, endpoint_url: str) -> S3Client:
             # Other stores than Amazon's do not all know the newer trailing checksums.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
+            user_agent=f"imagemill boto3/{boto3.__version__}",  # The usual one is put together anew for each request.
         ),
     )
+    # "Expect: 100-continue" asks before each upload whether it may come: a round trip more for files this small, whose
+    # answer botocore reads byte by byte.
+    client.meta.events.unregister("before-call.s3", add_expect_header)
+    return client
 
 
 def name_of(settings: StorageSettings) -> str:

@@ -13,13 +13,13 @@ from celery.signals import setup_logging, worker_init, worker_shutdown, worker_s
 from jobs.celery_app import make_app
 from jobs.errors import ImagemillError, InvalidConfiguration
 from jobs.settings import load_settings
-from workers.consumer import use_tolerant_transport
 from workers.control import turn_revoke_into_cancel
 from workers.logs import configure_logging
 from workers.process import WorkerProcess
 from workers.settings import load_worker_settings
 from workers.supervise import EX_CONFIG
 from workers.tasks import register_tasks
+from workers.transport import use_tolerant_transport
 
 log = structlog.get_logger()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import re
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -126,6 +129,35 @@ def test_steps_are_written_at_most_four_times_a_second_and_the_last_of_them(
     # Never closer than the interval, however slow the machine: an order of events, not a speed.
     assert all(later - earlier >= 0.9 * INTERVAL_S for earlier, later in pairwise(times))
     assert all(len(reports) == 1 for _, reports in noted.written)
+
+
+def test_notes_within_the_interval_do_not_wake_the_writer(
+    noted: NotedTable, writer: ProgressWriter, catalogue: Catalogue
+) -> None:
+    claim = claim_a_job(noted, catalogue)
+    writer.follow(claim)
+    (thread,) = [each for each in threading.enumerate() if each.name == "progress"]
+    status = Path(f"/proc/self/task/{thread.native_id}/status")
+
+    def woken() -> int:
+        """How often it gave a processor up, to wait."""
+        return int(re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text("utf-8"), re.MULTILINE)[0])
+
+    notes = 0
+
+    def note_once_more() -> bool:
+        nonlocal notes
+        notes += 1
+        writer.note(claim, Stage.GENERATE, notes, 1_000_000)
+        os.sched_yield()
+        return notes % 25 == 0 and len(noted.written) >= 4
+
+    before = woken()
+    end = time.monotonic() + DEADLINE_S
+    while not note_once_more():
+        assert time.monotonic() < end
+    wait_for(noted, claim, Stage.GENERATE, notes)
+    assert woken() - before < 20 * len(noted.written)  # The round trip, and a few locks.
 
 
 def test_reports_of_many_jobs_take_one_round_trip(
