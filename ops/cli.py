@@ -24,14 +24,17 @@ def worker(
     model: Annotated[
         list[str] | None, typer.Option(help="Serve this model; any number of times. Default: all.")
     ] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Jobs in hand at a time.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Several share this machine's processors, for small models on a CPU.")
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Jobs in hand at a time, of each process.")] = None,
     wait_for_services: Annotated[float, typer.Option(help="Seconds to wait for Redis and S3 at the start.")] = 0,
 ) -> None:
     """Run a worker in the foreground."""
     from workers.launch import launch
 
     with reporting():
-        code = launch(model or [], concurrency, wait_for_services)
+        code = launch(model or [], concurrency, wait_for_services, processes)
     raise typer.Exit(code)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from ops.settings import CHECKOUT, StackSettings
 BUCKET = "imagemill"
 _WORKER_START_S = 180.0  # Imports torch and loads the model; many times what it takes, for a busy machine.
 _FLOWER_USER = "imagemill"
+_MOST_PROCESSES = 4
 
 
 class Program(Process):
@@ -189,12 +191,14 @@ def local_stack(settings: StackSettings, data: Path, told: Mapping[str, str] | N
     told = told or {}
     redis_server = RedisServer(data / "redis", settings.redis_port)
     s3_server = S3Server(data / "s3", settings.s3_port)
-    job_settings = load_settings(redis_url=redis_server.url, result_backend_url=redis_server.url)
+    models = {"models_file": Path(told["IMAGEMILL_MODELS_FILE"])} if "IMAGEMILL_MODELS_FILE" in told else {}
+    job_settings = load_settings(redis_url=redis_server.url, result_backend_url=redis_server.url, **models)
     models_file = {"IMAGEMILL_MODELS_FILE": str(job_settings.models_file.absolute())}
-    env = {**os.environ, **addresses(redis_server, s3_server), **models_file, **_python_env(), **_proxy_env(), **told}
+    env = {**os.environ, **addresses(redis_server, s3_server), **_python_env(), **_proxy_env(), **told, **models_file}
+    processes = worker_processes(settings, job_settings)
     worker_env = {**env, **metrics_env(settings.worker_metrics_port), **told}
-    command = [sys.executable, "-m", "ops.cli", "worker"]
-    worker = Program("worker", command, worker_env, lambda: worker_is_ready(job_settings))
+    command = [sys.executable, "-m", "ops.cli", "worker", f"--processes={processes}"]
+    worker = Program("worker", command, worker_env, lambda: worker_is_ready(job_settings, processes))
     login = f"{_FLOWER_USER}:{kept_password(data / 'flower' / 'password')}"
     flower = Flower(data / "flower" / "state", settings.flower_port, {"FLOWER_BASIC_AUTH": login, **env})
     api_env = {**env, **metrics_env(settings.api_metrics_port), **told}
@@ -235,11 +239,21 @@ def addresses(redis_server: RedisServer, s3_server: S3Server) -> dict[str, str]:
     }
 
 
-def worker_is_ready(settings: Settings) -> bool:
-    """Whether a worker answers a ping within a second."""
+def worker_processes(settings: StackSettings, job_settings: Settings) -> int:
+    """Of the stack's worker: one for each core makes more pictures of the built-in model; others may be too large."""
+    if settings.worker_processes is not None:
+        return settings.worker_processes
+    is_small = job_settings.models_file.absolute() == CHECKOUT / "models.toml"
+    if not is_small or shutil.which("nvidia-smi"):
+        return 1
+    return min(_MOST_PROCESSES, len(os.sched_getaffinity(0)))
+
+
+def worker_is_ready(settings: Settings, processes: int = 1) -> bool:
+    """Whether so many processes of workers answer a ping within a second."""
     with make_app(settings) as app:
         try:
-            return bool(app.control.ping(timeout=1, limit=1))
+            return len(app.control.ping(timeout=1, limit=processes) or ()) >= processes
         except (OperationalError, redis.exceptions.RedisError, OSError):
             return False
 

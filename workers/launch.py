@@ -1,4 +1,4 @@
-"""Starts a worker: checks what it needs, then is the parent of the Celery process. Imports no torch."""
+"""Starts a worker: checks what it needs, then is the parent of its Celery processes. Imports no torch."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from storage.errors import StorageUnavailable
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
 from workers.logs import configure_logging
-from workers.settings import load_worker_settings
-from workers.supervise import supervise
+from workers.settings import WorkerSettings, load_worker_settings
+from workers.supervise import Command, supervise
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
-def launch(models: list[str], concurrency: int | None, wait_s: float) -> int:
+def launch(models: list[str], concurrency: int | None, wait_s: float, processes: int | None = None) -> int:
     """
     Run a worker until it ends by itself or is told to.
 
     Args:
         models: Names to serve; empty for what the settings say.
-        concurrency: Jobs in hand at a time; None for what the settings say, or the engine takes.
+        concurrency: Jobs in hand at a time, of each process; None for what the settings say, or the engine takes.
         wait_s: How long to wait for Redis and S3, in seconds.
+        processes: How many; None for what the settings say.
 
     Returns:
         The exit code.
@@ -49,8 +50,28 @@ def launch(models: list[str], concurrency: int | None, wait_s: float) -> int:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its import advises on image processors, never used here.
     if concurrency:
         os.environ["IMAGEMILL_WORKER_CONCURRENCY"] = str(concurrency)
-    argv = _command([queue_of(name) for name in names], worker.name)
-    return supervise(argv)
+    queues = [queue_of(name) for name in names]
+    count = processes or worker.processes
+    return supervise(
+        [
+            Command(argv=_command(queues, worker.name), env=_share_of(number, count, settings, worker))
+            for number in range(count)
+        ]
+    )
+
+
+def _share_of(number: int, count: int, settings: Settings, worker: WorkerSettings) -> dict[str, str]:
+    """What sets one of several processes apart: a part of the processors, and a port of its own for its metrics."""
+    if count == 1:
+        return {}
+    threads = worker.threads or threads_of_each(count)
+    port = {"IMAGEMILL_METRICS_PORT": str(settings.metrics_port + number)} if settings.metrics_port else {}
+    return {"IMAGEMILL_WORKER_THREADS": str(threads), **port}
+
+
+def threads_of_each(processes: int) -> int:
+    """How torch's threads are divided among the processes of a worker; 0 for one, which leaves it to torch."""
+    return 0 if processes == 1 else max(1, len(os.sched_getaffinity(0)) // processes)
 
 
 def _command(queues: list[str], given_name: str = "") -> list[str]:

@@ -15,14 +15,17 @@ from jobs.settings import RoomSettings, read_room
 
 class WorkerSettings(RoomSettings):
     """
-    One worker process.
+    One worker.
 
     Attributes:
         name: How lists and logs call it, in front of a mark of each start; empty for the host's name.
         models: Names to serve, separated by commas; empty for all of the catalogue.
         device: "auto" takes a GPU where there is one.
-        concurrency: Jobs in hand at a time; unset, what the engine was measured to take, and a few to go on with.
-        threads: CPU threads of torch; 0 leaves it to torch.
+        processes: How many it consists of, each with an engine and the models. On a GPU, one. On a CPU, a small model
+            makes more pictures with one for each core: threads that compute a pass together wait for each other.
+        concurrency: Jobs in hand at a time, of each process; unset, what its engine was measured to take, and a few to
+            go on with.
+        threads: CPU threads of torch, of each process; 0 leaves it to torch, or divides the processors among several.
         embedding_cache_mib: Memory for embeddings of prompts that may come again, for each model.
         cache_dir: Where measured batch sizes are kept from start to start.
         spool_dir: Where finished images wait while S3 is away; unset, `spool` in `cache_dir`.
@@ -36,6 +39,7 @@ class WorkerSettings(RoomSettings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=100)] = ""
     models: str = ""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    processes: Annotated[int, Field(ge=1, le=256)] = 1
     concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
     threads: Annotated[int, Field(ge=0)] = 0
     embedding_cache_mib: Annotated[int, Field(ge=0)] = 256

@@ -1,12 +1,14 @@
-"""The parent of a worker process: starts it again when it crashes, and passes the wish to stop on to it."""
+"""The parent of worker processes: starts one again when it crashes, and passes the wish to stop on to all."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from types import FrameType
 
 import structlog
@@ -20,47 +22,86 @@ _LONGEST_PAUSE_S = 60.0
 _GOOD_RUN_S = 120.0  # after which a crash counts as the first one again
 
 
-def supervise(command: Sequence[str]) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A program, and the variables that it has beyond ours."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def supervise(commands: Sequence[Command]) -> int:
     """
-    Run a command until it ends by itself or is told to.
+    Run commands until one of them ends by itself, which ends the others in order, or until told to stop.
 
     SIGTERM is passed on once. SIGINT is not: a terminal sends it to the whole group, and a second one would mean hurry.
 
     Returns:
-        The exit code: of a child that stopped in order, or that cannot run as it is configured.
+        The exit code: 0 where all stopped in order, else that of the first that did not, or cannot run as it is
+        configured.
     """
     parent = _Parent()
     signal.signal(signal.SIGTERM, parent.on_signal)
     signal.signal(signal.SIGINT, parent.on_signal)
-    pause_s = _FIRST_PAUSE_S
-    while True:
-        started = time.monotonic()
-        code = parent.run(command)
-        if parent.stopping.is_set() and code == -signal.SIGTERM:  # It was told before it could listen.
-            return 0
-        if parent.stopping.is_set() or code in (0, EX_CONFIG):
-            return code
-        if time.monotonic() - started > _GOOD_RUN_S:
-            pause_s = _FIRST_PAUSE_S
-        log.error("worker process ended; starting another", exit_code=code, pause_s=pause_s)
-        if parent.stopping.wait(pause_s):
-            return 0
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+    threads = [threading.Thread(target=parent.keep_running, args=(each,)) for each in commands]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return next((code for code in parent.codes if code), 0)
 
 
 class _Parent:
-    def __init__(self) -> None:
-        self.stopping = threading.Event()
-        self._child: subprocess.Popen[bytes] | None = None
+    """Attributes: `codes`, how the children ended for good."""
 
-    def run(self, command: Sequence[str]) -> int:
-        with subprocess.Popen(command) as self._child:
-            if self.stopping.is_set():  # The signal came before there was anybody to pass it on to.
-                self._child.terminate()
-            return self._child.wait()
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self._stopping = threading.Event()
+        self._lock = threading.RLock()  # Signals come in between. Guards what follows.
+        self._running: set[subprocess.Popen[bytes]] = set()
+
+    def keep_running(self, command: Command) -> None:
+        """Until it ends for good; then nobody else goes on either."""
+        self.codes.append(self._run_again_and_again(command))
+        self._stop()
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
-        first = not self.stopping.is_set()
-        self.stopping.set()
-        if first and number == signal.SIGTERM and self._child is not None and self._child.poll() is None:
-            self._child.terminate()
+        if number == signal.SIGTERM:
+            self._stop()
+        self._stopping.set()
+
+    def _stop(self) -> None:
+        with self._lock:
+            if self._stopping.is_set():
+                return
+            self._stopping.set()
+            for child in self._running:
+                child.terminate()
+
+    def _run_again_and_again(self, command: Command) -> int:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            started = time.monotonic()
+            code = self._run(command)
+            if self._stopping.is_set() and code == -signal.SIGTERM:  # It was told before it could listen.
+                return 0
+            if self._stopping.is_set() or code in (0, EX_CONFIG):
+                return code
+            if time.monotonic() - started > _GOOD_RUN_S:
+                pause_s = _FIRST_PAUSE_S
+            log.error("worker process ended; starting another", exit_code=code, pause_s=pause_s)
+            if self._stopping.wait(pause_s):
+                return 0
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _run(self, command: Command) -> int:
+        with self._lock:
+            if self._stopping.is_set():
+                return 0
+            child = subprocess.Popen(command.argv, env={**os.environ, **command.env})
+            self._running.add(child)
+        try:
+            return child.wait()
+        finally:
+            with self._lock:
+                self._running.discard(child)

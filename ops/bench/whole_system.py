@@ -1,32 +1,43 @@
-"""What the system around the engine costs: throughput under sustained load, and the time added to a single job."""
+"""
+What the system around the engine costs: throughput under sustained load, and the time added to a single job.
+
+The engine alone is one, over all processors. Where the system's worker has several processes, each with an engine on a
+part of them, these are measured alone as well.
+"""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import track
 
 from jobs.catalogue import Catalogue
 from jobs.settings import load_settings
+from jobs.spec import JobSpec
 from ops.bench.plot import Bars, plot
 from ops.bench.report import Figure, Report, publish
 from ops.bench.rounds import LEAST_BUNCHES, alternate, median_ratio, sustained_rate
 from ops.bench.surroundings import look_around
 from ops.bench.system import system_for_a_while
 from ops.bench.workload import MODEL, requests, settle, succeeded
+from ops.settings import load_stack_settings
+from ops.stack import worker_processes
 from producer import Client
 from workers.bench import contenders
 from workers.bench.process import Remote
+from workers.launch import threads_of_each
 
-SYSTEM, ALONE = "whole system", "engine alone"
+SYSTEM, ALONE, PARTS = "whole system", "engine alone", "the system's engines alone"
 _OWN_STAGES = ("encode", "generate")  # of a record's timings: the engine's
 
 _PATIENCE_S = 600.0  # with a job that does not end, beyond the one before it
@@ -122,20 +133,59 @@ def _measure(
 ) -> tuple[dict[str, list[float]], list[Single]]:
     with TemporaryDirectory(prefix="imagemill-bench-") as cache:
         own = {"IMAGEMILL_WORKER_THREADS": str(effort.threads), "IMAGEMILL_WORKER_CACHE_DIR": cache}
-        with (
-            # Of the same cache, so that both share passes among equally many.
-            system_for_a_while(console, told | own) as client,
-            Remote(contenders.engine, models_file, model, effort.threads, Path(cache)) as engine,
-        ):
+        where = (models_file, model)
+        with ExitStack() as stack:
+            client = stack.enter_context(system_for_a_while(console, told | own))
+            # Of the same cache, so that equally many share passes where the number of threads is the same.
+            engine = stack.enter_context(_Engines(1, *where, effort.threads, Path(cache)))
             asked = partial(requests, model=model, num_inference_steps=effort.steps)
             alone = [_run_alone(client, each) for each in track(asked(singles, seed=0), "single jobs", console=console)]
-            jobs_a_pass = engine.call("jobs_a_pass")
-            jobs = max(jobs, LEAST_BUNCHES * jobs_a_pass)
+            contestants = {ALONE: engine}
+            if (processes := worker_processes(load_stack_settings(), load_settings(models_file=models_file))) > 1:
+                threads = effort.threads or threads_of_each(processes)
+                contestants[PARTS] = stack.enter_context(_Engines(processes, *where, threads, Path(cache)))
+            bunch = max(each.jobs_a_pass for each in contestants.values())
+            jobs = max(jobs, LEAST_BUNCHES * bunch)
             ways: dict[str, Callable[[int], float]] = {
-                SYSTEM: lambda number: _rate_of_system(client, asked(jobs, seed=number), jobs_a_pass),
-                ALONE: lambda number: _rate_of_engine(engine, client.catalogue, asked(jobs, seed=number), jobs_a_pass),
+                SYSTEM: lambda number: _rate_of_system(client, asked(jobs, seed=number), bunch)
             }
+            for name, each in contestants.items():
+                ways[name] = partial(_rate_of_engines, each, client.catalogue, partial(asked, jobs))
             return alternate(ways, effort.rounds, console), alone
+
+
+class _Engines:
+    """
+    Engines, each in a process of its own, and nothing else.
+
+    Attributes:
+        jobs_a_pass: Of all together.
+    """
+
+    def __init__(self, count: int, *where: Any) -> None:
+        with ExitStack() as stack:
+            self._remotes = [stack.enter_context(Remote(contenders.engine, *where)) for _ in range(count)]
+            self._sizes = [int(each.call("jobs_a_pass")) for each in self._remotes]
+            self._stack = stack.pop_all()
+        self.jobs_a_pass = sum(self._sizes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def rate(self, specs: list[JobSpec]) -> float:
+        """Twice as many jobs as share a pass are in each engine: the next are there when one leaves."""
+
+        def sustain(number: int) -> list[float]:
+            share = specs[number :: len(self._remotes)]
+            finished_at: list[float] = self._remotes[number].call("sustain", share, 2 * self._sizes[number])
+            return finished_at
+
+        with ThreadPoolExecutor(len(self._remotes)) as threads:
+            finished_at = [at for each in threads.map(sustain, range(len(self._remotes))) for at in each]
+        return sustained_rate(finished_at, self.jobs_a_pass)
 
 
 def _run_alone(client: Client, request: dict[str, Any]) -> Single:
@@ -150,10 +200,10 @@ def _rate_of_system(client: Client, asked: list[dict[str, Any]], jobs_a_pass: in
     return sustained_rate([record.ended_at or 0 for record in records], jobs_a_pass)
 
 
-def _rate_of_engine(engine: Remote, catalogue: Catalogue, asked: list[dict[str, Any]], jobs_a_pass: int) -> float:
-    """Twice as many jobs as share a pass are in the engine: the next are there when one leaves."""
-    finished_at = engine.call("sustain", settle(catalogue, asked), 2 * jobs_a_pass)
-    return sustained_rate(finished_at, jobs_a_pass)
+def _rate_of_engines(
+    engines: _Engines, catalogue: Catalogue, asked: Callable[..., list[dict[str, Any]]], number: int
+) -> float:
+    return engines.rate(settle(catalogue, asked(seed=number)))
 
 
 def _figures(real: dict[str, list[float]], simulated: dict[str, list[float]], singles: list[Single]) -> list[Figure]:
@@ -161,8 +211,16 @@ def _figures(real: dict[str, list[float]], simulated: dict[str, list[float]], si
         return 1000 * statistics.median(seconds)
 
     def ratio(what: str, rates: dict[str, list[float]], target: float) -> list[Figure]:
-        value = median_ratio(rates[SYSTEM], rates[ALONE])
-        shares = [Figure(what=f"system ÷ engine alone, {what}", value=value, unit="×", target=target)]
+        shares = [
+            Figure(
+                what=f"system ÷ {name}, {what}",
+                value=median_ratio(rates[SYSTEM], rates[name]),
+                unit="×",
+                target=target if name == ALONE else None,
+            )
+            for name in rates
+            if name != SYSTEM
+        ]
         absolute = ((f"{name}, {what}", statistics.median(values)) for name, values in rates.items())
         return shares + [Figure(what=name, value=value, unit="images/s") for name, value in absolute]
 

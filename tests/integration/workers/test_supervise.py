@@ -18,8 +18,11 @@ DEADLINE_S = 60.0
 
 PARENT = """
 import sys
-from workers.supervise import supervise
-sys.exit(supervise([sys.executable, "-c", sys.argv[1]]))
+from workers.supervise import Command, supervise
+programs = sys.argv[1:]
+sys.exit(
+    supervise([Command(argv=[sys.executable, "-c", each], env={"NUMBER": str(n)}) for n, each in enumerate(programs)])
+)
 """
 NOTE = "import os, sys, time, signal; open(os.environ['STARTS'], 'a').write(f'{os.getpid()} {time.time()}\\n');"
 STOPS_IN_ORDER = (
@@ -29,15 +32,15 @@ STOPS_IN_ORDER = (
 
 
 class Supervised(Process):
-    """A supervisor of a child that runs `program`."""
+    """A supervisor of children that run `programs`."""
 
-    def __init__(self, program: str, starts_file: Path) -> None:
+    def __init__(self, programs: tuple[str, ...], starts_file: Path) -> None:
         super().__init__("parent", env={**os.environ, "STARTS": str(starts_file)}, cwd=CHECKOUT)
-        self._program = program
+        self._programs = programs
         self._starts_file = starts_file
 
     def command(self) -> list[str]:
-        return [sys.executable, "-c", PARENT, self._program]
+        return [sys.executable, "-c", PARENT, *self._programs]
 
     def is_ready(self) -> bool:
         return bool(self.starts)
@@ -58,11 +61,11 @@ class Supervised(Process):
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Iterator[Callable[[str], Supervised]]:
+def run(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
     started: list[Supervised] = []
 
-    def start(program: str) -> Supervised:
-        parent = Supervised(program, tmp_path / "starts")
+    def start(*programs: str) -> Supervised:
+        parent = Supervised(programs, tmp_path / "starts")
         parent.start()
         started.append(parent)
         assert wait_until(lambda: bool(parent.starts), DEADLINE_S)  # It may have ended by now, as it should.
@@ -73,20 +76,20 @@ def run(tmp_path: Path) -> Iterator[Callable[[str], Supervised]]:
         each.stop()
 
 
-def test_child_that_ends_in_order_is_the_end(run: Callable[[str], Supervised]) -> None:
+def test_child_that_ends_in_order_is_the_end(run: Callable[..., Supervised]) -> None:
     parent = run(NOTE + "time.sleep(0.1)")
     assert parent.ended() == 0
     assert len(parent.starts) == 1
 
 
-def test_child_that_cannot_run_as_it_is_configured_is_not_started_again(run: Callable[[str], Supervised]) -> None:
+def test_child_that_cannot_run_as_it_is_configured_is_not_started_again(run: Callable[..., Supervised]) -> None:
     parent = run(NOTE + f"sys.exit({EX_CONFIG})")
     assert parent.ended() == EX_CONFIG
     assert len(parent.starts) == 1
 
 
 @pytest.mark.parametrize("end", ["sys.exit(3)", "os.kill(os.getpid(), signal.SIGKILL)"])
-def test_child_that_crashes_is_started_again_later_each_time(run: Callable[[str], Supervised], end: str) -> None:
+def test_child_that_crashes_is_started_again_later_each_time(run: Callable[..., Supervised], end: str) -> None:
     parent = run(NOTE + end)
     assert wait_until(lambda: len(parent.starts) >= 3, DEADLINE_S)
     first, second, third = (moment for _, moment in parent.starts[:3])
@@ -96,7 +99,7 @@ def test_child_that_crashes_is_started_again_later_each_time(run: Callable[[str]
     assert parent.ended() is not None
 
 
-def test_sigterm_stops_child_and_parent(run: Callable[[str], Supervised]) -> None:
+def test_sigterm_stops_child_and_parent(run: Callable[..., Supervised]) -> None:
     parent = run(STOPS_IN_ORDER)
     assert wait_until(lambda: parent.is_up, DEADLINE_S)
     os.kill(parent.pid or 0, signal.SIGTERM)
@@ -104,13 +107,13 @@ def test_sigterm_stops_child_and_parent(run: Callable[[str], Supervised]) -> Non
     assert len(parent.starts) == 1
 
 
-def test_child_that_sigterm_kills_while_it_starts_stopped_in_order(run: Callable[[str], Supervised]) -> None:
+def test_child_that_sigterm_kills_while_it_starts_stopped_in_order(run: Callable[..., Supervised]) -> None:
     parent = run(NOTE + "signal.pause()")
     os.kill(parent.pid or 0, signal.SIGTERM)
     assert parent.ended() == 0
 
 
-def test_second_sigterm_reaches_the_child_once(run: Callable[[str], Supervised], tmp_path: Path) -> None:
+def test_second_sigterm_reaches_the_child_once(run: Callable[..., Supervised], tmp_path: Path) -> None:
     count = (
         NOTE + "got = []; signal.signal(signal.SIGTERM, lambda *_: got.append(1));"
         "open(os.environ['STARTS'] + '.up', 'w'); signal.pause(); time.sleep(1); sys.exit(0 if len(got) == 1 else 9)"
@@ -120,3 +123,28 @@ def test_second_sigterm_reaches_the_child_once(run: Callable[[str], Supervised],
     for _ in range(3):
         os.kill(parent.pid or 0, signal.SIGTERM)
     assert parent.ended() == 0
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+def test_of_several_children_only_the_one_that_crashed_is_started_again(run: Callable[..., Supervised]) -> None:
+    parent = run(*[STOPS_IN_ORDER] * 3)
+    assert wait_until(lambda: len(parent.starts) == 3, DEADLINE_S)
+    victim, *others = [pid for pid, _ in parent.starts]
+    os.kill(victim, signal.SIGKILL)
+    assert wait_until(lambda: len(parent.starts) == 4, DEADLINE_S)
+    assert all(is_alive(pid) for pid in others)
+    os.kill(parent.pid or 0, signal.SIGTERM)
+    assert parent.ended() == 0
+    assert not any(is_alive(pid) for pid, _ in parent.starts)
+
+
+@pytest.mark.parametrize(("end", "code"), [("sys.exit(0)", 0), (f"sys.exit({EX_CONFIG})", EX_CONFIG)])
+def test_child_that_ends_for_good_is_the_end_of_all(run: Callable[..., Supervised], end: str, code: int) -> None:
+    waits = "while not os.path.exists(os.environ['STARTS'] + '.up'): time.sleep(0.01)\n"
+    parent = run(STOPS_IN_ORDER, f"{NOTE}\n{waits}{end}")
+    assert parent.ended() == code
+    assert len(parent.starts) == 2
+    assert not any(is_alive(pid) for pid, _ in parent.starts)
