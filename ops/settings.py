@@ -16,12 +16,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class StackSettings(RoomSettings):
-    """
-    Where the local stack keeps its data, and on which loopback ports it listens; 0 is any free one, None is not.
-
-    Attributes:
-        worker_processes: Of its worker; unset, one for each core, at most four, where the built-in model runs on a CPU.
-    """
+    """Where the local stack keeps its data, and on which loopback ports it listens; 0 is any free one, None is not."""
 
     model_config = SettingsConfigDict(env_prefix="IMAGEMILL_STACK_", frozen=True, extra="ignore")
 
@@ -32,7 +27,6 @@ class StackSettings(RoomSettings):
     api_port: Port | None = 8000
     api_metrics_port: Port | None = 9464
     worker_metrics_port: Port | None = 9465
-    worker_processes: Annotated[int, Field(ge=1, le=256)] | None = None
 
 
 def load_stack_settings(**overrides: Any) -> StackSettings:

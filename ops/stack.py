@@ -20,8 +20,10 @@ from jobs.settings import Settings, load_settings
 from ops.process import LOOPBACK, Process, StackError, free_port, http_answers, never
 from ops.servers import RedisServer, S3Server
 from ops.settings import CHECKOUT, StackSettings
+from workers.settings import load_worker_settings
 
 BUCKET = "imagemill"
+PROCESSES = "IMAGEMILL_WORKER_PROCESSES"
 _WORKER_START_S = 180.0  # Imports torch and loads the model; many times what it takes, for a busy machine.
 _FLOWER_USER = "imagemill"
 _MOST_PROCESSES = 4
@@ -195,9 +197,10 @@ def local_stack(settings: StackSettings, data: Path, told: Mapping[str, str] | N
     job_settings = load_settings(redis_url=redis_server.url, result_backend_url=redis_server.url, **models)
     models_file = {"IMAGEMILL_MODELS_FILE": str(job_settings.models_file.absolute())}
     env = {**os.environ, **addresses(redis_server, s3_server), **_python_env(), **_proxy_env(), **told, **models_file}
-    processes = worker_processes(settings, job_settings)
-    worker_env = {**env, **metrics_env(settings.worker_metrics_port), **told}
-    command = [sys.executable, "-m", "ops.cli", "worker", f"--processes={processes}"]
+    processes = int(told.get(PROCESSES) or worker_processes(job_settings))
+    several = {PROCESSES: str(processes)}
+    worker_env = {**env, **metrics_env(settings.worker_metrics_port), **several, **told}
+    command = [sys.executable, "-m", "ops.cli", "worker"]
     worker = Program("worker", command, worker_env, lambda: worker_is_ready(job_settings, processes))
     login = f"{_FLOWER_USER}:{kept_password(data / 'flower' / 'password')}"
     flower = Flower(data / "flower" / "state", settings.flower_port, {"FLOWER_BASIC_AUTH": login, **env})
@@ -239,11 +242,15 @@ def addresses(redis_server: RedisServer, s3_server: S3Server) -> dict[str, str]:
     }
 
 
-def worker_processes(settings: StackSettings, job_settings: Settings) -> int:
-    """Of the stack's worker: one for each core makes more pictures of the built-in model; others may be too large."""
-    if settings.worker_processes is not None:
-        return settings.worker_processes
-    is_small = job_settings.models_file.absolute() == CHECKOUT / "models.toml"
+def worker_processes(settings: Settings) -> int:
+    """
+    Of the stack's worker, where its own setting does not say.
+
+    One for each core makes more pictures of the built-in model; another one may be too large for that.
+    """
+    if PROCESSES in os.environ:
+        return load_worker_settings().processes
+    is_small = settings.models_file.absolute() == CHECKOUT / "models.toml"
     if not is_small or shutil.which("nvidia-smi"):
         return 1
     return min(_MOST_PROCESSES, len(os.sched_getaffinity(0)))

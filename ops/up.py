@@ -23,7 +23,7 @@ from ops.interrupts import Interrupts
 from ops.process import LOOPBACK, Process
 from ops.servers import RedisServer, S3Server
 from ops.settings import StackSettings, load_stack_settings
-from ops.stack import BUCKET, Api, Flower, Program, Stack, addresses, hold, local_stack
+from ops.stack import BUCKET, PROCESSES, Api, Flower, Program, Stack, addresses, hold, local_stack
 
 _EXAMPLE = "a large red circle on a blue background"
 _WATCH_INTERVAL_S = 0.2
@@ -130,7 +130,10 @@ def _metrics_of(process: Process) -> list[tuple[str, str]]:
     port = process.env.get("IMAGEMILL_METRICS_PORT", "off")
     match process:
         case Api() | Program(name="worker") if port != "off":
-            return [(f"Metrics of the {process.name}, for Prometheus", f"http://{LOOPBACK}:{port}/metrics")]
+            count = int(process.env[PROCESSES]) if process.name == "worker" else 1
+            ports = range(int(port), int(port) + count)
+            shown = ", ".join(f"http://{LOOPBACK}:{each}/metrics" for each in ports)
+            return [(f"Metrics of the {process.name}, for Prometheus", shown)]
     return []
 
 

@@ -130,7 +130,12 @@ def _cpu_s(pid: int | None) -> float:
         return 0.0
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rsplit(")", 1)[1].split()
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text("utf-8").split()
+        # Those of each thread: proc(5), /proc/pid/task/tid/children.
+        children = [
+            child
+            for thread in Path(f"/proc/{pid}/task").glob("*/children")
+            for child in thread.read_text("utf-8").split()
+        ]
     except OSError:
         return 0.0
     own = (int(fields[11]) + int(fields[12])) / _TICKS_PER_S  # utime and stime: proc(5), fields 14 and 15

@@ -30,7 +30,6 @@ from ops.bench.rounds import LEAST_BUNCHES, alternate, median_ratio, sustained_r
 from ops.bench.surroundings import look_around
 from ops.bench.system import system_for_a_while
 from ops.bench.workload import MODEL, requests, settle, succeeded
-from ops.settings import load_stack_settings
 from ops.stack import worker_processes
 from producer import Client
 from workers.bench import contenders
@@ -141,7 +140,7 @@ def _measure(
             asked = partial(requests, model=model, num_inference_steps=effort.steps)
             alone = [_run_alone(client, each) for each in track(asked(singles, seed=0), "single jobs", console=console)]
             contestants = {ALONE: engine}
-            if (processes := worker_processes(load_stack_settings(), load_settings(models_file=models_file))) > 1:
+            if (processes := worker_processes(load_settings(models_file=models_file))) > 1:
                 threads = effort.threads or threads_of_each(processes)
                 contestants[PARTS] = stack.enter_context(_Engines(processes, *where, threads, Path(cache)))
             bunch = max(each.jobs_a_pass for each in contestants.values())

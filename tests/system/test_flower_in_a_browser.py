@@ -10,6 +10,7 @@ from ops.process import wait_until
 from ops.stack import Api, Flower, worker_is_ready
 from producer import Client, Job
 from tests.system.browser import Browser
+from tests.system.conftest import ask_flower
 
 QUEUE = "gpu.shapes"
 _ROW = "#tasks-table tbody tr"
@@ -64,7 +65,7 @@ def test_running_and_finished_jobs_are_shown_with_a_line_of_their_own(
     with Celery("elsewhere", broker=system.settings.redis_url, set_as_current=False) as app:
         request = {"prompt": "a cyan ring", "num_inference_steps": 2}
         app.send_task("imagemill.generate", kwargs=request, queue=QUEUE)
-    running = running_job(system)
+    running = running_job(system, flower)
     logged_in.open(f"{flower.url}/tasks")
     logged_in.until("the running job is on top", lambda: running.id in logged_in.text(_ROW))
     assert logged_in.text(_ROW).startswith("shapes 128×128 200 steps “a green square” STARTED")
@@ -78,7 +79,7 @@ def test_running_and_finished_jobs_are_shown_with_a_line_of_their_own(
 
 
 def test_job_revoked_there_is_canceled_here(logged_in: Browser, flower: Flower, system: Client) -> None:
-    job = running_job(system)
+    job = running_job(system, flower)
     logged_in.open(f"{flower.url}/tasks")
     logged_in.click(f"{_ROW} a", job.id)
     assert "a green square" in logged_in.text("#task-page")
@@ -106,11 +107,17 @@ def test_page_of_another_origin_cannot_revoke_in_a_browser_that_is_logged_in(
         system.control.resume(QUEUE)
 
 
-def running_job(system: Client) -> Job:
-    """One that would take long, once its steps have begun."""
+def running_job(system: Client, flower: Flower) -> Job:
+    """One that would take long, once its steps have begun and Flower, whose list stays as it was opened, knows it."""
     job = system.submit("a green square", num_inference_steps=200)
     assert wait_until(lambda: job.status().stage is not None, 60)
+    assert wait_until(lambda: is_known_as_started(flower, job), 60)
     return job
+
+
+def is_known_as_started(flower: Flower, job: Job) -> bool:
+    known = ask_flower(flower, f"/api/task/info/{job.id}")
+    return known is not None and known["state"] == "STARTED"
 
 
 def shows_as(browser: Browser, flower: Flower, job: Job, state: str) -> bool:

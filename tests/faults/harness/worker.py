@@ -107,12 +107,12 @@ class WorkerUnderTest(Process):
 
 
 def children_of(pid: int) -> list[int]:
-    """Process ids of the live children of a process."""
+    """Process ids of the live children of a process, whichever of its threads started them."""
     try:
-        text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+        texts = [thread.read_text() for thread in Path(f"/proc/{pid}/task").glob("*/children")]
     except (FileNotFoundError, ProcessLookupError):
         return []
-    return [int(word) for word in text.split()]
+    return [int(word) for text in texts for word in text.split()]
 
 
 def is_alive(pid: int) -> bool:

@@ -1,0 +1,58 @@
+"""A worker of several processes: all take jobs, and one that is killed costs none."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import redis
+from rich.console import Console
+
+from jobs import names
+from jobs.states import Status
+from ops.bench.system import system_for_a_while
+from ops.process import wait_until
+from producer import Client, Job
+from tests.faults.harness.worker import is_alive
+
+TOLD = {"IMAGEMILL_WORKER_PROCESSES": "2", "IMAGEMILL_WORKER_CONCURRENCY": "4", "IMAGEMILL_LEASE_S": "2"}
+DEADLINE_S = 90.0
+
+
+def owner_of(client: redis.Redis, job: Job) -> str | None:
+    found: str | None = client.hget(names.job_key(job.id), "owner")  # type: ignore[assignment]
+    return found
+
+
+def submit(client: Client, count: int, steps: int) -> list[Job]:
+    return client.submit_many({"prompt": "a red circle", "num_inference_steps": steps} for _ in range(count))
+
+
+def test_all_processes_take_jobs_and_one_that_is_killed_loses_none(tmp_path: Path) -> None:
+    told = TOLD | {"IMAGEMILL_WORKER_CACHE_DIR": str(tmp_path)}
+    with (
+        system_for_a_while(Console(quiet=True), told) as client,
+        redis.Redis.from_url(client.settings.redis_url, decode_responses=True) as redis_client,
+    ):
+        processes = {each.name for each in client.workers()}
+        assert len(processes) == 2
+        jobs = submit(client, 24, steps=4)
+        assert {job.wait(DEADLINE_S).status for job in jobs} == {Status.SUCCEEDED}
+        assert {owner_of(redis_client, job) for job in jobs} == processes
+
+        jobs = submit(client, 16, steps=40)
+        assert wait_until(lambda: {owner_of(redis_client, job) for job in jobs} >= processes, DEADLINE_S)
+        victim = process_named(owner_of(redis_client, jobs[0]) or "")
+        os.kill(victim, signal.SIGKILL)
+        assert {job.wait(DEADLINE_S).status for job in jobs} == {Status.SUCCEEDED}
+        assert wait_until(lambda: len({each.name for each in client.workers()} & processes) == 1, DEADLINE_S)
+        assert not is_alive(victim)
+
+
+def process_named(worker: str) -> int:
+    """The process id of one of a worker's processes."""
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        if f"--hostname={worker}" in command.read_bytes().decode(errors="replace").split("\0"):
+            return int(command.parent.name)
+    raise AssertionError(f"no process is {worker}")
