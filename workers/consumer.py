@@ -20,12 +20,14 @@ from typing import Any
 import structlog
 from celery.worker import state
 from celery.worker.consumer import Consumer
+from vine import promise
 
 from workers.transport import PASS_ON, kind_of_error
 
 log = structlog.get_logger()
 
 _EVENTS_EVERY_S = 0.25
+_LOOK_AGAIN = promise(lambda: None)  # One for all, for the loop keeps a set of what is due.
 _NOT_SHOWN = "(not shown)"
 _REPRS = ("argsrepr", "kwargsrepr")  # Headers in which Celery's clients repeat the arguments for people.
 
@@ -38,7 +40,8 @@ class TolerantConsumer(Consumer):
         hub.call_repeatedly(_EVENTS_EVERY_S, self._flush_events)  # type: ignore[attr-defined]
 
     def on_send_event_buffered(self) -> None:  # type: ignore[override]
-        """Nothing: the next bunch takes it along."""
+        """The next bunch takes it along. But it may be of a job that has ended: the loop has to look for the next."""
+        self.hub.call_soon(_LOOK_AGAIN)  # type: ignore[attr-defined]
 
     def shutdown(self) -> None:
         self._flush_events()  # type: ignore[attr-defined]
