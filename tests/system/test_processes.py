@@ -35,19 +35,25 @@ def test_all_processes_take_jobs_and_one_that_is_killed_loses_none(tmp_path: Pat
         system_for_a_while(Console(quiet=True), told) as client,
         redis.Redis.from_url(client.settings.redis_url, decode_responses=True) as redis_client,
     ):
-        processes = {each.name for each in client.workers()}
-        assert len(processes) == 2
+        started = {each.name: each.started_at for each in client.workers()}
+        assert len(started) == 2
         jobs = submit(client, 24, steps=4)
         assert {job.wait(DEADLINE_S).status for job in jobs} == {Status.SUCCEEDED}
-        assert {owner_of(redis_client, job) for job in jobs} == processes
+        assert {owner_of(redis_client, job) for job in jobs} == started.keys()
 
         jobs = submit(client, 16, steps=40)
-        assert wait_until(lambda: {owner_of(redis_client, job) for job in jobs} >= processes, DEADLINE_S)
-        victim = process_named(owner_of(redis_client, jobs[0]) or "")
-        os.kill(victim, signal.SIGKILL)
+        assert wait_until(lambda: {owner_of(redis_client, job) for job in jobs} >= started.keys(), DEADLINE_S)
+        victim = owner_of(redis_client, jobs[0]) or ""
+        pid = process_named(victim)
+        os.kill(pid, signal.SIGKILL)
         assert {job.wait(DEADLINE_S).status for job in jobs} == {Status.SUCCEEDED}
-        assert wait_until(lambda: len({each.name for each in client.workers()} & processes) == 1, DEADLINE_S)
-        assert not is_alive(victim)
+        assert not is_alive(pid)
+
+        def started_again() -> set[str]:
+            return {each.name for each in client.workers() if each.started_at != started[each.name]}
+
+        assert wait_until(lambda: started_again() == {victim}, DEADLINE_S)  # Its name is its own again.
+        assert {each.name for each in client.workers()} == started.keys()
 
 
 def process_named(worker: str) -> int:
