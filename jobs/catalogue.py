@@ -14,6 +14,9 @@ from jobs.spec import MAX_SEED, Box, JobRequest, JobSpec, Name
 
 Positive = Annotated[int, Field(ge=1)]
 
+# Most steps of those schedulers of diffusers that do not take any number: a consistency model is distilled on fifty.
+MAX_STEPS_OF_SCHEDULER = {"lcm": 50, "tcd": 50}
+
 _SEED_BITS = 32  # Of drawn seeds: short enough to read out and type again.
 
 
@@ -74,9 +77,13 @@ class Model(_Entry):
         for side in (self.defaults.width, self.defaults.height):
             if not limits.min_side <= side <= limits.max_side or side % limits.side_multiple:
                 raise ValueError(f"defaults: a side of {side} is outside the model's own limits")
-        if self.defaults.num_inference_steps > limits.max_steps:
-            raise ValueError("defaults.num_inference_steps is above limits.max_steps")
+        if self.defaults.num_inference_steps > self.max_steps(self.defaults.scheduler):
+            raise ValueError("defaults.num_inference_steps is above limits.max_steps, or what its scheduler runs")
         return self
+
+    def max_steps(self, scheduler: str) -> int:
+        """The most denoising steps that a request may ask for."""
+        return min(self.limits.max_steps, MAX_STEPS_OF_SCHEDULER.get(scheduler, self.limits.max_steps))
 
 
 class Catalogue:
@@ -141,8 +148,6 @@ def _check_limits(spec: JobSpec, model: Model) -> None:
                 f"{model.name} makes {limits.min_side} to {limits.max_side} pixels in multiples of "
                 f"{limits.side_multiple}, not {value}",
             )
-    if spec.num_inference_steps > limits.max_steps:
-        raise InvalidRequest("num_inference_steps", f"{model.name} runs at most {limits.max_steps} steps")
     if spec.n > limits.max_n:
         raise InvalidRequest("n", f"{model.name} makes at most {limits.max_n} images a job")
     if spec.seed + spec.n - 1 > MAX_SEED:
@@ -152,6 +157,8 @@ def _check_limits(spec: JobSpec, model: Model) -> None:
         raise InvalidRequest(
             "scheduler", f"{model.name} has no {spec.scheduler!r}; it has {', '.join(model.schedulers)}"
         )
+    if spec.num_inference_steps > (most := model.max_steps(spec.scheduler)):
+        raise InvalidRequest("num_inference_steps", f"{model.name} runs at most {most} steps with {spec.scheduler}")
 
 
 def _check_crop(spec: JobSpec) -> None:

@@ -12,12 +12,16 @@ OWN = "default"  # the model's own scheduler, as its directory has it
 
 _KARRAS = {"use_karras_sigmas": True}
 _SDE = {"algorithm_type": "sde-dpmsolver++"}
+_CONSISTENCY = {"original_inference_steps": 50}  # The most that a request may ask: jobs/catalogue.py.
 
 # diffusers' class, and what its configuration changes.
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "ddim": ("DDIMScheduler", {}),
     "ddpm": ("DDPMScheduler", {}),
-    "pndm": ("PNDMScheduler", {}),
+    "pndm": (
+        "PNDMScheduler",
+        {"skip_prk_steps": True},
+    ),  # As Stable Diffusion has it; else it takes no less than 4 steps.
     "lms": ("LMSDiscreteScheduler", {}),
     "lms_karras": ("LMSDiscreteScheduler", _KARRAS),
     "euler": ("EulerDiscreteScheduler", {}),
@@ -31,13 +35,14 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
     "dpmpp_2m_karras": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"} | _KARRAS),
     "dpmpp_2m_sde": ("DPMSolverMultistepScheduler", _SDE),
     "dpmpp_2m_sde_karras": ("DPMSolverMultistepScheduler", _SDE | _KARRAS),
-    "dpmpp_2s": ("DPMSolverSinglestepScheduler", {"algorithm_type": "dpmsolver++"}),
+    # It sets `lower_order_final` by itself at the first use, with a warning each time.
+    "dpmpp_2s": ("DPMSolverSinglestepScheduler", {"algorithm_type": "dpmsolver++", "lower_order_final": True}),
     "deis": ("DEISMultistepScheduler", {}),
     "unipc": ("UniPCMultistepScheduler", {}),
     "unipc_karras": ("UniPCMultistepScheduler", _KARRAS),
     "sa_solver": ("SASolverScheduler", {}),
-    "lcm": ("LCMScheduler", {}),
-    "tcd": ("TCDScheduler", {}),
+    "lcm": ("LCMScheduler", _CONSISTENCY),
+    "tcd": ("TCDScheduler", _CONSISTENCY),
 }
 
 

@@ -125,7 +125,9 @@ def renamed(exc: InvalidRequest) -> InvalidRequest:
 def _steps(level: Quality, model: Model | None) -> int | None:
     if model is None or level == "medium":
         return None
-    return min(model.limits.max_steps, max(1, round(model.defaults.num_inference_steps * _STEPS[level])))
+    return min(
+        model.max_steps(model.defaults.scheduler), max(1, round(model.defaults.num_inference_steps * _STEPS[level]))
+    )
 
 
 def _sides(size: str | None) -> dict[str, int]:

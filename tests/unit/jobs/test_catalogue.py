@@ -76,6 +76,7 @@ def test_unknown_model_is_refused_with_the_names_of_those_there_are(catalogue: C
         ({"height": 264}, "height"),
         ({"width": 100}, "width"),
         ({"num_inference_steps": 201}, "num_inference_steps"),
+        ({"num_inference_steps": 51, "scheduler": "lcm"}, "num_inference_steps"),
         ({"n": 17}, "n"),
         ({"n": 2, "seed": MAX_SEED}, "seed"),
         ({"scheduler": "dreamy"}, "scheduler"),
@@ -97,6 +98,7 @@ def test_what_the_model_cannot_do_is_refused_by_the_name_of_the_field(
     [
         {"width": 64, "height": 256},
         {"num_inference_steps": 200},
+        {"num_inference_steps": 50, "scheduler": "lcm"},
         {"n": 16, "seed": MAX_SEED - 15},
         {"output": {"crop": {"width": 128, "height": 128}}},
         {"output": {"resize": {"width": 300, "height": 300}, "crop": {"width": 300, "height": 200}}},
@@ -138,6 +140,7 @@ def test_missing_catalogue_is_an_error_that_names_the_file(tmp_path: Path) -> No
         ENTRY.replace("side_multiple = 8", "side_multiple = 0"),
         ENTRY.replace("width = 64", "width = 512"),  # Its own limits refuse each request that leaves the size out.
         ENTRY.replace("num_inference_steps = 4", "num_inference_steps = 0"),
+        ENTRY.replace("ddim", "lcm").replace("_steps = 4", "_steps = 51").replace("_steps = 10", "_steps = 100"),
     ],
     ids=[
         "empty",
@@ -156,6 +159,7 @@ def test_missing_catalogue_is_an_error_that_names_the_file(tmp_path: Path) -> No
         "multiples of nothing",
         "default size above the limit",
         "no default steps",
+        "more default steps than the scheduler takes",
     ],
 )
 def test_broken_catalogue_is_an_error_that_names_the_file(tmp_path: Path, content: str) -> None:

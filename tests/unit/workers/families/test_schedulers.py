@@ -8,6 +8,7 @@ import diffusers
 import pytest
 import torch
 
+from jobs.catalogue import MAX_STEPS_OF_SCHEDULER
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET
 from workers.families.schedulers import OWN, SCHEDULERS, SchedulerShelf, make_scheduler, unknown_schedulers
@@ -39,6 +40,27 @@ def test_name_means_the_scheduler_of_the_field(name: str, kind: Any, options: di
 def test_every_scheduler_keeps_the_betas_of_the_model(name: str) -> None:
     own = tiny.stable_diffusion().scheduler
     assert torch.equal(make_scheduler(name, own).betas, own.betas)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_number_of_steps_is_refused_where_diffusers_cannot_run_it_and_only_there(name: str) -> None:
+    own = diffusers.DDIMScheduler(beta_schedule="scaled_linear")  # As a model's own: none of the others' options set.
+
+    def runs(steps: int) -> bool:
+        scheduler: Any = make_scheduler(name, own)
+        latents = torch.ones(1, 4, 2, 2)
+        try:
+            scheduler.set_timesteps(steps, device="cpu")
+            for timestep in scheduler.timesteps:
+                output = 0.1 * scheduler.scale_model_input(latents, timestep)
+                latents = scheduler.step(output, timestep, latents).prev_sample
+        except ValueError:
+            return False
+        return bool(latents.isfinite().all())
+
+    most = MAX_STEPS_OF_SCHEDULER.get(name, 200)
+    numbers = (*range(1, 7), 20, 50, 51, 200)
+    assert [steps for steps in numbers if runs(steps)] == [steps for steps in numbers if steps <= most]
 
 
 def test_two_jobs_never_share_a_scheduler() -> None:
