@@ -9,11 +9,11 @@ from typing import Any, cast
 import redis
 
 from jobs import names
-from jobs.connection import map_errors
 from jobs.dispatch import Dispatcher
 from jobs.errors import BatchNotFound
 from jobs.lua import Scripts
 from jobs.record import JobRecord
+from jobs.redis.connection import map_errors
 from jobs.settings import Settings
 from jobs.states import Status
 from jobs.table import JobTable

@@ -5,9 +5,9 @@ from __future__ import annotations
 from celery import Celery
 from kombu import Queue
 
-from jobs.broker import broker_settings, celery_url, sentinel_transport
 from jobs.catalogue import Catalogue
 from jobs.names import queue_of
+from jobs.redis.broker import broker_settings, celery_url, sentinel_transport
 from jobs.settings import Settings, load_settings
 from jobs.table import PRIORITY_RANK
 

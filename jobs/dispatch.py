@@ -8,7 +8,7 @@ from celery import Celery
 
 from jobs import names
 from jobs.celery_app import PRIORITY_OF
-from jobs.connection import map_errors
+from jobs.redis.connection import map_errors
 from jobs.settings import Settings
 from jobs.table import JobTable
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 import redis
 
-from jobs.connection import SOCKET_TIMEOUT_S, map_errors
 from jobs.errors import InvalidRequest
 from jobs.names import events_key
+from jobs.redis.connection import SOCKET_TIMEOUT_S, map_errors
 from jobs.settings import Settings
 
 EventType = Literal["status", "progress", "completed"]

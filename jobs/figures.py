@@ -8,8 +8,8 @@ from typing import Any
 
 import redis
 
-from jobs.connection import map_errors
 from jobs.lua import Scripts
+from jobs.redis.connection import map_errors
 from jobs.settings import Settings
 from jobs.submission import PRIORITY_RANK
 

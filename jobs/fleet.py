@@ -9,8 +9,8 @@ from typing import Any, Literal, cast
 import redis
 
 from jobs import names
-from jobs.connection import map_errors
 from jobs.lua import Scripts
+from jobs.redis.connection import map_errors
 from jobs.settings import Settings
 
 WorkerState = Literal["starting", "ready", "busy", "draining"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from jobs.connection import full_error, map_errors
+from jobs.redis.connection import full_error, map_errors
 from jobs.settings import Settings
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import redis
 
 from jobs.address import address_of
-from jobs.connection import map_errors
 from jobs.errors import RedisFull
+from jobs.redis.connection import map_errors
 from jobs.settings import Settings
 
 FULL_SHARE = 0.85  # of maxmemory

@@ -10,11 +10,11 @@ from typing import cast
 import redis
 
 from jobs import names
-from jobs.connection import map_errors
 from jobs.dispatch import Dispatcher
 from jobs.errors import InvalidRequest, JobNotFound
 from jobs.lua import Scripts
 from jobs.record import JobRecord
+from jobs.redis.connection import map_errors
 from jobs.settings import Settings
 from jobs.table import JobTable
 

@@ -17,10 +17,10 @@ import redis
 import structlog
 
 from jobs import names
-from jobs.connection import map_errors
 from jobs.dispatch import Dispatcher
 from jobs.errors import ImagemillError
 from jobs.lua import Scripts
+from jobs.redis.connection import map_errors
 from jobs.settings import Settings
 from jobs.table import PRIORITY_RANK
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.connection import connect
 from jobs.reader import JobReader
+from jobs.redis.connection import connect
 from jobs.settings import load_settings
 from ops.orphans import MIN_AGE_S, find_orphans
 from producer.reporting import JsonFlag, reporting, tell

@@ -14,13 +14,13 @@ from typing import Any, Self, TypeVar, cast
 import redis.asyncio
 
 from jobs import names
-from jobs.connection import connect_async, map_errors
 from jobs.errors import JobNotFound, WaitTimeout
 from jobs.events import Event, check_event_id
 from jobs.fleet import WorkerReport
 from jobs.lua import source_of
 from jobs.rates import Place, place_of
 from jobs.record import JobRecord
+from jobs.redis.connection import connect_async, map_errors
 from jobs.settings import Settings
 from jobs.spec import JobSpec
 from jobs.states import Status

@@ -14,7 +14,6 @@ from jobs import events, names
 from jobs.batches import Batches
 from jobs.catalogue import Catalogue
 from jobs.celery_app import make_app
-from jobs.connection import connect
 from jobs.dispatch import Dispatcher
 from jobs.errors import (
     InvalidRequest,
@@ -28,6 +27,7 @@ from jobs.queues import QueueControl
 from jobs.rates import Place
 from jobs.reconcile import Reconciler
 from jobs.record import JobRecord
+from jobs.redis.connection import connect
 from jobs.settings import Settings, load_settings
 from jobs.spec import parse_request
 from jobs.states import Status

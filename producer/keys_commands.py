@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.catalogue import Catalogue
-from jobs.connection import connect
 from jobs.errors import InvalidRequest
+from jobs.redis.connection import connect
 from jobs.settings import Settings, load_settings
 from producer.keys.key import ApiKey
 from producer.keys.store import KeyStore

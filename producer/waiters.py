@@ -20,9 +20,9 @@ import structlog
 
 from jobs import names
 from jobs.address import address_of
-from jobs.connection import connect_async, map_errors
 from jobs.errors import RedisUnavailable
 from jobs.events import Event, event_of, is_later
+from jobs.redis.connection import connect_async, map_errors
 from jobs.settings import Settings
 from jobs.states import Status
 

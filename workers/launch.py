@@ -11,9 +11,9 @@ from pathlib import Path
 import tenacity
 
 from jobs.catalogue import Catalogue
-from jobs.connection import connect, map_errors
 from jobs.errors import RedisUnavailable
 from jobs.names import queue_of
+from jobs.redis.connection import connect, map_errors
 from jobs.settings import Settings, load_settings
 from storage.errors import StorageUnavailable
 from storage.s3 import ImageStore

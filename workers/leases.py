@@ -17,8 +17,8 @@ import structlog
 
 from jobs import names
 from jobs.claim import Claim, Verdict
-from jobs.connection import map_errors
 from jobs.errors import Fenced, RedisUnavailable
+from jobs.redis.connection import map_errors
 from jobs.settings import Settings
 from jobs.table import JobTable
 from workers.errors import JobLeft

@@ -9,12 +9,12 @@ import structlog
 from celery import Celery
 
 from jobs.catalogue import Catalogue
-from jobs.connection import connect
 from jobs.dispatch import Dispatcher
 from jobs.errors import RedisUnavailable
 from jobs.exposition import serve_metrics
 from jobs.fleet import Fleet, WorkerReport
 from jobs.reconcile import Reconciler
+from jobs.redis.connection import connect
 from jobs.settings import Settings
 from jobs.table import JobTable
 from jobs.traces import open_traces

@@ -6,8 +6,8 @@ import asyncio
 
 from fastapi import APIRouter, Response
 
-from jobs.connection import map_errors
 from jobs.errors import ImagemillError
+from jobs.redis.connection import map_errors
 from producer.api import schemas
 from producer.api.context import Context, CurrentContext
 from producer.api.errors import json_response

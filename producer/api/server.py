@@ -12,12 +12,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from jobs.catalogue import Catalogue
-from jobs.connection import connect
 from jobs.errors import InvalidConfiguration
 from jobs.exposition import serve_metrics
 from jobs.figures import FigureReader
 from jobs.fleet import Fleet
 from jobs.logs import configure_logging
+from jobs.redis.connection import connect
 from jobs.settings import Settings
 from producer.api.app import create_app
 from producer.api.context import Context

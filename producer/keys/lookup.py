@@ -7,7 +7,7 @@ import time
 import redis.asyncio
 
 from jobs import names
-from jobs.connection import map_errors
+from jobs.redis.connection import map_errors
 from jobs.settings import Settings
 from producer.keys.key import ApiKey, hash_token
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import redis.asyncio
 
 from jobs import names
-from jobs.connection import map_errors
 from jobs.errors import InvalidRequest, RedisFull
+from jobs.redis.connection import map_errors
 from jobs.settings import Settings
 from producer.keys.errors import RateExceeded
 from producer.keys.key import ApiKey

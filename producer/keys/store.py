@@ -14,8 +14,8 @@ from typing import cast
 import redis
 
 from jobs import names
-from jobs.connection import map_errors
 from jobs.errors import InvalidRequest
+from jobs.redis.connection import map_errors
 from jobs.settings import Settings
 from producer.keys.key import RESERVED_NAMES, ApiKey, make_key, new_token
 from producer.keys.rates import parse_rate

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import names
-from jobs.connection import connect
+from jobs.redis.connection import connect
 from jobs.settings import Settings
 from jobs.table import QueueCounts
 from ops.servers import RedisServer, S3Server

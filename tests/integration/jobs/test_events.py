@@ -10,10 +10,10 @@ import pytest
 import redis
 
 from jobs.claim import Claim
-from jobs.connection import connect
 from jobs.errors import RedisUnavailable
 from jobs.events import Event, follow
 from jobs.names import events_key
+from jobs.redis.connection import connect
 from jobs.settings import Settings
 from jobs.states import Stage, Status
 from jobs.table import JobTable

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobs.connection import connect, connect_async, map_errors
 from jobs.errors import RedisUnavailable
 from jobs.names import queue_of
+from jobs.redis.connection import connect, connect_async, map_errors
 from jobs.settings import Settings
 from jobs.table import JobTable
 from ops.process import free_port

@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jobs import names
 from jobs.claim import Claim
-from jobs.connection import connect
 from jobs.errors import Fenced, IdempotencyConflict, InvalidRequest, JobNotFound, RedisUnavailable
+from jobs.redis.connection import connect
 from jobs.settings import Settings
 from jobs.states import Stage, Status
 from jobs.submission import Submission

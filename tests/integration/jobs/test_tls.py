@@ -11,9 +11,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobs.celery_app import make_app
-from jobs.connection import connect, connect_async, map_errors
 from jobs.errors import InvalidConfiguration, RedisUnavailable
 from jobs.names import queue_of
+from jobs.redis.connection import connect, connect_async, map_errors
 from jobs.settings import Settings, load_settings
 from producer.keys.key import ApiKey
 from producer.keys.rates import RateLimits

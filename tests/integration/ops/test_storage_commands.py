@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs.claim import Claim
-from jobs.connection import connect
 from jobs.reader import JobReader
+from jobs.redis.connection import connect
 from jobs.settings import Settings
 from jobs.states import Status
 from jobs.table import JobTable

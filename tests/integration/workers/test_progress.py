@@ -18,8 +18,8 @@ import redis
 
 from jobs.catalogue import Catalogue
 from jobs.claim import Claim, Report, Verdict
-from jobs.connection import connect
 from jobs.record import JobRecord
+from jobs.redis.connection import connect
 from jobs.settings import Settings
 from jobs.spec import parse_request
 from jobs.states import Stage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.address import address_of, check_redis_url, has_tls, sentinels_of
-from jobs.broker import broker_settings, celery_url, sentinel_transport
+from jobs.redis.broker import broker_settings, celery_url, sentinel_transport
 from jobs.settings import Settings
 
 

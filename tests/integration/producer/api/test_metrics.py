@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry, generate_latest
 
-from jobs.connection import connect
 from jobs.exposition import serve_metrics
 from jobs.figures import FigureReader, Figures
 from jobs.fleet import Fleet, WorkerReport
+from jobs.redis.connection import connect
 from jobs.settings import Settings
 from ops.process import free_port, http_answers, wait_until
 from producer.api.system_figures import SystemFigures

@@ -13,8 +13,8 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
 from jobs.address import Sentinels, address_of, has_tls, sentinels_of
-from jobs.advice import advise
 from jobs.errors import RedisFull, RedisUnavailable
+from jobs.redis.advice import advise
 from jobs.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def connect(settings: Settings) -> redis.Redis:
     found = sentinels_of(settings.redis_url)
     if found is None:
         return redis.Redis.from_url(settings.redis_url, **options)
-    from jobs.sentinel import master_of
+    from jobs.redis.sentinel import master_of
 
     told = {**sentinel_options(settings), "retry": Retry(NoBackoff(), 0)}
     return master_of(found.hosts, settings.redis_sentinel_master, told, options | _login(settings, found))
@@ -67,7 +67,7 @@ def connect_async(settings: Settings, connections: int, retries: int = _RETRIES)
     if found is None:
         pool = redis.asyncio.BlockingConnectionPool.from_url(settings.redis_url, **options)
     else:
-        from jobs.async_sentinel import pool_of
+        from jobs.redis.async_sentinel import pool_of
 
         told = {**sentinel_options(settings), "retry": AsyncRetry(NoBackoff(), 0)}
         pool = pool_of(found.hosts, settings.redis_sentinel_master, told, options | _login(settings, found))

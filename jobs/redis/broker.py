@@ -8,7 +8,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from jobs.address import has_tls, sentinels_of
-from jobs.connection import sentinel_options, tls_options
+from jobs.redis.connection import sentinel_options, tls_options
 from jobs.settings import Settings
 
 

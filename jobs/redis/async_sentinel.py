@@ -13,11 +13,11 @@ from redis.asyncio.sentinel import (
     SentinelManagedSSLConnection,
 )
 
-from jobs.sentinel import NO_PRIMARY, PRIMARY, not_found
+from jobs.redis.sentinel import NO_PRIMARY, PRIMARY, not_found
 
 
 class AsyncSentinelGroup(Sentinel):
-    """As `jobs.sentinel.SentinelGroup`."""
+    """As `jobs.redis.sentinel.SentinelGroup`."""
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         """
@@ -41,7 +41,7 @@ class AsyncSentinelGroup(Sentinel):
 
 
 class AsyncPrimaryConnection(SentinelManagedConnection):
-    """As `jobs.sentinel.PrimaryConnection`."""
+    """As `jobs.redis.sentinel.PrimaryConnection`."""
 
     async def connect_to(self, address: tuple[str, int]) -> None:
         """Connect, to a primary or not at all. Raises redis-py's `ConnectionError`."""
@@ -67,7 +67,7 @@ class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
 
 
 def pool_of(hosts: Any, name: str, told: dict[str, Any], options: dict[str, Any]) -> SentinelPool:
-    """A pool for the Redis that Sentinels call `name`. Arguments as those of `jobs.sentinel.master_of`."""
+    """A pool for the Redis that Sentinels call `name`. Arguments as those of `jobs.redis.sentinel.master_of`."""
     group: Any = AsyncSentinelGroup(hosts, sentinel_kwargs=told)  # type: ignore[no-untyped-call]
     connection_class = AsyncPrimaryTlsConnection if options.pop("ssl") else AsyncPrimaryConnection
     return SentinelPool(name, group, connection_class=connection_class, **options)  # type: ignore[no-untyped-call]
