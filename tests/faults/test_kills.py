@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from jobs.states import Status
 from producer import Job
 from tests.faults.conftest import MakeSystem
+from tests.faults.harness.load import Load
 from tests.faults.harness.rows import Row
 from tests.faults.harness.system import Counts, System
 from tests.faults.harness.waiting import until
@@ -30,28 +31,11 @@ class Loss:
     counts: Counts
 
 
-class _Load:
-    """Keeps so many jobs under way, so that a random moment finds some in each stage."""
-
-    def __init__(self, system: System) -> None:
-        self._system = system
-        self.jobs: list[Job] = []
-
-    def top_up(self) -> bool:
-        counts = self._system.counts_of_queue() if self.jobs else None
-        under_way = counts.waiting + counts.released + counts.running if counts else 0
-        self.jobs += self._system.submit(max(0, IN_FLIGHT - under_way), steps=10)
-        return True
-
-    def keep_up_until(self, moment: float) -> None:
-        until("the moment has come", lambda: self.top_up() and time.monotonic() >= moment)
-
-
 def test_sigkill_of_a_worker_with_jobs_in_every_stage(system: System, row: Row) -> None:
     dice = random.Random(SEED)
     workers = [_start(system) for _ in range(WORKERS)]
     system.ready()
-    load = _Load(system)
+    load = Load(system, IN_FLIGHT)
     losses: list[Loss] = []
     kills: list[float] = []
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from jobs.states import Status
 from producer import Job
+from tests.faults.harness.load import Load
 from tests.faults.harness.rows import Row
 from tests.faults.harness.waiting import until
 from tests.network.system import NetworkSystem, WorkerOnHost
@@ -33,20 +34,6 @@ class Loss:
     stages: Counter[str]
 
 
-class Load:
-    """Keeps so many jobs under way that every worker has some in all stages."""
-
-    def __init__(self, system: NetworkSystem) -> None:
-        self._system = system
-        self.jobs: list[Job] = []
-
-    def top_up(self) -> bool:
-        counts = self._system.counts_of_queue() if self.jobs else None
-        under_way = counts.waiting + counts.released + counts.running if counts else 0
-        self.jobs += self._system.submit(max(0, IN_FLIGHT - under_way), steps=10)
-        return True
-
-
 def test_worker_cut_off_from_redis_for_longer_than_its_lease_then_joined(system: NetworkSystem, row: Row) -> None:
     cut_off_and_join(system, row)
 
@@ -59,7 +46,7 @@ def test_worker_cut_off_for_longer_than_any_timeout_and_forgotten_by_redis_then_
 
 def cut_off_and_join(system: NetworkSystem, row: Row, *, away_s: float = 0.0, forget: bool = False) -> None:
     victim = start_workers(system)
-    load = Load(system)
+    load = Load(system, IN_FLIGHT)
     loss = cut_off(system, victim, load)
     cut_at, pid = system.now(), victim.child_pid
     until("all that it held was claimed elsewhere", lambda: all(len(system.claims(job)) == 2 for job in loss.jobs))
