@@ -21,9 +21,10 @@ from honcho.printer import Message, Printer
 
 from ops.interrupts import Interrupts
 from ops.process import LOOPBACK, Process
+from ops.programs import Api, Flower, Program
 from ops.servers import RedisServer, S3Server
 from ops.settings import StackSettings, load_stack_settings
-from ops.stack import BUCKET, PROCESSES, Api, Flower, Program, Stack, addresses, hold, local_stack
+from ops.stack import BUCKET, PROCESSES, Stack, addresses, hold, local_stack
 
 _EXAMPLE = "a large red circle on a blue background"
 _WATCH_INTERVAL_S = 0.2

@@ -14,8 +14,9 @@ import redis
 
 from jobs.settings import load_settings
 from ops.process import Process, StackError, never, wait_until
+from ops.programs import Program
 from ops.settings import load_stack_settings
-from ops.stack import BUCKET, Program, local_stack, metrics_env
+from ops.stack import BUCKET, local_stack, metrics_env
 from producer import Client
 from storage.settings import StorageSettings
 

@@ -16,8 +16,9 @@ from jobs.states import Status
 from jobs.table import JobTable
 from ops.bench.http_load import Target
 from ops.process import LOOPBACK
+from ops.programs import Api
 from ops.servers import RedisServer, S3Server
-from ops.stack import Api, addresses
+from ops.stack import addresses
 from producer import Client
 from storage.settings import StorageSettings
 

@@ -11,8 +11,9 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 
 from jobs.settings import load_settings
+from ops.programs import Flower
 from ops.settings import load_stack_settings
-from ops.stack import BUCKET, Flower, Stack, local_stack
+from ops.stack import BUCKET, Stack, local_stack
 from producer import Client
 from storage.settings import StorageSettings
 

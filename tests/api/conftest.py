@@ -9,9 +9,10 @@ import pytest
 import redis
 
 from jobs.settings import Settings
+from ops.programs import Api
 from ops.servers import RedisServer, S3Server
 from ops.settings import CHECKOUT
-from ops.stack import Api, addresses
+from ops.stack import addresses
 from storage.s3 import ImageStore
 from tests.api.finisher import finishing
 

@@ -17,7 +17,7 @@ from jobs.table import JobTable
 from ops.bench.attacks import ATTACKS, STREAMS, attack
 from ops.bench.http_load import Load, Target, connected, paced
 from ops.process import LOOPBACK, wait_until
-from ops.stack import Api
+from ops.programs import Api
 from producer import Client
 
 DEADLINE_S = 30.0

@@ -15,8 +15,8 @@ import redis
 
 from jobs.settings import Settings
 from ops.process import wait_until
+from ops.programs import Api
 from ops.settings import CHECKOUT
-from ops.stack import Api
 from producer.keys.store import KeyStore
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")

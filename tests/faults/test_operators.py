@@ -11,7 +11,7 @@ import pytest
 
 from jobs.celery_app import make_app
 from jobs.states import Status
-from ops.stack import Flower
+from ops.programs import Flower
 from producer import Job
 from tests.faults.harness.rows import Row
 from tests.faults.harness.system import QUEUE, System

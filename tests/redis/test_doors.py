@@ -12,7 +12,7 @@ import pytest
 from jobs.celery_app import make_app
 from jobs.names import GENERATE_TASK
 from jobs.states import Status
-from ops.stack import Api, Flower
+from ops.programs import Api, Flower
 from tests.faults.harness.audit import audit
 from tests.faults.harness.system import MODEL, QUEUE, System
 from tests.redis.conftest import Behind

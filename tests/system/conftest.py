@@ -17,8 +17,9 @@ import redis
 
 from jobs.settings import Settings
 from ops.process import LOOPBACK, wait_until
+from ops.programs import Api, Flower, Program
 from ops.servers import RedisServer, S3Server
-from ops.stack import Api, Flower, Program, addresses, metrics_env, worker_is_ready
+from ops.stack import addresses, metrics_env, worker_is_ready
 from producer import Client
 from storage.settings import StorageSettings
 from tests.system.browser import Browser, run_browser

@@ -9,7 +9,7 @@ import httpx2 as httpx
 import pytest
 from PIL import Image as PillowImage
 
-from ops.stack import Api
+from ops.programs import Api
 from tests.integration.producer.api.sse import listening
 
 PROMPT = "a large red circle on a blue background"

@@ -13,7 +13,7 @@ from celery import Celery
 
 from jobs.errors import InvalidRequest
 from jobs.states import Status
-from ops.stack import Program
+from ops.programs import Program
 from producer import Client
 from tests.system.conftest import RunCli
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from jobs.states import Status
-from ops.stack import Api
+from ops.programs import Api
 from producer import Client
 from tests.system.browser import Browser
 

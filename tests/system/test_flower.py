@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery
 
 from ops.process import wait_until
-from ops.stack import Flower
+from ops.programs import Flower
 from producer import Client
 from tests.system.conftest import ask_flower
 

@@ -7,7 +7,8 @@ from celery import Celery
 
 from jobs.states import Status
 from ops.process import wait_until
-from ops.stack import Api, Flower, worker_is_ready
+from ops.programs import Api, Flower
+from ops.stack import worker_is_ready
 from producer import Client, Job
 from tests.system.browser import Browser
 from tests.system.conftest import ask_flower

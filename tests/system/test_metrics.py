@@ -18,7 +18,7 @@ from celery import Celery
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.process import LOOPBACK, Process, http_answers, wait_until
-from ops.stack import Api, Program
+from ops.programs import Api, Program
 from producer import Client
 from tests.system import queries
 from tests.system.queries import Query

@@ -14,7 +14,7 @@ from openai.types import ImageGenCompletedEvent
 from PIL import Image as PillowImage
 
 from jobs.states import Status
-from ops.stack import Api
+from ops.programs import Api
 from producer import Client
 
 PROMPT = "a large red circle on a blue background"

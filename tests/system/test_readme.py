@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.stack import Api
+from ops.programs import Api
 from producer import Client
 from tests.system.conftest import CHECKOUT
 

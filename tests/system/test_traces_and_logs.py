@@ -15,7 +15,8 @@ import pytest
 
 from jobs.settings import Settings
 from ops.process import LOOPBACK, wait_until
-from ops.stack import Api, Program, metrics_env, worker_is_ready
+from ops.programs import Api, Program
+from ops.stack import metrics_env, worker_is_ready
 from producer import Client
 from storage.settings import StorageSettings
 from tests.system.collector import Collector, TakenSpan, collecting

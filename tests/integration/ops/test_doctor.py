@@ -16,8 +16,8 @@ from jobs.fleet import Fleet, WorkerReport
 from jobs.settings import Settings
 from ops import cli
 from ops.process import LOOPBACK, free_port
+from ops.programs import Flower
 from ops.servers import RedisServer, S3Server
-from ops.stack import Flower
 from producer import Client
 from storage.s3 import ImageStore
 

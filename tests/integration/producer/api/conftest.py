@@ -15,8 +15,9 @@ from fastapi.testclient import TestClient
 
 from jobs.settings import Settings
 from ops.process import http_answers, wait_until
+from ops.programs import Api
 from ops.servers import RedisServer, S3Server
-from ops.stack import Api, addresses
+from ops.stack import addresses
 from producer.api.app import create_app
 from producer.api.server import Server
 from producer.api.settings import ApiSettings

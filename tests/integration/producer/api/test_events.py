@@ -21,7 +21,7 @@ from jobs.settings import Settings
 from jobs.states import Stage, Status
 from jobs.table import JobTable
 from ops.process import wait_until
-from ops.stack import Api
+from ops.programs import Api
 from producer import Client
 from producer.api import events
 from tests.integration.producer.api.conftest import DEADLINE_S, Replica, serving

@@ -18,7 +18,7 @@ from jobs.settings import Settings
 from jobs.states import Status
 from jobs.table import JobTable
 from ops.process import wait_until
-from ops.stack import Api
+from ops.programs import Api
 from producer.api.views import Views
 from producer.keys.store import KeyStore
 from tests.integration.producer.api.conftest import DEADLINE_S

@@ -14,7 +14,7 @@ import redis
 
 from jobs.settings import Settings
 from ops.process import wait_until
-from ops.stack import Api
+from ops.programs import Api
 from producer import Client
 from producer.keys.store import KeyStore
 from tests.integration.producer.api.conftest import CHECKOUT, DEADLINE_S
