@@ -59,22 +59,30 @@ class _Parent:
         self._stopping = threading.Event()
         self._lock = threading.RLock()  # Signals come in between. Guards what follows.
         self._running: set[subprocess.Popen[bytes]] = set()
+        self._is_passed_on = False
 
     def keep_running(self, command: Command) -> None:
         """Until it ends for good; then nobody else goes on either."""
-        self.codes.append(self._run_again_and_again(command))
-        self._stop()
+        try:
+            code = self._run_again_and_again(command)
+        except OSError as exc:
+            log.error("worker process cannot be started", reason=str(exc))
+            code = os.EX_OSERR
+        self.codes.append(code)
+        with self._lock:
+            if not self._stopping.is_set():
+                self._terminate()
 
     def on_signal(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGTERM:
-            self._stop()
-        self._stopping.set()
-
-    def _stop(self) -> None:
         with self._lock:
-            if self._stopping.is_set():
-                return
+            if number == signal.SIGTERM:
+                self._terminate()
             self._stopping.set()
+
+    def _terminate(self) -> None:
+        self._stopping.set()
+        if not self._is_passed_on:
+            self._is_passed_on = True
             for child in self._running:
                 child.terminate()
 

@@ -19,10 +19,8 @@ DEADLINE_S = 60.0
 PARENT = """
 import sys
 from workers.supervise import Command, supervise
-programs = sys.argv[1:]
-sys.exit(
-    supervise([Command(argv=[sys.executable, "-c", each], env={"NUMBER": str(n)}) for n, each in enumerate(programs)])
-)
+commands = [[each] if each.startswith("/") else [sys.executable, "-c", each] for each in sys.argv[1:]]
+sys.exit(supervise([Command(argv=each, env={"NUMBER": str(n)}) for n, each in enumerate(commands)]))
 """
 NOTE = "import os, sys, time, signal; open(os.environ['STARTS'], 'a').write(f'{os.getpid()} {time.time()}\\n');"
 STOPS_IN_ORDER = (
@@ -64,11 +62,12 @@ class Supervised(Process):
 def run(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
     started: list[Supervised] = []
 
-    def start(*programs: str) -> Supervised:
+    def start(*programs: str, begins: bool = True) -> Supervised:
         parent = Supervised(programs, tmp_path / "starts")
         parent.start()
         started.append(parent)
-        assert wait_until(lambda: bool(parent.starts), DEADLINE_S)  # It may have ended by now, as it should.
+        # It may have ended by now, as it should.
+        assert not begins or wait_until(lambda: bool(parent.starts), DEADLINE_S)
         return parent
 
     yield start
@@ -125,6 +124,15 @@ def test_second_sigterm_reaches_the_child_once(run: Callable[..., Supervised], t
     assert parent.ended() == 0
 
 
+def test_sigterm_stops_what_sigint_to_the_parent_alone_did_not(run: Callable[..., Supervised]) -> None:
+    parent = run(STOPS_IN_ORDER)
+    assert wait_until(lambda: parent.is_up, DEADLINE_S)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(parent.pid or 0, number)
+    assert parent.ended() == 0
+    assert not is_alive(parent.starts[0][0])
+
+
 def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
@@ -147,4 +155,11 @@ def test_child_that_ends_for_good_is_the_end_of_all(run: Callable[..., Supervise
     parent = run(STOPS_IN_ORDER, f"{NOTE}\n{waits}{end}")
     assert parent.ended() == code
     assert len(parent.starts) == 2
+    assert not any(is_alive(pid) for pid, _ in parent.starts)
+
+
+def test_program_that_is_not_there_is_the_end_of_all(run: Callable[..., Supervised]) -> None:
+    parent = run(STOPS_IN_ORDER, "/nowhere/imagemill", begins=False)
+    assert parent.ended() == os.EX_OSERR
+    assert "cannot be started" in str(parent.failure("ended"))
     assert not any(is_alive(pid) for pid, _ in parent.starts)
