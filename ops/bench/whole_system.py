@@ -215,7 +215,7 @@ def _figures(real: dict[str, list[float]], simulated: dict[str, list[float]], si
                 what=f"system ÷ {name}, {what}",
                 value=median_ratio(rates[SYSTEM], rates[name]),
                 unit="×",
-                target=target if name == ALONE else None,
+                target=target,
             )
             for name in rates
             if name != SYSTEM

@@ -20,7 +20,7 @@ from workers.postprocess import postprocess
 
 _PAGE_BYTES = 4096
 _IN_FLIGHT = 16
-_CACHE_BYTES = 64 << 10  # Full long before memory is first looked at.
+_CACHE_BYTES = 2 << 20  # Of prompt embeddings, 16 KiB each: full before memory is first looked at, as any is some day.
 _COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta")
 
 
@@ -31,7 +31,6 @@ def main(jobs: int, folder: Path) -> None:
     adapter = load_model(catalogue, entry, torch.device("cpu"), _CACHE_BYTES)
     engine = Engine({entry.name: adapter}, Capacity(folder / "sizes.json"))
     engine.start(lambda: torch.set_num_threads(1))
-    schedulers = [name for name in entry.schedulers if name != "pndm"]  # needs four steps
     open_tickets: deque[Ticket] = deque()
     resident = []
     for index in range(jobs):
@@ -42,7 +41,7 @@ def main(jobs: int, folder: Path) -> None:
             "seed": index,
             "num_inference_steps": 1 + index % 3,
             "guidance_scale": 1.0 + index % 2,
-            "scheduler": schedulers[index % len(schedulers)],
+            "scheduler": entry.schedulers[index % len(entry.schedulers)],
             "n": 2 if index % 10 == 0 else 1,
         }
         open_tickets.append(engine.submit(catalogue.settle(parse_request(request))))

@@ -10,11 +10,10 @@ import torch
 
 from jobs.spec import JobSpec
 from workers.bench.passes import pass_seconds
+from workers.engine.engine import ENCODED_TOGETHER
 from workers.engine.streams import device_clock, wait_for_stream
 from workers.families.rows import Rows, pack
 from workers.families.stable_diffusion import StableDiffusion
-
-_ENCODED_TOGETHER = 16  # as in the engine
 
 
 class BareLoop:
@@ -48,8 +47,8 @@ class BareLoop:
         """
         inputs = self._inputs(specs[0])
         started = time.perf_counter()
-        for at in range(0, len(specs), _ENCODED_TOGETHER):
-            self._encode([spec.prompt for spec in specs[at : at + _ENCODED_TOGETHER]])
+        for at in range(0, len(specs), ENCODED_TOGETHER):
+            self._encode([spec.prompt for spec in specs[at : at + ENCODED_TOGETHER]])
         for at in range(0, len(specs), jobs_a_pass):
             group = specs[at : at + jobs_a_pass]
             rows = pack([inputs] * len(group))

@@ -45,4 +45,4 @@ class RequestBatches:
                 each.advance(prediction)
             running = [each for each in running if each.passes_left]
         for each in batch:
-            adapter.decode(each)
+            adapter.decode(each, each.spec.n)

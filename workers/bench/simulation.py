@@ -131,7 +131,7 @@ def _run_together(model: SimulatedModel, specs: Sequence[JobSpec]) -> None:
         for run in running:
             run.advance(None)
     for run in runs:
-        model.decode(run)
+        model.decode(run, run.spec.n)
 
 
 def _measure_sizes(engine: Engine, arrivals: Sequence[Arrival]) -> None:

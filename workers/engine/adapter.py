@@ -20,6 +20,8 @@ class Denoising(Protocol):
         spec: The job.
         rows: How many rows of a forward pass it takes: its images, twice with guidance.
         share_key: Jobs with equal keys can share a pass: model, latent shape, text length.
+        cost_key: Passes of jobs with equal keys take about as long, row for row, so one is measured for all. There
+            are few of them, whatever is asked for.
         step: How many of `spec.num_inference_steps` are done.
         passes_left: Forward passes until it is done.
     """
@@ -30,6 +32,8 @@ class Denoising(Protocol):
     def rows(self) -> int: ...
     @property
     def share_key(self) -> Hashable: ...
+    @property
+    def cost_key(self) -> Hashable: ...
     @property
     def step(self) -> int: ...
     @property
@@ -71,9 +75,13 @@ class Adapter(Protocol[D]):
             For each of the batch, what its `advance` takes.
         """
 
-    def decode(self, denoising: D) -> list[Pixels]:
+    def decode(self, denoising: D, max_images: int) -> list[Pixels]:
         """
-        The pictures of a job that is done: n arrays, uint8 (height, width, 3).
+        The pictures of a job that is done: n arrays, uint8 (height, width, 3). Changes nothing, so it can be tried
+        again.
+
+        Args:
+            max_images: That are decoded together at most.
 
         Raises:
             GenerationFailed: `invalid_output`, where a latent is not finite.

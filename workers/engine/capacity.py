@@ -1,7 +1,8 @@
-"""How many rows a forward pass should have: measured for each model and shape, and remembered in a file."""
+"""How many rows a forward pass should have: measured for each model and class of sizes, and remembered in a file."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import time
 from collections.abc import Callable, Hashable
@@ -27,7 +28,7 @@ _PASSES_UNTIL_RAISED = 500
 @dataclass(frozen=True, kw_only=True)
 class PassTimes:
     """
-    T(B) of one share key.
+    T(B) of one cost key.
 
     Attributes:
         seconds: Of the fastest of several passes, by its rows, ascending.
@@ -104,7 +105,7 @@ def _throughput(seconds: dict[int, float], rows: int) -> float:
 
 class Capacity:
     """
-    Rows for each share key, as measured, less where memory turned out to be short. The denoiser's thread owns it.
+    Rows for each cost key, as measured, less where memory turned out to be short. The denoiser's thread owns it.
 
     Args:
         file: Where measurements are kept; None keeps none.
@@ -121,29 +122,30 @@ class Capacity:
         self._ceilings: dict[Hashable, _Ceiling] = {}
 
     def learn(self, adapter: Adapter[Any], denoising: Denoising) -> PassTimes:
-        """The times of this job's share key; measured where neither this process nor the file knows them."""
-        key = denoising.share_key
+        """The times of this job's cost key; measured where neither this process nor the file knows them."""
+        key = denoising.cost_key
         if key not in self._known:
             name = f"{self._device} {key} {adapter.trial(denoising).rows}"
             self._known[key] = self._read(name) or self._measure(adapter, denoising, name)
         return self._known[key]
 
-    def max_rows(self, key: Hashable) -> int:
-        """How many rows a pass should have; `learn` has seen the key."""
-        best = self._known[key].best_rows
-        ceiling = self._ceilings.get(key)
+    def max_rows(self, denoising: Denoising) -> int:
+        """How many rows a pass of such jobs should have; `learn` has seen one."""
+        best = self._known[denoising.cost_key].best_rows
+        ceiling = self._ceilings.get(denoising.cost_key)
         return best if ceiling is None else min(best, ceiling.rows)
 
-    def seconds_per_row(self, key: Hashable) -> float:
-        """What a row of a pass costs; `learn` has seen the key."""
-        return self._known[key].seconds_per_row
+    def seconds_per_row(self, denoising: Denoising) -> float:
+        """What a row of a pass costs; `learn` has seen such a job."""
+        return self._known[denoising.cost_key].seconds_per_row
 
-    def pass_s(self, key: Hashable) -> float:
-        """The longest pass that was measured; `learn` has seen the key."""
-        return max(self._known[key].seconds.values())
+    def pass_s(self, denoising: Denoising) -> float:
+        """The longest pass that was measured; `learn` has seen such a job."""
+        return max(self._known[denoising.cost_key].seconds.values())
 
-    def note_pass(self, key: Hashable, asked_rows: int, fitting_rows: int) -> None:
+    def note_pass(self, denoising: Denoising, asked_rows: int, fitting_rows: int) -> None:
         """Lower the rows where memory was short, and try more again after a while."""
+        key = denoising.cost_key
         ceiling = self._ceilings.get(key)
         if fitting_rows < asked_rows:
             self._ceilings[key] = _Ceiling(rows=fitting_rows)
@@ -155,7 +157,7 @@ class Capacity:
     def _measure(self, adapter: Adapter[Any], denoising: Denoising, name: str) -> PassTimes:
         times = measure(adapter, denoising, self._clock)
         shown = {rows: round(seconds, 5) for rows, seconds in times.seconds.items()}
-        log.info("batch size measured", key=str(denoising.share_key), seconds=shown, rows=times.best_rows)
+        log.info("batch size measured", key=str(denoising.cost_key), seconds=shown, rows=times.best_rows)
         self._write(name, times)
         return times
 
@@ -171,9 +173,11 @@ class Capacity:
             return
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._file.with_suffix(".partial")
-            partial.write_text(json.dumps(self._load() | {name: times.seconds}, indent=1), "utf-8")
-            partial.replace(self._file)
+            with self._file.with_suffix(".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # A worker's processes start together, and measure together.
+                partial = self._file.with_suffix(".partial")
+                partial.write_text(json.dumps(self._load() | {name: times.seconds}, indent=1), "utf-8")
+                partial.replace(self._file)
         except OSError as exc:
             log.warning("measured batch size not kept", file=str(self._file), reason=str(exc))
 

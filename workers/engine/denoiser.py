@@ -36,12 +36,14 @@ class Pass:
     Attributes:
         rows: It had.
         room: Rows that it might have had; a single job may be larger.
+        forwards: Of the model, at most; more than one for a job that is larger than the room.
         image_steps: Denoising steps that it was, one for each image.
     """
 
     model: str
     rows: int
     room: int
+    forwards: int
     image_steps: int
 
 
@@ -84,7 +86,7 @@ class Denoiser:
                 raise
             self._fail(ticket, exc)
             return
-        ticket.jobs_a_pass = max(1, self._capacity.max_rows(denoising.share_key) // denoising.rows)
+        ticket.jobs_a_pass = max(1, self._capacity.max_rows(denoising) // denoising.rows)
         work_s = self._remaining_s(denoising)
         self._active.append(Active(ticket=ticket, denoising=denoising, since=self._clock(), work_s=work_s))
         self.counts.joined += 1
@@ -96,37 +98,43 @@ class Denoiser:
         if not self._active:
             return None
         batch = choose(self._active, self._clock(), self._remaining_s, self._capacity.max_rows)
-        try:
-            outcomes = self._run_pass(batch)
-        except AllLeft:
-            self._drop_leaving()
-            return None
         first, rows = batch[0], sum(each.denoising.rows for each in batch)
-        room = max(rows, self._capacity.max_rows(first.denoising.share_key))
-        for each in batch:
-            each.ticket.passes += 1
-            each.ticket.rows_of_passes += rows
-        image_steps = sum(self._advance(each, outcome) for each, outcome in zip(batch, outcomes, strict=True))
-        return Pass(model=first.ticket.spec.model, rows=rows, room=room, image_steps=image_steps)
+        asked = self._capacity.max_rows(first.denoising)
+        # Those of a reproducible job have a number of rows of their own, which may be one.
+        forwards = rows if any(each.ticket.spec.reproducible for each in batch) else -(-rows // asked)
+        try:
+            outcomes = self._run_pass(batch, asked, forwards)
+        except AllLeft:
+            return None
+        self.counts.passes += 1
+        self.counts.rows += rows
+        image_steps = 0
+        for each, outcome in zip(batch, outcomes, strict=True):
+            if each in self._active:  # Else it left in the middle of a pass that is a whole run.
+                each.ticket.passes += 1
+                each.ticket.rows_of_passes += rows
+                image_steps += self._advance(each, outcome)
+        room = max(rows, self._capacity.max_rows(first.denoising))
+        return Pass(model=first.ticket.spec.model, rows=rows, room=room, forwards=forwards, image_steps=image_steps)
 
-    def _run_pass(self, batch: Sequence[Active]) -> list[Any]:
-        key = batch[0].denoising.share_key
-        asked = self._capacity.max_rows(key)
-        adapter = self._adapters[batch[0].ticket.spec.model]
+    def _run_pass(self, batch: Sequence[Active], max_rows: int, forwards: int) -> list[Any]:
+        first = batch[0]
 
         def on_step(step: int) -> None:
             self._watch.touch("denoise")
             for each in batch:
-                each.ticket.note(Stage.GENERATE, step, each.ticket.spec.num_inference_steps)
-            if all(each.ticket.leaving for each in batch):
+                if each in self._active:
+                    each.ticket.note(Stage.GENERATE, step, each.ticket.spec.num_inference_steps)
+            self._drop_leaving()
+            if not any(each in self._active for each in batch):
                 raise AllLeft
 
-        with self._watch.call("denoise", self._capacity.pass_s(key)):
-            outcome, fitting = predict_each(adapter, [each.denoising for each in batch], asked, on_step)
-        self._capacity.note_pass(key, asked, fitting)
-        self.counts.passes += 1
-        self.counts.rows += sum(each.denoising.rows for each in batch)
-        return outcome
+        with self._watch.call("denoise", self._capacity.pass_s(first.denoising), forwards):
+            outcomes, fitting = predict_each(
+                self._adapters[first.ticket.spec.model], [each.denoising for each in batch], max_rows, on_step
+            )
+        self._capacity.note_pass(first.denoising, max_rows, fitting)
+        return outcomes
 
     def _advance(self, each: Active, outcome: Any) -> int:
         """Move a job on. Returns how many steps of images that was."""
@@ -161,4 +169,4 @@ class Denoiser:
         ticket.fail(as_generation_failure(exc))
 
     def _remaining_s(self, denoising: Denoising) -> float:
-        return denoising.passes_left * denoising.rows * self._capacity.seconds_per_row(denoising.share_key)
+        return denoising.passes_left * denoising.rows * self._capacity.seconds_per_row(denoising)

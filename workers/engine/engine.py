@@ -20,6 +20,7 @@ from jobs.states import Stage
 from workers.engine.adapter import Adapter, Denoising
 from workers.engine.capacity import Capacity
 from workers.engine.denoiser import Denoiser, DenoiserCounts, Pass
+from workers.engine.isolation import decode_all
 from workers.engine.streams import Handover, Pacer, own_stream, wait_for_stream
 from workers.engine.ticket import OnProgress, Ticket
 from workers.engine.watch import Watch
@@ -27,7 +28,7 @@ from workers.errors import EngineDied, as_generation_failure, is_fatal
 
 log = structlog.get_logger()
 
-_ENCODED_TOGETHER = 16  # prompts
+ENCODED_TOGETHER = 16  # prompts
 
 
 class Engine:
@@ -65,6 +66,7 @@ class Engine:
         self._watch = watch or Watch()
         self._denoiser = Denoiser(adapters, capacity, clock, self._pass_on, self._watch)
         self._pacer = Pacer(self._device)
+        self._forwards = 1  # of the pass that the pacer waits for
         self._bell = threading.Condition()  # guards what follows
         self._arrived: deque[Ticket] = deque()
         self._encoded: deque[tuple[Ticket, Any]] = deque()
@@ -150,7 +152,7 @@ class Engine:
 
     def _encode(self) -> None:
         with self._bell:
-            tickets = [self._arrived.popleft() for _ in range(min(len(self._arrived), _ENCODED_TOGETHER))]
+            tickets = [self._arrived.popleft() for _ in range(min(len(self._arrived), ENCODED_TOGETHER))]
         for model in dict.fromkeys(ticket.spec.model for ticket in tickets):
             self._encode_together(self._adapters[model], [each for each in tickets if each.spec.model == model])
 
@@ -185,8 +187,9 @@ class Engine:
             self._denoiser.join(ticket, conditioning)
         started = time.perf_counter()
         done = self._denoiser.tick()
-        with self._watch.call("denoise"):
+        with self._watch.call("denoise", calls=self._forwards):
             self._pacer.after_pass()
+        self._forwards = done.forwards if done else 1
         if done is not None:  # On a GPU the pacer waits for the pass before, so this is how often passes come.
             self._on_pass(done, time.perf_counter() - started)
 
@@ -203,8 +206,8 @@ class Engine:
                 continue
             handover.take()
             try:
-                with self._watch.call("decode"):
-                    pixels = self._adapters[ticket.spec.model].decode(denoising)
+                with self._watch.call("decode", calls=ticket.spec.n):
+                    pixels = decode_all(self._adapters[ticket.spec.model], denoising)
             except Exception as exc:
                 if is_fatal(exc):
                     raise

@@ -15,6 +15,7 @@ import torch
 
 from workers.engine.adapter import Adapter, Denoising, OnStep
 from workers.errors import is_fatal, is_out_of_memory
+from workers.postprocess import Pixels
 
 log = structlog.get_logger()
 
@@ -58,6 +59,21 @@ def predict_each(
     middle = len(batch) // 2
     halves = [predict_each(adapter, half, max_rows, on_step) for half in (batch[:middle], batch[middle:])]
     return [each for outcome, _ in halves for each in outcome], min(rows for _, rows in halves)
+
+
+def decode_all(adapter: Adapter[Any], denoising: Denoising) -> list[Pixels]:
+    """The pictures of a job that is done: all together, or fewer at a time where memory is short for that."""
+    images = denoising.spec.n
+    while True:
+        try:
+            return adapter.decode(denoising, images)
+        except Exception as exc:
+            if images == 1 or not is_out_of_memory(exc):
+                raise
+            error = exc
+        images //= 2
+        _free(error)
+        log.warning("out of memory; decoding half of the images", images=images, model=adapter.entry.name)
 
 
 def _free(error: Exception) -> None:

@@ -8,7 +8,7 @@ hold it up for ever; when everybody is overdue, this is first come, first served
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from workers.engine.adapter import Denoising
@@ -35,7 +35,7 @@ def choose(
     active: Sequence[Active],
     now: float,
     remaining_s: Callable[[Denoising], float],
-    max_rows: Callable[[Hashable], int],
+    max_rows: Callable[[Denoising], int],
 ) -> list[Active]:
     """
     The jobs that share the next pass.
@@ -43,7 +43,7 @@ def choose(
     Args:
         active: In the order of their arrival; at least one.
         remaining_s: A job's remaining work, in seconds of the device.
-        max_rows: How many rows a pass of this share key should have.
+        max_rows: How many rows a pass of such jobs should have.
 
     Returns:
         The first in order, and those behind it that can share its pass and find room in it. The first is
@@ -56,7 +56,7 @@ def choose(
 
     first, *others = sorted(active, key=rank)
     key = first.denoising.share_key
-    room = max_rows(key) - first.denoising.rows
+    room = max_rows(first.denoising) - first.denoising.rows
     chosen = [first]
     for each in others:
         if each.denoising.share_key == key and each.denoising.rows <= room:

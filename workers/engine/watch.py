@@ -26,9 +26,9 @@ class Watch:
         self._calls: dict[str, tuple[float, float]] = {}  # lane: when it began, how long it may take
 
     @contextmanager
-    def call(self, lane: str, measured_s: float = 0.0) -> Iterator[None]:
-        """A call of the device, from its beginning to its end."""
-        self._calls[lane] = (self._clock(), max(self._hang_s, _TIMES_MEASURED * measured_s))
+    def call(self, lane: str, measured_s: float = 0.0, calls: int = 1) -> Iterator[None]:
+        """A call of the device, from its beginning to its end; or several in a row."""
+        self._calls[lane] = (self._clock(), calls * max(self._hang_s, _TIMES_MEASURED * measured_s))
         try:
             yield
         finally:

@@ -13,6 +13,7 @@ from diffusers.utils.torch_utils import randn_tensor
 
 from jobs.spec import JobSpec
 from workers.families.rows import Rows
+from workers.families.size_class import size_class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,9 @@ class ScheduledDenoising:
         family_key: Hashable,
     ) -> None:
         self.spec = spec
-        self.share_key: Hashable = (family_key, latent_shape, tuple(conditioning.text.shape[1:]))
+        text_shape = tuple(conditioning.text.shape[1:])
+        self.share_key: Hashable = (family_key, latent_shape, text_shape)
+        self.cost_key: Hashable = (family_key, size_class(*latent_shape[1:]), text_shape)
         self._scheduler = scheduler
         self._conditioning = conditioning
         self._calls = 0

@@ -17,6 +17,7 @@ from jobs.catalogue import Model
 from jobs.errors import InvalidConfiguration
 from jobs.spec import JobSpec
 from workers.engine.adapter import OnStep
+from workers.families.size_class import size_class
 from workers.postprocess import Pixels
 
 
@@ -59,9 +60,10 @@ class VirtualClock:
 class SimulatedRun:
     """A job of as many passes as it has steps."""
 
-    def __init__(self, spec: JobSpec, share_key: Hashable) -> None:
+    def __init__(self, spec: JobSpec) -> None:
         self.spec = spec
-        self.share_key = share_key
+        self.share_key: Hashable = (spec.model, spec.width, spec.height)
+        self.cost_key: Hashable = (spec.model, size_class(spec.width, spec.height))
         self.rows = spec.n * (2 if spec.guidance_scale > 1 else 1)
         self.step = 0
 
@@ -86,7 +88,7 @@ class SimulatedModel:
         return [None] * len(specs)
 
     def begin(self, spec: JobSpec, _conditioning: None) -> SimulatedRun:
-        return SimulatedRun(spec, (self.entry.name, spec.width, spec.height))
+        return SimulatedRun(spec)
 
     def predict(self, batch: Sequence[SimulatedRun], max_rows: int, _on_step: OnStep) -> list[None]:
         rows = sum(each.rows for each in batch)
@@ -94,7 +96,7 @@ class SimulatedModel:
         self._take(self._times.launch_s * passes + self._times.row_s * rows)
         return [None] * len(batch)
 
-    def decode(self, denoising: SimulatedRun) -> list[Pixels]:
+    def decode(self, denoising: SimulatedRun, _max_images: int) -> list[Pixels]:
         spec = denoising.spec
         self._take(self._times.decode_s * spec.n)
         shape = (spec.height, spec.width, 3)

@@ -69,11 +69,11 @@ class StableDiffusion:
         return list(predicted.split([each.rows for each in batch]))
 
     @torch.inference_mode()
-    def decode(self, denoising: ScheduledDenoising) -> list[Pixels]:
-        """Image by image where the job is to be reproducible, else all of the job's together."""
+    def decode(self, denoising: ScheduledDenoising, max_images: int) -> list[Pixels]:
+        """Image by image where the job is to be reproducible."""
         latents = denoising.latents
         _check_finite(latents)
-        parts = latents.split(1) if denoising.spec.reproducible else (latents,)
+        parts = latents.split(1 if denoising.spec.reproducible else max_images)
         return [pixels for part in parts for pixels in _to_pixels(self._decode_latents(part))]
 
     def trial(self, denoising: ScheduledDenoising) -> ScheduledDenoising:

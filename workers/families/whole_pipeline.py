@@ -15,6 +15,7 @@ from jobs.spec import JobSpec
 from workers.engine.adapter import OnStep
 from workers.errors import GenerationFailed
 from workers.families.schedulers import make_scheduler
+from workers.families.size_class import size_class
 from workers.postprocess import Pixels
 
 _TRIAL_STEPS = 2
@@ -27,7 +28,9 @@ class WholeRun:
         self.spec = spec
         self.images: Any = None
         sampling = (spec.width, spec.height, spec.num_inference_steps, spec.guidance_scale, spec.scheduler)
-        self.share_key: Hashable = (family_key, *sampling, bool(spec.negative_prompt))
+        is_negated = bool(spec.negative_prompt)
+        self.share_key: Hashable = (family_key, *sampling, is_negated)
+        self.cost_key: Hashable = (family_key, size_class(spec.width, spec.height), spec.guidance_scale > 1, is_negated)
 
     @property
     def rows(self) -> int:
@@ -79,11 +82,17 @@ class WholePipeline:
             calls = [[(each.spec, index) for index in range(each.spec.n)] for each in batch]
         else:
             calls = [images[at : at + max_rows] for at in range(0, len(images), max_rows)]
-        made = np.concatenate([self._call(call, on_step) for call in calls])
+        steps = batch[0].spec.num_inference_steps
+
+        def told_of(number: int) -> OnStep:
+            """Takes the steps of one of several calls for their share of all."""
+            return lambda step: on_step((number * steps + step) // len(calls))
+
+        made = np.concatenate([self._call(call, told_of(number)) for number, call in enumerate(calls)])
         ends = np.cumsum([each.spec.n for each in batch])[:-1]
         return list(np.split(made, ends))
 
-    def decode(self, denoising: WholeRun) -> list[Pixels]:
+    def decode(self, denoising: WholeRun, _max_images: int) -> list[Pixels]:
         """Its pictures are there already; they only become bytes."""
         if not np.isfinite(denoising.images).all():
             raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite")
@@ -92,9 +101,7 @@ class WholePipeline:
     def trial(self, denoising: WholeRun) -> WholeRun:
         """A run of a few steps."""
         steps = min(_TRIAL_STEPS, denoising.spec.num_inference_steps)
-        run = WholeRun(denoising.spec.model_copy(update={"num_inference_steps": steps}), None)
-        run.share_key = denoising.share_key
-        return run
+        return WholeRun(denoising.spec.model_copy(update={"num_inference_steps": steps}), None)
 
     def _call(self, images: Sequence[tuple[JobSpec, int]], on_step: OnStep) -> Any:
         spec = images[0][0]

@@ -58,8 +58,8 @@ class Wrapped:
     def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
         return self._inner.predict(batch, max_rows, on_step)
 
-    def decode(self, denoising: Any) -> list[Pixels]:
-        return self._inner.decode(denoising)
+    def decode(self, denoising: Any, max_images: int) -> list[Pixels]:
+        return self._inner.decode(denoising, max_images)
 
     def trial(self, denoising: Any) -> Any:
         return self._inner.trial(denoising)
@@ -89,9 +89,9 @@ class Watched(Wrapped):
             offset += each.rows
         return super().predict(batch, max_rows, on_step)
 
-    def decode(self, denoising: Any) -> list[Pixels]:
+    def decode(self, denoising: Any, max_images: int) -> list[Pixels]:
         self.latents[denoising.spec.seed] = denoising.latents.clone()
-        return super().decode(denoising)
+        return super().decode(denoising, max_images)
 
 
 class OnClock(Wrapped):

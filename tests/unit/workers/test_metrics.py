@@ -67,8 +67,8 @@ def test_job_that_failed_is_in_those_stages_that_it_passed(catalogue: Catalogue)
 
 def test_passes_are_counted_with_their_rows_and_the_room_they_had() -> None:
     metrics = WorkerMetrics()
-    metrics.note_pass(Pass(model="shapes", rows=6, room=16, image_steps=3), 0.25)
-    metrics.note_pass(Pass(model="shapes", rows=10, room=16, image_steps=5), 0.75)
+    metrics.note_pass(Pass(model="shapes", rows=6, room=16, forwards=1, image_steps=3), 0.25)
+    metrics.note_pass(Pass(model="shapes", rows=10, room=16, forwards=1, image_steps=5), 0.75)
     for name, expected in (
         ("imagemill_pass_rows_sum", 16),
         ("imagemill_pass_room_rows_total", 32),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ops.settings import CHECKOUT
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import Wrapped, make_adapter
 from workers.engine.adapter import OnStep
@@ -19,7 +22,8 @@ from workers.engine.capacity import WORTH_DOUBLING, Capacity, PassTimes, measure
 from workers.families.simulated import DeviceTimes, SimulatedModel, SimulatedRun, VirtualClock
 
 ENTRY = tiny.model("simulated")
-KEY = ("simulated", 16, 16)
+KEY = ("simulated", 16)  # Half octaves of 16×16 pixels.
+ONE = SimulatedRun(tiny.spec(ENTRY, guidance_scale=1.0))
 PASSES_UNTIL_RAISED = 500
 
 
@@ -136,10 +140,37 @@ def test_measured_once_for_each_device_and_key(tmp_path: Path) -> None:
     again = Capacity(file, "a device", clock)
     assert again.learn(counted, run) == first
     assert again.learn(counted, run) == first
-    assert again.max_rows(KEY) == first.best_rows
+    assert again.max_rows(ONE) == first.best_rows
     assert counted.passes == measured
     Capacity(file, "another device", clock).learn(counted, run)
     assert counted.passes == 2 * measured
+
+
+def test_sizes_that_cost_about_the_same_are_measured_once() -> None:
+    clock = VirtualClock()
+    model, _ = run_of(clock, launch_s=1.0, row_s=0.125)
+    counted = Counted(model)
+    capacity = Capacity(clock=clock)
+    sides = range(64, 257, 8)
+    runs = [model.begin(tiny.spec(ENTRY, width=width, height=height), None) for width in sides for height in sides]
+    assert len({run.share_key for run in runs}) == 625
+    for run in runs:
+        capacity.learn(counted, run)
+    one = Counted(model)
+    Capacity(clock=clock).learn(one, runs[0])
+    assert counted.passes == 9 * one.passes  # From 64×64 to 256×256, sixteen times as many pixels: 8 half octaves.
+
+
+def test_processes_that_measure_at_once_keep_all_that_they_measured(tmp_path: Path) -> None:
+    keep = (
+        "import sys; from pathlib import Path; from workers.engine.capacity import Capacity, PassTimes\n"
+        "capacity = Capacity(Path(sys.argv[1]))\n"
+        "for n in range(50): capacity._write(f'{sys.argv[2]} {n}', PassTimes(seconds={1: 1.0}))"
+    )
+    file = tmp_path / "sizes.json"
+    writers = [subprocess.Popen([sys.executable, "-c", keep, str(file), name], cwd=CHECKOUT) for name in "ab"]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert set(json.loads(file.read_text())) == {f"{name} {n}" for name in "ab" for n in range(50)}
 
 
 @pytest.mark.parametrize(
@@ -164,7 +195,7 @@ def test_file_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     model, run = run_of(clock, launch_s=1.0)
     capacity = Capacity(in_the_way / "sizes.json", "a device", clock)
     capacity.learn(model, run)
-    assert capacity.max_rows(KEY) == 256
+    assert capacity.max_rows(ONE) == 256
 
 
 # Memory
@@ -181,19 +212,19 @@ def capacity() -> Capacity:
 
 
 def test_rows_that_did_not_fit_are_not_tried_again_at_once(capacity: Capacity) -> None:
-    capacity.note_pass(KEY, asked_rows=256, fitting_rows=8)
+    capacity.note_pass(ONE, asked_rows=256, fitting_rows=8)
     for _ in range(PASSES_UNTIL_RAISED - 1):
-        capacity.note_pass(KEY, asked_rows=8, fitting_rows=8)
-        assert capacity.max_rows(KEY) == 8
+        capacity.note_pass(ONE, asked_rows=8, fitting_rows=8)
+        assert capacity.max_rows(ONE) == 8
 
 
 def test_more_rows_are_tried_after_a_while_up_to_the_best(capacity: Capacity) -> None:
-    capacity.note_pass(KEY, asked_rows=256, fitting_rows=64)
+    capacity.note_pass(ONE, asked_rows=256, fitting_rows=64)
     seen = []
     for _ in range(4 * PASSES_UNTIL_RAISED):
-        rows = capacity.max_rows(KEY)
+        rows = capacity.max_rows(ONE)
         seen.append(rows)
-        capacity.note_pass(KEY, asked_rows=rows, fitting_rows=rows)
+        capacity.note_pass(ONE, asked_rows=rows, fitting_rows=rows)
     assert sorted(set(seen)) == [64, 128, 256]
 
 
@@ -202,5 +233,5 @@ def test_ceiling_of_one_key_is_none_of_another(capacity: Capacity) -> None:
     model = SimulatedModel(ENTRY, DeviceTimes(launch_s=1.0, row_s=0.0), clock.sleep)
     wide = model.begin(tiny.spec(ENTRY, width=64), None)
     capacity.learn(model, wide)
-    capacity.note_pass(KEY, asked_rows=256, fitting_rows=4)
-    assert capacity.max_rows(wide.share_key) == 256
+    capacity.note_pass(ONE, asked_rows=256, fitting_rows=4)
+    assert capacity.max_rows(wide) == 256

@@ -64,9 +64,9 @@ class Poisoned(Wrapped):
         self._hit("predict", *(each.spec for each in batch))
         return super().predict(batch, max_rows, on_step)
 
-    def decode(self, denoising: Any) -> list[Pixels]:
+    def decode(self, denoising: Any, max_images: int) -> list[Pixels]:
         self._hit("decode", denoising.spec)
-        return super().decode(denoising)
+        return super().decode(denoising, max_images)
 
     def _hit(self, method: str, *specs: JobSpec) -> None:
         if method == self._method and any(spec.prompt == POISON for spec in specs):
@@ -182,6 +182,30 @@ def test_job_that_does_not_fit_with_a_single_row_fails_alone() -> None:
     jobs = eight_jobs()
     tickets = run_all(make_engine(Poisoned(make_adapter("stable-diffusion"), "predict", out_of_memory)), jobs)
     assert_only_poison_failed(tickets, ErrorCode.OUT_OF_MEMORY)
+
+
+def test_images_are_decoded_fewer_at_a_time_where_memory_is_short() -> None:
+    adapter = make_adapter("stable-diffusion")
+    job = eight_jobs()[0].model_copy(update={"n": 5, "reproducible": False})
+    engine = make_engine(adapter)
+    expected = engine.submit(job)
+    run(engine, expected)
+    tried: list[int] = []
+
+    def check(_decoder: Any, args: tuple[torch.Tensor, ...]) -> None:
+        tried.append(len(args[0]))
+        if len(args[0]) > 1:
+            out_of_memory()
+
+    hook = adapter.pipeline.vae.decoder.register_forward_pre_hook(check)
+    try:
+        ticket = engine.submit(job)
+        run(engine, ticket)
+    finally:
+        hook.remove()
+    assert tried == [5, 2, 1, 1, 1, 1, 1]
+    for picture, whole in zip(ticket.result(), expected.result(), strict=True):
+        np.testing.assert_allclose(picture.astype(int), whole.astype(int), atol=1)
 
 
 def test_retry_finds_the_memory_of_the_failed_forward_free() -> None:

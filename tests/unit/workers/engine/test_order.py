@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import cast
 
 from hypothesis import given
@@ -23,9 +22,9 @@ def remaining_s(denoising: Denoising) -> float:
     return denoising.passes_left * denoising.rows * ROW_S
 
 
-def active(steps: int, *, n: int = 1, key: Hashable = "a", waited_s: float = 0.0) -> Active:
-    spec = tiny.spec(ENTRY, num_inference_steps=steps, n=n, guidance_scale=1.0)
-    run = SimulatedRun(spec, key)
+def active(steps: int, *, n: int = 1, width: int = 16, waited_s: float = 0.0) -> Active:
+    spec = tiny.spec(ENTRY, num_inference_steps=steps, n=n, guidance_scale=1.0, width=width)
+    run = SimulatedRun(spec)
     return Active(ticket=Ticket(spec), denoising=run, since=NOW_S - waited_s, work_s=remaining_s(run))
 
 
@@ -34,7 +33,7 @@ def patience_s(job: Active) -> float:
 
 
 def chosen(jobs: list[Active], rows: int) -> list[Active]:
-    return choose(jobs, NOW_S, remaining_s, lambda _key: rows)
+    return choose(jobs, NOW_S, remaining_s, lambda _denoising: rows)
 
 
 JOBS = st.lists(
@@ -42,7 +41,7 @@ JOBS = st.lists(
         active,
         st.integers(1, 50),
         n=st.integers(1, 6),
-        key=st.sampled_from("abc"),
+        width=st.sampled_from([16, 32, 48]),
         waited_s=st.sampled_from([0.0, 0.5, 2.0, 10.0, 100.0]),
     ),
     min_size=1,

@@ -13,7 +13,7 @@ from jobs.errors import ErrorCode
 from jobs.spec import JobSpec
 from jobs.states import Stage, Status
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import make_engine, run
+from tests.unit.workers.adapters import ROWS, make_engine, run
 from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket
 from workers.errors import GenerationFailed, JobLeft
@@ -130,11 +130,32 @@ def test_canceled_job_does_not_interrupt_the_one_beside_it(engine: Engine) -> No
         if step == 2:
             leaving.leave(JobLeft(Status.CANCELED))
 
-    leaving, staying = engine.submit(a_job(10), cancel), engine.submit(a_job(20))
+    def look(_stage: Stage, step: int, _steps: int) -> None:
+        if step == 3:
+            left.append(leaving.is_over)
+
+    left: list[bool] = []
+    leaving, staying = engine.submit(a_job(10), cancel), engine.submit(a_job(20), look)
     run(engine, leaving, staying)
     with pytest.raises(JobLeft):
         leaving.result()
+    assert left == [True]  # It did not wait for the end of the call.
     assert_equal_solo(staying)
+
+
+def test_progress_goes_forward_where_a_job_takes_several_calls(engine: Engine, calls: Calls) -> None:
+    told: list[int] = []
+    ticket = engine.submit(a_job(10, n=ROWS + 1), lambda _stage, step, _steps: told.append(step))
+    run(engine, ticket)
+    assert len(calls.rows) == 2 * STEPS
+    assert told == sorted(told)
+    assert told[-1] == STEPS
+
+
+def test_sampling_parameters_that_cost_nothing_are_not_measured_again(engine: Engine, calls: Calls) -> None:
+    for number in range(5):
+        run(engine, engine.submit(a_job(number, guidance_scale=3.0 + number / 100)))
+    assert len(calls.rows) == 5 * STEPS
 
 
 def test_negative_prompt_is_refused_where_the_pipeline_takes_none() -> None:
