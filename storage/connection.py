@@ -23,6 +23,7 @@ from storage.settings import StorageSettings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+_CONNECTIONS = 64  # kept open; botocore's 10 have jobs that end together connect anew, with TLS, for each object
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 30
 _ATTEMPTS = 4
@@ -47,6 +48,7 @@ def connect(settings: StorageSettings, endpoint_url: str) -> S3Client:
         config=Config(
             signature_version="s3v4",  # Presigned links are made with version 2 otherwise.
             s3={"addressing_style": "path" if endpoint_url else "auto"},
+            max_pool_connections=_CONNECTIONS,
             connect_timeout=_CONNECT_TIMEOUT_S,
             read_timeout=_READ_TIMEOUT_S,
             retries={"total_max_attempts": _ATTEMPTS, "mode": "standard"},

@@ -53,6 +53,7 @@ class Denoiser:
 
     Args:
         on_done: Gets a job whose latents are ready.
+        before_pass: Called when all is ready for the device.
     """
 
     def __init__(
@@ -62,12 +63,14 @@ class Denoiser:
         clock: Callable[[], float],
         on_done: Callable[[Ticket, Denoising], None],
         watch: Watch,
+        before_pass: Callable[[], None] = lambda: None,
     ) -> None:
         self._adapters = adapters
         self._capacity = capacity
         self._clock = clock
         self._on_done = on_done
         self._watch = watch
+        self._before_pass = before_pass
         self._active: list[Active] = []
         self.counts = DenoiserCounts()
 
@@ -129,6 +132,7 @@ class Denoiser:
             if not any(each in self._active for each in batch):
                 raise AllLeft
 
+        self._before_pass()
         with self._watch.call("denoise", self._capacity.pass_s(first.denoising), forwards):
             outcomes, fitting = predict_each(
                 self._adapters[first.ticket.spec.model], [each.denoising for each in batch], max_rows, on_step

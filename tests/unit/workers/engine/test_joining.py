@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 
 from jobs.spec import JobSpec
 from jobs.states import Stage, Status
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import Watched, make_adapter, make_engine, run, warm
+from tests.unit.workers.adapters import Watched, Wrapped, make_adapter, make_engine, run, warm
+from workers.engine.adapter import OnStep
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket
-from workers.errors import JobLeft
+from workers.errors import EngineDied, JobLeft
 
 RESULT_S = 60.0
 STEPS = 50
@@ -65,6 +69,38 @@ def test_canceled_job_has_no_further_step_and_the_other_goes_on(engine: Engine, 
     assert (staying.steps_run, leaving.steps_run) == (6, 5)
     assert watched.passes[-1] == [1]
     assert engine.counts.left == before + 1
+
+
+def test_pictures_wait_until_the_device_is_at_the_next_pass_and_no_longer(watched: Watched) -> None:
+    over_at_pass: list[bool] = []
+
+    class Looking(Wrapped):
+        def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+            over_at_pass.append(short.is_over)
+            return super().predict(batch, max_rows, on_step)
+
+    engine = Engine({watched.entry.name: Looking(watched)}, Capacity())
+    short = Ticket(a_job(0))  # Capacity's measuring asks, too.
+    warm(engine, a_job(0))
+    over_at_pass.clear()
+    short, long = engine.submit(a_job(1, steps=2)), engine.submit(a_job(2, steps=4))
+    for _ in range(2):
+        engine.turn()
+    assert not short.is_over
+    engine.turn()
+    assert over_at_pass == [False, False, True]
+    engine.turn()
+    assert long.is_over, "nobody waits where there is no other pass"
+
+
+def test_pictures_that_are_done_outlive_the_engine(engine: Engine) -> None:
+    short, long = engine.submit(a_job(1, steps=2)), engine.submit(a_job(2))
+    for _ in range(2):
+        engine.turn()
+    engine.stop()
+    assert short.result(RESULT_S)
+    with pytest.raises(EngineDied):
+        long.result(RESULT_S)
 
 
 def test_job_canceled_while_a_pass_runs_has_that_step_and_no_other(watched: Watched) -> None:
