@@ -12,7 +12,8 @@ from tests.faults.conftest import MakeSystem
 from tests.faults.harness.rows import Row
 from tests.faults.harness.system import CATALOGUE, System
 from tests.faults.harness.waiting import until
-from tests.faults.harness.worker import WorkerUnderTest, is_alive
+from tests.faults.harness.worker import WorkerUnderTest
+from tests.processes import is_alive
 
 LEASE_S = 10.0
 GRACE_S, SHORT_GRACE_S = 30.0, 2.0

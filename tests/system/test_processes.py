@@ -14,7 +14,7 @@ from jobs.states import Status
 from ops.bench.system import system_for_a_while
 from ops.process import wait_until
 from producer import Client, Job
-from tests.faults.harness.worker import is_alive
+from tests.processes import is_alive
 
 TOLD = {"IMAGEMILL_WORKER_PROCESSES": "2", "IMAGEMILL_WORKER_CONCURRENCY": "4", "IMAGEMILL_LEASE_S": "2"}
 DEADLINE_S = 90.0

@@ -12,9 +12,10 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any, Self
 
 from jobs.errors import ImagemillError
@@ -87,6 +88,7 @@ class Remote:
 
 def _serve(connection: Connection, factory: Callable[..., object], args: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us.
+    threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     # Its import advises on image processors, never used here.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     configure_logging(logging.WARNING)
@@ -107,6 +109,13 @@ def _serve(connection: Connection, factory: Callable[..., object], args: tuple[A
             answer = (False, _sentence(exc))
         connection.send(answer)
     getattr(contender, "close", lambda: None)()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed ends nobody, and a call may go on for minutes."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        wait([parent.sentinel])
+        os._exit(os.EX_OSERR)
 
 
 def _sentence(exc: Exception) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ops.process import Process
 from ops.settings import CHECKOUT
 from tests.faults.harness.waiting import until
+from tests.processes import children_of
 from workers.launch import _command as celery_command
 
 INJECTION = Path(__file__).resolve().parent.parent / "injection"
@@ -104,20 +105,3 @@ class WorkerUnderTest(Process):
         """SIGTERM to the supervisor, as an init system or Kubernetes does."""
         assert self.pid is not None and self.exit_code is None, "the worker is not running: nothing to stop"
         os.kill(self.pid, signal.SIGTERM)
-
-
-def children_of(pid: int) -> list[int]:
-    """Process ids of the live children of a process, whichever of its threads started them."""
-    try:
-        texts = [thread.read_text() for thread in Path(f"/proc/{pid}/task").glob("*/children")]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    return [int(word) for text in texts for word in text.split()]
-
-
-def is_alive(pid: int) -> bool:
-    """Whether there is such a process, and it is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False

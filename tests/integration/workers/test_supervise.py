@@ -12,6 +12,7 @@ import pytest
 
 from ops.process import Process, wait_until
 from ops.settings import CHECKOUT
+from tests.processes import is_alive
 from workers.supervise import EX_CONFIG
 
 DEADLINE_S = 60.0
@@ -131,10 +132,6 @@ def test_sigterm_stops_what_sigint_to_the_parent_alone_did_not(run: Callable[...
         os.kill(parent.pid or 0, number)
     assert parent.ended() == 0
     assert not is_alive(parent.starts[0][0])
-
-
-def is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 def test_of_several_children_only_the_one_that_crashed_is_started_again(run: Callable[..., Supervised]) -> None:
