@@ -19,6 +19,7 @@ EX_CONFIG = 78  # sysexits.h: what is wrong will be wrong the next time, too
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
+_HEED_SIGNALS_EVERY_S = 0.2
 _GOOD_RUN_S = 120.0  # after which a crash counts as the first one again
 
 
@@ -47,7 +48,10 @@ def supervise(commands: Sequence[Command]) -> int:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        # While one signal is on its way to this thread, the kernel gives the next to another one, which interrupts no
+        # wait here; its handler runs when the wait is over.
+        while thread.is_alive():
+            thread.join(_HEED_SIGNALS_EVERY_S)
     return next((code for code in parent.codes if code), 0)
 
 

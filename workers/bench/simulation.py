@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from jobs.catalogue import Model
 from jobs.spec import JobSpec
+from jobs.states import Stage
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket
@@ -87,10 +88,17 @@ def run_engine(arrivals: Sequence[Arrival], entry: Model, times: DeviceTimes) ->
             stream.skip_to_next()
             continue
         engine.turn()
-        for index in [index for index, ticket in open_tickets.items() if ticket.is_over]:
-            open_tickets.pop(index).result()  # A simulated job that fails is a bug.
+        for index in [index for index, ticket in open_tickets.items() if _is_decoded(ticket)]:
+            open_tickets.pop(index)
             stream.note_done(index)
     return stream.outcome()
+
+
+def _is_decoded(ticket: Ticket) -> bool:
+    """Whether its pictures are there; they are handed over when the next pass begins, at the same time."""
+    if ticket.is_over:
+        ticket.result()  # A simulated job that fails is a bug.
+    return Stage.GENERATE in ticket.timings
 
 
 def run_one_at_a_time(arrivals: Sequence[Arrival], entry: Model, times: DeviceTimes) -> Outcome:

@@ -121,10 +121,14 @@ class Capacity:
         self._known: dict[Hashable, PassTimes] = {}
         self._ceilings: dict[Hashable, _Ceiling] = {}
 
+    def knows(self, denoising: Denoising) -> bool:
+        """Whether this process knows the times of this job's cost key."""
+        return denoising.cost_key in self._known
+
     def learn(self, adapter: Adapter[Any], denoising: Denoising) -> PassTimes:
         """The times of this job's cost key; measured where neither this process nor the file knows them."""
         key = denoising.cost_key
-        if key not in self._known:
+        if not self.knows(denoising):
             name = f"{self._device} {key} {adapter.trial(denoising).rows}"
             self._known[key] = self._read(name) or self._measure(adapter, denoising, name)
         return self._known[key]

@@ -53,7 +53,7 @@ class Denoiser:
 
     Args:
         on_done: Gets a job whose latents are ready.
-        before_pass: Called when all is ready for the device.
+        before_pass: Called when all is ready for the device, for a pass or for measuring some.
     """
 
     def __init__(
@@ -83,6 +83,8 @@ class Denoiser:
         adapter = self._adapters[ticket.spec.model]
         try:
             denoising = adapter.begin(ticket.spec, conditioning)
+            if not self._capacity.knows(denoising):
+                self._before_pass()
             self._capacity.learn(adapter, denoising)
         except Exception as exc:
             if is_fatal(exc):

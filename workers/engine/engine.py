@@ -31,6 +31,7 @@ from workers.postprocess import Pixels
 log = structlog.get_logger()
 
 ENCODED_TOGETHER = 16  # prompts
+_LATE_S = 0.05  # for pictures that wait while others are encoded and decoded
 
 
 class Engine:
@@ -69,11 +70,12 @@ class Engine:
         self._denoiser = Denoiser(adapters, capacity, clock, self._pass_on, self._watch, before_pass=self._hand_over)
         self._pacer = Pacer(self._device)
         self._forwards = 1  # of the pass that the pacer waits for
+        self._late_s = 0.0 if self._device.type == "cuda" else _LATE_S
+        self._decoded: deque[tuple[Ticket, list[Pixels], float]] = deque()
         self._bell = threading.Condition()  # guards what follows
         self._arrived: deque[Ticket] = deque()
         self._encoded: deque[tuple[Ticket, Any]] = deque()
         self._done: deque[tuple[Ticket, Denoising, Handover]] = deque()
-        self._decoded: deque[tuple[Ticket, list[Pixels]]] = deque()
         self._open: set[Ticket] = set()
         self._died: BaseException | None = None
         self._stopping = False
@@ -165,6 +167,7 @@ class Engine:
         for ticket in [ticket for ticket in tickets if ticket.leaving]:
             tickets.remove(ticket)
             ticket.go()
+        self._hand_over_late()
         try:
             with self._watch.call("encode"):
                 conditionings = adapter.encode([ticket.spec for ticket in tickets]) if tickets else []
@@ -205,6 +208,7 @@ class Engine:
 
     def _decode(self) -> None:
         while self._done:
+            self._hand_over_late()
             ticket, denoising, handover = self._done.popleft()
             if ticket.leaving:
                 ticket.go()
@@ -219,7 +223,7 @@ class Engine:
                 ticket.fail(as_generation_failure(exc))
                 continue
             ticket.passed(Stage.GENERATE)
-            self._decoded.append((ticket, pixels))
+            self._decoded.append((ticket, pixels, time.perf_counter()))
 
     def _hand_over(self) -> None:
         """
@@ -230,8 +234,13 @@ class Engine:
         """
         with suppress(IndexError):
             while True:
-                ticket, pixels = self._decoded.popleft()
+                ticket, pixels, _ = self._decoded.popleft()
                 ticket.succeed(pixels)
+
+    def _hand_over_late(self) -> None:
+        with suppress(IndexError):
+            if time.perf_counter() - self._decoded[0][2] >= self._late_s:
+                self._hand_over()
 
     def _decode_and_hand_over(self) -> None:
         self._decode()

@@ -26,7 +26,8 @@ sys.exit(supervise([Command(argv=each, env={"NUMBER": str(n)}) for n, each in en
 NOTE = "import os, sys, time, signal; open(os.environ['STARTS'], 'a').write(f'{os.getpid()} {time.time()}\\n');"
 STOPS_IN_ORDER = (
     NOTE
-    + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); open(os.environ['STARTS'] + '.up', 'w'); signal.pause()"
+    + "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]); open(os.environ['STARTS'] + '.up', 'w');"
+    + "signal.sigwait([signal.SIGTERM])"
 )
 
 
@@ -115,8 +116,9 @@ def test_child_that_sigterm_kills_while_it_starts_stopped_in_order(run: Callable
 
 def test_second_sigterm_reaches_the_child_once(run: Callable[..., Supervised], tmp_path: Path) -> None:
     count = (
-        NOTE + "got = []; signal.signal(signal.SIGTERM, lambda *_: got.append(1));"
-        "open(os.environ['STARTS'] + '.up', 'w'); signal.pause(); time.sleep(1); sys.exit(0 if len(got) == 1 else 9)"
+        NOTE + "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]);"
+        "open(os.environ['STARTS'] + '.up', 'w'); signal.sigwait([signal.SIGTERM]);"
+        "sys.exit(0 if signal.sigtimedwait([signal.SIGTERM], 1) is None else 9)"
     )
     parent = run(count)
     assert wait_until(lambda: parent.is_up, DEADLINE_S)

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from ops.process import wait_until
+from ops.settings import CHECKOUT
 from tests.processes import is_alive
 from workers.bench.process import ContenderFailed, Remote
 
@@ -24,6 +25,7 @@ class Busy:
         return os.getpid()
 
     def work(self, seconds: float) -> None:
+        os.write(sys.stdout.fileno(), f"{os.getpid()}\n".encode())
         time.sleep(seconds)
 
     def fail(self) -> None:
@@ -36,13 +38,12 @@ from workers.bench.process import Remote
 
 if __name__ == "__main__":
     remote = Remote(Busy)
-    print(remote.call("pid"), flush=True)
     remote.call("work", 600)
 """
 
 
 def test_contender_in_the_middle_of_a_call_ends_with_a_parent_that_is_killed() -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True, cwd=CHECKOUT)
     with parent:
         assert parent.stdout is not None
         contender = int(parent.stdout.readline())

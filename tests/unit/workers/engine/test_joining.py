@@ -79,7 +79,7 @@ def test_pictures_wait_until_the_device_is_at_the_next_pass_and_no_longer(watche
             over_at_pass.append(short.is_over)
             return super().predict(batch, max_rows, on_step)
 
-    engine = Engine({watched.entry.name: Looking(watched)}, Capacity())
+    engine = make_engine(Looking(watched))
     short = Ticket(a_job(0))  # Capacity's measuring asks, too.
     warm(engine, a_job(0))
     over_at_pass.clear()
