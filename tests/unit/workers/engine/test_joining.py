@@ -93,6 +93,28 @@ def test_pictures_wait_until_the_device_is_at_the_next_pass_and_no_longer(watche
     assert long.is_over, "nobody waits where there is no other pass"
 
 
+def test_pictures_do_not_wait_for_the_measuring_of_another_size(watched: Watched) -> None:
+    over_at_forward: list[bool] = []
+
+    class Looking(Wrapped):
+        def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+            over_at_forward.append(short.is_over)
+            return super().predict(batch, max_rows, on_step)
+
+    engine = make_engine(Looking(watched))
+    short = Ticket(a_job(0))
+    warm(engine, a_job(0))
+    short = engine.submit(a_job(1, steps=1))
+    engine.submit(a_job(2))
+    engine.turn()
+    assert not short.is_over
+    over_at_forward.clear()
+    engine.submit(a_job(3).model_copy(update={"width": 128, "height": 128}))
+    engine.turn()
+    assert len(over_at_forward) > 1, "nothing was measured"
+    assert all(over_at_forward)
+
+
 def test_pictures_that_are_done_outlive_the_engine(engine: Engine) -> None:
     short, long = engine.submit(a_job(1, steps=2)), engine.submit(a_job(2))
     for _ in range(2):
