@@ -63,7 +63,7 @@ class Denoiser:
         clock: Callable[[], float],
         on_done: Callable[[Ticket, Denoising], None],
         watch: Watch,
-        before_pass: Callable[[], None] = lambda: None,
+        before_pass: Callable[[], None],
     ) -> None:
         self._adapters = adapters
         self._capacity = capacity

@@ -31,7 +31,7 @@ from workers.postprocess import Pixels
 log = structlog.get_logger()
 
 ENCODED_TOGETHER = 16  # prompts
-_LATE_S = 0.05  # for pictures that wait while others are encoded and decoded
+_LATE_S = 0.05  # for pictures that wait while others are encoded and decoded, by the same thread
 
 
 class Engine:
@@ -63,6 +63,7 @@ class Engine:
         on_pass: Callable[[Pass, float], None] = lambda _pass, _seconds: None,
     ) -> None:
         self._adapters = adapters
+        self._clock = clock
         self._device = device or torch.device("cpu")
         self._on_death = on_death
         self._on_pass = on_pass
@@ -115,7 +116,7 @@ class Engine:
             loops: list[tuple[str, Callable[[], None], Callable[[], bool]]] = [
                 ("encode", self._encode, lambda: bool(self._arrived)),
                 ("denoise", self._denoise, lambda: bool(self._encoded or not self._denoiser.is_idle)),
-                ("decode", self._decode_and_hand_over, lambda: bool(self._done)),
+                ("decode", self._decode, lambda: bool(self._done)),
             ]
         else:
             loops = [("device", self.turn, lambda: bool(self._arrived or self._done or not self._denoiser.is_idle))]
@@ -208,7 +209,6 @@ class Engine:
 
     def _decode(self) -> None:
         while self._done:
-            self._hand_over_late()
             ticket, denoising, handover = self._done.popleft()
             if ticket.leaving:
                 ticket.go()
@@ -223,7 +223,8 @@ class Engine:
                 ticket.fail(as_generation_failure(exc))
                 continue
             ticket.passed(Stage.GENERATE)
-            self._decoded.append((ticket, pixels, time.perf_counter()))
+            self._decoded.append((ticket, pixels, self._clock()))
+            self._hand_over_late()
 
     def _hand_over(self) -> None:
         """
@@ -239,12 +240,8 @@ class Engine:
 
     def _hand_over_late(self) -> None:
         with suppress(IndexError):
-            if time.perf_counter() - self._decoded[0][2] >= self._late_s:
+            if self._clock() - self._decoded[0][2] >= self._late_s:
                 self._hand_over()
-
-    def _decode_and_hand_over(self) -> None:
-        self._decode()
-        self._hand_over()
 
     def _die(self, exc: BaseException) -> None:
         with self._bell:

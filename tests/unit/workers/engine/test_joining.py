@@ -11,7 +11,7 @@ from jobs.spec import JobSpec
 from jobs.states import Stage, Status
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import Watched, Wrapped, make_adapter, make_engine, run, warm
-from workers.engine.adapter import OnStep
+from workers.engine.adapter import Adapter, OnStep
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket
@@ -21,6 +21,26 @@ RESULT_S = 60.0
 STEPS = 50
 
 CANCELED = JobLeft(Status.CANCELED)
+
+
+class Looking(Wrapped):
+    """
+    Looks, at each forward, whether a job has its pictures.
+
+    Attributes:
+        at: That job; None while nobody is looked at.
+        seen: By forward.
+    """
+
+    def __init__(self, inner: Adapter[Any]) -> None:
+        super().__init__(inner)
+        self.at: Ticket | None = None
+        self.seen: list[bool] = []
+
+    def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+        if self.at is not None:
+            self.seen.append(self.at.is_over)
+        return super().predict(batch, max_rows, on_step)
 
 
 def a_job(seed: int, steps: int = STEPS) -> JobSpec:
@@ -72,47 +92,32 @@ def test_canceled_job_has_no_further_step_and_the_other_goes_on(engine: Engine, 
 
 
 def test_pictures_wait_until_the_device_is_at_the_next_pass_and_no_longer(watched: Watched) -> None:
-    over_at_pass: list[bool] = []
-
-    class Looking(Wrapped):
-        def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
-            over_at_pass.append(short.is_over)
-            return super().predict(batch, max_rows, on_step)
-
-    engine = make_engine(Looking(watched))
-    short = Ticket(a_job(0))  # Capacity's measuring asks, too.
+    looking = Looking(watched)
+    engine = make_engine(looking)
     warm(engine, a_job(0))
-    over_at_pass.clear()
     short, long = engine.submit(a_job(1, steps=2)), engine.submit(a_job(2, steps=4))
+    looking.at = short
     for _ in range(2):
         engine.turn()
     assert not short.is_over
     engine.turn()
-    assert over_at_pass == [False, False, True]
+    assert looking.seen == [False, False, True]
     engine.turn()
     assert long.is_over, "nobody waits where there is no other pass"
 
 
 def test_pictures_do_not_wait_for_the_measuring_of_another_size(watched: Watched) -> None:
-    over_at_forward: list[bool] = []
-
-    class Looking(Wrapped):
-        def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
-            over_at_forward.append(short.is_over)
-            return super().predict(batch, max_rows, on_step)
-
-    engine = make_engine(Looking(watched))
-    short = Ticket(a_job(0))
+    looking = Looking(watched)
+    engine = make_engine(looking)
     warm(engine, a_job(0))
-    short = engine.submit(a_job(1, steps=1))
-    engine.submit(a_job(2))
+    short, _ = engine.submit(a_job(1, steps=1)), engine.submit(a_job(2))
     engine.turn()
     assert not short.is_over
-    over_at_forward.clear()
+    looking.at = short
     engine.submit(a_job(3).model_copy(update={"width": 128, "height": 128}))
     engine.turn()
-    assert len(over_at_forward) > 1, "nothing was measured"
-    assert all(over_at_forward)
+    assert len(looking.seen) > 1, "nothing was measured"
+    assert all(looking.seen)
 
 
 def test_pictures_that_are_done_outlive_the_engine(engine: Engine) -> None:
