@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from jobs.catalogue import Catalogue, Model
 from jobs.errors import ErrorCode, InvalidConfiguration
 from jobs.spec import parse_request
+from workers.allocator import keep_freed_memory
 from workers.engine.adapter import Adapter
 from workers.engine.capacity import Capacity
 from workers.engine.denoiser import Pass
@@ -64,22 +66,19 @@ def start_engine(
     """
     device = choose_device(settings)
     names = settings.served(catalogue)
-    threads = settings.threads or torch.get_num_threads()
-    # Each thread that computes brings an OpenMP team of its own; with two of them on as many processors, their members
-    # wait for each other in the kernel (8.7 images/s instead of 14.4). So this one, which only loads, gets none.
-    torch.set_num_threads(1)
+    if device.type == "cpu":
+        keep_freed_memory()
     # A thread that computes gives the interpreter up in every call of torch, and waits that long to have it back while
     # another one encodes a file or signs an upload.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    adapters = {
-        name: load_model(catalogue, catalogue.models[name], device, settings.embedding_cache_mib << 20)
-        for name in names
-    }
+    # Each thread that computes brings an OpenMP team of its own; with two of them on as many processors, their members
+    # wait for each other in the kernel (8.7 images/s instead of 14.4). So loading has a thread that ends, and its team.
+    with ThreadPoolExecutor(1, "load") as loader:
+        adapters = loader.submit(_load, catalogue, names, device, settings).result()
     capacity = Capacity(settings.cache_dir / "batch-sizes.json", describe(device, settings), device_clock(device))
     watch = Watch(settings.hang_s)
     engine = Engine(adapters, capacity, device=device, on_death=_leave_process, watch=watch, on_pass=on_pass)
-    # The number of threads is each thread's own in OpenMP, so it is set where it counts.
-    engine.start(lambda: torch.set_num_threads(threads))
+    engine.start(lambda: _compute_with(settings.threads))
     sizes = [_warm_up(engine, catalogue, catalogue.models[name]) for name in names]
     return ReadyEngine(engine=engine, device=device, adapters=adapters, served=frozenset(names), jobs_a_pass=max(sizes))
 
@@ -89,6 +88,23 @@ def describe(device: torch.device, settings: WorkerSettings) -> str:
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} torch {torch.__version__}"
     return f"cpu of {os.cpu_count()} with {settings.threads or 'all'} threads, torch {torch.__version__}"
+
+
+def _load(
+    catalogue: Catalogue, names: Iterable[str], device: torch.device, settings: WorkerSettings
+) -> dict[str, Adapter[Any]]:
+    cache_bytes = settings.embedding_cache_mib << 20
+    return {name: load_model(catalogue, catalogue.models[name], device, cache_bytes) for name in names}
+
+
+def _compute_with(threads: int) -> None:
+    """
+    Set the number of threads of the calling one's OpenMP team, where it is not to be torch's own choice.
+
+    To set it to the same number would cost 5 % of a pass of 32 rows: torch then forbids MKL to take fewer.
+    """
+    if threads:
+        torch.set_num_threads(threads)
 
 
 def _warm_up(engine: Engine, catalogue: Catalogue, entry: Model) -> int:

@@ -12,6 +12,7 @@ import torch
 
 from jobs.catalogue import Catalogue
 from jobs.spec import parse_request
+from workers.allocator import keep_freed_memory
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket
@@ -26,6 +27,7 @@ _COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta")
 
 def main(jobs: int, folder: Path) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    keep_freed_memory()  # As a worker has it.
     catalogue = Catalogue.read(Path(__file__).resolve().parents[2] / "models.toml")
     entry = catalogue.models["shapes"]
     adapter = load_model(catalogue, entry, torch.device("cpu"), _CACHE_BYTES)

@@ -29,15 +29,19 @@ def tutorial(models_file: Path, model: str, threads: int) -> TutorialWorker:
 
 def bare(models_file: Path, model: str, threads: int) -> BareLoop:
     """Nothing but the model's own calls."""
+    from workers.allocator import keep_freed_memory
     from workers.bench.bare import BareLoop
 
+    keep_freed_memory()  # As the engine has it: this is to be what the hardware can do.
     return BareLoop(_load(models_file, model, threads))
 
 
 def request_batches(models_file: Path, model: str, threads: int, max_jobs: int) -> RequestBatches:
     """Batches that nobody joins or leaves."""
+    from workers.allocator import keep_freed_memory
     from workers.bench.request_batches import RequestBatches
 
+    keep_freed_memory()  # As the engine has it: the policies are to be compared.
     return RequestBatches(_load(models_file, model, threads), max_jobs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import statistics
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ log = structlog.get_logger()
 WORTH_DOUBLING = 1.10  # a pass of twice the rows has to give this much more throughput
 _MOST_ROWS = 256
 _TRIES = 5
+_SHORTEST_S = 1e-9  # nothing takes no time
 _PASSES_UNTIL_RAISED = 500
 
 
@@ -31,7 +33,7 @@ class PassTimes:
     T(B) of one cost key.
 
     Attributes:
-        seconds: Of the fastest of several passes, by its rows, ascending.
+        seconds: Of a pass by its rows, ascending; as if nothing else had been running.
     """
 
     seconds: dict[int, float]
@@ -54,53 +56,41 @@ class PassTimes:
 def measure(adapter: Adapter[Any], denoising: Denoising, clock: Callable[[], float]) -> PassTimes:
     """Time passes of one job, two of it, four, … until doubling is not worth it or memory ends."""
     trial = adapter.trial(denoising)
-    seconds: dict[int, float] = {}
-    count = 1
-    while count * trial.rows <= max(_MOST_ROWS, trial.rows):
-        rows = count * trial.rows
+
+    def time_pass(count: int) -> float:
+        started = clock()
+        adapter.predict([trial] * count, count * trial.rows, lambda _step: None)
+        return max(clock() - started, _SHORTEST_S)
+
+    time_pass(1)
+    rows, count = trial.rows, 1
+    seconds = {rows: min(time_pass(1) for _ in range(_TRIES))}
+    while PassTimes(seconds=seconds).best_rows == rows and 2 * rows <= _MOST_ROWS:
         try:
-            seconds[rows] = _time_pass(adapter, trial, count, clock)
+            doubled_s = seconds[rows] * _cost_of_doubling(time_pass, count)
         except Exception as exc:
-            if seconds and is_out_of_memory(exc):
+            if is_out_of_memory(exc):
                 break
             raise
-        if not _is_worth(seconds, rows):
-            _time_again(adapter, trial, (count // 2, count), seconds, clock)
-            if not _is_worth(seconds, rows):
-                break
-        count *= 2
+        rows, count = 2 * rows, 2 * count
+        seconds[rows] = doubled_s
     return PassTimes(seconds=seconds)
 
 
-def _is_worth(seconds: dict[int, float], rows: int) -> bool:
-    """Whether the largest size, `rows`, is the best."""
-    return PassTimes(seconds=seconds).best_rows == rows
+def _cost_of_doubling(time_pass: Callable[[int], float], count: int) -> float:
+    """
+    How many times as long a pass of twice as many jobs takes: the median of several pairs.
 
-
-def _time_again(
-    adapter: Adapter[Any],
-    trial: Denoising,
-    counts: tuple[int, int],
-    seconds: dict[int, float],
-    clock: Callable[[], float],
-) -> None:
-    """A busy machine makes a size look worse than it is, and what is measured here is kept for long."""
-    for count in counts:
-        rows = count * trial.rows
-        seconds[rows] = min(seconds[rows], _time_pass(adapter, trial, count, clock))
-
-
-def _time_pass(adapter: Adapter[Any], trial: Denoising, count: int, clock: Callable[[], float]) -> float:
-    took = []
-    for _ in range(_TRIES + 1):
-        started = clock()
-        adapter.predict([trial] * count, count * trial.rows, lambda _step: None)
-        took.append(clock() - started)
-    return min(took[1:])  # The first one warms up; what a busy machine adds to the others is not the device's.
+    One after the other, for a machine that is shared is a third faster or slower for seconds at a time; where each size
+    had its own time, that decided which was best, and what is measured here is kept for long.
+    """
+    time_pass(2 * count)  # The first one warms up.
+    pairs = [(time_pass(count), time_pass(2 * count)) for _ in range(_TRIES)]
+    return statistics.median(doubled_s / single_s for single_s, doubled_s in pairs)
 
 
 def _throughput(seconds: dict[int, float], rows: int) -> float:
-    return rows / max(seconds[rows], 1e-9)
+    return rows / max(seconds[rows], _SHORTEST_S)
 
 
 class Capacity:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -82,6 +83,22 @@ def test_measured_size_is_where_launching_stops_to_matter(launch_s: float, row_s
 
     assert best == 256 or rows_per_s(2 * best) < (WORTH_DOUBLING + 1e-6) * rows_per_s(best)
     assert best == 1 or rows_per_s(best) > (WORTH_DOUBLING - 1e-6) * rows_per_s(best // 2)
+
+
+@given(flips_at=st.floats(0.0, 250.0), slower=st.sampled_from([0.7, 1.4]), launch_s=st.sampled_from([0.5, 1.0, 2.0]))
+def test_machine_that_becomes_slower_or_faster_meanwhile_gets_the_same_size(
+    flips_at: float, slower: float, launch_s: float
+) -> None:
+    def best_rows(flips_at: float) -> int:
+        clock = VirtualClock()
+
+        def sleep(seconds: float) -> None:
+            clock.sleep(seconds * (slower if clock() > flips_at else 1.0))
+
+        model = SimulatedModel(ENTRY, DeviceTimes(launch_s=launch_s, row_s=0.1), sleep)
+        return measure(model, model.begin(tiny.spec(ENTRY, guidance_scale=1.0), None), clock).best_rows
+
+    assert best_rows(flips_at) == best_rows(math.inf)
 
 
 def test_a_row_costs_its_share_of_the_best_pass() -> None:

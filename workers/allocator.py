@@ -1,0 +1,35 @@
+"""
+Memory that one pass on a CPU freed is there for the next one.
+
+glibc gives freed memory back to the kernel as soon as there is enough of it, and has it cleared page by page when the
+next pass asks again: up to 10,000 page faults in a pass of 32 rows, 72 to 83 ms instead of 66, from one start of the
+same program to another. See mallopt(3).
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # malloc.h
+
+_MOST_INT = 2**31 - 1
+_HEAP_BYTES = 64 << 20  # of a thread, at most; glibc's HEAP_MAX_SIZE
+_LARGEST_IN_HEAP_BYTES = _HEAP_BYTES // 2  # It refuses more.
+
+
+def keep_freed_memory() -> bool:
+    """
+    Let this process keep what it freed, for itself.
+
+    Returns:
+        False where there is no glibc to be told.
+    """
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt"):
+        return False
+    settings = {
+        _TRIM_THRESHOLD: _MOST_INT,
+        _TOP_PAD: 2 * _HEAP_BYTES,  # Where this is less than a heap, one that nothing uses at the moment is unmapped.
+        _MMAP_THRESHOLD: _LARGEST_IN_HEAP_BYTES,
+    }
+    return all(library.mallopt(name, value) for name, value in settings.items())
