@@ -14,7 +14,7 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 
 _MOST_INT = 2**31 - 1
 _HEAP_BYTES = 64 << 20  # of a thread, at most; glibc's HEAP_MAX_SIZE
-_LARGEST_IN_HEAP_BYTES = _HEAP_BYTES // 2  # It refuses more.
+_LARGEST_IN_HEAP_BYTES = _HEAP_BYTES // 2  # The upper limit of mallopt(3).
 
 
 def keep_freed_memory() -> bool:
@@ -22,7 +22,7 @@ def keep_freed_memory() -> bool:
     Let this process keep what it freed, for itself.
 
     Returns:
-        False where there is no glibc to be told.
+        False where there is no glibc to be told, or it refuses.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import torch
@@ -27,6 +28,8 @@ from workers.models import choose_device, load_model
 from workers.settings import WorkerSettings
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 _WARM_UP_STEPS = 2
 _SWITCH_INTERVAL_S = 0.0005  # Python's default is ten times as long
@@ -73,8 +76,7 @@ def start_engine(
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     # Each thread that computes brings an OpenMP team of its own; with two of them on as many processors, their members
     # wait for each other in the kernel (8.7 images/s instead of 14.4). So loading has a thread that ends, and its team.
-    with ThreadPoolExecutor(1, "load") as loader:
-        adapters = loader.submit(_load, catalogue, names, device, settings).result()
+    adapters = _in_a_thread(lambda: _load(catalogue, names, device, settings))
     capacity = Capacity(settings.cache_dir / "batch-sizes.json", describe(device, settings), device_clock(device))
     watch = Watch(settings.hang_s)
     engine = Engine(adapters, capacity, device=device, on_death=_leave_process, watch=watch, on_pass=on_pass)
@@ -87,12 +89,13 @@ def describe(device: torch.device, settings: WorkerSettings) -> str:
     """What batch sizes hold for: the device, and what computes on it."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)} torch {torch.__version__}"
-    return f"cpu of {os.cpu_count()} with {settings.threads or 'all'} threads, torch {torch.__version__}"
+    return f"cpu of {os.cpu_count()} with {settings.threads or 'all'} threads, memory kept, torch {torch.__version__}"
 
 
 def _load(
     catalogue: Catalogue, names: Iterable[str], device: torch.device, settings: WorkerSettings
 ) -> dict[str, Adapter[Any]]:
+    _compute_with(settings.threads)
     cache_bytes = settings.embedding_cache_mib << 20
     return {name: load_model(catalogue, catalogue.models[name], device, cache_bytes) for name in names}
 
@@ -103,8 +106,27 @@ def _compute_with(threads: int) -> None:
 
     To set it to the same number would cost 5 % of a pass of 32 rows: torch then forbids MKL to take fewer.
     """
-    if threads:
+    if threads and threads != torch.get_num_threads():
         torch.set_num_threads(threads)
+
+
+def _in_a_thread(call: Callable[[], T]) -> T:
+    """What a call returns or raises, made by a thread that ends with it; Ctrl-C does not wait for it."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as exc:  # noqa: BLE001 - `result` raises it
+            future.set_exception(exc)
+
+    thread = threading.Thread(target=run, name="load", daemon=True)
+    thread.start()
+    try:
+        return future.result()
+    finally:
+        if future.done():
+            thread.join()
 
 
 def _warm_up(engine: Engine, catalogue: Catalogue, entry: Model) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def tutorial(models_file: Path, model: str, threads: int) -> TutorialWorker:
-    """One job at a time, by the pipeline's own `__call__`."""
+    """One job at a time, by the pipeline's own `__call__`; torch and malloc are left as they come."""
     from workers.bench.tutorial import TutorialWorker
 
     return TutorialWorker(_load(models_file, model, threads).pipeline)
@@ -32,7 +32,7 @@ def bare(models_file: Path, model: str, threads: int) -> BareLoop:
     from workers.allocator import keep_freed_memory
     from workers.bench.bare import BareLoop
 
-    keep_freed_memory()  # As the engine has it: this is to be what the hardware can do.
+    keep_freed_memory()  # As the engine has it on a CPU: this is to be what the hardware can do.
     return BareLoop(_load(models_file, model, threads))
 
 
@@ -41,7 +41,7 @@ def request_batches(models_file: Path, model: str, threads: int, max_jobs: int) 
     from workers.allocator import keep_freed_memory
     from workers.bench.request_batches import RequestBatches
 
-    keep_freed_memory()  # As the engine has it: the policies are to be compared.
+    keep_freed_memory()  # As the engine has it on a CPU: the policies are to be compared.
     return RequestBatches(_load(models_file, model, threads), max_jobs)
 
 

@@ -17,6 +17,7 @@ from workers.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 library = ctypes.CDLL(None)
+assert library.prctl(41, 1, 0, 0, 0) == 0  # PR_SET_THP_DISABLE: with huge pages there would be few faults either way.
 library.malloc.restype = ctypes.c_void_p
 library.malloc.argtypes = [ctypes.c_size_t]
 library.free.argtypes = [ctypes.c_void_p]
@@ -54,5 +55,6 @@ def page_faults(how: str, thread: str) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="the settings are glibc's")
 @pytest.mark.parametrize("thread", ["first", "another"])
 def test_memory_is_not_taken_from_the_kernel_again(thread: str) -> None:
-    assert page_faults("as it is", thread) > 10_000
-    assert page_faults("keep", thread) < 1_000
+    before, kept = page_faults("as it is", thread), page_faults("keep", thread)
+    assert before > 5_000
+    assert kept < before / 10
