@@ -150,10 +150,13 @@ def test_refused_body_that_never_ends_is_not_read_for_ever(connection: socket.so
 
 def test_others_are_served_while_clients_are_slow(replica: str) -> None:
     url = httpx.URL(replica)
-    made = [socket.create_connection((url.host, url.port), timeout=DEADLINE_S) for _ in range(50)]
-    for each in made:
-        each.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
-        each.sendall(b"Content-Length: 1000\r\n\r\n{")
+    head = (
+        b"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+    )
+    made = []
+    for _ in range(50):
+        made.append(socket.create_connection((url.host, url.port), timeout=DEADLINE_S))
+        made[-1].sendall(head + b"{")  # At once: a client that is held up between two parts is a slow one, and cut off.
     job = httpx.post(f"{replica}/v1/jobs", json={"prompt": "a red circle"}, trust_env=False)
     assert job.status_code == 202
     for each in made:
