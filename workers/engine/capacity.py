@@ -33,7 +33,7 @@ class PassTimes:
     T(B) of one cost key.
 
     Attributes:
-        seconds: Of a pass by its rows, ascending; as if nothing else had been running.
+        seconds: Of a pass by its rows, ascending; the fastest of one job, times what each doubling was found to cost.
     """
 
     seconds: dict[int, float]
