@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from jobs.errors import InvalidConfiguration, InvalidRequest, ModelNotAvailable
-from jobs.spec import MAX_SEED, Box, JobRequest, JobSpec, Name
+from jobs.spec import MAX_SEED, Box, FileMetadata, JobRequest, JobSpec, Name, Output
 
 Positive = Annotated[int, Field(ge=1)]
 
 # Most steps of those schedulers of diffusers that do not take any number: a consistency model is distilled on fifty.
 MAX_STEPS_OF_SCHEDULER = {"lcm": 50, "tcd": 50}
 
+_OUTPUT_PIXELS = 4_096 * 4_096  # a WebP of which takes a worker 3 s and 200 MiB
 _SEED_BITS = 32  # Of drawn seeds: short enough to read out and type again.
 
 
@@ -35,13 +36,32 @@ class Defaults(_Entry):
 
 
 class Limits(_Entry):
-    """What a request may ask of a model. Sides in pixels, multiples of `side_multiple`."""
+    """
+    What a request may ask of a model. Sides in pixels, multiples of `side_multiple`.
+
+    Attributes:
+        max_output_pixels: Of one image, after `output.resize`; unset, 4096 × 4096, or the model's own largest image.
+        max_job_output_pixels: Of all images of a job; unset, four such images, or `max_n` of the model's own largest.
+    """
 
     min_side: Positive
     max_side: Positive
     side_multiple: Positive = 8
     max_steps: Positive
     max_n: Positive
+    max_output_pixels: Positive | None = None
+    max_job_output_pixels: Positive | None = None
+
+    @property
+    def output_pixels(self) -> int:
+        """The most pixels of one image, as it is stored."""
+        return self.max_output_pixels or max(_OUTPUT_PIXELS, self.max_side**2)
+
+    @property
+    def job_output_pixels(self) -> int:
+        """The most pixels of all images of a job, as they are stored."""
+        own = self.max_n * self.max_side**2 if self.max_output_pixels is None else 0
+        return self.max_job_output_pixels or max(4 * self.output_pixels, own)
 
 
 class Model(_Entry):
@@ -53,6 +73,8 @@ class Model(_Entry):
         revision: Commit or tag of the hub, or the label of the folder's content; recorded with each image.
         family: Which code runs it; "diffusers" for any text-to-image pipeline that has no family of its own here.
         reproducible_rows: Rows of a forward pass that holds a job with `reproducible`.
+        metadata: What image files say of themselves: "mark" keeps prompt and parameters out of all of this model's,
+            "full" leaves it to each job (`output.metadata`).
     """
 
     name: Name
@@ -64,6 +86,7 @@ class Model(_Entry):
     limits: Limits
     schedulers: Annotated[tuple[str, ...], Field(min_length=1)]
     reproducible_rows: Positive = 4
+    metadata: FileMetadata = "full"
 
     @model_validator(mode="after")
     def _default_scheduler_is_offered(self) -> Model:
@@ -126,7 +149,8 @@ class Catalogue:
         model = self._find(request.model)
         fields = request.model_dump(exclude_none=True)
         seed = request.seed if request.seed is not None else secrets.randbits(_SEED_BITS)
-        spec = JobSpec.model_validate(model.defaults.model_dump() | fields | {"model": model.name, "seed": seed})
+        settled = {"model": model.name, "seed": seed, "output": _settle_output(request.output, model)}
+        spec = JobSpec.model_validate(model.defaults.model_dump() | fields | settled)
         _check_limits(spec, model)
         return spec
 
@@ -136,6 +160,14 @@ class Catalogue:
         if name not in self.models:
             raise ModelNotAvailable("model", f"there is no model {name!r}; there are {', '.join(self.models)}")
         return self.models[name]
+
+
+def _settle_output(output: Output, model: Model) -> Output:
+    if output.metadata == "full" and model.metadata == "mark":
+        raise InvalidRequest(
+            "output.metadata", f"{model.name} writes no parameters into files; leave it out, or use mark"
+        )
+    return output.model_copy(update={"metadata": output.metadata or model.metadata})
 
 
 def _check_limits(spec: JobSpec, model: Model) -> None:
@@ -152,7 +184,7 @@ def _check_limits(spec: JobSpec, model: Model) -> None:
         raise InvalidRequest("n", f"{model.name} makes at most {limits.max_n} images a job")
     if spec.seed + spec.n - 1 > MAX_SEED:
         raise InvalidRequest("seed", f"the last image's seed would be above {MAX_SEED}")
-    _check_crop(spec)
+    _check_output(spec, limits)
     if spec.scheduler not in model.schedulers:
         raise InvalidRequest(
             "scheduler", f"{model.name} has no {spec.scheduler!r}; it has {', '.join(model.schedulers)}"
@@ -161,12 +193,23 @@ def _check_limits(spec: JobSpec, model: Model) -> None:
         raise InvalidRequest("num_inference_steps", f"{model.name} runs at most {most} steps with {spec.scheduler}")
 
 
-def _check_crop(spec: JobSpec) -> None:
-    crop = spec.output.crop
-    if crop is None:
-        return
-    before = spec.output.resize or Box(width=spec.width, height=spec.height)
-    if crop.width > before.width or crop.height > before.height:
+def _check_output(spec: JobSpec, limits: Limits) -> None:
+    made = Box(width=spec.width, height=spec.height)
+    scaled = spec.output.resize or made
+    pixels, field = scaled.width * scaled.height, "output.resize" if spec.output.resize else "width"
+    if pixels > limits.output_pixels:
         raise InvalidRequest(
-            "output.crop", f"{crop.width}×{crop.height} is larger than the image, {before.width}×{before.height} pixels"
+            field,
+            f"{scaled.width}×{scaled.height} is more than {limits.output_pixels:,} pixels, the most for one image",
+        )
+    if spec.n * pixels > limits.job_output_pixels:
+        raise InvalidRequest(
+            field if spec.n == 1 else "n",
+            f"{spec.n} images of {scaled.width}×{scaled.height} are more than {limits.job_output_pixels:,} pixels, "
+            "the most for one job; ask for fewer or smaller images",
+        )
+    crop = spec.output.crop
+    if crop is not None and (crop.width > scaled.width or crop.height > scaled.height):
+        raise InvalidRequest(
+            "output.crop", f"{crop.width}×{crop.height} is larger than the image, {scaled.width}×{scaled.height} pixels"
         )

@@ -35,6 +35,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,6
 Side = Annotated[int, Field(ge=8, le=MAX_SIDE_PX)]
 Seconds = Annotated[float, Field(gt=0, le=30 * 24 * 3600, allow_inf_nan=False)]
 Priority = Literal["low", "normal", "high"]
+FileMetadata = Literal["full", "mark"]
 
 
 Parsed = TypeVar("Parsed", bound="Strict")
@@ -63,6 +64,8 @@ class Output(Strict):
         resize: Size to scale to; the proportions change if the box has others.
         crop: Cut to this size around the center, after the resize.
         thumbnail: Longer side of an additional small WebP, in pixels.
+        metadata: What the files say of themselves. "mark": that a machine made them; "full": also the prompt and all
+            that makes the image again. Unset, what the model's catalogue entry says. `job.json` has all of it always.
     """
 
     format: Literal["png", "jpeg", "webp"] = "png"
@@ -70,6 +73,7 @@ class Output(Strict):
     resize: Box | None = None
     crop: Box | None = None
     thumbnail: Annotated[int, Field(ge=16, le=1_024)] | None = None
+    metadata: FileMetadata | None = None
 
     @model_validator(mode="after")
     def _quality_fits_format(self) -> Output:

@@ -207,6 +207,8 @@ class Waiters:
                     where = address_of(self._settings.redis_url)
                     log.warning("waiting clients hear nothing", redis=where, reason=str(exc))
                 is_away = True
+            except Exception:  # Everybody who waits hangs on this one task.
+                log.exception("bug in what waiting clients hear by")
             self._heard.clear()
             await asyncio.sleep(_AGAIN_S)
 

@@ -4,6 +4,7 @@ What can go wrong with storage.
     StorageError
     ├── StorageUnavailable    the store cannot be reached, or fails: try again
     ├── StorageMisconfigured  wrong keys, no such bucket, a bad setting: a person has to act
+    ├── ObjectRefused         the store takes objects, but not this one
     ├── ObjectNotFound        no object of that key
     └── NotSupported          this store has no such thing
 """
@@ -21,6 +22,10 @@ class StorageUnavailable(StorageError):
 
 class StorageMisconfigured(StorageError):
     """The store refuses what it will refuse again."""
+
+
+class ObjectRefused(StorageError):
+    """The store refuses this object, and takes others: it is the object's own doing."""
 
 
 class ObjectNotFound(StorageError):

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from storage.connection import connect, map_errors, name_of
-from storage.errors import NotSupported, ObjectNotFound, StorageMisconfigured
+from storage.errors import NotSupported, ObjectNotFound, StorageError, StorageMisconfigured
+from storage.keys import root_of
 from storage.settings import StorageSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CreateBucketConfigurationTypeDef
 
 _DELETED_AT_ONCE = 1_000  # S3 takes no more
+_WRITE_CHECK = "write-check"  # name of an object that no job has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,18 @@ class ImageStore:
         """
         with map_errors(self.settings):
             self._s3.head_bucket(Bucket=self.settings.bucket)
+
+    def check_write(self) -> None:
+        """
+        Ask whether objects may be written: writes a small one, and takes it away where that is allowed.
+
+        Raises:
+            StorageUnavailable, StorageMisconfigured
+        """
+        key = f"{root_of(self.settings.prefix)}{_WRITE_CHECK}"
+        self.put(key, b"imagemill", "text/plain")
+        with suppress(StorageError):  # It is one object, under one key for ever.
+            self.delete(key)
 
     def put(self, key: str, body: bytes, content_type: str) -> None:
         """

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import structlog
 import tenacity
 
+from jobs.catalogue import Model
 from jobs.claim import Claim
 from jobs.errors import ErrorCode, Fenced, RedisUnavailable
 from jobs.record import ImageRecord, JobRecord
 from jobs.states import Stage, Status
-from storage.errors import StorageError, StorageUnavailable
+from storage.errors import StorageError, StorageMisconfigured, StorageUnavailable
 from workers.attempt_trace import NoTrace
 from workers.context import Context
 from workers.engine.ticket import Ticket
 from workers.errors import Draining, EngineDied, GenerationFailed, JobLeft
-from workers.postprocess import ImageFile, Pixels, postprocess
-from workers.upload import upload
+from workers.postprocess import ImageFile, Pixels, memory_bytes, postprocess
+from workers.spool import Spooled, SpoolFull
+from workers.upload import made_by, upload
 
 log = structlog.get_logger()
 
@@ -39,6 +41,8 @@ class Attempt:
         self._ticket: Ticket | None = None
         self._reason: Exception | None = None
         self._leaving = threading.Event()
+        self._made_at = 0.0
+        self._is_uploading = self._is_refused = False
         started_at = claim.record.started_at or claim.record.created_at
         self.timings = {"queued": round(started_at - claim.record.created_at, 4)}
 
@@ -73,6 +77,7 @@ class Attempt:
             self._ticket.leave(self._reason)
         else:
             self._context.seats.look_again()
+        self._context.memory.look_again()
 
     def _run(self) -> JobRecord:
         try:
@@ -92,21 +97,21 @@ class Attempt:
         return self._finish(Status.SUCCEEDED, images=[image.model_dump(mode="json") for image in images])
 
     def _make(self) -> list[ImageRecord]:
-        spec, entry = self._claim.spec, self._context.catalogue.models[self._claim.spec.model]
-        pixels = self._compute()
-        with self._stage(Stage.POSTPROCESS):
-            files = postprocess(pixels, spec, entry)
-        with self._stage(Stage.UPLOAD):
-            return self._store(files)
+        suspect = self._claim.record.attempts > 0
+        with self._context.seats.take(alone=suspect, reason=lambda: self._reason) as seat:
+            pixels = self._compute()
+            seat.leave_engine()
+            self._note(Stage.POSTPROCESS, 0, 0)
+            self._made_at = time.perf_counter()
+            images = self._try_to_store(self._encode(pixels))
+        return images if images is not None else self._store_later(pixels)
 
     def _compute(self) -> list[Pixels]:
-        suspect = self._claim.record.attempts > 0
-        with self._context.seats.take(alone=suspect, reason=lambda: self._reason):
-            self._charge()
-            self._ticket = ticket = self._context.engine.submit(self._claim.spec, self._note)
-            if self._reason:  # It came before there was a ticket.
-                ticket.leave(self._reason)
-            pixels = ticket.result()
+        self._charge()
+        self._ticket = ticket = self._context.engine.submit(self._claim.spec, self._note)
+        if self._reason:  # It came before there was a ticket.
+            ticket.leave(self._reason)
+        pixels = ticket.result()
         seconds = {str(stage): took_s for stage, took_s in ticket.timings.items()}
         self._trace.stages(seconds, ticket.batch_facts)
         self.timings |= seconds
@@ -123,33 +128,74 @@ class Attempt:
             raise JobLeft(leave_as)
         self._context.metrics.note_attempt(self._claim.spec.model)
 
-    def _store(self, files: list[ImageFile]) -> list[ImageRecord]:
-        """Upload; while the store is away the files wait in the spool, and the worker keeps the job."""
+    def _encode(self, pixels: Sequence[Pixels]) -> Iterator[ImageFile]:
+        """The files, one by one as they are wanted; between any two the job may leave."""
+        spec, entry = self._claim.spec, self._entry
+        for index, array in enumerate(pixels):
+            with self._context.memory.take(memory_bytes(spec), reason=lambda: self._reason):
+                started = time.perf_counter()
+                file = postprocess(array, spec, entry, index)
+                self._add(Stage.POSTPROCESS, time.perf_counter() - started)
+            self._leave_if_asked()
+            if not self._is_uploading:
+                self._note(Stage.UPLOAD, 0, 0)
+                self._is_uploading = True
+            yield file
+
+    def _try_to_store(self, files: Iterable[ImageFile]) -> list[ImageRecord] | None:
+        """Upload. None while the store is away, or where it refuses; then this worker begins to stop."""
+        job_id = self._claim.job_id
         try:
-            return self._upload(files)
+            images = upload(self._context.store, self._claim, self._entry, files, self.timings)
+        except SpoolFull:
+            raise
         except StorageUnavailable as exc:
-            log.warning("S3 is away; the image waits in the spool", job_id=self._claim.job_id, reason=str(exc))
+            log.warning("S3 is away; the image waits in the spool", job_id=job_id, reason=str(exc))
+            return None
+        except StorageMisconfigured as exc:
+            log.error("S3 refuses; the image waits in the spool", job_id=job_id, reason=str(exc))
+            self._is_refused = True
+            self._context.stop_refused(exc)
+            return None
+        made_s = self.timings[Stage.POSTPROCESS]
+        self.timings[Stage.UPLOAD] = round(max(0.0, time.perf_counter() - self._made_at - made_s), 4)
+        self._trace.stages({stage: self.timings[stage] for stage in (Stage.POSTPROCESS, Stage.UPLOAD)})
+        return images
+
+    def _store_later(self, pixels: Sequence[Pixels]) -> list[ImageRecord]:
+        """Keep the files in the spool and the job with this worker, until the store takes them or the worker stops."""
+        try:
+            with self._context.spool.keep(
+                self._claim, self._encode(pixels), self.timings, made_by(self._entry)
+            ) as kept:
+                return self._store_from(kept)
+        except SpoolFull as exc:
+            if self._is_refused:
+                raise Draining(str(exc)) from exc
+            raise
+
+    def _store_from(self, kept: Spooled) -> list[ImageRecord]:
         pause_s = _FIRST_PAUSE_S
-        with self._context.spool.keep(self._claim, files, self.timings):
-            while True:
-                if self._leaving.wait(pause_s):
-                    self._leave_if_asked()
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-                with suppress(StorageUnavailable):
-                    return self._upload(files)
+        while True:
+            if self._is_refused:
+                raise Draining("S3 refuses")
+            if self._leaving.wait(pause_s):
+                self._leave_if_asked()
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            if (images := self._try_to_store(self._while_wanted(kept.images()))) is not None:
+                return images
 
-    def _upload(self, files: list[ImageFile]) -> list[ImageRecord]:
-        entry = self._context.catalogue.models[self._claim.spec.model]
-        return upload(self._context.store, self._claim, entry, files, dict(self.timings))
+    def _while_wanted(self, files: Iterable[ImageFile]) -> Iterator[ImageFile]:
+        for file in files:
+            self._leave_if_asked()
+            yield file
 
-    @contextmanager
-    def _stage(self, stage: Stage) -> Iterator[None]:
-        self._leave_if_asked()
-        self._note(stage, 0, 0)
-        started = time.perf_counter()
-        yield
-        self.timings[stage] = round(time.perf_counter() - started, 4)
-        self._trace.stages({stage: self.timings[stage]})
+    @property
+    def _entry(self) -> Model:
+        return self._context.catalogue.models[self._claim.spec.model]
+
+    def _add(self, stage: Stage, seconds: float) -> None:
+        self.timings[stage] = round(self.timings.get(stage, 0.0) + seconds, 4)
 
     def _note(self, stage: Stage, step: int, steps: int) -> None:
         self._context.progress.note(self._claim, stage, step, steps)

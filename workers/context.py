@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -11,9 +12,11 @@ from jobs.dispatch import Dispatcher
 from jobs.errors import RedisFull, RedisUnavailable
 from jobs.table import JobTable
 from jobs.traces import Traces
+from storage.errors import StorageMisconfigured
 from storage.s3 import ImageStore
 from workers.engine.engine import Engine
 from workers.leases import LeaseKeeper
+from workers.memory import MemoryBudget
 from workers.metrics import WorkerMetrics
 from workers.progress import ProgressWriter
 from workers.seats import Seats
@@ -29,10 +32,14 @@ class Context:
 
     Attributes:
         served: Names of the models that the engine has.
+        name: Of the process, as it owns jobs.
         seats: One for each job that may be in the engine; a job without one has not begun.
+        memory: Of postprocessing.
+        stop_refused: Has the worker stop in order, for the store refuses what it makes.
         traces: None where they are off.
     """
 
+    name: str
     catalogue: Catalogue
     table: JobTable
     dispatcher: Dispatcher
@@ -43,6 +50,8 @@ class Context:
     leases: LeaseKeeper
     progress: ProgressWriter
     spool: Spool
+    memory: MemoryBudget
+    stop_refused: Callable[[StorageMisconfigured], None]
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     traces: Traces | None = None
 

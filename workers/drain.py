@@ -1,15 +1,20 @@
-"""Stopping in order: SIGTERM takes no job up any more, finishes what runs, and gives back what does not end in time."""
+"""Stopping in order: the worker takes no job up any more, ends what runs, and gives back what does not end in time."""
 
 from __future__ import annotations
 
+import os
 import threading
 
 import structlog
+from celery.worker import state
 
 from workers.context import Context
 from workers.errors import Draining
 
 log = structlog.get_logger()
+
+EX_REFUSED = os.EX_NOPERM  # sysexits.h: the store refuses what the worker makes; a person has to act
+EX_BUG = os.EX_SOFTWARE
 
 
 def drain(context: Context, grace_s: float) -> None:
@@ -23,3 +28,8 @@ def drain(context: Context, grace_s: float) -> None:
     timer = threading.Timer(grace_s, context.leases.ask_all, [Draining("the worker stops")])
     timer.daemon = True
     timer.start()
+
+
+def leave_with(exit_code: int) -> None:
+    """Have Celery stop as it does on SIGTERM, when the tasks that run have ended, with another exit code."""
+    state.should_stop = exit_code  # type: ignore[assignment]

@@ -8,6 +8,7 @@ import sys
 import uuid
 from pathlib import Path
 
+import structlog
 import tenacity
 
 from jobs.catalogue import Catalogue
@@ -15,12 +16,14 @@ from jobs.errors import RedisUnavailable
 from jobs.names import queue_of
 from jobs.redis.connection import connect, map_errors
 from jobs.settings import Settings, load_settings
-from storage.errors import StorageUnavailable
+from storage.errors import StorageMisconfigured, StorageUnavailable
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
 from workers.logs import configure_logging
 from workers.settings import WorkerSettings, load_worker_settings
 from workers.supervise import Command, supervise
+
+log = structlog.get_logger()
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -39,14 +42,18 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
         The exit code.
 
     Raises:
-        RedisUnavailable, StorageUnavailable, StorageMisconfigured, InvalidConfiguration: With what to do.
+        RedisUnavailable, StorageUnavailable, InvalidConfiguration: With what to do.
     """
     if models:
         os.environ["IMAGEMILL_WORKER_MODELS"] = ",".join(models)
     settings, worker = load_settings(), load_worker_settings()
     configure_logging(form=settings.log_format)
     names = worker.served(Catalogue.read(settings.models_file))
-    _wait_for_services(settings, wait_s)
+    try:
+        _wait_for_services(settings, wait_s)
+    except StorageMisconfigured as exc:
+        log.error("worker cannot start: S3 refuses it", reason=str(exc))
+        return os.EX_NOPERM  # As one ends that S3 refuses later.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its import advises on image processors, never used here.
     if concurrency:
         os.environ["IMAGEMILL_WORKER_CONCURRENCY"] = str(concurrency)
@@ -96,7 +103,9 @@ def _wait_for_services(settings: Settings, wait_s: float) -> None:
         reraise=True,
     )
     retrying(_ping_redis, settings)
-    retrying(ImageStore(load_storage_settings()).prepare)
+    store = ImageStore(load_storage_settings())
+    retrying(store.prepare)
+    retrying(store.check_write)  # Before models are loaded and jobs are run whose pictures nobody could store.
 
 
 def _ping_redis(settings: Settings) -> None:

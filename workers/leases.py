@@ -22,6 +22,7 @@ from jobs.redis.connection import map_errors
 from jobs.settings import Settings
 from jobs.table import JobTable
 from workers.errors import JobLeft
+from workers.vital import run_vital
 
 log = structlog.get_logger()
 
@@ -43,9 +44,17 @@ class LeaseKeeper:
     Args:
         on_beat: Called before each renewal, from the keeper's thread; returns whether to go on. A worker that is stuck
             says no, and its jobs go to others.
+        give_up: As `run_vital` takes it.
     """
 
-    def __init__(self, client: redis.Redis, table: JobTable, settings: Settings, on_beat: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        table: JobTable,
+        settings: Settings,
+        on_beat: Callable[[], bool],
+        give_up: Callable[[], None] = lambda: None,
+    ) -> None:
         self._redis = client
         self._table = table
         self._settings = settings
@@ -53,9 +62,10 @@ class LeaseKeeper:
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
         self._stopping = threading.Event()
+        loops = {"leases": self._renew_until_stopped, "cancels": self._listen_until_stopped}
         self._threads = [
-            threading.Thread(target=self._renew_until_stopped, name="leases", daemon=True),
-            threading.Thread(target=self._listen_until_stopped, name="cancels", daemon=True),
+            threading.Thread(target=run_vital, args=(name, loop, self._stopping, give_up), name=name, daemon=True)
+            for name, loop in loops.items()
         ]
 
     def start(self) -> None:

@@ -18,16 +18,18 @@ from jobs.redis.connection import connect
 from jobs.settings import Settings
 from jobs.table import JobTable
 from jobs.traces import open_traces
+from storage.errors import StorageMisconfigured
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
 from workers.context import Context
-from workers.drain import drain
+from workers.drain import EX_BUG, EX_REFUSED, drain, leave_with
 from workers.gauges import WorkerGauges
 from workers.heart import Heart
 from workers.leases import LeaseKeeper
+from workers.memory import MemoryBudget
 from workers.metrics import WorkerMetrics
 from workers.progress import ProgressWriter
-from workers.recover import recover_spool
+from workers.recover import recover, take_up_spool
 from workers.seats import Seats
 from workers.settings import WorkerSettings
 from workers.spool import Spool, own_folder
@@ -58,6 +60,7 @@ class WorkerProcess:
         self._settings = worker_settings
         self._fleet = Fleet(client, settings)
         self._stopping = threading.Event()
+        self._draining = threading.Event()
         catalogue = Catalogue.read(settings.models_file)
         starting = WorkerReport(
             name=name, state="starting", models=tuple(worker_settings.served(catalogue)), started_at=time.time()
@@ -74,8 +77,9 @@ class WorkerProcess:
             name=name, state="ready", models=starting.models, slots=self.slots, started_at=starting.started_at
         )
         heart = Heart(self._fleet, ready.engine, seats, report)
-        leases = heart.leases = LeaseKeeper(client, table, settings, heart.beat)
+        leases = heart.leases = LeaseKeeper(client, table, settings, heart.beat, self._stop_broken)
         self.context = Context(
+            name=name,
             catalogue=catalogue,
             table=table,
             dispatcher=dispatcher,
@@ -84,8 +88,10 @@ class WorkerProcess:
             served=ready.served,
             seats=seats,
             leases=leases,
-            progress=ProgressWriter(table, leases.tell),
+            progress=ProgressWriter(table, leases.tell, self._stop_broken),
             spool=Spool(own_folder(worker_settings.spool_root), worker_settings.spool_mib << 20),
+            memory=MemoryBudget(worker_settings.postprocess_mib << 20),
+            stop_refused=self._stop_refused,
             metrics=metrics,
             traces=open_traces(settings, "imagemill-worker"),
         )
@@ -101,15 +107,30 @@ class WorkerProcess:
         serve_metrics(metrics.registry, settings)
         leases.start()
         reconciler = Reconciler(client, dispatcher, settings)
-        for work, args in ((reconciler.run, (self._stopping,)), (recover_spool, (self.context, self._stopping))):
-            threading.Thread(target=work, args=args, daemon=True).start()
+        left_over = take_up_spool(self.context)
+        self._recovery = threading.Thread(target=recover, args=(left_over,), name="recover", daemon=True)
+        self._recovery.start()
+        threading.Thread(target=reconciler.run, args=(self._stopping,), name="reconciler", daemon=True).start()
 
     def drain(self) -> None:
-        """Begin to stop; Celery waits for the tasks that run."""
-        drain(self.context, self._settings.grace_s)
+        """Begin to stop, once; Celery waits for the tasks that run."""
+        if not self._draining.is_set():
+            self._draining.set()
+            drain(self.context, self._settings.grace_s)
+
+    def _stop_refused(self, exc: StorageMisconfigured) -> None:
+        """Stop taking jobs: what this worker makes, nobody can store until a person has acted."""
+        log.error("stopping: S3 refuses what this worker makes", exit_code=EX_REFUSED, reason=str(exc))
+        self.drain()
+        leave_with(EX_REFUSED)
+
+    def _stop_broken(self) -> None:
+        self.drain()
+        leave_with(EX_BUG)
 
     def leave(self) -> None:
         """The last thing that a worker does."""
+        self._recovery.join()  # It gives back what it holds when the grace is over.
         self._stopping.set()
         if self.context.traces is not None:
             self.context.traces.close()

@@ -11,6 +11,7 @@ from jobs.claim import Claim, Report, Verdict
 from jobs.errors import RedisUnavailable
 from jobs.states import Stage
 from jobs.table import JobTable
+from workers.vital import run_vital
 
 log = structlog.get_logger()
 
@@ -27,7 +28,7 @@ class ProgressWriter:
     Redis is away, reports are dropped.
     """
 
-    def __init__(self, table: JobTable, on_verdict: OnVerdict) -> None:
+    def __init__(self, table: JobTable, on_verdict: OnVerdict, give_up: Callable[[], None] = lambda: None) -> None:
         self._table = table
         self._on_verdict = on_verdict
         self._writing = threading.Lock()  # held from taking reports up until they are written
@@ -35,7 +36,8 @@ class ProgressWriter:
         self._bell = threading.Condition()  # guards what follows; rung for the first report alone: see `_loop`
         self._waiting: dict[str, list[Report]] = {}
         self._followed: set[str] = set()
-        self._thread = threading.Thread(target=self._loop, name="progress", daemon=True)
+        work = ("progress", self._loop, self._stopping, give_up)
+        self._thread = threading.Thread(target=run_vital, args=work, name="progress", daemon=True)
         self._thread.start()
 
     def follow(self, claim: Claim) -> None:

@@ -9,6 +9,27 @@ from contextlib import contextmanager
 from workers.errors import Draining
 
 
+class Seat:
+    """One job's; handed out by `Seats.take`."""
+
+    def __init__(self, seats: Seats, *, alone: bool) -> None:
+        self._seats = seats
+        self._alone = alone
+        self._has_left = False
+
+    def leave_engine(self) -> None:
+        """The engine is done with the job, its files are not: the next may sit down, unless this one is a suspect."""
+        if not self._alone:
+            self._seats._move(taken=-1, finishing=1)
+            self._has_left = True
+
+    def _end(self) -> None:
+        if self._has_left:
+            self._seats._move(finishing=-1)
+        else:
+            self._seats._move(taken=-1, alone=-self._alone)
+
+
 class Seats:
     """
     A bounded number of seats. A job without one has not begun, and is not charged for what others do.
@@ -21,13 +42,15 @@ class Seats:
         self.count = count
         self._free = threading.Condition()  # guards what follows
         self._taken = 0
-        self._alone = 0  # suspects that wait for an empty engine, or have it
+        self._finishing = 0  # whose pictures become files
+        self._alone = 0  # suspects that wait for an empty worker, or have it
         self.is_closed = False
 
     @contextmanager
-    def take(self, *, alone: bool = False, reason: Callable[[], Exception | None] = lambda: None) -> Iterator[None]:
+    def take(self, *, alone: bool = False, reason: Callable[[], Exception | None] = lambda: None) -> Iterator[Seat]:
         """
-        Sit in the engine. A job that may have killed its last worker sits alone, so that it takes nobody with it.
+        Sit in the engine. A job that may have killed its last worker sits alone, and until its files are made, so that
+        it takes nobody with it.
 
         Args:
             reason: Why the job is not to sit any more; asked again at each `look_again`.
@@ -49,13 +72,11 @@ class Seats:
                 self._free.notify_all()
                 raise
             self._taken += 1
+        seat = Seat(self, alone=alone)
         try:
-            yield
+            yield seat
         finally:
-            with self._free:
-                self._taken -= 1
-                self._alone -= alone
-                self._free.notify_all()
+            seat._end()
 
     def look_again(self) -> None:
         """Somebody who waits may have a reason now not to."""
@@ -70,5 +91,12 @@ class Seats:
 
     def _may_sit(self, alone: bool) -> bool:
         if alone:
-            return self._taken == 0
+            return self._taken == 0 and self._finishing == 0
         return self._taken < self.count and self._alone == 0
+
+    def _move(self, *, taken: int = 0, finishing: int = 0, alone: int = 0) -> None:
+        with self._free:
+            self._taken += taken
+            self._finishing += finishing
+            self._alone += alone
+            self._free.notify_all()

@@ -30,6 +30,7 @@ class WorkerSettings(RoomSettings):
         cache_dir: Where measured batch sizes are kept from start to start.
         spool_dir: Where finished images wait while S3 is away; unset, `spool` in `cache_dir`.
         spool_mib: How much may wait there.
+        postprocess_mib: Memory that making files of pictures may take, all jobs together.
         grace_s: On SIGTERM, how long running jobs may take to finish; the others go back to the queue at once.
         hang_s: A call of the device may take this long, or ten times what was measured, before the worker gives up.
     """
@@ -46,6 +47,7 @@ class WorkerSettings(RoomSettings):
     cache_dir: Path = Path("~/.cache/imagemill").expanduser()
     spool_dir: Path | None = None
     spool_mib: Annotated[int, Field(ge=0)] = 1024
+    postprocess_mib: Annotated[int, Field(ge=16)] = 512
     grace_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     hang_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
 

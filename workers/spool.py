@@ -2,7 +2,7 @@
 Keeps finished images on disk while the store is away: a picture that was paid for is not thrown away.
 
 A folder for each attempt, `{job}.{token}/`, written whole or not at all. What a worker finds when it starts is stored
-if the attempt still owns its job, and deleted if not.
+if the attempt still owns its job or nobody does, and deleted if another attempt does.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from itertools import count
@@ -24,6 +24,7 @@ import structlog
 from jobs.claim import Claim
 from jobs.errors import InvalidConfiguration
 from storage.errors import StorageUnavailable
+from workers.errors import Draining
 from workers.postprocess import ImageFile
 
 log = structlog.get_logger()
@@ -39,14 +40,26 @@ class SpoolFull(StorageUnavailable):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spooled:
-    """What one folder of the spool holds."""
+    """
+    What one folder of the spool holds.
+
+    Attributes:
+        model: Revision and dtype of the model that made the images; empty where an earlier version did not note it.
+        files: Of each image, what `ImageFile` has beside its bytes, which are read when they are needed.
+    """
 
     job_id: str
     token: str
     epoch: int
     timings: dict[str, float]
-    files: list[ImageFile]
+    files: list[dict[str, Any]]
     folder: Path
+    model: str = ""
+
+    def images(self) -> Iterator[ImageFile]:
+        """The images in the order of their seeds, one in memory at a time."""
+        for index, plain in enumerate(self.files):
+            yield _read_image(self.folder, index, plain)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +99,7 @@ class Spool:
     A bounded folder. Safe to use from many threads; a worker process has one of its own.
 
     Args:
-        folder: Made when it is first needed.
+        folder: Made when it is first needed. What is in it counts.
         max_bytes: Of all images in it.
     """
 
@@ -94,8 +107,9 @@ class Spool:
         self._folder = folder
         self._max_bytes = max_bytes
         self._lock = Lock()
-        self._used_bytes = 0
-        self._jobs = 0
+        found = [_size_of(each) for each in folder.iterdir()] if folder.is_dir() else []
+        self._used_bytes = sum(found)
+        self._jobs = len(found)
 
     @property
     def load(self) -> SpoolLoad:
@@ -104,66 +118,105 @@ class Spool:
             return SpoolLoad(jobs=self._jobs, used_bytes=self._used_bytes, max_bytes=self._max_bytes)
 
     @contextmanager
-    def keep(self, claim: Claim, files: list[ImageFile], timings: dict[str, float]) -> Iterator[None]:
+    def keep(
+        self, claim: Claim, files: Iterable[ImageFile], timings: dict[str, float], model: str = ""
+    ) -> Iterator[Spooled]:
         """
-        Keep an attempt's files on disk until the end of the block, however it ends; a crash leaves them there.
+        Keep an attempt's files on disk until the end of the block.
+
+        They stay there where the block ends with `Draining`, or the process ends: for the next start.
+
+        Args:
+            files: Taken one by one.
+            timings: As they are when the last file is there.
+            model: Revision and dtype of the model that made them.
 
         Raises:
             SpoolFull: The bound is reached, or the disk is full.
         """
-        size = sum(len(file.body) + len(file.thumbnail or b"") for file in files)
-        self._reserve(size)
         folder = self._folder / f"{claim.job_id}.{claim.token}"
+        spooled = self._write(folder, claim, files, timings, model)
+        with self._lock:
+            self._jobs += 1
         try:
-            try:
-                _write(folder, claim, files, timings)
-            except OSError as exc:
-                raise SpoolFull(f"S3 is away, and the image cannot be kept in {self._folder}: {exc.strerror}") from exc
-            yield
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            self._free(size)
+            yield spooled
+        except Draining:
+            raise
+        except BaseException:
+            self.drop(spooled)
+            raise
+        self.drop(spooled)
 
     def left_over(self) -> Iterator[Spooled]:
         """What an earlier process of this worker left; what is no whole folder is deleted."""
         for folder in sorted(self._folder.iterdir()) if self._folder.is_dir() else []:
             try:
                 yield _read(folder)
-            except (OSError, ValueError, KeyError, TypeError):
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 log.warning("spool: deleting what is incomplete", folder=str(folder))
-                shutil.rmtree(folder, ignore_errors=True)
+                self._delete(folder)
+
+    def drop(self, spooled: Spooled) -> None:
+        """Delete what is stored, or not wanted any more."""
+        self._delete(spooled.folder)
+
+    def _delete(self, folder: Path) -> None:
+        size = _size_of(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        with self._lock:
+            self._used_bytes -= size
+            self._jobs -= 1
+
+    def _write(
+        self, folder: Path, claim: Claim, files: Iterable[ImageFile], timings: dict[str, float], model: str
+    ) -> Spooled:
+        partial = folder.with_name(f".{folder.name}")
+        plain: list[dict[str, Any]] = []
+        reserved = 0
+        try:
+            partial.mkdir(parents=True, exist_ok=True)
+            for index, file in enumerate(files):
+                size = len(file.body) + len(file.thumbnail or b"")
+                self._reserve(size)
+                reserved += size
+                _write_image(partial, index, file)
+                plain.append({k: v for k, v in asdict(file).items() if k not in (_BODY, _THUMBNAIL)})
+            note: dict[str, Any] = {
+                "job_id": claim.job_id,
+                "token": claim.token,
+                "epoch": claim.epoch,
+                "timings": timings,
+            }
+            _write_file(partial / _NOTE, json.dumps({**note, "model": model, "files": plain}).encode())
+            partial.rename(folder)
+        except BaseException as exc:
+            shutil.rmtree(partial, ignore_errors=True)
+            self._reserve(-reserved)
+            if isinstance(exc, OSError):
+                raise SpoolFull(f"S3 is away, and the image cannot be kept in {self._folder}: {exc.strerror}") from exc
+            raise
+        return Spooled(**note, model=model, files=plain, folder=folder)
 
     def _reserve(self, size: int) -> None:
         with self._lock:
-            if self._used_bytes + size > self._max_bytes:
+            if size > 0 and self._used_bytes + size > self._max_bytes:
                 raise SpoolFull(
                     f"S3 is away, and the spool in {self._folder} is full ({self._used_bytes >> 20} of "
                     f"{self._max_bytes >> 20} MiB); IMAGEMILL_WORKER_SPOOL_MIB makes it larger"
                 )
             self._used_bytes += size
-            self._jobs += 1
-
-    def _free(self, size: int) -> None:
-        with self._lock:
-            self._used_bytes -= size
-            self._jobs -= 1
 
 
-def _write(folder: Path, claim: Claim, files: list[ImageFile], timings: dict[str, float]) -> None:
-    partial = folder.with_name(f".{folder.name}")
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-        for index, file in enumerate(files):
-            _write_file(partial / f"{index}.{_BODY}", file.body)
-            if file.thumbnail is not None:
-                _write_file(partial / f"{index}.{_THUMBNAIL}", file.thumbnail)
-        plain = [{k: v for k, v in asdict(file).items() if k not in (_BODY, _THUMBNAIL)} for file in files]
-        note = {"job_id": claim.job_id, "token": claim.token, "epoch": claim.epoch, "timings": timings, "files": plain}
-        _write_file(partial / _NOTE, json.dumps(note).encode())
-        partial.rename(folder)
-    except OSError:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+def _size_of(folder: Path) -> int:
+    """Of the images in a folder, in bytes; the note does not count."""
+    files = [*folder.glob(f"*.{_BODY}"), *folder.glob(f"*.{_THUMBNAIL}")]
+    return sum(file.stat().st_size for file in files)
+
+
+def _write_image(folder: Path, index: int, file: ImageFile) -> None:
+    _write_file(folder / f"{index}.{_BODY}", file.body)
+    if file.thumbnail is not None:
+        _write_file(folder / f"{index}.{_THUMBNAIL}", file.thumbnail)
 
 
 def _write_file(path: Path, content: bytes) -> None:
@@ -175,8 +228,10 @@ def _write_file(path: Path, content: bytes) -> None:
 
 def _read(folder: Path) -> Spooled:
     note = json.loads((folder / _NOTE).read_bytes())
-    files = [_read_image(folder, index, plain) for index, plain in enumerate(note.pop("files"))]
-    return Spooled(folder=folder, files=files, **note)
+    for index in range(len(note["files"])):
+        (folder / f"{index}.{_BODY}").stat()
+    known = {field.name for field in fields(Spooled)}  # Of a newer version there may be more.
+    return Spooled(**{name: value for name, value in note.items() if name in known}, folder=folder)
 
 
 def _read_image(folder: Path, index: int, plain: dict[str, Any]) -> ImageFile:

@@ -16,6 +16,7 @@ import structlog
 log = structlog.get_logger()
 
 EX_CONFIG = 78  # sysexits.h: what is wrong will be wrong the next time, too
+_FOR_GOOD = (0, EX_CONFIG, os.EX_NOPERM)  # EX_NOPERM: the store refuses, see workers.drain, which this must not import
 
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
@@ -72,6 +73,9 @@ class _Parent:
         except OSError as exc:
             log.error("worker process cannot be started", reason=str(exc))
             code = os.EX_OSERR
+        except Exception:
+            log.exception("bug in the parent of worker processes")
+            code = os.EX_SOFTWARE
         self.codes.append(code)
         with self._lock:
             if not self._stopping.is_set():
@@ -97,7 +101,7 @@ class _Parent:
             code = self._run(command)
             if self._stopping.is_set() and code == -signal.SIGTERM:  # It was told before it could listen.
                 return 0
-            if self._stopping.is_set() or code in (0, EX_CONFIG):
+            if self._stopping.is_set() or code in _FOR_GOOD:
                 return code
             if time.monotonic() - started > _GOOD_RUN_S:
                 pause_s = _FIRST_PAUSE_S

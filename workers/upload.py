@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -13,7 +14,7 @@ from pydantic_core import to_json
 from jobs.catalogue import Model
 from jobs.claim import Claim
 from jobs.record import ImageRecord
-from storage.errors import StorageUnavailable
+from storage.errors import ObjectRefused, StorageMisconfigured, StorageUnavailable
 from storage.keys import AttemptFolder
 from storage.s3 import ImageStore
 from workers.postprocess import ImageFile
@@ -24,14 +25,19 @@ _RETRY_FOR_S = 3
 
 
 def upload(
-    store: ImageStore, claim: Claim, model: Model, files: list[ImageFile], timings: dict[str, float]
+    store: ImageStore, claim: Claim, model: Model, files: Iterable[ImageFile], timings: Mapping[str, float]
 ) -> list[ImageRecord]:
     """
     Store the images of an attempt under its own folder, retrying with backoff while the store is away.
 
+    Args:
+        files: Taken one by one: each is stored before the next is made.
+        timings: As they are when the last image is stored.
+
     Raises:
         StorageUnavailable: Still away after a few seconds.
-        StorageMisconfigured: The store refuses.
+        StorageMisconfigured: The store refuses everything.
+        ObjectRefused: It refuses one of these images, and takes others.
     """
     folder = AttemptFolder(
         prefix=store.settings.prefix,
@@ -44,6 +50,11 @@ def upload(
     manifest = to_json(_manifest(claim, model, images, timings), indent=2)
     _put(store, folder.manifest(), manifest, "application/json")
     return images
+
+
+def made_by(model: Model) -> str:
+    """What a picture that waits was made by; where an operator has changed that meanwhile, it is made anew."""
+    return f"{model.revision} {model.dtype}"
 
 
 def _upload_image(store: ImageStore, folder: AttemptFolder, index: int, file: ImageFile) -> ImageRecord:
@@ -73,16 +84,20 @@ def _upload_image(store: ImageStore, folder: AttemptFolder, index: int, file: Im
     reraise=True,
 )
 def _put(store: ImageStore, key: str, body: bytes, content_type: str) -> None:
-    store.put(key, body, content_type)
+    try:
+        store.put(key, body, content_type)
+    except StorageMisconfigured as exc:
+        store.check_write()  # Raises where it is the store, and not this object: a job must not stop a fleet.
+        raise ObjectRefused(str(exc)) from exc
 
 
-def _manifest(claim: Claim, model: Model, images: list[ImageRecord], timings: dict[str, float]) -> dict[str, Any]:
+def _manifest(claim: Claim, model: Model, images: list[ImageRecord], timings: Mapping[str, float]) -> dict[str, Any]:
     return {
         "id": claim.job_id,
         "spec": claim.spec.model_dump(mode="json"),
         "model": {"name": model.name, "revision": model.revision, "dtype": model.dtype},
         "images": [image.model_dump(mode="json", exclude_none=True) for image in images],
-        "timings": timings,
+        "timings": dict(timings),
         "versions": _versions(),
     }
 

@@ -102,7 +102,10 @@ class ModelBody(BaseModel):
     owned_by: str
     workers: int = Field(description="How many workers serve it at the moment.")
     defaults: dict[str, Any]
-    limits: dict[str, int]
+    limits: dict[str, int] = Field(description="Sides and outputs in pixels; an output is an image as it is stored.")
+    metadata: str = Field(
+        description="`mark`: no file of this model holds prompt or parameters; `full`: each job says."
+    )
     schedulers: list[str]
 
 

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -102,6 +103,31 @@ class Command(Process):
         until(f"{self.name} has ended", lambda: self.exit_code is not None, deadline_s)
         assert self.exit_code is not None
         return self.exit_code
+
+
+class Listening(threading.Thread):
+    """
+    Somebody who follows a job's events over HTTP.
+
+    Attributes:
+        events: Types of those that came.
+    """
+
+    def __init__(self, port: int, path: str) -> None:
+        super().__init__(daemon=True)
+        self.events: list[str] = []
+        self._port, self._path = port, path
+        self.start()
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection(LOOPBACK, self._port, timeout=2 * PATIENCE_S)
+        try:
+            connection.request("GET", self._path, headers={"Accept": "text/event-stream"})
+            for line in connection.getresponse():
+                if line.startswith(b"event:"):
+                    self.events.append(line.removeprefix(b"event:").strip().decode())
+        finally:
+            connection.close()
 
 
 class System:
@@ -223,6 +249,11 @@ class System:
             return job if job["status"] in ENDED else None
 
         return until(f"job {job_id} has ended", ended, deadline_s)
+
+    def listen(self, job_id: str) -> Listening:
+        """Follow a job's events."""
+        assert self.api is not None, "serve() first"
+        return Listening(self.api.port or 0, f"/v1/jobs/{job_id}/events")
 
     def key(self, name: str, *options: str) -> str:
         """A new API key."""

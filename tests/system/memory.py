@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 import torch
 
-from jobs.catalogue import Catalogue
+from jobs.catalogue import Catalogue, Model
 from jobs.spec import parse_request
 from workers.allocator import keep_freed_memory
 from workers.engine.capacity import Capacity
@@ -23,6 +23,12 @@ _PAGE_BYTES = 4096
 _IN_FLIGHT = 16
 _CACHE_BYTES = 2 << 20  # Of prompt embeddings, 16 KiB each: full before memory is first looked at, as any is some day.
 _COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta")
+
+
+def make_files(ticket: Ticket, entry: Model) -> None:
+    """Postprocess its images, as an attempt does."""
+    for index, pixels in enumerate(ticket.result()):
+        postprocess(pixels, ticket.spec, entry, index)
 
 
 def main(jobs: int, folder: Path) -> None:
@@ -49,11 +55,11 @@ def main(jobs: int, folder: Path) -> None:
         open_tickets.append(engine.submit(catalogue.settle(parse_request(request))))
         if len(open_tickets) == _IN_FLIGHT:
             ticket = open_tickets.popleft()
-            postprocess(ticket.result(), ticket.spec, entry)
+            make_files(ticket, entry)
         if index % 100 == 99:
             resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES)
     for ticket in open_tickets:
-        postprocess(ticket.result(), ticket.spec, entry)
+        make_files(ticket, entry)
     engine.stop()
     sys.stdout.write(json.dumps(resident) + "\n")
 

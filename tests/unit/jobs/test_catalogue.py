@@ -83,6 +83,9 @@ def test_unknown_model_is_refused_with_the_names_of_those_there_are(catalogue: C
         ({"output": {"crop": {"width": 136, "height": 64}}}, "output.crop"),
         ({"output": {"crop": {"width": 64, "height": 129}}}, "output.crop"),
         ({"output": {"resize": {"width": 64, "height": 64}, "crop": {"width": 65, "height": 64}}}, "output.crop"),
+        ({"output": {"resize": {"width": 8192, "height": 8192}}}, "output.resize"),
+        ({"output": {"resize": {"width": 4096, "height": 4104}}}, "output.resize"),
+        ({"n": 5, "output": {"resize": {"width": 4096, "height": 4096}}}, "n"),
     ],
 )
 def test_what_the_model_cannot_do_is_refused_by_the_name_of_the_field(
@@ -91,6 +94,63 @@ def test_what_the_model_cannot_do_is_refused_by_the_name_of_the_field(
     with pytest.raises(InvalidRequest) as refused:
         settle(catalogue, **fields)
     assert refused.value.field == field
+
+
+def _entry(**more: str) -> str:
+    """The entry with other limits, or further keys."""
+    limits = "".join(f", {name} = {value}" for name, value in more.items() if name.startswith("max_"))
+    keys = "".join(f'{name} = "{value}"\n' for name, value in more.items() if not name.startswith("max_"))
+    return ENTRY.replace("max_n = 2 }", f"max_n = 2{limits} }}\n{keys}")
+
+
+@pytest.mark.parametrize(
+    ("limits", "accepted", "refused", "field"),
+    [
+        ({"max_output_pixels": "10_000"}, (100, 100), (101, 100), "output.resize"),
+        ({"max_job_output_pixels": "20_000"}, (100, 100), (101, 100), "n"),
+        ({"max_output_pixels": "10_000", "max_job_output_pixels": "5_000"}, (50, 50), (51, 50), "n"),
+    ],
+)
+def test_an_entry_may_bound_the_pixels_of_what_is_stored(
+    tmp_path: Path, limits: dict[str, str], accepted: tuple[int, int], refused: tuple[int, int], field: str
+) -> None:
+    file = tmp_path / "models.toml"
+    file.write_text(_entry(**limits))
+    catalogue = Catalogue.read(file)
+
+    def ask(size: tuple[int, int]) -> JobSpec:
+        return settle(catalogue, n=2, output={"resize": {"width": size[0], "height": size[1]}})
+
+    ask(accepted)
+    with pytest.raises(InvalidRequest) as why:
+        ask(refused)
+    assert why.value.field == field
+
+
+def test_large_models_may_store_what_they_make(tmp_path: Path) -> None:
+    file = tmp_path / "models.toml"
+    file.write_text(ENTRY.replace("max_side = 128", "max_side = 6000").replace("max_n = 2", "max_n = 64"))
+    settle(Catalogue.read(file), n=64, width=6000, height=6000)
+
+
+@pytest.mark.parametrize(
+    ("entry", "asked", "settled"),
+    [("full", None, "full"), ("full", "mark", "mark"), ("mark", None, "mark"), ("mark", "mark", "mark")],
+)
+def test_files_say_what_operator_and_caller_both_allow(
+    tmp_path: Path, entry: str, asked: str | None, settled: str
+) -> None:
+    file = tmp_path / "models.toml"
+    file.write_text(_entry(metadata=entry))
+    output = {} if asked is None else {"metadata": asked}
+    assert settle(Catalogue.read(file), output=output).output.metadata == settled
+
+
+def test_what_the_operator_keeps_out_of_files_cannot_be_asked_for(tmp_path: Path) -> None:
+    file = tmp_path / "models.toml"
+    file.write_text(_entry(metadata="mark"))
+    with pytest.raises(InvalidRequest, match=r"^output\.metadata: "):
+        settle(Catalogue.read(file), output={"metadata": "full"})
 
 
 @pytest.mark.parametrize(
@@ -102,6 +162,8 @@ def test_what_the_model_cannot_do_is_refused_by_the_name_of_the_field(
         {"n": 16, "seed": MAX_SEED - 15},
         {"output": {"crop": {"width": 128, "height": 128}}},
         {"output": {"resize": {"width": 300, "height": 300}, "crop": {"width": 300, "height": 200}}},
+        {"n": 4, "output": {"resize": {"width": 4096, "height": 4096}}},
+        {"n": 16, "width": 256, "height": 256},
     ],
 )
 def test_limits_themselves_are_accepted(catalogue: Catalogue, fields: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from jobs.catalogue import Catalogue
 from jobs.spec import JobSpec, parse_request
-from workers.postprocess import ImageFile, parameters, postprocess
+from workers.image_metadata import parameters
+from workers.postprocess import ImageFile, memory_bytes, postprocess
 
 FORMATS = ["png", "jpeg", "webp"]
 LOSSY = ["jpeg", "webp"]
@@ -34,7 +35,7 @@ def settle(catalogue: Catalogue, **fields: Any) -> JobSpec:
 
 def process(catalogue: Catalogue, pixels: Pixels, **fields: Any) -> ImageFile:
     spec = settle(catalogue, **fields)
-    return postprocess([pixels], spec, catalogue.models[spec.model])[0]
+    return postprocess(pixels, spec, catalogue.models[spec.model], 0)
 
 
 def read_parameters(body: bytes) -> Any:
@@ -113,10 +114,11 @@ def test_no_thumbnail_is_made_unasked(catalogue: Catalogue) -> None:
 def test_parameters_can_be_read_back_and_make_the_job_again(catalogue: Catalogue, name: str) -> None:
     spec = settle(catalogue, negative_prompt="a blue\nsquare", output={"format": name})
     model = catalogue.models[spec.model]
-    found = read_parameters(postprocess([picture()], spec, model)[0].body)
+    found = read_parameters(postprocess(picture(), spec, model, 0).body)
     assert found == parameters(spec, model, spec.seed)
     again = {name: value for name, value in found.items() if name not in {"software", "revision"}}
-    assert catalogue.settle(parse_request(again)) == spec.model_copy(update={"output": type(spec.output)()})
+    plain = type(spec.output)(metadata="full")
+    assert catalogue.settle(parse_request(again)) == spec.model_copy(update={"output": plain})
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -137,6 +139,29 @@ def test_same_input_gives_the_same_bytes(catalogue: Catalogue, name: str) -> Non
 
 def test_each_image_of_a_job_carries_its_own_seed(catalogue: Catalogue) -> None:
     spec = settle(catalogue, n=3)
-    files = postprocess([picture(), picture(), picture()], spec, catalogue.models[spec.model])
+    files = [postprocess(picture(), spec, catalogue.models[spec.model], index) for index in range(3)]
     assert [file.seed for file in files] == [40, 41, 42]
     assert [read_parameters(file.body)["seed"] for file in files] == [40, 41, 42]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_mark_alone_keeps_prompt_and_parameters_out_of_the_file(catalogue: Catalogue, name: str) -> None:
+    file = process(catalogue, picture(), prompt="a SECRET circle", output={"format": name, "metadata": "mark"})
+    for text in ("SECRET", "guidance", "ddim"):
+        assert text.encode() not in file.body
+        assert text.encode("utf-16-be") not in file.body
+    assert b"trainedAlgorithmicMedia" in file.body
+
+
+def test_a_job_of_the_version_before_says_all_unless_its_model_forbids_it(catalogue: Catalogue) -> None:
+    spec = settle(catalogue)
+    before = spec.model_copy(update={"output": spec.output.model_copy(update={"metadata": None})})
+    model = catalogue.models[spec.model]
+    assert read_parameters(postprocess(picture(), before, model, 0).body)["prompt"] == spec.prompt
+    silent = model.model_copy(update={"metadata": "mark"})
+    assert b"parameters" not in postprocess(picture(), before, silent, 0).body
+
+
+def test_memory_follows_the_largest_form_of_an_image(catalogue: Catalogue) -> None:
+    plain, large = settle(catalogue), settle(catalogue, output={"resize": {"width": 1280, "height": 960}})
+    assert memory_bytes(large) == 100 * memory_bytes(plain)

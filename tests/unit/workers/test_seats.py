@@ -159,3 +159,37 @@ def test_who_has_a_reason_to_leave_waits_no_longer() -> None:
     later = Sitter(seats)
     assert sits(later), "the one that went holds nobody up"
     later.go()
+
+
+def test_a_suspect_waits_for_the_files_of_others_and_keeps_its_seat_for_its_own() -> None:
+    seats = Seats(2)
+    with seats.take() as other:
+        suspect = Sitter(seats, alone=True)
+        other.leave_engine()
+        assert still_stands(suspect)
+    assert sits(suspect)
+    next_one = Sitter(seats)
+    assert still_stands(next_one)
+    suspect.go()
+    assert sits(next_one)
+    next_one.go()
+
+
+def test_a_suspect_that_left_the_engine_still_is_alone() -> None:
+    seats = Seats(2)
+    with seats.take(alone=True) as suspect:
+        suspect.leave_engine()
+        next_one = Sitter(seats)
+        assert still_stands(next_one)
+    assert sits(next_one)
+    next_one.go()
+
+
+def test_a_job_whose_files_are_made_gives_its_seat_to_the_next() -> None:
+    seats = Seats(1)
+    with seats.take() as first:
+        next_one = Sitter(seats)
+        assert still_stands(next_one)
+        first.leave_engine()
+        assert sits(next_one)
+    next_one.go()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -13,14 +16,15 @@ import pytest
 
 from jobs.catalogue import Catalogue
 from jobs.claim import Claim
-from jobs.errors import InvalidConfiguration
+from jobs.errors import Fenced, InvalidConfiguration
 from jobs.record import JobRecord
 from jobs.spec import parse_request
 from jobs.states import Status
 from ops.settings import CHECKOUT
 from workers import spool as spool_module
+from workers.errors import Draining, JobLeft
 from workers.postprocess import ImageFile
-from workers.spool import Spool, Spooled, SpoolFull, own_folder
+from workers.spool import Spool, SpoolFull, own_folder
 
 TIMINGS = {"generate": 1.5}
 
@@ -56,10 +60,58 @@ def test_next_process_finds_everything_again(tmp_path: Path, claim: Claim) -> No
     spool = Spool(tmp_path, 10_000)
     with spool.keep(claim, files, TIMINGS):
         (found,) = Spool(tmp_path, 10_000).left_over()
-    expected = Spooled(
-        job_id="a-job", token="a-token", epoch=3, timings=TIMINGS, files=files, folder=tmp_path / "a-job.a-token"
-    )
-    assert found == expected
+        assert list(found.images()) == files
+    assert (found.job_id, found.token, found.epoch, found.timings) == ("a-job", "a-token", 3, TIMINGS)
+
+
+def test_what_a_newer_version_notes_beside_it_does_no_harm(tmp_path: Path, claim: Claim) -> None:
+    with Spool(tmp_path, 10_000).keep(claim, [image()], TIMINGS):
+        note = tmp_path / "a-job.a-token" / "attempt.json"
+        note.write_text(json.dumps(json.loads(note.read_text()) | {"artifacts": []}))
+        (found,) = Spool(tmp_path, 10_000).left_over()
+        assert len(list(found.images())) == 1
+
+
+def test_note_of_the_version_before_is_read(tmp_path: Path, claim: Claim) -> None:
+    with Spool(tmp_path, 10_000).keep(claim, [image()], TIMINGS):
+        note = tmp_path / "a-job.a-token" / "attempt.json"
+        before = {name: value for name, value in json.loads(note.read_text()).items() if name != "model"}
+        note.write_text(json.dumps(before))
+        (found,) = Spool(tmp_path, 10_000).left_over()
+        assert (found.model, len(list(found.images()))) == ("", 1)
+
+
+def test_files_stay_when_the_worker_stops_and_count_for_the_next(tmp_path: Path, claim: Claim) -> None:
+    with pytest.raises(Draining), Spool(tmp_path, 2_500).keep(claim, [image(2_000)], TIMINGS):
+        raise Draining("the worker stops")
+    after = Spool(tmp_path, 2_500)
+    assert (after.load.jobs, after.load.used_bytes) == (1, 2_000)
+    other = replace(claim, job_id="another")
+    with pytest.raises(SpoolFull), after.keep(other, [image(501)], TIMINGS):
+        pass
+    (found,) = after.left_over()
+    after.drop(found)
+    assert (after.load.jobs, after.load.used_bytes) == (0, 0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [JobLeft(Status.CANCELED), Fenced("a-job")])
+def test_files_that_nobody_wants_any_more_go(tmp_path: Path, claim: Claim, error: Exception) -> None:
+    spool = Spool(tmp_path, 10_000)
+    with pytest.raises(type(error)), spool.keep(claim, [image()], TIMINGS):
+        raise error
+    assert (list(tmp_path.iterdir()), spool.load.used_bytes) == ([], 0)
+
+
+def test_a_job_that_leaves_while_its_files_are_made_leaves_nothing_behind(tmp_path: Path, claim: Claim) -> None:
+    def files() -> Iterator[ImageFile]:
+        yield image()
+        raise JobLeft(Status.CANCELED)
+
+    spool = Spool(tmp_path, 10_000)
+    with pytest.raises(JobLeft), spool.keep(claim, files(), TIMINGS):
+        pass
+    assert (list(tmp_path.iterdir()), spool.load.used_bytes) == ([], 0)
 
 
 def test_spool_that_was_never_used_holds_nothing(tmp_path: Path) -> None:
