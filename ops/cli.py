@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.version import VERSION
 from ops.bench.commands import bench_app
 from ops.storage_commands import storage_app
 from producer.cli import app
@@ -15,6 +16,22 @@ __all__ = ["app"]
 
 app.add_typer(bench_app, name="bench")
 app.add_typer(storage_app, name="storage")
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def imagemill(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end.")
+    ] = False,
+) -> None:
+    """Text prompts to images, through a queue."""
+
 
 # What a command needs is imported when it runs: submitting must work where the rest is not installed.
 

@@ -61,7 +61,10 @@ def submit(
     resize: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT.")] = None,
     crop: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, around the center, after the resize.")] = None,
     thumbnail: Annotated[int | None, typer.Option(help="Longer side, in pixels.")] = None,
-    priority: Annotated[str | None, typer.Option(help="low, normal or high.")] = None,
+    file_metadata: Annotated[
+        str | None, typer.Option(help="full: files hold the prompt and all parameters; mark: that a machine made them.")
+    ] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high, among your own jobs.")] = None,
     start_deadline: Annotated[float | None, typer.Option(help="Seconds after which not to start.")] = None,
     deadline: Annotated[float | None, typer.Option(help="Seconds after which not to go on.")] = None,
     idempotency_key: Annotated[
@@ -89,6 +92,7 @@ def submit(
         "resize": _box("output.resize", resize, as_json),
         "crop": _box("output.crop", crop, as_json),
         "thumbnail": thumbnail,
+        "metadata": file_metadata,
     }
     fields = {
         "model": model,

@@ -14,6 +14,7 @@ from pydantic_core import to_json
 from jobs.catalogue import Model
 from jobs.claim import Claim
 from jobs.record import ImageRecord
+from jobs.version import VERSION
 from storage.errors import ObjectRefused, StorageMisconfigured, StorageUnavailable
 from storage.keys import AttemptFolder
 from storage.s3 import ImageStore
@@ -104,4 +105,4 @@ def _manifest(claim: Claim, model: Model, images: list[ImageRecord], timings: Ma
 
 @cache
 def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("torch", "diffusers", "transformers", "pillow")}
+    return {"imagemill": VERSION} | {name: version(name) for name in ("torch", "diffusers", "transformers", "pillow")}

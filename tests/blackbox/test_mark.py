@@ -95,6 +95,6 @@ def test_the_mark_comes_through_every_door(system: System, tmp_path: Path) -> No
     (celery,) = pictures(system, str(result.id))
 
     command = tmp_path / "cli.png"
-    assert system.cli("submit", PROMPT, "--out", str(command)).returncode == 0
+    assert system.cli("submit", PROMPT, "--file-metadata", "mark", "--out", str(command)).returncode == 0
     assert all(is_marked(path) for path in (openai, celery, command))
-    assert [holds_prompt(path) for path in (openai, celery, command)] == [True, False, True]
+    assert [holds_prompt(path) for path in (openai, celery, command)] == [True, False, False]

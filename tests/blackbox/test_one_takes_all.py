@@ -60,7 +60,7 @@ def test_largest_outputs_that_a_model_says_are_made(system: System) -> None:
 def test_a_job_leaves_between_two_of_its_files(system: System, how: str) -> None:
     """Another one of half as many files, submitted later, would end first if the rest were made."""
     system.worker()
-    deadline = {"deadline": 3.0} if how == "deadline" else {}
+    deadline: dict[str, Any] = {"deadline": 3.0} if how == "deadline" else {}
     leaving = system.submit(n=16, **LARGE, **deadline)
     in_files(system, leaving)
     if how == "cancel":

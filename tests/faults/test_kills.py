@@ -144,6 +144,23 @@ def test_job_that_kills_the_process_each_time_is_dead_after_3_attempts(make_syst
     assert poison.wait(60).status is Status.SUCCEEDED  # It has killed its three by now.
 
 
+def test_job_that_kills_the_process_as_its_files_are_made_takes_its_neighbours_once(
+    make_system: MakeSystem, row: Row
+) -> None:
+    """From its second attempt on it is a suspect, and alone until its files are made."""
+    system = make_system({"IMAGEMILL_LEASE_S": "5"})
+    system.worker({"kill_in_postprocess": {"prompt": "poison", "times": 3}})
+    system.ready()
+    jobs = system.submit(6, steps=20)
+    poison = system.submit(1, prompt="poison")[0]
+    jobs += system.submit(6, steps=20)
+    system.finish([*jobs, poison])
+    assert system.counts(poison).attempts == 3
+    assert max(system.counts(job).attempts for job in jobs) <= 2, "a neighbour was there again"
+    assert all(job.status().status is Status.SUCCEEDED for job in jobs)
+    row.close(system, [*jobs, poison], injected=len(system.evidence("kill_in_postprocess")))
+
+
 def test_job_that_hangs_the_forward_pass_runs_elsewhere_and_the_worker_comes_back(
     make_system: MakeSystem, row: Row
 ) -> None:

@@ -149,6 +149,46 @@ def test_worker_is_killed_while_images_wait_and_is_back_too_late(
     row.close(system, jobs, injected=4)
 
 
+@pytest.mark.parametrize(("status", "code"), [(403, "InvalidAccessKeyId"), (404, "NoSuchBucket")])
+def test_s3_refuses_under_load(make_system: MakeSystem, proxy: S3Proxy, row: Row, status: int, code: str) -> None:
+    """Every worker stops and says so, no job fails, and what was made is stored when the store takes it again."""
+    system = make_system(proxy.told)
+    proxy.upstream = system.s3_server.port or 0
+    first = system.run_workers(2)
+    jobs = system.submit(30)
+    until("some are stored", lambda: any(job.status().status is Status.SUCCEEDED for job in jobs))
+    proxy.answer_put, proxy.code = status, code
+    until("both workers have ended", lambda: all(worker.exit_code is not None for worker in first))
+    assert [worker.exit_code for worker in first] == [os.EX_NOPERM] * 2
+    assert {job.status().status for job in jobs} == {Status.SUCCEEDED, Status.QUEUED}
+    waited = len(spooled(system))
+    proxy.answer_put = 0
+    after = system.run_workers(2)
+    system.finish(jobs)
+    assert {job.status().status for job in jobs} == {Status.SUCCEEDED}
+    until("the spool is empty", lambda: not spooled(system))
+    stored = sum(worker.printed("spool: stored what waited") for worker in after)
+    assert 1 <= stored <= waited  # The same job may have been made by both, one after the other.
+    row.note(waited_in_the_spool=waited, stored_without_being_made_again=stored)
+    row.close(system, jobs, injected=proxy.struck)
+
+
+def test_s3_refuses_the_objects_of_one_job(make_system: MakeSystem, proxy: S3Proxy, row: Row) -> None:
+    """It is that job's own doing: the worker goes on."""
+    system = make_system(proxy.told)
+    proxy.upstream = system.s3_server.port or 0
+    (worker,) = system.run_workers(1)
+    refused, *others = system.submit(6, steps=20)
+    proxy.only, proxy.answer_put, proxy.code = refused.id, 400, "EntityTooLarge"
+    system.finish([refused, *others])
+    error = refused.status().error
+    assert error is not None
+    assert error.code == "storage_unavailable"
+    assert {job.status().status for job in others} == {Status.SUCCEEDED}
+    assert worker.exit_code is None
+    row.close(system, [refused, *others], injected=proxy.struck)
+
+
 def fail_for_want_of_room(system: System, proxy: S3Proxy, reason: str) -> list[Job]:
     proxy.upstream = system.s3_server.port or 0
     (worker,) = system.run_workers(1)

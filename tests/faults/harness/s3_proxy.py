@@ -18,6 +18,8 @@ class S3Proxy:
 
     Attributes:
         answer_put: The HTTP status that every PUT gets, the store unasked; 0 to forward.
+        code: What the store calls that in its own words.
+        only: Of PUTs, those whose path holds this are answered here.
         slow_s: How long every PUT waits before it is forwarded.
         struck: How many PUTs were answered or delayed here.
     """
@@ -25,6 +27,8 @@ class S3Proxy:
     def __init__(self, upstream: int = 0) -> None:
         self.upstream = upstream
         self.answer_put = 0
+        self.code = "InternalError"
+        self.only = ""
         self.slow_s = 0.0
         self.struck = 0
         self.closing = threading.Event()
@@ -55,8 +59,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "PUT" and (self.proxy.answer_put or self.proxy.slow_s):
             self.proxy.struck += 1
             self.proxy.closing.wait(self.proxy.slow_s)
-        if self.command == "PUT" and self.proxy.answer_put:
-            self._answer(self.proxy.answer_put, {}, b"<Error><Code>InternalError</Code></Error>")
+        if self.command == "PUT" and self.proxy.answer_put and self.proxy.only in self.path:
+            self._answer(self.proxy.answer_put, {}, f"<Error><Code>{self.proxy.code}</Code></Error>".encode())
             return
         upstream = http.client.HTTPConnection(LOOPBACK, self.proxy.upstream, timeout=30)
         try:

@@ -91,11 +91,16 @@ class System:
         self.evidence_file = folder / "evidence"
 
     def worker(
-        self, faults: Faults | None = None, *, alone: bool = False, told: dict[str, str] | None = None
+        self,
+        faults: Faults | None = None,
+        *,
+        alone: bool = False,
+        told: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> WorkerUnderTest:
-        """Start a worker; wait with `ready`."""
+        """Start a worker, with these words in front of its command; wait with `ready`."""
         env = with_faults(self.env | (told or {}), faults, self.evidence_file)
-        worker = WorkerUnderTest(env, queues=[QUEUE], alone=alone)
+        worker = WorkerUnderTest(env, queues=[QUEUE], alone=alone, prefix=prefix)
         worker.start()
         self.workers.append(worker)
         return worker

@@ -40,15 +40,19 @@ class WorkerUnderTest(Process):
 
     grace_s = 30.0
 
-    def __init__(self, env: Mapping[str, str], *, queues: Sequence[str], alone: bool = False) -> None:
+    def __init__(
+        self, env: Mapping[str, str], *, queues: Sequence[str], alone: bool = False, prefix: Sequence[str] = ()
+    ) -> None:
         super().__init__("worker", env=env, cwd=CHECKOUT)
         self._alone = alone
+        self._prefix = list(prefix)
         self._queues = list(queues)
         self.lines: list[str] = []
 
     def command(self) -> list[str]:
         """As `make up` starts it, or as its supervisor starts the child."""
-        return celery_command(self._queues) if self._alone else [sys.executable, "-m", "ops.cli", "worker"]
+        own = celery_command(self._queues) if self._alone else [sys.executable, "-m", "ops.cli", "worker"]
+        return [*self._prefix, *own]
 
     def start(self, on_line: Callable[[str], None] | None = None) -> None:
         """Start it, and keep what it prints."""

@@ -53,6 +53,16 @@ def kill_in_forward(prompt: str, times: int = 1_000_000) -> None:
     _before("workers.families.simulated", "SimulatedModel.predict", before)
 
 
+def kill_in_postprocess(prompt: str, times: int = 1_000_000) -> None:
+    """SIGKILL ourselves while a picture of a job with this prompt becomes a file."""
+
+    def before(_pixels: Any, spec: Any, *_: Any) -> None:
+        if spec.prompt == prompt and _strike("kill_in_postprocess", times):
+            _kill()
+
+    _before("workers.attempt", "postprocess", before)
+
+
 def hang_in_forward(prompt: str, times: int = 1) -> None:
     """Never come back from a forward pass that holds a job with this prompt."""
 
