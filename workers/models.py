@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,7 +127,7 @@ def _library_errors() -> Iterator[None]:
         reason = " ".join(str(exc).split()) or type(exc).__name__
         if len(reason) > _LONGEST_REASON:
             reason = f"{reason[:_LONGEST_REASON]} …"
-        if is_out_of_memory(exc):
+        if is_out_of_memory(exc) or os.strerror(errno.ENOMEM) in str(exc):  # So mmap's refusal reads.
             advice = "serve fewer models (IMAGEMILL_WORKER_MODELS), or one that needs less, or use a larger machine"
             raise _NotLoaded(f"there is too little memory ({reason}); {advice}") from exc
         raise _NotLoaded(f"{reason}; correct its entry in models.toml, or get the whole model again") from exc
