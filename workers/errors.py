@@ -3,6 +3,7 @@ What ends an attempt at a job.
 
     AttemptEnded
     ├── GenerationFailed   the job fails, with a code
+    │   └── WrongPictures  the model made other pictures than the job asks
     ├── JobLeft            somebody wants it to end: canceled, or its deadline passed
     ├── EngineDied         nothing is wrong with the job; this process cannot run it to its end
     └── Draining           nothing is wrong with the job; this worker stops, and gives it back
@@ -26,6 +27,19 @@ class GenerationFailed(AttemptEnded):
     def __init__(self, code: ErrorCode, reason: str) -> None:
         super().__init__(reason)
         self.code = code
+
+
+class WrongPictures(GenerationFailed):
+    """
+    The model made pictures of another size or number than the job asks.
+
+    Attributes:
+        found: Which field, what was asked, and what came; a sentence without its full stop.
+    """
+
+    def __init__(self, found: str, advice: str) -> None:
+        super().__init__(ErrorCode.INVALID_OUTPUT, f"{found}. {advice}")
+        self.found = found
 
 
 class JobLeft(AttemptEnded):

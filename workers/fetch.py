@@ -15,6 +15,7 @@ from typing import Any
 from jobs.catalogue import Catalogue, Model
 from jobs.errors import InvalidConfiguration
 from jobs.settings import load_settings
+from workers.model_folder import not_loaded
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -44,8 +45,7 @@ def _is_folder(source: str) -> bool:
 def _fetch(model: Model) -> Path:
     from diffusers import DiffusionPipeline  # Late: it takes seconds, and there may be nothing to fetch.
 
-    # As in workers.models: what is not loaded is not fetched.
-    leave_out: dict[str, Any] = {"safety_checker": None} if model.family == "stable-diffusion" else {}
+    leave_out: dict[str, Any] = dict.fromkeys(not_loaded(model))
     try:
         folder = Path(DiffusionPipeline.download(model.source, revision=model.revision, **leave_out))
     except (OSError, ValueError, RuntimeError) as exc:

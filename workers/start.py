@@ -23,9 +23,10 @@ from workers.engine.denoiser import Pass
 from workers.engine.engine import Engine
 from workers.engine.streams import device_clock
 from workers.engine.watch import Watch
-from workers.errors import GenerationFailed
+from workers.errors import GenerationFailed, WrongPictures
 from workers.models import choose_device, load_model
 from workers.settings import WorkerSettings
+from workers.sides import check_side_multiple
 
 log = structlog.get_logger()
 
@@ -65,7 +66,7 @@ def start_engine(
         on_pass: As `Engine` takes it.
 
     Raises:
-        InvalidConfiguration: A model cannot be loaded or makes no picture; says which, and why.
+        InvalidConfiguration: A model cannot be loaded, or makes no picture or another; says which, and why.
     """
     device = choose_device(settings)
     names = settings.served(catalogue)
@@ -97,7 +98,10 @@ def _load(
 ) -> dict[str, Adapter[Any]]:
     _compute_with(settings.threads)
     cache_bytes = settings.embedding_cache_mib << 20
-    return {name: load_model(catalogue, catalogue.models[name], device, cache_bytes) for name in names}
+    adapters = {name: load_model(catalogue, catalogue.models[name], device, cache_bytes) for name in names}
+    for adapter in adapters.values():
+        check_side_multiple(adapter, catalogue)
+    return adapters
 
 
 def _compute_with(threads: int) -> None:
@@ -136,6 +140,11 @@ def _warm_up(engine: Engine, catalogue: Catalogue, entry: Model) -> int:
     ticket = engine.submit(catalogue.settle(parse_request(request)))
     try:
         ticket.result()
+    except WrongPictures as exc:
+        raise InvalidConfiguration(
+            f"model {entry.name} does not make what its defaults ask: {exc.found}. "
+            f"Correct defaults and limits of [models.{entry.name}] in models.toml"
+        ) from exc
     except GenerationFailed as exc:
         if exc.code is not ErrorCode.INVALID_OUTPUT:  # Two steps may end anywhere; that it ran is what counts.
             raise InvalidConfiguration(f"model {entry.name} makes no picture: {exc}") from exc

@@ -1,4 +1,4 @@
-"""The model catalogue, and whether the folders that it names are here. Nothing is loaded."""
+"""The model catalogue, and whether the folders that it names are here, and whole. Nothing is loaded."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from jobs.catalogue import Catalogue, Model
 from jobs.errors import InvalidConfiguration
 from jobs.settings import load_settings
 from ops.doctor.finding import Finding, State, attempt, attempt_all
+from workers.model_folder import first_fault, not_loaded
 
 CATALOGUE = "model catalogue"
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")  # as huggingface_hub's validate_repo_id has it, by and large
-_INDEX = "model_index.json"
 
 
 def check_models() -> list[Finding]:
@@ -47,10 +47,11 @@ def judge_source(model: Model, catalogue_folder: Path) -> Finding:
         return Finding(check=check, state=State.INFORMATION, found="simulated: it makes no pictures")
     source = catalogue_folder / model.source
     if source.is_dir():
-        if (source / _INDEX).is_file():
+        fault = first_fault(source, leave_out=not_loaded(model))
+        if fault is None:
             return Finding(check=check, state=State.OK, found=str(source))
-        advice = "Put a whole diffusers directory there, as `save_pretrained` writes it."
-        return Finding(check=check, state=State.FAILURE, found=f"{source} has no {_INDEX}", advice=advice)
+        advice = f"{fault.advice[0].upper()}{fault.advice[1:]}."
+        return Finding(check=check, state=State.FAILURE, found=fault.found, advice=advice)
     first_part = catalogue_folder / model.source.split("/")[0]
     if not _HUB_ID.fullmatch(model.source) or first_part.is_dir():
         advice = f"Put the model there, or correct `source` of [models.{model.name}]."

@@ -14,6 +14,7 @@ import structlog
 import torch
 
 from workers.engine.adapter import Adapter, Denoising, OnStep
+from workers.engine.pictures import check_pictures
 from workers.errors import is_fatal, is_out_of_memory
 from workers.postprocess import Pixels
 
@@ -62,7 +63,18 @@ def predict_each(
 
 
 def decode_all(adapter: Adapter[Any], denoising: Denoising) -> list[Pixels]:
-    """The pictures of a job that is done: all together, or fewer at a time where memory is short for that."""
+    """
+    The pictures of a job that is done: all together, or fewer at a time where memory is short for that.
+
+    Raises:
+        WrongPictures: They are not what the job asks.
+    """
+    pixels = _decode(adapter, denoising)
+    check_pictures(pixels, denoising.spec, adapter.entry)
+    return pixels
+
+
+def _decode(adapter: Adapter[Any], denoising: Denoising) -> list[Pixels]:
     images = denoising.spec.n
     while True:
         try:

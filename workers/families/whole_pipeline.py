@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from jobs.catalogue import Model
 from jobs.errors import ErrorCode
 from jobs.spec import JobSpec
 from workers.engine.adapter import OnStep
-from workers.errors import GenerationFailed
+from workers.engine.pictures import check_number
+from workers.errors import GenerationFailed, WrongPictures
 from workers.families.schedulers import make_scheduler
 from workers.families.size_class import size_class
 from workers.postprocess import Pixels
@@ -22,7 +24,12 @@ _TRIAL_STEPS = 2
 
 
 class WholeRun:
-    """A job whose one pass is all of its steps. `images` is float32 (n, height, width, 3), 0 to 1, when it is done."""
+    """
+    A job whose one pass is all of its steps.
+
+    Attributes:
+        images: When it is done, (n, height, width, 3): levels in uint8, or 0 to 1 in another type.
+    """
 
     def __init__(self, spec: JobSpec, family_key: Hashable) -> None:
         self.spec = spec
@@ -94,9 +101,12 @@ class WholePipeline:
 
     def decode(self, denoising: WholeRun, _max_images: int) -> list[Pixels]:
         """Its pictures are there already; they only become bytes."""
-        if not np.isfinite(denoising.images).all():
+        images = denoising.images
+        if images.dtype == np.uint8:
+            return list(images)
+        if not np.isfinite(images).all():
             raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite")
-        return list((denoising.images * 255).round().clip(0, 255).astype(np.uint8))
+        return list((images * 255).round().clip(0, 255).astype(np.uint8))
 
     def trial(self, denoising: WholeRun) -> WholeRun:
         """A run of a few steps."""
@@ -104,24 +114,56 @@ class WholePipeline:
         return WholeRun(denoising.spec.model_copy(update={"num_inference_steps": steps}), None)
 
     def _call(self, images: Sequence[tuple[JobSpec, int]], on_step: OnStep) -> Any:
+        """Run the pipeline for these images; (len(images), height, width, 3)."""
         spec = images[0][0]
-        if self._own_scheduler is not None:
-            self._pipeline.scheduler = make_scheduler(spec.scheduler, self._own_scheduler)
-
-        def after_step(_pipeline: Any, index: int, _timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-            on_step(index + 1)
-            return kwargs
-
         asked: dict[str, Any] = {
             "prompt": [each.prompt for each, _ in images],
-            "negative_prompt": [each.negative_prompt for each, _ in images] if spec.negative_prompt else None,
             "width": spec.width,
             "height": spec.height,
             "num_inference_steps": spec.num_inference_steps,
             "guidance_scale": spec.guidance_scale,
             "generator": [torch.Generator("cpu").manual_seed(each.seed + index) for each, index in images],
             "output_type": "np",
-            "callback_on_step_end": after_step,
+            "callback_on_step_end": _after_step(on_step),
         }
+        if spec.negative_prompt:  # Left out otherwise: not every pipeline takes None for "none".
+            asked["negative_prompt"] = [each.negative_prompt for each, _ in images]
+        if self._own_scheduler is not None:
+            scheduler = make_scheduler(spec.scheduler, self._own_scheduler)
+            if "callback_on_step_end" not in self._takes:
+                _tell_steps(scheduler, spec.num_inference_steps, on_step)
+            self._pipeline.scheduler = scheduler
         known = {name: value for name, value in asked.items() if name in self._takes}
-        return np.asarray(self._pipeline(**known).images)
+        made = self._pictures(self._pipeline(**known))
+        check_number(len(made), len(images), self.entry)
+        return made
+
+    def _pictures(self, result: Any) -> Any:
+        if not hasattr(result, "images"):
+            advice = f"[models.{self.entry.name}] of models.toml must name a pipeline that makes pictures."
+            raise WrongPictures(f"{type(self._pipeline).__name__} made no picture", advice)
+        return np.asarray(result.images)
+
+
+def _after_step(on_step: OnStep) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+    def after_step(_pipeline: Any, index: int, _timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+        on_step(index + 1)
+        return kwargs
+
+    return after_step
+
+
+def _tell_steps(scheduler: Any, steps: int, on_step: OnStep) -> None:
+    """Tell of each step that a scheduler makes, for a pipeline that takes no callback: PixArt, LongCat."""
+    step = scheduler.step
+    calls = 0
+
+    @functools.wraps(step)  # Pipelines look at its parameters.
+    def told(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        made = step(*args, **kwargs)
+        calls += 1
+        on_step(min(calls // scheduler.order, steps))  # Those of second order make two calls of a step.
+        return made
+
+    scheduler.step = told

@@ -11,7 +11,7 @@ from jobs.catalogue import Model
 from jobs.spec import JobSpec
 from tests.unit.workers import tiny
 from workers.engine.adapter import Adapter, OnStep
-from workers.engine.capacity import Capacity
+from workers.engine.capacity import Capacity, PassTimes
 from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket
 from workers.families.embeddings import EmbeddingCache
@@ -92,6 +92,14 @@ class Watched(Wrapped):
     def decode(self, denoising: Any, max_images: int) -> list[Pixels]:
         self.latents[denoising.spec.seed] = denoising.latents.clone()
         return super().decode(denoising, max_images)
+
+
+class Measured(Capacity):
+    """Has measured `ROWS` for whatever comes: for pipelines whose passes take long, even though they are small."""
+
+    def learn(self, adapter: Adapter[Any], denoising: Any) -> PassTimes:
+        self._known[denoising.cost_key] = PassTimes(seconds={ROWS: _PASS_S})
+        return super().learn(adapter, denoising)
 
 
 class OnClock(Wrapped):

@@ -1,0 +1,203 @@
+"""
+Pipelines of families that have no adapter of their own, with random weights and small enough to be served in a test.
+
+Made of diffusers and transformers alone, so that black-box tests can save them as anybody would.
+"""
+
+from __future__ import annotations
+
+from string import ascii_lowercase
+from typing import Any
+
+import torch
+from diffusers import (
+    AutoencoderDC,
+    AutoencoderKL,
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
+    SanaPipeline,
+    SanaTransformer2DModel,
+)
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    Gemma2Config,
+    Gemma2Model,
+    GemmaTokenizer,
+    T5Config,
+    T5EncoderModel,
+    T5Tokenizer,
+)
+
+_WIDTH = 32  # of text embeddings
+
+
+def flux() -> FluxPipeline:
+    """Takes sides in multiples of 16, and rounds others down."""
+    torch.manual_seed(1)
+    transformer = FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=_WIDTH,
+        pooled_projection_dim=_WIDTH,
+        axes_dims_rope=(4, 4, 8),
+        guidance_embeds=True,
+    )
+    return FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=_autoencoder(use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
+        text_encoder=_clip(),
+        tokenizer=_clip_tokenizer(),
+        text_encoder_2=_t5(),
+        tokenizer_2=_t5_tokenizer(),
+        transformer=transformer.eval(),
+    )
+
+
+def pixart() -> PixArtSigmaPipeline:
+    """Takes no None for a negative prompt, and no callback at the end of a step."""
+    torch.manual_seed(2)
+    transformer = PixArtTransformer2DModel(
+        sample_size=32,
+        num_layers=1,
+        patch_size=2,
+        attention_head_dim=8,
+        num_attention_heads=3,
+        caption_channels=_WIDTH,
+        in_channels=4,
+        cross_attention_dim=24,
+        out_channels=8,
+        norm_type="ada_norm_single",
+        norm_elementwise_affine=False,
+        norm_eps=1e-6,
+        use_additional_conditions=False,
+    )
+    return PixArtSigmaPipeline(
+        tokenizer=_t5_tokenizer(),
+        text_encoder=_t5(),
+        vae=_autoencoder(),
+        transformer=transformer.eval(),
+        scheduler=DPMSolverMultistepScheduler(),
+    )
+
+
+def sana() -> SanaPipeline:
+    """Takes no None for a negative prompt."""
+    torch.manual_seed(3)
+    transformer = SanaTransformer2DModel(
+        patch_size=1,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        num_attention_heads=2,
+        attention_head_dim=4,
+        num_cross_attention_heads=2,
+        cross_attention_head_dim=4,
+        cross_attention_dim=8,
+        caption_channels=16,
+        sample_size=16,
+    )
+    return SanaPipeline(
+        tokenizer=_gemma_tokenizer(),
+        text_encoder=_gemma(),
+        vae=_deep_autoencoder(),
+        transformer=transformer.eval(),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
+    )
+
+
+def _autoencoder(**changes: Any) -> AutoencoderKL:
+    return AutoencoderKL(
+        block_out_channels=(8, 16, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        norm_num_groups=4,
+        latent_channels=4,
+        **changes,
+    ).eval()
+
+
+def _deep_autoencoder() -> AutoencoderDC:
+    blocks = ("ResBlock",) * 5 + ("EfficientViTBlock",)
+    scales = ((),) * 5 + ((5,),)
+    return AutoencoderDC(
+        in_channels=3,
+        latent_channels=4,
+        attention_head_dim=2,
+        encoder_block_types=blocks,
+        decoder_block_types=blocks,
+        encoder_block_out_channels=(8,) * 6,
+        decoder_block_out_channels=(8,) * 6,
+        encoder_qkv_multiscales=scales,
+        decoder_qkv_multiscales=scales,
+        encoder_layers_per_block=(1,) * 6,
+        decoder_layers_per_block=(1,) * 6,
+        downsample_block_type="conv",
+        upsample_block_type="interpolate",
+        decoder_norm_types="rms_norm",
+        decoder_act_fns="silu",
+        scaling_factor=0.41407,
+    ).eval()
+
+
+def _clip() -> CLIPTextModel:
+    config = CLIPTextConfig(
+        vocab_size=64,
+        max_position_embeddings=32,
+        hidden_size=_WIDTH,
+        intermediate_size=2 * _WIDTH,
+        projection_dim=_WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
+    return CLIPTextModel(config).eval()
+
+
+def _t5() -> T5EncoderModel:
+    config = T5Config(
+        vocab_size=64, d_model=_WIDTH, d_kv=8, d_ff=37, num_layers=1, num_heads=4, relative_attention_num_buckets=8
+    )
+    return T5EncoderModel(config).eval()
+
+
+def _gemma() -> Gemma2Model:
+    config = Gemma2Config(
+        head_dim=8,
+        hidden_size=16,
+        intermediate_size=37,
+        num_attention_heads=2,
+        num_hidden_layers=1,
+        num_key_value_heads=2,
+        vocab_size=64,
+        max_position_embeddings=512,
+    )
+    return Gemma2Model(config).eval()
+
+
+def _clip_tokenizer() -> CLIPTokenizer:
+    tokens = ["<|startoftext|>", "<|endoftext|>", *ascii_lowercase, *(f"{letter}</w>" for letter in ascii_lowercase)]
+    return CLIPTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=[], model_max_length=32)
+
+
+def _t5_tokenizer() -> T5Tokenizer:
+    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    letters = [(letter, -3.0) for letter in ("▁", *ascii_lowercase)]
+    return T5Tokenizer(vocab=special + letters, extra_ids=0, additional_special_tokens=[], model_max_length=64)
+
+
+def _gemma_tokenizer() -> GemmaTokenizer:
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "▁", *ascii_lowercase]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    return GemmaTokenizer(vocab=vocabulary, merges=[], model_max_length=300, padding_side="right")

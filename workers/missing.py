@@ -1,0 +1,78 @@
+"""
+What a loaded pipeline lacks.
+
+diffusers leaves a tensor that no file has without memory, so that moving it to a device fails, with no name.
+transformers fills it with random numbers, and warns; the pictures are then noise, and look like a success.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+_SHOWN = 3  # tensors, by name
+_IN_NO_FILE = "in no file"
+
+
+@contextmanager
+def noting_random_tensors() -> Iterator[list[str]]:
+    """
+    Note what transformers fills at random, while pipelines are loaded by diffusers.
+
+    diffusers has no option that asks transformers for it, and loads from hubs, revisions and folders in its own way; so
+    for the while, transformers' own method of loading is asked for its `output_loading_info`. What is tied to another
+    tensor, or computed rather than loaded, is not in there. Tensors of a wrong shape it would refuse by itself, and
+    name them in a log only. Not for several threads at a time.
+
+    Yields:
+        A list that grows by a text for each component with such tensors.
+    """
+    noted: list[str] = []
+    plain = PreTrainedModel.__dict__["from_pretrained"]
+
+    @functools.wraps(plain.__func__)
+    def from_pretrained(cls: Any, source: Any, *args: Any, output_loading_info: bool = False, **options: Any) -> Any:
+        options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+        model, info = plain.__get__(None, cls)(source, *args, **options)
+        component = Path(source).name  # diffusers gives its folder.
+        if other := {name for name, *_shapes in info["mismatched_keys"]}:
+            noted.append(_describe(component, other, "of another shape than config.json says"))
+        if missing := set(info["missing_keys"]) - other:
+            noted.append(_describe(component, missing, _IN_NO_FILE))
+        return (model, info) if output_loading_info else model
+
+    PreTrainedModel.from_pretrained = classmethod(from_pretrained)
+    try:
+        yield noted
+    finally:
+        PreTrainedModel.from_pretrained = plain
+
+
+def missing_parts(pipeline: Any) -> Iterator[str]:
+    """What each component of a loaded pipeline lacks: tensors, or a vocabulary."""
+    for name, component in pipeline.components.items():
+        if isinstance(component, torch.nn.Module):
+            tensors = (*component.named_parameters(), *component.named_buffers())
+            if empty := [tensor_name for tensor_name, tensor in tensors if tensor.is_meta]:
+                yield _describe(name, empty, _IN_NO_FILE)
+        if isinstance(component, PreTrainedTokenizerBase) and not _has_letters(component):
+            yield f"{name}: its vocabulary has no letter"
+
+
+def _has_letters(tokenizer: Any) -> bool:
+    """Whether any token has one, beside those with a meaning of their own, which a tokenizer makes without a file."""
+    own = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
+    return any(any(map(str.isalpha, token)) for token in tokenizer.get_vocab() if token not in own)
+
+
+def _describe(component: str, tensors: Iterable[str], what: str) -> str:
+    names = sorted(tensors)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    count = "1 tensor is" if len(names) == 1 else f"{len(names)} tensors are"
+    return f"{component}: {count} {what}: {', '.join(names[:_SHOWN])}{more}"
