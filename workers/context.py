@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 import structlog
@@ -12,6 +13,7 @@ from jobs.errors import RedisFull, RedisUnavailable
 from jobs.table import JobTable
 from jobs.traces import Traces
 from storage.s3 import ImageStore
+from workers.delivery import Deliveries
 from workers.engine.engine import Engine
 from workers.leases import LeaseKeeper
 from workers.metrics import WorkerMetrics
@@ -30,6 +32,7 @@ class Context:
     Attributes:
         served: Names of the models that the engine has.
         seats: One for each job that may be in the engine; a job without one has not begun.
+        draining, out_of_time: Set when the worker begins to stop, and when what runs has had its time.
         traces: None where they are off.
     """
 
@@ -43,6 +46,9 @@ class Context:
     leases: LeaseKeeper
     progress: ProgressWriter
     spool: Spool
+    deliveries: Deliveries
+    draining: threading.Event = field(default_factory=threading.Event)
+    out_of_time: threading.Event = field(default_factory=threading.Event)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     traces: Traces | None = None
 

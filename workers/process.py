@@ -21,6 +21,7 @@ from jobs.traces import open_traces
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
 from workers.context import Context
+from workers.delivery import Deliveries
 from workers.drain import drain
 from workers.gauges import WorkerGauges
 from workers.heart import Heart
@@ -86,6 +87,7 @@ class WorkerProcess:
             leases=leases,
             progress=ProgressWriter(table, leases.tell),
             spool=Spool(own_folder(worker_settings.spool_root), worker_settings.spool_mib << 20),
+            deliveries=Deliveries(client, settings),
             metrics=metrics,
             traces=open_traces(settings, "imagemill-worker"),
         )
