@@ -68,6 +68,16 @@ class _LightQoS(QoS):
         else:
             self.ack(delivery_tag)
 
+    def restore_unacked(self, client: Any = None) -> None:
+        """Put back what is in hand when the connection ends. Where Redis is away, copies go back when they are due."""
+        in_hand: dict[str, Any] = self._delivered or {}
+        try:
+            for tag in list(in_hand):
+                self.restore_by_tag(tag, client)
+        except (redis.exceptions.RedisError, OSError) as exc:
+            log.warning("messages in hand not put back", error=kind_of_error(exc))
+        in_hand.clear()
+
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
         """Put a message back into its queue: one that is in hand, or another worker's whose copy is due."""
         message = self._delivered.get(tag) if self._delivered else None
