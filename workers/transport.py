@@ -9,6 +9,7 @@ too. And whatever is popped from a queue and is no message at all is dropped, wh
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import redis
@@ -27,6 +28,10 @@ log = structlog.get_logger()
 PASS_ON = (redis.exceptions.RedisError, OSError, Empty)  # Errors of the connection: for Celery, which reconnects.
 LOOK_FOR_DUE_EVERY_S = 2
 _MOST_AT_A_TIME = 100  # of copies that go back into their queues
+
+_BIND = """#!lua flags=allow-oom
+for _, key in ipairs(KEYS) do redis.call('SADD', key, ARGV[1]) end
+"""
 
 
 class _LightQoS(QoS):
@@ -136,7 +141,7 @@ def kind_of_error(exc: Exception) -> str:
 
 class _TolerantReads:
     """
-    Mixed into kombu's channels: drops what is popped from a queue and is no message.
+    Mixed into kombu's channels: drops what is popped from a queue and is no message, and binds queues in a full Redis.
 
     And keeps its client. kombu makes one for every command, of which making it is the larger part.
     """
@@ -159,6 +164,23 @@ class _TolerantReads:
         except Exception as exc:  # noqa: BLE001 - content from outside can fail in any way
             log.error("message dropped: it cannot be read", error=kind_of_error(exc))
             return True
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        try:
+            super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[misc]
+        except redis.exceptions.OutOfMemoryError:
+            # A worker that lost its connection to a full Redis would end with what it runs.
+            channel: Any = self
+            keys = [channel.keyprefix_queue % exchange]
+            if queue not in channel._expires:
+                keys.append(channel.keyprefix_binding_permanent % exchange)
+            member = channel.sep.join([routing_key or "", pattern or "", queue or ""])
+            with channel.conn_or_acquire() as client:
+                client.eval(_BIND, len(keys), *keys, member)
+
+    def maybe_refresh_binding_expiry(self) -> None:
+        with suppress(redis.exceptions.OutOfMemoryError):  # Or kombu would log it, traceback and all, every second.
+            super().maybe_refresh_binding_expiry()  # type: ignore[misc]
 
 
 class TolerantChannel(_TolerantReads, Channel):
