@@ -205,6 +205,25 @@ def test_a_sender_hears_of_the_end_of_a_job_while_redis_is_full(make_system: Mak
     assert task.get(timeout=PATIENCE_S)["status"] == "succeeded"
 
 
+def test_a_sender_hears_why_his_request_is_refused_while_redis_is_full(make_system: MakeSystem) -> None:
+    system = make_system(simulated())
+    system.serve()
+    worker = system.worker(told=results_of(system))
+    with paused(worker):
+        [task] = send(system.celery(), 1, num_inference_steps=0)
+        fill_up(system.redis())
+    with pytest.raises(Exception, match=r"invalid_request: num_inference_steps"):
+        task.get(timeout=PATIENCE_S)
+    assert system.end_of(task.id)["error"]["code"] == "invalid_request"
+
+
+def test_a_sender_hears_that_there_is_no_such_task(make_system: MakeSystem) -> None:
+    system = make_system(simulated())
+    system.worker()
+    with pytest.raises(Exception, match=r"imagemill\.paint"):
+        system.celery().send_task("imagemill.paint", kwargs={}, queue="gpu.sim").get(timeout=PATIENCE_S)
+
+
 def test_a_worker_that_loses_its_connection_to_a_full_redis_goes_on(make_system: MakeSystem) -> None:
     system = make_system(simulated(row_s=0.2))
     client = system.redis()
