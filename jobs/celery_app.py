@@ -20,7 +20,7 @@ def make_app(settings: Settings) -> Celery:
 
     Acks are early: a lost message is sent again by the table, and a late ack would run jobs twice.
     """
-    backend = settings.result_backend_url and celery_url(settings.result_backend_url)
+    backend = settings.result_backend and celery_url(settings.result_backend)
     app = Celery("imagemill", broker=celery_url(settings.redis_url), backend=backend, set_as_current=False)
     catalogue = Catalogue.read(settings.models_file)
     app.conf.update(
@@ -28,7 +28,7 @@ def make_app(settings: Settings) -> Celery:
         task_default_queue=queue_of(next(iter(catalogue.models))),
         task_default_priority=PRIORITY_OF["normal"],
         task_acks_late=False,
-        task_ignore_result=settings.result_backend_url is None,
+        task_ignore_result=settings.result_backend is None,
         task_serializer="json",
         result_serializer="json",
         accept_content=["json"],
@@ -48,6 +48,10 @@ def make_app(settings: Settings) -> Celery:
             **sentinel_transport(settings.redis_url, settings),
         },
         result_expires=24 * 3600,
+        redis_socket_timeout=30,  # Of the result backend; Celery's own is two minutes.
+        redis_socket_connect_timeout=10,
+        redis_socket_keepalive=True,
+        redis_backend_health_check_interval=15,
         enable_utc=True,
         **broker_settings(settings),
     )

@@ -13,6 +13,13 @@ from jobs.settings import Settings
 from jobs.table import JobTable
 
 
+class _NoResult:
+    """In the place of Celery's, which makes a result backend, and takes longer."""
+
+    def __init__(self, task_id: str) -> None:
+        self.id = task_id
+
+
 class Dispatcher:
     """Publishes through one Celery app; safe to use from many threads."""
 
@@ -43,4 +50,6 @@ class Dispatcher:
                         kwargsrepr="",
                         producer=producer,
                         ignore_result=True,
+                        add_to_parent=False,  # Whoever awaits the task that this is sent from has no part in this job.
+                        result_cls=_NoResult,  # type: ignore[arg-type]
                     )

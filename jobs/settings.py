@@ -51,7 +51,7 @@ class Settings(RoomSettings):
     redis_tls_verify: Literal["full", "ca", "none"] = "full"
     """Redis' certificate: "full" checks who signed it and its host name, "ca" the signer alone, "none" nothing."""
     result_backend_url: Annotated[str | None, AfterValidator(check_backend_url)] = Field(
-        None, description="Where callers who submit by Celery alone look for results; usually the Redis URL."
+        None, description='Where callers who submit by Celery alone find results; unset, `redis_url`. Or "off".'
     )
     models_file: Path = Field(_CHECKOUT / "models.toml", description="The model catalogue.")
     release_window: Annotated[int, Field(ge=1, le=100_000)] = 256
@@ -73,6 +73,11 @@ class Settings(RoomSettings):
     )
     log_format: LogFormat = "text"
     """Of workers and API: "text" for people, "json" for machines."""
+
+    @property
+    def result_backend(self) -> str | None:
+        """The URL that results go to, for callers who submit by Celery alone; None for nowhere."""
+        return None if self.result_backend_url == "off" else self.result_backend_url or self.redis_url
 
     @field_validator("metrics_port", mode="before")
     @classmethod

@@ -100,7 +100,7 @@ def welcome(stack: Stack, settings: StackSettings) -> str:
         "",
         "In another terminal:",
         f'  {_variables(stack)}./imagemill submit "{_EXAMPLE}" --out circle.png',
-        f"  {_variables(stack, worker=True)}./imagemill worker",
+        f"  {_variables(stack)}./imagemill worker",
         "",
         f"Ctrl-C stops everything. What was stored stays in {_shown(settings.folder / 'data')}.",
     ]
@@ -138,15 +138,11 @@ def _metrics_of(process: Process) -> list[tuple[str, str]]:
     return []
 
 
-def _variables(stack: Stack, worker: bool = False) -> str:
+def _variables(stack: Stack) -> str:
     """Assignments to type in front of a command, for what differs from the defaults."""
     by_default = _addresses_by_default()
     different = {name: stack.env[name] for name, value in by_default.items() if stack.env.get(name, value) != value}
-    result_backend = "IMAGEMILL_RESULT_BACKEND_URL"
-    if worker and result_backend in stack.env:
-        different[result_backend] = stack.env[result_backend]  # Unset by default, and all workers must agree.
-    elif not worker:
-        different.pop(result_backend, None)
+    different.pop("IMAGEMILL_RESULT_BACKEND_URL", None)  # The same Redis, which is the default.
     return "".join(f"{name}={shlex.quote(value)} " for name, value in different.items())
 
 

@@ -1,4 +1,9 @@
-"""Makes a job of a plain Celery message: its keyword arguments are the request, its task id is the job's."""
+"""
+Makes a job of a plain Celery message: its keyword arguments are the request, its task id is the job's.
+
+The message is acknowledged when the job is written, or what is wrong with it. Where Redis has no room it goes back, and
+occupies nobody; where Redis is away it stays in hand until Redis is back, or the worker ends.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,16 @@ from typing import Any
 import structlog
 
 from jobs import names
-from jobs.errors import ErrorCode, IdempotencyConflict, InvalidRequest, JobFailed
+from jobs.errors import ErrorCode, IdempotencyConflict, InvalidRequest, JobFailed, RedisFull, RedisUnavailable
 from jobs.spec import parse_request
 from jobs.submission import Submission, Submitted
 from workers.context import Context
+from workers.delivery import Delivery
 
 log = structlog.get_logger()
+
+_POSTPONE_FOR_S = 1.0  # where Redis is full; it is not put back before there is room
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0  # between tries, while Redis is away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +35,62 @@ class Request:
     fields: dict[str, Any]
 
 
-def adopt(sent: Request, context: Context) -> bool:
+def adopt(sent: Request, delivery: Delivery, context: Context) -> bool:
+    """
+    Write the job of a message, and be done with the message.
+
+    Returns:
+        Whether the job is written and can be claimed here and now. If not, the message has gone to another model's
+        queue, or its job is to be written later.
+
+    Raises:
+        JobFailed: The request was wrong, and that is written down.
+    """
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            return _try_to_adopt(sent, delivery, context)
+        except RedisUnavailable as exc:
+            if pause_s == _FIRST_PAUSE_S:
+                log.warning("job not written yet: trying until Redis is back", reason=str(exc))
+        if _has_to_leave(delivery, context, pause_s):
+            return False
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _try_to_adopt(sent: Request, delivery: Delivery, context: Context) -> bool:
+    try:
+        queue = _write(sent, context)
+    except JobFailed:
+        context.deliveries.acknowledge(delivery)
+        raise
+    except RedisFull as exc:
+        log.warning("job not written: its message waits in Redis", reason=str(exc))
+        context.deliveries.postpone(delivery, _POSTPONE_FOR_S)
+        return False
+    if queue != sent.queue:  # A worker that serves it runs it there, and tells the sender.
+        context.deliveries.forward(delivery, queue)
+        return False
+    context.deliveries.acknowledge(delivery)
+    return True
+
+
+def _has_to_leave(delivery: Delivery, context: Context, pause_s: float) -> bool:
+    """Wait a moment. A message with a copy in Redis holds no worker up that stops; one without, as long as there is."""
+    if not (context.draining if delivery.is_copied else context.out_of_time).wait(pause_s):
+        return False
+    if not delivery.is_copied:
+        log.error("worker stops with a message that it could not put back: Redis is away")
+    delivery.is_left = True
+    return True
+
+
+def _write(sent: Request, context: Context) -> str:
     """
     Write the job. What is wrong with the request becomes a failed job, for its sender to find.
 
     Returns:
-        Whether it can be claimed here and now; a job for another model's queue has been sent there.
+        The job's queue.
 
     Raises:
         JobFailed: The request was wrong.
@@ -45,10 +104,9 @@ def adopt(sent: Request, context: Context) -> bool:
         context.table.reject(sent.job_id, request={"args": sent.args, **sent.fields}, queue=sent.queue, error=exc)
         log.warning("job refused", job_id=sent.job_id, code=str(exc.code))  # Why may repeat what it was.
         raise JobFailed(sent.job_id, exc.code, str(exc)) from exc
-    is_here = submission.queue == sent.queue
-    # This job's message is in hand, if it came through the right queue.
-    context.pass_on([each for each in submitted.released if not (is_here and each == sent.job_id)])
-    return is_here
+    # Its own message is in hand.
+    context.pass_on([each for each in submitted.released if each != sent.job_id])
+    return submission.queue
 
 
 def _read(sent: Request, context: Context) -> Submission:

@@ -16,10 +16,11 @@ from jobs.settings import load_settings
 from workers.control import turn_revoke_into_cancel
 from workers.logs import configure_logging
 from workers.process import WorkerProcess
+from workers.results import RESULT_BACKENDS
 from workers.settings import load_worker_settings
 from workers.supervise import EX_CONFIG
 from workers.tasks import register_tasks
-from workers.transport import use_tolerant_transport
+from workers.transport import LOOK_FOR_DUE_EVERY_S, use_tolerant_transport
 
 log = structlog.get_logger()
 
@@ -31,6 +32,8 @@ worker_settings = load_worker_settings()
 use_tolerant_transport()
 app = make_app(settings)
 app.conf.worker_consumer = "workers.consumer:TolerantConsumer"
+app.conf.broker_transport_options["unacked_restore_interval"] = LOOK_FOR_DUE_EVERY_S
+app.loader.override_backends = RESULT_BACKENDS
 
 
 @setup_logging.connect

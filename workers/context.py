@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from jobs.table import JobTable
 from jobs.traces import Traces
 from storage.errors import StorageMisconfigured
 from storage.s3 import ImageStore
+from workers.delivery import Deliveries
 from workers.engine.engine import Engine
 from workers.leases import LeaseKeeper
 from workers.memory import MemoryBudget
@@ -36,6 +38,7 @@ class Context:
         seats: One for each job that may be in the engine; a job without one has not begun.
         memory: Of postprocessing.
         stop_refused: Has the worker stop in order, for the store refuses what it makes.
+        draining, out_of_time: Set when the worker begins to stop, and when what runs has had its time.
         traces: None where they are off.
     """
 
@@ -52,6 +55,9 @@ class Context:
     spool: Spool
     memory: MemoryBudget
     stop_refused: Callable[[StorageMisconfigured], None]
+    deliveries: Deliveries
+    draining: threading.Event = field(default_factory=threading.Event)
+    out_of_time: threading.Event = field(default_factory=threading.Event)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     traces: Traces | None = None
 

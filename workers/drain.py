@@ -24,8 +24,9 @@ def drain(context: Context, grace_s: float) -> None:
     Jobs that wait for a seat in the engine are given back now, those in it after `grace_s`.
     """
     log.info("draining", jobs=len(context.leases.held()), grace_s=grace_s)
+    context.draining.set()
     context.seats.close()
-    timer = threading.Timer(grace_s, context.leases.ask_all, [Draining("the worker stops")])
+    timer = threading.Timer(grace_s, _end_all, [context])
     timer.daemon = True
     timer.start()
 
@@ -33,3 +34,8 @@ def drain(context: Context, grace_s: float) -> None:
 def leave_with(exit_code: int) -> None:
     """Have Celery stop as it does on SIGTERM, when the tasks that run have ended, with another exit code."""
     state.should_stop = exit_code  # type: ignore[assignment]
+
+
+def _end_all(context: Context) -> None:
+    context.out_of_time.set()
+    context.leases.ask_all(Draining("the worker stops"))

@@ -22,6 +22,7 @@ from storage.errors import StorageMisconfigured
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
 from workers.context import Context
+from workers.delivery import Deliveries
 from workers.drain import EX_BUG, EX_REFUSED, drain, leave_with
 from workers.gauges import WorkerGauges
 from workers.heart import Heart
@@ -60,7 +61,6 @@ class WorkerProcess:
         self._settings = worker_settings
         self._fleet = Fleet(client, settings)
         self._stopping = threading.Event()
-        self._draining = threading.Event()
         catalogue = Catalogue.read(settings.models_file)
         starting = WorkerReport(
             name=name, state="starting", models=tuple(worker_settings.served(catalogue)), started_at=time.time()
@@ -92,6 +92,7 @@ class WorkerProcess:
             spool=Spool(own_folder(worker_settings.spool_root), worker_settings.spool_mib << 20),
             memory=MemoryBudget(worker_settings.postprocess_mib << 20),
             stop_refused=self._stop_refused,
+            deliveries=Deliveries(client, settings),
             metrics=metrics,
             traces=open_traces(settings, "imagemill-worker"),
         )
@@ -114,8 +115,7 @@ class WorkerProcess:
 
     def drain(self) -> None:
         """Begin to stop, once; Celery waits for the tasks that run."""
-        if not self._draining.is_set():
-            self._draining.set()
+        if not self.context.draining.is_set():
             drain(self.context, self._settings.grace_s)
 
     def _stop_refused(self, exc: StorageMisconfigured) -> None:

@@ -12,7 +12,7 @@ from structlog.contextvars import bound_contextvars
 
 from jobs import names
 from jobs.claim import Claim
-from jobs.errors import ErrorCode, Fenced, JobFailed
+from jobs.errors import ErrorCode, Fenced, JobFailed, JobNotFound, RedisUnavailable
 from jobs.record import JobRecord
 from jobs.states import Status
 from workers.adopt import Request, adopt
@@ -20,8 +20,11 @@ from workers.attempt import Attempt
 from workers.attempt_trace import NoTrace, trace_of
 from workers.context import Context
 from workers.errors import Draining, EngineDied
+from workers.results import tell_revoked, tell_start
 
 log = structlog.get_logger()
+
+_CLAIM_AGAIN_AFTER_S = 1.0
 
 
 def register_tasks(app: Celery, context: Context) -> None:
@@ -32,27 +35,67 @@ def register_tasks(app: Celery, context: Context) -> None:
         with bound_contextvars(job_id=str(task.request.id)):
             return _summary(_run(task, context))
 
-    @app.task(name=names.GENERATE_TASK, bind=True, throws=(JobFailed,), typing=False)
+    @app.task(
+        name=names.GENERATE_TASK,
+        bind=True,
+        throws=(JobFailed,),
+        typing=False,
+        track_started=False,  # `tell_start` does.
+        acks_late=True,  # `adopt` does, as soon as may be.
+        Request="workers.delivery:DeliveredRequest",
+    )
     def generate(task: Task[..., Any], /, *args: Any, **kwargs: Any) -> dict[str, Any]:
         sent = Request(job_id=str(task.request.id), queue=_queue_of(task), args=args, fields=kwargs)
         with bound_contextvars(job_id=sent.job_id):
-            if not adopt(sent, context):
+            if not adopt(sent, task.request.get("delivery"), context):
                 raise Ignore
             return _run(task, context).model_dump(mode="json", exclude_none=True)
 
 
 def _run(task: Task[..., Any], context: Context) -> JobRecord:
-    job_id, owner, began_s = str(task.request.id), str(task.request.hostname), time.time()
-    claim, released = context.table.claim(job_id, owner=owner)
+    job_id, began_s = str(task.request.id), time.time()
+    claim, released = _claim(task, context)
     context.pass_on(released)
     if claim is None:
-        raise Ignore  # Returning would show SUCCESS in Flower for work that another did.
+        return _ended_before(task, context)
+    tell_start(task)
     try:
         record = _attempt(claim, context, trace_of(context.traces, claim, began_s))
     except (Fenced, EngineDied, Draining) as exc:
         raise Ignore from exc
+    except RedisUnavailable as exc:
+        log.warning("end of the job not written: it will run again", reason=str(exc))
+        raise Ignore from exc
     context.metrics.note_end(record)
     log.info("job ended", job_id=job_id, status=str(record.status), **record.timings)
+    return _succeeded(task, record)
+
+
+def _claim(task: Task[..., Any], context: Context) -> tuple[Claim | None, list[str]]:
+    """Where Redis is away, the table sends another message of the job later; but a sender is told by this one alone."""
+    while True:
+        try:
+            return context.table.claim(str(task.request.id), owner=str(task.request.hostname))
+        except RedisUnavailable as exc:
+            log.warning("job not claimed: it waits in the job table", reason=str(exc))
+            if task.ignore_result or context.draining.wait(_CLAIM_AGAIN_AFTER_S):
+                raise Ignore from exc
+
+
+def _ended_before(task: Task[..., Any], context: Context) -> JobRecord:
+    """
+    The end of a job that another message brought about, told to who waits for this one; all others learn of it there.
+
+    Returning would show SUCCESS in Flower for work that another did.
+    """
+    if task.ignore_result:
+        raise Ignore
+    try:
+        record = context.table.get(str(task.request.id))
+    except (JobNotFound, RedisUnavailable) as exc:
+        raise Ignore from exc
+    if not record.status.is_terminal:
+        raise Ignore
     return _succeeded(task, record)
 
 
@@ -80,6 +123,7 @@ def _succeeded(task: Task[..., Any], record: JobRecord) -> JobRecord:
     if record.error is not None and record.status is Status.FAILED:
         raise JobFailed(record.id, record.error.code, record.error.message)
     task.send_event("task-revoked", terminated=True, signum=None, expired=record.status is Status.EXPIRED)
+    tell_revoked(task, record)
     raise Ignore
 
 

@@ -28,7 +28,7 @@ def broker_settings(settings: Settings) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if has_tls(settings.redis_url):
         told["broker_use_ssl"] = tls_options(settings)
-    backend = settings.result_backend_url or ""
+    backend = settings.result_backend or ""
     if has_tls(backend):
         told["redis_backend_use_ssl"] = tls_options(settings.model_copy(update={"redis_url": backend}))
     if sentinels_of(backend):

@@ -26,7 +26,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def settings(cluster: Cluster) -> Settings:
-    return Settings(redis_url=cluster.url, result_backend_url=cluster.url, redis_sentinel_master=MASTER)
+    return Settings(redis_url=cluster.url, redis_sentinel_master=MASTER)
 
 
 def test_job_and_its_message_are_written_where_the_sentinels_say(

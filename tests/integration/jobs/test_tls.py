@@ -57,7 +57,7 @@ async def ping_async(told: Settings) -> bool:
 def test_clients_of_both_kinds_and_celery_and_rates_go_through_tls(
     server: ListeningRedis, certificates: Certificates
 ) -> None:
-    settings = Settings(redis_url=server.url, result_backend_url=server.url, redis_tls_ca_file=certificates.ca)
+    settings = Settings(redis_url=server.url, redis_tls_ca_file=certificates.ca)
     assert ping(redis_url=server.url, redis_tls_ca_file=certificates.ca)
     assert asyncio.run(ping_async(settings))
     assert asyncio.run(use_a_key(settings)) == 1

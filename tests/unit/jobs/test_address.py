@@ -78,6 +78,14 @@ def test_celery_is_told_of_no_more_than_there_is() -> None:
     assert (broker_settings(plain), sentinel_transport(plain.redis_url, plain)) == ({}, {})
 
 
+def test_results_go_through_the_door_of_the_job_table_unless_told_otherwise() -> None:
+    told = broker_settings(Settings(redis_url="sentinels://one", redis_sentinel_master="pictures"))
+    assert told["redis_backend_use_ssl"] == told["broker_use_ssl"]
+    assert told["result_backend_transport_options"]["master_name"] == "pictures"
+    off = broker_settings(Settings(redis_url="sentinels://one", result_backend_url="off"))
+    assert set(off) == {"broker_use_ssl"}
+
+
 def test_broker_and_results_may_be_behind_different_doors() -> None:
     settings = Settings(
         redis_url="redis://host", result_backend_url="sentinels://one", redis_sentinel_master="pictures"

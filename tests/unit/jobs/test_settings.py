@@ -83,3 +83,10 @@ def test_unknown_file_of_secrets_is_refused_by_its_name(monkeypatch: pytest.Monk
 def test_folder_of_secrets_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "none"))
     assert load_settings() == Settings()
+
+
+@pytest.mark.parametrize(
+    ("told", "backend"), [(None, "redis://host"), ("redis://other", "redis://other"), ("off", None)]
+)
+def test_results_are_where_jobs_are_unless_told_otherwise(told: str | None, backend: str | None) -> None:
+    assert Settings(redis_url="redis://host", result_backend_url=told).result_backend == backend
