@@ -116,11 +116,13 @@ def submit(
             return
         if out is not None and not out.resolve().parent.is_dir():
             raise InvalidRequest("out", f"there is no folder {out.resolve().parent}")
-        job = Client().submit(prompt or "", **_given(fields))
+        client = Client()
+        submission = client.prepare({"prompt": prompt or "", **_given(fields)})
+        job = client.job(client.enter(submission))
         if wait or out is not None:
             _see_through(job, out, timeout, as_json)
         elif as_json:
-            print_json(_describe(job, job.status()))
+            print_json(_describe(job, client.entered(submission, job.id)))
         else:
             typer.echo(job.id)
 

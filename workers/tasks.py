@@ -43,7 +43,9 @@ def register_tasks(app: Celery, context: Context) -> None:
 
 def _run(task: Task[..., Any], context: Context) -> JobRecord:
     job_id, owner, began_s = str(task.request.id), str(task.request.hostname), time.time()
-    claim, released = context.table.claim(job_id, owner=owner)
+    # Whoever sent the request itself waits for this very task.
+    gives_way = task.name == names.RUN_TASK
+    claim, released = context.table.claim(job_id, owner=owner, gives_way=gives_way)
     context.pass_on(released)
     if claim is None:
         raise Ignore  # Returning would show SUCCESS in Flower for work that another did.
