@@ -158,7 +158,9 @@ class PartlySubmitted(Retryable):
 
     def __init__(self, queued: Sequence[str | None], reason: str) -> None:
         known = sum(job_id is not None for job_id in queued)
-        super().__init__(f"{known} of {len(queued)} jobs are queued and will run; the others are not known to be. {reason}")
+        super().__init__(
+            f"{known} of {len(queued)} jobs are queued and will run; the others are not known to be. {reason}"
+        )
         self.queued, self.reason = tuple(queued), reason
 
 

@@ -262,6 +262,7 @@ local function jobs_before(queue, caller, turn, at)
   local is_overtaken = own_before(ranked(rank, 0)) > 0
   if at and not is_overtaken and redis.call('ZCOUNT', open, ranked(rank + 1, 0), last) == 0 then return at end
   local share = redis.call('ZCARD', key('line', queue)) / math.max(1, redis.call('ZCOUNT', open, '-inf', last))
-  local before = math.max(first_of(queue, caller), math.floor(own_before(turn) * math.max(1, share)))
+  local own = own_before(turn)
+  local before = math.max(first_of(queue, caller) + own, math.floor(own * math.max(1, share)))
   return at and not is_overtaken and math.min(at, before) or before
 end
