@@ -54,8 +54,14 @@ class Reconciler:
         self._name = secrets.token_hex(8)
 
     def run(self, stopping: threading.Event) -> None:
-        """Pass after pass, until `stopping`. Redis being away is nobody's fault here."""
-        while not stopping.wait(INTERVAL_S):
+        """
+        Pass after pass, until `stopping`. Redis being away is nobody's fault here.
+
+        Whoever fails lets the lock expire before it tries again: another process may be able to do what it may not.
+        """
+        pause_s = INTERVAL_S
+        while not stopping.wait(pause_s):
+            pause_s = INTERVAL_S + _LOCK_S
             try:
                 done = self.run_once()
             except ImagemillError as exc:
@@ -64,6 +70,7 @@ class Reconciler:
             except Exception:  # One job's record must not end the care for all others.
                 log.exception("bug in the reconciler")
                 continue
+            pause_s = INTERVAL_S
             if done is not None and done != Reconciled():
                 log.info("reconciled", **{name: getattr(done, name) for name in Reconciled.__slots__})
 
