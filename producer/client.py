@@ -113,6 +113,8 @@ class Client:
             self._dispatcher.offer([job_id for result in results for job_id in result.released])
             queued += [None if result.refused else result.job_id for result in results]
             refused += [result.refused for result in results if result.refused]
+            if any(isinstance(each, RedisFull) for each in refused):
+                break
         if refused:
             raise _refusal(refused, [*queued, *[None] * (len(submissions) - len(queued))])
         return [Job(job_id, self) for job_id in queued if job_id is not None]
