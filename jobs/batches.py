@@ -120,12 +120,13 @@ class Batches:
 
         Raises:
             BatchNotFound: There is no such batch.
+            RedisUnavailable: Some may have been canceled; doing it again does the rest.
         """
         if self._scripts.run("cancel_batch", batch_id) == "missing":
             raise BatchNotFound(batch_id)
         for ids in self._from_behind(batch_id):
             answers = self._table.cancel_many(ids)
-            self._dispatcher.send([job_id for answer in answers if answer for job_id in answer[1]])
+            self._dispatcher.offer([job_id for answer in answers if answer for job_id in answer[1]])
         return self.get(batch_id)
 
     def _from_behind(self, batch_id: str) -> Iterator[list[str]]:

@@ -14,6 +14,7 @@ What can go wrong with a job, and whether trying again helps.
     └── Retryable                 the same call may succeed later
         ├── RedisUnavailable      Redis cannot be reached
         ├── RedisFull             Redis has no memory for more jobs
+        ├── PartlySubmitted       some of many jobs are queued, and Redis failed at the others
         ├── QuotaExceeded         the caller has as many queued jobs as it may
         ├── WaitTimeout           the job did not end in the time given
         └── Fenced                another attempt owns the job now
@@ -21,6 +22,7 @@ What can go wrong with a job, and whether trying again helps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -72,7 +74,13 @@ class ModelNotAvailable(InvalidRequest):
 
 
 class IdempotencyConflict(Permanent):
-    """The idempotency key was used before, with other parameters."""
+    """
+    The idempotency key was used before, with other parameters.
+
+    Attributes:
+        job_id: The job that has it.
+        queued: Where many were submitted at once: the job of each request, in their order; None for one without.
+    """
 
     def __init__(self, key: str, job_id: str) -> None:
         super().__init__(
@@ -80,6 +88,7 @@ class IdempotencyConflict(Permanent):
             "use a new key, or the same parameters"
         )
         self.job_id = job_id
+        self.queued: tuple[str | None, ...] = ()
 
 
 class JobNotFound(Permanent):
@@ -134,6 +143,25 @@ class RedisUnavailable(Retryable):
 
 class RedisFull(Retryable):
     """Redis has no memory for more jobs; nothing was queued."""
+
+
+class PartlySubmitted(Retryable):
+    """
+    Of many jobs some are queued and will run; Redis failed at the others, as `__cause__` says.
+
+    Submit those again that have no job. Some of them may be queued nevertheless, where Redis was lost at the moment of
+    writing: idempotency keys make that safe.
+
+    Attributes:
+        queued: The job of each request, in their order; None for one that is not known to be queued.
+    """
+
+    def __init__(self, queued: Sequence[str | None], reason: str) -> None:
+        known = sum(job_id is not None for job_id in queued)
+        super().__init__(
+            f"{known} of {len(queued)} jobs are queued and will run; the others are not known to be. {reason}"
+        )
+        self.queued, self.reason = tuple(queued), reason
 
 
 class QuotaExceeded(Retryable):

@@ -12,7 +12,7 @@ import redis
 from jobs import names
 from jobs.dispatch import Dispatcher
 from jobs.errors import InvalidRequest, JobNotFound
-from jobs.lua import Scripts
+from jobs.lua import Scripts, as_mapping
 from jobs.record import JobRecord
 from jobs.redis.connection import map_errors
 from jobs.settings import Settings
@@ -37,7 +37,7 @@ class QueueControl:
 
     def resume(self, queue: str) -> None:
         """Hand out jobs again."""
-        self._dispatcher.send(self._scripts.run("pause", queue, 0, self._settings.release_window))
+        self._dispatcher.offer(self._scripts.run("pause", queue, 0, self._settings.release_window))
 
     def job_ids(self, queue: str, *, running: bool = False) -> Iterator[str]:
         """Jobs of a queue that have not begun; with `running`, those that run as well."""
@@ -49,14 +49,19 @@ class QueueControl:
                 yield from [str(job_id) for job_id, _ in self._redis.zscan_iter(key, count=_PAGE)]
 
     def cancel_all(self, queue: str, *, running: bool = False) -> int:
-        """Cancel what `job_ids` lists. Returns how many jobs were told."""
+        """
+        Cancel what `job_ids` lists. Returns how many jobs were told.
+
+        Raises:
+            RedisUnavailable: Some may have been canceled; doing it again does the rest.
+        """
         count = 0
         for job_id in dict.fromkeys(self.job_ids(queue, running=running)):
             try:
                 _, released = self._table.cancel(job_id)
             except JobNotFound:
                 continue
-            self._dispatcher.send(released)
+            self._dispatcher.offer(released)
             count += 1
         return count
 
@@ -74,13 +79,14 @@ class QueueControl:
             JobNotFound: There is no such job.
             InvalidRequest: It has not ended, has images, or never was a job.
         """
-        outcome, released = self._scripts.run("replay", job_id, secrets.token_hex(8), self._settings.release_window)
+        nonce = secrets.token_hex(8)
+        outcome, released, *fields = self._scripts.run("replay", job_id, nonce, self._settings.release_window)
         if outcome == "missing":
             raise JobNotFound(job_id)
         if outcome != "replayed":
             raise InvalidRequest("job", f"{job_id} is {outcome}; only a job that ended without images can be replayed")
-        self._dispatcher.send(list(json.loads(released)))
-        return self._table.get(job_id)
+        self._dispatcher.offer(list(json.loads(released)))
+        return JobRecord.from_hash(job_id, as_mapping(fields[0]))
 
     def drop_dead(self, job_id: str) -> bool:
         """Take a job off the list of the dead; its record stays. Returns whether it was there."""

@@ -11,7 +11,7 @@ import redis
 
 from jobs import names
 from jobs.errors import InvalidRequest, JobNotFound
-from jobs.lua import Scripts
+from jobs.lua import Scripts, as_mapping
 from jobs.rates import Place, place_of
 from jobs.record import JobRecord
 from jobs.redis.connection import map_errors
@@ -66,6 +66,19 @@ class JobReader:
             hashes = pipeline.execute()
         records = [_read(job_id, fields) for job_id, fields in zip(job_ids, hashes, strict=True)]
         return [record for record in records if record is not None]
+
+    def outgoing(self, job_ids: Sequence[str]) -> list[tuple[JobRecord, bool]]:
+        """
+        Those of these jobs whose messages are to be sent, and whether each was called up before its turn. Not those that
+        are not released (any more), nor those that only a newer version can read.
+        """
+        replies = self._scripts.run("outgoing", *job_ids)
+        found = [
+            (_read(job_id, as_mapping(reply[1])), bool(reply[0]))
+            for job_id, reply in zip(job_ids, replies, strict=True)
+            if reply
+        ]
+        return [(record, is_called) for record, is_called in found if record is not None]
 
     def statuses(self, job_ids: Sequence[str]) -> list[Status | None]:
         """Where jobs stand, in one round trip and without their records; None for one that there is not."""

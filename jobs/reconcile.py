@@ -12,17 +12,17 @@ import secrets
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import redis
 import structlog
 
 from jobs import names
-from jobs.dispatch import Dispatcher
+from jobs.dispatch import CALLED_UP, IN_LINE, Dispatcher
 from jobs.errors import ImagemillError
 from jobs.lua import Scripts
 from jobs.redis.connection import map_errors
 from jobs.settings import Settings
-from jobs.table import PRIORITY_RANK
 
 log = structlog.get_logger()
 
@@ -54,8 +54,14 @@ class Reconciler:
         self._name = secrets.token_hex(8)
 
     def run(self, stopping: threading.Event) -> None:
-        """Pass after pass, until `stopping`. Redis being away is nobody's fault here."""
-        while not stopping.wait(INTERVAL_S):
+        """
+        Pass after pass, until `stopping`. Redis being away is nobody's fault here.
+
+        Whoever fails lets the lock expire before it tries again: another process may be able to do what it may not.
+        """
+        pause_s = INTERVAL_S
+        while not stopping.wait(pause_s):
+            pause_s = INTERVAL_S + _LOCK_S
             try:
                 done = self.run_once()
             except ImagemillError as exc:
@@ -64,6 +70,7 @@ class Reconciler:
             except Exception:  # One job's record must not end the care for all others.
                 log.exception("bug in the reconciler")
                 continue
+            pause_s = INTERVAL_S
             if done is not None and done != Reconciled():
                 log.info("reconciled", **{name: getattr(done, name) for name in Reconciled.__slots__})
 
@@ -88,14 +95,14 @@ class Reconciler:
         )
         if not reply:
             return None
-        released, looked_for, requeued, dead, expired, canceled = reply
-        lost = self._without_message(looked_for)
+        released, looked_for, called, requeued, dead, expired, canceled = reply
+        lost = [*self._without_message(called, CALLED_UP), *self._without_message(looked_for, IN_LINE)]
         self._dispatcher.send([*released, *lost])
         return Reconciled(requeued=requeued, dead=dead, expired=expired, canceled=canceled, resent=len(lost))
 
-    def _without_message(self, job_ids: Iterable[str]) -> list[str]:
+    def _without_message(self, job_ids: Iterable[str], priority: int) -> list[str]:
         """
-        Released jobs whose message stands in no list of the broker.
+        Released jobs whose message does not stand in the list of the broker in which it should.
 
         Whether a worker has taken it and not acknowledged it yet is not asked: it claims at once, and if it died
         before, the message stays with the dead for an hour. A message too many does nothing.
@@ -106,16 +113,13 @@ class Reconciler:
             for job_id in ids:
                 pipeline.hget(names.job_key(job_id), "queue")
             queued = {job_id: queue for job_id, queue in zip(ids, pipeline.execute(), strict=True) if queue}
-        standing = {queue: self._messages(queue) for queue in set(queued.values())}
+        standing = {queue: self._messages(queue, priority) for queue in set(queued.values())}
         return [job_id for job_id, queue in queued.items() if job_id not in standing[queue]]
 
-    def _messages(self, queue: str) -> set[str]:
-        lists = [f"{queue}{_PRIORITY_SEPARATOR}{rank}" if rank else queue for rank in PRIORITY_RANK.values()]
+    def _messages(self, queue: str, priority: int) -> set[str]:
+        key = f"{queue}{_PRIORITY_SEPARATOR}{priority}" if priority else queue
         with map_errors(self._settings):
-            pipeline = self._redis.pipeline(transaction=False)
-            for each in lists:
-                pipeline.lrange(each, 0, -1)
-            messages = [message for found in pipeline.execute() for message in found]
+            messages = cast("list[str]", self._redis.lrange(key, 0, -1))
         return {job_id for job_id in map(_job_of, messages) if job_id}
 
 

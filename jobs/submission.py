@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from jobs import names
 from jobs.errors import BatchCanceled, IdempotencyConflict, QuotaExceeded, RedisFull
+from jobs.record import JobRecord
 from jobs.spec import JobSpec
+from jobs.states import Status
 
 Refused = IdempotencyConflict | QuotaExceeded | BatchCanceled | RedisFull
 
@@ -75,6 +78,20 @@ class Submitted:
     released: list[str]
     refused: Refused | None = None
     is_replayed: bool = False
+
+
+def as_written(submission: Submission) -> JobRecord:
+    """The record of a job that has just been written, for whoever cannot ask Redis for it any more."""
+    return JobRecord(
+        id=submission.job_id,
+        status=Status.QUEUED,
+        queue=submission.queue,
+        caller=submission.spec.caller,
+        spec=submission.spec,
+        created_at=time.time(),
+        batch=submission.batch.batch_id if submission.batch else None,
+        custom_id=submission.batch.custom_id if submission.batch else None,
+    )
 
 
 def encode(submission: Submission, window: int) -> Encoded:

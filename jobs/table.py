@@ -81,17 +81,21 @@ class JobTable(JobReader):
             "reject", job_id, fields, names.SCHEMA_VERSION, queue, "celery", reason, self._settings.retention_s
         )
 
-    def claim(self, job_id: str, *, owner: str) -> tuple[Claim | None, list[str]]:
+    def claim(self, job_id: str, *, owner: str, gives_way: bool = False) -> tuple[Claim | None, list[str]]:
         """
-        Claim a queued job. None where there is nothing to run: it runs, has ended, or is not there.
+        Claim a queued job. None where there is nothing to run: it runs, has ended, is not there, or gave way.
+
+        Args:
+            gives_way: Whether a queued job of its caller's with a better priority is to have this turn. Not where
+                somebody waits for this very message.
 
         Returns:
-            The claim, and the ids that were released in turn.
+            The claim, and the ids that were released in turn; the one to which it gave way is the first of them.
         """
         token = secrets.token_hex(8)
         settings = self._settings
         limits = (settings.lease_s, settings.release_window, settings.retention_s, names.SCHEMA_VERSION)
-        outcome, *rest = self._scripts.run("claim", job_id, owner, token, *limits)
+        outcome, *rest = self._scripts.run("claim", job_id, owner, token, *limits, int(gives_way))
         if outcome == "missing":
             return None, []
         released = list(json.loads(rest[0]))
@@ -201,7 +205,15 @@ class JobTable(JobReader):
         """Ask for the end of many jobs, in one round trip. None for one that there is not."""
         limits = (self._settings.release_window, self._settings.retention_s)
         replies = self._scripts.run_many([("cancel", job_id, *limits) for job_id in job_ids])
-        return [None if status == "missing" else (Status(status), list(json.loads(ids))) for status, ids in replies]
+        return [None if status == "missing" else (Status(status), list(json.loads(ids))) for status, ids, _ in replies]
+
+    def cancel_and_show(self, job_id: str) -> tuple[JobRecord, list[str]]:
+        """`cancel`, with the record as it is then: whoever asks for it afterwards may find Redis gone."""
+        limits = (self._settings.release_window, self._settings.retention_s)
+        status, released, fields = self._scripts.run("cancel", job_id, *limits, 1)
+        if status == "missing":
+            raise JobNotFound(job_id)
+        return JobRecord.from_hash(job_id, as_mapping(fields)), list(json.loads(released))
 
 
 def _report_args(reports: Sequence[Report]) -> list[object]:

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar, cast
 import redis.asyncio
 
 from jobs import names
-from jobs.errors import JobNotFound, WaitTimeout
+from jobs.errors import JobNotFound, RedisUnavailable, WaitTimeout
 from jobs.events import Event, check_event_id
 from jobs.fleet import WorkerReport
 from jobs.lua import source_of
@@ -24,6 +24,7 @@ from jobs.redis.connection import connect_async, map_errors
 from jobs.settings import Settings
 from jobs.spec import JobSpec
 from jobs.states import Status
+from jobs.submission import Submission, as_written
 from jobs.table import PRIORITY_RANK, QueueCounts
 from producer.client import Client
 from producer.image import Image
@@ -86,6 +87,15 @@ class AsyncClient:
             raise JobNotFound(job_id)
         return JobRecord.from_hash(job_id, fields)
 
+    async def entered(self, submission: Submission, job_id: str) -> JobRecord:
+        """The record of a job that was just written, as `Client.entered` gives it."""
+        try:
+            return await self.status(job_id)
+        except RedisUnavailable:
+            if job_id != submission.job_id:
+                raise
+            return as_written(submission)
+
     async def place(self, job_id: str) -> Place | None:
         """
         Where a queued job stands and when its turn comes, about; None for one that is not queued.
@@ -104,6 +114,7 @@ class AsyncClient:
             RedisUnavailable
         """
         asked: list[str | int] = [names.queue_of(spec.model), spec.caller, PRIORITY_RANK[spec.priority]]
+        asked.append(self.settings.release_window)
         with map_errors(self.settings):
             return place_of(await self._prospect(args=asked))
 

@@ -7,6 +7,7 @@ given; 5 no such job.
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ import typer
 from rich.console import Console
 
 from jobs.errors import InvalidRequest
+from jobs.logs import configure_logging
 from jobs.record import JobRecord
 from jobs.states import Status
 from producer.client import Client, Job
@@ -38,6 +40,12 @@ app.command("workers")(workers)
 
 TimeoutOption = Annotated[float | None, typer.Option(help="Seconds to wait at most.")]
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
+
+
+@app.callback()
+def begin() -> None:
+    """Before every command: what is logged goes to stderr, for stdout is the answer."""
+    configure_logging(logging.WARNING)
 
 
 @app.command()
@@ -120,11 +128,13 @@ def submit(
             return
         if out is not None and not out.resolve().parent.is_dir():
             raise InvalidRequest("out", f"there is no folder {out.resolve().parent}")
-        job = Client().submit(prompt or "", **_given(fields))
+        client = Client()
+        submission = client.prepare({"prompt": prompt or "", **_given(fields)})
+        job = client.job(client.enter(submission))
         if wait or out is not None:
             _see_through(job, out, timeout, as_json)
         elif as_json:
-            print_json(_describe(job, job.status()))
+            print_json(_describe(job, client.entered(submission, job.id)))
         else:
             typer.echo(job.id)
 

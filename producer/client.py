@@ -5,10 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
-
-import structlog
 
 from jobs import events, names
 from jobs.batches import Batches
@@ -16,8 +13,10 @@ from jobs.catalogue import Catalogue
 from jobs.celery_app import make_app
 from jobs.dispatch import Dispatcher
 from jobs.errors import (
+    IdempotencyConflict,
     InvalidRequest,
     JobFailed,
+    PartlySubmitted,
     RedisFull,
     RedisUnavailable,
     WaitTimeout,
@@ -31,14 +30,12 @@ from jobs.redis.connection import connect
 from jobs.settings import Settings, load_settings
 from jobs.spec import parse_request
 from jobs.states import Status
-from jobs.submission import Encoded, Refused, Submission, Submitted
+from jobs.submission import Encoded, Refused, Submission, Submitted, as_written
 from jobs.table import JobTable, QueueCounts
 from producer.image import Image
 from producer.submit_traces import SubmitTraces
 from storage.s3 import ImageStore
 from storage.settings import StorageSettings, load_storage_settings
-
-log = structlog.get_logger()
 
 _BULK = 500  # Jobs per round trip.
 _AGAIN_S = 0.5  # between looks at a Redis that is away
@@ -77,6 +74,7 @@ class Client:
         Raises:
             InvalidRequest: A field is wrong; nothing was queued.
             IdempotencyConflict: The idempotency key belongs to a job with other parameters.
+            RedisFull: Nothing was queued.
             RedisUnavailable: Nothing is known to be queued. With an idempotency key, submitting again is safe.
         """
         return self._submit([self._table.encode(self.prepare({"prompt": prompt, **fields}))])[0]
@@ -86,7 +84,11 @@ class Client:
         Submit many jobs, a few hundred per round trip.
 
         All are checked before the first is queued; raises as `submit` does, with a note that names the request by its
-        index. An `IdempotencyConflict` is raised when all others have been queued.
+        index.
+
+        Raises:
+            PartlySubmitted: Redis was full or went away when some were queued; its `queued` has their ids.
+            IdempotencyConflict: When all others have been queued; its `queued` has their ids.
         """
         submissions: list[Encoded] = []
         for index, request in enumerate(requests):
@@ -98,18 +100,24 @@ class Client:
         return self._submit(submissions)
 
     def _submit(self, submissions: list[Encoded]) -> list[Job]:
-        refused: list[Refused] = []
-        jobs: list[Job] = []
-        pending = iter(submissions)
-        while chunk := list(islice(pending, _BULK)):
-            results = self._table.submit_encoded(chunk)
+        refused: list[Refused | RedisUnavailable] = []
+        queued: list[str | None] = []
+        for at in range(0, len(submissions), _BULK):
+            chunk = submissions[at : at + _BULK]
+            try:
+                results = self._table.submit_encoded(chunk)
+            except (RedisFull, RedisUnavailable) as exc:
+                refused.insert(0, exc)
+                break
             self._traces.end([each[0] for each in chunk], results)
-            self._dispatcher.send([job_id for result in results for job_id in result.released])
-            jobs += [Job(result.job_id, self) for result in results]
+            self._dispatcher.offer([job_id for result in results for job_id in result.released])
+            queued += [None if result.refused else result.job_id for result in results]
             refused += [result.refused for result in results if result.refused]
+            if any(isinstance(each, RedisFull) for each in refused):
+                break
         if refused:
-            raise refused[0]
-        return jobs
+            raise _refusal(refused, [*queued, *[None] * (len(submissions) - len(queued))])
+        return [Job(job_id, self) for job_id in queued if job_id is not None]
 
     def prepare(
         self, fields: Mapping[str, Any], quota: int | None = None, traceparent: str | None = None
@@ -147,6 +155,20 @@ class Client:
             raise submitted.refused
         return submitted.job_id
 
+    def entered(self, submission: Submission, job_id: str) -> JobRecord:
+        """
+        The record of a job that `enter` has just written: as it was written, where Redis cannot be asked for it now.
+
+        Raises:
+            RedisUnavailable: It is the record of an earlier job with the same idempotency key.
+        """
+        try:
+            return self.status(job_id)
+        except RedisUnavailable:
+            if job_id != submission.job_id:
+                raise
+            return as_written(submission)
+
     def enter_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
         """
         The same for many, in one round trip. Why one is refused stands in the answer, beside its neighbours'.
@@ -156,11 +178,7 @@ class Client:
         """
         submitted = self._table.submit_many(submissions)
         self._traces.end([each.job_id for each in submissions], submitted)
-        released = [job_id for each in submitted for job_id in each.released]
-        try:
-            self._dispatcher.send(released)
-        except (RedisFull, RedisUnavailable) as exc:
-            log.warning("released jobs have no message yet", job_ids=released, reason=str(exc))
+        self._dispatcher.offer([job_id for each in submitted for job_id in each.released])
         return submitted
 
     def job(self, job_id: str) -> Job:
@@ -215,10 +233,16 @@ class Client:
         return events.follow(self._redis, self.settings, job_id, after=after)
 
     def cancel(self, job_id: str) -> JobRecord:
-        """Ask for a job's end; one that has ended stays as it is. Raises `JobNotFound`."""
-        _, released = self._table.cancel(job_id)
-        self._dispatcher.send(released)
-        return self.status(job_id)
+        """
+        Ask for a job's end; one that has ended stays as it is.
+
+        Raises:
+            JobNotFound: There is no such job.
+            RedisUnavailable: It is not known whether it was asked for; asking again is safe.
+        """
+        record, released = self._table.cancel_and_show(job_id)
+        self._dispatcher.offer(released)
+        return record
 
     def images(self, record: JobRecord) -> list[Image]:
         """The images of a finished job. Raises `JobFailed` where it ended without."""
@@ -259,6 +283,18 @@ class Client:
         self._redis.close()
         self._app.close()
         self._traces.close()
+
+
+def _refusal(refused: list[Refused | RedisUnavailable], queued: list[str | None]) -> Exception:
+    """What to raise for many submissions of which some were refused; what Redis failed at goes first."""
+    first = next((each for each in refused if isinstance(each, RedisFull | RedisUnavailable)), refused[0])
+    if isinstance(first, IdempotencyConflict):
+        first.queued = tuple(queued)
+    if not isinstance(first, RedisFull | RedisUnavailable) or not any(queued):
+        return first
+    partly = PartlySubmitted(queued, str(first))
+    partly.__cause__ = first
+    return partly
 
 
 class Job:

@@ -6,11 +6,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import structlog
-
 from jobs.catalogue import Catalogue
 from jobs.dispatch import Dispatcher
-from jobs.errors import RedisFull, RedisUnavailable
 from jobs.table import JobTable
 from jobs.traces import Traces
 from storage.errors import StorageMisconfigured
@@ -23,8 +20,6 @@ from workers.metrics import WorkerMetrics
 from workers.progress import ProgressWriter
 from workers.seats import Seats
 from workers.spool import Spool
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +58,4 @@ class Context:
 
     def pass_on(self, released: list[str]) -> None:
         """Send the messages of jobs that were released in turn. A failure is nobody's here: they stay released."""
-        try:
-            self.dispatcher.send(released)
-        except (RedisFull, RedisUnavailable) as exc:
-            log.warning("released jobs have no message yet", job_ids=released, reason=str(exc))
+        self.dispatcher.offer(released)

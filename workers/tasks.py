@@ -73,9 +73,11 @@ def _run(task: Task[..., Any], context: Context) -> JobRecord:
 
 def _claim(task: Task[..., Any], context: Context) -> tuple[Claim | None, list[str]]:
     """Where Redis is away, the table sends another message of the job later; but a sender is told by this one alone."""
+    job_id, owner = str(task.request.id), str(task.request.hostname)
+    gives_way = task.name == names.RUN_TASK  # Whoever sent the request itself waits for this very task.
     while True:
         try:
-            return context.table.claim(str(task.request.id), owner=str(task.request.hostname))
+            return context.table.claim(job_id, owner=owner, gives_way=gives_way)
         except RedisUnavailable as exc:
             log.warning("job not claimed: it waits in the job table", reason=str(exc))
             if task.ignore_result or context.draining.wait(_CLAIM_AGAIN_AFTER_S):

@@ -1,12 +1,18 @@
 #!lua flags=allow-oom
 -- queued → processing, and the next of the caller's jobs goes to Celery.
+-- A job's message brings its caller a turn. With `gives_way`, a job of its caller's with a better priority takes that,
+-- and this one waits for another.
 -- Repeating it, under the same token, gives the same answer.
 local id, owner, token, lease, window, retention = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
-local schema = tonumber(ARGV[7])
+local schema, gives_way = tonumber(ARGV[7]), ARGV[8] == '1'
 local job = key('job', id)
-local status = field(id, 'status')
+local status, overtaken = unpack(redis.call('HMGET', job, 'status', 'overtaken'))
 
 if not status then return {'missing'} end
+-- Asked first: it may be another's by now, and the messages have to be sent nevertheless.
+if overtaken and cjson.decode(overtaken).token == token then
+  return {'refused', cjson.encode(cjson.decode(overtaken).released), 'overtaken'}
+end
 if status == 'processing' and field(id, 'token') == token then
   return {'claimed', field(id, 'next'), redis.call('HGETALL', job)}
 end
@@ -16,13 +22,27 @@ if status ~= 'queued' then return {'refused', '[]', status} end
 local queue, caller = field(id, 'queue'), field(id, 'caller')
 -- A newer producer wrote it; a newer worker will run it. It stays released, and its message is sent again.
 if tonumber(field(id, 'schema')) > schema then return {'refused', '[]', 'newer'} end
-withdraw(id, queue, caller)
 if redis.call('SISMEMBER', key('paused'), queue) == 1 then
+  withdraw(id, queue, caller)
   wait_in_turn(id, queue, caller)
   return {'refused', '[]', 'paused'}
 end
+local is_late = is_past(field(id, 'end_by')) or is_past(field(id, 'start_by'))
+local better = gives_way and not is_late and better_than(rank_of(field(id, 'turn')), queue, caller)
+if better then
+  -- Released by nobody, it has no turn to give: a message too many brings none.
+  if not redis.call('ZSCORE', key('line', queue), id) then return {'refused', '[]', 'overtaken'} end
+  withdraw(id, queue, caller)
+  wait_in_turn(id, queue, caller)
+  call_up(better, queue, caller)
+  local ids = release(queue, caller, window)
+  table.insert(ids, 1, better)
+  redis.call('HSET', job, 'overtaken', cjson.encode({token = token, released = ids}))
+  return {'refused', cjson.encode(ids), 'overtaken'}
+end
+withdraw(id, queue, caller)
 local released = cjson.encode(release(queue, caller, window))
-if is_past(field(id, 'end_by')) or is_past(field(id, 'start_by')) then
+if is_late then
   local error = expire_error(is_past(field(id, 'end_by')) and 'deadline' or 'start_deadline')
   conclude(id, 'expired', {'error', error, 'next', released}, retention)
   return {'refused', released, 'expired'}

@@ -7,6 +7,8 @@ local LOOK_AFTER_S, LOOK_AGAIN_S = 5, 20
 local LOST_LOOK_S = 1.5
 local PACE_MEMORY_S = 120  -- a queue's pace is that of about the last two minutes in which jobs waited for it
 local RANK = 1e14  -- Rank in front, number behind it: 9 ranks × 10^14 numbers still are whole numbers in a double.
+local FIRST, LINE = 0, 3  -- Celery's priorities, and so lists of the broker: of what was called up, and of all else.
+local CALLED = 9  -- In place of a rank, behind every one: of a job that has its turn, and needs no other's.
 
 local function key(...)
   return 'imagemill:' .. table.concat({...}, ':')
@@ -57,24 +59,45 @@ local function look_later(queue, id, after_s)
 end
 
 -- Takes waiting jobs of one caller, best priority first, until its window is full; none of a paused queue. Returns
--- their ids; whoever ran the script sends their messages.
+-- their ids; whoever ran the script sends their messages. These stand in one line with everybody's, whatever their
+-- priority: that is for the caller's own jobs, and `claim` sees to it.
 local function release(queue, caller, window)
   if redis.call('SISMEMBER', key('paused'), queue) == 1 then return {} end
-  local open = key('window', queue, caller)
+  local open = key('turns', queue, caller)
   local waiting = key('waiting', queue, caller)
   local ids = {}
-  while redis.call('SCARD', open) < window do
+  while redis.call('ZCARD', open) < window do
     local first, turn = unpack(redis.call('ZPOPMIN', waiting))
     if not first then
       redis.call('SREM', key('callers', queue), caller)
       break
     end
-    redis.call('SADD', open, first)
+    redis.call('ZADD', open, turn, first)
     look_later(queue, first, LOOK_AFTER_S)
-    redis.call('ZADD', key('line', queue), ranked(rank_of(turn), next_number()), first)
+    redis.call('ZADD', key('line', queue), ranked(LINE, next_number()), first)
     ids[#ids + 1] = first
   end
   return ids
+end
+
+-- The best of a caller's queued jobs that has no turn yet, released or not, where it is of a better rank than `rank`.
+local function better_than(rank, queue, caller)
+  local best, best_turn
+  for _, each in ipairs({key('turns', queue, caller), key('waiting', queue, caller)}) do
+    local first, turn = unpack(redis.call('ZRANGE', each, 0, 0, 'WITHSCORES'))
+    if first and rank_of(turn) < rank and (not best or tonumber(turn) < tonumber(best_turn)) then
+      best, best_turn = first, turn
+    end
+  end
+  return best
+end
+
+-- Gives a queued job the turn that another of its caller's had: its message goes where workers look first.
+local function call_up(id, queue, caller)
+  redis.call('ZREM', key('waiting', queue, caller), id)
+  redis.call('ZADD', key('turns', queue, caller), ranked(CALLED, tonumber(field(id, 'turn')) % RANK), id)
+  look_later(queue, id, LOOK_AFTER_S)
+  redis.call('ZADD', key('line', queue), ranked(FIRST, next_number()), id)
 end
 
 -- What happened in a queue, counted for ever: where it is decided, so that each thing counts once.
@@ -86,7 +109,7 @@ end
 local function withdraw(id, queue, caller)
   redis.call('ZREM', key('queued', queue), id)
   redis.call('ZREM', key('waiting', queue, caller), id)
-  redis.call('SREM', key('window', queue, caller), id)
+  redis.call('ZREM', key('turns', queue, caller), id)
   redis.call('ZREM', key('released', queue), id)
   redis.call('ZREM', key('line', queue), id)
 end
@@ -104,7 +127,7 @@ end
 local function count_queued(caller)
   local count = 0
   for _, queue in ipairs(redis.call('SMEMBERS', key('queues'))) do
-    count = count + redis.call('ZCARD', key('waiting', queue, caller)) + redis.call('SCARD', key('window', queue, caller))
+    count = count + redis.call('ZCARD', key('waiting', queue, caller)) + redis.call('ZCARD', key('turns', queue, caller))
   end
   return count
 end
@@ -210,4 +233,36 @@ local function note_pace(queue)
   else
     redis.call('HDEL', pace, 'last')
   end
+end
+
+-- Where the first of a caller's messages stands in the line, of those that bring a turn: about, for only the first job
+-- of each rank is looked at, and one that came back stands further behind. The line's end where there is none.
+local function first_of(queue, caller)
+  local line, from = key('line', queue), '-inf'
+  local first = redis.call('ZCARD', line)
+  while true do
+    local id, turn = unpack(redis.call('ZRANGEBYSCORE', key('turns', queue, caller), from,
+      '(' .. ranked(CALLED, 0), 'WITHSCORES', 'LIMIT', 0, 1))
+    if not id then return first end
+    first = math.min(first, redis.call('ZRANK', line, id) or first)
+    from = ranked(rank_of(turn) + 1, 0)
+  end
+end
+
+-- About how many jobs of a queue, of all callers, are taken before the one with this turn of this caller. `at` is how
+-- many messages stand before its own; false where it has none yet. That is exact, unless jobs of its caller change
+-- places: one of a better rank takes the turn of another. Else those of its caller's that go before it count, and with
+-- each of them as many as the line holds for each of its caller's.
+local function jobs_before(queue, caller, turn, at)
+  local open, waiting, rank = key('turns', queue, caller), key('waiting', queue, caller), rank_of(turn)
+  local last = '(' .. ranked(CALLED, 0)
+  local function own_before(bound)
+    return redis.call('ZCOUNT', open, '-inf', '(' .. bound) + redis.call('ZCOUNT', waiting, '-inf', '(' .. bound)
+  end
+  local is_overtaken = own_before(ranked(rank, 0)) > 0
+  if at and not is_overtaken and redis.call('ZCOUNT', open, ranked(rank + 1, 0), last) == 0 then return at end
+  local share = redis.call('ZCARD', key('line', queue)) / math.max(1, redis.call('ZCOUNT', open, '-inf', last))
+  local own = own_before(turn)
+  local before = math.max(first_of(queue, caller) + own, math.floor(own * math.max(1, share)))
+  return at and not is_overtaken and math.min(at, before) or before
 end

@@ -10,7 +10,7 @@ redis.call('SET', lock, holder, 'PX', lock_ms)
 
 local time = now()
 local due = seconds(time)
-local released, looked_for, requeued, dead, expired, canceled = {}, {}, 0, 0, 0, 0
+local released, looked_for, called, requeued, dead, expired, canceled = {}, {}, {}, 0, 0, 0, 0
 
 local room = {}  -- whose windows may have some; released into at the end, when no job that is due to end waits any more
 local function note_room(queue, caller)
@@ -25,6 +25,28 @@ if redis.call('HGET', server, 'identity') ~= identity then
   redis.call('HSET', server, 'identity', identity, 'hold_until', seconds(time + lease))
 end
 local is_held = tonumber(redis.call('HGET', server, 'hold_until')) > time
+
+-- The version before had released jobs in another set, and a line for each priority. Once for each database: those of
+-- the best one go first, and are as if called up; those of the last one get a message in everybody's line.
+local function move_to_turns(queue, id)
+  local caller, turn = unpack(redis.call('HMGET', key('job', id), 'caller', 'turn'))
+  if not turn then return end
+  local list = rank_of(redis.call('ZSCORE', key('line', queue), id) or ranked(LINE, 0))
+  if list == FIRST then turn = ranked(CALLED, tonumber(turn) % RANK) end
+  redis.call('ZADD', key('turns', queue, caller), turn, id)
+  redis.call('DEL', key('window', queue, caller))
+  if list > LINE then
+    redis.call('ZADD', key('line', queue), ranked(LINE, next_number()), id)
+    redis.call('ZADD', key('released', queue), due, id)
+  end
+end
+
+if not redis.call('HGET', server, 'has_turns') then
+  for _, queue in ipairs(redis.call('SMEMBERS', key('queues'))) do
+    for _, id in ipairs(redis.call('ZRANGE', key('released', queue), 0, -1)) do move_to_turns(queue, id) end
+  end
+  redis.call('HSET', server, 'has_turns', 1)
+end
 
 local function end_dead(id, attempts, deliveries)
   local why = 'the worker died or was lost ' .. attempts .. ' times while it ran this job'
@@ -63,7 +85,9 @@ for _, queue in ipairs(redis.call('SMEMBERS', key('queues'))) do
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('released', queue), '-inf', due, 'LIMIT', 0, most)) do
     look_later(queue, id, LOOK_AGAIN_S)
-    looked_for[#looked_for + 1] = id
+    local place = redis.call('ZSCORE', key('line', queue), id)
+    local list = place and rank_of(place) == FIRST and called or looked_for
+    list[#list + 1] = id
   end
 end
 
@@ -89,4 +113,4 @@ for _, entry in ipairs(redis.call('ZRANGEBYSCORE', key('expiring'), '-inf', due,
   redis.call('ZREM', key('jobs'), id)
   redis.call('ZREM', key('jobs', caller), id)
 end
-return {released, looked_for, requeued, dead, expired, canceled}
+return {released, looked_for, called, requeued, dead, expired, canceled}

@@ -5,7 +5,7 @@ local job = key('job', id)
 local status = field(id, 'status')
 
 if not status then return {'missing', '[]'} end
-if field(id, 'replay') == nonce then return {'replayed', field(id, 'next')} end
+if field(id, 'replay') == nonce then return {'replayed', field(id, 'next'), redis.call('HGETALL', job)} end
 if (status ~= 'failed' and status ~= 'canceled' and status ~= 'expired') or not field(id, 'spec') then
   return {status, '[]'}
 end
@@ -14,7 +14,7 @@ for _, name in ipairs(redis.call('HKEYS', job)) do
   if string.sub(name, 1, 7) == 'charge:' then redis.call('HDEL', job, name) end
 end
 redis.call('HDEL', job, 'token', 'owner', 'stage', 'step', 'steps', 'started_at', 'ended_at', 'error', 'images',
-  'timings', 'cancel', 'attempts', 'deliveries', 'given_back', 'start_by', 'end_by')
+  'timings', 'cancel', 'overtaken', 'attempts', 'deliveries', 'given_back', 'start_by', 'end_by')
 local spec = cjson.decode(field(id, 'spec'))
 local time = now()
 if type(spec.start_deadline) == 'number' then redis.call('HSET', job, 'start_by', seconds(time + spec.start_deadline)) end
@@ -36,4 +36,4 @@ wait_in_turn(id, queue, caller)
 note_deadline(id)
 local released = cjson.encode(release(queue, caller, window))
 redis.call('HSET', job, 'next', released)
-return {'replayed', released}
+return {'replayed', released, redis.call('HGETALL', job)}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from jobs import names
-from jobs.errors import JobNotFound, WaitTimeout
+from jobs.errors import JobNotFound, RedisUnavailable, WaitTimeout
 from jobs.rates import Place
 from jobs.reader import CURSOR
 from jobs.record import JobRecord
@@ -80,7 +81,7 @@ async def submit(
     if dry_run:
         return json_response(_dry_run(submission, await context.client.prospect(submission.spec)))
     job_id = await enter(submission, context, request)
-    record = await context.client.status(job_id)
+    record = await context.client.entered(submission, job_id)
     headers = {"Location": context.views.urls(job_id, request)["status_url"]}
     wait_s = min(asked_wait_s(prefer), context.settings.max_wait_s)
     if wait_s:
@@ -142,7 +143,10 @@ async def cancel(request: Request, record: OwnJob, context: CurrentContext) -> R
 
 
 async def _show(record: JobRecord, request: Request, context: Context) -> dict[str, Any]:
-    place = await context.client.place(record.id) if record.status is Status.QUEUED else None
+    place = None
+    if record.status is Status.QUEUED:
+        with suppress(RedisUnavailable):  # Not known is no failure of what was asked.
+            place = await context.client.place(record.id)
     return context.views.job(record, request, place)
 
 
@@ -154,6 +158,8 @@ def _dry_run(submission: Submission, place: Place | None) -> dict[str, Any]:
 
 async def _wait(context: Context, record: JobRecord, wait_s: int) -> JobRecord:
     try:
-        return await context.client.wait(record.id, wait_s)
-    except WaitTimeout:
+        with suppress(WaitTimeout):
+            return await context.client.wait(record.id, wait_s)
         return await context.client.status(record.id)
+    except RedisUnavailable:  # The job is written: as it was then.
+        return record

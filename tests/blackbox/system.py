@@ -62,11 +62,17 @@ limits = {{ min_side = 64, max_side = 256, side_multiple = 8, max_steps = 1000, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Of the HTTP API; `body` is what its JSON means, or None."""
+    """Of the HTTP API; `body` is what its JSON means, a list where it is lines of JSON, or None."""
 
     status: int
     headers: Mapping[str, str]
     body: Any
+
+
+def _meaning_of(text: bytes, content_type: str) -> Any:
+    if "jsonl" in content_type:
+        return [json.loads(line) for line in text.splitlines()]
+    return json.loads(text) if "json" in content_type else None
 
 
 class Command(Process):
@@ -222,10 +228,8 @@ class System:
             connection.request(method, path, json.dumps(body) if body is not None else None, sent | dict(headers or {}))
             reply = connection.getresponse()
             text = reply.read()
-            is_json = "json" in (reply.getheader("Content-Type") or "")
-            return Answer(
-                status=reply.status, headers=dict(reply.getheaders()), body=json.loads(text) if is_json else None
-            )
+            body = _meaning_of(text, reply.getheader("Content-Type") or "")
+            return Answer(status=reply.status, headers=dict(reply.getheaders()), body=body)
         finally:
             connection.close()
 

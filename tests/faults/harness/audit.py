@@ -50,5 +50,5 @@ def _check_images(system: System, job: Job, record: JobRecord) -> None:
 def _check_nothing_is_left(system: System) -> None:
     counts = system.counts_of_queue()
     assert (counts.waiting, counts.released, counts.running) == (0, 0, 0), f"left in the table: {counts}"
-    left = list(system.redis.scan_iter(f"imagemill:window:{QUEUE}:*"))
+    left = list(system.redis.scan_iter(f"imagemill:turns:{QUEUE}:*"))
     assert not left, f"windows still hold jobs: {left}"

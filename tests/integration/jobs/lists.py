@@ -29,8 +29,8 @@ def check_lists(client: Any, model: Model) -> None:
     assert wait <= client.smembers(names.callers_key(QUEUE)) <= callers
     in_turn = [job.job_id for job in sorted(queued, key=lambda job: job.turn)]
     assert client.zrange(names.queued_key(QUEUE), 0, -1) == in_turn
-    ranks = [next(job.turn[0] for job in model.jobs.values() if job.job_id == job_id) for job_id in line]
-    assert ranks == sorted(ranks)
+    called = [model.jobs[job_id].is_called for job_id in line]
+    assert called == sorted(called, reverse=True)
 
 
 def check_batch(client: Any, model: Model) -> None:

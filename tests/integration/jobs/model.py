@@ -20,6 +20,7 @@ class ModelJob:
     turn: tuple[int, int]
     status: Status = Status.QUEUED
     is_released: bool = False
+    is_called: bool = False  # up, by one that gave way
     claim: Claim | None = None
     is_lapsed: bool = False
     is_cancel_asked: bool = False
@@ -36,7 +37,7 @@ class ModelJob:
         return Verdict.EXPIRED if self.is_late else Verdict.GO
 
     def end(self, status: Status) -> None:
-        self.status, self.is_released = status, False
+        self.status, self.is_released, self.is_called = status, False, False
 
     def lose_owner(self) -> None:
         assert self.claim is not None
@@ -79,6 +80,12 @@ class Model:
                 self.jobs[first[0]].is_released = True
                 filled += first
         return filled
+
+    def better_than(self, job: ModelJob) -> ModelJob | None:
+        """To which of its caller's jobs it has to give way."""
+        queued = [each for each in self.where(Status.QUEUED) if each.caller == job.caller and not each.is_called]
+        best = min(queued, key=lambda each: each.turn, default=None)
+        return best if best and best.turn[0] < job.turn[0] else None
 
     def lapse(self, job: ModelJob) -> None:
         """What a pass of the reconciler does with a job whose lease ran out."""

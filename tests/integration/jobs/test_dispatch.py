@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from celery import Celery
 from jobs.celery_app import make_app
 from jobs.dispatch import Dispatcher
 from jobs.errors import RedisUnavailable
+from jobs.record import JobRecord
 from jobs.settings import Settings
 from jobs.table import JobTable
 from ops.process import free_port
@@ -42,12 +44,10 @@ def read_ids(app: Celery, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("priority", LISTS)
-def test_message_lies_in_the_list_of_its_priority(client: Client, redis_client: redis.Redis, priority: str) -> None:
+def test_messages_of_every_priority_stand_in_one_line(client: Client, redis_client: redis.Redis, priority: str) -> None:
     job = client.submit("a red circle", priority=priority)
-    assert {name: len(messages(redis_client, key)) for name, key in LISTS.items()} == {
-        name: int(name == priority) for name in LISTS
-    }
-    (message,) = messages(redis_client, LISTS[priority])
+    assert {name: len(messages(redis_client, key)) for name, key in LISTS.items()} == {"high": 0, "normal": 1, "low": 0}
+    (message,) = messages(redis_client, LISTS["normal"])
     assert message["headers"]["id"] == job.id
     assert message["headers"]["task"] == "imagemill.run"
 
@@ -70,10 +70,31 @@ def test_people_see_a_short_readable_argument(client: Client, redis_client: redi
     assert len(shown) < 100
 
 
-def test_high_goes_before_normal_and_low_and_each_in_order(client: Client, app: Celery) -> None:
+def test_callers_go_in_the_order_of_release_whatever_their_priorities(client: Client, app: Celery) -> None:
     priorities = ["low", "normal", "high", "low", "normal", "high"]
-    ids = [client.submit("a red circle", priority=priority).id for priority in priorities]
-    assert read_ids(app, 6) == [ids[index] for index in (2, 5, 1, 4, 0, 3)]
+    ids = [client.submit("a red circle", priority=each, caller=f"caller-{n}").id for n, each in enumerate(priorities)]
+    assert read_ids(app, 6) == ids
+
+
+def test_job_that_was_called_up_is_taken_first(
+    client: Client, app: Celery, table: JobTable, settings: Settings
+) -> None:
+    low, other, high = (client.submit("a red circle", priority=each).id for each in ("low", "low", "high"))
+    assert read_ids(app, 1) == [low]
+    claimed, released = table.claim(low, owner="a worker", gives_way=True)
+    assert (claimed, released) == (None, [high, low])
+    Dispatcher(app, table, settings).offer(released)
+    assert read_ids(app, 4) == [high, other, high, low]
+
+
+def test_job_that_has_begun_meanwhile_gets_no_message(
+    client: Client, app: Celery, table: JobTable, settings: Settings, redis_client: redis.Redis
+) -> None:
+    job = client.submit("a red circle")
+    read_ids(app, 1)
+    table.claim(job.id, owner="a worker")
+    Dispatcher(app, table, settings).send([job.id])
+    assert redis_client.keys(f"{QUEUE}*") == []
 
 
 def test_job_is_announced_once(client: Client, redis_client: redis.Redis) -> None:
@@ -94,3 +115,16 @@ def test_broker_that_is_away_is_an_error_of_ours(client: Client, table: JobTable
     nowhere = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
     with pytest.raises(RedisUnavailable, match="make up"):
         Dispatcher(make_app(nowhere), table, nowhere).send([job.id])
+
+
+class _Broken(JobTable):
+    def outgoing(self, job_ids: Sequence[str]) -> list[tuple[JobRecord, bool]]:
+        raise ZeroDivisionError
+
+
+def test_offer_raises_nothing_whatever_goes_wrong(
+    app: Celery, table: JobTable, settings: Settings, redis_client: redis.Redis
+) -> None:
+    nowhere = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
+    Dispatcher(make_app(nowhere), table, nowhere).offer(["a-job"])
+    Dispatcher(app, _Broken(redis_client, settings), settings).offer(["a-job"])

@@ -240,7 +240,8 @@ def test_replay_under_its_nonce_again_gives_the_same_answer(
     narrow: JobTable, control: QueueControl, dead: str, redis_client: redis.Redis
 ) -> None:
     answers = [control._scripts.run("replay", dead, "a nonce", 2) for _ in range(2)]
-    assert answers[0] == answers[1] == ["replayed", f'["{dead}"]']
+    assert answers[0] == answers[1]
+    assert answers[0][:2] == ["replayed", f'["{dead}"]']
     assert counts(narrow) == (0, 1, 0)
 
 

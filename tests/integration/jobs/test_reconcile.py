@@ -174,7 +174,7 @@ def test_lost_message_is_sent_again(
     jobs = submit(table, *(a_job(priority=priority) for priority in ("low", "normal", "high")))
     let_look_be_due(redis_client, *jobs)
     assert reconciler.run_once() == Reconciled(resent=3)
-    assert messages(redis_client) == jobs[::-1]
+    assert sorted(messages(redis_client)) == sorted(jobs)
 
 
 def test_message_that_stands_in_the_queue_is_not_sent_again(
@@ -185,6 +185,19 @@ def test_message_that_stands_in_the_queue_is_not_sent_again(
     let_look_be_due(redis_client, *jobs)
     assert reconciler.run_once() == Reconciled(resent=1)
     assert sorted(messages(redis_client)) == sorted(jobs)
+
+
+def test_message_of_a_job_that_was_called_up_is_sent_again_where_workers_look_first(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler, dispatcher: Dispatcher
+) -> None:
+    """The worker that was to send it died: the one that it had before stands in the line of all."""
+    low, high = submit(table, a_job(priority="low"), a_job(priority="high"))
+    dispatcher.send([low, high])
+    assert redis_client.rpop(f"{QUEUE}\x06\x163") is not None
+    assert table.claim(low, owner="a worker", gives_way=True) == (None, [high, low])
+    let_look_be_due(redis_client, low, high)
+    assert reconciler.run_once() == Reconciled(resent=2)
+    assert messages(redis_client) == [high, high, low]
 
 
 def test_message_is_not_looked_for_at_every_pass(

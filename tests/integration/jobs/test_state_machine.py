@@ -118,21 +118,31 @@ class TableMachine(RuleBasedStateMachine):
     # Workers.
 
     @precondition(lambda self: self.model.jobs)
-    @rule(data=st.data(), owner=st.sampled_from(["here", "there"]), again=twice)
-    def claim(self, data: st.DataObject, owner: str, again: bool) -> None:
+    @rule(data=st.data(), owner=st.sampled_from(["here", "there"]), gives_way=st.booleans(), again=twice)
+    def claim(self, data: st.DataObject, owner: str, gives_way: bool, again: bool) -> None:
         job = data.draw(st.sampled_from(self.model.where(QUEUED) or self.model.where(*Status)))
         self.redis.is_repeating = again
-        claimed, released = self.table.claim(job.job_id, owner=owner)
+        claimed, released = self.table.claim(job.job_id, owner=owner, gives_way=gives_way)
         if job.status is not QUEUED or self.model.is_paused:
             assert claimed is None
-            job.is_released = job.is_released and job.status is not QUEUED
+            if job.status is QUEUED:
+                job.is_released = job.is_called = False
+            return
+        if gives_way and not job.is_late and (better := self.model.better_than(job)):
+            assert claimed is None
+            if not job.is_released:
+                assert released == []
+                return
+            job.is_released = job.is_called = False
+            better.is_released = better.is_called = True
+            assert released == [better.job_id, *self.model.release([job.caller])]
             return
         if job.is_late:
             job.end(Status.EXPIRED)
             assert claimed is None
         else:
             assert claimed is not None
-            job.status, job.claim, job.is_released = RUNNING, claimed, False
+            job.status, job.claim, job.is_released, job.is_called = RUNNING, claimed, False, False
             job.deliveries += 1
         assert released == self.model.release([job.caller])
 
@@ -271,7 +281,7 @@ class TableMachine(RuleBasedStateMachine):
         self.redis.is_repeating = False
         for caller in CALLERS:
             assert self.redis.zrange(names.waiting_key(QUEUE, caller), 0, -1) == self.model.waiting(caller)
-            assert self.redis.smembers(names.window_key(QUEUE, caller)) == self.model.released(caller)
+            assert set(self.redis.zrange(names.turns_key(QUEUE, caller), 0, -1)) == self.model.released(caller)
             assert len(self.model.released(caller)) <= WINDOW
         released = set().union(*map(self.model.released, CALLERS))
         assert set(self.redis.zrange(names.released_key(QUEUE), 0, -1)) == released
