@@ -137,6 +137,7 @@ def test_same_parameters_have_the_same_digest_whatever_their_key_and_order() -> 
 def test_other_parameters_have_another_digest(fields: dict[str, Any]) -> None:
     assert JobRequest(prompt=PROMPT, seed=7).digest() != parse_request({"prompt": PROMPT, "seed": 7, **fields}).digest()
 
+
 # Computed by the first version (76e3ef0): they stand in Redis beside idempotency keys, and may never change.
 FIRST_DIGESTS: list[tuple[dict[str, Any], str]] = [
     ({}, "02516986cb7d554a19678bf8452bb6f76951f756132b505f35a7a09893df0097"),
