@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+# Of the records. It rises where a worker that does not know the difference would do something wrong, and not for an
+# optional field: that one is in the record only where it is used, and a worker refuses what it does not know.
 SCHEMA_VERSION = 1
 
 KEY_PREFIX = "imagemill"

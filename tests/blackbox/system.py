@@ -33,6 +33,10 @@ START_S = 180.0
 BUCKET = "imagemill"
 ENDED = ("succeeded", "failed", "canceled", "expired")
 _POLL_INTERVAL_S = 0.05
+_READERS: dict[str, Callable[[bytes], Any]] = {
+    "application/json": json.loads,
+    "application/jsonl": lambda text: [json.loads(line) for line in text.splitlines()],
+}
 
 
 def until(what: str, ask: Callable[[], T | None], deadline_s: float = PATIENCE_S) -> T:
@@ -61,7 +65,7 @@ limits = {{ min_side = 64, max_side = 256, side_multiple = 8, max_steps = 1000, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Of the HTTP API; `body` is what its JSON means, or None."""
+    """Of the HTTP API; `body` is what its JSON means, a list for JSON lines, or None."""
 
     status: int
     headers: Mapping[str, str]
@@ -196,10 +200,8 @@ class System:
             connection.request(method, path, json.dumps(body) if body is not None else None, sent | dict(headers or {}))
             reply = connection.getresponse()
             text = reply.read()
-            is_json = "json" in (reply.getheader("Content-Type") or "")
-            return Answer(
-                status=reply.status, headers=dict(reply.getheaders()), body=json.loads(text) if is_json else None
-            )
+            read = _READERS.get((reply.getheader("Content-Type") or "").split(";")[0])
+            return Answer(status=reply.status, headers=dict(reply.getheaders()), body=read(text) if read else None)
         finally:
             connection.close()
 
