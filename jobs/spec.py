@@ -168,7 +168,7 @@ class JobRequest(_Common):
 class JobSpec(_Common):
     """A job with every parameter settled, so that its images can be made again. Fields as in `JobRequest`."""
 
-    # A stored job may have fields of a newer version: readers pass over them, and `jobs.record.spec_to_run` refuses them.
+    # A stored job may have fields of a newer version: readers pass over them, `jobs.record.spec_to_run` refuses them.
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     model: str

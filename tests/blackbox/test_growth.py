@@ -1,9 +1,10 @@
-"""Versions side by side, and one after the other: what another one wrote is shown, kept, and run."""
+"""Versions side by side: what a newer one wrote is shown as far as it is known, and run by no worker by guess."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,9 @@ import redis
 
 from tests.blackbox.conftest import MakeSystem
 from tests.blackbox.system import System, simulated, until
+from tests.dumps import restore
+
+NEWER = Path(__file__).parents[1] / "data" / "newer.json"  # made by hand
 
 
 def copy_as_newer(client: redis.Redis, job_id: str, **changed: Any) -> str:
@@ -179,3 +183,26 @@ def test_job_that_no_worker_understands_fails_with_a_sentence_and_stops_no_other
     assert failed["error"]["code"] == "invalid_request"
     assert "output.format" in failed["error"]["message"]
     assert not worker.printed("Traceback")
+
+
+def test_records_newer_than_any_reader_are_shown(make_system: MakeSystem) -> None:
+    system = make_system(simulated())
+    restore(system.redis(), json.loads(NEWER.read_text("utf-8")))
+    system.serve()
+    listed = system.http("GET", "/v1/jobs?limit=100")
+    assert listed.status == 200, listed.body
+    jobs = {job["id"]: job for job in listed.body["data"]}
+    assert set(jobs) == {"newer-upscaling", "newer-dreaming", "newer-caption", "newer-request"}
+    upscaling, dreaming, caption, request = (
+        jobs[f"newer-{each}"] for each in ("upscaling", "dreaming", "caption", "request")
+    )
+    assert (upscaling["status"], upscaling["stage"], upscaling["step"]) == ("processing", "upscale", 3)
+    assert (upscaling["parameters"]["priority"], upscaling["parameters"]["output"]["format"]) == ("urgent", "avif")
+    assert (dreaming["status"], dreaming["timings"]) == ("dreaming", {"encode": 0.01, "dream": 4.5})
+    assert (caption["status"], caption["parameters"], caption["images"]) == ("succeeded", None, [])
+    assert caption["error"] is None
+    assert request["error"] == {"code": "too_pretty", "message": "the picture would be too pretty"}
+    damaged = system.http("GET", "/v1/jobs/newer-damaged")
+    assert (damaged.status, damaged.body["error"]["code"]) == (500, "record_unreadable")
+    workers = system.cli("workers", "--json")
+    assert [json.loads(line)["state"] for line in workers.stdout.splitlines()] == ["dreaming"], workers.stderr
