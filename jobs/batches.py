@@ -28,6 +28,7 @@ class BatchRecord:
 
     Attributes:
         counts: How many of its jobs have each status.
+        others: How many have a status that only a newer version knows; they count as going on.
         refused: How many lines never became jobs.
         is_canceled: It takes no more jobs.
     """
@@ -36,18 +37,19 @@ class BatchRecord:
     caller: str
     created_at: float
     counts: Mapping[Status, int]
+    others: int = 0
     refused: int = 0
     is_canceled: bool = False
 
     @property
     def total(self) -> int:
         """How many jobs it has."""
-        return sum(self.counts.values())
+        return sum(self.counts.values()) + self.others
 
     @property
     def has_ended(self) -> bool:
         """None of its jobs goes on. While it is being submitted, others may follow."""
-        return not any(count for status, count in self.counts.items() if not status.is_terminal)
+        return not self.others and not any(count for status, count in self.counts.items() if not status.is_terminal)
 
 
 class Batches:
@@ -83,14 +85,17 @@ class Batches:
             pipeline = self._redis.pipeline(transaction=True)
             pipeline.hgetall(names.batch_key(batch_id))
             pipeline.bitcount(names.batch_refused_key(batch_id))
-            fields, refused = pipeline.execute()
+            pipeline.zcard(names.batch_jobs_key(batch_id))
+            fields, refused, jobs = pipeline.execute()
         if "caller" not in fields:
             raise BatchNotFound(batch_id)
+        counts = {status: int(fields.get(status) or 0) for status in Status}
         return BatchRecord(
             id=batch_id,
             caller=fields["caller"],
             created_at=float(fields["created_at"]),
-            counts={status: int(fields.get(status) or 0) for status in Status},
+            counts=counts,
+            others=max(0, jobs - sum(counts.values())),
             refused=refused,
             is_canceled="is_closed" in fields,
         )

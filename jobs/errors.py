@@ -7,6 +7,7 @@ What can go wrong with a job, and whether trying again helps.
     │   │   └── ModelNotAvailable no model of that name
     │   ├── IdempotencyConflict   same idempotency key, other parameters
     │   ├── JobNotFound           no job of that id (any more)
+    │   ├── RecordUnreadable      the job's record is none that this version can read
     │   ├── BatchNotFound         no batch of that id (any more)
     │   ├── BatchCanceled         the batch takes no more jobs
     │   ├── InvalidConfiguration  a setting or the model catalogue is wrong
@@ -97,6 +98,21 @@ class JobNotFound(Permanent):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"there is no job {job_id} (records are kept for a while after the end of a job)")
         self.job_id = job_id
+
+
+class RecordUnreadable(Permanent):
+    """
+    A job's record is damaged, or of a version that writes it altogether differently.
+
+    Attributes:
+        caller: Whose job it is, if the record says so.
+    """
+
+    def __init__(self, job_id: str, field: str, caller: str | None) -> None:
+        super().__init__(
+            f"this version cannot read the record of job {job_id}: {field}: is damaged, or of a newer version"
+        )
+        self.job_id, self.caller = job_id, caller
 
 
 class BatchNotFound(Permanent):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,18 +29,33 @@ class Event:
 
     Attributes:
         id: Of the stream entry; reading can go on behind it.
-        type: "status" (it was claimed), "progress" (a stage or step was reached), or "completed" (it ended; the last).
+        type: "status" (it was claimed), "progress" (a stage or step was reached), or "completed" (it ended; the last);
+            or what a newer version calls it.
         data: `status`; or `stage`, `step` and `steps`.
     """
 
     id: str
-    type: EventType
+    type: EventType | str
     data: dict[str, Any]
 
 
-def event_of(entry_id: str, kind: str, data: str) -> Event:
-    """An event as it stands in the stream, and in the news of it."""
-    return Event(id=entry_id, type=kind, data=json.loads(data))  # type: ignore[arg-type]  # the scripts write no other
+def event_of(entry_id: str, fields: Mapping[str, str]) -> Event:
+    """An event as it stands in the stream. What is not understood of its data is left out."""
+    return Event(id=entry_id, type=fields.get("type", ""), data=_data(fields.get("data", "")))
+
+
+def _data(text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def progress_in(event: Event) -> tuple[str, int, int]:
+    """The stage, step and steps that an event of progress tells of; empty and 0 for what it does not."""
+    step, steps = (value if isinstance(value, int) else 0 for value in map(event.data.get, ("step", "steps")))
+    return str(event.data.get("stage", "")), step, steps
 
 
 def check_event_id(text: str, field: str) -> str:
@@ -89,7 +104,7 @@ def _is_over(client: redis.Redis, settings: Settings, job_id: str, after: str) -
     """Whether `after` is the last event that this job will have."""
     with map_errors(settings):
         last: Any = client.xrevrange(events_key(job_id), count=1)
-    return bool(last) and last[0][0] == after and last[0][1]["type"] == "completed"
+    return bool(last) and last[0][0] == after and last[0][1].get("type") == "completed"
 
 
 def _read(client: redis.Redis, settings: Settings, job_id: str, after: str, block_s: float) -> list[Event]:
@@ -99,4 +114,4 @@ def _read(client: redis.Redis, settings: Settings, job_id: str, after: str, bloc
         return []
     # redis-py gives a dict of lists of pages with RESP3, and a list of pairs with RESP2.
     entries = next(iter(reply.values()))[0] if isinstance(reply, dict) else reply[0][1]
-    return [event_of(number, fields["type"], fields["data"]) for number, fields in entries]
+    return [event_of(number, fields) for number, fields in entries]

@@ -90,7 +90,7 @@ class FigureReader:
 
 def _read(answer: list[Any]) -> QueueFigures:
     queue, running, released, is_paused, flat, ranks = answer
-    counts = {name: int(count) for name, count in zip(flat[::2], flat[1::2], strict=True)}
+    counts = {name: int(count) for name, count in zip(flat[::2], flat[1::2], strict=True) if count.isdecimal()}
     by_priority = dict(zip(PRIORITY_RANK, ranks, strict=True))
     submitted, lapsed = counts.pop("submitted", 0), counts.pop("lapsed", 0)
     failed = {name.removeprefix(_FAILED): count for name, count in counts.items() if name.startswith(_FAILED)}

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import redis
+import structlog
+from pydantic import BaseModel
 
 from jobs import names
 from jobs.lua import Scripts
+from jobs.newer import read_known
 from jobs.redis.connection import map_errors
 from jobs.settings import Settings
 
 WorkerState = Literal["starting", "ready", "busy", "draining"]
+
+log = structlog.get_logger()
 
 _STARTING_S = 600  # a large model takes its time
 
@@ -25,6 +30,7 @@ class WorkerReport:
 
     Attributes:
         name: Celery's name of it, as Flower shows it.
+        state: A `WorkerState`, or what a newer version calls it.
         models: That it serves.
         jobs: Ids of those that it holds.
         slots: Jobs that it takes at a time; 0 while it starts.
@@ -32,7 +38,7 @@ class WorkerReport:
     """
 
     name: str
-    state: WorkerState
+    state: WorkerState | str
     models: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
     slots: int = 0
@@ -66,9 +72,28 @@ class Fleet:
             found = list(self._redis.mget([names.worker_key(name) for name in known]))
             if gone := [name for name, report in zip(known, found, strict=True) if not report]:
                 self._redis.srem(names.WORKERS, *gone)
-        return [_parse(json.loads(each)) for each in found if each]
+        reports = [_parse(name, str(report)) for name, report in zip(known, found, strict=True) if report]
+        return [report for report in reports if report is not None]
 
 
-def _parse(fields: dict[str, Any]) -> WorkerReport:
-    known: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}
-    return WorkerReport(**{name: known[name] for name in WorkerReport.__slots__ if name in known})
+class _Written(BaseModel):
+    """A report as it stands in Redis."""
+
+    name: str
+    state: str
+    models: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    slots: int = 0
+    started_at: float = 0.0
+
+
+def _parse(name: str, report: str) -> WorkerReport | None:
+    """What is understood of a report; None for one of which nothing is, so that the others are seen."""
+    try:
+        written, _ = read_known(_Written, {"name": name, **json.loads(report)})
+    except (ValueError, TypeError, RecursionError):
+        written = None
+    if written is None:
+        log.warning("a worker's report cannot be read", worker=name)
+        return None
+    return WorkerReport(**written.model_dump())

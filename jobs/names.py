@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+# Of the records. It rises where a worker that does not know the difference would do something wrong, and not for an
+# optional field: that one is in the record only where it is used, and a worker refuses what it does not know.
 SCHEMA_VERSION = 1
 
 KEY_PREFIX = "imagemill"
@@ -86,8 +88,8 @@ def figures_key(queue: str) -> str:
 
 def turns_key(queue: str, caller: str) -> str:
     """
-    Sorted set: jobs of one caller that are released and not claimed, at most the release window; by priority and then by
-    turn, and behind them those that were called up before their turn. (Before 0.1.0 it was the set `window:…`.)
+    Sorted set: jobs of one caller that are released and not claimed, at most the release window; by priority and then
+    by turn, and behind them those that were called up before their turn. (Before 0.1.0 it was the set `window:…`.)
     """
     return f"{KEY_PREFIX}:turns:{queue}:{caller}"
 

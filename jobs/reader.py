@@ -10,8 +10,9 @@ from typing import cast
 import redis
 
 from jobs import names
-from jobs.errors import InvalidRequest, JobNotFound
+from jobs.errors import InvalidRequest, JobNotFound, RecordUnreadable
 from jobs.lua import Scripts, as_mapping
+from jobs.newer import word
 from jobs.rates import Place, place_of
 from jobs.record import JobRecord
 from jobs.redis.connection import map_errors
@@ -50,6 +51,7 @@ class JobReader:
 
         Raises:
             JobNotFound: There is no such job.
+            RecordUnreadable: Its record is none that this version can read.
         """
         with map_errors(self._settings):
             fields = cast("dict[str, str]", self._redis.hgetall(names.job_key(job_id)))
@@ -58,7 +60,7 @@ class JobReader:
         return JobRecord.from_hash(job_id, fields)
 
     def get_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
-        """Records of those jobs that are there, in one round trip; not of those that only a newer version can read."""
+        """Records of those jobs that are there, in one round trip; not of those that cannot be read."""
         with map_errors(self._settings):
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in job_ids:
@@ -69,8 +71,8 @@ class JobReader:
 
     def outgoing(self, job_ids: Sequence[str]) -> list[tuple[JobRecord, bool]]:
         """
-        Those of these jobs whose messages are to be sent, and whether each was called up before its turn. Not those that
-        are not released (any more), nor those that only a newer version can read.
+        Those of these jobs whose messages are to be sent, and whether each was called up before its turn. Not those
+        that are not released (any more), nor those that only a newer version can read.
         """
         replies = self._scripts.run("outgoing", *job_ids)
         found = [
@@ -80,13 +82,17 @@ class JobReader:
         ]
         return [(record, is_called) for record, is_called in found if record is not None]
 
-    def statuses(self, job_ids: Sequence[str]) -> list[Status | None]:
-        """Where jobs stand, in one round trip and without their records; None for one that there is not."""
+    def statuses(self, job_ids: Sequence[str]) -> list[Status | str | None]:
+        """
+        Where jobs stand, in one round trip and without their records; None for one that there is not.
+
+        A word that only a newer version knows is given as it is.
+        """
         with map_errors(self._settings):
             pipeline = self._redis.pipeline(transaction=False)
             for job_id in job_ids:
                 pipeline.hget(names.job_key(job_id), "status")
-            return [Status(status) if status else None for status in pipeline.execute()]
+            return [word(Status, status) if status else None for status in pipeline.execute()]
 
     def list_jobs(
         self,
@@ -160,7 +166,5 @@ def _read(job_id: str, fields: dict[str, str]) -> JobRecord | None:
         return None
     try:
         return JobRecord.from_hash(job_id, fields)
-    except ValueError:  # pydantic's is one.
-        if int(fields.get("schema", 0)) > names.SCHEMA_VERSION:
-            return None
-        raise
+    except RecordUnreadable:  # Logged; the others are not to suffer for it.
+        return None

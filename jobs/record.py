@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+import structlog
+from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.spec import JobSpec
-from jobs.states import Stage, Status
+from jobs import names
+from jobs.errors import InvalidRequest, RecordUnreadable
+from jobs.newer import read_known, word
+from jobs.spec import JobSpec, parse
+from jobs.states import Stage, Status, has_ended
+
+log = structlog.get_logger()
+
+Kind = TypeVar("Kind")
+
+_AS_WRITTEN = Field(union_mode="left_to_right")
 
 
 class ImageRecord(BaseModel):
@@ -44,26 +55,31 @@ class JobError(BaseModel):
 
 class JobRecord(BaseModel):
     """
-    A job at one moment.
+    A job at one moment, as far as this version knows what stands there.
 
     Attributes:
-        spec: None where the job was refused before it became one; `request` then holds what came.
+        status, stage: Words that only a newer version knows are shown as they are.
+        spec: None where the job was refused before it became one, or where too little of it is understood; `request`
+            then holds what came.
+        unread: Fields of the specification whose values are not understood, as they are; `spec` has their defaults.
         progress: 0–1 over all stages.
         created_at, started_at, ended_at: Unix time, seconds, by Redis' clock.
         attempts: How often it entered `encode`.
         timings: Seconds for each stage, and in all.
         batch, custom_id: The batch that it is part of, and its own name in there.
+        is_partial: Something in the record is of a newer version, and not in here.
     """
 
     model_config = ConfigDict(frozen=True)
 
     id: str
-    status: Status
+    status: Annotated[Status | str, _AS_WRITTEN]
     queue: str
     caller: str
     spec: JobSpec | None = None
+    unread: dict[str, Any] | None = None
     request: dict[str, Any] | None = None
-    stage: Stage | None = None
+    stage: Annotated[Stage | str, _AS_WRITTEN] | None = None
     step: int = 0
     steps: int = 0
     progress: float = 0.0
@@ -76,41 +92,136 @@ class JobRecord(BaseModel):
     timings: dict[str, float] = {}
     batch: str | None = None
     custom_id: str | None = None
+    is_partial: bool = Field(False, exclude=True, repr=False)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it goes on no more."""
+        return has_ended(self.status, self.ended_at)
 
     @classmethod
-    def from_hash(cls, job_id: str, fields: dict[str, str]) -> JobRecord:
-        """Read the hash that the scripts write."""
-        status = Status(fields["status"])
-        stage = Stage(fields["stage"]) if fields.get("stage") else None
-        step, steps = int(fields.get("step") or 0), int(fields.get("steps") or 0)
-        return cls.model_validate(
-            {
-                "id": job_id,
-                "status": status,
-                "queue": fields["queue"],
-                "caller": fields["caller"],
-                "spec": json.loads(fields["spec"]) if fields.get("spec") else None,
-                "request": json.loads(fields["request"]) if fields.get("request") else None,
-                "stage": stage,
-                "step": step,
-                "steps": steps,
-                "progress": progress_of(status, stage, step, steps),
-                "attempts": int(fields.get("attempts") or 0),
-                "created_at": float(fields["created_at"]),
-                "started_at": float(fields["started_at"]) if fields.get("started_at") else None,
-                "ended_at": float(fields["ended_at"]) if fields.get("ended_at") else None,
-                "error": json.loads(fields["error"]) if fields.get("error") else None,
-                "images": json.loads(fields.get("images") or "[]"),
-                "timings": json.loads(fields.get("timings") or "{}"),
-                "batch": fields.get("batch"),
-                "custom_id": fields.get("custom_id"),
-            }
-        )
+    def from_hash(cls, job_id: str, fields: Mapping[str, str]) -> JobRecord:
+        """
+        Read the hash that the scripts write.
+
+        Raises:
+            RecordUnreadable: It is damaged, or lacks what every record has.
+        """
+        try:
+            return cls(id=job_id, **_read(fields))
+        except _NotUnderstood as exc:
+            log.warning("a job's record cannot be read", job_id=job_id, field=str(exc))
+            raise RecordUnreadable(job_id, str(exc), fields.get("caller")) from exc
 
 
-def progress_of(status: Status, stage: Stage | None, step: int, steps: int) -> float:
+def spec_to_run(fields: Mapping[str, str]) -> JobSpec:
+    """
+    The specification of a record, for a worker: understood whole, or not at all.
+
+    Raises:
+        InvalidRequest: Names what this version does not understand.
+    """
+    try:
+        found = _json(fields, "spec", dict)
+    except _NotUnderstood as exc:
+        raise InvalidRequest("spec", "is no JSON") from exc
+    if found is None:
+        raise InvalidRequest("spec", "is missing")
+    if unknown := sorted(set(found) - set(JobSpec.model_fields)):
+        raise InvalidRequest(unknown[0], "there is no such field")
+    return parse(JobSpec, found)
+
+
+class _NotUnderstood(ValueError):
+    """A field without which there is no record; its name is the text."""
+
+
+def _read(fields: Mapping[str, str]) -> dict[str, Any]:
+    for name in ("status", "queue", "caller"):
+        if name not in fields:
+            raise _NotUnderstood(name)
+    status, stage = word(Status, fields["status"]), word(Stage, fields["stage"]) if fields.get("stage") else None
+    step, steps = _number(fields, "step"), _number(fields, "steps")
+    images, is_whole = _images(fields)
+    spec = _spec(fields)
+    return {
+        "status": status,
+        "queue": fields["queue"],
+        "caller": fields["caller"],
+        "request": _json(fields, "request", dict),
+        "stage": stage,
+        "step": step,
+        "steps": steps,
+        "progress": progress_of(status, stage, step, steps),
+        "attempts": _number(fields, "attempts"),
+        "created_at": _time(fields, "created_at"),
+        "started_at": _time(fields, "started_at") if fields.get("started_at") else None,
+        "ended_at": _time(fields, "ended_at") if fields.get("ended_at") else None,
+        "error": _error(fields),
+        "images": images,
+        "timings": _timings(fields),
+        "batch": fields.get("batch"),
+        "custom_id": fields.get("custom_id"),
+        "is_partial": not is_whole or "unread" in spec or _number(fields, "schema") > names.SCHEMA_VERSION,
+        **spec,
+    }
+
+
+def _spec(fields: Mapping[str, str]) -> dict[str, Any]:
+    found = _json(fields, "spec", dict)
+    if found is None:
+        return {}
+    spec, aside = read_known(JobSpec, found)
+    if spec is None:
+        return {"request": found, "unread": None}
+    unread = {name: found[name] for name in JobSpec.model_fields if name in aside}
+    return {"spec": spec, **({"unread": unread or None} if aside else {})}
+
+
+def _images(fields: Mapping[str, str]) -> tuple[tuple[ImageRecord, ...], bool]:
+    """Those that are understood, and whether all are."""
+    found = _json(fields, "images", list) or []
+    read = [read_known(ImageRecord, each)[0] if isinstance(each, dict) else None for each in found]
+    images = tuple(each for each in read if each is not None)
+    return images, len(images) == len(found)
+
+
+def _error(fields: Mapping[str, str]) -> JobError | None:
+    found = _json(fields, "error", dict)
+    if not found:
+        return None
+    return JobError(code=str(found.get("code", "unknown")), message=str(found.get("message", "")))
+
+
+def _timings(fields: Mapping[str, str]) -> dict[str, float]:
+    found = _json(fields, "timings", dict) or {}
+    return {stage: float(took_s) for stage, took_s in found.items() if isinstance(took_s, int | float)}
+
+
+def _json(fields: Mapping[str, str], name: str, kind: type[Kind]) -> Kind | None:
+    """What a field holds; None where it is empty, or holds something else than it does in this version."""
+    try:
+        found = json.loads(fields[name]) if fields.get(name) else None
+    except (ValueError, RecursionError) as exc:
+        raise _NotUnderstood(name) from exc
+    return found if isinstance(found, kind) else None
+
+
+def _number(fields: Mapping[str, str], name: str) -> int:
+    text = fields.get(name) or ""
+    return int(text) if text.isdecimal() else 0
+
+
+def _time(fields: Mapping[str, str], name: str) -> float:
+    try:
+        return float(fields[name])
+    except (KeyError, ValueError) as exc:
+        raise _NotUnderstood(name) from exc
+
+
+def progress_of(status: str, stage: str | None, step: int, steps: int) -> float:
     """Share of the work that is done, 0–1; denoising is nearly all of it."""
-    if status is Status.SUCCEEDED:
+    if status == Status.SUCCEEDED:
         return 1.0
     match stage:
         case Stage.GENERATE:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, FilePath, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from jobs.address import check_backend_url, check_redis_url
 from jobs.errors import InvalidConfiguration
+from jobs.kubernetes import is_service_variable
 from jobs.logs import LogFormat
 
 # Each room reads its own prefix, so that an unknown name can be refused by the room that it was meant for.
@@ -26,9 +27,30 @@ Room = TypeVar("Room", bound=BaseSettings)
 
 
 class RoomSettings(BaseSettings):
-    """Settings of one prefix: frozen, and an unknown name with that prefix is an error."""
+    """
+    Settings of one prefix: frozen, and an unknown name with that prefix is an error.
+
+    What Kubernetes sets is no setting, whatever its name.
+    """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Pydantic's, with an environment that has only what somebody set for us."""
+        if isinstance(env_settings, EnvSettingsSource):
+            found = env_settings.env_vars.items()
+            env_settings.env_vars = {
+                name: value for name, value in found if not is_service_variable(name.upper(), value or "")
+            }
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
 
 
 class Settings(RoomSettings):
@@ -101,9 +123,10 @@ def read_room(room: type[Room], overrides: dict[str, Any] | None = None, skip: t
     known = {f"{prefix}{name}".upper() for name in room.model_fields}
     try:
         secrets = _secrets_folder()
+        own = (name for name, value in os.environ.items() if not is_service_variable(name, value))
         unknown = sorted(
             name
-            for name in (*os.environ, *(file.name.upper() for file in (secrets.iterdir() if secrets else ())))
+            for name in (*own, *(file.name.upper() for file in (secrets.iterdir() if secrets else ())))
             if name.startswith(prefix) and not name.startswith(skip or "\0") and name not in known
         )
         if unknown:

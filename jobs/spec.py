@@ -37,6 +37,27 @@ Seconds = Annotated[float, Field(gt=0, le=30 * 24 * 3600, allow_inf_nan=False)]
 Priority = Literal["low", "normal", "high"]
 FileMetadata = Literal["full", "mark"]
 
+# What the first version hashed of a request that says nothing but its prompt. Its digests live on in Redis beside
+# idempotency keys, so this stays as it is, whatever fields or defaults come later: see `JobRequest.digest`.
+_DIGESTED_AT_FIRST: dict[str, Any] = {
+    "negative_prompt": "",
+    "n": 1,
+    "output": {"format": "png", "quality": None, "resize": None, "crop": None, "thumbnail": None},
+    "priority": "normal",
+    "start_deadline": None,
+    "deadline": None,
+    "metadata": {},
+    "caller": "default",
+    "reproducible": False,
+    "model": None,
+    "width": None,
+    "height": None,
+    "num_inference_steps": None,
+    "guidance_scale": None,
+    "scheduler": None,
+    "seed": None,
+}
+
 
 Parsed = TypeVar("Parsed", bound="Strict")
 
@@ -137,15 +158,21 @@ class JobRequest(_Common):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
 
     def digest(self) -> str:
-        """SHA-256 over the parameters, to tell a repeated submission from another one with the same key."""
-        parameters = self.model_dump(mode="json", exclude={"idempotency_key"})
+        """
+        SHA-256 over the parameters, to tell a repeated submission from another one with the same key.
+
+        What is at its default is not in it, so a field that comes with a later version changes no digest.
+        """
+        chosen = self.model_dump(mode="json", exclude_defaults=True, exclude={"idempotency_key"})
+        output = _DIGESTED_AT_FIRST["output"] | chosen.get("output", {})
+        parameters = _DIGESTED_AT_FIRST | chosen | {"output": output}
         return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
 
 
 class JobSpec(_Common):
     """A job with every parameter settled, so that its images can be made again. Fields as in `JobRequest`."""
 
-    # A stored job may have fields of a newer version.
+    # A stored job may have fields of a newer version: readers pass over them, `jobs.record.spec_to_run` refuses them.
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     model: str

@@ -20,6 +20,15 @@ class Status(StrEnum):
         return self not in (Status.QUEUED, Status.PROCESSING)
 
 
+def has_ended(status: str, ended_at: object) -> bool:
+    """Whether a job goes on no more. Of a status that only a newer version knows, the time of its end tells."""
+    return status in _ENDS if status in _KNOWN else bool(ended_at)
+
+
+_KNOWN = frozenset(Status)
+_ENDS = frozenset(status for status in Status if status.is_terminal)
+
+
 class Stage(StrEnum):
     """Where a processing job is, in order."""
 

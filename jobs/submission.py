@@ -99,7 +99,8 @@ def encode(submission: Submission, window: int) -> Encoded:
     spec, batch = submission.spec, submission.batch
     return (
         submission.job_id,
-        spec.model_dump_json(exclude_none=True),
+        # What is at its default is left out, so that a worker of the version before understands what uses nothing new.
+        spec.model_dump_json(exclude_defaults=True),
         str(names.SCHEMA_VERSION),
         submission.queue,
         spec.caller,

@@ -15,19 +15,23 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import redis
+import structlog
 
 from jobs import names
 from jobs.claim import Claim, Report, Verdict
-from jobs.errors import Fenced, InvalidRequest, JobNotFound
+from jobs.errors import ErrorCode, Fenced, InvalidRequest, JobNotFound, RecordUnreadable
 from jobs.lua import as_mapping
 from jobs.memory import MemoryGauge
+from jobs.newer import word
 from jobs.reader import JobReader, QueueCounts
-from jobs.record import JobRecord
+from jobs.record import JobRecord, spec_to_run
 from jobs.settings import Settings
 from jobs.states import Stage, Status
 from jobs.submission import PRIORITY_RANK, Encoded, Submission, Submitted, encode, read_answer
 
 __all__ = ["PRIORITY_RANK", "JobTable", "QueueCounts"]
+
+log = structlog.get_logger()
 
 _KEPT_CHARS, _KEPT_ITEMS = 500, 50  # of a refused request
 
@@ -102,18 +106,27 @@ class JobTable(JobReader):
         if outcome == "refused":
             return None, released
         fields = as_mapping(rest[1])
-        record = JobRecord.from_hash(job_id, fields)
-        if record.spec is None:
-            raise ValueError(f"queued job {job_id} has no specification")
+        try:
+            spec, record = spec_to_run(fields), JobRecord.from_hash(job_id, fields)
+        except (InvalidRequest, RecordUnreadable) as exc:
+            self._refuse(job_id, token, exc)
+            return None, released
         claim = Claim(
             job_id=job_id,
             token=token,
             epoch=int(fields["epoch"]),
             record=record,
-            spec=record.spec,
+            spec=spec,
             traceparent=fields.get("traceparent"),
         )
         return claim, released
+
+    def _refuse(self, job_id: str, token: str, reason: Exception) -> None:
+        """End a job that this version does not understand: with what it leaves aside, another picture would come."""
+        message = f"this worker does not understand the job; a newer one may, if it is replayed: {reason}"
+        error = json.dumps({"code": ErrorCode.INVALID_REQUEST, "message": message})
+        self._scripts.run("finish", job_id, token, Status.FAILED, "[]", "{}", error, self._settings.retention_s)
+        log.warning("job not understood", job_id=job_id, reason=str(reason))
 
     def progress(self, claim: Claim, stage: Stage, step: int = 0, steps: int = 0) -> Status | None:
         """
@@ -186,7 +199,7 @@ class JobTable(JobReader):
             raise Fenced(claim.job_id)
         return JobRecord.from_hash(claim.job_id, as_mapping(rest[0]))
 
-    def cancel(self, job_id: str) -> tuple[Status, list[str]]:
+    def cancel(self, job_id: str) -> tuple[Status | str, list[str]]:
         """
         Ask for a job's end. No error on one that has ended.
 
@@ -201,11 +214,13 @@ class JobTable(JobReader):
             raise JobNotFound(job_id)
         return answer
 
-    def cancel_many(self, job_ids: Sequence[str]) -> list[tuple[Status, list[str]] | None]:
+    def cancel_many(self, job_ids: Sequence[str]) -> list[tuple[Status | str, list[str]] | None]:
         """Ask for the end of many jobs, in one round trip. None for one that there is not."""
         limits = (self._settings.release_window, self._settings.retention_s)
         replies = self._scripts.run_many([("cancel", job_id, *limits) for job_id in job_ids])
-        return [None if status == "missing" else (Status(status), list(json.loads(ids))) for status, ids, _ in replies]
+        return [
+            None if status == "missing" else (word(Status, status), list(json.loads(ids))) for status, ids, _ in replies
+        ]
 
     def cancel_and_show(self, job_id: str) -> tuple[JobRecord, list[str]]:
         """`cancel`, with the record as it is then: whoever asks for it afterwards may find Redis gone."""

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from jobs.kubernetes import is_service_variable
 from ops.process import LOOPBACK, Process, http_answers
 from ops.settings import CHECKOUT
 
@@ -47,7 +48,9 @@ class Flower(Process):
     port_setting = "IMAGEMILL_STACK_FLOWER_PORT"
 
     def __init__(self, file: Path, port: int, env: Mapping[str, str]) -> None:
-        super().__init__("flower", port=port, env=env, cwd=CHECKOUT)
+        # Flower reads FLOWER_PORT, too, and dies of Kubernetes' (tcp://…), of a service that is called `flower`.
+        own = {name: value for name, value in env.items() if not is_service_variable(name, value)}
+        super().__init__("flower", port=port, env=own, cwd=CHECKOUT)
         self.file = file
         self.login = env.get("FLOWER_BASIC_AUTH", "").split(",")[0] or None
 

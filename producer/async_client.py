@@ -79,7 +79,7 @@ class AsyncClient:
         Where a job stands.
 
         Raises:
-            JobNotFound, RedisUnavailable
+            JobNotFound, RecordUnreadable, RedisUnavailable
         """
         with map_errors(self.settings):
             fields = cast("dict[str, str]", await self.redis.hgetall(names.job_key(job_id)))
@@ -140,14 +140,14 @@ class AsyncClient:
         record = await self.status(job_id)
         try:
             async with asyncio.timeout(timeout_s):
-                while not record.status.is_terminal:
+                while not record.has_ended:
                     await self.waiters.wait_for_end(job_id)
                     record = await self.status(job_id)
                     if self.waiters.is_closed:
                         break
         except TimeoutError as exc:
             raise WaitTimeout(job_id, timeout_s or 0) from exc
-        if not record.status.is_terminal:
+        if not record.has_ended:
             raise WaitTimeout(job_id, timeout_s or 0)
         return record
 

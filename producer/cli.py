@@ -147,7 +147,7 @@ def status(job_id: JobId, as_json: JsonFlag = False) -> None:
         record = job.status()
         if as_json:
             print_json(_describe(job, record))
-        elif record.status.is_terminal:
+        elif record.has_ended:
             print_result(job, record, Console(), [])
         else:
             detail = f" {record.stage} {record.step}/{record.steps}" if record.stage else ""

@@ -189,7 +189,7 @@ class Client:
         """Where a job stands. Raises `JobNotFound`."""
         return self._table.get(job_id)
 
-    def statuses(self, job_ids: Sequence[str]) -> list[Status | None]:
+    def statuses(self, job_ids: Sequence[str]) -> list[Status | str | None]:
         """Where many jobs stand, in one round trip; None for one that there is not (any more)."""
         return self._table.statuses(job_ids)
 
@@ -208,7 +208,7 @@ class Client:
         """
         started = time.monotonic()
         record = self.status(job_id)
-        while not record.status.is_terminal:
+        while not record.has_ended:
             left_s = None if timeout_s is None else timeout_s - (time.monotonic() - started)
             if left_s is not None and left_s <= 0:
                 raise WaitTimeout(job_id, timeout_s or 0)

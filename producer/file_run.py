@@ -21,6 +21,7 @@ from producer.prompt_file import PromptLine
 _AT_ONCE = 500  # Jobs of one round trip.
 _LOOK_EVERY_S = 0.5
 _DOWNLOADS = 8
+_GO_ON = (Status.QUEUED, Status.PROCESSING)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -118,9 +119,11 @@ class FileRun:
     def _look(self, keys: list[tuple[int, str]]) -> dict[tuple[int, str], JobRecord | None]:
         """Those that have ended; None for one whose record is gone."""
         statuses = self._client.statuses([job_id for _, job_id in keys])
-        over = [key for key, status in zip(keys, statuses, strict=True) if status is None or status.is_terminal]
+        # Of a status that only a newer version knows, the record tells.
+        over = [key for key, status in zip(keys, statuses, strict=True) if status not in _GO_ON]
         records = {record.id: record for record in self._client.records([job_id for _, job_id in over])}
-        return {key: records.get(key[1]) for key in over}
+        found = {key: records.get(key[1]) for key in over}
+        return {key: record for key, record in found.items() if record is None or record.has_ended}
 
     def _end(self, prompt: PromptLine, record: JobRecord | None) -> Ended:
         saved: list[str] = []

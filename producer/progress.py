@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from jobs.events import progress_in
 from jobs.record import JobRecord, progress_of
-from jobs.states import Stage, Status
+from jobs.states import Status
 from producer.client import Job
 
 STAGES = ("queued", "encode", "generate", "postprocess", "upload")
@@ -26,9 +27,9 @@ def follow_on_terminal(job: Job, console: Console) -> JobRecord:
         bar = progress.add_task("queued", total=1.0, detail="")
         for event in job.events():
             if event.type == "progress":
-                stage, step, steps = Stage(event.data["stage"]), event.data["step"], event.data["steps"]
+                stage, step, steps = progress_in(event)
                 share = progress_of(Status.PROCESSING, stage, step, steps)
-                detail = f"step {step} of {steps}" if stage is Stage.GENERATE else ""
+                detail = f"step {step} of {steps}" if steps else ""
                 progress.update(bar, description=stage, completed=share, detail=detail)
     return job.status()
 
@@ -46,5 +47,6 @@ def print_result(job: Job, record: JobRecord, console: Console, saved: list[str]
     for image in job.images():
         # No markup and no wrapping: a link is there to be copied.
         console.print("  link  ", image.url(), markup=False, highlight=False, soft_wrap=True)
-    times = "  ".join(f"{stage} {record.timings[stage]:.2f} s" for stage in STAGES if stage in record.timings)
+    stages = [*STAGES, *(stage for stage in record.timings if stage not in (*STAGES, "total"))]
+    times = "  ".join(f"{stage} {record.timings[stage]:.2f} s" for stage in stages if stage in record.timings)
     console.print(f"  took   {times}  [bold]total {record.timings.get('total', 0):.2f} s[/]", soft_wrap=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
+import structlog
 import typer
 
 from jobs.errors import (
@@ -20,6 +22,7 @@ from jobs.errors import (
     JobNotFound,
     WaitTimeout,
 )
+from jobs.logs import configure_logging
 from storage.errors import StorageError
 
 EXIT_NO_IMAGES, EXIT_BAD_INPUT, EXIT_UNAVAILABLE, EXIT_TIMEOUT, EXIT_NOT_FOUND = 1, 2, 3, 4, 5
@@ -31,6 +34,8 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, one object a
 @contextmanager
 def reporting(as_json: bool = False) -> Iterator[None]:
     """Turn errors that have a sentence into that sentence and an exit code; others are bugs, with a traceback."""
+    if not structlog.is_configured():  # Its own way is to stdout, where a script reads what a command says.
+        configure_logging(logging.WARNING)
     try:
         yield
     except (ImagemillError, StorageError) as exc:

@@ -10,6 +10,7 @@ reconnect, whoever waits for that job reads its stream from where it stands, and
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -21,10 +22,10 @@ import structlog
 from jobs import names
 from jobs.address import address_of
 from jobs.errors import RedisUnavailable
-from jobs.events import Event, event_of, is_later
+from jobs.events import EVENT_ID, Event, event_of, is_later
 from jobs.redis.connection import connect_async, map_errors
 from jobs.settings import Settings
-from jobs.states import Status
+from jobs.states import has_ended
 
 log = structlog.get_logger()
 
@@ -179,16 +180,16 @@ class Waiters:
                 with map_errors(self._settings):
                     pipeline = self._redis.pipeline(transaction=True)
                     pipeline.xrange(names.events_key(job_id), min=f"({after}")
-                    pipeline.hget(names.job_key(job_id), "status")
-                    entries, status = await pipeline.execute()
+                    pipeline.hmget(names.job_key(job_id), ["status", "ended_at"])
+                    entries, (status, ended_at) = await pipeline.execute()
             except RedisUnavailable:
                 if self.is_closed:
                     return [], True
                 await asyncio.sleep(_AGAIN_S)
                 continue
             _leave_if_canceled()
-            found = [event_of(entry_id, fields["type"], fields["data"]) for entry_id, fields in entries]
-            return found, status is None or Status(status).is_terminal
+            found = [event_of(entry_id, fields) for entry_id, fields in entries]
+            return found, status is None or has_ended(status, ended_at)
 
     async def _listen(self) -> None:
         """Keep a connection that hears what is wanted, until it is canceled."""
@@ -268,15 +269,22 @@ class Waiters:
         kind, job_id = message["type"], str(message["channel"]).removeprefix(_CHANNEL_PREFIX)
         inboxes = self._rooms.get(job_id, ())
         if kind == "message":
-            event = event_of(*str(message["data"]).split(" ", 2))
+            event = _news_of(str(message["data"]))
             for inbox in inboxes:
-                inbox.put(event)
+                inbox.put(event) if event else inbox.ask_to_read()
         elif kind == "subscribe":
             self._heard.add(job_id)
             for inbox in inboxes:
                 inbox.ask_to_read()
         elif kind == "unsubscribe":
             self._heard.discard(job_id)
+
+
+def _news_of(text: str) -> Event | None:
+    """An event as it is told; None where a newer version tells it in another form, and the stream has to be read."""
+    entry_id, _, rest = text.partition(" ")
+    kind, _, data = rest.partition(" ")
+    return event_of(entry_id, {"type": kind, "data": data}) if re.fullmatch(EVENT_ID, entry_id) else None
 
 
 def _leave_if_canceled() -> None:

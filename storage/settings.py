@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from storage.errors import StorageMisconfigured
+from storage.kubernetes import is_service_variable
 
 
 class StorageSettings(BaseSettings):
@@ -53,7 +54,8 @@ def load_storage_settings() -> StorageSettings:
     known = {f"{prefix}{name}".upper() for name in StorageSettings.model_fields}
     try:
         secrets = _secrets_folder()
-        names = (*os.environ, *(file.name.upper() for file in (secrets.iterdir() if secrets else ())))
+        own = (name for name, value in os.environ.items() if not is_service_variable(name, value))
+        names = (*own, *(file.name.upper() for file in (secrets.iterdir() if secrets else ())))
         if unknown := sorted(name for name in names if name.startswith(prefix) and name not in known):
             raise StorageMisconfigured(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")
         return StorageSettings(_secrets_dir=secrets)

@@ -41,7 +41,7 @@ def _revoke_by(context: Context) -> Callable[..., Any]:
     return revoke
 
 
-def _cancel(context: Context, job_id: str) -> Status | None:
+def _cancel(context: Context, job_id: str) -> Status | str | None:
     try:
         status, released = context.table.cancel(job_id)
     except JobNotFound:

@@ -13,7 +13,7 @@ from contextlib import suppress
 import structlog
 
 from jobs.claim import Claim, Verdict
-from jobs.errors import Fenced, JobNotFound, RedisUnavailable
+from jobs.errors import Fenced, JobNotFound, RecordUnreadable, RedisUnavailable
 from jobs.states import Status
 from storage.errors import StorageError, StorageMisconfigured, StorageUnavailable
 from workers.context import Context
@@ -126,7 +126,7 @@ def _claim(context: Context, spooled: Spooled) -> Claim | None:
     """The attempt's own claim, where it still holds; or a new one, where the job waits in the queue."""
     try:
         record = context.table.get(spooled.job_id)
-    except JobNotFound:
+    except (JobNotFound, RecordUnreadable):
         return None
     if record.spec is None or record.spec.model not in context.served:
         return None

@@ -12,7 +12,7 @@ from structlog.contextvars import bound_contextvars
 
 from jobs import names
 from jobs.claim import Claim
-from jobs.errors import ErrorCode, Fenced, JobFailed, JobNotFound, RedisUnavailable
+from jobs.errors import ErrorCode, Fenced, JobFailed, JobNotFound, RecordUnreadable, RedisUnavailable
 from jobs.record import JobRecord
 from jobs.states import Status
 from workers.adopt import Request, adopt
@@ -94,9 +94,9 @@ def _ended_before(task: Task[..., Any], context: Context) -> JobRecord:
         raise Ignore
     try:
         record = context.table.get(str(task.request.id))
-    except (JobNotFound, RedisUnavailable) as exc:
+    except (JobNotFound, RecordUnreadable, RedisUnavailable) as exc:
         raise Ignore from exc
-    if not record.status.is_terminal:
+    if not record.has_ended:
         raise Ignore
     return _succeeded(task, record)
 

@@ -25,6 +25,8 @@ case ${1:-} in
         # An environment shows to whoever may look into this container, a command line to all its processes.
         FLOWER_BASIC_AUTH="$(cat /run/secrets/flower_user):$(cat /run/secrets/flower_password)"
         export FLOWER_BASIC_AUTH
+        # Kubernetes', of a service that is called `flower`: a URL, where Flower wants a number.
+        case ${FLOWER_PORT:-} in *://*) unset FLOWER_PORT ;; esac
         exec python -m celery --quiet -A jobs.celery_app:app flower --address=0.0.0.0 --port=5555 \
             --persistent=True --db=/var/lib/imagemill/flower --state_save_interval=60000 \
             --conf=/app/ops/flower_config.py --logging=warning "$@"

@@ -31,6 +31,7 @@ from jobs.errors import (
     JobFailed,
     JobNotFound,
     Permanent,
+    RecordUnreadable,
     RedisUnavailable,
     Retryable,
 )
@@ -101,6 +102,7 @@ _ANSWERS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (InvalidRequest, 422, "invalid_request", None),
     (IdempotencyConflict, 409, "idempotency_conflict", None),
     (JobNotFound, 404, "job_not_found", None),
+    (RecordUnreadable, 500, "record_unreadable", None),
     (BatchNotFound, 404, "batch_not_found", None),
     (BatchCanceled, 409, "batch_canceled", None),
     (JobFailed, 409, "job_failed", None),

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic.json_schema import SkipJsonSchema
 
-from jobs.errors import JobNotFound, RedisUnavailable
+from jobs.errors import JobNotFound, RecordUnreadable, RedisUnavailable
 from jobs.events import EVENT_ID, Event, EventType, check_event_id
 from jobs.record import JobRecord
 from producer.api import schemas
@@ -43,7 +43,7 @@ async def _resume_point(
     if not last_event_id:
         return "0"
     after = check_event_id(last_event_id, _HEADER)
-    if record.status.is_terminal and not await context.client.has_events(record.id, after):
+    if record.has_ended and not await context.client.has_events(record.id, after):
         raise _NothingMore
     return after
 
@@ -81,7 +81,7 @@ async def _stream(request: Request, record: JobRecord, after: str, context: Cont
             continue
         try:
             told = orjson.dumps(await _tell(event, record, request, context)).decode()
-        except (JobNotFound, RedisUnavailable):
+        except (JobNotFound, RecordUnreadable, RedisUnavailable):
             return  # Cut; the client comes back and asks for the same event.
         yield format_sse_event(id=event.id, event=event.type, data_str=told)
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from jobs import names
-from jobs.errors import JobNotFound, RedisUnavailable, WaitTimeout
+from jobs.errors import JobNotFound, RecordUnreadable, RedisUnavailable, WaitTimeout
 from jobs.rates import Place
 from jobs.reader import CURSOR
 from jobs.record import JobRecord
@@ -35,10 +35,16 @@ async def own_job(job_id: str, caller: CurrentCaller, context: CurrentContext) -
 
     Raises:
         JobNotFound: There is none, or it is another caller's.
+        RecordUnreadable: It is this caller's, and its record is none that this version can read.
     """
     if not names.is_job_id(job_id):
         raise JobNotFound(job_id[:128])
-    return caller.own(await context.client.status(job_id))
+    try:
+        return caller.own(await context.client.status(job_id))
+    except RecordUnreadable as exc:
+        if caller.scope not in (None, exc.caller):
+            raise JobNotFound(job_id) from exc
+        raise
 
 
 OwnJob = Annotated[JobRecord, Depends(own_job)]
@@ -87,7 +93,7 @@ async def submit(
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
         record = await _wait(context, record, wait_s)
-    is_waited_for = bool(wait_s) and record.status.is_terminal
+    is_waited_for = bool(wait_s) and record.has_ended
     return json_response(await _show(record, request, context), 200 if is_waited_for else 202, headers)
 
 

@@ -46,13 +46,18 @@ class ImageBody(BaseModel):
     seed: int
 
 
+_WORDS = ", ".join(Status)
+
+
 class JobBody(BaseModel):
     """A job at one moment. Times are Unix seconds."""
 
     id: str
     object: Literal["job"]
-    status: Status
-    stage: Stage | None
+    status: str = Field(description=f"One of {_WORDS}.", examples=list(Status))
+    stage: str | None = Field(
+        description="What is done at the moment; other kinds of jobs may have others.", examples=list(Stage)
+    )
     progress: float = Field(description="0 to 1.")
     step: int
     steps: int

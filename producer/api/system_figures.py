@@ -147,7 +147,7 @@ def _of_history(queues: dict[str, QueueFigures]) -> Iterator[Metric]:
         submitted.add_metric(labels, each.submitted)
         for status in (status for status in Status if status.is_terminal):
             ended.add_metric([*labels, status], each.ended.get(status, 0))
-        for code in ErrorCode:
+        for code in dict.fromkeys([*ErrorCode, *each.failed]):
             failed.add_metric([*labels, code], each.failed.get(code, 0))
         lapsed.add_metric(labels, each.lapsed)
     yield from (submitted, ended, failed, lapsed)
@@ -157,11 +157,12 @@ def _of_workers(queues: list[str], workers: list[WorkerReport]) -> Metric:
     counts: Counter[tuple[str, str]] = Counter(
         (names.queue_of(model), each.state) for each in workers for model in each.models
     )
+    states = sorted({each.state for each in workers})
     family = GaugeMetricFamily(
         "imagemill_workers", "Workers that say they are there, by what they do.", labels=[*_QUEUE, "state"]
     )
     for queue in queues:
-        for state in _STATES:
+        for state in dict.fromkeys([*_STATES, *states]):
             family.add_metric([*_labels(queue), state], counts[queue, state])
     return family
 

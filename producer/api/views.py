@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from fastapi import Request
 
-from jobs.events import Event
+from jobs.events import Event, progress_in
 from jobs.rates import Place
 from jobs.record import ImageRecord, JobRecord, progress_of
 from jobs.spec import JobSpec
-from jobs.states import Stage, Status
+from jobs.states import Status
 from producer.links import Links
 
 _NOT_PARAMETERS = {"caller", "metadata", "idempotency_key"}
@@ -37,7 +38,7 @@ class Views:
             "steps": record.steps,
             **place_in_line(place),
             "model": spec.model if spec else None,
-            "parameters": parameters_of(spec) if spec else None,
+            "parameters": parameters_of(spec, record.unread) if spec else None,
             "metadata": spec.metadata if spec else {},
             "caller": record.caller,
             "attempts": record.attempts,
@@ -79,9 +80,10 @@ class Views:
         return self._public_url or str(request.base_url).rstrip("/")
 
 
-def parameters_of(spec: JobSpec) -> dict[str, Any]:
-    """Every parameter of a job, settled."""
-    return spec.model_dump(mode="json", exclude=_NOT_PARAMETERS, exclude_none=True)
+def parameters_of(spec: JobSpec, unread: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Every parameter of a job, settled; those whose values only a newer version understands, as they are."""
+    shown = {name: value for name, value in (unread or {}).items() if name not in _NOT_PARAMETERS}
+    return spec.model_dump(mode="json", exclude=_NOT_PARAMETERS, exclude_none=True) | shown
 
 
 def place_in_line(place: Place | None) -> dict[str, int | float | None]:
@@ -95,5 +97,5 @@ def event_data(event: Event) -> dict[str, Any]:
     """What an event tells; one of progress has the share of the work that is done."""
     if event.type != "progress":
         return event.data
-    stage, step, steps = Stage(event.data["stage"]), event.data["step"], event.data["steps"]
+    stage, step, steps = progress_in(event)
     return {**event.data, "progress": progress_of(Status.PROCESSING, stage, step, steps)}

@@ -56,6 +56,14 @@ class ApiKey(BaseModel):
         return self.model_dump(mode="json", exclude={"token_hash"})
 
 
+def read_key(record: str) -> ApiKey | None:
+    """A stored record; None where this version does not understand it, for then it may open too much."""
+    try:
+        return ApiKey.model_validate_json(record)
+    except ValidationError:
+        return None
+
+
 def new_token() -> str:
     """A token nobody can guess: 256 random bits in hex, behind the prefix."""
     return TOKEN_PREFIX + secrets.token_hex(_TOKEN_BYTES)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 
 import redis.asyncio
+import structlog
 
 from jobs import names
 from jobs.redis.connection import map_errors
 from jobs.settings import Settings
-from producer.keys.key import ApiKey, hash_token
+from producer.keys.errors import KeyRefused
+from producer.keys.key import ApiKey, hash_token, read_key
+
+log = structlog.get_logger()
 
 REMEMBER_S = 2.0  # A revoked key opens an API process at most for so long.
 
@@ -35,6 +39,7 @@ class KeyLookup:
         The valid key of a token, if there is one.
 
         Raises:
+            KeyRefused: Its record is none that this version can read.
             RedisUnavailable
         """
         digest = hash_token(token)
@@ -70,5 +75,8 @@ class KeyLookup:
         if record is None:
             return None
         self._is_closed = True
-        key = ApiKey.model_validate_json(record)
+        key = read_key(str(record))
+        if key is None:
+            log.warning("the record of an API key cannot be read", key=name)
+            raise KeyRefused("this version of the API cannot read what is stored of this key, so it opens nothing")
         return key if key.is_valid and key.token_hash == digest else None

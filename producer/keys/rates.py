@@ -11,7 +11,7 @@ from jobs import names
 from jobs.errors import InvalidRequest, RedisFull
 from jobs.redis.connection import map_errors
 from jobs.settings import Settings
-from producer.keys.errors import RateExceeded
+from producer.keys.errors import KeyRefused, RateExceeded
 from producer.keys.key import ApiKey
 
 if TYPE_CHECKING:
@@ -75,12 +75,13 @@ class RateLimits:
         A full Redis counts nothing, and refuses submissions by itself: asking and canceling must go on.
 
         Raises:
+            KeyRefused: Its rate is in a form that only a newer version knows.
             RateExceeded: It was used as often as it may be; this one is not counted.
             RedisUnavailable
         """
         if key.rate is None:
             return
-        rate = self._items.setdefault(key.rate, _item(key.rate))
+        rate = self._item_of(key.rate)
         try:
             with map_errors(self._settings):
                 if await self._limiter.hit(rate, key.name):
@@ -89,3 +90,9 @@ class RateLimits:
         except RedisFull:
             return
         raise RateExceeded(key.rate, max(_SOON_S, window.reset_time - time.time()))
+
+    def _item_of(self, rate: str) -> RateLimitItem:
+        try:
+            return self._items.setdefault(rate, _item(rate))
+        except InvalidRequest as exc:  # It was checked when it was stored.
+            raise KeyRefused("this version of the API does not know the rate of this key, so it opens nothing") from exc

@@ -7,18 +7,22 @@ an API that ever had a key is closed to whoever has none.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import redis
+import structlog
 
 from jobs import names
 from jobs.errors import InvalidRequest
 from jobs.redis.connection import map_errors
 from jobs.settings import Settings
-from producer.keys.key import RESERVED_NAMES, ApiKey, make_key, new_token
+from producer.keys.key import RESERVED_NAMES, ApiKey, make_key, new_token, read_key
 from producer.keys.rates import parse_rate
+
+log = structlog.get_logger()
 
 # Redis may be full of the jobs of the very key that is to be revoked.
 _WRITE = """#!lua flags=allow-oom
@@ -70,7 +74,7 @@ class KeyStore:
             "models": models or None,
         }
         key = make_key(token, name=name, created_at=time.time(), **limits)
-        if not self._write(name, "", key, new_hash=key.token_hash):
+        if not self._write(name, "", key.model_dump_json(), new_hash=key.token_hash):
             raise InvalidRequest("name", f"there is or was a key {name!r}; its jobs would be the new one's. Rotate it")
         return token, key
 
@@ -84,10 +88,11 @@ class KeyStore:
         """
         token = new_token()
         while True:
-            before, key = self._read(name)
+            before, key, written = self._read(name)
             fields = key.model_dump(include={"name", "rate", "max_queued", "models"})
             rotated = make_key(token, created_at=time.time(), **fields)
-            if self._write(name, before, rotated, old_hash=key.token_hash, new_hash=rotated.token_hash):
+            record = json.dumps(written | rotated.model_dump(mode="json"))
+            if self._write(name, before, record, old_hash=key.token_hash, new_hash=rotated.token_hash):
                 return token, rotated
 
     def revoke(self, name: str) -> ApiKey:
@@ -99,32 +104,40 @@ class KeyStore:
             RedisUnavailable
         """
         while True:
-            before, key = self._read(name)
+            before, key, written = self._read(name)
             if not key.is_valid:
                 return key
             revoked = key.model_copy(update={"revoked_at": time.time()})
-            if self._write(name, before, revoked, old_hash=key.token_hash):
+            record = json.dumps(written | revoked.model_dump(mode="json"))
+            if self._write(name, before, record, old_hash=key.token_hash):
                 return revoked
 
     def keys(self) -> list[ApiKey]:
-        """All keys, revoked ones too, the oldest first."""
+        """All keys, revoked ones too, the oldest first; not those whose records cannot be read, which open nothing."""
         with map_errors(self._settings):
-            records = cast("list[str]", self._redis.hvals(names.API_KEYS))
-        return sorted((ApiKey.model_validate_json(each) for each in records), key=lambda key: key.created_at)
+            records = cast("dict[str, str]", self._redis.hgetall(names.API_KEYS))
+        found = {name: read_key(record) for name, record in records.items()}
+        for name in (name for name, key in found.items() if key is None):
+            log.warning("the record of an API key cannot be read", key=name)
+        return sorted((key for key in found.values() if key is not None), key=lambda key: key.created_at)
 
     def has_any(self) -> bool:
         """Whether there ever was a key."""
         with map_errors(self._settings):
             return bool(self._redis.exists(names.API_KEYS))
 
-    def _read(self, name: str) -> tuple[str, ApiKey]:
+    def _read(self, name: str) -> tuple[str, ApiKey, dict[str, Any]]:
+        """A key's record as it stands, what is understood of it, and all of it: what is newer goes back with it."""
         with map_errors(self._settings):
             record = cast("str | None", self._redis.hget(names.API_KEYS, name))
         if record is None:
             raise InvalidRequest("name", f"there is no key {name!r}; `./imagemill keys list` shows them")
-        return record, ApiKey.model_validate_json(record)
+        key = read_key(record)
+        if key is None:
+            raise InvalidRequest("name", f"this version cannot read the record of key {name!r}; a newer one may")
+        return record, key, json.loads(record)
 
-    def _write(self, name: str, before: str, key: ApiKey, *, old_hash: str = "", new_hash: str = "") -> bool:
+    def _write(self, name: str, before: str, record: str, *, old_hash: str = "", new_hash: str = "") -> bool:
         with map_errors(self._settings):
-            args = [name, before, key.model_dump_json(), old_hash, new_hash]
+            args = [name, before, record, old_hash, new_hash]
             return bool(self._script(keys=[names.API_KEYS, names.API_KEY_NAMES], args=args))

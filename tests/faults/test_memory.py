@@ -29,7 +29,7 @@ def submit_largest(system: System, count: int) -> list[Job]:
 
 
 def ended(jobs: Sequence[Job]) -> int:
-    return sum(job.status().status.is_terminal for job in jobs)
+    return sum(job.status().has_ended for job in jobs)
 
 
 def test_worker_of_4_gib_while_one_caller_asks_for_the_largest_outputs(make_system: MakeSystem, row: Row) -> None:

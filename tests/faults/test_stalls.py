@@ -19,7 +19,7 @@ def test_sigstop_of_a_worker_for_longer_than_its_lease_then_sigcont(make_system:
     until("a picture is on its way to the store", lambda: any(system.counts(job).stage == "upload" for job in jobs))
     pid = sleeper.signal_child(signal.SIGSTOP)
     stopped_at = system.now()
-    taken = [job for job in jobs if not job.status().status.is_terminal]
+    taken = [job for job in jobs if not job.status().has_ended]
     try:
         system.run_workers(1)
         system.finish(jobs)

@@ -41,7 +41,7 @@ def test_sigterm_under_load_exits_0_within_the_grace_period(make_system: MakeSys
             given_back.append(back_s)
         if worker is hurried:
             # They ran when it had to stop: back as well, and nobody is charged for it.
-            begun = [job for job in held if job not in unstarted and not job.status().status.is_terminal]
+            begun = [job for job in held if job not in unstarted and not job.status().has_ended]
             assert begun and all(_back_at(system, job, stopped_at) for job in begun)
             system.ready(system.worker())
     system.run_workers(1)
@@ -81,7 +81,7 @@ def test_old_workers_meet_newer_messages_in_a_rolling_restart_under_load(system:
         sent = system.cli("submit", "a picture of tomorrow", faults={"be_newer": {}})
         newer.append(Job(sent.stdout.strip(), system.client))
     assert all(system.redis.hget(f"imagemill:job:{job.id}", "schema") == "2" for job in newer)
-    until("the old workers are done with the rest", lambda: all(job.status().status.is_terminal for job in jobs))
+    until("the old workers are done with the rest", lambda: all(job.status().has_ended for job in jobs))
     until("the newer messages were taken", lambda: not list(system.redis.scan_iter("gpu.sim*", _type="list")))
     assert all(system.counts(job).attempts == system.counts(job).epoch == 0 for job in newer), "not given back"
     jobs += system.submit(40, steps=20)

@@ -61,7 +61,7 @@ def test_waiting_client_hears_of_a_job_that_ends_behind_the_next_redis(behind: B
     assert cluster is not None
     found = cluster
 
-    async def cancel_behind_the_next() -> Status:
+    async def cancel_behind_the_next() -> str:
         async with AsyncClient(system.settings, system.client.store.settings) as client:
             job = await client.submit("a picture", model="sim")
             waiting = asyncio.create_task(job.wait(timeout_s=60))

@@ -203,3 +203,22 @@ async def _closing(events: AsyncIterator[Event]) -> AsyncIterator[AsyncIterator[
         yield events
     finally:
         await events.aclose()  # type: ignore[attr-defined]  # a generator
+
+
+def test_news_in_a_form_of_a_newer_version_keep_nobody_waiting(
+    table: JobTable, client: Client, redis_client: redis.Redis, run: Run[list[str]]
+) -> None:
+    job = client.submit(PROMPT)
+
+    async def follow(events: AsyncClient) -> list[str]:
+        return [event.type async for event in events.events(job.id)]
+
+    async def body(events: AsyncClient) -> list[str]:
+        following = asyncio.create_task(follow(events))
+        await until(lambda: redis_client.pubsub_numsub(names.news_channel(job.id))[0][1] == 1)
+        for news in ("a dream", "", '{"id": 1}', "1-0 dream [1]", "1-0 dream"):
+            redis_client.publish(names.news_channel(job.id), news)
+        table.cancel(job.id)
+        return await following
+
+    assert run(body)[-1] == "completed"

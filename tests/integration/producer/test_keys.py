@@ -21,7 +21,7 @@ from jobs.settings import Settings
 from ops.process import wait_until
 from ops.servers import RedisServer
 from producer.cli import app
-from producer.keys.errors import RateExceeded
+from producer.keys.errors import KeyRefused, RateExceeded
 from producer.keys.key import ApiKey
 from producer.keys.lookup import KeyLookup
 from producer.keys.rates import RateLimits
@@ -68,6 +68,50 @@ def look_up(settings: Settings, token: str) -> ApiKey | None:
 
 
 # The store.
+
+
+def change(client: redis.Redis, name: str, **fields: Any) -> None:
+    """As a newer version may have written it."""
+    record = json.loads(client.hget(names.API_KEYS, name) or "{}")
+    client.hset(names.API_KEYS, name, json.dumps(record | fields))
+
+
+def test_what_a_newer_version_wrote_of_a_key_stays_when_it_is_rotated_or_revoked(
+    keys: KeyStore, redis_client: redis.Redis, settings: Settings
+) -> None:
+    keys.create("blog", rate="10/second")
+    change(redis_client, "blog", scopes=["read"])
+    token, rotated = keys.rotate("blog")
+    assert look_up(settings, token) == rotated
+    keys.revoke("blog")
+    record = json.loads(redis_client.hget(names.API_KEYS, "blog") or "{}")
+    assert (record["scopes"], record["rate"]) == (["read"], "10/second")
+    assert look_up(settings, token) is None
+
+
+def test_key_whose_record_is_not_understood_opens_nothing_and_hides_no_other(
+    keys: KeyStore, redis_client: redis.Redis, settings: Settings
+) -> None:
+    """Without what is not understood, a limit perhaps, it would open too much."""
+    token, _ = keys.create("blog")
+    _, other = keys.create("shop")
+    change(redis_client, "blog", max_queued="as many as in the contract")
+    with pytest.raises(KeyRefused, match="cannot read"):
+        look_up(settings, token)
+    assert keys.keys() == [other]
+    with pytest.raises(InvalidRequest, match="cannot read the record of key 'blog'"):
+        keys.revoke("blog")
+
+
+def test_key_whose_rate_is_not_understood_opens_nothing(settings: Settings) -> None:
+    key = ApiKey(name="blog", token_hash="", hint="", rate="10 bursts", created_at=0)
+
+    async def use() -> None:
+        async with connected(settings) as client:
+            await RateLimits(client, settings).use(key)
+
+    with pytest.raises(KeyRefused, match="does not know the rate"):
+        asyncio.run(use())
 
 
 def test_key_is_found_by_its_token_and_by_no_other(keys: KeyStore, settings: Settings) -> None:

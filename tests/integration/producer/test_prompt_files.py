@@ -107,6 +107,18 @@ def test_file_is_submitted_anew_under_another_name_and_with_other_options(client
     assert len({str(submitted(client, each).job_ids) for each in runs}) == 3
 
 
+def test_keys_of_lines_are_those_of_the_first_version(client: Client, tmp_path: Path) -> None:
+    """A file that was submitted before an upgrade, and is resumed after it, finds its jobs."""
+    prompts = read_prompts(client, write(tmp_path, {"prompt": PROMPT}, {"prompt": PROMPT}), {})
+    named = {"prompt": PROMPT, "n": 2, "output": {"format": "webp"}, "custom_id": "o-1"}
+    prompts += read_prompts(client, write(tmp_path, named), {}, "night")
+    assert [each.submission.spec.idempotency_key for each in prompts] == [
+        "file-543d6e1f78276e8222cb40c08a8401903365b7fd",
+        "file-c456a95a4db5f778ee81f25bdde0583768ee932e",
+        "file-07b1f6c6412844815abfe9994928df4232484d11",
+    ]
+
+
 def test_submission_that_broke_off_goes_on_where_it_stopped(client: Client, tmp_path: Path) -> None:
     lines = [{"prompt": f"number {number}"} for number in range(1_200)]
     prompts = read_prompts(client, write(tmp_path, *lines), {})

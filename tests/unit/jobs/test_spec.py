@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.errors import ErrorCode, InvalidRequest
-from jobs.spec import MAX_PROMPT_CHARS, MAX_SEED, JobRequest, JobSpec, Output, parse_request
+from jobs.spec import MAX_PROMPT_CHARS, MAX_SEED, JobRequest, JobSpec, Output, parse, parse_request
 
 PROMPT = "a large red circle on a blue background"
 
@@ -136,6 +136,90 @@ def test_same_parameters_have_the_same_digest_whatever_their_key_and_order() -> 
 )
 def test_other_parameters_have_another_digest(fields: dict[str, Any]) -> None:
     assert JobRequest(prompt=PROMPT, seed=7).digest() != parse_request({"prompt": PROMPT, "seed": 7, **fields}).digest()
+
+
+# Computed by the first version (76e3ef0): they stand in Redis beside idempotency keys, and may never change.
+FIRST_DIGESTS: list[tuple[dict[str, Any], str]] = [
+    ({}, "02516986cb7d554a19678bf8452bb6f76951f756132b505f35a7a09893df0097"),
+    ({"negative_prompt": "blue"}, "37c3286d52444e3223accc85c2c2c445acc2fc6c88c1f48f6044292d4b4a1df5"),
+    ({"n": 3}, "9217bc733c0b67f1f4c054a32f2fc961b777256296d038055b8b65257631b553"),
+    ({"output": {"format": "webp"}}, "16b663d1dacaf51356f763c41dd345acb58dedec6b96e8c135bb723a3deabb72"),
+    (
+        {"output": {"format": "jpeg", "quality": 80}},
+        "6bdcf5a59d65e08da36a5315c364a6801300b59234c6c28ef8f12fbab41382ea",
+    ),
+    (
+        {"output": {"resize": {"width": 64, "height": 32}}},
+        "86c8918e2cd99f2c30161dd82d5b04c39e0ff82f9fc196bbb4ef10e5a074523f",
+    ),
+    (
+        {"output": {"crop": {"width": 32, "height": 32}}},
+        "b61e4c435345f6b24330661ec7e7a7e07001c8b12e249a299807e3668f354bb1",
+    ),
+    ({"output": {"thumbnail": 64}}, "e6e62cea5902782ba21861de1c483f3434b037749a576d657d2143eb62a26b5d"),
+    (
+        {
+            "output": {
+                "format": "webp",
+                "quality": 70,
+                "resize": {"width": 512, "height": 256},
+                "crop": {"width": 256, "height": 256},
+                "thumbnail": 128,
+            }
+        },
+        "b23571d33456332b0bd6b04da369d47123d4744eae8ac0288e50015161c3cd64",
+    ),
+    ({"priority": "high"}, "8f06831120159c44f098738c30140ae85ea20ec76be38089f04307b7f0449cc9"),
+    ({"start_deadline": 30}, "74c18feb8ef2084501d7f41dbaec4034408d2ec648a7cb496c0596422870842b"),
+    ({"deadline": 90.5}, "8364e54be5d6916b2fea14d5479571f52dcc764b35cfb8935fe7d201f4522215"),
+    ({"idempotency_key": "order-7"}, "02516986cb7d554a19678bf8452bb6f76951f756132b505f35a7a09893df0097"),
+    (
+        {"metadata": {"order": "7", "für": "Ärzte 🎨"}},
+        "8fdf1ba1229a6ef37de8564ce759208ec5eaa793876935f3c3a91611de36f129",
+    ),
+    ({"caller": "team-7"}, "3df06748a5690e8a90d35044fbb46128e8a254e9687ef4c988b0cfbfe7950caa"),
+    ({"reproducible": True}, "d51e2c6cbb31952545b0464f82d6d6b52f7a5960aaab4f5aea75d48d56db093c"),
+    ({"model": "shapes"}, "e38b2c436f8a6bc310691190da2e73940bd6f27f192d5a0351335ce0fa6b06cd"),
+    ({"width": 64, "height": 128}, "e79f51766e3df3678f741837fc2b4897e6c168aa5281301950c3314677624f05"),
+    ({"num_inference_steps": 20}, "8b9d541a9ec437eb9e4be85a5146c6304b74aa442cd754d09c8f607bccc374b9"),
+    ({"guidance_scale": 3}, "9889c08517e7e56cdb74277b5001277481d92d17d1a0d9f829d4aadd65f7bb5b"),
+    ({"scheduler": "ddim"}, "41b8647490b7fea41cadb4cfcdc15d13e6858df9b76308c66f860fd7a947ca2a"),
+    ({"seed": MAX_SEED}, "3879bcfbf91cc2c24473d5d451032ed16cceb882a602d8a5c7a9abbd02f3764d"),
+    (
+        {"n": 1, "priority": "normal", "output": {"format": "png"}, "seed": None, "metadata": {}},
+        "02516986cb7d554a19678bf8452bb6f76951f756132b505f35a7a09893df0097",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "digest"), FIRST_DIGESTS, ids=lambda each: ascii(each)[:40])
+def test_digests_are_those_of_the_first_version(fields: dict[str, Any], digest: str) -> None:
+    assert parse_request({"prompt": PROMPT, **fields}).digest() == digest
+
+
+class LaterOutput(Output):
+    """As a later version may have it."""
+
+    dpi: int = 72
+
+
+class LaterRequest(JobRequest):
+    """As a later version may have it."""
+
+    strength: float | None = None
+    tiling: bool = False
+    output: LaterOutput = LaterOutput()
+
+
+@pytest.mark.parametrize(("fields", "digest"), FIRST_DIGESTS, ids=lambda each: ascii(each)[:40])
+def test_field_of_a_later_version_changes_no_digest_where_it_is_not_used(fields: dict[str, Any], digest: str) -> None:
+    assert parse(LaterRequest, {"prompt": PROMPT, **fields}).digest() == digest
+
+
+@pytest.mark.parametrize("fields", [{"strength": 0.5}, {"tiling": True}, {"output": {"dpi": 300}}])
+def test_field_of_a_later_version_is_in_the_digest_where_it_is_used(fields: dict[str, Any]) -> None:
+    digests = {parse(LaterRequest, {"prompt": PROMPT, **each}).digest() for each in ({}, fields)}
+    assert len(digests) == 2
 
 
 def test_summary_shows_what_matters_and_only_the_first_words() -> None:

@@ -52,6 +52,7 @@ def test_table_of_what_is_deleted() -> None:
         "the record is gone, the attempt was whole": (None, False, True, False),
         "the record is gone, the attempt was not whole": (None, False, False, True),
         "the record is a newer version's": (None, True, False, False),
+        "the record is a newer version's in part": (lost.model_copy(update={"is_partial": True}), True, True, False),
     }
     for name, (found, is_known, is_complete, deleted) in cases.items():
         assert is_orphan(folder(is_complete=is_complete), found, is_known=is_known) is deleted, name
@@ -74,5 +75,5 @@ def test_nothing_that_is_or_may_be_published_is_ever_an_orphan(
         assert not is_known
         assert not is_complete
     else:
-        assert found.status.is_terminal
+        assert found.has_ended
         assert not any(key.startswith(f"{THIS}/") for key in keys)

@@ -249,10 +249,22 @@ def test_bug_is_told_in_openais_form(
 ) -> None:
     waiting = pool.submit(lambda: api.post(PATH, json={"prompt": PROMPT}))
     record = only_job(table, redis_client)
+    claimed, _ = table.claim(record.id, owner="a worker")
+    assert claimed is not None
+    table.finish(claimed, Status.SUCCEEDED, images=[])  # No worker of ours does that.
+    answer = waiting.result(DEADLINE_S)
+    assert (answer.status_code, error_of(answer)["code"]) == (500, "internal_error")
+
+
+def test_record_that_cannot_be_read_is_told_in_openais_form(
+    api: TestClient, table: JobTable, redis_client: redis.Redis, pool: ThreadPoolExecutor
+) -> None:
+    waiting = pool.submit(lambda: api.post(PATH, json={"prompt": PROMPT}))
+    record = only_job(table, redis_client)
     redis_client.hset(f"imagemill:job:{record.id}", "timings", "no JSON")
     table.cancel(record.id)
     answer = waiting.result(DEADLINE_S)
-    assert (answer.status_code, error_of(answer)["code"]) == (500, "internal_error")
+    assert (answer.status_code, error_of(answer)["code"]) == (500, "record_unreadable")
 
 
 def stream(api: TestClient, **headers: str) -> httpx.Response:
