@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-api test-network test-compose test-faults test-s3 test-redis format lock
+.PHONY: help venv demo up check test test-blackbox test-api test-network test-compose test-faults test-s3 test-redis format lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -27,8 +27,11 @@ check: venv  ## Format, lint, types, and who may import whom
 	$(PYTHON) -m mypy
 	$(PYTHON) .venv/bin/lint-imports
 
-test: venv  ## All tests but those of the API under abuse and of faults
+test: venv  ## The tests that a change is made with: of parts, of parts together, of the running system
 	$(PYTHON) -m pytest
+
+test-blackbox: venv  ## Hold the running system to what users were promised, from outside alone; up to 20 minutes
+	$(PYTHON) -m pytest tests/blackbox
 
 test-api: venv  ## Hold the HTTP API to its OpenAPI document, and to its bounds while others abuse it; up to 3 minutes
 	$(PYTHON) -m pytest tests/api
