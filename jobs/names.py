@@ -86,8 +86,8 @@ def figures_key(queue: str) -> str:
 
 def turns_key(queue: str, caller: str) -> str:
     """
-    Sorted set: jobs of one caller that are released and not claimed, at most the release window; by priority and then by
-    turn, and behind them those that were called up before their turn. (Before 0.1.0 it was the set `window:…`.)
+    Sorted set: jobs of one caller that are released and not claimed, at most the release window; by priority and then
+    by turn, and behind them those that were called up before their turn. (Before 0.1.0 it was the set `window:…`.)
     """
     return f"{KEY_PREFIX}:turns:{queue}:{caller}"
 

@@ -30,7 +30,7 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
 def limited(client: redis.Redis, settings: Settings, *rules: str) -> Settings:
     """As somebody who may use the job table, and none of the broker's lists."""
     told = ("reset", "on", ">secret", "~imagemill:*", "~_kombu*", "&*", "+@all", *rules)
-    client.execute_command("ACL", "SETUSER", "limited", *told)
+    client.execute_command("ACL", "SETUSER", "limited", *told)  # type: ignore[no-untyped-call]
     return settings.model_copy(update={"redis_url": settings.redis_url.replace("//", "//limited:secret@")})
 
 
@@ -82,7 +82,7 @@ def test_record_of_a_job_that_was_entered_is_known_without_asking(
     assert client.enter(again) == job_id
     with pytest.raises(RedisUnavailable):
         client.entered(again, job_id)  # It may have ended since.
-    redis_client.execute_command("ACL", "SETUSER", "limited", "+hgetall")
+    redis_client.execute_command("ACL", "SETUSER", "limited", "+hgetall")  # type: ignore[no-untyped-call]
     record = client.status(job_id)
     assert known.created_at == pytest.approx(record.created_at, abs=5)
     assert known.model_copy(update={"created_at": 0}) == record.model_copy(update={"created_at": 0})
