@@ -86,8 +86,8 @@ class JobTable(JobReader):
         Claim a queued job. None where there is nothing to run: it runs, has ended, is not there, or has no turn.
 
         Args:
-            gives_way: Whether it needs a turn, which is its release, and gives that to a queued job of its caller's with
-                a better priority. Not where somebody waits for this very message.
+            gives_way: Whether it needs a turn, which is its release, and gives that to a queued job of its caller's
+                with a better priority. Not where somebody waits for this very message.
 
         Returns:
             The claim, and the ids that were released in turn; the one to which it gave way is the first of them.
