@@ -71,8 +71,9 @@ class JobReader:
 
     def outgoing(self, job_ids: Sequence[str]) -> list[tuple[JobRecord, bool]]:
         """
-        Those of these jobs whose messages are to be sent, and whether each was called up before its turn. Not those
-        that are not released (any more), nor those that only a newer version can read.
+        Those of these jobs whose messages are to be sent, and whether each was called up before its turn.
+
+        Not those that are not released (any more), nor those that only a newer version can read.
         """
         replies = self._scripts.run("outgoing", *job_ids)
         found = [

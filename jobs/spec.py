@@ -111,7 +111,7 @@ class _Common(Strict):
         prompt: What to draw.
         negative_prompt: What to keep away from; has effect with guidance_scale above 1.
         n: Number of images; image i has the seed `seed + i`.
-        priority: Order among the waiting jobs of a queue.
+        priority: Order among the caller's own jobs that wait in a queue; others' are not concerned.
         start_deadline: Seconds after submission after which it is not worth starting.
         deadline: Seconds after submission after which it is not worth having.
         idempotency_key: Submitting again with the same key and caller gives the same job.

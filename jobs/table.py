@@ -87,11 +87,11 @@ class JobTable(JobReader):
 
     def claim(self, job_id: str, *, owner: str, gives_way: bool = False) -> tuple[Claim | None, list[str]]:
         """
-        Claim a queued job. None where there is nothing to run: it runs, has ended, is not there, or gave way.
+        Claim a queued job. None where there is nothing to run: it runs, has ended, is not there, or has no turn.
 
         Args:
-            gives_way: Whether a queued job of its caller's with a better priority is to have this turn. Not where
-                somebody waits for this very message.
+            gives_way: Whether it needs a turn, which is its release, and gives that to a queued job of its caller's
+                with a better priority. Not where somebody waits for this very message.
 
         Returns:
             The claim, and the ids that were released in turn; the one to which it gave way is the first of them.

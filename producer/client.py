@@ -13,11 +13,8 @@ from jobs.catalogue import Catalogue
 from jobs.celery_app import make_app
 from jobs.dispatch import Dispatcher
 from jobs.errors import (
-    IdempotencyConflict,
     InvalidRequest,
     JobFailed,
-    PartlySubmitted,
-    RedisFull,
     RedisUnavailable,
     WaitTimeout,
 )
@@ -30,14 +27,14 @@ from jobs.redis.connection import connect
 from jobs.settings import Settings, load_settings
 from jobs.spec import parse_request
 from jobs.states import Status
-from jobs.submission import Encoded, Refused, Submission, Submitted, as_written
+from jobs.submission import Encoded, Submission, Submitted, as_written
 from jobs.table import JobTable, QueueCounts
 from producer.image import Image
+from producer.many import submit_all
 from producer.submit_traces import SubmitTraces
 from storage.s3 import ImageStore
 from storage.settings import StorageSettings, load_storage_settings
 
-_BULK = 500  # Jobs per round trip.
 _AGAIN_S = 0.5  # between looks at a Redis that is away
 
 
@@ -100,24 +97,7 @@ class Client:
         return self._submit(submissions)
 
     def _submit(self, submissions: list[Encoded]) -> list[Job]:
-        refused: list[Refused | RedisUnavailable] = []
-        queued: list[str | None] = []
-        for at in range(0, len(submissions), _BULK):
-            chunk = submissions[at : at + _BULK]
-            try:
-                results = self._table.submit_encoded(chunk)
-            except (RedisFull, RedisUnavailable) as exc:
-                refused.insert(0, exc)
-                break
-            self._traces.end([each[0] for each in chunk], results)
-            self._dispatcher.offer([job_id for result in results for job_id in result.released])
-            queued += [None if result.refused else result.job_id for result in results]
-            refused += [result.refused for result in results if result.refused]
-            if any(isinstance(each, RedisFull) for each in refused):
-                break
-        if refused:
-            raise _refusal(refused, [*queued, *[None] * (len(submissions) - len(queued))])
-        return [Job(job_id, self) for job_id in queued if job_id is not None]
+        return [Job(job_id, self) for job_id in submit_all(submissions, self._table, self._dispatcher, self._traces)]
 
     def prepare(
         self, fields: Mapping[str, Any], quota: int | None = None, traceparent: str | None = None
@@ -283,18 +263,6 @@ class Client:
         self._redis.close()
         self._app.close()
         self._traces.close()
-
-
-def _refusal(refused: list[Refused | RedisUnavailable], queued: list[str | None]) -> Exception:
-    """What to raise for many submissions of which some were refused; what Redis failed at goes first."""
-    first = next((each for each in refused if isinstance(each, RedisFull | RedisUnavailable)), refused[0])
-    if isinstance(first, IdempotencyConflict):
-        first.queued = tuple(queued)
-    if not isinstance(first, RedisFull | RedisUnavailable) or not any(queued):
-        return first
-    partly = PartlySubmitted(queued, str(first))
-    partly.__cause__ = first
-    return partly
 
 
 class Job:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from jobs.errors import InvalidRequest
+from jobs.errors import InvalidRequest, RedisFull, RedisUnavailable
 from producer.client import Client
 from producer.file_run import Ended, FileRun
 from producer.prompt_file import PromptLine, read_prompts
@@ -59,7 +59,7 @@ def submit_file(
             shown.print_ids()
         else:
             shown.follow(timeout_s)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RedisFull, RedisUnavailable):
         _explain_resume(work, prompts, shown.ended, console)
         raise
 

@@ -28,10 +28,12 @@ if redis.call('SISMEMBER', key('paused'), queue) == 1 then
   return {'refused', '[]', 'paused'}
 end
 local is_late = is_past(field(id, 'end_by')) or is_past(field(id, 'start_by'))
+-- A message too many, of a job that is not released, brings no turn.
+if gives_way and not is_late and not redis.call('ZSCORE', key('line', queue), id) then
+  return {'refused', '[]', 'waiting'}
+end
 local better = gives_way and not is_late and better_than(rank_of(field(id, 'turn')), queue, caller)
 if better then
-  -- Released by nobody, it has no turn to give: a message too many brings none.
-  if not redis.call('ZSCORE', key('line', queue), id) then return {'refused', '[]', 'overtaken'} end
   withdraw(id, queue, caller)
   wait_in_turn(id, queue, caller)
   call_up(better, queue, caller)

@@ -50,9 +50,12 @@ def as_a_file(system: System, key: str, priority: str) -> list[str]:
 
 
 def again_after_a_cancel(system: System, key: str, priority: str) -> list[str]:
+    assert system.cli("queue", "pause", QUEUE).returncode == 0  # So that there are no messages of the first time.
     job_ids = [system.submit(key, model="sim", priority=priority) for _ in range(2 * MOST_BEFORE)]
     for job_id in job_ids:
         assert system.http("DELETE", f"/v1/jobs/{job_id}", key=key).body["status"] == "canceled"
+    assert system.cli("queue", "resume", QUEUE).returncode == 0
+    for job_id in job_ids:
         assert system.cli("dead", "replay", job_id).returncode == 0
     return job_ids
 

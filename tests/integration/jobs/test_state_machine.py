@@ -128,11 +128,11 @@ class TableMachine(RuleBasedStateMachine):
             if job.status is QUEUED:
                 job.is_released = job.is_called = False
             return
+        if gives_way and not job.is_late and not job.is_released:
+            assert (claimed, released) == (None, [])
+            return
         if gives_way and not job.is_late and (better := self.model.better_than(job)):
             assert claimed is None
-            if not job.is_released:
-                assert released == []
-                return
             job.is_released = job.is_called = False
             better.is_released = better.is_called = True
             assert released == [better.job_id, *self.model.release([job.caller])]
