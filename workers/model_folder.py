@@ -22,8 +22,12 @@ _COPY_AGAIN = "copy the model again"
 _WHOLE = "put a whole diffusers folder there, as `save_pretrained` writes it"
 
 # What diffusers and transformers look for, in this order; of a model in several files, the index that names them.
-_WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors", "diffusion_pytorch_model.bin")
-_WEIGHTS += ("pytorch_model.bin",)
+_WEIGHTS = (
+    "diffusion_pytorch_model.safetensors",
+    "model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "pytorch_model.bin",
+)
 _WEIGHT_SUFFIXES = {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5", ".onnx", ".onnx_data", ".gguf"}
 _NO_VOCABULARY = {"special_tokens_map.json", "added_tokens.json", "tokenizer_config.json", "config.json"}
 _VOCABULARY_SUFFIXES = {".json", ".txt", ".model", ".tiktoken"}
