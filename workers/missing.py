@@ -7,7 +7,6 @@ transformers fills it with random numbers, and warns; the pictures are then nois
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,8 +35,9 @@ def noting_random_tensors() -> Iterator[list[str]]:
     noted: list[str] = []
     plain = PreTrainedModel.__dict__["from_pretrained"]
 
-    @functools.wraps(plain.__func__)
-    def from_pretrained(cls: Any, source: Any, *args: Any, output_loading_info: bool = False, **options: Any) -> Any:
+    def from_pretrained(
+        cls: type[Any], source: Any, *args: Any, output_loading_info: bool = False, **options: Any
+    ) -> Any:
         options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
         model, info = plain.__get__(None, cls)(source, *args, **options)
         component = Path(source).name  # diffusers gives its folder.

@@ -81,8 +81,13 @@ def _job(entry: Model, catalogue: Catalogue, multiple: int) -> JobSpec | None:
 
 
 def _odd_multiple(side: int, multiple: int, entry: Model) -> int | None:
-    """The largest up to `side`, or else the next; None where the limits allow neither."""
+    """
+    One that is near `side`; None where the limits allow none.
+
+    Not `side` itself: that a model makes its own size says nothing of others.
+    """
     count = side // multiple
     odd = count - 1 + count % 2
     allowed = range(entry.limits.min_side, entry.limits.max_side + 1)
-    return next((each for each in (odd * multiple, (odd + 2) * multiple) if each in allowed), None)
+    near = ((odd + more) * multiple for more in (0, 2, -2))
+    return next((each for each in near if each in allowed and each != side), None)
