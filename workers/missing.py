@@ -36,7 +36,7 @@ def noting_random_tensors() -> Iterator[list[str]]:
     plain = PreTrainedModel.__dict__["from_pretrained"]
 
     def from_pretrained(
-        cls: type[Any], source: Any, *args: Any, output_loading_info: bool = False, **options: Any
+        cls: type[Any], /, source: Any, *args: Any, output_loading_info: bool = False, **options: Any
     ) -> Any:
         options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
         model, info = plain.__get__(None, cls)(source, *args, **options)
