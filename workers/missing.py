@@ -47,7 +47,7 @@ def noting_random_tensors() -> Iterator[list[str]]:
             noted.append(_describe(component, missing, _IN_NO_FILE))
         return (model, info) if output_loading_info else model
 
-    PreTrainedModel.from_pretrained = classmethod(from_pretrained)  # type: ignore[arg-type]
+    PreTrainedModel.from_pretrained = classmethod(from_pretrained)
     try:
         yield noted
     finally:
