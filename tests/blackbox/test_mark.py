@@ -19,12 +19,11 @@ pytestmark = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exifto
 MADE_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 PROMPT = "a SECRET circle"
 FORMATS = ("png", "jpeg", "webp")
-MODELS = simulated() + simulated("discreet", more='metadata = "mark"')
 
 
 @pytest.fixture
-def system(make_system: MakeSystem) -> System:
-    system = make_system(MODELS)
+def system(request: pytest.FixtureRequest, make_system: MakeSystem) -> System:
+    system = make_system(getattr(request, "param", simulated()))
     system.worker()
     system.serve()
     return system
@@ -72,13 +71,14 @@ def test_every_picture_and_thumbnail_is_marked_and_says_the_rest_as_it_was_asked
         assert manifest(system, job_id)["spec"]["prompt"] == PROMPT
 
 
+@pytest.mark.parametrize("system", [simulated(more='metadata = "mark"')], indirect=True, ids=["mark"])
 def test_operator_keeps_prompts_out_of_a_models_files(system: System) -> None:
-    job_id = system.submit(prompt=PROMPT, model="discreet", output={"thumbnail": 32})
+    job_id = system.submit(prompt=PROMPT, output={"thumbnail": 32})
     system.end_of(job_id)
     assert all(is_marked(path) and not holds_prompt(path) for path in pictures(system, job_id))
     spec = manifest(system, job_id)["spec"]
     assert (spec["prompt"], spec["output"]["metadata"]) == (PROMPT, "mark")
-    asked = {"prompt": PROMPT, "model": "discreet", "output": {"metadata": "full"}}
+    asked = {"prompt": PROMPT, "output": {"metadata": "full"}}
     refused = system.http("POST", "/v1/jobs", asked)
     assert (refused.status, refused.body["error"]["field"]) == (422, "output.metadata")
 
