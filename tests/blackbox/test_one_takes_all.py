@@ -72,13 +72,15 @@ def test_a_job_leaves_between_two_of_its_files(system: System, how: str) -> None
 
 
 def test_a_worker_stops_between_two_files(system: System) -> None:
-    stopping = system.worker(told={"IMAGEMILL_WORKER_GRACE_S": "1"})
+    """Another one, which stands still until then, makes half as many files meanwhile."""
+    stopping, other = system.worker(told={"IMAGEMILL_WORKER_GRACE_S": "1"}), system.worker()
+    os.killpg(other.pid or 0, signal.SIGSTOP)
     long = system.submit(n=16, **LARGE)
     in_files(system, long)
-    system.worker()
     os.kill(stopping.pid or 0, signal.SIGTERM)
-    other = system.submit(n=8, **LARGE)
-    assert system.end_of(other)["status"] == "succeeded"
+    os.killpg(other.pid or 0, signal.SIGCONT)
+    short = system.submit(n=8, **LARGE)
+    assert system.end_of(short)["status"] == "succeeded"
     assert stopping.exit_code == 0, "it had time to stop while eight files were made"
     assert system.end_of(long)["status"] == "succeeded"
 
