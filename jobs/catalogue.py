@@ -167,7 +167,9 @@ def _settle_output(output: Output, model: Model) -> Output:
         raise InvalidRequest(
             "output.metadata", f"{model.name} writes no parameters into files; leave it out, or use mark"
         )
-    return output.model_copy(update={"metadata": output.metadata or model.metadata})
+    # "full" is what None means, and is not written: records hold what is out of the ordinary alone.
+    is_silent = "mark" in (output.metadata, model.metadata)
+    return output.model_copy(update={"metadata": "mark" if is_silent else None})
 
 
 def _check_limits(spec: JobSpec, model: Model) -> None:

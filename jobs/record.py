@@ -109,7 +109,7 @@ class JobRecord(BaseModel):
         """
         try:
             return cls(id=job_id, **_read(fields))
-        except _NotUnderstood as exc:
+        except (ValueError, OverflowError) as exc:  # `_NotUnderstood` is one; and numbers that no number holds.
             log.warning("a job's record cannot be read", job_id=job_id, field=str(exc))
             raise RecordUnreadable(job_id, str(exc), fields.get("caller")) from exc
 

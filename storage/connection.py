@@ -28,7 +28,11 @@ _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 30
 _ATTEMPTS = 4
 _MISSING = ("NoSuchKey", "404", "NotFound")
-_TRANSIENT = ("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "Throttling", "RequestTimeTooSkewed")
+_TRANSIENT = (
+    *("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "RequestTimeTooSkewed", "OperationAborted"),
+    *("Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"),
+)
+_TRANSIENT_STATUSES = (408, 425, 429)  # RFC 9110, 15.5.9; RFC 8470, 5.2; RFC 6585, 4
 _UNKNOWN_CALL = ("NotImplemented", "MethodNotAllowed")
 
 
@@ -94,7 +98,7 @@ def map_errors(settings: StorageSettings, key: str | None = None) -> Iterator[No
             raise ObjectNotFound(f"{where} has no {what}") from exc
         if code in _UNKNOWN_CALL or status == 501:
             raise NotSupported(f"{where} cannot do that: {exc}") from exc
-        if status >= 500 or code in _TRANSIENT:
+        if status >= 500 or status in _TRANSIENT_STATUSES or code in _TRANSIENT:
             raise StorageUnavailable(f"{where} fails for now: {exc}") from exc
         raise StorageMisconfigured(
             f"{where} refuses ({exc}). Check IMAGEMILL_S3_ACCESS_KEY_ID, IMAGEMILL_S3_SECRET_ACCESS_KEY "

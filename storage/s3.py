@@ -62,15 +62,15 @@ class ImageStore:
         with map_errors(self.settings):
             self._s3.head_bucket(Bucket=self.settings.bucket)
 
-    def check_write(self) -> None:
+    def check_write(self, size_bytes: int = 1) -> None:
         """
-        Ask whether objects may be written: writes a small one, and takes it away where that is allowed.
+        Ask whether objects of a size may be written: writes one, and takes it away where that is allowed.
 
         Raises:
             StorageUnavailable, StorageMisconfigured
         """
         key = f"{root_of(self.settings.prefix)}{_WRITE_CHECK}"
-        self.put(key, b"imagemill", "text/plain")
+        self.put(key, b"-" * size_bytes, "text/plain")
         with suppress(StorageError):  # It is one object, under one key for ever.
             self.delete(key)
 
@@ -81,8 +81,11 @@ class ImageStore:
         Raises:
             StorageUnavailable, StorageMisconfigured
         """
-        with map_errors(self.settings, key):
-            self._s3.put_object(Bucket=self.settings.bucket, Key=key, Body=body, ContentType=content_type)
+        try:
+            with map_errors(self.settings, key):
+                self._s3.put_object(Bucket=self.settings.bucket, Key=key, Body=body, ContentType=content_type)
+        except (ObjectNotFound, NotSupported) as exc:  # Said of a PUT, it is the address that is wrong, or the store.
+            raise StorageMisconfigured(str(exc)) from exc.__cause__
 
     def get(self, key: str) -> bytes:
         """

@@ -13,7 +13,7 @@ from celery.signals import setup_logging, worker_init, worker_shutdown, worker_s
 from jobs.celery_app import make_app
 from jobs.errors import ImagemillError, InvalidConfiguration
 from jobs.settings import load_settings
-from workers.control import turn_revoke_into_cancel
+from workers.control import drain_on_shutdown, turn_revoke_into_cancel
 from workers.logs import configure_logging
 from workers.process import WorkerProcess
 from workers.results import RESULT_BACKENDS
@@ -60,5 +60,6 @@ def _load_before_the_first_job(sender: Any, **_: Any) -> None:
     sender.concurrency = process.slots  # Celery makes its threads later than this.
     register_tasks(app, process.context)
     turn_revoke_into_cancel(process.context)
+    drain_on_shutdown(process.drain)
     worker_shutting_down.connect(lambda **_: process.drain(), weak=False)
     worker_shutdown.connect(lambda **_: process.leave(), weak=False)

@@ -41,7 +41,7 @@ class Attempt:
         self._ticket: Ticket | None = None
         self._reason: Exception | None = None
         self._leaving = threading.Event()
-        self._made_at = 0.0
+        self._made_at = time.perf_counter()
         self._is_uploading = self._is_refused = False
         started_at = claim.record.started_at or claim.record.created_at
         self.timings = {"queued": round(started_at - claim.record.created_at, 4)}
@@ -97,14 +97,25 @@ class Attempt:
         return self._finish(Status.SUCCEEDED, images=[image.model_dump(mode="json") for image in images])
 
     def _make(self) -> list[ImageRecord]:
+        kept = self._context.spool.take_left(self._claim.job_id, made_by(self._entry))
+        if kept is None:
+            images, kept = self._make_anew()
+            if kept is None:
+                return images
+        with self._context.spool.holding(kept):
+            return self._store_from(kept)
+
+    def _make_anew(self) -> tuple[list[ImageRecord], Spooled | None]:
+        """What is stored; or what waits in the spool, for the store does not take it now."""
         suspect = self._claim.record.attempts > 0
         with self._context.seats.take(alone=suspect, reason=lambda: self._reason) as seat:
             pixels = self._compute()
+            self._ticket = None  # It has them, too.
             seat.leave_engine()
             self._note(Stage.POSTPROCESS, 0, 0)
             self._made_at = time.perf_counter()
             images = self._try_to_store(self._encode(pixels))
-        return images if images is not None else self._store_later(pixels)
+            return (images, None) if images is not None else ([], self._spool(pixels))
 
     def _compute(self) -> list[Pixels]:
         self._charge()
@@ -132,7 +143,7 @@ class Attempt:
         """The files, one by one as they are wanted; between any two the job may leave."""
         spec, entry = self._claim.spec, self._entry
         for index, array in enumerate(pixels):
-            with self._context.memory.take(memory_bytes(spec), reason=lambda: self._reason):
+            with self._context.memory.take(memory_bytes(spec), reason=self._why_leave):
                 started = time.perf_counter()
                 file = postprocess(array, spec, entry, index)
                 self._add(Stage.POSTPROCESS, time.perf_counter() - started)
@@ -157,31 +168,30 @@ class Attempt:
             self._is_refused = True
             self._context.stop_refused(exc)
             return None
-        made_s = self.timings[Stage.POSTPROCESS]
+        made_s = self.timings.get(Stage.POSTPROCESS, 0.0)
         self.timings[Stage.UPLOAD] = round(max(0.0, time.perf_counter() - self._made_at - made_s), 4)
-        self._trace.stages({stage: self.timings[stage] for stage in (Stage.POSTPROCESS, Stage.UPLOAD)})
+        self._trace.stages({stage: self.timings.get(stage, 0.0) for stage in (Stage.POSTPROCESS, Stage.UPLOAD)})
         return images
 
-    def _store_later(self, pixels: Sequence[Pixels]) -> list[ImageRecord]:
-        """Keep the files in the spool and the job with this worker, until the store takes them or the worker stops."""
+    def _spool(self, pixels: Sequence[Pixels]) -> Spooled:
+        """Keep the files on disk."""
         try:
-            with self._context.spool.keep(
-                self._claim, self._encode(pixels), self.timings, made_by(self._entry)
-            ) as kept:
-                return self._store_from(kept)
+            return self._context.spool.write(self._claim, self._encode(pixels), self.timings, made_by(self._entry))
         except SpoolFull as exc:
             if self._is_refused:
                 raise Draining(str(exc)) from exc
             raise
 
     def _store_from(self, kept: Spooled) -> list[ImageRecord]:
-        pause_s = _FIRST_PAUSE_S
+        """Try until the store takes the files or the worker stops, and keep the job meanwhile."""
+        self.timings = {**kept.timings, **self.timings}
+        pause_s = 0.0 if kept.token != self._claim.token else _FIRST_PAUSE_S  # Another attempt's: not tried yet.
         while True:
             if self._is_refused:
                 raise Draining("S3 refuses")
             if self._leaving.wait(pause_s):
                 self._leave_if_asked()
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
             if (images := self._try_to_store(self._while_wanted(kept.images()))) is not None:
                 return images
 
@@ -200,9 +210,13 @@ class Attempt:
     def _note(self, stage: Stage, step: int, steps: int) -> None:
         self._context.progress.note(self._claim, stage, step, steps)
 
+    def _why_leave(self) -> Exception | None:
+        """A worker that stops because the store refuses waits for what is made to be on its disk."""
+        return None if self._is_refused and isinstance(self._reason, Draining) else self._reason
+
     def _leave_if_asked(self) -> None:
-        if self._reason:
-            raise self._reason
+        if (why := self._why_leave()) is not None:
+            raise why
 
     def _fail(self, code: ErrorCode, reason: str) -> JobRecord:
         error = {"code": code, "message": reason}

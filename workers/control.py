@@ -7,6 +7,7 @@ and the threads pool cannot terminate a task.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from celery.worker.control import Panel
 from jobs.errors import JobNotFound, RedisUnavailable
 from jobs.states import Status
 from workers.context import Context
+from workers.drain import leave_with
 
 log = structlog.get_logger()
 
@@ -24,6 +26,21 @@ log = structlog.get_logger()
 def turn_revoke_into_cancel(context: Context) -> None:
     """Put ours in the place of Celery's control command, for this process."""
     Panel.data["revoke"] = _revoke_by(context)
+
+
+def drain_on_shutdown(drain: Callable[[], None]) -> None:
+    """
+    Have Celery's remote `shutdown`, which is Flower's too, stop this worker as SIGTERM does.
+
+    Celery's own waits for the tasks that run, and tells them nothing: one that waits for the store would wait for ever.
+    """
+
+    def shutdown(_state: Any, **_: Any) -> dict[str, str]:
+        drain()
+        leave_with(os.EX_OK)
+        return {"ok": "draining"}
+
+    Panel.data["shutdown"] = shutdown
 
 
 def _revoke_by(context: Context) -> Callable[..., Any]:

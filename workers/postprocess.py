@@ -22,9 +22,9 @@ _DEFAULT_QUALITY = 90
 _THUMBNAIL_QUALITY = 80
 _PNG_LEVEL = 4  # of zlib; 6 takes twice as long for files that are 6 % smaller
 
-# Of memory at the worst, for each pixel of the output: the scaled image has 4, a cropped one 4 more, and its file up to
-# 6; WebP's encoder takes 12 in all (measured at 4096 × 4096 on Pillow 13).
-_BYTES_A_PIXEL = 14
+# Of memory at the worst (Pillow 13, noise, 2048² to 4096²): an image has 4 for each pixel, so have the one that it is
+# scaled from and the one in between, which is scaled in width alone; then the result, a cropped copy, and its file.
+_IMAGE_BYTES, _OUTPUT_BYTES, _WEBP_OUTPUT_BYTES = 4, 14, 29
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +46,10 @@ class ImageFile:
 
 def memory_bytes(spec: JobSpec) -> int:
     """How much memory postprocessing one image of a job takes, at the worst."""
-    largest = spec.output.resize or Box(width=spec.width, height=spec.height)
-    return largest.width * largest.height * _BYTES_A_PIXEL
+    made, resize = spec.width * spec.height, spec.output.resize
+    between, scaled = (resize.width * spec.height, resize.width * resize.height) if resize else (0, made)
+    encoded = _WEBP_OUTPUT_BYTES if spec.output.format == "webp" else _OUTPUT_BYTES
+    return _IMAGE_BYTES * (made + between) + encoded * scaled
 
 
 def postprocess(pixels: Pixels, spec: JobSpec, model: Model, index: int) -> ImageFile:
@@ -63,7 +65,7 @@ def postprocess(pixels: Pixels, spec: JobSpec, model: Model, index: int) -> Imag
         image = image.resize((output.resize.width, output.resize.height), Image.Resampling.LANCZOS)
     if output.crop:
         image = _crop(image, output.crop)
-    is_full = (output.metadata or model.metadata) == "full"
+    is_full = model.metadata == "full" and output.metadata != "mark"
     return ImageFile(
         body=_to_file(image, spec, parameters(spec, model, seed) if is_full else None),
         extension=_EXTENSIONS[output.format],

@@ -30,7 +30,7 @@ from workers.leases import LeaseKeeper
 from workers.memory import MemoryBudget
 from workers.metrics import WorkerMetrics
 from workers.progress import ProgressWriter
-from workers.recover import recover, take_up_spool
+from workers.recover import Recovery
 from workers.seats import Seats
 from workers.settings import WorkerSettings
 from workers.spool import Spool, own_folder
@@ -108,8 +108,8 @@ class WorkerProcess:
         serve_metrics(metrics.registry, settings)
         leases.start()
         reconciler = Reconciler(client, dispatcher, settings)
-        left_over = take_up_spool(self.context)
-        self._recovery = threading.Thread(target=recover, args=(left_over,), name="recover", daemon=True)
+        recovery = Recovery(self.context)
+        self._recovery = threading.Thread(target=recovery.run, name="recovery", daemon=True)
         self._recovery.start()
         threading.Thread(target=reconciler.run, args=(self._stopping,), name="reconciler", daemon=True).start()
 
@@ -130,6 +130,7 @@ class WorkerProcess:
 
     def leave(self) -> None:
         """The last thing that a worker does."""
+        self.drain()  # Where something else than a signal ended Celery.
         self._recovery.join()  # It gives back what it holds when the grace is over.
         self._stopping.set()
         if self.context.traces is not None:

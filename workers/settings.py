@@ -47,7 +47,7 @@ class WorkerSettings(RoomSettings):
     cache_dir: Path = Path("~/.cache/imagemill").expanduser()
     spool_dir: Path | None = None
     spool_mib: Annotated[int, Field(ge=0)] = 1024
-    postprocess_mib: Annotated[int, Field(ge=16)] = 512
+    postprocess_mib: Annotated[int, Field(ge=16)] = 1024
     grace_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     hang_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
 

@@ -44,7 +44,7 @@ class Spooled:
     What one folder of the spool holds.
 
     Attributes:
-        model: Revision and dtype of the model that made the images; empty where an earlier version did not note it.
+        model: What made the images, as `upload.made_by` has it; empty where an earlier version did not note it.
         files: Of each image, what `ImageFile` has beside its bytes, which are read when they are needed.
     """
 
@@ -107,6 +107,7 @@ class Spool:
         self._folder = folder
         self._max_bytes = max_bytes
         self._lock = Lock()
+        self._left: dict[str, Spooled] = {}
         found = [_size_of(each) for each in folder.iterdir()] if folder.is_dir() else []
         self._used_bytes = sum(found)
         self._jobs = len(found)
@@ -117,35 +118,52 @@ class Spool:
         with self._lock:
             return SpoolLoad(jobs=self._jobs, used_bytes=self._used_bytes, max_bytes=self._max_bytes)
 
-    @contextmanager
-    def keep(
-        self, claim: Claim, files: Iterable[ImageFile], timings: dict[str, float], model: str = ""
-    ) -> Iterator[Spooled]:
+    def write(self, claim: Claim, files: Iterable[ImageFile], timings: dict[str, float], model: str = "") -> Spooled:
         """
-        Keep an attempt's files on disk until the end of the block.
-
-        They stay there where the block ends with `Draining`, or the process ends: for the next start.
+        Write an attempt's files, whole or not at all; `holding` has them from then on.
 
         Args:
             files: Taken one by one.
             timings: As they are when the last file is there.
-            model: Revision and dtype of the model that made them.
+            model: What made them.
 
         Raises:
             SpoolFull: The bound is reached, or the disk is full.
         """
-        folder = self._folder / f"{claim.job_id}.{claim.token}"
-        spooled = self._write(folder, claim, files, timings, model)
+        spooled = self._write(self._folder / f"{claim.job_id}.{claim.token}", claim, files, timings, model)
         with self._lock:
             self._jobs += 1
+        return spooled
+
+    @contextmanager
+    def holding(self, spooled: Spooled) -> Iterator[None]:
+        """
+        Keep files on disk until the end of the block.
+
+        They stay there where the block ends with `Draining`, or the process ends: for the next start.
+        """
         try:
-            yield spooled
+            yield
         except Draining:
             raise
         except BaseException:
             self.drop(spooled)
             raise
         self.drop(spooled)
+
+    def leave(self, spooled: Spooled) -> None:
+        """Keep files of a job that is not to be had now; should its message come here, `take_left` has them."""
+        with self._lock:
+            self._left[spooled.job_id] = spooled
+
+    def take_left(self, job_id: str, model: str) -> Spooled | None:
+        """The files that were left of a job, for whoever has claimed it now, if they are of this model."""
+        with self._lock:
+            spooled = self._left.pop(job_id, None)
+        if spooled is None or spooled.model in ("", model):
+            return spooled
+        self.drop(spooled)
+        return None
 
     def left_over(self) -> Iterator[Spooled]:
         """What an earlier process of this worker left; what is no whole folder is deleted."""

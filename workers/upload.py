@@ -23,6 +23,7 @@ from workers.postprocess import ImageFile
 log = structlog.get_logger()
 
 _RETRY_FOR_S = 3
+_CHECKS = (1, 2)  # Of a store that refuses every second time, one of three at least says so.
 
 
 def upload(
@@ -55,7 +56,7 @@ def upload(
 
 def made_by(model: Model) -> str:
     """What a picture that waits was made by; where an operator has changed that meanwhile, it is made anew."""
-    return f"{model.revision} {model.dtype}"
+    return f"{model.revision} {model.dtype}" + (" mark" if model.metadata == "mark" else "")
 
 
 def _upload_image(store: ImageStore, folder: AttemptFolder, index: int, file: ImageFile) -> ImageRecord:
@@ -88,8 +89,25 @@ def _put(store: ImageStore, key: str, body: bytes, content_type: str) -> None:
     try:
         store.put(key, body, content_type)
     except StorageMisconfigured as exc:
-        store.check_write()  # Raises where it is the store, and not this object: a job must not stop a fleet.
-        raise ObjectRefused(str(exc)) from exc
+        _put_again(store, key, body, content_type, exc)
+
+
+def _put_again(store: ImageStore, key: str, body: bytes, content_type: str, exc: StorageMisconfigured) -> None:
+    """
+    Find out whether the store refuses everything, or this object alone: one job must not stop a fleet.
+
+    Raises:
+        StorageMisconfigured: It refuses another object of this size, too.
+        ObjectRefused: It takes that, and refuses this one again and again.
+    """
+    for checks in _CHECKS:
+        for _ in range(checks):
+            store.check_write(len(body))
+        try:
+            return store.put(key, body, content_type)  # It may have been mended meanwhile.
+        except StorageMisconfigured:
+            continue
+    raise ObjectRefused(str(exc)) from exc
 
 
 def _manifest(claim: Claim, model: Model, images: list[ImageRecord], timings: Mapping[str, float]) -> dict[str, Any]:

@@ -83,6 +83,23 @@ def test_a_worker_that_stops_while_the_store_is_away_keeps_its_pictures_for_the_
     until("they were not made again", lambda: after.printed("stored what waited") == 3)
 
 
+def test_pictures_of_a_paused_queue_wait_for_it_to_go_on(system: System) -> None:
+    worker = system.worker(told={"IMAGEMILL_WORKER_GRACE_S": "1"})
+    system.s3_server.stop()
+    jobs = [system.submit() for _ in range(2)]
+    until("both wait on disk", lambda: len(spooled(system)) == 2)
+    os.kill(worker.pid or 0, signal.SIGTERM)
+    assert worker.wait_for_exit() == 0
+    system.s3_server.start()
+    system.s3_server.wait_until_ready()
+    assert system.cli("queue", "pause", "gpu.sim").returncode == 0
+    system.worker()
+    assert len(spooled(system)) == 2
+    assert system.cli("queue", "resume", "gpu.sim").returncode == 0
+    end_all(system, jobs)
+    assert [system.job(job)["attempts"] for job in jobs] == [0, 0], "they were not made again"
+
+
 def test_threads_go_on_after_errors_that_nobody_foresaw(system: System, tmp_path: Path) -> None:
     """While `broken` is there, whatever a thread asks of Redis raises what no code expects; but not for tasks."""
     broken = tmp_path / "broken"

@@ -87,7 +87,7 @@ def test_a_worker_stops_between_two_files(system: System) -> None:
 
 def test_small_outputs_pass_large_ones(system: System) -> None:
     """Where the memory for files is full of large ones, a small one of somebody else still is made."""
-    system.worker(told={"IMAGEMILL_WORKER_POSTPROCESS_MIB": "80"})
+    system.worker(told={"IMAGEMILL_WORKER_POSTPROCESS_MIB": "200"})
     large = [system.submit(n=16, **LARGE) for _ in range(3)]
     in_files(system, large[-1])
     small = system.end_of(system.submit())

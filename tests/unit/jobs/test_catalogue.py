@@ -135,10 +135,16 @@ def test_large_models_may_store_what_they_make(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("entry", "asked", "settled"),
-    [("full", None, "full"), ("full", "mark", "mark"), ("mark", None, "mark"), ("mark", "mark", "mark")],
+    [
+        ("full", None, None),
+        ("full", "full", None),
+        ("full", "mark", "mark"),
+        ("mark", None, "mark"),
+        ("mark", "mark", "mark"),
+    ],
 )
 def test_files_say_what_operator_and_caller_both_allow(
-    tmp_path: Path, entry: str, asked: str | None, settled: str
+    tmp_path: Path, entry: str, asked: str | None, settled: str | None
 ) -> None:
     file = tmp_path / "models.toml"
     file.write_text(_entry(metadata=entry))

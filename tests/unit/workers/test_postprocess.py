@@ -117,8 +117,7 @@ def test_parameters_can_be_read_back_and_make_the_job_again(catalogue: Catalogue
     found = read_parameters(postprocess(picture(), spec, model, 0).body)
     assert found == parameters(spec, model, spec.seed)
     again = {name: value for name, value in found.items() if name not in {"software", "revision"}}
-    plain = type(spec.output)(metadata="full")
-    assert catalogue.settle(parse_request(again)) == spec.model_copy(update={"output": plain})
+    assert catalogue.settle(parse_request(again)) == spec.model_copy(update={"output": type(spec.output)()})
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -155,13 +154,17 @@ def test_mark_alone_keeps_prompt_and_parameters_out_of_the_file(catalogue: Catal
 
 def test_a_job_of_the_version_before_says_all_unless_its_model_forbids_it(catalogue: Catalogue) -> None:
     spec = settle(catalogue)
-    before = spec.model_copy(update={"output": spec.output.model_copy(update={"metadata": None})})
     model = catalogue.models[spec.model]
-    assert read_parameters(postprocess(picture(), before, model, 0).body)["prompt"] == spec.prompt
+    assert read_parameters(postprocess(picture(), spec, model, 0).body)["prompt"] == spec.prompt
     silent = model.model_copy(update={"metadata": "mark"})
-    assert b"parameters" not in postprocess(picture(), before, silent, 0).body
+    asked = spec.model_copy(update={"output": spec.output.model_copy(update={"metadata": "full"})})
+    for each in (spec, asked):
+        assert b"parameters" not in postprocess(picture(), each, silent, 0).body
 
 
 def test_memory_follows_the_largest_form_of_an_image(catalogue: Catalogue) -> None:
-    plain, large = settle(catalogue), settle(catalogue, output={"resize": {"width": 1280, "height": 960}})
-    assert memory_bytes(large) == 100 * memory_bytes(plain)
+    made, between, scaled = 128 * 96, 1280 * 96, 1280 * 960
+    large = {"resize": {"width": 1280, "height": 960}}
+    assert memory_bytes(settle(catalogue)) == made * (4 + 14)
+    assert memory_bytes(settle(catalogue, output=large)) == 4 * (made + between) + 14 * scaled
+    assert memory_bytes(settle(catalogue, output={**large, "format": "webp"})) == 4 * (made + between) + 29 * scaled

@@ -7,7 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -24,7 +25,7 @@ from ops.settings import CHECKOUT
 from workers import spool as spool_module
 from workers.errors import Draining, JobLeft
 from workers.postprocess import ImageFile
-from workers.spool import Spool, SpoolFull, own_folder
+from workers.spool import Spool, Spooled, SpoolFull, own_folder
 
 TIMINGS = {"generate": 1.5}
 
@@ -41,6 +42,14 @@ def image(size: int = 1_000, thumbnail: bytes | None = None, seed: int = 7) -> I
     )
 
 
+@contextmanager
+def keep(spool: Spool, claim: Claim, files: Iterable[ImageFile], timings: dict[str, float]) -> Iterator[Spooled]:
+    """As an attempt does while the store is away."""
+    spooled = spool.write(claim, files, timings, "made by")
+    with spool.holding(spooled):
+        yield spooled
+
+
 @pytest.fixture
 def claim(catalogue: Catalogue) -> Claim:
     spec = catalogue.settle(parse_request({"prompt": "a red circle"}))
@@ -50,7 +59,7 @@ def claim(catalogue: Catalogue) -> Claim:
 
 def test_kept_files_are_gone_when_they_are_stored(tmp_path: Path, claim: Claim) -> None:
     spool = Spool(tmp_path, 10_000)
-    with spool.keep(claim, [image()], TIMINGS):
+    with keep(spool, claim, [image()], TIMINGS):
         assert [folder.name for folder in tmp_path.iterdir()] == ["a-job.a-token"]
     assert list(tmp_path.iterdir()) == []
 
@@ -58,14 +67,14 @@ def test_kept_files_are_gone_when_they_are_stored(tmp_path: Path, claim: Claim) 
 def test_next_process_finds_everything_again(tmp_path: Path, claim: Claim) -> None:
     files = [image(thumbnail=b"small"), image(seed=8)]
     spool = Spool(tmp_path, 10_000)
-    with spool.keep(claim, files, TIMINGS):
+    with keep(spool, claim, files, TIMINGS):
         (found,) = Spool(tmp_path, 10_000).left_over()
         assert list(found.images()) == files
     assert (found.job_id, found.token, found.epoch, found.timings) == ("a-job", "a-token", 3, TIMINGS)
 
 
 def test_what_a_newer_version_notes_beside_it_does_no_harm(tmp_path: Path, claim: Claim) -> None:
-    with Spool(tmp_path, 10_000).keep(claim, [image()], TIMINGS):
+    with keep(Spool(tmp_path, 10_000), claim, [image()], TIMINGS):
         note = tmp_path / "a-job.a-token" / "attempt.json"
         note.write_text(json.dumps(json.loads(note.read_text()) | {"artifacts": []}))
         (found,) = Spool(tmp_path, 10_000).left_over()
@@ -73,7 +82,7 @@ def test_what_a_newer_version_notes_beside_it_does_no_harm(tmp_path: Path, claim
 
 
 def test_note_of_the_version_before_is_read(tmp_path: Path, claim: Claim) -> None:
-    with Spool(tmp_path, 10_000).keep(claim, [image()], TIMINGS):
+    with keep(Spool(tmp_path, 10_000), claim, [image()], TIMINGS):
         note = tmp_path / "a-job.a-token" / "attempt.json"
         before = {name: value for name, value in json.loads(note.read_text()).items() if name != "model"}
         note.write_text(json.dumps(before))
@@ -82,12 +91,12 @@ def test_note_of_the_version_before_is_read(tmp_path: Path, claim: Claim) -> Non
 
 
 def test_files_stay_when_the_worker_stops_and_count_for_the_next(tmp_path: Path, claim: Claim) -> None:
-    with pytest.raises(Draining), Spool(tmp_path, 2_500).keep(claim, [image(2_000)], TIMINGS):
+    with pytest.raises(Draining), keep(Spool(tmp_path, 2_500), claim, [image(2_000)], TIMINGS):
         raise Draining("the worker stops")
     after = Spool(tmp_path, 2_500)
     assert (after.load.jobs, after.load.used_bytes) == (1, 2_000)
     other = replace(claim, job_id="another")
-    with pytest.raises(SpoolFull), after.keep(other, [image(501)], TIMINGS):
+    with pytest.raises(SpoolFull), keep(after, other, [image(501)], TIMINGS):
         pass
     (found,) = after.left_over()
     after.drop(found)
@@ -98,7 +107,7 @@ def test_files_stay_when_the_worker_stops_and_count_for_the_next(tmp_path: Path,
 @pytest.mark.parametrize("error", [JobLeft(Status.CANCELED), Fenced("a-job")])
 def test_files_that_nobody_wants_any_more_go(tmp_path: Path, claim: Claim, error: Exception) -> None:
     spool = Spool(tmp_path, 10_000)
-    with pytest.raises(type(error)), spool.keep(claim, [image()], TIMINGS):
+    with pytest.raises(type(error)), keep(spool, claim, [image()], TIMINGS):
         raise error
     assert (list(tmp_path.iterdir()), spool.load.used_bytes) == ([], 0)
 
@@ -109,7 +118,7 @@ def test_a_job_that_leaves_while_its_files_are_made_leaves_nothing_behind(tmp_pa
         raise JobLeft(Status.CANCELED)
 
     spool = Spool(tmp_path, 10_000)
-    with pytest.raises(JobLeft), spool.keep(claim, files(), TIMINGS):
+    with pytest.raises(JobLeft), keep(spool, claim, files(), TIMINGS):
         pass
     assert (list(tmp_path.iterdir()), spool.load.used_bytes) == ([], 0)
 
@@ -121,7 +130,7 @@ def test_spool_that_was_never_used_holds_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["attempt.json", "0.body"])
 def test_folder_that_is_not_whole_is_deleted(tmp_path: Path, claim: Claim, damage: str) -> None:
     spool = Spool(tmp_path, 10_000)
-    with spool.keep(claim, [image()], TIMINGS):
+    with keep(spool, claim, [image()], TIMINGS):
         (tmp_path / "a-job.a-token" / damage).unlink()
         assert list(spool.left_over()) == []
         assert list(tmp_path.iterdir()) == []
@@ -136,24 +145,24 @@ def test_folder_that_was_cut_off_while_it_was_written_is_deleted(tmp_path: Path)
 
 def test_note_of_another_shape_is_deleted(tmp_path: Path, claim: Claim) -> None:
     spool = Spool(tmp_path, 10_000)
-    with spool.keep(claim, [image()], TIMINGS):
+    with keep(spool, claim, [image()], TIMINGS):
         (tmp_path / "a-job.a-token" / "attempt.json").write_text("[1, 2]")
         assert list(spool.left_over()) == []
 
 
 def test_bound_is_kept_and_named_by_its_setting(tmp_path: Path, claim: Claim) -> None:
     spool = Spool(tmp_path, 2_500)
-    with spool.keep(claim, [image(2_000)], TIMINGS):
-        with pytest.raises(SpoolFull, match="IMAGEMILL_WORKER_SPOOL_MIB"), spool.keep(claim, [image(501)], TIMINGS):
+    with keep(spool, claim, [image(2_000)], TIMINGS):
+        with pytest.raises(SpoolFull, match="IMAGEMILL_WORKER_SPOOL_MIB"), keep(spool, claim, [image(501)], TIMINGS):
             pass
         assert [folder.name for folder in tmp_path.iterdir()] == ["a-job.a-token"]
-    with spool.keep(claim, [image(2_500)], TIMINGS):
+    with keep(spool, claim, [image(2_500)], TIMINGS):
         pass
 
 
 def test_thumbnails_count(tmp_path: Path, claim: Claim) -> None:
     files = [image(1_000, thumbnail=b"0" * 501)]
-    with pytest.raises(SpoolFull), Spool(tmp_path, 1_500).keep(claim, files, TIMINGS):
+    with pytest.raises(SpoolFull), keep(Spool(tmp_path, 1_500), claim, files, TIMINGS):
         pass
 
 
@@ -168,10 +177,10 @@ def test_disk_that_is_full_is_a_sentence_and_leaves_nothing_behind(
     with monkeypatch.context() as patch:
         patch.setattr(spool_module, "_write_file", write_to_full_disk)
         no_room = pytest.raises(SpoolFull, match=f"{tmp_path}: {os.strerror(errno.ENOSPC)}")
-        with no_room, spool.keep(claim, [image()], TIMINGS):
+        with no_room, keep(spool, claim, [image()], TIMINGS):
             pass
     assert list(tmp_path.iterdir()) == []
-    with spool.keep(claim, [image()], TIMINGS):  # Its room was given back.
+    with keep(spool, claim, [image()], TIMINGS):  # Its room was given back.
         pass
 
 
@@ -197,3 +206,20 @@ def test_spool_that_cannot_be_made_is_named_by_its_setting(tmp_path: Path) -> No
     (tmp_path / "file").touch()
     with pytest.raises(InvalidConfiguration, match="IMAGEMILL_WORKER_SPOOL_DIR"):
         own_folder(tmp_path / "file")
+
+
+def test_files_of_a_job_that_was_not_to_be_had_are_there_for_whoever_claims_it(tmp_path: Path, claim: Claim) -> None:
+    spool = Spool(tmp_path, 10_000)
+    spool.leave(spool.write(claim, [image()], TIMINGS, "model 1"))
+    assert spool.take_left("another", "model 1") is None
+    found = spool.take_left("a-job", "model 1")
+    assert found is not None
+    assert len(list(found.images())) == 1
+    assert spool.take_left("a-job", "model 1") is None, "they are taken once"
+
+
+def test_files_of_another_model_are_not_used(tmp_path: Path, claim: Claim) -> None:
+    spool = Spool(tmp_path, 10_000)
+    spool.leave(spool.write(claim, [image()], TIMINGS, "model 1"))
+    assert spool.take_left("a-job", "model 2") is None
+    assert (list(tmp_path.iterdir()), spool.load.used_bytes, spool.load.jobs) == ([], 0, 0)
