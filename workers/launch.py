@@ -8,7 +8,6 @@ import sys
 import uuid
 from pathlib import Path
 
-import structlog
 import tenacity
 
 from jobs.catalogue import Catalogue
@@ -16,14 +15,12 @@ from jobs.errors import RedisUnavailable
 from jobs.names import queue_of
 from jobs.redis.connection import connect, map_errors
 from jobs.settings import Settings, load_settings
-from storage.errors import StorageMisconfigured, StorageUnavailable
+from storage.errors import StorageUnavailable
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
 from workers.logs import configure_logging
 from workers.settings import WorkerSettings, load_worker_settings
 from workers.supervise import Command, supervise
-
-log = structlog.get_logger()
 
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -42,18 +39,14 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
         The exit code.
 
     Raises:
-        RedisUnavailable, StorageUnavailable, InvalidConfiguration: With what to do.
+        RedisUnavailable, StorageUnavailable, StorageMisconfigured, InvalidConfiguration: With what to do.
     """
     if models:
         os.environ["IMAGEMILL_WORKER_MODELS"] = ",".join(models)
     settings, worker = load_settings(), load_worker_settings()
     configure_logging(form=settings.log_format)
     names = worker.served(Catalogue.read(settings.models_file))
-    try:
-        _wait_for_services(settings, wait_s)
-    except StorageMisconfigured as exc:
-        log.error("worker cannot start: S3 refuses it", reason=str(exc))
-        return os.EX_NOPERM  # As one ends that S3 refuses later.
+    _wait_for_services(settings, wait_s)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its import advises on image processors, never used here.
     if concurrency:
         os.environ["IMAGEMILL_WORKER_CONCURRENCY"] = str(concurrency)

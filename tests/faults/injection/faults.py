@@ -76,8 +76,8 @@ def hang_in_forward(prompt: str, times: int = 1) -> None:
 
 def slow_ends(seconds: float) -> None:
     """Postprocess and upload take a while each, so that a random moment finds jobs in them."""
-    for name in ("postprocess", "upload"):
-        _before("workers.attempt", name, lambda *_args, **_fields: time.sleep(seconds))
+    for module, name in (("workers.attempt", "postprocess"), ("workers.upload", "_upload_image")):
+        _before(module, name, lambda *_args, **_fields: time.sleep(seconds))
 
 
 def fail_at_start(times: int) -> None:

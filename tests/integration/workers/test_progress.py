@@ -157,7 +157,8 @@ def test_notes_within_the_interval_do_not_wake_the_writer(
     while not note_once_more():
         assert time.monotonic() < end
     wait_for(noted, claim, Stage.GENERATE, notes)
-    assert woken() - before < 20 * len(noted.written)  # The round trip, and a few locks.
+    # The round trips, and a few locks; on a busy machine, waits for the interpreter too: hundreds, of 100,000 notes.
+    assert woken() - before < max(20 * len(noted.written), notes // 50)
 
 
 def test_reports_of_many_jobs_take_one_round_trip(
