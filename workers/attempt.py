@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -43,6 +43,7 @@ class Attempt:
         self._leaving = threading.Event()
         self._made_at = time.perf_counter()
         self._is_uploading = self._is_refused = False
+        self._when_made: Callable[[], None] = lambda: None
         started_at = claim.record.started_at or claim.record.created_at
         self.timings = {"queued": round(started_at - claim.record.created_at, 4)}
 
@@ -112,6 +113,7 @@ class Attempt:
             pixels = self._compute()
             self._ticket = None  # It has them, too.
             seat.leave_engine()
+            self._when_made = seat.release
             self._note(Stage.POSTPROCESS, 0, 0)
             self._made_at = time.perf_counter()
             images = self._try_to_store(self._encode(pixels))
@@ -147,6 +149,8 @@ class Attempt:
                 started = time.perf_counter()
                 file = postprocess(array, spec, entry, index)
                 self._add(Stage.POSTPROCESS, time.perf_counter() - started)
+            if index == len(pixels) - 1:
+                self._when_made()
             self._leave_if_asked()
             if not self._is_uploading:
                 self._note(Stage.UPLOAD, 0, 0)

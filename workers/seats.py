@@ -15,7 +15,7 @@ class Seat:
     def __init__(self, seats: Seats, *, alone: bool) -> None:
         self._seats = seats
         self._alone = alone
-        self._has_left = False
+        self._has_left = self._is_free = False
 
     def leave_engine(self) -> None:
         """The engine is done with the job, its files are not: the next may sit down, unless this one is a suspect."""
@@ -23,7 +23,11 @@ class Seat:
             self._seats._move(taken=-1, finishing=1)
             self._has_left = True
 
-    def _end(self) -> None:
+    def release(self) -> None:
+        """The job's files are made. Storing them does no harm to others, however long it takes."""
+        if self._is_free:
+            return
+        self._is_free = True
         if self._has_left:
             self._seats._move(finishing=-1)
         else:
@@ -76,7 +80,7 @@ class Seats:
         try:
             yield seat
         finally:
-            seat._end()
+            seat.release()
 
     def look_again(self) -> None:
         """Somebody who waits may have a reason now not to."""

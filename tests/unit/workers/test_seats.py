@@ -193,3 +193,18 @@ def test_a_job_whose_files_are_made_gives_its_seat_to_the_next() -> None:
         first.leave_engine()
         assert sits(next_one)
     next_one.go()
+
+
+def test_a_suspect_whose_files_are_made_gives_way_to_others_while_they_are_stored() -> None:
+    seats = Seats(1)
+    with seats.take(alone=True) as suspect:
+        suspect.leave_engine()
+        suspect.release()
+        next_one = Sitter(seats)
+        assert sits(next_one)
+        next_one.go()
+    with seats.take(alone=True):  # It was released once, not twice.
+        still = Sitter(seats)
+        assert still_stands(still)
+    assert sits(still)
+    still.go()
