@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.blackbox.system import Command, System, simulated, until
+from tests.blackbox.system import CHECKOUT, Command, System, simulated, until
 from tests.dumps import Dump, dump
 
 NOTES = "tests:notes"
@@ -32,7 +32,7 @@ _WAITING: list[dict[str, Any]] = [
 
 def bring_about(system: System) -> Dump:
     """Bring jobs into every state, stop all that could change them, and dump what Redis holds."""
-    told = {"IMAGEMILL_MAX_ATTEMPTS": "1", "IMAGEMILL_RELEASE_WINDOW": "2"}
+    told = {"IMAGEMILL_MAX_ATTEMPTS": "1", "IMAGEMILL_RELEASE_WINDOW": "2", "IMAGEMILL_WORKER_NAME": "host"}
     system.env |= {**told, "IMAGEMILL_RESULT_BACKEND_URL": system.redis_server.url}
     worker, api = system.worker("--model", "sim"), system.serve()
     made = _Made(system)
@@ -155,7 +155,8 @@ def main(file: Path) -> None:
     """Write a dump."""
     with tempfile.TemporaryDirectory() as folder, System(Path(folder), Path(folder) / "cache", MODELS) as system:
         found = bring_about(system)
-    file.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n", "utf-8")
+    text = json.dumps(found, indent=1, sort_keys=True).replace(str(CHECKOUT), "/app")  # Tracebacks name their files.
+    file.write_text(text + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from tests.dumps import Dump, restore
 
 DATA = Path(__file__).parents[1] / "data"
 OLDER = sorted(path.stem for path in DATA.glob("*.json") if path.stem != "newer")
+# The commit that wrote each. What a version ends with is dumped by `every_state`, and its hash added here.
+WRITTEN_BY = {"first": "76e3ef0"}
 
 
 def golden(name: str) -> Dump:
@@ -61,6 +63,10 @@ def upgraded(request: pytest.FixtureRequest, make_system: MakeSystem) -> Upgrade
 _ELSEWHERE = {"status_url", "events_url", "cancel_url", "images", "queue_position", "starts_in_s"}
 _MOVED = {"created_at", "started_at", "ended_at"}
 _OF_BATCH = ("status", "counts", "caller")
+
+
+def test_every_dump_says_which_commit_wrote_it() -> None:
+    assert set(OLDER) == set(WRITTEN_BY)
 
 
 def test_what_an_older_version_left_is_shown_as_it_showed_it(upgraded: Upgraded) -> None:
