@@ -55,8 +55,11 @@ class LeftOver:
             self._store_or_leave()
         except Draining:
             self._give_back()
-        except (StorageUnavailable, RedisUnavailable) as exc:
-            log.warning("spool: not stored yet", job_id=job_id, reason=str(exc))
+        except StorageUnavailable as exc:
+            log.warning("spool: S3 is away", job_id=job_id, reason=str(exc))
+            return False
+        except RedisUnavailable as exc:
+            log.warning("spool: the end of the job is not written yet", job_id=job_id, reason=str(exc))
             return False
         except (Fenced, JobLeft) as exc:
             log.info("spool: not wanted any more", job_id=job_id, reason=str(exc))
