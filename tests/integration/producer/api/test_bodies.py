@@ -25,11 +25,35 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "LINGER_S", 0.5)
 
 
+def connected(replica: str) -> socket.socket:
+    """From now on the head of a request is waited for: whatever else a test needs, it makes before."""
+    url = httpx.URL(replica)
+    return socket.create_connection((url.host, url.port), timeout=DEADLINE_S)
+
+
 @pytest.fixture
 def connection(replica: str) -> Iterator[socket.socket]:
-    url = httpx.URL(replica)
-    with socket.create_connection((url.host, url.port), timeout=DEADLINE_S) as made:
+    with connected(replica) as made:
         yield made
+
+
+@pytest.fixture
+def connection_to_events(replica: str, client: Client) -> Iterator[tuple[socket.socket, str]]:
+    """A connection on which the events of a job were asked for, and the job's id."""
+    job_id = client.submit("a red circle").id
+    with connected(replica) as made:
+        made.sendall(f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        yield made, job_id
+
+
+def received_until(connection: socket.socket, text: bytes) -> bytes:
+    """What comes, up to a text, in however many pieces."""
+    received = b""
+    while text not in received:
+        chunk = connection.recv(65_536)
+        assert chunk, f"closed before {text!r} came: {received!r}"
+        received += chunk
+    return received
 
 
 def answer_on(connection: socket.socket) -> tuple[int, str]:
@@ -100,7 +124,7 @@ def test_slow_head_is_refused(connection: socket.socket) -> None:
 
 def test_slow_head_is_refused_on_a_connection_that_was_kept(connection: socket.socket) -> None:
     connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+    assert received_until(connection, b"}").startswith(b"HTTP/1.1 200")
     connection.sendall(b"GET /health HTTP/1.1\r\nHost:")
     assert answer_on(connection)[0] == 408
 
@@ -110,27 +134,25 @@ def test_connection_on_which_nothing_comes_is_closed(connection: socket.socket) 
 
 
 def test_answer_that_takes_longer_than_a_head_may_is_not_cut(
-    connection: socket.socket, table: JobTable, client: Client
+    connection_to_events: tuple[socket.socket, str], table: JobTable
 ) -> None:
-    job = client.submit("a red circle")
-    connection.sendall(f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-    connection.settimeout(3 * protocol.HEAD_TIMEOUT_S)
-    received = connection.recv(65_536)
-    with pytest.raises(TimeoutError):
-        connection.recv(65_536)
-    connection.settimeout(DEADLINE_S)
-    table.cancel(job.id)
-    while not received.endswith(b"0\r\n\r\n"):
-        received += connection.recv(65_536)
+    connection, job_id = connection_to_events
+    received = received_until(connection, b"\r\n\r\n")
     assert received.startswith(b"HTTP/1.1 200")
-    assert b"event: completed" in received
+    connection.settimeout(3 * protocol.HEAD_TIMEOUT_S)
+    with pytest.raises(TimeoutError):
+        pytest.fail(f"nothing happened to the job, and yet came {connection.recv(65_536)!r}")
+    connection.settimeout(DEADLINE_S)
+    table.cancel(job_id)
+    assert b"event: completed" in received_until(connection, b"0\r\n\r\n")
 
 
-def test_head_that_begins_behind_an_answer_under_way_ends_both(connection: socket.socket, client: Client) -> None:
+def test_head_that_begins_behind_an_answer_under_way_ends_both(
+    connection_to_events: tuple[socket.socket, str],
+) -> None:
     """There is no place for a refusal in the middle of an answer."""
-    job = client.submit("a red circle")
-    request = f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: localhost\r\n\r\nGET /slow"
-    connection.sendall(request.encode())
+    connection, _ = connection_to_events
+    connection.sendall(b"GET /slow")
     status, body = answer_on(connection)
     assert (status, body) == (200, "")
 
