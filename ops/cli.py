@@ -9,8 +9,8 @@ import typer
 from jobs.version import VERSION
 from ops.bench.commands import bench_app
 from ops.storage_commands import storage_app
-from producer.cli import app
-from producer.reporting import JsonFlag, reporting
+from producer.cli.commands import app
+from producer.cli.reporting import JsonFlag, reporting
 
 __all__ = ["app"]
 
@@ -48,7 +48,7 @@ def worker(
     wait_for_services: Annotated[float, typer.Option(help="Seconds to wait for Redis and S3 at the start.")] = 0,
 ) -> None:
     """Run a worker in the foreground."""
-    from workers.launch import launch
+    from workers.process.launch import launch
 
     with reporting():
         code = launch(model or [], concurrency, wait_for_services, processes)
@@ -61,7 +61,7 @@ def api(
     port: Annotated[int | None, typer.Option(help="0 for any free one. Default: 8000.")] = None,
 ) -> None:
     """Serve the HTTP API in the foreground."""
-    from jobs.settings import load_settings
+    from jobs.process.settings import load_settings
     from producer.api.server import serve
     from producer.api.settings import load_api_settings
     from storage.settings import load_storage_settings

@@ -21,8 +21,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from jobs.reader import JobReader
-from jobs.record import JobRecord
+from jobs.table.reader import JobReader
+from jobs.table.record import JobRecord
 from storage.keys import ParsedKey, parse_key, root_of
 from storage.s3 import ImageStore, StoredObject
 

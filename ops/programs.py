@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from jobs.kubernetes import is_service_variable
+from jobs.process.kubernetes import is_service_variable
 from ops.process import LOOPBACK, Process, http_answers
 from ops.settings import CHECKOUT
 
@@ -65,7 +65,7 @@ class Flower(Process):
         listen = [f"--address={LOOPBACK}", f"--port={self.port}"]
         keep = ["--persistent=True", f"--db={self.file}"]
         show = [f"--conf={CHECKOUT / 'ops' / 'flower_config.py'}", "--logging=error"]
-        return [sys.executable, "-m", "celery", "-q", "-A", "jobs.celery_app:app", "flower", *listen, *keep, *show]
+        return [sys.executable, "-m", "celery", "-q", "-A", "jobs.broker.app:app", "flower", *listen, *keep, *show]
 
     def is_ready(self) -> bool:
         """Whether its health page answers."""

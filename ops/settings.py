@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
-from jobs.settings import RoomSettings, read_room
+from jobs.process.settings import RoomSettings, read_room
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import redis
 from kombu.exceptions import OperationalError
 
-from jobs.celery_app import make_app
-from jobs.settings import Settings, load_settings
+from jobs.broker.app import make_app
+from jobs.process.settings import Settings, load_settings
 from ops.process import LOOPBACK, Process, StackError, free_port, never
 from ops.programs import Api, Flower, Program
 from ops.servers import RedisServer, S3Server
 from ops.settings import CHECKOUT, StackSettings
-from workers.settings import load_worker_settings
+from workers.process.settings import load_worker_settings
 
 BUCKET = "imagemill"
 PROCESSES = "IMAGEMILL_WORKER_PROCESSES"

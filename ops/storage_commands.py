@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from jobs.reader import JobReader
+from jobs.process.settings import load_settings
 from jobs.redis.connection import connect
-from jobs.settings import load_settings
+from jobs.table.reader import JobReader
 from ops.orphans import MIN_AGE_S, find_orphans
-from producer.reporting import JsonFlag, reporting, tell
+from producer.cli.reporting import JsonFlag, reporting, tell
 from storage import retention
 from storage.errors import NotSupported, StorageMisconfigured
 from storage.s3 import ImageStore, StoredObject

@@ -1,8 +1,8 @@
 """
 Variables that Kubernetes sets in each container, for each service of its namespace.
 
-The same as `jobs.kubernetes`, for neither room knows the other. A service that is called `imagemill-s3` has the very
-prefix of our settings. See "Environment variables" in https://kubernetes.io/docs/concepts/services-networking/service/,
+The same as `jobs.process.kubernetes`, for neither room knows the other. A service that is called `imagemill-s3` has the
+very prefix of our settings. See "Environment variables" in https://kubernetes.io/docs/concepts/services-networking/service/,
 and `FromServices` in kubernetes/pkg/kubelet/envvars/envvars.go.
 """
 

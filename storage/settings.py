@@ -1,7 +1,8 @@
 """
 Where images are stored, read once from `IMAGEMILL_S3_*` environment variables.
 
-As in `jobs.settings`, a file `imagemill_s3_secret_access_key` in `/run/secrets` or `$CREDENTIALS_DIRECTORY` does, too.
+As in `jobs.process.settings`, a file `imagemill_s3_secret_access_key` in `/run/secrets` or `$CREDENTIALS_DIRECTORY`
+does, too.
 """
 
 from __future__ import annotations

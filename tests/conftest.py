@@ -12,9 +12,9 @@ import pytest
 import redis
 import structlog
 
-from jobs.catalogue import Catalogue
-from jobs.settings import Settings
-from jobs.table import JobTable
+from jobs.catalogue.models import Catalogue
+from jobs.process.settings import Settings
+from jobs.table.table import JobTable
 from ops.servers import RedisServer, S3Server
 from producer import Client
 from storage.s3 import ImageStore

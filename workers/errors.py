@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 
 from jobs.errors import ErrorCode
-from jobs.states import Status
+from jobs.table.states import Status
 
 
 class AttemptEnded(Exception):

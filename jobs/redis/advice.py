@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from jobs.address import has_tls, sentinels_of
+from jobs.process.address import has_tls, sentinels_of
 
 if TYPE_CHECKING:
-    from jobs.settings import Settings
+    from jobs.process.settings import Settings
 
 _START = "Start it (`make up` starts a local one), or set IMAGEMILL_REDIS_URL to where it is."
 _MASTER = (

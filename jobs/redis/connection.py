@@ -12,10 +12,10 @@ from kombu.exceptions import OperationalError
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
-from jobs.address import Sentinels, address_of, has_tls, sentinels_of
 from jobs.errors import RedisFull, RedisUnavailable
+from jobs.process.address import Sentinels, address_of, has_tls, sentinels_of
+from jobs.process.settings import Settings
 from jobs.redis.advice import advise
-from jobs.settings import Settings
 
 if TYPE_CHECKING:
     import redis.asyncio

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from producer import Client
-from producer.reporting import reporting
+from producer.cli.reporting import reporting
 
 bench_app = typer.Typer(help="Measure.", no_args_is_help=True)
 
@@ -31,8 +31,8 @@ def truth(
     seed: Annotated[int, typer.Option(help="Chooses the captions.")] = 0,
 ) -> None:
     """Do the pictures show what their prompts say? Held-out captions, checked on the pixels."""
-    from ops.bench.system import system_for_a_while
-    from ops.bench.truth import bench_truth
+    from ops.bench.system.system import system_for_a_while
+    from ops.bench.system.truth import bench_truth
 
     console = Console()
     with reporting(), nullcontext(Client()) if running else system_for_a_while(console) as client:
@@ -48,7 +48,7 @@ def engine(
     threads: Threads = None,
 ) -> None:
     """The engine against the tutorials' one-at-a-time worker, and against a bare loop of the model's own calls."""
-    from ops.bench.engine import Effort, bench_engine
+    from ops.bench.engine.engine import Effort, bench_engine
 
     with reporting():
         effort = Effort(rounds=rounds, jobs=jobs, steps=steps, threads=_threads(threads))
@@ -67,7 +67,7 @@ def system(
     threads: Threads = None,
 ) -> None:
     """The whole system (submit → S3 → finished) against the engine alone, and what it adds to a single job."""
-    from ops.bench.whole_system import Effort, bench_system
+    from ops.bench.system.whole_system import Effort, bench_system
 
     with reporting():
         effort = Effort(
@@ -91,7 +91,7 @@ def latency(
     threads: Threads = None,
 ) -> None:
     """A Poisson stream of short and long jobs: one at a time, batched by requests, and the engine."""
-    from ops.bench.latency import Effort, bench_latency
+    from ops.bench.engine.latency import Effort, bench_latency
 
     with reporting():
         bench_latency(Effort(rounds=rounds, jobs=jobs, load=load, threads=_threads(threads)), folder, Console())
@@ -105,7 +105,7 @@ def scale(
     steps: Steps = 10,
 ) -> None:
     """Throughput with 1, 2 and 4 worker processes on a simulated device, and what a job costs Redis meanwhile."""
-    from ops.bench.scale import Effort, bench_scale
+    from ops.bench.system.scale import Effort, bench_scale
 
     with reporting():
         bench_scale(Effort(rounds=rounds, workers=(1, 2, 4), simulated=simulated, steps=steps), folder, Console())
@@ -118,7 +118,7 @@ def submit(
     jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round, for either way.")] = 100_000,
 ) -> None:
     """Bulk submission against one apply_async call for each job, and what a waiting job takes of Redis' memory."""
-    from ops.bench.submission import bench_submission
+    from ops.bench.system.submission import bench_submission
 
     with reporting():
         bench_submission(jobs=jobs, rounds=rounds, folder=folder, console=Console())
@@ -133,7 +133,7 @@ def api(
     jobs: Annotated[int, typer.Option(min=1, help="Jobs that wait in the queue.")] = 1_000,
 ) -> None:
     """Status reads of one API process on one core; what those who wait cost; what others see of abuse."""
-    from ops.bench.api import Effort, bench_api
+    from ops.bench.api.api import Effort, bench_api
 
     with reporting():
         bench_api(Effort(rounds=rounds, seconds=seconds, attack_s=attack_s, jobs=jobs), folder, Console())
@@ -142,13 +142,13 @@ def api(
 @bench_app.command("gpu")
 def gpu(folder: Folder = _FOLDER, rounds: Rounds = 5, steps: Steps = 20) -> None:
     """SD 1.5 and SDXL at their real sizes on the GPU of this machine, if it has one."""
-    from ops.bench.gpu import bench_gpu
+    from ops.bench.engine.gpu import bench_gpu
 
     with reporting():
         bench_gpu(folder, Console(), rounds=rounds, steps=steps)
 
 
 def _threads(asked: int | None) -> int:
-    from workers.settings import load_worker_settings
+    from workers.process.settings import load_worker_settings
 
     return load_worker_settings().threads if asked is None else asked

@@ -6,12 +6,12 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobs.catalogue import Catalogue
+from jobs.catalogue.models import Catalogue
 from jobs.errors import JobFailed
-from jobs.record import JobRecord
-from jobs.spec import JobSpec, parse_request
-from jobs.states import Status
-from workers.shapes.scenes import caption, random_scene
+from jobs.kinds.spec import JobSpec, parse_request
+from jobs.table.record import JobRecord
+from jobs.table.states import Status
+from workers.builtin.scenes import caption, random_scene
 
 MODEL = "shapes"
 

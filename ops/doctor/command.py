@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ops.doctor.diagnosis import diagnose, has_failed
 from ops.doctor.report import show
-from producer.reporting import print_json
+from producer.cli.reporting import print_json
 
 
 def doctor(flower_url: str | None, *, as_json: bool) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from jobs.catalogue import Catalogue, Model
+from jobs.catalogue.models import Catalogue, Model
 from jobs.errors import InvalidConfiguration
-from jobs.settings import load_settings
+from jobs.process.settings import load_settings
 from ops.doctor.finding import Finding, State, attempt, attempt_all
-from workers.model_folder import first_fault, not_loaded
+from workers.loading.folder import first_fault, not_loaded
 
 CATALOGUE = "model catalogue"
 

@@ -10,11 +10,11 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs.address import address_of
 from jobs.errors import RedisUnavailable
+from jobs.process.address import address_of
+from jobs.process.settings import Settings, load_settings
 from jobs.redis.advice import advise
 from jobs.redis.connection import connect, map_errors
-from jobs.settings import Settings, load_settings
 from ops.doctor import redis_rules as rules
 from ops.doctor.finding import Finding, State, attempt, attempt_all, unchecked
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from jobs.memory import FULL_SHARE
+from jobs.redis.memory import FULL_SHARE
 from ops.doctor.finding import Finding, State
 
 VERSION, ROLE, PERSISTENCE = "Redis version", "Redis role", "Redis persistence"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from jobs.settings import RoomSettings, read_room
+from jobs.process.settings import RoomSettings, read_room
 
 
 class DoctorSettings(RoomSettings):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from jobs.fleet import Fleet, WorkerReport
 from jobs.names import model_of
-from jobs.reader import JobReader, QueueCounts
-from jobs.settings import load_settings
+from jobs.process.settings import load_settings
+from jobs.table.fleet import Fleet, WorkerReport
+from jobs.table.reader import JobReader, QueueCounts
 from ops.doctor.finding import Finding, State, attempt, attempt_all, unchecked
 from ops.doctor.redis import open_once, reach
 

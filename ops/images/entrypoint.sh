@@ -27,7 +27,7 @@ case ${1:-} in
         export FLOWER_BASIC_AUTH
         # Kubernetes', of a service that is called `flower`: a URL, where Flower wants a number.
         case ${FLOWER_PORT:-} in *://*) unset FLOWER_PORT ;; esac
-        exec python -m celery --quiet -A jobs.celery_app:app flower --address=0.0.0.0 --port=5555 \
+        exec python -m celery --quiet -A jobs.broker.app:app flower --address=0.0.0.0 --port=5555 \
             --persistent=True --db=/var/lib/imagemill/flower --state_save_interval=60000 \
             --conf=/app/ops/flower_config.py --logging=warning "$@"
         ;;

@@ -10,22 +10,25 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from jobs.settings import Settings
-from producer.api import batches, events, files, health, jobs, models, queues
-from producer.api.batch_schemas import BatchItem, BatchLineBody, BatchResultBody
-from producer.api.callers import Callers
+from jobs.process.settings import Settings
+from producer.api.batches import routes as batches
+from producer.api.batches.schemas import BatchItem, BatchLineBody, BatchResultBody
 from producer.api.context import Context
-from producer.api.errors import handle_errors
-from producer.api.exposure import is_loopback
-from producer.api.metrics import ApiMetrics
+from producer.api.http.errors import handle_errors
+from producer.api.http.openapi import describe
+from producer.api.http.request_log import RequestLog
+from producer.api.jobs import events, files
+from producer.api.jobs import routes as jobs
+from producer.api.keys.callers import Callers
+from producer.api.keys.exposure import is_loopback
+from producer.api.metrics.metrics import ApiMetrics
 from producer.api.openai import images
-from producer.api.openapi import describe
-from producer.api.requests import RequestLog
 from producer.api.settings import ApiSettings
-from producer.api.surroundings import remembered_storage, remembered_workers
+from producer.api.system import health, models, queues
+from producer.api.system.surroundings import remembered_storage, remembered_workers
 from producer.api.views import Views
-from producer.async_client import AsyncClient
-from producer.links import Links
+from producer.client.async_client import AsyncClient
+from producer.client.links import Links
 from storage.settings import StorageSettings
 
 _DESCRIPTION = "Text prompts to images, through a queue. Submit a job, follow it, and fetch its images by their links."

@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from producer.api.remembered import Remembered
 from producer.api.settings import ApiSettings
 from producer.api.views import Views
-from producer.async_client import AsyncClient
+from producer.client.async_client import AsyncClient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

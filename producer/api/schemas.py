@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from jobs.events import EVENT_ID
-from jobs.states import Stage, Status
+from jobs.table.events import EVENT_ID
+from jobs.table.states import Stage, Status
 
 
 class ProblemDetail(BaseModel):

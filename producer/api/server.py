@@ -11,21 +11,21 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from jobs.catalogue import Catalogue
+from jobs.catalogue.models import Catalogue
 from jobs.errors import InvalidConfiguration
-from jobs.exposition import serve_metrics
-from jobs.figures import FigureReader
-from jobs.fleet import Fleet
-from jobs.logs import configure_logging
+from jobs.process.exposition import serve_metrics
+from jobs.process.logs import configure_logging
+from jobs.process.settings import Settings
 from jobs.redis.connection import connect
-from jobs.settings import Settings
+from jobs.table.figures import FigureReader
+from jobs.table.fleet import Fleet
 from producer.api.app import create_app
 from producer.api.context import Context
-from producer.api.exposure import admit
-from producer.api.metrics import ApiMetrics
-from producer.api.protocol import BoundedProtocol
+from producer.api.http.protocol import BoundedProtocol
+from producer.api.keys.exposure import admit
+from producer.api.metrics.figures import SystemFigures
+from producer.api.metrics.metrics import ApiMetrics
 from producer.api.settings import ApiSettings
-from producer.api.system_figures import SystemFigures
 from producer.keys.store import KeyStore
 from storage.settings import StorageSettings
 
@@ -74,7 +74,7 @@ class Server(uvicorn.Server):
                 http=BoundedProtocol,
                 ws="none",
                 lifespan="on",
-                log_config=None,  # Its lines have query strings; `producer.api.requests` writes ours.
+                log_config=None,  # Its lines have query strings; `producer.api.http.request_log` writes ours.
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=_GRACE_S,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from jobs.settings import RoomSettings, read_room
+from jobs.process.settings import RoomSettings, read_room
 
 
 class ApiSettings(RoomSettings):

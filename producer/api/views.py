@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 from fastapi import Request
 
-from jobs.events import Event, progress_in
-from jobs.rates import Place
-from jobs.record import ImageRecord, JobRecord, progress_of
-from jobs.spec import JobSpec
-from jobs.states import Status
-from producer.links import Links
+from jobs.kinds.spec import JobSpec
+from jobs.table.events import Event, progress_in
+from jobs.table.rates import Place
+from jobs.table.record import ImageRecord, JobRecord, progress_of
+from jobs.table.states import Status
+from producer.client.links import Links
 
 _NOT_PARAMETERS = {"caller", "metadata", "idempotency_key"}
 

@@ -8,8 +8,8 @@ import redis.asyncio
 import structlog
 
 from jobs import names
+from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.settings import Settings
 from producer.keys.errors import KeyRefused
 from producer.keys.key import ApiKey, hash_token, read_key
 

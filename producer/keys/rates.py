@@ -9,8 +9,8 @@ import redis.asyncio
 
 from jobs import names
 from jobs.errors import InvalidRequest, RedisFull
+from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.settings import Settings
 from producer.keys.errors import KeyRefused, RateExceeded
 from producer.keys.key import ApiKey
 

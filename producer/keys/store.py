@@ -17,8 +17,8 @@ import structlog
 
 from jobs import names
 from jobs.errors import InvalidRequest
+from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.settings import Settings
 from producer.keys.key import RESERVED_NAMES, ApiKey, make_key, new_token, read_key
 from producer.keys.rates import parse_rate
 

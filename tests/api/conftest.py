@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from jobs.settings import Settings
+from jobs.process.settings import Settings
 from ops.programs import Api
 from ops.servers import RedisServer, S3Server
 from ops.settings import CHECKOUT

@@ -13,9 +13,9 @@ import redis
 from PIL import Image
 
 from jobs import names
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.states import Stage, Status
+from jobs.table.table import JobTable
 from storage.s3 import ImageStore
 
 _KEY = "finisher/0.png"

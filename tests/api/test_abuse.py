@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from jobs.claim import Claim
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.table import JobTable
-from ops.bench.attacks import ATTACKS, STREAMS, attack
-from ops.bench.http_load import Load, Target, connected, paced
+from jobs.process.settings import Settings
+from jobs.table.claim import Claim
+from jobs.table.states import Stage, Status
+from jobs.table.table import JobTable
+from ops.bench.api.attacks import ATTACKS, STREAMS, attack
+from ops.bench.api.http_load import Load, Target, connected, paced
 from ops.process import LOOPBACK, wait_until
 from ops.programs import Api
 from producer import Client

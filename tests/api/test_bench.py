@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ops.bench.api import Effort, bench_api
-from ops.bench.attacks import ATTACKS
+from ops.bench.api.api import Effort, bench_api
+from ops.bench.api.attacks import ATTACKS
 
 
 def test_reads_waiters_and_attacks_are_measured(tmp_path: Path) -> None:

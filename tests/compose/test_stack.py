@@ -19,8 +19,8 @@ from PIL import Image
 
 from ops.process import wait_until
 from tests.compose.conftest import Compose, docker
-from workers.shapes.checker import check
-from workers.shapes.scenes import Figure, Scene
+from workers.builtin.checker import check
+from workers.builtin.scenes import Figure, Scene
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from jobs.states import Status
+from jobs.table.states import Status
 from producer import Job
 from tests.faults.conftest import MakeSystem
 from tests.faults.harness.load import Load

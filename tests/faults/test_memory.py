@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobs.errors import InvalidRequest
-from jobs.states import Status
+from jobs.table.states import Status
 from producer import Job
 from tests.faults.conftest import MakeSystem
 from tests.faults.harness.memory import bounded

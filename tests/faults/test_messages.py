@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from jobs import names
-from jobs.celery_app import PRIORITY_OF, make_app
+from jobs.broker.app import PRIORITY_OF, make_app
 from producer import Job
 from tests.faults.harness.rows import Row
 from tests.faults.harness.system import QUEUE, System

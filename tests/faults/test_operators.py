@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from jobs.celery_app import make_app
-from jobs.states import Status
+from jobs.broker.app import make_app
+from jobs.table.states import Status
 from ops.programs import Flower
 from producer import Job
 from tests.faults.harness.rows import Row

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from jobs.errors import RedisFull
-from jobs.states import Status
+from jobs.table.states import Status
 from ops.servers import RedisServer
 from tests.faults.conftest import MakeSystem
 from tests.faults.harness.proxy import TcpProxy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from jobs.states import Status
+from jobs.table.states import Status
 from tests.faults.conftest import MakeSystem
 from tests.faults.harness.rows import Row
 from tests.faults.harness.system import System

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from jobs.states import Status
+from jobs.table.states import Status
 from producer import Job
 from tests.faults.conftest import MakeSystem
 from tests.faults.harness.rows import Row

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.states import Status
+from jobs.table.states import Status
 from producer import Job
 from tests.faults.conftest import MakeSystem
 from tests.faults.harness.rows import Row

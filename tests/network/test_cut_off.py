@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jobs.states import Status
+from jobs.table.states import Status
 from producer import Job
 from tests.faults.harness.load import Load
 from tests.faults.harness.rows import Row

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from jobs.celery_app import make_app
+from jobs.broker.app import make_app
 from jobs.names import GENERATE_TASK
-from jobs.states import Status
+from jobs.table.states import Status
 from ops.programs import Api, Flower
 from tests.faults.harness.audit import audit
 from tests.faults.harness.system import MODEL, QUEUE, System

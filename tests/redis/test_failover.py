@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from jobs.errors import RedisUnavailable
-from jobs.states import Status
+from jobs.table.states import Status
 from producer import AsyncClient, Job
 from tests.faults.harness.audit import audit
 from tests.faults.harness.system import System

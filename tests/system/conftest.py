@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.settings import Settings
+from jobs.process.settings import Settings
 from ops.process import LOOPBACK, wait_until
 from ops.programs import Api, Flower, Program
 from ops.servers import RedisServer, S3Server

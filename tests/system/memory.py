@@ -10,14 +10,14 @@ from pathlib import Path
 import structlog
 import torch
 
-from jobs.catalogue import Catalogue, Model
-from jobs.spec import parse_request
-from workers.allocator import keep_freed_memory
+from jobs.catalogue.models import Catalogue, Model
+from jobs.kinds.spec import parse_request
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket
-from workers.models import load_model
-from workers.postprocess import postprocess
+from workers.loading.models import load_model
+from workers.process.allocator import keep_freed_memory
+from workers.runners.postprocess import postprocess
 
 _PAGE_BYTES = 4096
 _IN_FLIGHT = 16

@@ -50,7 +50,7 @@ def test_worker_that_cannot_load_its_model_says_so_and_exits(cli: RunCli, tmp_pa
     catalogue = (Path(__file__).parents[2] / "models.toml").read_text("utf-8")
     models = tmp_path / "models.toml"
     (tmp_path / "empty").mkdir()
-    models.write_text(catalogue.replace("workers/shapes/model", "empty"), "utf-8")
+    models.write_text(catalogue.replace("workers/builtin/model", "empty"), "utf-8")
     done = cli("worker", env={"IMAGEMILL_MODELS_FILE": str(models)})
     assert done.returncode != 0
     assert "cannot be loaded" in done.stderr

@@ -12,7 +12,7 @@ import redis
 from celery import Celery
 
 from jobs.errors import InvalidRequest
-from jobs.states import Status
+from jobs.table.states import Status
 from ops.programs import Program
 from producer import Client
 from tests.system.conftest import RunCli

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.states import Status
+from jobs.table.states import Status
 from ops.programs import Api
 from producer import Client
 from tests.system.browser import Browser

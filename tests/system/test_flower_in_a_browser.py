@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from celery import Celery
 
-from jobs.states import Status
+from jobs.table.states import Status
 from ops.process import wait_until
 from ops.programs import Api, Flower
 from ops.stack import worker_is_ready

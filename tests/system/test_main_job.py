@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from jobs.errors import JobFailed
-from jobs.states import Status
+from jobs.table.states import Status
 from producer import Client
 from storage.s3 import ImageStore
 from tests.system.conftest import RunCli

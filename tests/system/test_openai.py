@@ -13,7 +13,7 @@ from openai import OpenAI
 from openai.types import ImageGenCompletedEvent
 from PIL import Image as PillowImage
 
-from jobs.states import Status
+from jobs.table.states import Status
 from ops.programs import Api
 from producer import Client
 

@@ -10,8 +10,8 @@ import redis
 from rich.console import Console
 
 from jobs import names
-from jobs.states import Status
-from ops.bench.system import system_for_a_while
+from jobs.table.states import Status
+from ops.bench.system.system import system_for_a_while
 from ops.process import wait_until
 from producer import Client, Job
 from tests.processes import is_alive

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2 as httpx
 import pytest
 
-from jobs.settings import Settings
+from jobs.process.settings import Settings
 from ops.process import LOOPBACK, wait_until
 from ops.programs import Api, Program
 from ops.stack import metrics_env, worker_is_ready
@@ -197,8 +197,8 @@ def test_no_line_mentions_a_job_otherwise(watched: Watched) -> None:
 def test_nothing_of_it_is_imported_where_traces_are_off() -> None:
     """By us: redis-py imports the SDK's metrics wherever it finds them."""
     script = (
-        "import sys; import jobs.traces, producer.submit_traces, workers.attempt_trace; "
-        "from jobs.settings import Settings; from producer import Client; Client(Settings()); "
+        "import sys; import jobs.process.traces, producer.client.traces, workers.attempt.trace; "
+        "from jobs.process.settings import Settings; from producer import Client; Client(Settings()); "
         "ours = ('opentelemetry.sdk.trace', 'opentelemetry.exporter'); "
         "print([name for name in sys.modules if name.startswith(ours)])"
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 
-from ops.bench.truth import KINDS, held_out_scenes
+from ops.bench.system.truth import KINDS, held_out_scenes
 from producer import Client
-from workers.shapes.checker import check
-from workers.shapes.scenes import caption
+from workers.builtin.checker import check
+from workers.builtin.scenes import caption
 
 
 def test_pictures_of_held_out_captions_show_them(system: Client) -> None:

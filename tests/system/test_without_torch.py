@@ -35,7 +35,9 @@ def test_submitting_needs_no_torch(producer_python: Path, system: Client, stack_
     assert b"No module named 'torch'" in has_torch.stderr
 
     env = stack_env | {"IMAGEMILL_PYTHON": str(producer_python)}
-    subprocess.run([producer_python, "-c", "import producer, producer.cli, ops.cli"], env=stack_env, check=True)
+    subprocess.run(
+        [producer_python, "-c", "import producer, producer.cli.commands, ops.cli"], env=stack_env, check=True
+    )
     command = [str(CHECKOUT / "imagemill"), "submit", "a red circle on a blue background", "--wait", "--json"]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stderr

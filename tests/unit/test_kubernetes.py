@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-import jobs.kubernetes
+import jobs.process.kubernetes
 import storage.kubernetes
 from jobs.errors import InvalidConfiguration
-from jobs.settings import Settings, load_settings
+from jobs.process.settings import Settings, load_settings
 from ops.doctor.settings import load_doctor_settings
 from ops.programs import Flower
 from ops.settings import StackSettings, load_stack_settings
 from producer.api.settings import ApiSettings, load_api_settings
 from storage.errors import StorageMisconfigured
 from storage.settings import StorageSettings, load_storage_settings
-from workers.settings import WorkerSettings, load_worker_settings
+from workers.process.settings import WorkerSettings, load_worker_settings
 
 OURS = ("", "_API", "_REDIS", "_METRICS", "_S3", "_WORKER", "_STACK_REDIS", "_DOCTOR", "_API_2")
 
@@ -39,7 +39,7 @@ def variables(service: str, address: str = "10.0.0.7", protocol: str = "tcp") ->
     }
 
 
-@pytest.fixture(params=[jobs.kubernetes.is_service_variable, storage.kubernetes.is_service_variable])
+@pytest.fixture(params=[jobs.process.kubernetes.is_service_variable, storage.kubernetes.is_service_variable])
 def is_service_variable(request: pytest.FixtureRequest) -> Callable[[str, str], bool]:
     told: Callable[[str, str], bool] = request.param
     return told

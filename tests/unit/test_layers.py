@@ -24,7 +24,7 @@ def test_imports_go_one_way() -> None:
 def test_submitting_loads_no_torch() -> None:
     run(
         "-c",
-        "import sys; import producer, producer.cli, ops.cli, jobs.celery_app, workers.launch\n"
+        "import sys; import producer, producer.cli.commands, ops.cli, jobs.broker.app, workers.process.launch\n"
         "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)",
     )
 

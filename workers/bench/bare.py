@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from workers.bench.passes import pass_seconds
 from workers.engine.engine import ENCODED_TOGETHER
 from workers.engine.streams import device_clock, wait_for_stream

@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from jobs.catalogue import Catalogue
-from workers.settings import load_worker_settings
+from jobs.catalogue.models import Catalogue
+from workers.process.settings import load_worker_settings
 
 if TYPE_CHECKING:
     from workers.bench.bare import BareLoop
@@ -29,8 +29,8 @@ def tutorial(models_file: Path, model: str, threads: int) -> TutorialWorker:
 
 def bare(models_file: Path, model: str, threads: int) -> BareLoop:
     """Nothing but the model's own calls."""
-    from workers.allocator import keep_freed_memory
     from workers.bench.bare import BareLoop
+    from workers.process.allocator import keep_freed_memory
 
     keep_freed_memory()  # As the engine has it on a CPU: this is to be what the hardware can do.
     return BareLoop(_load(models_file, model, threads))
@@ -38,8 +38,8 @@ def bare(models_file: Path, model: str, threads: int) -> BareLoop:
 
 def request_batches(models_file: Path, model: str, threads: int, max_jobs: int) -> RequestBatches:
     """Batches that nobody joins or leaves."""
-    from workers.allocator import keep_freed_memory
     from workers.bench.request_batches import RequestBatches
+    from workers.process.allocator import keep_freed_memory
 
     keep_freed_memory()  # As the engine has it on a CPU: the policies are to be compared.
     return RequestBatches(_load(models_file, model, threads), max_jobs)
@@ -53,7 +53,7 @@ def engine(models_file: Path, model: str, threads: int, cache_dir: Path | None =
         cache_dir: Where its batch sizes are kept; without one they are measured anew.
     """
     from workers.bench.engine import EngineContender
-    from workers.start import start_engine
+    from workers.process.start import start_engine
 
     with TemporaryDirectory(prefix="imagemill-bench-") as cache:  # What another run measured may hold no longer.
         changes = {"models": model, "threads": threads, "cache_dir": cache_dir or Path(cache)}
@@ -64,10 +64,12 @@ def engine(models_file: Path, model: str, threads: int, cache_dir: Path | None =
 def _load(models_file: Path, model: str, threads: int) -> Any:
     import torch
 
-    from workers.models import choose_device, load_model
+    from workers.loading.models import choose_device, load_model
 
     if threads:
         torch.set_num_threads(threads)
     settings = load_worker_settings()
     catalogue = Catalogue.read(models_file)
-    return load_model(catalogue, catalogue.models[model], choose_device(settings), settings.embedding_cache_mib << 20)
+    return load_model(
+        catalogue, catalogue.models[model], choose_device(settings.device), settings.embedding_cache_mib << 20
+    )

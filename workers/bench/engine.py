@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from workers.bench.real_time import outcome, sleep_until
 from workers.bench.simulation import Arrival, Outcome
-from workers.start import ReadyEngine
+from workers.process.start import ReadyEngine
 
 
 class EngineContender:

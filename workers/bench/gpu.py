@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from jobs.catalogue import Model
-from jobs.spec import JobSpec
+from jobs.catalogue.models import Model
+from jobs.kinds.spec import JobSpec
 from workers.bench.passes import pass_seconds
 from workers.bench.peak import forward_flops
 from workers.bench.published import spec_of

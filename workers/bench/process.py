@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Self
 
 from jobs.errors import ImagemillError
-from workers.logs import configure_logging
+from workers.process.logs import configure_logging
 
 _LEAVES_WITHIN_S = 5.0
 

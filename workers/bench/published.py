@@ -19,10 +19,10 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from jobs.catalogue import Model
-from jobs.spec import JobSpec
+from jobs.catalogue.models import Model
+from jobs.kinds.spec import JobSpec
 
-_TOKENIZER = Path(__file__).resolve().parent.parent / "shapes" / "model" / "tokenizer"
+_TOKENIZER = Path(__file__).resolve().parent.parent / "builtin" / "model" / "tokenizer"
 
 _PIPELINES: dict[str, Any] = {
     "stable-diffusion": StableDiffusionPipeline,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from workers.bench.simulation import Arrival, Outcome
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from workers.bench.real_time import serve_in_batches
 from workers.bench.simulation import Arrival, Outcome
 from workers.engine.adapter import Adapter

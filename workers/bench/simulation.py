@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from jobs.catalogue import Model
-from jobs.spec import JobSpec
-from jobs.states import Stage
+from jobs.catalogue.models import Model
+from jobs.kinds.spec import JobSpec
+from jobs.table.states import Stage
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket

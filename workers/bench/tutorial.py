@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from workers.bench.real_time import serve_in_batches
 from workers.bench.simulation import Arrival, Outcome
 

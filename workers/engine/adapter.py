@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from jobs.catalogue import Model
-from jobs.spec import JobSpec
-from workers.postprocess import Pixels
+from jobs.catalogue.models import Model
+from jobs.kinds.spec import JobSpec
+from workers.runners.postprocess import Pixels
 
 OnStep = Callable[[int], None]  # told how many of a job's steps are done
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.states import Stage
+from jobs.table.states import Stage
 from workers.engine.adapter import Adapter, Denoising
 from workers.engine.capacity import Capacity
 from workers.engine.isolation import AllLeft, predict_each

@@ -16,8 +16,8 @@ from typing import Any
 import structlog
 import torch
 
-from jobs.spec import JobSpec
-from jobs.states import Stage
+from jobs.kinds.spec import JobSpec
+from jobs.table.states import Stage
 from workers.engine.adapter import Adapter, Denoising
 from workers.engine.capacity import Capacity
 from workers.engine.denoiser import Denoiser, DenoiserCounts, Pass
@@ -26,7 +26,7 @@ from workers.engine.streams import Handover, Pacer, own_stream, wait_for_stream
 from workers.engine.ticket import OnProgress, Ticket
 from workers.engine.watch import Watch
 from workers.errors import EngineDied, as_generation_failure, is_fatal
-from workers.postprocess import Pixels
+from workers.runners.postprocess import Pixels
 
 log = structlog.get_logger()
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jobs.catalogue import Model
-from jobs.spec import JobSpec
+from jobs.catalogue.models import Model
+from jobs.kinds.spec import JobSpec
 from workers.errors import WrongPictures
-from workers.postprocess import Pixels
+from workers.runners.postprocess import Pixels
 
 _CHANNELS = 3
 

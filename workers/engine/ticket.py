@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from jobs.spec import JobSpec
-from jobs.states import Stage
-from workers.postprocess import Pixels
+from jobs.kinds.spec import JobSpec
+from jobs.table.states import Stage
+from workers.runners.postprocess import Pixels
 
 OnProgress = Callable[[Stage, int, int], None]
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from workers.families.rows import Rows
 from workers.families.size_class import size_class
 

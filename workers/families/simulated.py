@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.catalogue import Model
+from jobs.catalogue.models import Model
 from jobs.errors import InvalidConfiguration
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from workers.engine.adapter import OnStep
 from workers.families.size_class import size_class
-from workers.postprocess import Pixels
+from workers.runners.postprocess import Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

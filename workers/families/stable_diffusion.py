@@ -7,16 +7,16 @@ from typing import Any
 
 import torch
 
-from jobs.catalogue import Model
+from jobs.catalogue.models import Model
 from jobs.errors import ErrorCode
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from workers.engine.adapter import OnStep
 from workers.errors import GenerationFailed
 from workers.families.embeddings import Embedding, EmbeddingCache
 from workers.families.rows import Rows, forward_in_parts, pack
 from workers.families.scheduled import Conditioning, ScheduledDenoising
 from workers.families.schedulers import SchedulerShelf
-from workers.postprocess import Pixels
+from workers.runners.postprocess import Pixels
 
 
 class StableDiffusion:

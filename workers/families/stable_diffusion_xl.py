@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from workers.families.embeddings import Embedding
 from workers.families.stable_diffusion import StableDiffusion
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs.catalogue import Model
+from jobs.catalogue.models import Model
 from jobs.errors import ErrorCode
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from workers.engine.adapter import OnStep
 from workers.engine.pictures import check_number
 from workers.errors import GenerationFailed, WrongPictures
 from workers.families.schedulers import make_scheduler
 from workers.families.size_class import size_class
-from workers.postprocess import Pixels
+from workers.runners.postprocess import Pixels
 
 _TRIAL_STEPS = 2
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from producer.api.openai.request import ImagesRequest
-from producer.image import Image
+from producer.client.image import Image
 
 # Of their own: a store that hangs must not keep jobs from being submitted.
 _READERS = ThreadPoolExecutor(8, thread_name_prefix="images")

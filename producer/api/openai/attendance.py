@@ -12,7 +12,7 @@ import structlog
 from fastapi import Request
 
 from jobs.errors import ImagemillError
-from jobs.record import JobRecord
+from jobs.table.record import JobRecord
 from producer.api.context import Context
 
 log = structlog.get_logger()

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from jobs.errors import ErrorCode, ImagemillError, JobFailed, ModelNotAvailable, WaitTimeout
-from producer.api.errors import Problem, json_response, problem_of
+from producer.api.http.errors import Problem, json_response, problem_of
 from storage.errors import StorageError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}

@@ -8,20 +8,20 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from jobs.errors import InvalidRequest
-from jobs.record import JobRecord
-from jobs.spec import parse
-from jobs.submission import Submission
-from producer.api.callers import Caller, CurrentCaller
+from jobs.kinds.spec import parse
+from jobs.table.record import JobRecord
+from jobs.table.submission import Submission
 from producer.api.context import Context, CurrentContext
-from producer.api.errors import json_response
+from producer.api.http.errors import json_response
+from producer.api.jobs.submissions import IdempotencyKey, enter, prepare, read_fields
+from producer.api.keys.callers import Caller, CurrentCaller
 from producer.api.openai import schemas
 from producer.api.openai.answers import described, encoded
 from producer.api.openai.attendance import cancel_soon, wait_while_connected
 from producer.api.openai.errors import OpenAIRoute
 from producer.api.openai.request import ImagesRequest, renamed
 from producer.api.openai.stream import ImageStream
-from producer.api.submissions import IdempotencyKey, enter, prepare, read_fields
-from producer.image import Image
+from producer.client.image import Image
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=OpenAIRoute)
 

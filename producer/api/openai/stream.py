@@ -18,7 +18,7 @@ from producer.api.openai.answers import described, encoded
 from producer.api.openai.attendance import cancel_soon
 from producer.api.openai.errors import error_object, openai_problem_of
 from producer.api.openai.request import ImagesRequest
-from producer.image import Image
+from producer.client.image import Image
 from storage.errors import StorageError
 
 _KEEP_ALIVE_S = 15.0

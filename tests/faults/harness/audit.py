@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from jobs import names
-from jobs.record import JobRecord
-from jobs.states import Status
+from jobs.table.record import JobRecord
+from jobs.table.states import Status
 from producer import Job
 from tests.faults.harness.system import QUEUE, System
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from statistics import median
 
-from jobs.states import Status
+from jobs.table.states import Status
 from ops.settings import CHECKOUT
 from producer import Job
 from tests.faults.harness.audit import audit

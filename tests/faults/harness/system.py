@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs import names
+from jobs.process.settings import Settings
 from jobs.redis.connection import connect
-from jobs.settings import Settings
-from jobs.table import QueueCounts
+from jobs.table.table import QueueCounts
 from ops.servers import RedisServer, S3Server
 from ops.settings import CHECKOUT
 from ops.stack import addresses

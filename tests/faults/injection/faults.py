@@ -30,7 +30,7 @@ def kill_before_claim(times: int = 1) -> None:
         if _strike("kill_before_claim", times, job_id=job_id):
             _kill()
 
-    _before("jobs.table", "JobTable.claim", before)
+    _before("jobs.table.table", "JobTable.claim", before)
 
 
 def kill_before_publish() -> None:
@@ -40,7 +40,7 @@ def kill_before_publish() -> None:
         if _strike("kill_before_publish", 1_000, job_ids=list(job_ids)):
             _kill()
 
-    _before("jobs.dispatch", "Dispatcher.send", before)
+    _before("jobs.broker.dispatch", "Dispatcher.send", before)
 
 
 def kill_in_forward(prompt: str, times: int = 1_000_000) -> None:
@@ -60,7 +60,7 @@ def kill_in_postprocess(prompt: str, times: int = 1_000_000) -> None:
         if spec.prompt == prompt and _strike("kill_in_postprocess", times):
             _kill()
 
-    _before("workers.attempt", "postprocess", before)
+    _before("workers.attempt.attempt", "postprocess", before)
 
 
 def hang_in_forward(prompt: str, times: int = 1) -> None:
@@ -76,7 +76,7 @@ def hang_in_forward(prompt: str, times: int = 1) -> None:
 
 def slow_ends(seconds: float) -> None:
     """Postprocess and upload take a while each, so that a random moment finds jobs in them."""
-    for module, name in (("workers.attempt", "postprocess"), ("workers.upload", "_upload_image")):
+    for module, name in (("workers.attempt.attempt", "postprocess"), ("workers.attempt.upload", "_upload_image")):
         _before(module, name, lambda *_args, **_fields: time.sleep(seconds))
 
 
@@ -87,7 +87,7 @@ def fail_at_start(times: int) -> None:
         if _strike("fail_at_start", times):
             os._exit(9)
 
-    _before("workers.process", "WorkerProcess.__init__", before)
+    _before("workers.process.worker", "WorkerProcess.__init__", before)
 
 
 def be_newer() -> None:

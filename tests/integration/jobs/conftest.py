@@ -13,15 +13,15 @@ from typing import Any, cast
 import pytest
 import redis
 
-from jobs.catalogue import Catalogue
-from jobs.celery_app import make_app
-from jobs.dispatch import Dispatcher
-from jobs.queues import QueueControl
-from jobs.reconcile import Reconciler
-from jobs.settings import Settings
-from jobs.spec import parse_request
-from jobs.submission import Submission
-from jobs.table import JobTable
+from jobs.broker.app import make_app
+from jobs.broker.dispatch import Dispatcher
+from jobs.broker.reconcile import Reconciler
+from jobs.catalogue.models import Catalogue
+from jobs.kinds.spec import parse_request
+from jobs.process.settings import Settings
+from jobs.table.queues import QueueControl
+from jobs.table.submission import Submission
+from jobs.table.table import JobTable
 from tests.integration.jobs.steps import QUEUE, MakeJob
 
 
@@ -63,7 +63,7 @@ def dispatcher(table: JobTable, settings: Settings) -> Dispatcher:
 def control(
     connection: redis.Redis, narrow: JobTable, dispatcher: Dispatcher, narrow_settings: Settings
 ) -> QueueControl:
-    return QueueControl(connection, narrow, dispatcher, narrow_settings)
+    return QueueControl(connection, narrow, dispatcher.offer, narrow_settings)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from jobs import names
-from jobs.states import Status
+from jobs.table.states import Status
 from tests.integration.jobs.model import Model
 from tests.integration.jobs.steps import QUEUE
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from jobs.claim import Claim, Verdict
-from jobs.states import Status
+from jobs.table.claim import Claim, Verdict
+from jobs.table.states import Status
 
 WINDOW, MAX_ATTEMPTS, MAX_DELIVERIES = 2, 2, 5
 

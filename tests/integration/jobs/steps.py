@@ -9,9 +9,9 @@ from typing import cast
 import redis
 
 from jobs import names
-from jobs.claim import Claim
-from jobs.submission import Submission
-from jobs.table import PRIORITY_RANK, JobTable, QueueCounts
+from jobs.table.claim import Claim
+from jobs.table.submission import Submission
+from jobs.table.table import PRIORITY_RANK, JobTable, QueueCounts
 from ops.process import wait_until
 
 QUEUE = "gpu.shapes"

@@ -8,14 +8,14 @@ import pytest
 import redis
 
 from jobs import names
-from jobs.batches import Batches, BatchRecord
-from jobs.dispatch import Dispatcher
+from jobs.broker.dispatch import Dispatcher
 from jobs.errors import BatchCanceled, BatchNotFound
-from jobs.queues import QueueControl
-from jobs.settings import Settings
-from jobs.states import Status
-from jobs.submission import BatchLine, Submission
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.batches import Batches, BatchRecord
+from jobs.table.queues import QueueControl
+from jobs.table.states import Status
+from jobs.table.submission import BatchLine, Submission
+from jobs.table.table import JobTable
 from tests.integration.jobs.steps import MakeJob, claim, counts, messages, submit
 
 BATCH = "a-batch"
@@ -23,7 +23,7 @@ BATCH = "a-batch"
 
 @pytest.fixture
 def batches(connection: redis.Redis, narrow: JobTable, dispatcher: Dispatcher, narrow_settings: Settings) -> Batches:
-    batches = Batches(connection, narrow, dispatcher, narrow_settings)
+    batches = Batches(connection, narrow, dispatcher.offer, narrow_settings)
     batches.open(BATCH, "default")
     return batches
 
@@ -71,7 +71,7 @@ def test_refused_lines_count_once(batches: Batches) -> None:
 def test_records_come_by_line_with_their_own_names(
     narrow: JobTable, batches: Batches, a_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.batches._PAGE", 2)
+    monkeypatch.setattr("jobs.table.batches._PAGE", 2)
     jobs = lines(a_job, 3)
     submit(narrow, *reversed(jobs))
     page, behind = batches.records(BATCH)

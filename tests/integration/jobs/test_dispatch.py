@@ -11,12 +11,12 @@ import pytest
 import redis
 from celery import Celery
 
-from jobs.celery_app import make_app
-from jobs.dispatch import Dispatcher
+from jobs.broker.app import make_app
+from jobs.broker.dispatch import Dispatcher
 from jobs.errors import RedisUnavailable
-from jobs.record import JobRecord
-from jobs.settings import Settings
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.record import JobRecord
+from jobs.table.table import JobTable
 from ops.process import free_port
 from producer import Client
 

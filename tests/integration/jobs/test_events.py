@@ -9,14 +9,14 @@ from threading import Thread
 import pytest
 import redis
 
-from jobs.claim import Claim
 from jobs.errors import RedisUnavailable
-from jobs.events import Event, follow
 from jobs.names import events_key
+from jobs.process.settings import Settings
 from jobs.redis.connection import connect
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.table import JobTable
+from jobs.table.claim import Claim
+from jobs.table.events import Event, follow
+from jobs.table.states import Stage, Status
+from jobs.table.table import JobTable
 from ops.process import free_port, wait_until
 from producer import Client
 

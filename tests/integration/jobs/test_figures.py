@@ -6,13 +6,13 @@ import pytest
 import redis
 
 from jobs import names
+from jobs.broker.reconcile import Reconciler
 from jobs.errors import ErrorCode
-from jobs.figures import FigureReader, Figures, QueueFigures
-from jobs.queues import QueueControl
-from jobs.reconcile import Reconciler
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.figures import FigureReader, Figures, QueueFigures
+from jobs.table.queues import QueueControl
+from jobs.table.states import Stage, Status
+from jobs.table.table import JobTable
 from tests.integration.jobs.steps import QUEUE, MakeJob, claim, let_lease_run_out, submit
 
 

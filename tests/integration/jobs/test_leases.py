@@ -8,12 +8,12 @@ import pytest
 import redis
 
 from jobs import names
-from jobs.claim import Claim, Verdict
+from jobs.broker.reconcile import Reconciler
 from jobs.errors import Fenced
-from jobs.reconcile import Reconciler
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.claim import Claim, Verdict
+from jobs.table.states import Stage, Status
+from jobs.table.table import JobTable
 from tests.integration.jobs.steps import (
     QUEUE,
     MakeJob,

@@ -6,12 +6,12 @@ import pytest
 import redis
 
 from jobs import names
+from jobs.broker.reconcile import Reconciler
 from jobs.errors import InvalidRequest
-from jobs.queues import QueueControl
-from jobs.reconcile import Reconciler
-from jobs.record import JobRecord
-from jobs.states import Status
-from jobs.table import JobTable
+from jobs.table.queues import QueueControl
+from jobs.table.record import JobRecord
+from jobs.table.states import Status
+from jobs.table.table import JobTable
 from tests.integration.jobs.steps import MakeJob, claim, submit
 
 
@@ -51,8 +51,8 @@ def test_lists_can_be_of_one_status_and_of_one_model(table: JobTable, a_job: Mak
 def test_page_ends_early_where_few_jobs_fit_and_the_next_goes_on(
     table: JobTable, a_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.reader._LOOK_AT", 2)
-    monkeypatch.setattr("jobs.reader._MOST_LOOKS", 2)
+    monkeypatch.setattr("jobs.table.reader._LOOK_AT", 2)
+    monkeypatch.setattr("jobs.table.reader._MOST_LOOKS", 2)
     submitted = submit(table, *(a_job() for _ in range(5)))
     table.cancel(submitted[0])
     nothing, cursor = table.list_jobs(status=Status.CANCELED)

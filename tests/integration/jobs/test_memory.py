@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import redis
 
-from jobs.celery_app import make_app
-from jobs.dispatch import Dispatcher
+from jobs.broker.app import make_app
+from jobs.broker.dispatch import Dispatcher
+from jobs.broker.reconcile import Reconciled, Reconciler
 from jobs.errors import RedisFull
-from jobs.fleet import Fleet, WorkerReport
-from jobs.reconcile import Reconciled, Reconciler
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.fleet import Fleet, WorkerReport
+from jobs.table.states import Stage, Status
+from jobs.table.table import JobTable
 from ops.servers import RedisServer
 from tests.integration.jobs.steps import MakeJob, claim, let_lease_run_out, submit
 
@@ -116,7 +116,7 @@ def test_job_of_a_lost_worker_is_taken_back_in_a_full_redis_and_sent_when_there_
 def test_redis_that_fills_up_among_many_submissions_refuses_those_alone_that_it_did_not_take(
     table: JobTable, redis_client: redis.Redis, a_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.memory._LOOK_EVERY_S", 3600)
+    monkeypatch.setattr("jobs.redis.memory._LOOK_EVERY_S", 3600)
     submit(table, a_job())  # Asks for the memory, and has nothing against more from now on.
     redis_client.config_set("maxmemory", redis_client.info("memory")["used_memory"] + 1_000_000)
     submitted = table.submit_many([a_job() for _ in range(2_000)])

@@ -9,16 +9,17 @@ from typing import Any
 import pytest
 import redis
 
-from jobs import events, names
-from jobs.batches import Batches
-from jobs.dispatch import Dispatcher
+from jobs import names
+from jobs.broker.dispatch import Dispatcher
 from jobs.errors import ErrorCode, RecordUnreadable
-from jobs.figures import FigureReader
-from jobs.fleet import Fleet, WorkerReport
-from jobs.settings import Settings
-from jobs.states import Status
-from jobs.submission import BatchLine
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table import events
+from jobs.table.batches import Batches
+from jobs.table.figures import FigureReader
+from jobs.table.fleet import Fleet, WorkerReport
+from jobs.table.states import Status
+from jobs.table.submission import BatchLine
+from jobs.table.table import JobTable
 from tests.integration.jobs.steps import QUEUE, MakeJob, claim, submit
 
 
@@ -102,7 +103,7 @@ def test_stored_job_says_nothing_of_what_it_makes_no_use_of(
 def test_job_of_an_unknown_status_is_counted_in_its_batch_and_goes_on(
     table: JobTable, a_job: MakeJob, redis_client: redis.Redis, dispatcher: Dispatcher, settings: Settings
 ) -> None:
-    batches = Batches(redis_client, table, dispatcher, settings)
+    batches = Batches(redis_client, table, dispatcher.offer, settings)
     batches.open("b", "default")
     job_ids = submit(table, *[replace(a_job(), batch=BatchLine(batch_id="b", line=line)) for line in range(2)])
     for job_id in job_ids:

@@ -6,9 +6,9 @@ import pytest
 import redis
 
 from jobs import names
-from jobs.queues import QueueControl
-from jobs.states import Status
-from jobs.table import JobTable
+from jobs.table.queues import QueueControl
+from jobs.table.states import Status
+from jobs.table.table import JobTable
 from tests.integration.jobs.steps import QUEUE, MakeJob, claim, submit
 
 

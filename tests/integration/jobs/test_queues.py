@@ -6,12 +6,12 @@ import pytest
 import redis
 
 from jobs import names
+from jobs.broker.reconcile import Reconciler
 from jobs.errors import InvalidRequest, JobNotFound
-from jobs.queues import QueueControl
-from jobs.reconcile import Reconciler
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.queues import QueueControl
+from jobs.table.states import Stage, Status
+from jobs.table.table import JobTable
 from tests.integration.jobs.steps import (
     QUEUE,
     MakeJob,

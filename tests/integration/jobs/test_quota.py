@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from jobs.errors import QuotaExceeded
-from jobs.settings import Settings
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.table import JobTable
 from tests.integration.jobs.steps import MakeJob, claim, counts, submit
 
 THREADS, EACH, QUOTA = 4, 20, 30

@@ -6,11 +6,11 @@ import pytest
 import redis
 
 from jobs import names
-from jobs.dispatch import Dispatcher
-from jobs.reconcile import Reconciled, Reconciler
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.table import JobTable
+from jobs.broker.dispatch import Dispatcher
+from jobs.broker.reconcile import Reconciled, Reconciler
+from jobs.process.settings import Settings
+from jobs.table.states import Stage, Status
+from jobs.table.table import JobTable
 from tests.integration.jobs.steps import (
     QUEUE,
     MakeJob,

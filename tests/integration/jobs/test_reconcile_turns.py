@@ -9,12 +9,12 @@ import pytest
 import redis
 
 from jobs import names
-from jobs.dispatch import Dispatcher
+from jobs.broker.dispatch import Dispatcher
+from jobs.broker.reconcile import INTERVAL_S, Reconciled, Reconciler
 from jobs.errors import RedisUnavailable
-from jobs.reconcile import INTERVAL_S, Reconciled, Reconciler
-from jobs.settings import Settings
-from jobs.states import Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.states import Status
+from jobs.table.table import JobTable
 from ops.process import wait_until
 from tests.integration.jobs.steps import (
     DEADLINE_S,

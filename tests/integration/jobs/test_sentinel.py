@@ -9,9 +9,9 @@ import pytest
 
 from jobs.errors import RedisUnavailable
 from jobs.names import queue_of
+from jobs.process.settings import Settings
 from jobs.redis.connection import connect, connect_async, map_errors
-from jobs.settings import Settings
-from jobs.table import JobTable
+from jobs.table.table import JobTable
 from ops.process import free_port
 from producer import Client
 from storage.settings import StorageSettings

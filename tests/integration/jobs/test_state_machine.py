@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from jobs import names
-from jobs.celery_app import make_app
-from jobs.claim import Claim, Verdict
-from jobs.dispatch import Dispatcher
+from jobs.broker.app import make_app
+from jobs.broker.dispatch import Dispatcher
+from jobs.broker.reconcile import Reconciler
 from jobs.errors import Fenced, InvalidRequest, QuotaExceeded
-from jobs.queues import QueueControl
-from jobs.reconcile import Reconciler
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.submission import BatchLine
-from jobs.table import PRIORITY_RANK, JobTable
+from jobs.process.settings import Settings
+from jobs.table.claim import Claim, Verdict
+from jobs.table.queues import QueueControl
+from jobs.table.states import Stage, Status
+from jobs.table.submission import BatchLine
+from jobs.table.table import PRIORITY_RANK, JobTable
 from tests.integration.jobs.lists import BATCH, check_batch, check_lists
 from tests.integration.jobs.model import MAX_ATTEMPTS, MAX_DELIVERIES, WINDOW, Model, ModelJob
 from tests.integration.jobs.steps import QUEUE, MakeJob, let_lease_run_out
@@ -57,7 +57,7 @@ class TableMachine(RuleBasedStateMachine):
         self.redis = cast("SometimesTwice", client)
         self.redis.flushdb()
         self.table = JobTable(self.redis, self.settings)
-        self.control = QueueControl(self.redis, self.table, self.dispatcher, self.settings)
+        self.control = QueueControl(self.redis, self.table, self.dispatcher.offer, self.settings)
         self.reconciler = Reconciler(self.redis, self.dispatcher, self.settings)
         self.reconciler.run_once()
         self.redis.hset("imagemill:server", "hold_until", 0)

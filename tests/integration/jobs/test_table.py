@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from jobs import names
-from jobs.claim import Claim
 from jobs.errors import Fenced, IdempotencyConflict, InvalidRequest, JobNotFound, RedisUnavailable
+from jobs.process.settings import Settings
 from jobs.redis.connection import connect
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.submission import Submission
-from jobs.table import PRIORITY_RANK, JobTable, QueueCounts
+from jobs.table.claim import Claim
+from jobs.table.states import Stage, Status
+from jobs.table.submission import Submission
+from jobs.table.table import PRIORITY_RANK, JobTable, QueueCounts
 from ops.process import free_port
 from tests.integration.jobs.steps import DEADLINE_S, QUEUE, MakeJob, claim, submit, wait_for_redis_clock
 

@@ -10,11 +10,11 @@ import pytest
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from jobs.celery_app import make_app
+from jobs.broker.app import make_app
 from jobs.errors import InvalidConfiguration, RedisUnavailable
 from jobs.names import queue_of
+from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect, connect_async, map_errors
-from jobs.settings import Settings, load_settings
 from producer.keys.key import ApiKey
 from producer.keys.rates import RateLimits
 from tests.redis.servers import Certificates, ListeningRedis, client, needs_tls

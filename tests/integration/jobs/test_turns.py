@@ -8,11 +8,11 @@ import pytest
 import redis
 
 from jobs import names
+from jobs.broker.reconcile import Reconciler
 from jobs.errors import QuotaExceeded
-from jobs.queues import QueueControl
-from jobs.reconcile import Reconciler
-from jobs.states import Status
-from jobs.table import JobTable
+from jobs.table.queues import QueueControl
+from jobs.table.states import Status
+from jobs.table.table import JobTable
 from tests.integration.jobs.steps import (
     QUEUE,
     MakeJob,

@@ -8,8 +8,8 @@ from pathlib import Path
 import redis
 from rich.console import Console
 
-from ops.bench.redis_calls import RedisCalls
-from ops.bench.scale import Effort, bench_scale
+from ops.bench.system.redis_calls import RedisCalls
+from ops.bench.system.scale import Effort, bench_scale
 
 
 def test_fleet_that_grows_is_measured_and_its_calls_of_redis_are_counted(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ops.bench.submission import BULK, SINGLE, bench_submission
+from ops.bench.system.submission import BULK, SINGLE, bench_submission
 
 
 def test_submission_is_measured_both_ways_and_a_waiting_job_is_small(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from jobs.claim import Claim
-from jobs.reader import JobReader
+from jobs.process.settings import Settings
 from jobs.redis.connection import connect
-from jobs.settings import Settings
-from jobs.states import Status
-from jobs.table import JobTable
+from jobs.table.claim import Claim
+from jobs.table.reader import JobReader
+from jobs.table.states import Status
+from jobs.table.table import JobTable
 from ops.cli import app
 from ops.orphans import find_orphans
 from producer import Client

@@ -11,12 +11,12 @@ import pytest
 import redis
 
 from jobs import names
-from jobs.claim import Claim
 from jobs.errors import IdempotencyConflict, InvalidRequest, JobFailed, JobNotFound, RedisUnavailable, WaitTimeout
-from jobs.events import Event
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.claim import Claim
+from jobs.table.events import Event
+from jobs.table.states import Stage, Status
+from jobs.table.table import JobTable
 from ops.process import free_port
 from producer import AsyncClient, Client
 from storage.settings import StorageSettings

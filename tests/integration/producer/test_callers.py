@@ -13,12 +13,12 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from jobs.errors import InvalidConfiguration, InvalidRequest, JobNotFound, RedisUnavailable
-from jobs.record import JobRecord
-from jobs.settings import Settings
-from jobs.states import Status
+from jobs.process.settings import Settings
+from jobs.table.record import JobRecord
+from jobs.table.states import Status
 from ops.process import free_port
-from producer.api.callers import Caller, Callers, CurrentCaller
-from producer.api.exposure import admit
+from producer.api.keys.callers import Caller, Callers, CurrentCaller
+from producer.api.keys.exposure import admit
 from producer.keys.errors import KeyRefused, ModelNotAllowed, RateExceeded
 from producer.keys.store import KeyStore
 

@@ -13,7 +13,6 @@ import pytest
 import redis
 
 from jobs import names
-from jobs.claim import Claim
 from jobs.errors import (
     IdempotencyConflict,
     InvalidRequest,
@@ -23,9 +22,10 @@ from jobs.errors import (
     RedisUnavailable,
     WaitTimeout,
 )
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.table import JobTable, QueueCounts
+from jobs.process.settings import Settings
+from jobs.table.claim import Claim
+from jobs.table.states import Stage, Status
+from jobs.table.table import JobTable, QueueCounts
 from ops.process import free_port, wait_until
 from producer import Client
 from storage.s3 import ImageStore

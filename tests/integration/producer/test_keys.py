@@ -17,10 +17,10 @@ from typer.testing import CliRunner, Result
 
 from jobs import names
 from jobs.errors import InvalidRequest
-from jobs.settings import Settings
+from jobs.process.settings import Settings
 from ops.process import wait_until
 from ops.servers import RedisServer
-from producer.cli import app
+from producer.cli.commands import app
 from producer.keys.errors import KeyRefused, RateExceeded
 from producer.keys.key import ApiKey
 from producer.keys.lookup import KeyLookup

@@ -10,11 +10,11 @@ import pytest
 import redis
 
 from jobs.errors import IdempotencyConflict, PartlySubmitted, RedisFull, RedisUnavailable, Retryable
-from jobs.settings import Settings
-from jobs.states import Status
+from jobs.process.settings import Settings
+from jobs.table.states import Status
 from ops.servers import RedisServer
 from producer import Client
-from producer.async_client import AsyncClient
+from producer.client.async_client import AsyncClient
 from storage.settings import StorageSettings
 
 PROMPT = "a large red circle on a blue background"

@@ -11,13 +11,13 @@ import redis
 from typer.testing import CliRunner, Result
 
 from jobs import names
-from jobs.claim import Claim
-from jobs.fleet import Fleet, WorkerReport
-from jobs.settings import Settings
-from jobs.states import Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.claim import Claim
+from jobs.table.fleet import Fleet, WorkerReport
+from jobs.table.states import Status
+from jobs.table.table import JobTable
 from producer import Client, Job
-from producer.cli import app
+from producer.cli.commands import app
 from storage.settings import StorageSettings
 
 QUEUE = "gpu.shapes"

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from jobs.errors import InvalidRequest
-from jobs.states import Status
-from jobs.table import JobTable
+from jobs.table.states import Status
+from jobs.table.table import JobTable
 from producer import Client
-from producer.file_run import Ended, FileRun
-from producer.prompt_file import PromptLine, read_prompts
+from producer.cli.file_run import Ended, FileRun
+from producer.cli.prompt_file import PromptLine, read_prompts
 from storage.s3 import ImageStore
 
 PROMPT = "a red circle"

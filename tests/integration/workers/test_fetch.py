@@ -29,8 +29,8 @@ limits = {{ min_side = 8, max_side = 64, max_steps = 100, max_n = 4 }}
 LOAD = """
 import sys, torch
 from pathlib import Path
-from jobs.catalogue import Catalogue
-from workers.models import load_model
+from jobs.catalogue.models import Catalogue
+from workers.loading.models import load_model
 catalogue = Catalogue.read(Path(sys.argv[1]))
 for model in catalogue.models.values():
     load_model(catalogue, model, torch.device("cpu"), 0)
@@ -47,7 +47,7 @@ def run(endpoint: str, folder: Path, *command: str, **env: str) -> subprocess.Co
 def fetch(endpoint: str, folder: Path, source: str = REPOSITORY, **revisions: str) -> subprocess.CompletedProcess[str]:
     file = folder / "models.toml"
     file.write_text("".join(ENTRY.format(name=name, source=source, revision=each) for name, each in revisions.items()))
-    return run(endpoint, folder, "-m", "workers.fetch", IMAGEMILL_MODELS_FILE=str(file))
+    return run(endpoint, folder, "-m", "workers.process.fetch", IMAGEMILL_MODELS_FILE=str(file))
 
 
 def test_models_are_fetched_at_their_revision_and_load_without_the_hub(tmp_path: Path) -> None:

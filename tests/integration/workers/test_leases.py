@@ -9,17 +9,17 @@ import pytest
 import redis
 
 from jobs import names
-from jobs.catalogue import Catalogue
-from jobs.claim import Claim
+from jobs.catalogue.models import Catalogue
 from jobs.errors import Fenced
-from jobs.settings import Settings
-from jobs.spec import parse_request
-from jobs.states import Status
-from jobs.submission import Submission
-from jobs.table import JobTable
+from jobs.kinds.spec import parse_request
+from jobs.process.settings import Settings
+from jobs.table.claim import Claim
+from jobs.table.states import Status
+from jobs.table.submission import Submission
+from jobs.table.table import JobTable
 from ops.process import wait_until
+from workers.attempt.leases import LeaseKeeper
 from workers.errors import Draining, JobLeft
-from workers.leases import LeaseKeeper
 
 QUEUE = "gpu.shapes"
 DEADLINE_S = 20.0

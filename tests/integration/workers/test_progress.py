@@ -16,18 +16,18 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.catalogue import Catalogue
-from jobs.claim import Claim, Report, Verdict
-from jobs.record import JobRecord
+from jobs.catalogue.models import Catalogue
+from jobs.kinds.spec import parse_request
+from jobs.process.settings import Settings
 from jobs.redis.connection import connect
-from jobs.settings import Settings
-from jobs.spec import parse_request
-from jobs.states import Stage
-from jobs.submission import Submission
-from jobs.table import JobTable
+from jobs.table.claim import Claim, Report, Verdict
+from jobs.table.record import JobRecord
+from jobs.table.states import Stage
+from jobs.table.submission import Submission
+from jobs.table.table import JobTable
 from ops.process import free_port, wait_until
 from ops.servers import RedisServer
-from workers.progress import ProgressWriter
+from workers.attempt.progress import ProgressWriter
 
 DEADLINE_S = 20.0
 INTERVAL_S = 0.25

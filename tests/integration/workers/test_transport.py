@@ -13,14 +13,14 @@ import redis
 from celery import Celery
 from kombu import Connection, Consumer, Queue
 
-from jobs.celery_app import make_app
+from jobs.broker.app import make_app
 from jobs.names import GENERATE_TASK, RUN_TASK
-from jobs.settings import Settings
+from jobs.process.settings import Settings
 from ops.servers import RedisServer
-from workers.delivery import Deliveries, Delivery
-from workers.results import RESULT_BACKENDS
-from workers.transport import TolerantTransport
-from workers.unacked import Unacked
+from workers.delivery.deliveries import Deliveries, Delivery
+from workers.delivery.results import RESULT_BACKENDS
+from workers.delivery.transport import TolerantTransport
+from workers.delivery.unacked import Unacked
 
 QUEUE = "gpu.shapes"
 DEADLINE_S = 10.0

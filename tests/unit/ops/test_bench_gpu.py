@@ -9,7 +9,7 @@ import torch
 from typer.testing import CliRunner
 
 from ops import cli
-from ops.bench.gpu import NO_GPU, Measured, figures_of
+from ops.bench.engine.gpu import NO_GPU, Measured, figures_of
 from workers.bench.gpu import EAGER, IN_TURNS, OVERLAPPED, PassFigure
 
 

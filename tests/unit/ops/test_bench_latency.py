@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.bench.latency import BATCHED, ENGINE, SINGLY, figures_of
+from ops.bench.engine.latency import BATCHED, ENGINE, SINGLY, figures_of
 from workers.bench.simulation import Outcome
 
 

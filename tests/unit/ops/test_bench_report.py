@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from ops.bench.plot import Bars, Curves, plot
-from ops.bench.report import Figure, Report, publish
-from ops.bench.surroundings import look_around
+from ops.bench.report.plot import Bars, Curves, plot
+from ops.bench.report.report import Figure, Report, publish
+from ops.bench.report.surroundings import look_around
 
 FIGURES = [
     Figure(what="fast enough", value=2.4, unit="×", target=2.0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.console import Console
 
-from ops.bench.rounds import LEAST_BUNCHES, alternate, median_ratio, sustained_rate
+from ops.bench.report.rounds import LEAST_BUNCHES, alternate, median_ratio, sustained_rate
 
 
 def test_contenders_take_turns_in_each_round() -> None:

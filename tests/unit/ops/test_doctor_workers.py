@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.fleet import WorkerReport, WorkerState
-from jobs.reader import QueueCounts
+from jobs.table.fleet import WorkerReport, WorkerState
+from jobs.table.reader import QueueCounts
 from ops.doctor.finding import State
 from ops.doctor.workers import judge_queue, judge_queues, judge_workers
 

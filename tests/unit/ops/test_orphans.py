@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.record import ImageRecord, JobRecord
-from jobs.states import Status
+from jobs.table.record import ImageRecord, JobRecord
+from jobs.table.states import Status
 from ops.orphans import Folder, is_orphan
 
 JOB = "2026/11/24/a-job"

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from jobs.catalogue import Model
-from jobs.spec import JobSpec
+from jobs.catalogue.models import Model
+from jobs.kinds.spec import JobSpec
 from tests.unit.workers import tiny
 from workers.engine.adapter import Adapter, OnStep
 from workers.engine.capacity import Capacity, PassTimes
@@ -18,7 +18,7 @@ from workers.families.embeddings import EmbeddingCache
 from workers.families.simulated import VirtualClock
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.stable_diffusion_xl import StableDiffusionXL
-from workers.postprocess import Pixels
+from workers.runners.postprocess import Pixels
 
 ROWS = 16  # that a pass has in a test: up to there it takes one time, from there on a row takes its share
 _PASS_S = 0.016

@@ -20,11 +20,11 @@ from diffusers import (
 )
 from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from jobs.catalogue import Defaults, Limits, Model
-from jobs.spec import JobSpec
+from jobs.catalogue.models import Defaults, Limits, Model
+from jobs.kinds.spec import JobSpec
 from workers.families.schedulers import OWN, SCHEDULERS
 
-SHAPES = Path(__file__).resolve().parents[3] / "workers" / "shapes" / "model"
+SHAPES = Path(__file__).resolve().parents[3] / "workers" / "builtin" / "model"
 SIDE = 16  # pixels
 
 _TOKENS, _MAX_TOKENS = 438, 32  # of the built-in model's tokenizer

@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from jobs.settings import Settings
+from jobs.process.settings import Settings
 from ops.process import http_answers, wait_until
 from ops.programs import Api
 from ops.servers import RedisServer, S3Server

@@ -11,9 +11,9 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
-from jobs.table import JobTable
+from jobs.table.table import JobTable
 from producer import Client
-from producer.api import protocol
+from producer.api.http import protocol
 from tests.integration.producer.api.conftest import DEADLINE_S
 
 JSON = {"Content-Type": "application/json"}

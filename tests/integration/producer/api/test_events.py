@@ -16,14 +16,14 @@ import redis
 from fastapi import FastAPI
 
 from jobs import names
-from jobs.claim import Claim
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.claim import Claim
+from jobs.table.states import Stage, Status
+from jobs.table.table import JobTable
 from ops.process import wait_until
 from ops.programs import Api
 from producer import Client
-from producer.api import events
+from producer.api.jobs import events
 from tests.integration.producer.api.conftest import DEADLINE_S, Replica, serving
 from tests.integration.producer.api.sse import Told, listening
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from jobs.settings import Settings
-from jobs.states import Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.states import Status
+from jobs.table.table import JobTable
 from producer.api.app import create_app
 from producer.api.settings import ApiSettings
 from producer.keys.store import KeyStore

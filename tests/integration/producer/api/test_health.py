@@ -6,8 +6,8 @@ import re
 
 from fastapi.testclient import TestClient
 
-from jobs.settings import Settings
-from jobs.states import Status
+from jobs.process.settings import Settings
+from jobs.table.states import Status
 from ops.process import free_port
 from producer.api.app import create_app
 from storage.settings import StorageSettings

@@ -13,9 +13,9 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
-from jobs.settings import Settings
-from jobs.states import Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.states import Status
+from jobs.table.table import JobTable
 from ops.process import wait_until
 from producer.keys.store import KeyStore
 from tests.integration.producer.api.conftest import DEADLINE_S

@@ -11,9 +11,9 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
-from jobs.settings import Settings
-from jobs.states import Stage, Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.states import Stage, Status
+from jobs.table.table import JobTable
 from ops.process import wait_until
 from producer.api.app import create_app
 from storage.s3 import ImageStore

@@ -7,8 +7,8 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
-from jobs.settings import Settings
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.table import JobTable
 from producer.keys.store import KeyStore
 from tests.integration.producer.api.sse import listening
 

@@ -14,9 +14,9 @@ import redis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from jobs.settings import Settings
-from jobs.states import Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.states import Status
+from jobs.table.table import JobTable
 from ops.process import wait_until
 from ops.programs import Api
 from producer.api.views import Views

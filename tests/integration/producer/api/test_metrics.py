@@ -11,13 +11,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry, generate_latest
 
-from jobs.exposition import serve_metrics
-from jobs.figures import FigureReader, Figures
-from jobs.fleet import Fleet, WorkerReport
+from jobs.process.exposition import serve_metrics
+from jobs.process.settings import Settings
 from jobs.redis.connection import connect
-from jobs.settings import Settings
+from jobs.table.figures import FigureReader, Figures
+from jobs.table.fleet import Fleet, WorkerReport
 from ops.process import free_port, http_answers, wait_until
-from producer.api.system_figures import SystemFigures
+from producer.api.metrics.figures import SystemFigures
 
 QUEUE = {"queue": "gpu.shapes", "model": "shapes"}
 
@@ -121,6 +121,6 @@ def test_metrics_can_be_turned_off_and_a_taken_port_stops_nobody(
     serve_metrics(CollectorRegistry(), chosen)
     assert f"address=127.0.0.1:{port}" in capsys.readouterr().out.replace("'", "")
     monkeypatch.setenv("IMAGEMILL_METRICS_PORT", "off")
-    from jobs.settings import load_settings
+    from jobs.process.settings import load_settings
 
     assert load_settings().metrics_port is None

@@ -14,10 +14,10 @@ import redis
 from fastapi.testclient import TestClient
 
 from jobs.errors import ErrorCode
-from jobs.record import JobRecord
-from jobs.settings import Settings
-from jobs.states import Status
-from jobs.table import JobTable
+from jobs.process.settings import Settings
+from jobs.table.record import JobRecord
+from jobs.table.states import Status
+from jobs.table.table import JobTable
 from ops.process import wait_until
 from producer.keys.store import KeyStore
 from storage.s3 import ImageStore

@@ -12,7 +12,7 @@ import httpx2 as httpx
 import pytest
 import redis
 
-from jobs.settings import Settings
+from jobs.process.settings import Settings
 from ops.process import wait_until
 from ops.programs import Api
 from producer import Client

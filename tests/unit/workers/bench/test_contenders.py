@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.catalogue import Catalogue
-from jobs.spec import JobSpec, parse_request
+from jobs.catalogue.models import Catalogue
+from jobs.kinds.spec import JobSpec, parse_request
 from workers.bench import contenders
 from workers.bench.passes import pass_seconds
 from workers.bench.process import ContenderFailed, Remote

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from tests.unit.workers import tiny
 from workers.bench.simulation import (
     Arrival,

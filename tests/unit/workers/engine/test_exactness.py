@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Watched, Wrapped, make_adapter, make_engine, run, warm
 from workers.engine.adapter import Adapter, OnStep

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from jobs.errors import ErrorCode
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Wrapped, make_adapter, make_engine, run, warm
 from workers.engine.adapter import OnStep
@@ -22,7 +22,7 @@ from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket
 from workers.errors import EngineDied, GenerationFailed
 from workers.families.stable_diffusion import StableDiffusion
-from workers.postprocess import Pixels
+from workers.runners.postprocess import Pixels
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from jobs.spec import JobSpec
-from jobs.states import Stage, Status
+from jobs.kinds.spec import JobSpec
+from jobs.table.states import Stage, Status
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import Watched, Wrapped, make_adapter, make_engine, run, warm
 from workers.engine.adapter import Adapter, OnStep

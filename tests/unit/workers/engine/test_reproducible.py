@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.spec import JobSpec
+from jobs.kinds.spec import JobSpec
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Watched, make_adapter, make_engine, run, warm
 from workers.families.schedulers import OWN, SCHEDULERS
-from workers.postprocess import Pixels
+from workers.runners.postprocess import Pixels
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

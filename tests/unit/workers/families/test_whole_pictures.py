@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from jobs.errors import ErrorCode
-from jobs.spec import JobSpec
-from jobs.states import Stage, Status
+from jobs.kinds.spec import JobSpec
+from jobs.table.states import Stage, Status
 from tests import tiny_pipelines
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Measured, make_engine, run

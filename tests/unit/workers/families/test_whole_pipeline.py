@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from jobs.errors import ErrorCode
-from jobs.spec import JobSpec
-from jobs.states import Stage, Status
+from jobs.kinds.spec import JobSpec
+from jobs.table.states import Stage, Status
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import ROWS, make_engine, run
 from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket
 from workers.errors import GenerationFailed, JobLeft
 from workers.families.whole_pipeline import WholePipeline
-from workers.postprocess import Pixels
+from workers.runners.postprocess import Pixels
 
 ENTRY = tiny.model("diffusers")
 STEPS = 5

@@ -1,0 +1,82 @@
+"""Sends the Celery messages of released jobs. A message means only: look at this job."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+from celery import Celery
+
+from jobs import names
+from jobs.broker.app import PRIORITY_OF
+from jobs.errors import ImagemillError
+from jobs.process.settings import Settings
+from jobs.redis.connection import map_errors
+from jobs.table.table import JobTable
+
+log = structlog.get_logger()
+
+# Celery's priorities of our messages. A job's own priority orders the jobs of its caller, which the table sees to, and
+# gives it no precedence over others'.
+CALLED_UP = PRIORITY_OF["high"]  # Of a job to which another of its caller's gave its turn: workers look there first.
+IN_LINE = PRIORITY_OF["normal"]
+
+_AT_A_TIME = 250  # Records of which Redis is asked at once.
+
+
+class _NoResult:
+    """In the place of Celery's, which makes a result backend, and takes longer."""
+
+    def __init__(self, task_id: str) -> None:
+        self.id = task_id
+
+
+class Dispatcher:
+    """Publishes through one Celery app; safe to use from many threads."""
+
+    def __init__(self, app: Celery, table: JobTable, settings: Settings) -> None:
+        self._app = app
+        self._table = table
+        self._settings = settings
+
+    def offer(self, job_ids: Sequence[str]) -> None:
+        """
+        Send the messages of jobs that were released by something that is written by now.
+
+        Never raises: whoever hears of a failure takes what was written for undone, and does it again. What is released
+        stays released, and the reconciler sends what is missing.
+        """
+        try:
+            self.send(job_ids)
+        except ImagemillError as exc:
+            log.warning("released jobs have no message yet", job_ids=list(job_ids), reason=str(exc))
+        except Exception:  # A bug of ours, or of kombu's, undoes as little of it.
+            log.exception("bug: released jobs have no message yet", job_ids=list(job_ids))
+
+    def send(self, job_ids: Sequence[str]) -> None:
+        """
+        Send the messages of released jobs.
+
+        Raises:
+            RedisUnavailable, RedisFull: Some may not have been sent; they stay released, for the reconciler to send.
+        """
+        for at in range(0, len(job_ids), _AT_A_TIME):
+            self._send(job_ids[at : at + _AT_A_TIME])
+
+    def _send(self, job_ids: Sequence[str]) -> None:
+        outgoing = self._table.outgoing(job_ids)
+        with map_errors(self._settings), self._app.producer_or_acquire() as producer:
+            for record, is_called in outgoing:
+                if record.spec is not None:
+                    self._app.send_task(
+                        names.RUN_TASK,
+                        task_id=record.id,
+                        queue=record.queue,
+                        priority=CALLED_UP if is_called else IN_LINE,
+                        argsrepr=record.spec.summary(),
+                        kwargsrepr="",
+                        producer=producer,
+                        ignore_result=True,
+                        add_to_parent=False,  # Whoever awaits the task that this is sent from has no part in this job.
+                        result_cls=_NoResult,  # type: ignore[arg-type]
+                    )

@@ -1,0 +1,130 @@
+"""
+Puts right what was interrupted: lapsed leases, lost messages, deadlines of waiting jobs.
+
+Runs in every worker and API process, in one at a time. Nothing depends on which: each pass looks at the job table,
+and a pass that is cut short, or runs twice, is made up for by the next.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import redis
+import structlog
+
+from jobs import names
+from jobs.broker.dispatch import CALLED_UP, IN_LINE, Dispatcher
+from jobs.errors import ImagemillError
+from jobs.process.settings import Settings
+from jobs.redis.connection import map_errors
+from jobs.table.lua import Scripts
+
+log = structlog.get_logger()
+
+INTERVAL_S = 0.5
+_LOCK_S = 1.5  # Expires soon, for its holder may be the one that died.
+_MOST_AT_A_TIME = 256
+_PRIORITY_SEPARATOR = "\x06\x16"  # kombu.transport.redis: a queue's list of each priority but 0 has it and the number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reconciled:
+    """What one pass did: jobs taken back from lost workers, dead, expired, canceled; messages sent again."""
+
+    requeued: int = 0
+    dead: int = 0
+    expired: int = 0
+    canceled: int = 0
+    resent: int = 0
+
+
+class Reconciler:
+    """One process' part in it."""
+
+    def __init__(self, client: redis.Redis, dispatcher: Dispatcher, settings: Settings) -> None:
+        self._redis = client
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._scripts = Scripts(client, settings)
+        self._name = secrets.token_hex(8)
+
+    def run(self, stopping: threading.Event) -> None:
+        """
+        Pass after pass, until `stopping`. Redis being away is nobody's fault here.
+
+        Whoever fails lets the lock expire before it tries again: another process may be able to do what it may not.
+        """
+        pause_s = INTERVAL_S
+        while not stopping.wait(pause_s):
+            pause_s = INTERVAL_S + _LOCK_S
+            try:
+                done = self.run_once()
+            except ImagemillError as exc:
+                log.warning("reconciling failed", reason=str(exc))
+                continue
+            except Exception:  # One job's record must not end the care for all others.
+                log.exception("bug in the reconciler")
+                continue
+            pause_s = INTERVAL_S
+            if done is not None and done != Reconciled():
+                log.info("reconciled", **{name: getattr(done, name) for name in Reconciled.__slots__})
+
+    def run_once(self) -> Reconciled | None:
+        """
+        One pass; None where another process has the lock.
+
+        Raises:
+            RedisUnavailable
+        """
+        settings = self._settings
+        reply = self._scripts.run(
+            "reconcile",
+            self._name,
+            int(_LOCK_S * 1000),
+            settings.lease_s,
+            settings.release_window,
+            settings.retention_s,
+            settings.max_attempts,
+            settings.max_deliveries,
+            _MOST_AT_A_TIME,
+        )
+        if not reply:
+            return None
+        released, looked_for, called, requeued, dead, expired, canceled = reply
+        lost = [*self._without_message(called, CALLED_UP), *self._without_message(looked_for, IN_LINE)]
+        self._dispatcher.send([*released, *lost])
+        return Reconciled(requeued=requeued, dead=dead, expired=expired, canceled=canceled, resent=len(lost))
+
+    def _without_message(self, job_ids: Iterable[str], priority: int) -> list[str]:
+        """
+        Released jobs whose message does not stand in the list of the broker in which it should.
+
+        Whether a worker has taken it and not acknowledged it yet is not asked: it claims at once, and if it died
+        before, the message stays with the dead for an hour. A message too many does nothing.
+        """
+        ids = list(job_ids)
+        with map_errors(self._settings):
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in ids:
+                pipeline.hget(names.job_key(job_id), "queue")
+            queued = {job_id: queue for job_id, queue in zip(ids, pipeline.execute(), strict=True) if queue}
+        standing = {queue: self._messages(queue, priority) for queue in set(queued.values())}
+        return [job_id for job_id, queue in queued.items() if job_id not in standing[queue]]
+
+    def _messages(self, queue: str, priority: int) -> set[str]:
+        key = f"{queue}{_PRIORITY_SEPARATOR}{priority}" if priority else queue
+        with map_errors(self._settings):
+            messages = cast("list[str]", self._redis.lrange(key, 0, -1))
+        return {job_id for job_id in map(_job_of, messages) if job_id}
+
+
+def _job_of(message: str) -> str | None:
+    try:
+        return str(json.loads(message)["headers"]["id"])
+    except (ValueError, TypeError, KeyError):
+        return None  # No task: the consumer drops it.

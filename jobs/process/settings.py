@@ -1,0 +1,145 @@
+"""
+What the job side needs to know of its surroundings, read once from `IMAGEMILL_*` environment variables.
+
+What should stand in no environment, a password, may be a file instead: `imagemill_redis_url` in `/run/secrets`, where
+containers have their secrets, or in systemd's `$CREDENTIALS_DIRECTORY`. A variable wins over a file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, FilePath, ValidationError, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from jobs.errors import InvalidConfiguration
+from jobs.process.address import check_backend_url, check_redis_url
+from jobs.process.kubernetes import is_service_variable
+from jobs.process.logs import LogFormat
+
+# Each room reads its own prefix, so that an unknown name can be refused by the room that it was meant for.
+_OTHER_ROOMS = ("IMAGEMILL_API_", "IMAGEMILL_S3_", "IMAGEMILL_WORKER_", "IMAGEMILL_STACK_", "IMAGEMILL_DOCTOR_")
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+Room = TypeVar("Room", bound=BaseSettings)
+
+
+class RoomSettings(BaseSettings):
+    """
+    Settings of one prefix: frozen, and an unknown name with that prefix is an error.
+
+    What Kubernetes sets is no setting, whatever its name.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Pydantic's, with an environment that has only what somebody set for us."""
+        if isinstance(env_settings, EnvSettingsSource):
+            found = env_settings.env_vars.items()
+            env_settings.env_vars = {
+                name: value for name, value in found if not is_service_variable(name.upper(), value or "")
+            }
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
+
+
+class Settings(RoomSettings):
+    """Redis, the job table and the model catalogue."""
+
+    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_", frozen=True, extra="forbid")
+
+    redis_url: Annotated[str, AfterValidator(check_redis_url)] = "redis://127.0.0.1:6390/0"
+    """Job table and Celery broker: a server, with TLS or without, or Sentinels, in a form of `jobs.process.address`."""
+    redis_sentinel_master: Annotated[str, Field(min_length=1)] = "mymaster"
+    """What the Sentinels call the Redis that is meant."""
+    redis_sentinel_username: str | None = None
+    redis_sentinel_password: str | None = Field(None, description="Of the Sentinels themselves, where they ask for it.")
+    redis_tls_ca_file: FilePath | None = None
+    """Certificates (PEM) of a CA that may have signed Redis' own, beside those that the system trusts."""
+    redis_tls_cert_file: FilePath | None = None
+    redis_tls_key_file: FilePath | None = Field(
+        None, description="Our own certificate and its key (PEM), for a Redis that asks for one."
+    )
+    redis_tls_verify: Literal["full", "ca", "none"] = "full"
+    """Redis' certificate: "full" checks who signed it and its host name, "ca" the signer alone, "none" nothing."""
+    result_backend_url: Annotated[str | None, AfterValidator(check_backend_url)] = Field(
+        None, description='Where callers who submit by Celery alone find results; unset, `redis_url`. Or "off".'
+    )
+    models_file: Path = Field(_CHECKOUT / "models.toml", description="The model catalogue.")
+    release_window: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Unclaimed messages per caller and queue that stand in Celery at a time; the rest waits in the table."""
+    lease_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 8.0
+    """How long a job stays with a worker that says nothing; workers renew four times as often."""
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    """How often a job may lose its worker before it is dead."""
+    max_deliveries: Annotated[int, Field(ge=1, le=1_000)] = 20
+    """How often it may be handed out without ever beginning."""
+    retention_s: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
+    """How long records and events are kept after the end of a job."""
+    metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    """Where a worker or an API process serves its metrics to Prometheus: loopback, or an address of the inside."""
+    metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = Field(9464, description='Or "off".')
+
+    traces_endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = Field(
+        None, description="Of an OpenTelemetry collector that takes OTLP over HTTP, e.g. http://127.0.0.1:4318."
+    )
+    log_format: LogFormat = "text"
+    """Of workers and API: "text" for people, "json" for machines."""
+
+    @property
+    def result_backend(self) -> str | None:
+        """The URL that results go to, for callers who submit by Celery alone; None for nowhere."""
+        return None if self.result_backend_url == "off" else self.result_backend_url or self.redis_url
+
+    @field_validator("metrics_port", mode="before")
+    @classmethod
+    def _may_be_off(cls, value: Any) -> Any:
+        return None if value == "off" else value
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """
+    Read settings from the environment; `overrides` win.
+
+    Raises:
+        InvalidConfiguration: A value is out of bounds, or an `IMAGEMILL_*` name is unknown.
+    """
+    return read_room(Settings, overrides, skip=_OTHER_ROOMS)
+
+
+def read_room(room: type[Room], overrides: dict[str, Any] | None = None, skip: tuple[str, ...] = ()) -> Room:
+    """Read one room's settings, refusing names with its prefix that it does not have."""
+    prefix = str(room.model_config["env_prefix"])
+    known = {f"{prefix}{name}".upper() for name in room.model_fields}
+    try:
+        secrets = _secrets_folder()
+        own = (name for name, value in os.environ.items() if not is_service_variable(name, value))
+        unknown = sorted(
+            name
+            for name in (*own, *(file.name.upper() for file in (secrets.iterdir() if secrets else ())))
+            if name.startswith(prefix) and not name.startswith(skip or "\0") and name not in known
+        )
+        if unknown:
+            raise InvalidConfiguration(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")
+        return room(_secrets_dir=secrets, **(overrides or {}))
+    except OSError as exc:
+        raise InvalidConfiguration(f"a file of settings cannot be read: {exc}") from exc
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise InvalidConfiguration(f"{prefix}{field.upper()}: {first['msg']}") from exc
+
+
+def _secrets_folder() -> Path | None:
+    folder = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/run/secrets"))
+    return folder if folder.is_dir() else None

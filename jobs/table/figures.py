@@ -1,0 +1,108 @@
+"""The figures of the whole system, for metrics: what stands in the queues, what happened so far, how full Redis is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from jobs.process.settings import Settings
+from jobs.redis.connection import map_errors
+from jobs.table.lua import Scripts
+from jobs.table.submission import PRIORITY_RANK
+
+_FAILED = "failed:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueFigures:
+    """
+    One queue.
+
+    Attributes:
+        queued: Jobs that have not begun, by priority.
+        oldest_s: How long the oldest of them has been queued, by priority; 0 where there is none.
+        released: How many of them are released to Celery.
+        running: Jobs that a worker holds.
+        submitted, ended, failed, lapsed: What happened since the first job: submissions and replays, ends by status,
+            failures by error code, leases that ran out.
+    """
+
+    queue: str
+    queued: Mapping[str, int]
+    oldest_s: Mapping[str, float]
+    released: int
+    running: int
+    is_paused: bool
+    submitted: int
+    ended: Mapping[str, int]
+    failed: Mapping[str, int]
+    lapsed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """
+    The whole system.
+
+    Attributes:
+        queues: Every queue that ever had a job, by name.
+        dead: Jobs on the list of the dead.
+        kept: Jobs that have a record.
+        memory_used_bytes, memory_max_bytes: Of Redis; without a bound, the latter is 0.
+    """
+
+    queues: tuple[QueueFigures, ...]
+    dead: int
+    kept: int
+    memory_used_bytes: int
+    memory_max_bytes: int
+
+
+class FigureReader:
+    """Asks Redis: two round trips, and work that grows with the number of queues, not of jobs."""
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self._redis = client
+        self._settings = settings
+        self._scripts = Scripts(client, settings)
+
+    def read(self) -> Figures:
+        """
+        The figures of this moment.
+
+        Raises:
+            RedisUnavailable
+        """
+        queues, dead, kept = self._scripts.run("figures", *PRIORITY_RANK.values())
+        with map_errors(self._settings):
+            memory: dict[str, Any] = self._redis.info("memory")
+        return Figures(
+            queues=tuple(sorted((_read(each) for each in queues), key=lambda figures: figures.queue)),
+            dead=dead,
+            kept=kept,
+            memory_used_bytes=int(memory["used_memory"]),
+            memory_max_bytes=int(memory.get("maxmemory", 0)),
+        )
+
+
+def _read(answer: list[Any]) -> QueueFigures:
+    queue, running, released, is_paused, flat, ranks = answer
+    counts = {name: int(count) for name, count in zip(flat[::2], flat[1::2], strict=True) if count.isdecimal()}
+    by_priority = dict(zip(PRIORITY_RANK, ranks, strict=True))
+    submitted, lapsed = counts.pop("submitted", 0), counts.pop("lapsed", 0)
+    failed = {name.removeprefix(_FAILED): count for name, count in counts.items() if name.startswith(_FAILED)}
+    return QueueFigures(
+        queue=queue,
+        queued={priority: count for priority, (count, _) in by_priority.items()},
+        oldest_s={priority: float(oldest_s or 0) for priority, (_, oldest_s) in by_priority.items()},
+        released=released,
+        running=running,
+        is_paused=bool(is_paused),
+        submitted=submitted,
+        ended={name: count for name, count in counts.items() if not name.startswith(_FAILED)},
+        failed=failed,
+        lapsed=lapsed,
+    )

@@ -1,0 +1,99 @@
+"""Which workers there are, as they say themselves; who stops saying so is gone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal, cast
+
+import redis
+import structlog
+from pydantic import BaseModel
+
+from jobs import names
+from jobs.process.settings import Settings
+from jobs.redis.connection import map_errors
+from jobs.table.lua import Scripts
+from jobs.table.newer import read_known
+
+WorkerState = Literal["starting", "ready", "busy", "draining"]
+
+log = structlog.get_logger()
+
+_STARTING_S = 600  # a large model takes its time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerReport:
+    """
+    One worker process.
+
+    Attributes:
+        name: Celery's name of it, as Flower shows it.
+        state: A `WorkerState`, or what a newer version calls it.
+        models: That it serves.
+        jobs: Ids of those that it holds.
+        slots: Jobs that it takes at a time; 0 while it starts.
+        started_at: Unix time, seconds, by its own clock.
+    """
+
+    name: str
+    state: WorkerState | str
+    models: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    slots: int = 0
+    started_at: float = 0.0
+
+
+class Fleet:
+    """Reports of workers in Redis, each with an expiry."""
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self._redis = client
+        self._settings = settings
+        self._scripts = Scripts(client, settings)
+
+    def report(self, worker: WorkerReport) -> None:
+        """Say where a worker is; holds for two leases, and longer while it starts."""
+        expiry_s = _STARTING_S if worker.state == "starting" else max(2, int(2 * self._settings.lease_s))
+        self._scripts.run("report", worker.name, json.dumps(asdict(worker)), expiry_s)
+
+    def leave(self, name: str) -> None:
+        """A worker that ends in order says so."""
+        with map_errors(self._settings):
+            self._redis.delete(names.worker_key(name))
+
+    def workers(self) -> list[WorkerReport]:
+        """All that are there, by name."""
+        with map_errors(self._settings):
+            known = sorted(cast("set[str]", self._redis.smembers(names.WORKERS)))
+            if not known:
+                return []
+            found = list(self._redis.mget([names.worker_key(name) for name in known]))
+            if gone := [name for name, report in zip(known, found, strict=True) if not report]:
+                self._redis.srem(names.WORKERS, *gone)
+        reports = [_parse(name, str(report)) for name, report in zip(known, found, strict=True) if report]
+        return [report for report in reports if report is not None]
+
+
+class _Written(BaseModel):
+    """A report as it stands in Redis."""
+
+    name: str
+    state: str
+    models: tuple[str, ...] = ()
+    jobs: tuple[str, ...] = ()
+    slots: int = 0
+    started_at: float = 0.0
+
+
+def _parse(name: str, report: str) -> WorkerReport | None:
+    """What is understood of a report; None for one of which nothing is, so that the others are seen."""
+    try:
+        written, _ = read_known(_Written, {"name": name, **json.loads(report)})
+    except (ValueError, TypeError, RecursionError):
+        written = None
+    if written is None:
+        log.warning("a worker's report cannot be read", worker=name)
+        return None
+    return WorkerReport(**written.model_dump())

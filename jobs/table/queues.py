@@ -1,0 +1,93 @@
+"""What an operator does with queues: pause and resume them, empty them, and deal with the dead."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from typing import cast
+
+import redis
+
+from jobs import names
+from jobs.errors import InvalidRequest, JobNotFound
+from jobs.process.settings import Settings
+from jobs.redis.connection import map_errors
+from jobs.table.lua import Scripts, as_mapping
+from jobs.table.record import JobRecord
+from jobs.table.table import JobTable, Offer
+
+_PAGE = 500
+
+
+class QueueControl:
+    """Operations on whole queues, and on jobs that have ended without images."""
+
+    def __init__(self, client: redis.Redis, table: JobTable, offer: Offer, settings: Settings) -> None:
+        self._redis = client
+        self._table = table
+        self._offer = offer
+        self._settings = settings
+        self._scripts = Scripts(client, settings)
+
+    def pause(self, queue: str) -> None:
+        """Hand out no more jobs of a queue. Running ones finish; what waits is kept, and submitting goes on."""
+        self._scripts.run("pause", queue, 1, self._settings.release_window)
+
+    def resume(self, queue: str) -> None:
+        """Hand out jobs again."""
+        self._offer(self._scripts.run("pause", queue, 0, self._settings.release_window))
+
+    def job_ids(self, queue: str, *, running: bool = False) -> Iterator[str]:
+        """Jobs of a queue that have not begun; with `running`, those that run as well."""
+        with map_errors(self._settings):
+            callers = sorted(cast("set[str]", self._redis.smembers(names.callers_key(queue))))
+            keys = [*(names.waiting_key(queue, caller) for caller in callers), names.released_key(queue)]
+            keys += [names.running_key(queue)] if running else []
+            for key in keys:  # In the order in which jobs go through them, so that none slips past.
+                yield from [str(job_id) for job_id, _ in self._redis.zscan_iter(key, count=_PAGE)]
+
+    def cancel_all(self, queue: str, *, running: bool = False) -> int:
+        """
+        Cancel what `job_ids` lists. Returns how many jobs were told.
+
+        Raises:
+            RedisUnavailable: Some may have been canceled; doing it again does the rest.
+        """
+        count = 0
+        for job_id in dict.fromkeys(self.job_ids(queue, running=running)):
+            try:
+                _, released = self._table.cancel(job_id)
+            except JobNotFound:
+                continue
+            self._offer(released)
+            count += 1
+        return count
+
+    def dead(self) -> list[JobRecord]:
+        """Jobs whose workers were lost every time, the last to die first."""
+        with map_errors(self._settings):
+            ids = cast("list[str]", self._redis.zrevrange(names.DEAD, 0, -1))
+        return self._table.get_many(ids)
+
+    def replay(self, job_id: str) -> JobRecord:
+        """
+        Queue a job again that ended without images, under its id, as if it had just been submitted.
+
+        Raises:
+            JobNotFound: There is no such job.
+            InvalidRequest: It has not ended, has images, or never was a job.
+        """
+        nonce = secrets.token_hex(8)
+        outcome, released, *fields = self._scripts.run("replay", job_id, nonce, self._settings.release_window)
+        if outcome == "missing":
+            raise JobNotFound(job_id)
+        if outcome != "replayed":
+            raise InvalidRequest("job", f"{job_id} is {outcome}; only a job that ended without images can be replayed")
+        self._offer(list(json.loads(released)))
+        return JobRecord.from_hash(job_id, as_mapping(fields[0]))
+
+    def drop_dead(self, job_id: str) -> bool:
+        """Take a job off the list of the dead; its record stays. Returns whether it was there."""
+        with map_errors(self._settings):
+            return bool(self._redis.zrem(names.DEAD, job_id))

@@ -1,0 +1,171 @@
+"""What can be asked of the job table."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import redis
+
+from jobs import names
+from jobs.errors import InvalidRequest, JobNotFound, RecordUnreadable
+from jobs.process.settings import Settings
+from jobs.redis.connection import map_errors
+from jobs.table.lua import Scripts, as_mapping
+from jobs.table.newer import word
+from jobs.table.rates import Place, place_of
+from jobs.table.record import JobRecord
+from jobs.table.states import Status
+
+CURSOR = "^[0-9]{1,15}$"  # The number of the last submission that was looked at.
+
+_NEWEST = "+inf"
+_LOOK_AT = 1_000  # entries of a list in one script: a millisecond of Redis' time
+_MOST_LOOKS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueCounts:
+    """Jobs of one queue: `waiting` in the table, `released` to Celery and unclaimed, `running`."""
+
+    queue: str
+    waiting: int
+    released: int
+    running: int
+    is_paused: bool = False
+
+
+class JobReader:
+    """Asks, and changes nothing."""
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self._redis = client
+        self._settings = settings
+        self._scripts = Scripts(client, settings)
+
+    def get(self, job_id: str) -> JobRecord:
+        """
+        A job's record.
+
+        Raises:
+            JobNotFound: There is no such job.
+            RecordUnreadable: Its record is none that this version can read.
+        """
+        with map_errors(self._settings):
+            fields = cast("dict[str, str]", self._redis.hgetall(names.job_key(job_id)))
+        if "status" not in fields:
+            raise JobNotFound(job_id)
+        return JobRecord.from_hash(job_id, fields)
+
+    def get_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
+        """Records of those jobs that are there, in one round trip; not of those that cannot be read."""
+        with map_errors(self._settings):
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipeline.hgetall(names.job_key(job_id))
+            hashes = pipeline.execute()
+        records = [_read(job_id, fields) for job_id, fields in zip(job_ids, hashes, strict=True)]
+        return [record for record in records if record is not None]
+
+    def outgoing(self, job_ids: Sequence[str]) -> list[tuple[JobRecord, bool]]:
+        """
+        Those of these jobs whose messages are to be sent, and whether each was called up before its turn.
+
+        Not those that are not released (any more), nor those that only a newer version can read.
+        """
+        replies = self._scripts.run("outgoing", *job_ids)
+        found = [
+            (_read(job_id, as_mapping(reply[1])), bool(reply[0]))
+            for job_id, reply in zip(job_ids, replies, strict=True)
+            if reply
+        ]
+        return [(record, is_called) for record, is_called in found if record is not None]
+
+    def statuses(self, job_ids: Sequence[str]) -> list[Status | str | None]:
+        """
+        Where jobs stand, in one round trip and without their records; None for one that there is not.
+
+        A word that only a newer version knows is given as it is.
+        """
+        with map_errors(self._settings):
+            pipeline = self._redis.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipeline.hget(names.job_key(job_id), "status")
+            return [word(Status, status) if status else None for status in pipeline.execute()]
+
+    def list_jobs(
+        self,
+        caller: str | None = None,
+        status: Status | None = None,
+        model: str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> tuple[list[JobRecord], str | None]:
+        """
+        Jobs, the last to be submitted first.
+
+        A page looks through 10,000 jobs at most: where few fit, it may have fewer than `limit`, or none, and still be
+        followed by others.
+
+        Args:
+            caller: Whose; None for everybody's.
+            status, model: Only those with this status, of this model.
+            limit: The most records of a page.
+            cursor: Where the page before ended; None for the first page.
+
+        Returns:
+            The records, and the cursor of the next page; None where there is none.
+
+        Raises:
+            InvalidRequest: `cursor` is none that came from here.
+        """
+        if cursor is not None and not re.fullmatch(CURSOR, cursor):
+            raise InvalidRequest("cursor", "is none that a list of jobs ended with")
+        behind = cursor or _NEWEST
+        queue = "" if model is None else names.queue_of(model)
+        ids: list[str] = []
+        for _ in range(_MOST_LOOKS):
+            asked = (caller or "", status or "", queue, behind, limit - len(ids), _LOOK_AT)
+            found, behind = self._scripts.run("list", *asked)
+            ids += found
+            if not behind or len(ids) >= limit:
+                break
+        return self.get_many(ids), behind or None
+
+    def place(self, job_id: str) -> Place | None:
+        """Where a queued job stands, about; None for one that is not queued. See `Place`."""
+        return place_of(self._scripts.run("place", job_id))
+
+    def position(self, job_id: str) -> int | None:
+        """The `position` of that place."""
+        place = self.place(job_id)
+        return place.position if place else None
+
+    def queues(self) -> list[QueueCounts]:
+        """How many jobs each queue holds."""
+        with map_errors(self._settings):
+            queues = sorted(cast("set[str]", self._redis.smembers(names.QUEUES)))
+            return [self._count(queue) for queue in queues]
+
+    def _count(self, queue: str) -> QueueCounts:
+        callers = cast("set[str]", self._redis.smembers(names.callers_key(queue)))
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in (names.released_key(queue), names.running_key(queue)):
+            pipeline.zcard(key)
+        for caller in callers:
+            pipeline.zcard(names.waiting_key(queue, caller))
+        pipeline.sismember(names.PAUSED, queue)
+        released, running, *waiting, is_paused = pipeline.execute()
+        counts = {"waiting": sum(waiting), "released": released, "running": running}
+        return QueueCounts(queue=queue, is_paused=bool(is_paused), **counts)
+
+
+def _read(job_id: str, fields: dict[str, str]) -> JobRecord | None:
+    if "status" not in fields:
+        return None
+    try:
+        return JobRecord.from_hash(job_id, fields)
+    except RecordUnreadable:  # Logged; the others are not to suffer for it.
+        return None

@@ -1,0 +1,254 @@
+"""
+The job table: every job's record in Redis, changed by small Lua scripts alone.
+
+Celery delivers, the table decides. Every script may run twice (redis-py repeats a command on a broken
+connection) and then gives the same answer. Writes of a running job name its attempt token, so that whoever
+lost the job can change nothing. The table sends no messages: scripts that release jobs return their ids, and
+`jobs.broker.dispatch` sends them.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import redis
+import structlog
+
+from jobs import names
+from jobs.errors import ErrorCode, Fenced, InvalidRequest, JobNotFound, RecordUnreadable
+from jobs.process.settings import Settings
+from jobs.redis.memory import MemoryGauge
+from jobs.table.claim import Claim, Report, Verdict
+from jobs.table.lua import as_mapping
+from jobs.table.newer import word
+from jobs.table.reader import JobReader, QueueCounts
+from jobs.table.record import JobRecord, spec_to_run
+from jobs.table.states import Stage, Status
+from jobs.table.submission import PRIORITY_RANK, Encoded, Submission, Submitted, encode, read_answer
+
+__all__ = ["PRIORITY_RANK", "JobTable", "Offer", "QueueCounts"]
+
+Offer = Callable[[Sequence[str]], None]  # has the messages of released jobs sent, and never raises
+
+log = structlog.get_logger()
+
+_KEPT_CHARS, _KEPT_ITEMS = 500, 50  # of a refused request
+
+
+class JobTable(JobReader):
+    """Owns every `imagemill:*` key in Redis."""
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        super().__init__(client, settings)
+        self._memory = MemoryGauge(client, settings)
+
+    def submit(self, submission: Submission) -> Submitted:
+        """
+        Write one job.
+
+        Raises:
+            IdempotencyConflict: Its key belongs to a job with other parameters.
+            QuotaExceeded: Its caller has as many queued jobs as the submission's quota allows.
+            BatchCanceled: Its batch takes no more.
+            RedisUnavailable: Nothing was written, or it is unknown whether it was: submit again with the same id.
+        """
+        submitted = self.submit_many([submission])[0]
+        if submitted.refused:
+            raise submitted.refused
+        return submitted
+
+    def submit_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
+        """
+        Write many jobs in one round trip. Why one is refused stands in the answer, beside its neighbours' release.
+
+        Raises:
+            RedisFull: Nothing was written.
+        """
+        return self.submit_encoded([self.encode(each) for each in submissions])
+
+    def encode(self, submission: Submission) -> Encoded:
+        """A submission in the form in which many can be held."""
+        return encode(submission, self._settings.release_window)
+
+    def submit_encoded(self, submissions: Sequence[Encoded]) -> list[Submitted]:
+        """`submit_many`, of what `encode` made."""
+        self._memory.refuse_if_full()
+        replies = self._scripts.run_many([("submit", *each) for each in submissions], may_be_full=True)
+        return [read_answer(reply, each) for reply, each in zip(replies, submissions, strict=True)]
+
+    def reject(self, job_id: str, *, request: dict[str, Any], queue: str, error: InvalidRequest) -> None:
+        """Record a job that failed before it was one, so that its sender can ask what became of it."""
+        reason = json.dumps({"code": error.code, "message": str(error)})
+        fields = json.dumps(_shorten(request), default=repr)
+        self._scripts.run(
+            "reject", job_id, fields, names.SCHEMA_VERSION, queue, "celery", reason, self._settings.retention_s
+        )
+
+    def claim(self, job_id: str, *, owner: str, gives_way: bool = False) -> tuple[Claim | None, list[str]]:
+        """
+        Claim a queued job. None where there is nothing to run: it runs, has ended, is not there, or has no turn.
+
+        Args:
+            gives_way: Whether it needs a turn, which is its release, and gives that to a queued job of its caller's
+                with a better priority. Not where somebody waits for this very message.
+
+        Returns:
+            The claim, and the ids that were released in turn; the one to which it gave way is the first of them.
+        """
+        token = secrets.token_hex(8)
+        settings = self._settings
+        limits = (settings.lease_s, settings.release_window, settings.retention_s, names.SCHEMA_VERSION)
+        outcome, *rest = self._scripts.run("claim", job_id, owner, token, *limits, int(gives_way))
+        if outcome == "missing":
+            return None, []
+        released = list(json.loads(rest[0]))
+        if outcome == "refused":
+            return None, released
+        fields = as_mapping(rest[1])
+        try:
+            spec, record = spec_to_run(fields), JobRecord.from_hash(job_id, fields)
+        except (InvalidRequest, RecordUnreadable) as exc:
+            self._refuse(job_id, token, exc)
+            return None, released
+        claim = Claim(
+            job_id=job_id,
+            token=token,
+            epoch=int(fields["epoch"]),
+            record=record,
+            spec=spec,
+            traceparent=fields.get("traceparent"),
+        )
+        return claim, released
+
+    def _refuse(self, job_id: str, token: str, reason: Exception) -> None:
+        """End a job that this version does not understand: with what it leaves aside, another picture would come."""
+        message = f"this worker does not understand the job; a newer one may, if it is replayed: {reason}"
+        error = json.dumps({"code": ErrorCode.INVALID_REQUEST, "message": message})
+        self._scripts.run("finish", job_id, token, Status.FAILED, "[]", "{}", error, self._settings.retention_s)
+        log.warning("job not understood", job_id=job_id, reason=str(reason))
+
+    def progress(self, claim: Claim, stage: Stage, step: int = 0, steps: int = 0) -> Status | None:
+        """
+        Note where a job is.
+
+        Returns:
+            None to go on; `CANCELED` or `EXPIRED` where the job should leave.
+
+        Raises:
+            Fenced: Another attempt owns the job.
+        """
+        verdict = self.progress_many([Report(claim=claim, stage=stage, step=step, steps=steps)])[0]
+        if verdict is Verdict.FENCED:
+            raise Fenced(claim.job_id)
+        return verdict.leave_as
+
+    def progress_many(self, reports: Sequence[Report]) -> list[Verdict]:
+        """Note where jobs are, in one step."""
+        return [Verdict(reply) for reply in self._scripts.run("progress", *_report_args(reports))]
+
+    def renew(self, claims: Sequence[Claim]) -> list[Verdict]:
+        """Renew the leases of all jobs that a worker holds, in one step."""
+        pairs = [text for claim in claims for text in (claim.job_id, claim.token)]
+        return [Verdict(answer) for answer in self._scripts.run("renew", self._settings.lease_s, *pairs)]
+
+    def give_back(self, claim: Claim) -> list[str]:
+        """
+        Give a job back, uncharged and in its old turn: this worker will not go on with it. One that was canceled ends.
+
+        Returns:
+            The ids that were released in turn.
+
+        Raises:
+            Fenced: Another attempt owns the job, or it has ended.
+        """
+        limits = (self._settings.release_window, self._settings.retention_s)
+        outcome, released = self._scripts.run("give_back", claim.job_id, claim.token, *limits)
+        if outcome == "fenced":
+            raise Fenced(claim.job_id)
+        return list(json.loads(released))
+
+    def refund(self, claim: Claim) -> None:
+        """Uncount an attempt that lost its job though its worker is alive: it was not the job's doing."""
+        self._scripts.run("refund", claim.job_id, claim.token)
+
+    def finish(
+        self,
+        claim: Claim,
+        status: Status,
+        *,
+        images: Iterable[dict[str, Any]] = (),
+        timings: dict[str, float] | None = None,
+        error: dict[str, str] | None = None,
+        reports: Sequence[Report] = (),
+    ) -> JobRecord:
+        """
+        End a job; what is committed first wins.
+
+        Args:
+            reports: Of the way here that are not noted yet; they go first, in the same round trip.
+
+        Raises:
+            Fenced: Another attempt owns the job, or it has ended otherwise.
+        """
+        result = (json.dumps(list(images)), json.dumps(timings or {}), json.dumps(error) if error else "")
+        args = (claim.job_id, claim.token, status, *result, self._settings.retention_s)
+        calls = [("progress", *_report_args(reports))] if reports else []
+        outcome, *rest = self._scripts.run_many([*calls, ("finish", *args)])[-1]
+        if outcome == "fenced":
+            raise Fenced(claim.job_id)
+        return JobRecord.from_hash(claim.job_id, as_mapping(rest[0]))
+
+    def cancel(self, job_id: str) -> tuple[Status | str, list[str]]:
+        """
+        Ask for a job's end. No error on one that has ended.
+
+        Returns:
+            Its status now (`processing` leaves at its next step), and the ids that were released in turn.
+
+        Raises:
+            JobNotFound: There is no such job.
+        """
+        answer = self.cancel_many([job_id])[0]
+        if answer is None:
+            raise JobNotFound(job_id)
+        return answer
+
+    def cancel_many(self, job_ids: Sequence[str]) -> list[tuple[Status | str, list[str]] | None]:
+        """Ask for the end of many jobs, in one round trip. None for one that there is not."""
+        limits = (self._settings.release_window, self._settings.retention_s)
+        replies = self._scripts.run_many([("cancel", job_id, *limits) for job_id in job_ids])
+        return [
+            None if status == "missing" else (word(Status, status), list(json.loads(ids))) for status, ids, _ in replies
+        ]
+
+    def cancel_and_show(self, job_id: str) -> tuple[JobRecord, list[str]]:
+        """`cancel`, with the record as it is then: whoever asks for it afterwards may find Redis gone."""
+        limits = (self._settings.release_window, self._settings.retention_s)
+        status, released, fields = self._scripts.run("cancel", job_id, *limits, 1)
+        if status == "missing":
+            raise JobNotFound(job_id)
+        return JobRecord.from_hash(job_id, as_mapping(fields)), list(json.loads(released))
+
+
+def _report_args(reports: Sequence[Report]) -> list[object]:
+    return [
+        arg
+        for report in reports
+        for arg in (report.claim.job_id, report.claim.token, report.stage, report.step, report.steps)
+    ]
+
+
+def _shorten(value: Any) -> Any:
+    """The same with long texts cut: what was refused for its length need not be kept at that length."""
+    match value:
+        case dict():
+            return {str(key)[:_KEPT_CHARS]: _shorten(each) for key, each in list(value.items())[:_KEPT_ITEMS]}
+        case list() | tuple():
+            return [_shorten(each) for each in value[:_KEPT_ITEMS]]
+        case str():
+            return value[:_KEPT_CHARS]
+        case _:
+            return value

@@ -1,0 +1,1 @@
+"""What the HTTP API does for some while others abuse it."""

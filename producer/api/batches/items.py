@@ -1,0 +1,143 @@
+"""
+Cuts a body with many JSON values into these values while it comes: JSON lines, or one array.
+
+Neither is ever whole in memory. A value that is too long is passed over, and stands as None in what comes out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from producer.api.http.errors import BodyMalformed
+
+_OUTSIDE_STRING = re.compile(rb'["\[\]{},]')
+_INSIDE_STRING = re.compile(rb'["\\]')
+_SPACE = b" \t\r\n"
+
+
+class Items:
+    """The values of one body. Which of both it is, its first character tells: lines are objects."""
+
+    def __init__(self, max_item_bytes: int) -> None:
+        self._max_item_bytes = max_item_bytes
+        self._cutter: _Lines | _Array | None = None
+
+    def feed(self, chunk: bytes) -> Iterator[bytes | None]:
+        """
+        The values that end in this chunk; those of an array may be no JSON themselves, or empty.
+
+        Raises:
+            BodyMalformed: It is an array, and no JSON.
+        """
+        if self._cutter is None:
+            chunk = chunk.lstrip(_SPACE)
+            if not chunk:
+                return
+            value = _Value(self._max_item_bytes)
+            self._cutter = _Array(value) if chunk.startswith(b"[") else _Lines(value)
+            chunk = chunk.removeprefix(b"[")
+        yield from self._cutter.feed(chunk)
+
+    def finish(self) -> Iterator[bytes | None]:
+        """What is left when the body has ended. Raises as `feed` does."""
+        if self._cutter is not None:
+            yield from self._cutter.finish()
+
+
+class _Value:
+    """What has come of the value that comes now."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = bytearray()
+        self._is_too_long = False
+
+    def add(self, part: bytes) -> None:
+        if len(self._bytes) + len(part) > self._max_bytes:
+            self._is_too_long = True
+            self._bytes.clear()
+        elif not self._is_too_long:
+            self._bytes += part
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._is_too_long and not self._bytes.strip()
+
+    def take(self) -> bytes | None:
+        taken = None if self._is_too_long else bytes(self._bytes)
+        self._bytes.clear()
+        self._is_too_long = False
+        return taken
+
+
+class _Lines:
+    """A value in each line; blank lines are none."""
+
+    def __init__(self, value: _Value) -> None:
+        self._value = value
+
+    def feed(self, chunk: bytes) -> Iterator[bytes | None]:
+        *ended, rest = chunk.split(b"\n")
+        for part in ended:
+            self._value.add(part)
+            yield from self.finish()
+        self._value.add(rest)
+
+    def finish(self) -> Iterator[bytes | None]:
+        if not self._value.is_empty:
+            yield self._value.take()
+        else:
+            self._value.take()
+
+
+class _Array:
+    """The elements of an array, from behind its bracket: between commas in no string and no other bracket."""
+
+    def __init__(self, value: _Value) -> None:
+        self._value = value
+        self._depth = 1
+        self._is_in_string = False
+        self._is_escaped = False
+        self._has_commas = False
+
+    def feed(self, chunk: bytes) -> Iterator[bytes | None]:
+        start, at = 0, int(self._is_escaped)
+        self._is_escaped = False
+        while self._depth:
+            found = (_INSIDE_STRING if self._is_in_string else _OUTSIDE_STRING).search(chunk, at)
+            if found is None:
+                self._value.add(chunk[start:])
+                return
+            mark, at = found[0], found.end()
+            if mark == b"\\":
+                self._is_escaped = at == len(chunk)
+                at += 1
+            elif self._ends_element(mark):
+                self._value.add(chunk[start : found.start()])
+                start = at
+                if self._has_commas or not self._value.is_empty:  # [] has no element, [1,] a second one that is none
+                    yield self._value.take()
+        if chunk[start:].strip(_SPACE):
+            raise BodyMalformed("the body is no JSON: something comes behind its array")
+
+    def _ends_element(self, mark: bytes) -> bool:
+        match mark:
+            case b'"':
+                self._is_in_string = not self._is_in_string
+            case b"[" | b"{":
+                self._depth += 1
+            case b"," if self._depth == 1:
+                self._has_commas = True
+                return True
+            case b"]" | b"}":
+                self._depth -= 1
+                if self._depth == 0 and mark == b"}":
+                    raise BodyMalformed("the body is no JSON: its array ends with a brace")
+                return self._depth == 0
+        return False
+
+    def finish(self) -> Iterator[bytes | None]:
+        if self._depth:
+            raise BodyMalformed("the body is no JSON: its array does not end")
+        return iter(())

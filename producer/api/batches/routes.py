@@ -1,0 +1,221 @@
+"""Batches over HTTP: up to 100,000 jobs in one request, asked for and canceled as one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from tempfile import SpooledTemporaryFile
+from typing import IO, Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic.json_schema import SkipJsonSchema
+
+from jobs import names
+from jobs.errors import BatchNotFound, ImagemillError, InvalidRequest
+from jobs.table.batches import BatchRecord
+from producer.api import schemas
+from producer.api.batches.bulk import KEY_CHARS, MAX_ITEM_BYTES, Bulk, LineAnswer
+from producer.api.batches.items import Items
+from producer.api.batches.results import results_of
+from producer.api.batches.schemas import (
+    JSONL,
+    NOT_FOUND,
+    BatchBody,
+    BatchLineBody,
+    BatchResultBody,
+    body_of_batch,
+    lines_of,
+)
+from producer.api.context import Context, CurrentContext
+from producer.api.http.bodies import check_type, stream
+from producer.api.http.errors import json_response
+from producer.api.keys.callers import CurrentCaller
+
+router = APIRouter(prefix="/v1", tags=["batches"], responses=schemas.REFUSALS)
+
+MAX_JOBS = 100_000
+
+_TYPES = (JSONL, "application/x-ndjson", "application/json")
+_BULK_JOBS, _BULK_BYTES = 250, 2 << 20
+_SPOOL_BYTES = 1 << 20
+_READ_BYTES = 65_536
+
+
+async def own_batch(batch_id: str, caller: CurrentCaller, context: CurrentContext) -> BatchRecord:
+    """
+    The batch of a path.
+
+    Raises:
+        BatchNotFound: There is none, or it is another caller's.
+    """
+    if not names.is_job_id(batch_id):
+        raise BatchNotFound(batch_id[:128])
+    record = await context.client.run(lambda: context.client.client.batches.get(batch_id))
+    if caller.scope not in (None, record.caller):
+        raise BatchNotFound(batch_id)
+    return record
+
+
+OwnBatch = Annotated[BatchRecord, Depends(own_batch)]
+
+
+@router.post(
+    "/jobs/batch",
+    summary="Submit many jobs",
+    response_class=Response,
+    responses={
+        200: {
+            **lines_of(BatchLineBody, "What became of each line, in order."),
+            "headers": {"Location": schemas.text_header("The batch.")},
+        },
+        **schemas.BODY_REFUSALS,
+    },
+    openapi_extra={"requestBody": body_of_batch()},
+)
+async def submit(
+    request: Request,
+    caller: CurrentCaller,
+    context: CurrentContext,
+    idempotency_key: Annotated[
+        str | SkipJsonSchema[None],
+        Header(
+            description="Sending the same lines again with the same key queues no job twice.",
+            json_schema_extra={"minLength": 1, "maxLength": KEY_CHARS},
+        ),
+    ] = None,
+) -> Response:
+    """
+    Queue up to 100,000 jobs: JSON lines, or one array, each a job with a `custom_id` of your own. A line that is wrong
+    stops no other; its answer says why. The answer begins when the request has been read.
+    """
+    check_type(request, *_TYPES)
+    bulk = Bulk(context, caller, idempotency_key, request.headers.get("traceparent"))
+    spool = SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115  # closed when it has been sent
+    try:
+        await _take(request, context, bulk, spool)
+    except BaseException:
+        spool.close()
+        raise
+    headers = {"Location": _urls(bulk.batch_id, context, request)["status_url"]}
+    return StreamingResponse(_sent(spool, context), headers=headers, media_type=JSONL)
+
+
+@router.get("/batches/{batch_id}", summary="Ask for a batch", responses={200: {"model": BatchBody}, **NOT_FOUND})
+async def status(request: Request, record: OwnBatch, context: CurrentContext) -> Response:
+    """How many of its jobs have each status."""
+    return json_response(_shown(record, context, request))
+
+
+@router.get(
+    "/batches/{batch_id}/results",
+    summary="Read a batch's jobs",
+    response_class=Response,
+    responses={200: lines_of(BatchResultBody, "Its jobs as they stand, by line."), **NOT_FOUND},
+)
+async def results(request: Request, record: OwnBatch, context: CurrentContext) -> Response:
+    """Its jobs as they stand, with fresh links to their images, one a line. Lines that were refused are not in it."""
+    return StreamingResponse(await results_of(record.id, context, request), media_type=JSONL)
+
+
+@router.delete("/batches/{batch_id}", summary="Cancel a batch", responses={200: {"model": BatchBody}, **NOT_FOUND})
+async def cancel(request: Request, record: OwnBatch, context: CurrentContext) -> Response:
+    """Ask for the end of all its jobs that go on, and take no more of it. Jobs that have ended stay as they are."""
+    canceled = await context.client.run(lambda: context.client.client.batches.cancel(record.id))
+    return json_response(_shown(canceled, context, request))
+
+
+async def _take(request: Request, context: Context, bulk: Bulk, spool: IO[bytes]) -> None:
+    """
+    Read the request, queue its jobs, and write what became of them.
+
+    What ends the request when some are queued already comes as one more answer, behind theirs.
+    """
+    settings = context.settings
+    items = Items(MAX_ITEM_BYTES)
+    pending = _Pending()
+
+    async def flush() -> None:
+        taken = pending.take()
+        if bulk.count == 0:
+            await context.client.run(bulk.open)
+        await context.client.run(lambda: _submit(bulk, taken, spool))
+
+    async def take(found: Iterator[bytes | None]) -> None:
+        for item in found:
+            if bulk.count + len(pending.items) == MAX_JOBS:
+                raise InvalidRequest(
+                    "request", f"a batch has {MAX_JOBS} jobs at most; this one and what follows is not in it"
+                )
+            pending.add(item)
+            if pending.is_full:
+                await flush()
+
+    try:
+        async for chunk in stream(request, max_bytes=settings.max_batch_bytes, timeout_s=settings.body_timeout_s):
+            await take(items.feed(chunk))
+        await take(items.finish())
+    except ImagemillError as exc:
+        if bulk.count == 0:
+            raise
+        await flush()
+        spool.write(LineAnswer(line=bulk.count + 1, error=exc).encoded())
+        return
+    if pending.items:
+        await flush()
+    if bulk.count == 0:
+        raise InvalidRequest("request", "has no jobs")
+
+
+class _Pending:
+    """Lines that are not queued yet."""
+
+    def __init__(self) -> None:
+        self.items: list[bytes | None] = []
+        self._bytes = 0
+
+    def add(self, item: bytes | None) -> None:
+        self.items.append(item)
+        self._bytes += len(item or b"")
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.items) >= _BULK_JOBS or self._bytes >= _BULK_BYTES
+
+    def take(self) -> list[bytes | None]:
+        taken, self.items, self._bytes = self.items, [], 0
+        return taken
+
+
+def _submit(bulk: Bulk, items: list[bytes | None], spool: IO[bytes]) -> None:
+    spool.writelines(answer.encoded() for answer in bulk.submit(items))
+
+
+async def _sent(spool: IO[bytes], context: Context) -> AsyncIterator[bytes]:
+    with spool:
+        spool.seek(0)
+        while chunk := await context.client.run(lambda: spool.read(_READ_BYTES)):
+            yield chunk
+
+
+def _shown(record: BatchRecord, context: Context, request: Request) -> dict[str, Any]:
+    counts = {status.value: count for status, count in record.counts.items()}
+    return {
+        "id": record.id,
+        "object": "batch",
+        "status": _status(record),
+        "caller": record.caller,
+        "created_at": record.created_at,
+        "counts": {"total": record.total, **counts, "refused": record.refused},
+        **_urls(record.id, context, request),
+    }
+
+
+def _status(record: BatchRecord) -> str:
+    if record.is_canceled:
+        return "canceled" if record.has_ended else "canceling"
+    return "ended" if record.has_ended else "in_progress"
+
+
+def _urls(batch_id: str, context: Context, request: Request) -> dict[str, str]:
+    url = f"{context.views.base_url(request)}/v1/batches/{batch_id}"
+    return {"status_url": url, "results_url": f"{url}/results", "cancel_url": url}

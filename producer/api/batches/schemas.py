@@ -1,0 +1,91 @@
+"""What requests and answers about batches look like, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from jobs.kinds.spec import JobRequest
+from producer.api.schemas import JobBody, ProblemBody, ProblemDetail
+
+JSONL = "application/jsonl"
+
+_REF = "#/components/schemas/{model}"
+_LINES = r"^\s*[^\[\s]"  # What begins with a bracket is read as an array.
+
+
+class BatchItem(JobRequest):
+    """A job of a batch."""
+
+    custom_id: str | None = Field(None, min_length=1, max_length=255, description="Your own name for it.")
+
+
+class BatchLineBody(BaseModel):
+    """What became of a line of the request."""
+
+    line: int = Field(description="From 1; blank lines do not count.")
+    custom_id: str | None
+    id: str | None = Field(description="The job's.")
+    error: ProblemDetail | None
+
+
+class BatchResultBody(BaseModel):
+    """A job of the batch, as it stands."""
+
+    line: int
+    custom_id: str | None
+    job: JobBody
+
+
+class BatchCounts(BaseModel):
+    """Jobs by status; `refused` lines never became jobs, and are not in the total."""
+
+    total: int
+    queued: int
+    processing: int
+    succeeded: int
+    failed: int
+    canceled: int
+    expired: int
+    refused: int
+
+
+class BatchBody(BaseModel):
+    """A batch at one moment."""
+
+    id: str
+    object: Literal["batch"]
+    status: Literal["in_progress", "ended", "canceling", "canceled"]
+    caller: str
+    created_at: float
+    counts: BatchCounts
+    status_url: str
+    results_url: str
+    cancel_url: str
+
+
+def lines_of(model: type[BaseModel], description: str) -> dict[str, Any]:
+    """An answer of JSON lines."""
+    schema = {"type": "array", "items": {"$ref": _REF.format(model=model.__name__)}, "description": "One a line."}
+    return {"description": description, "content": {JSONL: {"schema": schema}}}
+
+
+def body_of_batch() -> dict[str, Any]:
+    """Of a request that submits a batch."""
+    prompts = ("a large red circle on a blue background", "a yellow star on a black background")
+    items = [{"custom_id": f"order-{n}", "prompt": prompt} for n, prompt in enumerate(prompts, 1)]
+    lines = "".join(f'{{"custom_id": "{each["custom_id"]}", "prompt": "{each["prompt"]}"}}\n' for each in items)
+    array = {"type": "array", "items": {"$ref": _REF.format(model="BatchItem")}, "minItems": 1}
+    return {
+        "required": True,
+        "content": {
+            "application/json": {"schema": array, "example": items},
+            JSONL: {"schema": {"type": "string", "pattern": _LINES}, "example": lines},
+        },
+    }
+
+
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": ProblemBody, "description": "There is no such batch, or not for this key."}
+}

@@ -1,0 +1,88 @@
+"""Bodies of requests: only of the right type, only so large, only so slow, only so deep."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from producer.api.http.errors import BodyMalformed, BodyOfOtherType, BodyTooLarge, BodyTooSlow
+
+SLOWEST_BYTES_PER_S = 16_384
+_JSON_TYPE = "application/json"
+
+
+async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> dict[str, Any]:
+    """
+    Read a body that is one JSON object.
+
+    Raises:
+        BodyTooLarge, BodyTooSlow, BodyMalformed, BodyOfOtherType
+    """
+    # A web page can have a browser send any other type to this machine without asking first.
+    check_type(request, _JSON_TYPE)
+    body = bytearray()
+    async for chunk in stream(request, max_bytes=max_bytes, timeout_s=timeout_s):
+        body += chunk
+    value = parse(bytes(body))
+    if not isinstance(value, dict):
+        raise BodyMalformed("the body has to be a JSON object")
+    return value
+
+
+def check_type(request: Request, *types: str) -> None:
+    """Raises `BodyOfOtherType` where the body is not of one of these types."""
+    named = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if named not in types:
+        raise BodyOfOtherType(f"Content-Type: has to be {' or '.join(types)}")
+
+
+async def stream(request: Request, *, max_bytes: int, timeout_s: float) -> AsyncIterator[bytes]:
+    """
+    A body's bytes as they come.
+
+    Args:
+        max_bytes: What it may have, whatever it says itself.
+        timeout_s: What it may take; longer by a second for each `SLOWEST_BYTES_PER_S` that came.
+
+    Raises:
+        BodyTooLarge, BodyTooSlow
+    """
+    said = request.headers.get("content-length", "0")
+    if said.isdecimal() and int(said[:19]) > max_bytes:
+        raise BodyTooLarge(max_bytes)
+    started, size = time.monotonic(), 0
+    chunks = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(started + timeout_s + size / SLOWEST_BYTES_PER_S - time.monotonic()):
+                chunk = await anext(chunks, None)
+        except TimeoutError as exc:
+            raise BodyTooSlow(f"the body of this request took more than {timeout_s:g} s; send it faster") from exc
+        except ClientDisconnect as exc:
+            raise BodyMalformed("the body of this request ended early") from exc
+        if chunk is None:
+            return
+        size += len(chunk)
+        if size > max_bytes:
+            raise BodyTooLarge(max_bytes)
+        yield chunk
+
+
+def parse(body: bytes) -> Any:
+    """
+    Parse JSON, strictly: UTF-8, no NaN, nested at most 1,024 deep, which is where the parser stops.
+
+    Raises:
+        BodyMalformed
+    """
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        # Its message and place, which have nothing of the content.
+        raise BodyMalformed(f"the body is no JSON: {exc.msg} (line {exc.lineno}, column {exc.colno})") from exc

@@ -1,0 +1,170 @@
+"""
+What HTTP says of an error: a status, and one object with a code for a machine and a sentence for a person.
+
+    Permanent
+    ├── BodyTooLarge      413
+    ├── BodyMalformed     400, no JSON, or nested too deep
+    └── BodyOfOtherType   415
+    Retryable
+    └── BodyTooSlow       408
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from jobs.errors import (
+    BatchCanceled,
+    BatchNotFound,
+    IdempotencyConflict,
+    ImagemillError,
+    InvalidConfiguration,
+    InvalidRequest,
+    JobFailed,
+    JobNotFound,
+    Permanent,
+    RecordUnreadable,
+    RedisUnavailable,
+    Retryable,
+)
+from producer.api.http.refusals import refusal_of
+from storage.errors import ObjectNotFound, StorageError, StorageUnavailable
+
+_AWAY_RETRY_S = "2"
+
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+class BodyTooLarge(Permanent):
+    """The request's body is larger than it may be."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(f"the body of this request may have at most {max_bytes} bytes")
+
+
+class BodyMalformed(Permanent):
+    """The request's body is no JSON that can be read. The text has nothing of it."""
+
+
+class BodyOfOtherType(Permanent):
+    """The request's body is not of the type that its `Content-Type` has to name."""
+
+    field = "Content-Type"
+
+
+class BodyTooSlow(Retryable):
+    """The request's body did not come in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """
+    An error as HTTP tells it.
+
+    Attributes:
+        status: Of the answer.
+        code: For a machine.
+        message: A sentence for a person.
+        field: Of the request, where one is wrong: a dotted path, or a header's name.
+        headers: That go with it.
+    """
+
+    status: int
+    code: str
+    message: str
+    field: str | None = None
+    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    def content(self) -> dict[str, Any]:
+        """What the answer says."""
+        return {"error": {"code": self.code, "message": self.message, "field": self.field}}
+
+    def response(self) -> Response:
+        """The answer."""
+        return json_response(self.content(), self.status, self.headers)
+
+
+def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer in JSON, without looking again at what is known to be right."""
+    return Response(orjson.dumps(content), status, headers, "application/json")
+
+
+# The first that fits. Where there is a message, the error's own has addresses of this system.
+_ANSWERS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
+    (InvalidRequest, 422, "invalid_request", None),
+    (IdempotencyConflict, 409, "idempotency_conflict", None),
+    (JobNotFound, 404, "job_not_found", None),
+    (RecordUnreadable, 500, "record_unreadable", None),
+    (BatchNotFound, 404, "batch_not_found", None),
+    (BatchCanceled, 409, "batch_canceled", None),
+    (JobFailed, 409, "job_failed", None),
+    (BodyTooLarge, 413, "body_too_large", None),
+    (BodyMalformed, 400, "malformed_body", None),
+    (BodyOfOtherType, 415, "unsupported_media_type", None),
+    (BodyTooSlow, 408, "body_too_slow", None),
+    (RedisUnavailable, 503, "redis_unavailable", "the job table cannot be reached for now; try again"),
+    (StorageUnavailable, 503, "storage_unavailable", "the image store cannot be reached for now; try again"),
+    (ObjectNotFound, 404, "image_not_found", "the image is not in the store any more"),
+    (StorageError, 500, "misconfigured", "the image store of this server is not set up as it should be"),
+    (InvalidConfiguration, 500, "misconfigured", "this server is not set up as it should be"),
+)
+_HEADERS = {408: {"Connection": "close"}, 503: {"Retry-After": _AWAY_RETRY_S}}
+
+
+def problem_of(exc: Exception) -> Problem | None:
+    """What to answer; None for an error that is a bug."""
+    field = getattr(exc, "field", None)
+    if isinstance(exc, ImagemillError) and (refusal := refusal_of(exc)):
+        return Problem(status=refusal.status, code=refusal.code, message=str(exc), field=field, headers=refusal.headers)
+    for kind, status, code, message in _ANSWERS:
+        if isinstance(exc, kind):
+            own_code = str(getattr(exc, "code", code))
+            headers = _HEADERS.get(status, {})
+            return Problem(status=status, code=own_code, message=message or str(exc), field=field, headers=headers)
+    return None
+
+
+def handle_errors(app: FastAPI) -> None:
+    """Have an app answer its errors with a `Problem`; bugs pass, for `producer.api.http.request_log` to tell of."""
+    for kind in (ImagemillError, StorageError):
+        app.add_exception_handler(kind, _answer)
+    app.add_exception_handler(RequestValidationError, _answer_validation)
+    app.add_exception_handler(HTTPException, _answer_http)
+
+
+async def _answer(_: Request, exc: Exception) -> Response:
+    problem = problem_of(exc)
+    if problem is None:
+        raise exc
+    return problem.response()
+
+
+async def _answer_validation(_: Request, exc: Exception) -> Response:
+    """A parameter of the path, the query or a header; bodies are not FastAPI's to read."""
+    first: dict[str, Any] = exc.errors()[0] if isinstance(exc, RequestValidationError) else {}
+    name = str(first["loc"][1])  # Behind it may come which of a union's types it is not.
+    reason = str(first["msg"]).replace("Input should", "should")
+    return Problem(status=422, code="invalid_request", message=f"{name}: {reason}", field=name).response()
+
+
+async def _answer_http(request: Request, exc: Exception) -> Response:
+    if not isinstance(exc, HTTPException):
+        raise exc
+    code = _CODES.get(exc.status_code, "http_error")
+    headers = {**(exc.headers or {}), **_allowed(request)} if exc.status_code == 405 else exc.headers or {}
+    return Problem(status=exc.status_code, code=code, message=exc.detail, headers=headers).response()
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """All methods of a path: each route of it knows its own."""
+    path = getattr(request.scope.get("route"), "path_format", "")
+    methods = request.app.openapi()["paths"].get(path, {})
+    return {"Allow": ", ".join(method.upper() for method in methods)} if methods else {}

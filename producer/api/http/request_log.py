@@ -1,0 +1,99 @@
+"""
+One log line for a request that changed something or failed, and for bugs one with the place.
+
+Neither keys, nor prompts, nor query strings are in them: a path has a job's id at most, and a bug's own text, which may
+repeat what it was given, is left out.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from pathlib import Path
+
+import structlog
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jobs.names import is_job_id
+from producer.api.http.errors import Problem
+from producer.api.metrics.metrics import ApiMetrics
+
+log = structlog.get_logger()
+
+_READS = ("GET", "HEAD", "OPTIONS")
+_SHOWN_CHARS = 200
+_SHOWN_FRAMES = 8
+_BUG = Problem(status=500, code="internal_error", message="this is a bug of the server, which has noted it")
+
+
+class RequestLog:
+    """The outermost layer of the application: it sees every request, and counts them, too."""
+
+    def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.monotonic(), 0
+        began_after_s: float | None = None
+
+        async def noting(message: Message) -> None:
+            nonlocal status, began_after_s
+            if message["type"] == "http.response.start":
+                status, began_after_s = message["status"], time.monotonic() - started
+            await send(message)
+
+        self._metrics.active.inc()
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the place
+            _tell_of_bug(scope, exc)
+            if status == 0:
+                await _BUG.response()(scope, receive, noting)
+        finally:
+            took_s = time.monotonic() - started
+            self._metrics.active.dec()
+            self._metrics.note(scope, status, took_s if began_after_s is None else began_after_s)
+            _tell(scope, status, took_s)
+
+
+def _tell(scope: Scope, status: int, took_s: float) -> None:
+    told = {"method": scope["method"], "path": scope["path"][:_SHOWN_CHARS], "status": status, **_job_of(scope)}
+    is_quiet = scope["method"] in _READS and status < 500
+    (log.debug if is_quiet else log.info)("request", **told, ms=round(took_s * 1000, 1))
+
+
+def _tell_of_bug(scope: Scope, exc: Exception) -> None:
+    frames = traceback.extract_tb(_innermost(exc).__traceback__)[-_SHOWN_FRAMES:]
+    place = " < ".join(f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in reversed(frames))
+    log.error(
+        "bug in the API",
+        method=scope["method"],
+        path=scope["path"][:_SHOWN_CHARS],
+        error=_kind(exc),
+        place=place,
+        **_job_of(scope),
+    )
+
+
+def concerns(request: Request, job_id: str) -> None:
+    """Let the log line of a request name the job that it made; one in its path is there already."""
+    request.state.job_id = job_id
+
+
+def _job_of(scope: Scope) -> dict[str, str]:
+    job_id = scope.get("path_params", {}).get("job_id") or scope.get("state", {}).get("job_id")
+    return {"job_id": job_id} if job_id and is_job_id(job_id) else {}
+
+
+def _innermost(exc: BaseException) -> BaseException:
+    return _innermost(exc.exceptions[0]) if isinstance(exc, BaseExceptionGroup) else exc
+
+
+def _kind(exc: BaseException) -> str:
+    inner = f" ({', '.join(_kind(each) for each in exc.exceptions)})" if isinstance(exc, BaseExceptionGroup) else ""
+    return f"{type(exc).__name__}{inner}"

@@ -1,0 +1,102 @@
+"""A job's events over HTTP, as server-sent events that any replica resumes (WHATWG HTML, section 9.2)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, get_args
+
+import orjson
+from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from pydantic.json_schema import SkipJsonSchema
+
+from jobs.errors import JobNotFound, RecordUnreadable, RedisUnavailable
+from jobs.table.events import EVENT_ID, Event, EventType, check_event_id
+from jobs.table.record import JobRecord
+from producer.api import schemas
+from producer.api.context import Context, CurrentContext
+from producer.api.jobs.routes import OwnJob
+from producer.api.views import event_data
+
+router = APIRouter(prefix="/v1", tags=["jobs"], responses=schemas.REFUSALS)
+
+_HEADER = "Last-Event-ID"
+_PING_S = 15.0  # Proxies close connections on which nothing comes.
+
+
+class _NothingMore(Exception):
+    """The client has had the job's last event."""
+
+
+async def _resume_point(
+    record: OwnJob,
+    context: CurrentContext,
+    last_event_id: Annotated[
+        str | SkipJsonSchema[None],
+        Header(
+            description="Go on behind this event; browsers send it when they reconnect.",
+            json_schema_extra={"pattern": f"{EVENT_ID}|^$"},
+        ),
+    ] = None,
+) -> str:
+    if not last_event_id:
+        return "0"
+    after = check_event_id(last_event_id, _HEADER)
+    if record.has_ended and not await context.client.has_events(record.id, after):
+        raise _NothingMore
+    return after
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    summary="Follow a job",
+    response_class=Response,
+    responses={
+        200: schemas.sent_events(
+            "What happened to the job, and as the last event `completed`, which has the job.",
+            *get_args(EventType),
+        ),
+        204: {"description": "The job has ended, and the client has had its last event. Browsers stop to reconnect."},
+        **schemas.NOT_FOUND,
+    },
+)
+async def events(
+    request: Request, record: OwnJob, after: Annotated[str, Depends(_resume_point)], context: CurrentContext
+) -> Response:
+    """
+    The events of a job as they come, up to its end. A stream that ends without `completed` was cut: go on with the
+    header `Last-Event-ID`, which misses none and repeats none.
+    """
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep events back
+    stream = _stream(request, record, after, context)
+    return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
+
+
+async def _stream(request: Request, record: JobRecord, after: str, context: Context) -> AsyncIterator[bytes]:
+    # FastAPI's own streams log an error when a client leaves while an event is on its way (0.165).
+    async for event in context.client.waiters.follow_with_pauses(record.id, after, quiet_s=_PING_S):
+        if event is None:
+            yield KEEPALIVE_COMMENT
+            continue
+        try:
+            told = orjson.dumps(await _tell(event, record, request, context)).decode()
+        except (JobNotFound, RecordUnreadable, RedisUnavailable):
+            return  # Cut; the client comes back and asks for the same event.
+        yield format_sse_event(id=event.id, event=event.type, data_str=told)
+
+
+def answer_when_nothing_more(app: FastAPI) -> None:
+    """Have an app tell clients to stop reconnecting when they had the last event."""
+
+    async def answer(_: Request, __: Exception) -> Response:
+        return Response(status_code=204)
+
+    app.add_exception_handler(_NothingMore, answer)
+
+
+async def _tell(event: Event, record: JobRecord, request: Request, context: Context) -> dict[str, Any]:
+    told = {"job_id": record.id, **event_data(event)}
+    if event.type == "completed":
+        told["job"] = context.views.job(await context.client.status(record.id), request)
+    return told

@@ -1,0 +1,68 @@
+"""
+Image files through the API, for callers who cannot reach the store: its address may be known to this network alone.
+
+With `IMAGEMILL_API_IMAGE_LINKS=api` every answer links to these routes. They want the key that the job was asked with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Response
+from fastapi import Path as PathField
+
+from jobs.table.record import ImageRecord
+from producer.api import schemas
+from producer.api.context import Context, CurrentContext
+from producer.api.jobs.routes import OwnJob
+
+router = APIRouter(prefix="/v1", tags=["jobs"], responses={**schemas.REFUSALS, **schemas.NOT_FOUND})
+
+_THUMBNAIL_TYPE = "image/webp"
+# Of their own: a store that hangs must not keep jobs from being submitted.
+_READERS = ThreadPoolExecutor(8, thread_name_prefix="files")
+
+Index = Annotated[int, PathField(ge=0, le=10_000, description="0 for the first image of the job.")]
+
+
+_FILE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The file.", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
+@router.get("/jobs/{job_id}/images/{index}", summary="Fetch an image", response_class=Response, responses=_FILE)
+async def image(record: OwnJob, index: Index, context: CurrentContext) -> Response:
+    """The file as it is stored."""
+    found = _image(record.images, index)
+    return _file(await _read(context, found.key), found.content_type)
+
+
+@router.get(
+    "/jobs/{job_id}/images/{index}/thumbnail", summary="Fetch a thumbnail", response_class=Response, responses=_FILE
+)
+async def thumbnail(record: OwnJob, index: Index, context: CurrentContext) -> Response:
+    """The file as it is stored, if the job asked for one."""
+    key = _image(record.images, index).thumbnail_key
+    if key is None:
+        raise HTTPException(404, "this job asked for no thumbnails")
+    return _file(await _read(context, key), _THUMBNAIL_TYPE)
+
+
+def _image(images: tuple[ImageRecord, ...], index: int) -> ImageRecord:
+    if index >= len(images):
+        raise HTTPException(404, f"this job has {len(images)} images, and none is number {index}")
+    return images[index]
+
+
+async def _read(context: Context, key: str) -> bytes:
+    read: Callable[[str], bytes] = context.client.client.store.get
+    return await asyncio.get_running_loop().run_in_executor(_READERS, read, key)
+
+
+def _file(body: bytes, content_type: str) -> Response:
+    # What a finished job published never changes; it is nobody else's to keep, though.
+    headers = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
+    return Response(body, headers=headers, media_type=content_type)

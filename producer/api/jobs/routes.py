@@ -1,0 +1,171 @@
+"""Jobs over HTTP: submit one, ask for it, list them, end one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from pydantic.json_schema import SkipJsonSchema
+
+from jobs import names
+from jobs.errors import JobNotFound, RecordUnreadable, RedisUnavailable, WaitTimeout
+from jobs.table.rates import Place
+from jobs.table.reader import CURSOR
+from jobs.table.record import JobRecord
+from jobs.table.states import Status
+from jobs.table.submission import Submission
+from producer.api import schemas
+from producer.api.context import Context, CurrentContext
+from producer.api.http.errors import json_response
+from producer.api.http.openapi import body_of_job
+from producer.api.http.preferences import asked_wait_s
+from producer.api.jobs.submissions import IdempotencyKey, enter, prepare, read_fields
+from producer.api.keys.callers import CurrentCaller
+from producer.api.views import parameters_of, place_in_line
+
+router = APIRouter(prefix="/v1", tags=["jobs"], responses=schemas.REFUSALS)
+
+_MOST_LISTED = 100
+
+
+async def own_job(job_id: str, caller: CurrentCaller, context: CurrentContext) -> JobRecord:
+    """
+    The job of a path.
+
+    Raises:
+        JobNotFound: There is none, or it is another caller's.
+        RecordUnreadable: It is this caller's, and its record is none that this version can read.
+    """
+    if not names.is_job_id(job_id):
+        raise JobNotFound(job_id[:128])
+    try:
+        return caller.own(await context.client.status(job_id))
+    except RecordUnreadable as exc:
+        if caller.scope not in (None, exc.caller):
+            raise JobNotFound(job_id) from exc
+        raise
+
+
+OwnJob = Annotated[JobRecord, Depends(own_job)]
+
+
+@router.post(
+    "/jobs",
+    status_code=202,
+    summary="Submit a job",
+    responses={
+        200: {
+            "model": schemas.JobBody | schemas.DryRunBody,
+            "description": "With `Prefer: wait=N`: the job has ended. With `dry_run`: what would be queued.",
+        },
+        202: {
+            "model": schemas.JobBody,
+            "description": "The job is queued.",
+            "headers": {"Location": schemas.text_header("The job.")},
+        },
+        **schemas.BODY_REFUSALS,
+    },
+    openapi_extra={"requestBody": body_of_job()},
+)
+async def submit(
+    request: Request,
+    caller: CurrentCaller,
+    context: CurrentContext,
+    dry_run: Annotated[
+        bool, Query(description="Check the request and show what would be queued; queue nothing.")
+    ] = False,
+    idempotency_key: IdempotencyKey = None,
+    prefer: Annotated[
+        str | SkipJsonSchema[None],
+        Header(description="`wait=N`: wait up to N seconds for the job's end.", examples=["wait=30"]),
+    ] = None,
+) -> Response:
+    """Queue a job. The answer says where to ask for it; with `Prefer: wait=N` it has the images, if they are there."""
+    fields, traceparent = await read_fields(request, context), request.headers.get("traceparent")
+    submission = prepare(fields, caller, context, idempotency_key, traceparent)
+    if dry_run:
+        return json_response(_dry_run(submission, await context.client.prospect(submission.spec)))
+    job_id = await enter(submission, context, request)
+    record = await context.client.entered(submission, job_id)
+    headers = {"Location": context.views.urls(job_id, request)["status_url"]}
+    wait_s = min(asked_wait_s(prefer), context.settings.max_wait_s)
+    if wait_s:
+        headers["Preference-Applied"] = f"wait={wait_s}"
+        record = await _wait(context, record, wait_s)
+    is_waited_for = bool(wait_s) and record.has_ended
+    return json_response(await _show(record, request, context), 200 if is_waited_for else 202, headers)
+
+
+@router.get(
+    "/jobs",
+    summary="List jobs",
+    responses={200: {"model": schemas.JobsBody}},
+)
+async def list_jobs(
+    request: Request,
+    caller: CurrentCaller,
+    context: CurrentContext,
+    status: Annotated[Status | SkipJsonSchema[None], Query(description="Only jobs with this status.")] = None,
+    model: Annotated[str | SkipJsonSchema[None], Query(description="Only jobs of this model.", max_length=64)] = None,
+    limit: Annotated[int, Query(description="The most jobs of a page.", ge=1, le=_MOST_LISTED)] = 20,
+    cursor: Annotated[
+        str | SkipJsonSchema[None],
+        Query(
+            description="`next_cursor` of the page before; none for the first.", json_schema_extra={"pattern": CURSOR}
+        ),
+    ] = None,
+) -> Response:
+    """
+    The caller's jobs, the last to be submitted first. A page may have fewer jobs than `limit`, or none, and still be
+    followed by others: `next_cursor` says so.
+    """
+    records, next_cursor = await context.client.list_jobs(caller.scope, status, model, limit, cursor)
+    shown = [context.views.job(record, request) for record in records]
+    return json_response({"object": "list", "data": shown, "next_cursor": next_cursor})
+
+
+@router.get(
+    "/jobs/{job_id}",
+    summary="Ask for a job",
+    responses={200: {"model": schemas.JobBody}, **schemas.NOT_FOUND},
+)
+async def ask(request: Request, record: OwnJob, context: CurrentContext) -> Response:
+    """Where a job stands; when it has succeeded, with fresh links to its images."""
+    return json_response(await _show(record, request, context))
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    summary="Cancel a job",
+    responses={200: {"model": schemas.JobBody}, **schemas.NOT_FOUND},
+)
+async def cancel(request: Request, record: OwnJob, context: CurrentContext) -> Response:
+    """
+    Ask for a job's end. One that waits ends at once, one that runs at its next step, and one that has ended stays as
+    it is.
+    """
+    return json_response(context.views.job(await context.client.cancel(record.id), request))
+
+
+async def _show(record: JobRecord, request: Request, context: Context) -> dict[str, Any]:
+    place = None
+    if record.status is Status.QUEUED:
+        with suppress(RedisUnavailable):  # Not known is no failure of what was asked.
+            place = await context.client.place(record.id)
+    return context.views.job(record, request, place)
+
+
+def _dry_run(submission: Submission, place: Place | None) -> dict[str, Any]:
+    spec = submission.spec
+    shown = {"object": "dry_run", "model": spec.model, "queue": submission.queue, **place_in_line(place)}
+    return {**shown, "parameters": parameters_of(spec)}
+
+
+async def _wait(context: Context, record: JobRecord, wait_s: int) -> JobRecord:
+    try:
+        with suppress(WaitTimeout):
+            return await context.client.wait(record.id, wait_s)
+        return await context.client.status(record.id)
+    except RedisUnavailable:  # The job is written: as it was then.
+        return record

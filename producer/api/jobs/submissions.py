@@ -1,0 +1,65 @@
+"""How the request of a caller becomes a job, on every route that takes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import Header, Request
+from pydantic.json_schema import SkipJsonSchema
+
+from jobs.errors import InvalidRequest
+from jobs.table.submission import Submission
+from producer.api.context import Context
+from producer.api.http.bodies import read_object
+from producer.api.http.request_log import concerns
+from producer.api.keys.callers import Caller
+
+IdempotencyKey = Annotated[
+    str | SkipJsonSchema[None],
+    Header(
+        description="Submitting again with the same key gives the first job.",
+        json_schema_extra={"minLength": 1, "maxLength": 255},
+    ),
+]
+
+
+async def read_fields(request: Request, context: Context) -> dict[str, Any]:
+    """A body that describes one job. Raises as `read_object` does."""
+    settings = context.settings
+    return await read_object(request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+
+
+def prepare(
+    fields: Mapping[str, Any],
+    caller: Caller,
+    context: Context,
+    idempotency_key: str | None = None,
+    traceparent: str | None = None,
+) -> Submission:
+    """
+    Check a caller's job, without asking Redis.
+
+    Args:
+        fields: Those of `jobs.kinds.spec.JobRequest`.
+        idempotency_key: From the request's header.
+        traceparent: Likewise: the W3C trace context that the job is to be part of.
+
+    Raises:
+        InvalidRequest: A field is wrong.
+        ModelNotAllowed: The caller may not use this model.
+    """
+    if idempotency_key is not None:
+        if fields.get("idempotency_key", idempotency_key) != idempotency_key:
+            raise InvalidRequest("idempotency_key", "is another one than that of the header Idempotency-Key")
+        fields = {**fields, "idempotency_key": idempotency_key}
+    submission = context.client.client.prepare(caller.sign(fields), caller.quota, traceparent)
+    caller.check_model(submission.spec.model)
+    return submission
+
+
+async def enter(submission: Submission, context: Context, request: Request) -> str:
+    """Queue it, on behalf of a request; the job's id. Raises as `Client.enter` does."""
+    job_id = await context.client.run(lambda: context.client.client.enter(submission))
+    concerns(request, job_id)
+    return job_id

@@ -1,0 +1,1 @@
+"""Who asks, and where the API may listen."""

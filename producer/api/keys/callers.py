@@ -1,0 +1,133 @@
+"""
+Who sends a request, and what it may do: the dependency of every route that is not open to all.
+
+A key is the caller of its jobs: it sees only them, and waits behind nobody else's. Where there never was a key, whoever
+reaches the API may do everything; it then answers on loopback alone, see `exposure`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import redis.asyncio
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from jobs.errors import InvalidRequest, JobNotFound
+from jobs.process.settings import Settings
+from jobs.table.record import JobRecord
+from producer.api.keys.exposure import host_of, is_loopback
+from producer.keys.errors import KeyRefused, ModelNotAllowed
+from producer.keys.key import ApiKey
+from producer.keys.lookup import KeyLookup
+from producer.keys.rates import RateLimits
+
+_HOW = "send it as `Authorization: Bearer …`; `./imagemill keys create NAME` makes one"
+
+_SHOWN_CHARS = 100
+
+_bearer = HTTPBearer(auto_error=False, description="A key of `./imagemill keys create`.")
+_header = APIKeyHeader(name="x-api-key", auto_error=False, description="The same key, for clients that send it so.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """
+    Who sends a request.
+
+    Attributes:
+        name: The caller of the jobs that it submits.
+        key: None where the API has no keys: nothing is refused, and all jobs are seen.
+    """
+
+    name: str = "default"
+    key: ApiKey | None = None
+
+    @property
+    def scope(self) -> str | None:
+        """Whose jobs it sees: its own; None for everybody's."""
+        return self.name if self.key else None
+
+    @property
+    def quota(self) -> int | None:
+        """How many queued jobs it may have, for `Submission.quota`; None for any number."""
+        return self.key.max_queued if self.key else None
+
+    def own(self, record: JobRecord) -> JobRecord:
+        """
+        The record, if this caller may see it.
+
+        Raises:
+            JobNotFound: It may not. Whether there is such a job is nobody else's business.
+        """
+        if self.scope not in (None, record.caller):
+            raise JobNotFound(record.id)
+        return record
+
+    def sign(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        A request's fields with this caller as theirs. Without keys a request may name any.
+
+        Raises:
+            InvalidRequest: It names another.
+        """
+        named = fields.get("caller")
+        if self.key is not None and named not in (None, self.name):
+            raise InvalidRequest("caller", f"is {self.name!r}, the name of the key; leave it out")
+        return {**fields, "caller": self.name if named is None else named}
+
+    def check_model(self, model: str) -> None:
+        """Raises `ModelNotAllowed` where the key may not use this model."""
+        if self.key is not None and self.key.models is not None and model not in self.key.models:
+            raise ModelNotAllowed(model, self.key.models)
+
+    def may_use(self, model: str) -> bool:
+        """Whether to show a model to this caller."""
+        return self.key is None or self.key.models is None or model in self.key.models
+
+
+class Callers:
+    """Knows callers by their keys. One serves a whole process."""
+
+    def __init__(self, client: redis.asyncio.Redis, settings: Settings, *, is_local: bool) -> None:
+        """`is_local`: only this machine can reach the API, so that it may be used without keys."""
+        self._lookup = KeyLookup(client, settings)
+        self._rates = RateLimits(client, settings)
+        self._is_local = is_local
+
+    async def identify(self, token: str | None) -> Caller:
+        """
+        The caller of a request with this token; it counts as one use of the key.
+
+        Raises:
+            KeyRefused: There is no such key, or it is revoked; or none came, and there are keys.
+            RateExceeded: The key was used as often as it may be.
+            RedisUnavailable
+        """
+        key = await self._lookup.find(token) if token else None
+        if key is not None:
+            await self._rates.use(key)
+            return Caller(name=key.name, key=key)
+        if self._is_local and await self._lookup.is_open():
+            return Caller()
+        raise KeyRefused(f"this is no valid key; {_HOW}" if token else f"there is no key in this request; {_HOW}")
+
+
+async def current_caller(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
+    header: Annotated[str | None, Security(_header)],
+) -> Caller:
+    """Who sends this request. Raises as `Callers.identify` does."""
+    callers: Callers = request.app.state.callers
+    caller = await callers.identify(bearer.credentials if bearer else header)
+    host = request.headers.get("host")
+    if caller.key is None and host is not None and not is_loopback(host_of(host)):
+        # A browser on this machine sends what a page tells it to, and a page's own name can be made to lead here.
+        raise KeyRefused(f"without keys the API answers as localhost alone, not as {host[:_SHOWN_CHARS]}")
+    return caller
+
+
+CurrentCaller = Annotated[Caller, Depends(current_caller)]

@@ -1,0 +1,58 @@
+"""Whether this process is alive, and whether it can serve. Open to all: neither says anything of a job."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Response
+
+from jobs.errors import ImagemillError
+from jobs.redis.connection import map_errors
+from producer.api import schemas
+from producer.api.context import Context, CurrentContext
+from producer.api.http.errors import json_response
+
+router = APIRouter(tags=["health"])
+
+_ANSWER_S = 2.0
+
+
+@router.get("/health", summary="Is it alive?", responses={200: {"model": schemas.HealthBody}})
+async def health() -> Response:
+    """Answers as long as the process does anything at all."""
+    return json_response({"status": "ok"})
+
+
+@router.get(
+    "/ready",
+    summary="Can it serve?",
+    responses={
+        200: {"model": schemas.ReadyBody, "description": "Redis answers."},
+        503: {"model": schemas.ReadyBody, "description": "Redis does not answer."},
+    },
+)
+async def ready(context: CurrentContext) -> Response:
+    """
+    Whether Redis answers. The image store and the workers are reported and not required: jobs are taken without them,
+    and a fleet that was scaled to zero could never be woken otherwise.
+    """
+    redis = await _redis(context)
+    is_ready = redis == "ok"
+    workers = await context.workers.get() if is_ready else None
+    body = {
+        "status": "ready" if is_ready else "not_ready",
+        "redis": redis,
+        "storage": await context.storage_state.get(),
+        "workers": workers,
+    }
+    return json_response(body, 200 if is_ready else 503)
+
+
+async def _redis(context: Context) -> str:
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            with map_errors(context.client.settings):
+                await context.client.redis.ping()
+    except (ImagemillError, TimeoutError):
+        return "does not answer"
+    return "ok"

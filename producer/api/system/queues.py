@@ -1,0 +1,34 @@
+"""How much is waiting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from jobs.names import model_of
+from jobs.table.table import QueueCounts
+from producer.api import schemas
+from producer.api.context import CurrentContext
+from producer.api.http.errors import json_response
+from producer.api.keys.callers import CurrentCaller
+
+router = APIRouter(prefix="/v1", tags=["models and queues"], responses=schemas.REFUSALS)
+
+
+@router.get("/queues", summary="List the queues", responses={200: {"model": schemas.QueuesBody}})
+async def queues(caller: CurrentCaller, context: CurrentContext) -> Response:
+    """How many jobs the queues of this caller's models hold, of all callers. A queue is there from its first job on."""
+    found = await context.client.queues()
+    shown = [_show(each) for each in found if caller.may_use(model_of(each.queue) or "")]
+    return json_response({"object": "list", "data": shown})
+
+
+def _show(counts: QueueCounts) -> dict[str, Any]:
+    return {
+        "queue": counts.queue,
+        "model": model_of(counts.queue),
+        "waiting": counts.waiting + counts.released,
+        "running": counts.running,
+        "paused": counts.is_paused,
+    }

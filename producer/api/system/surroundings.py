@@ -1,0 +1,47 @@
+"""What is known of the workers and the image store: asked for now and then, whatever the number of requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from producer.api.remembered import Remembered
+from producer.client.async_client import AsyncClient
+from storage.errors import StorageError, StorageUnavailable
+from storage.s3 import ImageStore
+
+_ANSWER_S = 2.0
+_REMEMBER_S = 5.0
+
+
+def remembered_workers(client: AsyncClient) -> Remembered[dict[str, int]]:
+    """How many workers serve each model."""
+
+    async def count() -> dict[str, int]:
+        return Counter(model for worker in await client.workers() for model in worker.models)
+
+    return Remembered(count, _REMEMBER_S)
+
+
+def remembered_storage(client: AsyncClient) -> Remembered[str]:
+    """Whether the image store answers: "ok", or what is wrong. One thread asks at most, however long that takes."""
+    asking: asyncio.Task[str] | None = None
+
+    async def ask() -> str:
+        nonlocal asking
+        if asking is None or asking.done():
+            asking = asyncio.create_task(client.run(lambda: _state_of(client.client.store)))
+        done, _ = await asyncio.wait([asking], timeout=_ANSWER_S)
+        return asking.result() if done else "does not answer"
+
+    return Remembered(ask, _REMEMBER_S)
+
+
+def _state_of(store: ImageStore) -> str:
+    try:
+        store.check()
+    except StorageUnavailable:
+        return "does not answer"
+    except StorageError as exc:
+        return f"refuses: {type(exc).__name__}"
+    return "ok"

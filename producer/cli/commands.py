@@ -1,0 +1,264 @@
+"""
+The command line of everybody who submits.
+
+Exit codes: 0 done; 1 the job ended without images; 2 bad input; 3 Redis or S3 cannot be used; 4 no end in the time
+given; 5 no such job.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from jobs.errors import InvalidRequest
+from jobs.process.logs import configure_logging
+from jobs.table.record import JobRecord
+from jobs.table.states import Status
+from producer.cli.file_commands import submit_file
+from producer.cli.keys_commands import keys_app
+from producer.cli.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
+from producer.cli.progress import follow_on_terminal, print_result
+from producer.cli.reporting import EXIT_NO_IMAGES, JsonFlag, print_json, reporting
+from producer.client.client import Client, Job
+
+app = typer.Typer(
+    name="imagemill",
+    help="Text prompts to images, through a queue.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(queue_app, name="queue")
+app.add_typer(dead_app, name="dead")
+app.add_typer(keys_app, name="keys")
+app.command("workers")(workers)
+
+TimeoutOption = Annotated[float | None, typer.Option(help="Seconds to wait at most.")]
+JobId = Annotated[str, typer.Argument(help="The job's id.")]
+
+
+@app.callback()
+def begin() -> None:
+    """Before every command: what is logged goes to stderr, for stdout is the answer."""
+    configure_logging(logging.WARNING)
+
+
+@app.command()
+def submit(
+    prompt: Annotated[str | None, typer.Argument(help="What to draw.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="JSON lines, each a job with an optional custom_id; or, named .txt, a prompt in each line."),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Name in models.toml.")] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What to keep away from.")] = None,
+    width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    height: Annotated[int | None, typer.Option(help="Pixels.")] = None,
+    num_inference_steps: Annotated[int | None, typer.Option("--num-inference-steps", "--steps")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="1 or less: no guidance.")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="One of the model's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the first image; drawn if left out.")] = None,
+    n: Annotated[int | None, typer.Option(help="Number of images.")] = None,
+    output_format: Annotated[str | None, typer.Option("--format", help="png, jpeg or webp.")] = None,
+    quality: Annotated[int | None, typer.Option(help="1-100, for jpeg and webp.")] = None,
+    resize: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT.")] = None,
+    crop: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, around the center, after the resize.")] = None,
+    thumbnail: Annotated[int | None, typer.Option(help="Longer side, in pixels.")] = None,
+    file_metadata: Annotated[
+        str | None, typer.Option(help="full: files hold the prompt and all parameters; mark: that a machine made them.")
+    ] = None,
+    priority: Annotated[str | None, typer.Option(help="low, normal or high, among your own jobs.")] = None,
+    start_deadline: Annotated[float | None, typer.Option(help="Seconds after which not to start.")] = None,
+    deadline: Annotated[float | None, typer.Option(help="Seconds after which not to go on.")] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="The same key gives the same job; a file's lines, other jobs.")
+    ] = None,
+    metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, any number of times.")] = None,
+    caller: Annotated[str | None, typer.Option(help="Whose turn it is.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, with a progress bar.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="With --file: submit, print the ids, and leave.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Save the image here, a file's into this folder; waits for them.")
+    ] = None,
+    timeout: TimeoutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """
+    Submit a prompt; with --wait or --out, see it through.
+
+    With --file, submit a file of them and see all through. After Ctrl-C the same command goes on: nothing is submitted
+    twice. Options are for all lines; a line's own fields come first.
+    """
+    output = {
+        "format": output_format or _format_of(out),
+        "quality": quality,
+        "resize": _box("output.resize", resize, as_json),
+        "crop": _box("output.crop", crop, as_json),
+        "thumbnail": thumbnail,
+        "metadata": file_metadata,
+    }
+    fields = {
+        "model": model,
+        "negative_prompt": negative_prompt,
+        "width": width,
+        "height": height,
+        "num_inference_steps": num_inference_steps,
+        "guidance_scale": guidance_scale,
+        "scheduler": scheduler,
+        "seed": seed,
+        "n": n,
+        "output": _given(output) or None,
+        "priority": priority,
+        "start_deadline": start_deadline,
+        "deadline": deadline,
+        "idempotency_key": idempotency_key,
+        "metadata": _tags(metadata, as_json),
+        "caller": caller,
+    }
+    with reporting(as_json):
+        if (prompt is None) == (file is None):
+            raise InvalidRequest("prompt", "give a prompt, or --file with many")
+        if file is not None:
+            submit_file(file, _given(fields), out=out, timeout_s=timeout, is_detached=detach, as_json=as_json)
+            return
+        if out is not None and not out.resolve().parent.is_dir():
+            raise InvalidRequest("out", f"there is no folder {out.resolve().parent}")
+        client = Client()
+        submission = client.prepare({"prompt": prompt or "", **_given(fields)})
+        job = client.job(client.enter(submission))
+        if wait or out is not None:
+            _see_through(job, out, timeout, as_json)
+        elif as_json:
+            print_json(_describe(job, client.entered(submission, job.id)))
+        else:
+            typer.echo(job.id)
+
+
+@app.command()
+def status(job_id: JobId, as_json: JsonFlag = False) -> None:
+    """Where a job stands."""
+    with reporting(as_json):
+        job = Client().job(job_id)
+        record = job.status()
+        if as_json:
+            print_json(_describe(job, record))
+        elif record.has_ended:
+            print_result(job, record, Console(), [])
+        else:
+            detail = f" {record.stage} {record.step}/{record.steps}" if record.stage else ""
+            typer.echo(f"{record.status}{detail} {record.progress:.0%}")
+
+
+@app.command()
+def wait(
+    job_id: JobId,
+    out: Annotated[Path | None, typer.Option(help="Save the image here.")] = None,
+    timeout: TimeoutOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Wait for a job's end, with a progress bar."""
+    with reporting(as_json):
+        _see_through(Client().job(job_id), out, timeout, as_json)
+
+
+@app.command()
+def events(
+    job_id: JobId, after: Annotated[str, typer.Option(help="Go on behind this event.")] = "0", as_json: JsonFlag = False
+) -> None:
+    """Print a job's events as they come, up to its end."""
+    with reporting(as_json):
+        for event in Client().events(job_id, after):
+            if as_json:
+                print_json({"id": event.id, "type": event.type, **event.data})
+            else:
+                typer.echo(f"{event.id}  {event.type:<10}" + "  ".join(f"{k}={v}" for k, v in event.data.items()))
+
+
+@app.command()
+def cancel(
+    job_id: Annotated[str | None, typer.Argument(help="The job's id.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All jobs of --queue, running ones too.")] = False,
+    queue: Annotated[str | None, typer.Option(help="With --all: which queue.")] = None,
+    yes: YesFlag = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Ask for a job's end; one that has ended stays as it is."""
+    with reporting(as_json):
+        if everything != (queue is not None) or everything == (job_id is not None):
+            raise InvalidRequest("job", "name a job, or --all with --queue")
+    if queue is not None:
+        cancel_queue(queue, running=True, yes=yes, as_json=as_json)
+    elif job_id is not None:
+        _cancel_one(job_id, as_json)
+
+
+def _cancel_one(job_id: str, as_json: bool) -> None:
+    with reporting(as_json):
+        job = Client().job(job_id)
+        record = job.cancel()
+        if as_json:
+            print_json(_describe(job, record))
+        else:
+            typer.echo("leaves at its next step" if record.status is Status.PROCESSING else record.status)
+
+
+def _see_through(job: Job, out: Path | None, timeout_s: float | None, as_json: bool) -> None:
+    console = Console()
+    live = not as_json and console.is_terminal and timeout_s is None
+    record = follow_on_terminal(job, console) if live else job.wait(timeout_s)
+    saved = _save(job, out) if record.status is Status.SUCCEEDED and out is not None else []
+    if as_json:
+        print_json(_describe(job, record, saved))
+    else:
+        print_result(job, record, console, saved)
+    if record.status is not Status.SUCCEEDED:
+        raise typer.Exit(EXIT_NO_IMAGES)
+
+
+def _save(job: Job, out: Path) -> list[str]:
+    images = job.images()
+    if len(images) == 1:
+        return [str(images[0].save(out))]
+    return [str(image.save(out.with_stem(f"{out.stem}-{index}"))) for index, image in enumerate(images)]
+
+
+def _describe(job: Job, record: JobRecord, saved: list[str] | None = None) -> dict[str, Any]:
+    description = record.model_dump(mode="json", exclude_none=True)
+    if record.status is Status.SUCCEEDED:
+        for image, fields in zip(job.images(), description["images"], strict=True):
+            fields["url"] = image.url()
+    return description | ({"saved": saved} if saved else {})
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _format_of(out: Path | None) -> str | None:
+    suffixes = {".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
+    return suffixes.get(out.suffix.lower()) if out is not None else None
+
+
+def _box(field: str, text: str | None, as_json: bool) -> dict[str, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)[x×](\d+)", text)
+    with reporting(as_json):
+        if not match:
+            raise InvalidRequest(field, f"{text!r} is not WIDTHxHEIGHT")
+    return {"width": int(match[1]), "height": int(match[2])} if match else None
+
+
+def _tags(pairs: list[str] | None, as_json: bool) -> dict[str, str] | None:
+    if not pairs:
+        return None
+    with reporting(as_json):
+        for pair in pairs:
+            if "=" not in pair:
+                raise InvalidRequest("metadata", f"{pair!r} is not KEY=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs)

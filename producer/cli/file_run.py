@@ -1,0 +1,150 @@
+"""Sees the jobs of a file through: submits them, follows all of them, and saves their pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import ImagemillError
+from jobs.table.record import JobRecord
+from jobs.table.states import Status
+from producer.cli.prompt_file import PromptLine
+from producer.client.client import Client
+from producer.client.image import Image
+
+_AT_ONCE = 500  # Jobs of one round trip.
+_LOOK_EVERY_S = 0.5
+_DOWNLOADS = 8
+_GO_ON = (Status.QUEUED, Status.PROCESSING)
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """
+    A line that is done with.
+
+    Attributes:
+        record: Of its job at the end; None where it never became one, or its record is gone.
+        refused: Why it never became one.
+        saved: Its pictures.
+    """
+
+    prompt: PromptLine
+    record: JobRecord | None = None
+    refused: ImagemillError | None = None
+    saved: tuple[str, ...] = ()
+
+    @property
+    def has_succeeded(self) -> bool:
+        return self.record is not None and self.record.status is Status.SUCCEEDED
+
+
+class FileRun:
+    """
+    The jobs of one file.
+
+    Attributes:
+        job_ids: Of the lines that were submitted so far, in their order; None for a line that was refused.
+    """
+
+    def __init__(self, client: Client, prompts: Sequence[PromptLine], out: Path | None) -> None:
+        self._client = client
+        self._prompts = prompts
+        self._out = out
+        self._digits = len(str(prompts[-1].line))
+        self._refused: list[Ended] = []
+        self.job_ids: list[str | None] = []
+
+    def submit(self) -> Iterator[int]:
+        """
+        Submit all lines; yields after each few hundred how many those were.
+
+        Raises:
+            RedisFull, RedisUnavailable: Submitting again is safe.
+        """
+        for at in range(0, len(self._prompts), _AT_ONCE):
+            some = self._prompts[at : at + _AT_ONCE]
+            answers = self._client.enter_many([each.submission for each in some])
+            for prompt, entered in zip(some, answers, strict=True):
+                self.job_ids.append(None if entered.refused else entered.job_id)
+                if entered.refused:
+                    self._refused.append(Ended(prompt=prompt, refused=entered.refused))
+            yield len(some)
+
+    def follow(self, timeout_s: float | None = None) -> Iterator[list[Ended]]:
+        """
+        Yield lines as they end, about twice a second, until all have; earlier when `timeout_s` has passed.
+
+        Few are looked at each time: the first that go on, for jobs end about in their order, and others in turn.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        pending = {(n, job_id): self._prompts[n] for n, job_id in enumerate(self.job_ids) if job_id is not None}
+        yield self._refused
+        turn = 0
+        with ThreadPoolExecutor(_DOWNLOADS, "download") as pool:
+            try:
+                while pending:
+                    keys = list(pending)
+                    turn = turn + _AT_ONCE if turn + _AT_ONCE < len(keys) else _AT_ONCE
+                    looked_at = keys[:_AT_ONCE] + keys[turn : turn + _AT_ONCE]
+                    ended = self._look(looked_at)
+                    yield list(pool.map(self._end, [pending.pop(key) for key in ended], ended.values()))
+                    if deadline is not None and time.monotonic() > deadline:
+                        return
+                    if pending and len(ended) < len(looked_at):
+                        time.sleep(_LOOK_EVERY_S)
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def describe(self, ended: Ended) -> dict[str, Any]:
+        """A line that is done with, for a script."""
+        told: dict[str, Any] = {"line": ended.prompt.line, "custom_id": ended.prompt.custom_id}
+        if ended.refused is not None:
+            return told | {"error": {"code": type(ended.refused).__name__, "message": str(ended.refused)}}
+        if ended.record is None:
+            return told
+        description = ended.record.model_dump(mode="json", exclude_none=True)
+        if ended.has_succeeded:
+            for image, fields in zip(self._client.images(ended.record), description["images"], strict=True):
+                fields["url"] = image.url()
+        return told | description | ({"saved": list(ended.saved)} if ended.saved else {})
+
+    def _look(self, keys: list[tuple[int, str]]) -> dict[tuple[int, str], JobRecord | None]:
+        """Those that have ended; None for one whose record is gone."""
+        statuses = self._client.statuses([job_id for _, job_id in keys])
+        # Of a status that only a newer version knows, the record tells.
+        over = [key for key, status in zip(keys, statuses, strict=True) if status not in _GO_ON]
+        records = {record.id: record for record in self._client.records([job_id for _, job_id in over])}
+        found = {key: records.get(key[1]) for key in over}
+        return {key: record for key, record in found.items() if record is None or record.has_ended}
+
+    def _end(self, prompt: PromptLine, record: JobRecord | None) -> Ended:
+        saved: list[str] = []
+        if self._out is not None and record is not None and record.status is Status.SUCCEEDED:
+            images = self._client.images(record)
+            for index, image in enumerate(images):
+                part = f"-{index}" if len(images) > 1 else ""
+                suffix = Path(image.record.key).suffix
+                saved.append(str(_save(image, self._out / f"{self._name(prompt)}{part}{suffix}")))
+        return Ended(prompt=prompt, record=record, saved=tuple(saved))
+
+    def _name(self, prompt: PromptLine) -> str:
+        number = f"{prompt.line:0{self._digits}d}"
+        own = _UNSAFE.sub("_", prompt.custom_id or "").strip("._")[:100]
+        return f"{number}-{own}" if own else number
+
+
+def _save(image: Image, path: Path) -> Path:
+    """Not again, if it is there; and never half, for whoever interrupts it will take what is there for whole."""
+    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == image.record.sha256:
+        return path
+    part = path.with_name(path.name + ".part")
+    image.save(part)
+    return part.replace(path)

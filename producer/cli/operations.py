@@ -1,0 +1,143 @@
+"""The operator's commands: queues, the dead, workers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from jobs.errors import InvalidRequest
+from jobs.names import queue_of
+from jobs.table.record import JobRecord
+from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell
+from producer.client.client import Client
+
+queue_app = typer.Typer(help="Look at the queues, pause and empty them.", no_args_is_help=True)
+dead_app = typer.Typer(help="Jobs that lost their worker every time.", no_args_is_help=True)
+
+QueueName = Annotated[str, typer.Argument(help="The queue, e.g. gpu.shapes, or the name of its model.")]
+YesFlag = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+DeadJob = Annotated[str, typer.Argument(help="The job's id.")]
+
+
+@queue_app.command("list")
+def list_queues(as_json: JsonFlag = False) -> None:
+    """How many jobs each queue holds."""
+    with reporting(as_json):
+        queues = Client().queues()
+        if as_json:
+            for each in queues:
+                counts = {"waiting": each.waiting, "released": each.released, "running": each.running}
+                print_json({"queue": each.queue, **counts, "paused": each.is_paused})
+            return
+        table = Table("queue", "waiting in the table", "released to Celery", "running", "")
+        for each in queues:
+            counted = (str(each.waiting), str(each.released), str(each.running))
+            table.add_row(each.queue, *counted, "paused" if each.is_paused else "")
+        Console().print(table)
+
+
+@queue_app.command()
+def pause(queue: QueueName, as_json: JsonFlag = False) -> None:
+    """Hand out no more jobs of a queue; running ones finish, waiting ones are kept."""
+    with reporting(as_json):
+        client = Client()
+        client.control.pause(_known(client, queue))
+        tell({"queue": _known(client, queue), "paused": True}, f"{queue} is paused", as_json)
+
+
+@queue_app.command()
+def resume(queue: QueueName, as_json: JsonFlag = False) -> None:
+    """Hand out jobs again."""
+    with reporting(as_json):
+        client = Client()
+        client.control.resume(_known(client, queue))
+        tell({"queue": _known(client, queue), "paused": False}, f"{queue} goes on", as_json)
+
+
+@queue_app.command()
+def purge(queue: QueueName, yes: YesFlag = False, as_json: JsonFlag = False) -> None:
+    """Cancel all jobs of a queue that have not begun."""
+    cancel_queue(queue, running=False, yes=yes, as_json=as_json)
+
+
+def cancel_queue(queue: str, *, running: bool, yes: bool, as_json: bool) -> None:
+    """Cancel the jobs of a queue, after asking."""
+    with reporting(as_json):
+        client = Client()
+        name = _known(client, queue)
+        counted = [each for each in client.queues() if each.queue == name]  # None of a queue that never had a job.
+        count = sum(each.waiting + each.released + (each.running if running else 0) for each in counted)
+        if not yes and count and not typer.confirm(f"Cancel {count} jobs of {name}?", err=True):
+            raise typer.Exit(1)
+        canceled = client.control.cancel_all(name, running=running)
+        tell({"queue": name, "canceled": canceled}, f"{canceled} jobs canceled", as_json)
+
+
+@dead_app.command("list")
+def list_dead(as_json: JsonFlag = False) -> None:
+    """The dead, the last to die first."""
+    with reporting(as_json):
+        records = Client().control.dead()
+        if as_json:
+            for record in records:
+                print_json(record.model_dump(mode="json", exclude_none=True))
+            return
+        table = Table("job", "queue", "attempts", "died", "why", "what")
+        for record in records:
+            table.add_row(record.id, record.queue, str(record.attempts), ago(record.ended_at), *_story(record))
+        Console().print(table)
+
+
+@dead_app.command()
+def show(job_id: DeadJob) -> None:
+    """Everything about one, as JSON."""
+    with reporting(as_json=True):
+        print_json(Client().status(job_id).model_dump(mode="json", exclude_none=True))
+
+
+@dead_app.command()
+def replay(job_id: DeadJob, as_json: JsonFlag = False) -> None:
+    """Queue it again, under its id, as if it had just been submitted; works for any job that ended without images."""
+    with reporting(as_json):
+        record = Client().control.replay(job_id)
+        tell(record.model_dump(mode="json", exclude_none=True), f"{job_id} is queued again", as_json)
+
+
+@dead_app.command()
+def drop(job_id: DeadJob, as_json: JsonFlag = False) -> None:
+    """Take it off the list; its record stays."""
+    with reporting(as_json):
+        if not Client().control.drop_dead(job_id):
+            raise InvalidRequest("job", f"{job_id} is not on the list of the dead")
+        tell({"id": job_id, "dropped": True}, f"{job_id} is off the list", as_json)
+
+
+def workers(as_json: JsonFlag = False) -> None:
+    """Which workers there are, what each serves and runs, and its state."""
+    with reporting(as_json):
+        found = Client().workers()
+        if as_json:
+            for each in found:
+                print_json({"name": each.name, "state": each.state, "models": each.models, "jobs": each.jobs})
+            return
+        table = Table("worker", "state", "models", "slots", "since", "jobs")
+        for each in found:
+            shown = ", ".join(each.jobs[:3]) + (f" and {len(each.jobs) - 3} more" if len(each.jobs) > 3 else "")
+            table.add_row(each.name, each.state, ", ".join(each.models), str(each.slots), ago(each.started_at), shown)
+        Console().print(table)
+
+
+def _known(client: Client, queue: str) -> str:
+    """The queue of that name, or of that model."""
+    known = {queue_of(model) for model in client.catalogue.models} | {each.queue for each in client.queues()}
+    for name in (queue, queue_of(queue)):
+        if name in known:
+            return name
+    raise InvalidRequest("queue", f"there is no {queue!r}; there are {', '.join(sorted(known))}")
+
+
+def _story(record: JobRecord) -> tuple[str, str]:
+    return (record.error.message if record.error else "", record.spec.summary() if record.spec else "")

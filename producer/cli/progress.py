@@ -1,0 +1,52 @@
+"""What a person sees while a job runs, and when it is done."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from jobs.table.events import progress_in
+from jobs.table.record import JobRecord, progress_of
+from jobs.table.states import Status
+from producer.client.client import Job
+
+STAGES = ("queued", "encode", "generate", "postprocess", "upload")
+
+
+def follow_on_terminal(job: Job, console: Console) -> JobRecord:
+    """Show a live bar until the job has ended; return its record."""
+    columns = (
+        TextColumn("[bold]{task.description:<12}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[detail]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("queued", total=1.0, detail="")
+        for event in job.events():
+            if event.type == "progress":
+                stage, step, steps = progress_in(event)
+                share = progress_of(Status.PROCESSING, stage, step, steps)
+                detail = f"step {step} of {steps}" if steps else ""
+                progress.update(bar, description=stage, completed=share, detail=detail)
+    return job.status()
+
+
+def print_result(job: Job, record: JobRecord, console: Console, saved: list[str]) -> None:
+    """Print where the images are and how long each stage took, or why there are none."""
+    if record.status is not Status.SUCCEEDED:
+        reason = f"{record.error.message} ({record.error.code})" if record.error else ""
+        console.print(f"[red]{record.status}[/] {record.id} {escape(reason)}")
+        return
+    seed = f", seed {record.spec.seed}" if record.spec else ""
+    console.print(f"[green]succeeded[/] {record.id}{seed}")
+    for name in saved:
+        console.print(f"  saved  {escape(name)}", soft_wrap=True)
+    for image in job.images():
+        # No markup and no wrapping: a link is there to be copied.
+        console.print("  link  ", image.url(), markup=False, highlight=False, soft_wrap=True)
+    stages = [*STAGES, *(stage for stage in record.timings if stage not in (*STAGES, "total"))]
+    times = "  ".join(f"{stage} {record.timings[stage]:.2f} s" for stage in stages if stage in record.timings)
+    console.print(f"  took   {times}  [bold]total {record.timings.get('total', 0):.2f} s[/]", soft_wrap=True)

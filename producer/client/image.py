@@ -1,0 +1,42 @@
+"""An image of a finished job, in storage."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image as PillowImage
+
+from jobs.table.record import ImageRecord
+from storage.s3 import ImageStore
+
+
+class Image:
+    """One image of a finished job; read from storage when asked for."""
+
+    def __init__(self, record: ImageRecord, store: ImageStore) -> None:
+        self.record = record
+        self._store = store
+
+    def read(self) -> bytes:
+        """The file as it is stored."""
+        return self._store.get(self.record.key)
+
+    def open(self) -> PillowImage.Image:
+        """The picture."""
+        return PillowImage.open(io.BytesIO(self.read()))
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file as it is stored; `path` names it, and its suffix changes nothing."""
+        target = Path(path)
+        target.write_bytes(self.read())
+        return target
+
+    def url(self, expiry_s: int | None = None) -> str:
+        """A fresh presigned link."""
+        return self._store.link(self.record.key, self.record.content_type, expiry_s)
+
+    def thumbnail_url(self, expiry_s: int | None = None) -> str | None:
+        """A fresh presigned link to the thumbnail, if one was asked for."""
+        key = self.record.thumbnail_key
+        return self._store.link(key, "image/webp", expiry_s) if key else None

@@ -1,0 +1,42 @@
+"""What sets the processes of one worker apart."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from jobs.process.settings import Settings
+from workers.process.launch import _share_of, threads_of_each
+from workers.process.settings import WorkerSettings
+
+THREADS, PORT = "IMAGEMILL_WORKER_THREADS", "IMAGEMILL_METRICS_PORT"
+
+
+def test_a_single_process_has_the_machine_to_itself() -> None:
+    assert _share_of(0, 1, Settings(), WorkerSettings()) == {}
+    assert threads_of_each(1) == 0, "torch's own choice"
+
+
+def test_several_divide_the_processors_and_have_a_port_each() -> None:
+    shares = [_share_of(number, 2, Settings(metrics_port=9500), WorkerSettings()) for number in range(2)]
+    assert [share[PORT] for share in shares] == ["9500", "9501"]
+    assert {share[THREADS] for share in shares} == {str(max(1, len(os.sched_getaffinity(0)) // 2))}
+
+
+def test_each_has_a_thread_however_many_there_are() -> None:
+    assert threads_of_each(1000) == 1
+
+
+def test_threads_that_were_asked_for_are_of_each() -> None:
+    assert _share_of(1, 2, Settings(), WorkerSettings(threads=3))[THREADS] == "3"
+
+
+def test_metrics_that_are_off_stay_off() -> None:
+    assert PORT not in _share_of(1, 2, Settings(metrics_port=None), WorkerSettings())
+
+
+@pytest.mark.parametrize("processes", [0, 257])
+def test_a_number_of_processes_that_makes_no_sense_is_refused(processes: int) -> None:
+    with pytest.raises(ValueError, match="processes"):
+        WorkerSettings(processes=processes)

@@ -1,0 +1,54 @@
+"""Loading happens in a thread of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from ops.settings import CHECKOUT
+from workers.process.start import _in_a_thread
+
+LOADS_FOR_EVER = """
+import threading
+from workers.process.start import _in_a_thread
+print("loading", flush=True)
+_in_a_thread(threading.Event().wait)
+"""
+
+
+def test_thread_is_gone_when_it_has_loaded() -> None:
+    before = threading.active_count()
+    loader = _in_a_thread(threading.current_thread)
+    assert loader is not threading.current_thread()
+    assert not loader.is_alive()
+    assert threading.active_count() == before
+
+
+def test_what_loading_raises_is_raised() -> None:
+    error = ValueError("no such model")
+
+    def load() -> None:
+        raise error
+
+    with pytest.raises(ValueError) as raised:
+        _in_a_thread(load)
+    assert raised.value is error
+
+
+def test_ctrl_c_ends_a_process_that_loads() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOADS_FOR_EVER], cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert "KeyboardInterrupt" in errors
+    assert process.returncode == -signal.SIGINT

@@ -1,0 +1,170 @@
+"""Pixels become files that hold what made them."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, PngImagePlugin
+
+from jobs.catalogue.models import Catalogue
+from jobs.kinds.spec import JobSpec, parse_request
+from workers.runners.image_metadata import parameters
+from workers.runners.postprocess import ImageFile, memory_bytes, postprocess
+
+FORMATS = ["png", "jpeg", "webp"]
+LOSSY = ["jpeg", "webp"]
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def picture(width: int = 128, height: int = 96) -> Pixels:
+    """A gradient with noise, so that every place differs and compression has work to do."""
+    rows, columns = np.mgrid[0:height, 0:width]
+    noise = np.random.default_rng(7).integers(0, 40, (height, width))
+    return np.stack([columns * 200 // width, rows * 200 // height, noise], axis=-1).astype(np.uint8)
+
+
+def settle(catalogue: Catalogue, **fields: Any) -> JobSpec:
+    base = {"prompt": "a red circle, “größer” than 🟦", "width": 128, "height": 96, "seed": 40}
+    return catalogue.settle(parse_request(base | fields))
+
+
+def process(catalogue: Catalogue, pixels: Pixels, **fields: Any) -> ImageFile:
+    spec = settle(catalogue, **fields)
+    return postprocess(pixels, spec, catalogue.models[spec.model], 0)
+
+
+def read_parameters(body: bytes) -> Any:
+    with Image.open(io.BytesIO(body)) as image:
+        if isinstance(image, PngImagePlugin.PngImageFile):
+            return json.loads(image.text["parameters"])
+        comment = image.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment]
+    return json.loads(comment.removeprefix(b"UNICODE\x00").decode("utf-16-be"))
+
+
+def open_pixels(body: bytes) -> Pixels:
+    with Image.open(io.BytesIO(body)) as image:
+        return np.asarray(image)
+
+
+def test_png_keeps_every_pixel(catalogue: Catalogue) -> None:
+    assert np.array_equal(open_pixels(process(catalogue, picture()).body), picture())
+
+
+@pytest.mark.parametrize(
+    ("name", "extension", "content_type"),
+    [("png", "png", "image/png"), ("jpeg", "jpg", "image/jpeg"), ("webp", "webp", "image/webp")],
+)
+def test_format_decides_what_the_file_is(catalogue: Catalogue, name: str, extension: str, content_type: str) -> None:
+    file = process(catalogue, picture(), output={"format": name})
+    with Image.open(io.BytesIO(file.body)) as image:
+        assert image.format == name.upper()
+        assert image.size == (file.width, file.height) == (128, 96)
+    assert (file.extension, file.content_type) == (extension, content_type)
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_lower_quality_gives_a_smaller_file(catalogue: Catalogue, name: str) -> None:
+    sizes = [
+        len(process(catalogue, picture(), output={"format": name, "quality": quality}).body) for quality in (10, 60, 95)
+    ]
+    assert sizes == sorted(set(sizes))
+
+
+def test_resize_scales_to_the_box(catalogue: Catalogue) -> None:
+    file = process(catalogue, picture(), output={"resize": {"width": 64, "height": 48}})
+    pixels = open_pixels(file.body)
+    assert pixels.shape == (48, 64, 3)
+    assert (file.width, file.height) == (64, 48)
+    assert np.allclose(pixels.mean(axis=(0, 1)), picture().mean(axis=(0, 1)), atol=1)
+
+
+def test_crop_is_cut_around_the_center(catalogue: Catalogue) -> None:
+    file = process(catalogue, picture(), output={"crop": {"width": 100, "height": 50}})
+    assert np.array_equal(open_pixels(file.body), picture()[23:73, 14:114])
+
+
+def test_crop_comes_after_resize(catalogue: Catalogue) -> None:
+    output = {"resize": {"width": 256, "height": 192}, "crop": {"width": 128, "height": 96}}
+    pixels = open_pixels(process(catalogue, picture(), output=output).body)
+    # The middle of the picture at twice its size: half the range of the gradient.
+    assert pixels.shape == (96, 128, 3)
+    assert int(np.ptp(pixels[..., 0])) == pytest.approx(100, abs=5)
+
+
+@pytest.mark.parametrize("output", [{}, {"format": "jpeg"}, {"crop": {"width": 48, "height": 96}}])
+def test_thumbnail_is_a_small_webp_of_the_same_proportions(catalogue: Catalogue, output: dict[str, Any]) -> None:
+    file = process(catalogue, picture(), output={**output, "thumbnail": 32})
+    assert file.thumbnail is not None
+    with Image.open(io.BytesIO(file.thumbnail)) as image:
+        assert image.format == "WEBP"
+        assert max(image.size) == 32
+        assert image.width / image.height == pytest.approx(file.width / file.height, rel=0.05)
+
+
+def test_no_thumbnail_is_made_unasked(catalogue: Catalogue) -> None:
+    assert process(catalogue, picture()).thumbnail is None
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_parameters_can_be_read_back_and_make_the_job_again(catalogue: Catalogue, name: str) -> None:
+    spec = settle(catalogue, negative_prompt="a blue\nsquare", output={"format": name})
+    model = catalogue.models[spec.model]
+    found = read_parameters(postprocess(picture(), spec, model, 0).body)
+    assert found == parameters(spec, model, spec.seed)
+    again = {name: value for name, value in found.items() if name not in {"software", "revision"}}
+    assert catalogue.settle(parse_request(again)) == spec.model_copy(update={"output": type(spec.output)()})
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "text", ["🟦" * 4_000, "a" + "\n" * 3_998 + "a", '"' * 4_000], ids=["emoji", "lines", "quotes"]
+)
+def test_longest_prompts_fit_into_every_format(catalogue: Catalogue, name: str, text: str) -> None:
+    file = process(catalogue, picture(), prompt=text, negative_prompt=text, output={"format": name})
+    assert read_parameters(file.body)["prompt"] == text
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_same_input_gives_the_same_bytes(catalogue: Catalogue, name: str) -> None:
+    one, two = (process(catalogue, picture(), output={"format": name, "thumbnail": 64}) for _ in range(2))
+    assert one == two
+    assert one.sha256 == two.sha256
+
+
+def test_each_image_of_a_job_carries_its_own_seed(catalogue: Catalogue) -> None:
+    spec = settle(catalogue, n=3)
+    files = [postprocess(picture(), spec, catalogue.models[spec.model], index) for index in range(3)]
+    assert [file.seed for file in files] == [40, 41, 42]
+    assert [read_parameters(file.body)["seed"] for file in files] == [40, 41, 42]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_mark_alone_keeps_prompt_and_parameters_out_of_the_file(catalogue: Catalogue, name: str) -> None:
+    file = process(catalogue, picture(), prompt="a SECRET circle", output={"format": name, "metadata": "mark"})
+    for text in ("SECRET", "guidance", "ddim"):
+        assert text.encode() not in file.body
+        assert text.encode("utf-16-be") not in file.body
+    assert b"trainedAlgorithmicMedia" in file.body
+
+
+def test_a_job_of_the_version_before_says_all_unless_its_model_forbids_it(catalogue: Catalogue) -> None:
+    spec = settle(catalogue)
+    model = catalogue.models[spec.model]
+    assert read_parameters(postprocess(picture(), spec, model, 0).body)["prompt"] == spec.prompt
+    silent = model.model_copy(update={"metadata": "mark"})
+    asked = spec.model_copy(update={"output": spec.output.model_copy(update={"metadata": "full"})})
+    for each in (spec, asked):
+        assert b"parameters" not in postprocess(picture(), each, silent, 0).body
+
+
+def test_memory_follows_the_largest_form_of_an_image(catalogue: Catalogue) -> None:
+    made, between, scaled = 128 * 96, 1280 * 96, 1280 * 960
+    large = {"resize": {"width": 1280, "height": 960}}
+    assert memory_bytes(settle(catalogue)) == made * (4 + 14)
+    assert memory_bytes(settle(catalogue, output=large)) == 4 * (made + between) + 14 * scaled
+    assert memory_bytes(settle(catalogue, output={**large, "format": "webp"})) == 4 * (made + between) + 29 * scaled

@@ -1,0 +1,59 @@
+"""What everything in one worker process shares."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from jobs.broker.dispatch import Dispatcher
+from jobs.catalogue.models import Catalogue
+from jobs.process.traces import Traces
+from jobs.table.table import JobTable
+from storage.errors import StorageMisconfigured
+from storage.s3 import ImageStore
+from workers.attempt.leases import LeaseKeeper
+from workers.attempt.memory import MemoryBudget
+from workers.attempt.metrics import WorkerMetrics
+from workers.attempt.progress import ProgressWriter
+from workers.attempt.seats import Seats
+from workers.attempt.spool import Spool
+from workers.engine.engine import Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """
+    Made once, when the process starts.
+
+    Attributes:
+        served: Names of the models that the engine has.
+        name: Of the process, as it owns jobs.
+        seats: One for each job that may be in the engine; a job without one has not begun.
+        memory: Of postprocessing.
+        stop_refused: Has the worker stop in order, for the store refuses what it makes.
+        draining, out_of_time: Set when the worker begins to stop, and when what runs has had its time.
+        traces: None where they are off.
+    """
+
+    name: str
+    catalogue: Catalogue
+    table: JobTable
+    dispatcher: Dispatcher
+    store: ImageStore
+    engine: Engine
+    served: frozenset[str]
+    seats: Seats
+    leases: LeaseKeeper
+    progress: ProgressWriter
+    spool: Spool
+    memory: MemoryBudget
+    stop_refused: Callable[[StorageMisconfigured], None]
+    draining: threading.Event = field(default_factory=threading.Event)
+    out_of_time: threading.Event = field(default_factory=threading.Event)
+    metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
+    traces: Traces | None = None
+
+    def pass_on(self, released: list[str]) -> None:
+        """Send the messages of jobs that were released in turn. A failure is nobody's here: they stay released."""
+        self.dispatcher.offer(released)

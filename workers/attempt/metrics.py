@@ -1,0 +1,105 @@
+"""
+What a worker counts of itself, for Prometheus. What concerns the whole system is read from the job table by the API.
+
+Labels are models, stages and GPUs: few, and none that a client can make up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
+
+from jobs.table.record import JobRecord
+from jobs.table.states import Stage, Status
+from workers.engine.denoiser import Pass
+
+_QUEUED = "queued"  # The timing of a job's wait, beside those of its stages.
+_STAGES = (_QUEUED, *Stage)
+_STAGE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
+_PASS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 60)
+_ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+
+
+class WorkerMetrics:
+    """
+    Counts what its worker tells it; from any thread.
+
+    Attributes:
+        registry: What a scrape of this worker shows.
+    """
+
+    def __init__(self, models: Iterable[str] = ()) -> None:
+        """Each of the models is there from the start, so that the first time of something is seen as a change."""
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        self._attempts = Counter(
+            "imagemill_attempts", "Attempts that this worker began, and that count.", ["model"], registry=registry
+        )
+        self._stage = Histogram(
+            "imagemill_stage_seconds",
+            "Seconds that ended jobs spent in each stage; `queued` is their wait before.",
+            ["model", "stage"],
+            buckets=_STAGE_S,
+            registry=registry,
+        )
+        self._job = Histogram(
+            "imagemill_job_seconds",
+            "Seconds from submission to the end of jobs that succeeded.",
+            ["model"],
+            buckets=_STAGE_S,
+            registry=registry,
+        )
+        self._images = Counter("imagemill_images", "Images that were published.", ["model"], registry=registry)
+        self._steps = Counter(
+            "imagemill_steps", "Denoising steps, one for each image and step.", ["model"], registry=registry
+        )
+        self._pass = Histogram(
+            "imagemill_pass_seconds",
+            "Seconds of each pass through a model.",
+            ["model"],
+            buckets=_PASS_S,
+            registry=registry,
+        )
+        self._rows = Histogram(
+            "imagemill_pass_rows",
+            "Rows of each pass: one for each image, two with guidance.",
+            ["model"],
+            buckets=_ROWS,
+            registry=registry,
+        )
+        self._room = Counter(
+            "imagemill_pass_room_rows", "Rows that passes had room for, taken or not.", ["model"], registry=registry
+        )
+        for model in models:
+            self._expect(model)
+
+    def _expect(self, model: str) -> None:
+        for metric in (self._attempts, self._job, self._images, self._steps, self._pass, self._rows, self._room):
+            metric.labels(model)
+        for stage in _STAGES:
+            self._stage.labels(model, stage)
+
+    def note_attempt(self, model: str) -> None:
+        """A job entered `encode`."""
+        self._attempts.labels(model).inc()
+
+    def note_pass(self, done: Pass, seconds: float) -> None:
+        """The engine ran a pass."""
+        self._pass.labels(done.model).observe(seconds)
+        self._rows.labels(done.model).observe(done.rows)
+        self._room.labels(done.model).inc(done.room)
+        self._steps.labels(done.model).inc(done.image_steps)
+
+    def note_end(self, record: JobRecord) -> None:
+        """This worker wrote the end of a job down."""
+        if record.spec is None:
+            return
+        model = record.spec.model
+        for stage in _STAGES:
+            if stage in record.timings:
+                self._stage.labels(model, stage).observe(record.timings[stage])
+        if record.status is Status.SUCCEEDED:
+            self._job.labels(model).observe(record.timings.get("total", 0.0))
+            self._images.labels(model).inc(len(record.images))

@@ -1,0 +1,262 @@
+"""
+Keeps finished images on disk while the store is away: a picture that was paid for is not thrown away.
+
+A folder for each attempt, `{job}.{token}/`, written whole or not at all. What a worker finds when it starts is stored
+if the attempt still owns its job or nobody does, and deleted if another attempt does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from itertools import count
+from pathlib import Path
+from threading import Lock
+from typing import IO, Any
+
+import structlog
+
+from jobs.errors import InvalidConfiguration
+from jobs.table.claim import Claim
+from storage.errors import StorageUnavailable
+from workers.errors import Draining
+from workers.runners.postprocess import ImageFile
+
+log = structlog.get_logger()
+
+_NOTE = "attempt.json"
+_BODY, _THUMBNAIL = "body", "thumbnail"
+_LOCKS: list[IO[str]] = []  # kept open as long as the process lives
+
+
+class SpoolFull(StorageUnavailable):
+    """The store is away, and there is no room to wait for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spooled:
+    """
+    What one folder of the spool holds.
+
+    Attributes:
+        model: What made the images, as `upload.made_by` has it; empty where an earlier version did not note it.
+        files: Of each image, what `ImageFile` has beside its bytes, which are read when they are needed.
+    """
+
+    job_id: str
+    token: str
+    epoch: int
+    timings: dict[str, float]
+    files: list[dict[str, Any]]
+    folder: Path
+    model: str = ""
+
+    def images(self) -> Iterator[ImageFile]:
+        """The images in the order of their seeds, one in memory at a time."""
+        for index, plain in enumerate(self.files):
+            yield _read_image(self.folder, index, plain)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpoolLoad:
+    """How full a spool is."""
+
+    jobs: int
+    used_bytes: int
+    max_bytes: int
+
+
+def own_folder(root: Path) -> Path:
+    """
+    A folder in `root` that no other live process has: the first of 0, 1, 2, …, so that a restart finds its own again.
+
+    The lock on it ends with the process, however that ends.
+    """
+    for number in count():
+        folder = root / str(number)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = (folder / "lock").open("w")
+        except OSError as exc:
+            raise InvalidConfiguration(f"IMAGEMILL_WORKER_SPOOL_DIR: cannot use {root}: {exc.strerror}") from exc
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        _LOCKS.append(lock)
+        return folder / "images"
+    raise AssertionError("unreachable")
+
+
+class Spool:
+    """
+    A bounded folder. Safe to use from many threads; a worker process has one of its own.
+
+    Args:
+        folder: Made when it is first needed. What is in it counts.
+        max_bytes: Of all images in it.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._lock = Lock()
+        self._left: dict[str, Spooled] = {}
+        found = [_size_of(each) for each in folder.iterdir()] if folder.is_dir() else []
+        self._used_bytes = sum(found)
+        self._jobs = len(found)
+
+    @property
+    def load(self) -> SpoolLoad:
+        """What waits in it now."""
+        with self._lock:
+            return SpoolLoad(jobs=self._jobs, used_bytes=self._used_bytes, max_bytes=self._max_bytes)
+
+    def write(self, claim: Claim, files: Iterable[ImageFile], timings: dict[str, float], model: str = "") -> Spooled:
+        """
+        Write an attempt's files, whole or not at all; `holding` has them from then on.
+
+        Args:
+            files: Taken one by one.
+            timings: As they are when the last file is there.
+            model: What made them.
+
+        Raises:
+            SpoolFull: The bound is reached, or the disk is full.
+        """
+        spooled = self._write(self._folder / f"{claim.job_id}.{claim.token}", claim, files, timings, model)
+        with self._lock:
+            self._jobs += 1
+        return spooled
+
+    @contextmanager
+    def holding(self, spooled: Spooled) -> Iterator[None]:
+        """
+        Keep files on disk until the end of the block.
+
+        They stay there where the block ends with `Draining`, or the process ends: for the next start.
+        """
+        try:
+            yield
+        except Draining:
+            raise
+        except BaseException:
+            self.drop(spooled)
+            raise
+        self.drop(spooled)
+
+    def leave(self, spooled: Spooled) -> None:
+        """Keep files of a job that is not to be had now; should its message come here, `take_left` has them."""
+        with self._lock:
+            self._left[spooled.job_id] = spooled
+
+    def take_left(self, job_id: str, model: str) -> Spooled | None:
+        """The files that were left of a job, for whoever has claimed it now, if they are of this model."""
+        with self._lock:
+            spooled = self._left.pop(job_id, None)
+        if spooled is None or spooled.model in ("", model):
+            return spooled
+        self.drop(spooled)
+        return None
+
+    def left_over(self) -> Iterator[Spooled]:
+        """What an earlier process of this worker left; what is no whole folder is deleted."""
+        for folder in sorted(self._folder.iterdir()) if self._folder.is_dir() else []:
+            try:
+                yield _read(folder)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                log.warning("spool: deleting what is incomplete", folder=str(folder))
+                self._delete(folder)
+
+    def drop(self, spooled: Spooled) -> None:
+        """Delete what is stored, or not wanted any more."""
+        self._delete(spooled.folder)
+
+    def _delete(self, folder: Path) -> None:
+        size = _size_of(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        with self._lock:
+            self._used_bytes -= size
+            self._jobs -= 1
+
+    def _write(
+        self, folder: Path, claim: Claim, files: Iterable[ImageFile], timings: dict[str, float], model: str
+    ) -> Spooled:
+        partial = folder.with_name(f".{folder.name}")
+        plain: list[dict[str, Any]] = []
+        reserved = 0
+        try:
+            partial.mkdir(parents=True, exist_ok=True)
+            for index, file in enumerate(files):
+                size = len(file.body) + len(file.thumbnail or b"")
+                self._reserve(size)
+                reserved += size
+                _write_image(partial, index, file)
+                plain.append({k: v for k, v in asdict(file).items() if k not in (_BODY, _THUMBNAIL)})
+            note: dict[str, Any] = {
+                "job_id": claim.job_id,
+                "token": claim.token,
+                "epoch": claim.epoch,
+                "timings": timings,
+            }
+            _write_file(partial / _NOTE, json.dumps({**note, "model": model, "files": plain}).encode())
+            partial.rename(folder)
+        except BaseException as exc:
+            shutil.rmtree(partial, ignore_errors=True)
+            self._reserve(-reserved)
+            if isinstance(exc, OSError):
+                raise SpoolFull(f"S3 is away, and the image cannot be kept in {self._folder}: {exc.strerror}") from exc
+            raise
+        return Spooled(**note, model=model, files=plain, folder=folder)
+
+    def _reserve(self, size: int) -> None:
+        with self._lock:
+            if size > 0 and self._used_bytes + size > self._max_bytes:
+                raise SpoolFull(
+                    f"S3 is away, and the spool in {self._folder} is full ({self._used_bytes >> 20} of "
+                    f"{self._max_bytes >> 20} MiB); IMAGEMILL_WORKER_SPOOL_MIB makes it larger"
+                )
+            self._used_bytes += size
+
+
+def _size_of(folder: Path) -> int:
+    """Of the images in a folder, in bytes; the note does not count."""
+    files = [*folder.glob(f"*.{_BODY}"), *folder.glob(f"*.{_THUMBNAIL}")]
+    return sum(file.stat().st_size for file in files)
+
+
+def _write_image(folder: Path, index: int, file: ImageFile) -> None:
+    _write_file(folder / f"{index}.{_BODY}", file.body)
+    if file.thumbnail is not None:
+        _write_file(folder / f"{index}.{_THUMBNAIL}", file.thumbnail)
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(folder: Path) -> Spooled:
+    note = json.loads((folder / _NOTE).read_bytes())
+    for index in range(len(note["files"])):
+        (folder / f"{index}.{_BODY}").stat()
+    known = {field.name for field in fields(Spooled)}  # Of a newer version there may be more.
+    return Spooled(**{name: value for name, value in note.items() if name in known}, folder=folder)
+
+
+def _read_image(folder: Path, index: int, plain: dict[str, Any]) -> ImageFile:
+    thumbnail = folder / f"{index}.{_THUMBNAIL}"
+    known = {field.name for field in fields(ImageFile)}
+    return ImageFile(
+        **{name: value for name, value in plain.items() if name in known},
+        body=(folder / f"{index}.{_BODY}").read_bytes(),
+        thumbnail=thumbnail.read_bytes() if thumbnail.exists() else None,
+    )

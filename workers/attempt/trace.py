@@ -1,0 +1,77 @@
+"""The spans of one attempt at a job: its wait before, its claim, its stages, and its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from jobs.process.traces import Attributes, Traces
+from jobs.table.claim import Claim
+from jobs.table.record import JobRecord
+
+
+class NoTrace:
+    """Where traces are off."""
+
+    def stages(self, seconds: Mapping[str, float], attributes: Attributes | None = None) -> None:
+        """Stages that follow each other, of which the last ends now."""
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """The end is being written down."""
+        yield
+
+    def end(self, outcome: JobRecord | BaseException) -> None:
+        """The attempt is over."""
+
+
+class AttemptTrace(NoTrace):
+    """Times are this machine's, but for the wait before, which has Redis'."""
+
+    def __init__(self, traces: Traces, claim: Claim, began_s: float) -> None:
+        self._traces = traces
+        record = claim.record
+        self._attempt = traces.begin(
+            "attempt",
+            parent=claim.traceparent,
+            started_s=began_s,
+            attributes={
+                "imagemill.job_id": claim.job_id,
+                "imagemill.model": claim.spec.model,
+                "imagemill.epoch": claim.epoch,
+                "imagemill.attempts_before": record.attempts,
+            },
+        )
+        self._parent = self._attempt.traceparent
+        if record.started_at is not None:
+            wait = {"started_s": record.created_at, "ended_s": record.started_at}
+            told: Attributes = {"imagemill.job_id": claim.job_id, "imagemill.queue": record.queue}
+            traces.record("queue", parent=claim.traceparent or self._parent, attributes=told, **wait)
+        traces.record("claim", parent=self._parent, started_s=began_s, ended_s=time.time())
+
+    def stages(self, seconds: Mapping[str, float], attributes: Attributes | None = None) -> None:
+        ended_s = time.time()
+        for stage, took_s in reversed(list(seconds.items())):
+            self._traces.record(
+                stage, parent=self._parent, started_s=ended_s - took_s, ended_s=ended_s, attributes=attributes
+            )
+            ended_s -= took_s
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        started_s = time.time()
+        yield
+        self._traces.record("finish", parent=self._parent, started_s=started_s, ended_s=time.time())
+
+    def end(self, outcome: JobRecord | BaseException) -> None:
+        if isinstance(outcome, JobRecord):
+            error = outcome.error.code if outcome.error else None
+            self._attempt.end(time.time(), error=error, attributes={"imagemill.status": str(outcome.status)})
+        else:
+            self._attempt.end(time.time(), error=type(outcome).__name__)
+
+
+def trace_of(traces: Traces | None, claim: Claim, began_s: float) -> NoTrace:
+    """A claim's; one that does nothing where traces are off."""
+    return NoTrace() if traces is None else AttemptTrace(traces, claim, began_s)

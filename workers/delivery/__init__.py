@@ -1,0 +1,1 @@
+"""How Celery's messages come into a worker, and what becomes of them."""

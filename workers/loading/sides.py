@@ -1,0 +1,93 @@
+"""
+Whether a model makes every size that its entry in the catalogue offers.
+
+A pipeline cuts a picture into latents, and those into patches; a side that does not divide is refused by some, and by
+others rounded. Few of them say which multiple they need, so it is tried.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from jobs.catalogue.models import Catalogue, Model
+from jobs.errors import InvalidConfiguration
+from jobs.kinds.spec import JobSpec, parse_request
+from workers.engine.adapter import Adapter
+from workers.engine.isolation import decode_all
+from workers.errors import GenerationFailed, WrongPictures, is_fatal
+from workers.families.stable_diffusion import StableDiffusion
+from workers.families.whole_pipeline import WholePipeline
+
+_STEPS = 2
+_TIMES = (2, 4, 8)  # the multiple of the catalogue, where that one does not do
+
+
+def check_side_multiple(adapter: Adapter[Any], catalogue: Catalogue) -> None:
+    """
+    Raise `InvalidConfiguration` where a model cannot keep `limits.side_multiple`, and one that it can is known.
+
+    Nothing is said where no multiple is found: some models make a few sizes only, which no multiple describes.
+    """
+    multiple = adapter.entry.limits.side_multiple
+    if isinstance(adapter, StableDiffusion):
+        _refuse_unless(math.lcm(multiple, adapter.pipeline.vae_scale_factor), adapter.entry, "latents are whole")
+    elif isinstance(adapter, WholePipeline):
+        jobs = {times * multiple: _job(adapter.entry, catalogue, times * multiple) for times in (1, *_TIMES)}
+        first = jobs.pop(multiple)
+        if first is not None and (trouble := _trouble(adapter, first)):
+            does = (right for right, job in jobs.items() if job is not None and _trouble(adapter, job) is None)
+            _refuse_unless(next(does, multiple), adapter.entry, trouble)
+
+
+def _refuse_unless(right: int, entry: Model, trouble: str) -> None:
+    multiple = entry.limits.side_multiple
+    if right != multiple:
+        raise InvalidConfiguration(
+            f"model {entry.name}: limits.side_multiple is {multiple}, and the model needs multiples of {right} "
+            f"({trouble}): set limits.side_multiple = {right} of [models.{entry.name}] in models.toml"
+        )
+
+
+def _trouble(adapter: WholePipeline, spec: JobSpec) -> str | None:
+    """What goes wrong with a job; None where nothing does."""
+    try:
+        run = adapter.begin(spec, adapter.encode([spec])[0])
+        run.advance(adapter.predict([run], spec.n, lambda _step: None)[0])
+        decode_all(adapter, run)
+    except WrongPictures as exc:
+        return exc.found
+    except GenerationFailed:
+        return None  # Values that are not finite have a size, too.
+    except Exception as exc:
+        if is_fatal(exc):
+            raise
+        return " ".join(f"{spec.width}×{spec.height} pixels: {exc}".split())
+    return None
+
+
+def _job(entry: Model, catalogue: Catalogue, multiple: int) -> JobSpec | None:
+    """
+    A job whose sides are odd multiples, and near the model's own, so that nothing but the multiple can be wrong.
+
+    None where the limits allow no such sides.
+    """
+    width, height = (_odd_multiple(side, multiple, entry) for side in (entry.defaults.width, entry.defaults.height))
+    if width is None or height is None:
+        return None
+    steps = min(_STEPS, entry.defaults.num_inference_steps)
+    request = {"model": entry.name, "prompt": "a picture", "seed": 0, "num_inference_steps": steps}
+    return catalogue.settle(parse_request(request | {"width": width, "height": height}))
+
+
+def _odd_multiple(side: int, multiple: int, entry: Model) -> int | None:
+    """
+    One that is near `side`; None where the limits allow none.
+
+    Not `side` itself: that a model makes its own size says nothing of others.
+    """
+    count = side // multiple
+    odd = count - 1 + count % 2
+    allowed = range(entry.limits.min_side, entry.limits.max_side + 1)
+    near = ((odd + more) * multiple for more in (0, 2, -2))
+    return next((each for each in near if each in allowed and each != side), None)

@@ -1,0 +1,1 @@
+"""The worker process: its parent, its start, its parts, its end."""

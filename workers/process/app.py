@@ -1,0 +1,65 @@
+"""The worker process: `python -m celery -A workers.process.app worker`, started by `workers.process.launch`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import structlog
+from celery.exceptions import SecurityWarning
+from celery.signals import setup_logging, worker_init, worker_shutdown, worker_shutting_down
+
+from jobs.broker.app import make_app
+from jobs.errors import ImagemillError, InvalidConfiguration
+from jobs.process.settings import load_settings
+from workers.delivery.results import RESULT_BACKENDS
+from workers.delivery.tasks import register_tasks
+from workers.delivery.transport import LOOK_FOR_DUE_EVERY_S, use_tolerant_transport
+from workers.process.control import drain_on_shutdown, turn_revoke_into_cancel
+from workers.process.logs import configure_logging
+from workers.process.settings import load_worker_settings
+from workers.process.supervise import EX_CONFIG
+from workers.process.worker import WorkerProcess
+
+log = structlog.get_logger()
+
+# It warns of root because pickled messages run code; ours are JSON only.
+warnings.filterwarnings("ignore", category=SecurityWarning)
+
+settings = load_settings()
+worker_settings = load_worker_settings()
+use_tolerant_transport()
+app = make_app(settings)
+app.conf.worker_consumer = "workers.delivery.consumer:TolerantConsumer"
+app.conf.broker_transport_options["unacked_restore_interval"] = LOOK_FOR_DUE_EVERY_S
+app.loader.override_backends = RESULT_BACKENDS
+
+
+@setup_logging.connect
+def _log_in_one_form(**_: Any) -> None:
+    configure_logging(form=settings.log_format)
+
+
+@worker_init.connect
+def _load_before_the_first_job(sender: Any, **_: Any) -> None:
+    configure_logging(form=settings.log_format)  # Celery does so later than this.
+    try:
+        process = WorkerProcess(sender.hostname, app, settings, worker_settings)
+    except InvalidConfiguration as exc:
+        # The worker must not come up without its models; the parent shows this sentence, and does not try again.
+        log.error("worker cannot start", reason=str(exc))
+        sys.exit(EX_CONFIG)
+    except ImagemillError as exc:
+        log.error("worker cannot start", reason=str(exc))
+        sys.exit(1)
+    except Exception:
+        # Celery goes on after an error in a signal's receiver, and would take messages without having our tasks.
+        log.exception("worker cannot start")
+        sys.exit(1)
+    sender.concurrency = process.slots  # Celery makes its threads later than this.
+    register_tasks(app, process.context, process.deliveries)
+    turn_revoke_into_cancel(process.context)
+    drain_on_shutdown(process.drain)
+    worker_shutting_down.connect(lambda **_: process.drain(), weak=False)
+    worker_shutdown.connect(lambda **_: process.leave(), weak=False)

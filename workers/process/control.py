@@ -1,0 +1,70 @@
+"""
+Celery's `revoke`, and so Flower's, made a cancel of the job.
+
+Celery's own keeps revoked ids in each worker's memory for three hours, which would swallow a replay of the same id,
+and the threads pool cannot terminate a task.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from celery.utils.functional import maybe_list
+from celery.worker.control import Panel
+
+from jobs.errors import JobNotFound, RedisUnavailable
+from jobs.table.states import Status
+from workers.attempt.context import Context
+from workers.process.drain import leave_with
+
+log = structlog.get_logger()
+
+
+def turn_revoke_into_cancel(context: Context) -> None:
+    """Put ours in the place of Celery's control command, for this process."""
+    Panel.data["revoke"] = _revoke_by(context)
+
+
+def drain_on_shutdown(drain: Callable[[], None]) -> None:
+    """
+    Have Celery's remote `shutdown`, which is Flower's too, stop this worker as SIGTERM does.
+
+    Celery's own waits for the tasks that run, and tells them nothing: one that waits for the store would wait for ever.
+    """
+
+    def shutdown(_state: Any, **_: Any) -> dict[str, str]:
+        drain()
+        leave_with(os.EX_OK)
+        return {"ok": "draining"}
+
+    Panel.data["shutdown"] = shutdown
+
+
+def _revoke_by(context: Context) -> Callable[..., Any]:
+    def revoke(state: Any, task_id: Any = None, terminate: bool = False, signal: Any = None, **_: Any) -> Any:
+        del terminate, signal
+        told = []
+        for job_id in maybe_list(task_id) or []:
+            status = _cancel(context, str(job_id))
+            if status is Status.CANCELED:
+                event = {"uuid": str(job_id), "terminated": False, "signum": None, "expired": False}
+                state.consumer.event_dispatcher.send("task-revoked", **event)
+            told.append(f"{job_id}: {status or 'no such job'}")
+        return {"ok": "cancel: " + ", ".join(told)}
+
+    return revoke
+
+
+def _cancel(context: Context, job_id: str) -> Status | str | None:
+    try:
+        status, released = context.table.cancel(job_id)
+    except JobNotFound:
+        return None
+    except RedisUnavailable as exc:
+        log.warning("job not canceled", job_id=job_id, reason=str(exc))
+        return None
+    context.pass_on(released)
+    return status

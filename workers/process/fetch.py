@@ -1,0 +1,74 @@
+"""
+`python -m workers.process.fetch`: puts the models of the catalogue that come from a hub onto this disk.
+
+They lie in `HF_HOME`, each under the commit of its revision. A worker with `HF_HUB_OFFLINE=1` then loads that commit,
+or does not start; it neither waits for a hub nor takes what somebody has pushed since.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from jobs.catalogue.models import Catalogue, Model
+from jobs.errors import InvalidConfiguration
+from jobs.process.settings import load_settings
+from workers.loading.folder import not_loaded
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def fetch_models(catalogue: Catalogue) -> dict[str, Path]:
+    """
+    Fetch what is not here yet.
+
+    Returns:
+        The folder of each model that comes from a hub, by the model's name. The folder's name is the commit.
+
+    Raises:
+        InvalidConfiguration: A model cannot be had at its revision; says which, and why.
+    """
+    return {model.name: _fetch(model) for model in catalogue.models.values() if is_from_hub(catalogue, model)}
+
+
+def is_from_hub(catalogue: Catalogue, model: Model) -> bool:
+    """Whether a model's source is neither a folder here nor a simulation."""
+    return model.family != "simulated" and catalogue.source_of(model) == model.source and not _is_folder(model.source)
+
+
+def _is_folder(source: str) -> bool:
+    return Path(source).is_absolute() or source.startswith(".")
+
+
+def _fetch(model: Model) -> Path:
+    from diffusers import DiffusionPipeline  # Late: it takes seconds, and there may be nothing to fetch.
+
+    leave_out: dict[str, Any] = dict.fromkeys(not_loaded(model))
+    try:
+        folder = Path(DiffusionPipeline.download(model.source, revision=model.revision, **leave_out))
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise InvalidConfiguration(
+            f"model {model.name}: {model.source} cannot be had at revision {model.revision}: {exc}"
+        ) from exc
+    if _COMMIT.fullmatch(model.revision) and folder.name != model.revision:
+        raise InvalidConfiguration(
+            f"model {model.name}: {folder} is not {model.source} at {model.revision}; delete it, and fetch again"
+        )
+    return folder
+
+
+def main() -> None:
+    """Fetch for the catalogue of the settings; a model that cannot be had ends it with a sentence and code 1."""
+    try:
+        catalogue = Catalogue.read(load_settings().models_file)
+        fetched = fetch_models(catalogue)
+    except InvalidConfiguration as exc:
+        sys.exit(f"fetch: {exc}")
+    lines = [f"{name}: revision {catalogue.models[name].revision} is in {path}" for name, path in fetched.items()]
+    sys.stdout.write("\n".join(lines or ["no model of the catalogue comes from a hub"]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""
+What a worker does four times in each lease: look whether it is stuck, and say that it is there.
+
+A device call that hangs lets the leases go and ends the process. Being idle, compiling, or waiting for storage is
+healthy, however long it takes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import structlog
+
+from jobs.errors import RedisUnavailable
+from jobs.table.fleet import Fleet, WorkerReport, WorkerState
+from workers.attempt.leases import LeaseKeeper
+from workers.attempt.seats import Seats
+from workers.engine.engine import Engine
+
+log = structlog.get_logger()
+
+EX_HANGS = 75  # EX_TEMPFAIL of sysexits.h
+
+
+class Heart:
+    """
+    Owns what this worker says of itself.
+
+    Attributes:
+        heard_at: When the job table last took a report of this worker; Unix time, seconds.
+    """
+
+    def __init__(self, fleet: Fleet, engine: Engine, seats: Seats, report: WorkerReport) -> None:
+        self._fleet = fleet
+        self._engine = engine
+        self._seats = seats
+        self._report = report
+        self._parent = os.getppid()
+        self.leases: LeaseKeeper | None = None
+        self.heard_at = time.time()
+
+    def beat(self) -> bool:
+        """One beat. Returns whether leases may be renewed; a worker whose device hangs does not return."""
+        stuck_s = self._engine.stuck_s(time.monotonic())
+        if stuck_s is not None:
+            log.error("leaving the process: a call of the device does not return", seconds=round(stuck_s))
+            os._exit(EX_HANGS)
+        if os.getppid() != self._parent:  # Nobody would start us again, or stop us.
+            log.warning("the parent process is gone; stopping")
+            self._parent = os.getppid()
+            os.kill(os.getpid(), signal.SIGTERM)
+        self._say()
+        return True
+
+    def _say(self) -> None:
+        jobs = tuple(claim.job_id for claim in self.leases.held()) if self.leases else ()
+        state: WorkerState = "draining" if self._seats.is_closed else "busy" if jobs else "ready"
+        report = WorkerReport(
+            name=self._report.name,
+            state=state,
+            models=self._report.models,
+            jobs=jobs,
+            slots=self._report.slots,
+            started_at=self._report.started_at,
+        )
+        try:
+            self._fleet.report(report)
+            self.heard_at = time.time()
+        except RedisUnavailable as exc:
+            log.warning("worker not reported", reason=str(exc))

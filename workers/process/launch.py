@@ -1,0 +1,116 @@
+"""Starts a worker: checks what it needs, then is the parent of its Celery processes. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import uuid
+from pathlib import Path
+
+import tenacity
+
+from jobs.catalogue.models import Catalogue
+from jobs.errors import RedisUnavailable
+from jobs.names import queue_of
+from jobs.process.settings import Settings, load_settings
+from jobs.redis.connection import connect, map_errors
+from storage.errors import StorageUnavailable
+from storage.s3 import ImageStore
+from storage.settings import load_storage_settings
+from workers.process.logs import configure_logging
+from workers.process.settings import WorkerSettings, load_worker_settings
+from workers.process.supervise import Command, supervise
+
+_CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def launch(models: list[str], concurrency: int | None, wait_s: float, processes: int | None = None) -> int:
+    """
+    Run a worker until it ends by itself or is told to.
+
+    Args:
+        models: Names to serve; empty for what the settings say.
+        concurrency: Jobs in hand at a time, of each process; None for what the settings say, or the engine takes.
+        wait_s: How long to wait for Redis and S3, in seconds.
+        processes: How many; None for what the settings say.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        RedisUnavailable, StorageUnavailable, StorageMisconfigured, InvalidConfiguration: With what to do.
+    """
+    if models:
+        os.environ["IMAGEMILL_WORKER_MODELS"] = ",".join(models)
+    settings, worker = load_settings(), load_worker_settings()
+    configure_logging(form=settings.log_format)
+    names = worker.served(Catalogue.read(settings.models_file))
+    _wait_for_services(settings, wait_s)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its import advises on image processors, never used here.
+    if concurrency:
+        os.environ["IMAGEMILL_WORKER_CONCURRENCY"] = str(concurrency)
+    queues = [queue_of(name) for name in names]
+    count = processes or worker.processes
+    return supervise(
+        [
+            Command(argv=_command(queues, worker.name), env=_share_of(number, count, settings, worker))
+            for number in range(count)
+        ]
+    )
+
+
+def _share_of(number: int, count: int, settings: Settings, worker: WorkerSettings) -> dict[str, str]:
+    """What sets one of several processes apart: a part of the processors, and a port of its own for its metrics."""
+    if count == 1:
+        return {}
+    threads = worker.threads or threads_of_each(count)
+    port = {"IMAGEMILL_METRICS_PORT": str(settings.metrics_port + number)} if settings.metrics_port else {}
+    return {"IMAGEMILL_WORKER_THREADS": str(threads), **port}
+
+
+def threads_of_each(processes: int) -> int:
+    """How torch's threads are divided among the processes of a worker; 0 for one, which leaves it to torch."""
+    return 0 if processes == 1 else max(1, len(os.sched_getaffinity(0)) // processes)
+
+
+def _command(queues: list[str], given_name: str = "") -> list[str]:
+    name = f"{given_name or socket.gethostname()}-{uuid.uuid4().hex[:6]}"
+    options = {
+        "pool": "threads",
+        "queues": ",".join(queues),
+        "hostname": f"worker@{name}",
+        "loglevel": "INFO",
+    }
+    flags = [f"--{option}={value}" for option, value in options.items()]
+    # Celery imports from its working directory first, and the caller's may hold a folder named `storage`.
+    celery = [
+        sys.executable,
+        "-m",
+        "celery",
+        "--quiet",
+        "--workdir",
+        str(_CHECKOUT),
+        "-A",
+        "workers.process.app",
+        "worker",
+    ]
+    return [*celery, *flags, "--without-gossip", "--without-mingle"]
+
+
+def _wait_for_services(settings: Settings, wait_s: float) -> None:
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type((RedisUnavailable, StorageUnavailable)),
+        stop=tenacity.stop_after_delay(wait_s),
+        wait=tenacity.wait_fixed(0.2),
+        reraise=True,
+    )
+    retrying(_ping_redis, settings)
+    store = ImageStore(load_storage_settings())
+    retrying(store.prepare)
+    retrying(store.check_write)  # Before models are loaded and jobs are run whose pictures nobody could store.
+
+
+def _ping_redis(settings: Settings) -> None:
+    with map_errors(settings):
+        connect(settings).ping()

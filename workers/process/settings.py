@@ -1,0 +1,72 @@
+"""How this worker runs, read once from `IMAGEMILL_WORKER_*` environment variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from jobs.catalogue.models import Catalogue
+from jobs.errors import InvalidConfiguration
+from jobs.process.settings import RoomSettings, read_room
+
+
+class WorkerSettings(RoomSettings):
+    """
+    One worker.
+
+    Attributes:
+        name: How lists and logs call it, in front of a mark of each start; empty for the host's name.
+        models: Names to serve, separated by commas; empty for all of the catalogue.
+        device: "auto" takes a GPU where there is one.
+        processes: How many it consists of, each with an engine and the models. On a GPU, one. On a CPU, a small model
+            makes more pictures with one for each core: threads that compute a pass together wait for each other.
+        concurrency: Jobs in hand at a time, of each process; unset, what its engine was measured to take, and a few to
+            go on with.
+        threads: CPU threads of torch, of each process; 0 leaves it to torch, or divides the processors among several.
+        embedding_cache_mib: Memory for embeddings of prompts that may come again, for each model.
+        cache_dir: Where measured batch sizes are kept from start to start.
+        spool_dir: Where finished images wait while S3 is away; unset, `spool` in `cache_dir`.
+        spool_mib: How much may wait there.
+        postprocess_mib: Memory that making files of pictures may take, all jobs together.
+        grace_s: On SIGTERM, how long running jobs may take to finish; the others go back to the queue at once.
+        hang_s: A call of the device may take this long, or ten times what was measured, before the worker gives up.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_WORKER_", frozen=True, extra="ignore")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=100)] = ""
+    models: str = ""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    processes: Annotated[int, Field(ge=1, le=256)] = 1
+    concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
+    threads: Annotated[int, Field(ge=0)] = 0
+    embedding_cache_mib: Annotated[int, Field(ge=0)] = 256
+    cache_dir: Path = Path("~/.cache/imagemill").expanduser()
+    spool_dir: Path | None = None
+    spool_mib: Annotated[int, Field(ge=0)] = 1024
+    postprocess_mib: Annotated[int, Field(ge=16)] = 1024
+    grace_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    hang_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+
+    @property
+    def spool_root(self) -> Path:
+        """Where the spools of this machine's workers are."""
+        return self.spool_dir or self.cache_dir / "spool"
+
+    def served(self, catalogue: Catalogue) -> list[str]:
+        """The models to serve. Raises `InvalidConfiguration` for one that is not in the catalogue."""
+        names = [name.strip() for name in self.models.split(",") if name.strip()] or list(catalogue.models)
+        for name in names:
+            if name not in catalogue.models:
+                raise InvalidConfiguration(
+                    f"IMAGEMILL_WORKER_MODELS: there is no model {name!r}; there are {', '.join(catalogue.models)}"
+                )
+        return names
+
+
+def load_worker_settings() -> WorkerSettings:
+    """Read the settings from the environment. Raises `InvalidConfiguration`."""
+    return read_room(WorkerSettings)

@@ -1,0 +1,127 @@
+"""The parent of worker processes: starts one again when it crashes, and passes the wish to stop on to all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import FrameType
+
+import structlog
+
+log = structlog.get_logger()
+
+EX_CONFIG = 78  # sysexits.h: what is wrong will be wrong the next time, too
+_FOR_GOOD = (
+    0,
+    EX_CONFIG,
+    os.EX_NOPERM,
+)  # EX_NOPERM: the store refuses, see drain.py, which this must not import
+
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+_HEED_SIGNALS_EVERY_S = 0.2
+_GOOD_RUN_S = 120.0  # after which a crash counts as the first one again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A program, and the variables that it has beyond ours."""
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def supervise(commands: Sequence[Command]) -> int:
+    """
+    Run commands until one of them ends by itself, which ends the others in order, or until told to stop.
+
+    SIGTERM is passed on once. SIGINT is not: a terminal sends it to the whole group, and a second one would mean hurry.
+
+    Returns:
+        The exit code: 0 where all stopped in order, else that of the first that did not, or cannot run as it is
+        configured.
+    """
+    parent = _Parent()
+    signal.signal(signal.SIGTERM, parent.on_signal)
+    signal.signal(signal.SIGINT, parent.on_signal)
+    threads = [threading.Thread(target=parent.keep_running, args=(each,)) for each in commands]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        # While one signal is on its way to this thread, the kernel gives the next to another one, which interrupts no
+        # wait here; its handler runs when the wait is over.
+        while thread.is_alive():
+            thread.join(_HEED_SIGNALS_EVERY_S)
+    return next((code for code in parent.codes if code), 0)
+
+
+class _Parent:
+    """Attributes: `codes`, how the children ended for good."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self._stopping = threading.Event()
+        self._lock = threading.RLock()  # Signals come in between. Guards what follows.
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._is_passed_on = False
+
+    def keep_running(self, command: Command) -> None:
+        """Until it ends for good; then nobody else goes on either."""
+        try:
+            code = self._run_again_and_again(command)
+        except OSError as exc:
+            log.error("worker process cannot be started", reason=str(exc))
+            code = os.EX_OSERR
+        except Exception:
+            log.exception("bug in the parent of worker processes")
+            code = os.EX_SOFTWARE
+        self.codes.append(code)
+        with self._lock:
+            if not self._stopping.is_set():
+                self._terminate()
+
+    def on_signal(self, number: int, _frame: FrameType | None) -> None:
+        with self._lock:
+            if number == signal.SIGTERM:
+                self._terminate()
+            self._stopping.set()
+
+    def _terminate(self) -> None:
+        self._stopping.set()
+        if not self._is_passed_on:
+            self._is_passed_on = True
+            for child in self._running:
+                child.terminate()
+
+    def _run_again_and_again(self, command: Command) -> int:
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            started = time.monotonic()
+            code = self._run(command)
+            if self._stopping.is_set() and code == -signal.SIGTERM:  # It was told before it could listen.
+                return 0
+            if self._stopping.is_set() or code in _FOR_GOOD:
+                return code
+            if time.monotonic() - started > _GOOD_RUN_S:
+                pause_s = _FIRST_PAUSE_S
+            log.error("worker process ended; starting another", exit_code=code, pause_s=pause_s)
+            if self._stopping.wait(pause_s):
+                return 0
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _run(self, command: Command) -> int:
+        with self._lock:
+            if self._stopping.is_set():
+                return 0
+            child = subprocess.Popen(command.argv, env={**os.environ, **command.env})
+            self._running.add(child)
+        try:
+            return child.wait()
+        finally:
+            with self._lock:
+                self._running.discard(child)

@@ -1,0 +1,155 @@
+"""Everything that runs in one worker process beside Celery: what it is made of, and how it starts and stops."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+from celery import Celery
+
+from jobs.broker.dispatch import Dispatcher
+from jobs.broker.reconcile import Reconciler
+from jobs.catalogue.models import Catalogue
+from jobs.errors import RedisUnavailable
+from jobs.process.exposition import serve_metrics
+from jobs.process.settings import Settings
+from jobs.process.traces import open_traces
+from jobs.redis.connection import connect
+from jobs.table.fleet import Fleet, WorkerReport
+from jobs.table.table import JobTable
+from storage.errors import StorageMisconfigured
+from storage.s3 import ImageStore
+from storage.settings import load_storage_settings
+from workers.attempt.context import Context
+from workers.attempt.leases import LeaseKeeper
+from workers.attempt.memory import MemoryBudget
+from workers.attempt.metrics import WorkerMetrics
+from workers.attempt.progress import ProgressWriter
+from workers.attempt.recover import Recovery
+from workers.attempt.seats import Seats
+from workers.attempt.spool import Spool, own_folder
+from workers.delivery.deliveries import Deliveries
+from workers.process.drain import EX_BUG, EX_REFUSED, drain, leave_with
+from workers.process.gauges import WorkerGauges
+from workers.process.heart import Heart
+from workers.process.settings import WorkerSettings
+from workers.process.start import ReadyEngine, start_engine
+
+log = structlog.get_logger()
+
+
+class WorkerProcess:
+    """
+    One worker.
+
+    Attributes:
+        slots: Jobs in hand at a time.
+        context: What its tasks share.
+        deliveries: Where messages from outside are settled.
+    """
+
+    def __init__(self, name: str, app: Celery, settings: Settings, worker_settings: WorkerSettings) -> None:
+        """
+        Load the models and start all threads.
+
+        Raises:
+            InvalidConfiguration: A model cannot be loaded; says which, and why.
+            RedisUnavailable: It does not answer.
+        """
+        client = connect(settings)
+        self._name = name
+        self._settings = worker_settings
+        self._fleet = Fleet(client, settings)
+        self._stopping = threading.Event()
+        catalogue = Catalogue.read(settings.models_file)
+        starting = WorkerReport(
+            name=name, state="starting", models=tuple(worker_settings.served(catalogue)), started_at=time.time()
+        )
+        self._fleet.report(starting)
+        metrics = WorkerMetrics(starting.models)
+        ready = start_engine(catalogue, worker_settings, metrics.note_pass)
+        seats, self.slots = _places(ready, worker_settings)
+        log.info("engine ready", jobs_a_pass=ready.jobs_a_pass, seats=seats.count, slots=self.slots)
+
+        table = JobTable(client, settings)
+        dispatcher = Dispatcher(app, table, settings)
+        report = WorkerReport(
+            name=name, state="ready", models=starting.models, slots=self.slots, started_at=starting.started_at
+        )
+        heart = Heart(self._fleet, ready.engine, seats, report)
+        leases = heart.leases = LeaseKeeper(client, table, settings, heart.beat, self._stop_broken)
+        self.context = Context(
+            name=name,
+            catalogue=catalogue,
+            table=table,
+            dispatcher=dispatcher,
+            store=ImageStore(load_storage_settings()),
+            engine=ready.engine,
+            served=ready.served,
+            seats=seats,
+            leases=leases,
+            progress=ProgressWriter(table, leases.tell, self._stop_broken),
+            spool=Spool(own_folder(worker_settings.spool_root), worker_settings.spool_mib << 20),
+            memory=MemoryBudget(worker_settings.postprocess_mib << 20),
+            stop_refused=self._stop_refused,
+            metrics=metrics,
+            traces=open_traces(settings, "imagemill-worker"),
+        )
+        self.deliveries = Deliveries(client, settings)
+        gauges = WorkerGauges(
+            heart=heart,
+            slots=self.slots,
+            held=lambda: len(leases.held()),
+            spool=self.context.spool,
+            adapters=ready.adapters,
+            device=ready.device,
+        )
+        metrics.registry.register(gauges)
+        serve_metrics(metrics.registry, settings)
+        leases.start()
+        reconciler = Reconciler(client, dispatcher, settings)
+        recovery = Recovery(self.context)
+        self._recovery = threading.Thread(target=recovery.run, name="recovery", daemon=True)
+        self._recovery.start()
+        threading.Thread(target=reconciler.run, args=(self._stopping,), name="reconciler", daemon=True).start()
+
+    def drain(self) -> None:
+        """Begin to stop, once; Celery waits for the tasks that run."""
+        if not self.context.draining.is_set():
+            drain(self.context, self._settings.grace_s)
+
+    def _stop_refused(self, exc: StorageMisconfigured) -> None:
+        """Stop taking jobs: what this worker makes, nobody can store until a person has acted."""
+        log.error("stopping: S3 refuses what this worker makes", exit_code=EX_REFUSED, reason=str(exc))
+        self.drain()
+        leave_with(EX_REFUSED)
+
+    def _stop_broken(self) -> None:
+        self.drain()
+        leave_with(EX_BUG)
+
+    def leave(self) -> None:
+        """The last thing that a worker does."""
+        self.drain()  # Where something else than a signal ended Celery.
+        self._recovery.join()  # It gives back what it holds when the grace is over.
+        self._stopping.set()
+        if self.context.traces is not None:
+            self.context.traces.close()
+        try:
+            self._fleet.leave(self._name)
+        except RedisUnavailable as exc:
+            log.warning("worker not signed off", reason=str(exc))
+
+
+def _places(ready: ReadyEngine, settings: WorkerSettings) -> tuple[Seats, int]:
+    """
+    How many jobs may be in the engine, and how many in hand.
+
+    A few more than share a pass, so that the next is ready when one leaves, and a few whose files are on their way; no
+    more, for another worker may be idle.
+    """
+    few = max(2, ready.jobs_a_pass // 4)
+    seats = ready.jobs_a_pass + few
+    slots = settings.concurrency or seats + few
+    return Seats(min(seats, slots)), slots
