@@ -18,11 +18,12 @@ from jobs.table.record import ImageRecord, JobRecord
 from jobs.table.states import Stage, Status
 from storage.errors import StorageError, StorageMisconfigured, StorageUnavailable
 from workers.attempt.context import Context
+from workers.attempt.errors import Draining, JobLeft
 from workers.attempt.spool import Spooled, SpoolFull
 from workers.attempt.trace import NoTrace
 from workers.attempt.upload import made_by, upload
+from workers.engine.errors import EngineDied, GenerationFailed
 from workers.engine.ticket import Ticket
-from workers.errors import Draining, EngineDied, GenerationFailed, JobLeft
 from workers.runners.postprocess import ImageFile, Pixels, memory_bytes, postprocess
 
 log = structlog.get_logger()
@@ -222,7 +223,7 @@ class Attempt:
         if (why := self._why_leave()) is not None:
             raise why
 
-    def _fail(self, code: ErrorCode, reason: str) -> JobRecord:
+    def _fail(self, code: str, reason: str) -> JobRecord:
         error = {"code": code, "message": reason}
         log.warning("job failed", job_id=self._claim.job_id, code=code, reason=reason)
         return self._finish(Status.FAILED, error=error)

@@ -21,8 +21,8 @@ from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.table.claim import Claim, Verdict
 from jobs.table.table import JobTable
+from workers.attempt.errors import JobLeft
 from workers.attempt.vital import run_vital
-from workers.errors import JobLeft
 
 log = structlog.get_logger()
 

@@ -19,9 +19,9 @@ from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from storage.errors import ObjectRefused, StorageError, StorageMisconfigured, StorageUnavailable
 from workers.attempt.context import Context
+from workers.attempt.errors import Draining, JobLeft
 from workers.attempt.spool import Spooled
 from workers.attempt.upload import made_by, upload
-from workers.errors import Draining, JobLeft
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from workers.errors import Draining
+from workers.attempt.errors import Draining
 
 
 class Seat:

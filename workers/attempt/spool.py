@@ -24,7 +24,7 @@ import structlog
 from jobs.errors import InvalidConfiguration
 from jobs.table.claim import Claim
 from storage.errors import StorageUnavailable
-from workers.errors import Draining
+from workers.attempt.errors import Draining
 from workers.runners.postprocess import ImageFile
 
 log = structlog.get_logger()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from workers.engine.adapter import Adapter, Denoising
-from workers.errors import is_out_of_memory
+from workers.engine.errors import is_out_of_memory
 
 
 def pass_seconds(

@@ -17,11 +17,12 @@ from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from workers.attempt.attempt import Attempt
 from workers.attempt.context import Context
+from workers.attempt.errors import Draining
 from workers.attempt.trace import NoTrace, trace_of
 from workers.delivery.adopt import Adopter, Request
 from workers.delivery.deliveries import Deliveries
 from workers.delivery.results import tell_revoked, tell_start
-from workers.errors import Draining, EngineDied
+from workers.engine.errors import EngineDied
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from workers.engine.adapter import Adapter, Denoising
-from workers.errors import is_out_of_memory
+from workers.engine.errors import is_out_of_memory
 
 log = structlog.get_logger()
 

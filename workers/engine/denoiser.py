@@ -9,11 +9,11 @@ from typing import Any
 from jobs.table.states import Stage
 from workers.engine.adapter import Adapter, Denoising
 from workers.engine.capacity import Capacity
+from workers.engine.errors import as_generation_failure, is_fatal
 from workers.engine.isolation import AllLeft, predict_each
 from workers.engine.order import Active, choose
 from workers.engine.ticket import Ticket
 from workers.engine.watch import Watch
-from workers.errors import as_generation_failure, is_fatal
 
 
 @dataclass(slots=True, kw_only=True)

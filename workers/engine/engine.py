@@ -21,11 +21,11 @@ from jobs.table.states import Stage
 from workers.engine.adapter import Adapter, Denoising
 from workers.engine.capacity import Capacity
 from workers.engine.denoiser import Denoiser, DenoiserCounts, Pass
+from workers.engine.errors import EngineDied, as_generation_failure, is_fatal
 from workers.engine.isolation import decode_all
 from workers.engine.streams import Handover, Pacer, own_stream, wait_for_stream
 from workers.engine.ticket import OnProgress, Ticket
 from workers.engine.watch import Watch
-from workers.errors import EngineDied, as_generation_failure, is_fatal
 from workers.runners.postprocess import Pixels
 
 log = structlog.get_logger()

@@ -14,8 +14,8 @@ import structlog
 import torch
 
 from workers.engine.adapter import Adapter, Denoising, OnStep
+from workers.engine.errors import is_fatal, is_out_of_memory
 from workers.engine.pictures import check_pictures
-from workers.errors import is_fatal, is_out_of_memory
 from workers.runners.postprocess import Pixels
 
 log = structlog.get_logger()

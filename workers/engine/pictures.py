@@ -13,7 +13,7 @@ import numpy as np
 
 from jobs.catalogue.models import Model
 from jobs.kinds.spec import JobSpec
-from workers.errors import WrongPictures
+from workers.engine.errors import WrongPictures
 from workers.runners.postprocess import Pixels
 
 _CHANNELS = 3

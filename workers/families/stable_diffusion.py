@@ -11,7 +11,7 @@ from jobs.catalogue.models import Model
 from jobs.errors import ErrorCode
 from jobs.kinds.spec import JobSpec
 from workers.engine.adapter import OnStep
-from workers.errors import GenerationFailed
+from workers.engine.errors import GenerationFailed
 from workers.families.embeddings import Embedding, EmbeddingCache
 from workers.families.rows import Rows, forward_in_parts, pack
 from workers.families.scheduled import Conditioning, ScheduledDenoising

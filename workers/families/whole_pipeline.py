@@ -14,8 +14,8 @@ from jobs.catalogue.models import Model
 from jobs.errors import ErrorCode
 from jobs.kinds.spec import JobSpec
 from workers.engine.adapter import OnStep
+from workers.engine.errors import GenerationFailed, WrongPictures
 from workers.engine.pictures import check_number
-from workers.errors import GenerationFailed, WrongPictures
 from workers.families.schedulers import make_scheduler
 from workers.families.size_class import size_class
 from workers.runners.postprocess import Pixels

@@ -19,7 +19,7 @@ from diffusers.utils import logging as diffusers_logging
 from jobs.catalogue.models import Catalogue, Model
 from jobs.errors import InvalidConfiguration
 from workers.engine.adapter import Adapter
-from workers.errors import is_out_of_memory
+from workers.engine.errors import is_out_of_memory
 from workers.families.embeddings import EmbeddingCache
 from workers.families.schedulers import unknown_schedulers
 from workers.families.simulated import DeviceTimes, SimulatedModel

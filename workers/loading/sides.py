@@ -14,8 +14,8 @@ from jobs.catalogue.models import Catalogue, Model
 from jobs.errors import InvalidConfiguration
 from jobs.kinds.spec import JobSpec, parse_request
 from workers.engine.adapter import Adapter
+from workers.engine.errors import GenerationFailed, WrongPictures, is_fatal
 from workers.engine.isolation import decode_all
-from workers.errors import GenerationFailed, WrongPictures, is_fatal
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.whole_pipeline import WholePipeline
 

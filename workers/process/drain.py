@@ -9,7 +9,7 @@ import structlog
 from celery.worker import state
 
 from workers.attempt.context import Context
-from workers.errors import Draining
+from workers.attempt.errors import Draining
 
 log = structlog.get_logger()
 

@@ -20,9 +20,9 @@ from workers.engine.adapter import Adapter
 from workers.engine.capacity import Capacity
 from workers.engine.denoiser import Pass
 from workers.engine.engine import Engine
+from workers.engine.errors import GenerationFailed, WrongPictures
 from workers.engine.streams import device_clock
 from workers.engine.watch import Watch
-from workers.errors import GenerationFailed, WrongPictures
 from workers.loading.models import choose_device, load_model
 from workers.loading.sides import check_side_multiple
 from workers.process.allocator import keep_freed_memory
@@ -146,7 +146,7 @@ def _warm_up(engine: Engine, catalogue: Catalogue, entry: Model) -> int:
             f"Correct defaults and limits of [models.{entry.name}] in models.toml"
         ) from exc
     except GenerationFailed as exc:
-        if exc.code is not ErrorCode.INVALID_OUTPUT:  # Two steps may end anywhere; that it ran is what counts.
+        if exc.code != ErrorCode.INVALID_OUTPUT:  # Two steps may end anywhere; that it ran is what counts.
             raise InvalidConfiguration(f"model {entry.name} makes no picture: {exc}") from exc
     return ticket.jobs_a_pass
 

@@ -18,8 +18,8 @@ from jobs.table.states import Status
 from jobs.table.submission import Submission
 from jobs.table.table import JobTable
 from ops.process import wait_until
+from workers.attempt.errors import Draining, JobLeft
 from workers.attempt.leases import LeaseKeeper
-from workers.errors import Draining, JobLeft
 
 QUEUE = "gpu.shapes"
 DEADLINE_S = 20.0

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from ops.process import wait_until
+from workers.attempt.errors import Draining
 from workers.attempt.seats import Seats
-from workers.errors import Draining
 
 DEADLINE_S = 10.0
 

@@ -23,8 +23,8 @@ from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from ops.settings import CHECKOUT
 from workers.attempt import spool as spool_module
+from workers.attempt.errors import Draining, JobLeft
 from workers.attempt.spool import Spool, Spooled, SpoolFull, own_folder
-from workers.errors import Draining, JobLeft
 from workers.runners.postprocess import ImageFile
 
 TIMINGS = {"generate": 1.5}

@@ -19,8 +19,8 @@ from tests.unit.workers.adapters import QUIET, Wrapped, make_adapter, make_engin
 from workers.engine.adapter import OnStep
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
+from workers.engine.errors import EngineDied, GenerationFailed
 from workers.engine.ticket import Ticket
-from workers.errors import EngineDied, GenerationFailed
 from workers.families.stable_diffusion import StableDiffusion
 from workers.runners.postprocess import Pixels
 
@@ -143,7 +143,7 @@ def failure(ticket: Ticket) -> GenerationFailed:
 def assert_only_poison_failed(tickets: Sequence[Ticket], code: ErrorCode) -> None:
     for ticket, expected in zip(tickets, undisturbed(poisoned=True, reproducible=True), strict=True):
         if ticket.spec.prompt == POISON:
-            assert failure(ticket).code is code
+            assert failure(ticket).code == code
         else:
             np.testing.assert_array_equal(ticket.result(), expected)
 
@@ -263,7 +263,7 @@ def test_picture_that_is_not_finite_is_an_invalid_output() -> None:
         run(engine, ticket)
     finally:
         hook.remove()
-    assert failure(ticket).code is ErrorCode.INVALID_OUTPUT
+    assert failure(ticket).code == ErrorCode.INVALID_OUTPUT
 
 
 # The device

@@ -11,11 +11,12 @@ from jobs.kinds.spec import JobSpec
 from jobs.table.states import Stage, Status
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import Watched, Wrapped, make_adapter, make_engine, run, warm
+from workers.attempt.errors import JobLeft
 from workers.engine.adapter import Adapter, OnStep
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
+from workers.engine.errors import EngineDied
 from workers.engine.ticket import Ticket
-from workers.errors import EngineDied, JobLeft
 
 RESULT_S = 60.0
 STEPS = 50

@@ -16,9 +16,10 @@ from jobs.table.states import Stage, Status
 from tests import tiny_pipelines
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Measured, make_engine, run
+from workers.attempt.errors import JobLeft
 from workers.engine.engine import Engine
+from workers.engine.errors import GenerationFailed
 from workers.engine.ticket import Ticket
-from workers.errors import GenerationFailed, JobLeft
 from workers.families.whole_pipeline import WholePipeline
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
@@ -54,7 +55,7 @@ def test_picture_of_another_size_fails_its_job_alone() -> None:
     run(engine, wrong, right)
     with pytest.raises(GenerationFailed) as raised:
         wrong.result()
-    assert raised.value.code is ErrorCode.INVALID_OUTPUT
+    assert raised.value.code == ErrorCode.INVALID_OUTPUT
     assert str(raised.value).startswith("width: 72×64 pixels were asked, and the model made 64×64. ")
     assert "limits.side_multiple of [models.diffusers] in models.toml" in str(raised.value)
     assert [picture.shape for picture in right.result()] == [(SIDE, SIDE, 3)]
@@ -121,7 +122,7 @@ def test_jobs_get_their_own_pictures_where_a_pipeline_makes_fewer_than_asked() -
     assert [int(ticket.result()[0].max()) for ticket in (first, second)] == [10, 20]
     with pytest.raises(GenerationFailed, match=r"^n: 2 pictures were asked, and the model made 1. ") as raised:
         two.result()
-    assert raised.value.code is ErrorCode.INVALID_OUTPUT
+    assert raised.value.code == ErrorCode.INVALID_OUTPUT
 
 
 @pytest.mark.parametrize(
@@ -155,5 +156,5 @@ def test_what_is_no_such_picture_is_an_invalid_output(paint: Any, says: str) -> 
     run(engine, ticket)
     with pytest.raises(GenerationFailed) as raised:
         ticket.result()
-    assert raised.value.code is ErrorCode.INVALID_OUTPUT
+    assert raised.value.code == ErrorCode.INVALID_OUTPUT
     assert str(raised.value).startswith(says)

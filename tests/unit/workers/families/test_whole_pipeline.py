@@ -14,9 +14,10 @@ from jobs.kinds.spec import JobSpec
 from jobs.table.states import Stage, Status
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import ROWS, make_engine, run
+from workers.attempt.errors import JobLeft
 from workers.engine.engine import Engine
+from workers.engine.errors import GenerationFailed
 from workers.engine.ticket import Ticket
-from workers.errors import GenerationFailed, JobLeft
 from workers.families.whole_pipeline import WholePipeline
 from workers.runners.postprocess import Pixels
 
@@ -171,4 +172,4 @@ def test_negative_prompt_is_refused_where_the_pipeline_takes_none() -> None:
     run(engine, ticket)
     with pytest.raises(GenerationFailed) as raised:
         ticket.result()
-    assert raised.value.code is ErrorCode.INVALID_REQUEST
+    assert raised.value.code == ErrorCode.INVALID_REQUEST

@@ -1,30 +1,31 @@
 """
-What ends an attempt at a job.
+What ends a run before its result is there, and how exceptions are judged.
 
-    AttemptEnded
+    RunEnded
     ├── GenerationFailed   the job fails, with a code
     │   └── WrongPictures  the model made other pictures than the job asks
-    ├── JobLeft            somebody wants it to end: canceled, or its deadline passed
-    ├── EngineDied         nothing is wrong with the job; this process cannot run it to its end
-    └── Draining           nothing is wrong with the job; this worker stops, and gives it back
+    └── EngineDied         nothing is wrong with the job; this process cannot run it to its end
+
+A submitter may have errors of this kind of its own, for a job that it asks to leave.
 """
 
 from __future__ import annotations
 
 import torch
 
-from jobs.errors import ErrorCode
-from jobs.table.states import Status
+OUT_OF_MEMORY = "out_of_memory"
+GENERATION_ERROR = "generation_error"
+INVALID_OUTPUT = "invalid_output"
 
 
-class AttemptEnded(Exception):
-    """Base of what ends an attempt before its images are stored."""
+class RunEnded(Exception):
+    """Base of what ends a run before its result is there."""
 
 
-class GenerationFailed(AttemptEnded):
+class GenerationFailed(RunEnded):
     """The job cannot be done; `code` for a machine, the text for a person."""
 
-    def __init__(self, code: ErrorCode, reason: str) -> None:
+    def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
         self.code = code
 
@@ -38,24 +39,12 @@ class WrongPictures(GenerationFailed):
     """
 
     def __init__(self, found: str, advice: str) -> None:
-        super().__init__(ErrorCode.INVALID_OUTPUT, f"{found}. {advice}")
+        super().__init__(INVALID_OUTPUT, f"{found}. {advice}")
         self.found = found
 
 
-class JobLeft(AttemptEnded):
-    """The job is to end as `status`, canceled or expired."""
-
-    def __init__(self, status: Status) -> None:
-        super().__init__(str(status))
-        self.status = status
-
-
-class EngineDied(AttemptEnded):
+class EngineDied(RunEnded):
     """The engine has stopped with the job in it. The job is another attempt's now."""
-
-
-class Draining(AttemptEnded):
-    """The worker stops before the job is done."""
 
 
 def is_out_of_memory(exc: BaseException) -> bool:
@@ -69,13 +58,13 @@ def is_fatal(exc: BaseException) -> bool:
 
 
 def as_generation_failure(exc: Exception) -> Exception:
-    """What went wrong on the device, as the job's own failure; ours stay as they are."""
-    if isinstance(exc, AttemptEnded):
+    """What went wrong on the device, as the job's own failure; what is a `RunEnded` already stays as it is."""
+    if isinstance(exc, RunEnded):
         return exc
     failure = (
-        GenerationFailed(ErrorCode.OUT_OF_MEMORY, f"the device has too little memory for this job: {exc}")
+        GenerationFailed(OUT_OF_MEMORY, f"the device has too little memory for this job: {exc}")
         if is_out_of_memory(exc)
-        else GenerationFailed(ErrorCode.GENERATION_ERROR, f"the model failed: {exc or exc!r}")
+        else GenerationFailed(GENERATION_ERROR, f"the model failed: {exc or exc!r}")
     )
     failure.__cause__ = exc
     return failure
