@@ -17,7 +17,7 @@ from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket
 from workers.loading.models import load_model
 from workers.process.allocator import keep_freed_memory
-from workers.runners.postprocess import postprocess
+from workers.runners.postprocess import Pixels, postprocess
 
 _PAGE_BYTES = 4096
 _IN_FLIGHT = 16
@@ -25,10 +25,10 @@ _CACHE_BYTES = 2 << 20  # Of prompt embeddings, 16 KiB each: full before memory 
 _COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta")
 
 
-def make_files(ticket: Ticket, entry: Model) -> None:
+def make_files(ticket: Ticket[list[Pixels]], entry: Model) -> None:
     """Postprocess its images, as an attempt does."""
     for index, pixels in enumerate(ticket.result()):
-        postprocess(pixels, ticket.spec, entry, index)
+        postprocess(pixels, ticket.work, entry, index)
 
 
 def main(jobs: int, folder: Path) -> None:
@@ -39,7 +39,7 @@ def main(jobs: int, folder: Path) -> None:
     adapter = load_model(catalogue, entry, torch.device("cpu"), _CACHE_BYTES)
     engine = Engine({entry.name: adapter}, Capacity(folder / "sizes.json"))
     engine.start(lambda: torch.set_num_threads(1))
-    open_tickets: deque[Ticket] = deque()
+    open_tickets: deque[Ticket[list[Pixels]]] = deque()
     resident = []
     for index in range(jobs):
         request = {
@@ -52,7 +52,7 @@ def main(jobs: int, folder: Path) -> None:
             "scheduler": entry.schedulers[index % len(entry.schedulers)],
             "n": 2 if index % 10 == 0 else 1,
         }
-        open_tickets.append(engine.submit(catalogue.settle(parse_request(request))))
+        open_tickets.append(engine.submit(entry.name, catalogue.settle(parse_request(request))))
         if len(open_tickets) == _IN_FLIGHT:
             ticket = open_tickets.popleft()
             make_files(ticket, entry)

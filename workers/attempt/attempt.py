@@ -39,7 +39,7 @@ class Attempt:
         self._claim = claim
         self._context = context
         self._trace = trace or NoTrace()
-        self._ticket: Ticket | None = None
+        self._ticket: Ticket[list[Pixels]] | None = None
         self._reason: Exception | None = None
         self._leaving = threading.Event()
         self._made_at = time.perf_counter()
@@ -122,13 +122,14 @@ class Attempt:
 
     def _compute(self) -> list[Pixels]:
         self._charge()
-        self._ticket = ticket = self._context.engine.submit(self._claim.spec, self._note)
+        spec = self._claim.spec
+        ticket: Ticket[list[Pixels]] = self._context.engine.submit(spec.model, spec, self._note)
+        self._ticket = ticket
         if self._reason:  # It came before there was a ticket.
             ticket.leave(self._reason)
         pixels = ticket.result()
-        seconds = {str(stage): took_s for stage, took_s in ticket.timings.items()}
-        self._trace.stages(seconds, ticket.batch_facts)
-        self.timings |= seconds
+        self._trace.stages(ticket.timings, ticket.batch_facts)
+        self.timings |= ticket.timings
         return pixels
 
     def _charge(self) -> None:
@@ -212,8 +213,8 @@ class Attempt:
     def _add(self, stage: Stage, seconds: float) -> None:
         self.timings[stage] = round(self.timings.get(stage, 0.0) + seconds, 4)
 
-    def _note(self, stage: Stage, step: int, steps: int) -> None:
-        self._context.progress.note(self._claim, stage, step, steps)
+    def _note(self, stage: str, step: int, steps: int) -> None:
+        self._context.progress.note(self._claim, Stage(stage), step, steps)
 
     def _why_leave(self) -> Exception | None:
         """A worker that stops because the store refuses waits for what is made to be on its disk."""

@@ -90,7 +90,7 @@ class WorkerMetrics:
         self._pass.labels(done.model).observe(seconds)
         self._rows.labels(done.model).observe(done.rows)
         self._room.labels(done.model).inc(done.room)
-        self._steps.labels(done.model).inc(done.image_steps)
+        self._steps.labels(done.model).inc(done.output_steps)
 
     def note_end(self, record: JobRecord) -> None:
         """This worker wrote the end of a job down."""

@@ -61,8 +61,8 @@ class BareLoop:
 
     def pass_seconds(self, spec: JobSpec, counts: Sequence[int]) -> dict[int, float]:
         """T(B) of this model: seconds by rows, for each of `counts` jobs together."""
-        denoising = self._adapter.begin(spec, self._adapter.encode([spec])[0])
-        return pass_seconds(self._adapter, denoising, counts, device_clock(self._device))
+        run = self._adapter.begin(spec, self._adapter.encode([spec])[0])
+        return pass_seconds(self._adapter, run, counts, device_clock(self._device))
 
     def _inputs(self, spec: JobSpec) -> Rows:
         return self._adapter.begin(spec, self._adapter.encode([spec])[0]).inputs()

@@ -32,7 +32,7 @@ class EngineContender:
         started = time.perf_counter()
 
         def run(spec: JobSpec) -> float:
-            self._engine.submit(spec).result()
+            self._engine.submit(spec.model, spec).result()
             return time.perf_counter() - started
 
         with ThreadPoolExecutor(at_once) as threads:
@@ -44,7 +44,8 @@ class EngineContender:
         submitted = []
         for each in arrivals:
             sleep_until(started + each.at_s)
-            submitted.append((time.perf_counter() - started, self._engine.submit(each.spec)))
+            ticket = self._engine.submit(each.spec.model, each.spec)
+            submitted.append((time.perf_counter() - started, ticket))
         for _, ticket in submitted:
             ticket.result()
         return outcome(arrivals, [at_s + sum(ticket.timings.values()) for at_s, ticket in submitted])

@@ -77,9 +77,9 @@ class Subject:
     def passes(self, counts: Sequence[int], tries: int = 5) -> list[PassFigure]:
         """T(B), for passes of each of `counts` jobs, as far as memory goes."""
         spec = self._specs(1)[0]
-        denoising = self._adapter.begin(spec, self._adapter.encode([spec])[0])
-        flops = forward_flops(self._pipeline.unet, denoising.inputs()) / denoising.rows
-        seconds = pass_seconds(self._adapter, denoising, counts, device_clock(self._device), tries)
+        run = self._adapter.begin(spec, self._adapter.encode([spec])[0])
+        flops = forward_flops(self._pipeline.unet, run.inputs()) / run.rows
+        seconds = pass_seconds(self._adapter, run, counts, device_clock(self._device), tries)
         return [PassFigure(rows=rows, seconds=took, flops_per_s=rows * flops / took) for rows, took in seconds.items()]
 
     def contenders(self, compilers: Mapping[str, Compiler], single_images: int) -> dict[str, Callable[[], float]]:
@@ -148,9 +148,9 @@ class Subject:
         return [spec_of(self._entry, next(self._seeds)) for _ in range(count)]
 
 
-def _run(engine: Engine, specs: Sequence[JobSpec], *, in_turns: bool) -> list[Ticket]:
+def _run(engine: Engine, specs: Sequence[JobSpec], *, in_turns: bool) -> list[Ticket[Any]]:
     """Hand all jobs in at once, and wait for them or run the engine until they are done."""
-    tickets = [engine.submit(spec) for spec in specs]
+    tickets = [engine.submit(spec.model, spec) for spec in specs]
     while in_turns and not all(ticket.is_over for ticket in tickets):
         engine.turn()
     for ticket in tickets:

@@ -8,12 +8,11 @@ needs. Nobody joins before the longest is done (Yu et al. 2022, Orca, section 3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from jobs.kinds.spec import JobSpec
 from workers.bench.real_time import serve_in_batches
 from workers.bench.simulation import Arrival, Outcome
-from workers.engine.adapter import Adapter
+from workers.engine.adapter import AnyAdapter
 
 
 class RequestBatches:
@@ -24,7 +23,7 @@ class RequestBatches:
         max_jobs: Of a batch; what the engine lets share a pass.
     """
 
-    def __init__(self, adapter: Adapter[Any], max_jobs: int) -> None:
+    def __init__(self, adapter: AnyAdapter, max_jobs: int) -> None:
         self._adapter = adapter
         self._max_jobs = max_jobs
 
@@ -45,4 +44,4 @@ class RequestBatches:
                 each.advance(prediction)
             running = [each for each in running if each.passes_left]
         for each in batch:
-            adapter.decode(each, each.spec.n)
+            adapter.finish(each, each.outputs)

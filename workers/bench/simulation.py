@@ -11,13 +11,13 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from jobs.catalogue.models import Model
 from jobs.kinds.spec import JobSpec
-from jobs.table.states import Stage
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
-from workers.engine.ticket import Ticket
+from workers.engine.ticket import GENERATE, Ticket
 from workers.families.simulated import DeviceTimes, SimulatedModel, VirtualClock
 
 
@@ -81,9 +81,9 @@ def run_engine(arrivals: Sequence[Arrival], entry: Model, times: DeviceTimes) ->
     engine = Engine({entry.name: model}, Capacity(clock=clock), clock=clock)
     _measure_sizes(engine, arrivals)
     stream = _Stream(arrivals, clock)
-    open_tickets: dict[int, Ticket] = {}
+    open_tickets: dict[int, Ticket[Any]] = {}
     while stream.goes_on or open_tickets:
-        open_tickets |= {index: engine.submit(spec) for index, spec in stream.arrived()}
+        open_tickets |= {index: engine.submit(spec.model, spec) for index, spec in stream.arrived()}
         if not open_tickets:
             stream.skip_to_next()
             continue
@@ -94,11 +94,11 @@ def run_engine(arrivals: Sequence[Arrival], entry: Model, times: DeviceTimes) ->
     return stream.outcome()
 
 
-def _is_decoded(ticket: Ticket) -> bool:
+def _is_decoded(ticket: Ticket[Any]) -> bool:
     """Whether its pictures are there; they are handed over when the next pass begins, at the same time."""
     if ticket.is_over:
         ticket.result()  # A simulated job that fails is a bug.
-    return Stage.GENERATE in ticket.timings
+    return GENERATE in ticket.timings
 
 
 def run_one_at_a_time(arrivals: Sequence[Arrival], entry: Model, times: DeviceTimes) -> Outcome:
@@ -139,14 +139,14 @@ def _run_together(model: SimulatedModel, specs: Sequence[JobSpec]) -> None:
         for run in running:
             run.advance(None)
     for run in runs:
-        model.decode(run, run.spec.n)
+        model.finish(run, run.outputs)
 
 
 def _measure_sizes(engine: Engine, arrivals: Sequence[Arrival]) -> None:
     """Run a job of each size, so that no measuring falls into the stream, as a worker does when it starts."""
     first_of_size = {_size(arrival.spec): arrival.spec for arrival in reversed(arrivals)}
     for spec in first_of_size.values():
-        ticket = engine.submit(spec.model_copy(update={"num_inference_steps": 1}))
+        ticket = engine.submit(spec.model, spec.model_copy(update={"num_inference_steps": 1}))
         while not ticket.is_over:
             engine.turn()
 

@@ -1,1 +1,1 @@
-"""Turns jobs into pictures, as many as the device can make: jobs join and leave a running batch at every step."""
+"""Runs jobs, as many as the device can: they join and leave a running batch at every step."""

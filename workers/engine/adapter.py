@@ -2,51 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from jobs.catalogue.models import Model
-from jobs.kinds.spec import JobSpec
-from workers.runners.postprocess import Pixels
+from workers.engine.run import Run
 
-OnStep = Callable[[int], None]  # told how many of a job's steps are done
+OnStep = Callable[[int], None]  # told how many of a run's steps are done
 
-
-class Denoising(Protocol):
-    """
-    The images of one job on their way from noise to latents. Only the engine's denoiser thread touches it.
-
-    Attributes:
-        spec: The job.
-        rows: How many rows of a forward pass it takes: its images, twice with guidance.
-        share_key: Jobs with equal keys can share a pass: model, latent shape, text length.
-        cost_key: Passes of jobs with equal keys take about as long, row for row, so one is measured for all. There
-            are few of them, whatever is asked for.
-        step: How many of `spec.num_inference_steps` are done.
-        passes_left: Forward passes until it is done.
-    """
-
-    @property
-    def spec(self) -> JobSpec: ...
-    @property
-    def rows(self) -> int: ...
-    @property
-    def share_key(self) -> Hashable: ...
-    @property
-    def cost_key(self) -> Hashable: ...
-    @property
-    def step(self) -> int: ...
-    @property
-    def passes_left(self) -> int: ...
-
-    def advance(self, prediction: Any) -> None:
-        """Take in what a pass predicted for it, which is when noise is drawn and its scheduler moves on."""
+W_contra = TypeVar("W_contra", contravariant=True)  # what is handed in
+U = TypeVar("U", bound=Run)  # a run of it
+R_co = TypeVar("R_co", covariant=True)  # what comes out
 
 
-D = TypeVar("D", bound=Denoising)
-
-
-class Adapter(Protocol[D]):
+class Adapter(Protocol[W_contra, U, R_co]):
     """
     A loaded model, seen as the three things that a device does.
 
@@ -54,16 +22,16 @@ class Adapter(Protocol[D]):
     """
 
     @property
-    def entry(self) -> Model:
-        """Its entry in the catalogue."""
+    def name(self) -> str:
+        """Of the model, for logs."""
 
-    def encode(self, specs: Sequence[JobSpec]) -> list[Any]:
+    def encode(self, works: Sequence[W_contra]) -> list[Any]:
         """What each job is conditioned on, for `begin`."""
 
-    def begin(self, spec: JobSpec, conditioning: Any) -> D:
+    def begin(self, work: W_contra, conditioning: Any) -> U:
         """A job at its first step."""
 
-    def predict(self, batch: Sequence[D], max_rows: int, on_step: OnStep) -> list[Any]:
+    def predict(self, batch: Sequence[U], max_rows: int, on_step: OnStep) -> list[Any]:
         """
         One pass for each of a batch with one `share_key`. Changes none of them, so it can be tried again.
 
@@ -75,17 +43,19 @@ class Adapter(Protocol[D]):
             For each of the batch, what its `advance` takes.
         """
 
-    def decode(self, denoising: D, max_images: int) -> list[Pixels]:
+    def finish(self, run: U, max_outputs: int) -> R_co:
         """
-        The pictures of a job that is done: n arrays, uint8 (height, width, 3). Changes nothing, so it can be tried
-        again.
+        What a run that is done has made. Changes nothing, so it can be tried again.
 
         Args:
-            max_images: That are decoded together at most.
+            max_outputs: That are made together at most; fewer where memory is short.
 
         Raises:
-            GenerationFailed: `invalid_output`, where a latent is not finite.
+            GenerationFailed: It is not what the job asks, or no number.
         """
 
-    def trial(self, denoising: D) -> D:
-        """A job whose pass takes as long as that of `denoising`, or a fixed part of it, to measure with."""
+    def trial(self, run: U) -> U:
+        """A run whose pass takes as long as that of `run`, or a fixed part of it, to measure with."""
+
+
+AnyAdapter = Adapter[Any, Any, Any]

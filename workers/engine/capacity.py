@@ -15,8 +15,9 @@ from typing import Any
 
 import structlog
 
-from workers.engine.adapter import Adapter, Denoising
+from workers.engine.adapter import AnyAdapter
 from workers.engine.errors import is_out_of_memory
+from workers.engine.run import Run
 
 log = structlog.get_logger()
 
@@ -53,9 +54,9 @@ class PassTimes:
         return self.seconds[self.best_rows] / self.best_rows
 
 
-def measure(adapter: Adapter[Any], denoising: Denoising, clock: Callable[[], float]) -> PassTimes:
+def measure(adapter: AnyAdapter, run: Run, clock: Callable[[], float]) -> PassTimes:
     """Time passes of one job, two of it, four, … until doubling is not worth it or memory ends."""
-    trial = adapter.trial(denoising)
+    trial = adapter.trial(run)
 
     def time_pass(count: int) -> float:
         started = clock()
@@ -111,35 +112,35 @@ class Capacity:
         self._known: dict[Hashable, PassTimes] = {}
         self._ceilings: dict[Hashable, _Ceiling] = {}
 
-    def knows(self, denoising: Denoising) -> bool:
+    def knows(self, run: Run) -> bool:
         """Whether this process knows the times of this job's cost key."""
-        return denoising.cost_key in self._known
+        return run.cost_key in self._known
 
-    def learn(self, adapter: Adapter[Any], denoising: Denoising) -> PassTimes:
+    def learn(self, adapter: AnyAdapter, run: Run) -> PassTimes:
         """The times of this job's cost key; measured where neither this process nor the file knows them."""
-        key = denoising.cost_key
-        if not self.knows(denoising):
-            name = f"{self._device} {key} {adapter.trial(denoising).rows}"
-            self._known[key] = self._read(name) or self._measure(adapter, denoising, name)
+        key = run.cost_key
+        if not self.knows(run):
+            name = f"{self._device} {key} {adapter.trial(run).rows}"
+            self._known[key] = self._read(name) or self._measure(adapter, run, name)
         return self._known[key]
 
-    def max_rows(self, denoising: Denoising) -> int:
+    def max_rows(self, run: Run) -> int:
         """How many rows a pass of such jobs should have; `learn` has seen one."""
-        best = self._known[denoising.cost_key].best_rows
-        ceiling = self._ceilings.get(denoising.cost_key)
+        best = self._known[run.cost_key].best_rows
+        ceiling = self._ceilings.get(run.cost_key)
         return best if ceiling is None else min(best, ceiling.rows)
 
-    def seconds_per_row(self, denoising: Denoising) -> float:
+    def seconds_per_row(self, run: Run) -> float:
         """What a row of a pass costs; `learn` has seen such a job."""
-        return self._known[denoising.cost_key].seconds_per_row
+        return self._known[run.cost_key].seconds_per_row
 
-    def pass_s(self, denoising: Denoising) -> float:
+    def pass_s(self, run: Run) -> float:
         """The longest pass that was measured; `learn` has seen such a job."""
-        return max(self._known[denoising.cost_key].seconds.values())
+        return max(self._known[run.cost_key].seconds.values())
 
-    def note_pass(self, denoising: Denoising, asked_rows: int, fitting_rows: int) -> None:
+    def note_pass(self, run: Run, asked_rows: int, fitting_rows: int) -> None:
         """Lower the rows where memory was short, and try more again after a while."""
-        key = denoising.cost_key
+        key = run.cost_key
         ceiling = self._ceilings.get(key)
         if fitting_rows < asked_rows:
             self._ceilings[key] = _Ceiling(rows=fitting_rows)
@@ -148,10 +149,10 @@ class Capacity:
             if ceiling.clean_passes >= _PASSES_UNTIL_RAISED:
                 self._ceilings[key] = _Ceiling(rows=ceiling.rows * 2)
 
-    def _measure(self, adapter: Adapter[Any], denoising: Denoising, name: str) -> PassTimes:
-        times = measure(adapter, denoising, self._clock)
+    def _measure(self, adapter: AnyAdapter, run: Run, name: str) -> PassTimes:
+        times = measure(adapter, run, self._clock)
         shown = {rows: round(seconds, 5) for rows, seconds in times.seconds.items()}
-        log.info("batch size measured", key=str(denoising.cost_key), seconds=shown, rows=times.best_rows)
+        log.info("batch size measured", key=str(run.cost_key), seconds=shown, rows=times.best_rows)
         self._write(name, times)
         return times
 

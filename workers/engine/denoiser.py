@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.table.states import Stage
-from workers.engine.adapter import Adapter, Denoising
+from workers.engine.adapter import AnyAdapter
 from workers.engine.capacity import Capacity
 from workers.engine.errors import as_generation_failure, is_fatal
 from workers.engine.isolation import AllLeft, predict_each
 from workers.engine.order import Active, choose
-from workers.engine.ticket import Ticket
+from workers.engine.run import Run
+from workers.engine.ticket import GENERATE, Ticket
 from workers.engine.watch import Watch
 
 
@@ -37,31 +37,31 @@ class Pass:
         rows: It had.
         room: Rows that it might have had; a single job may be larger.
         forwards: Of the model, at most; more than one for a job that is larger than the room.
-        image_steps: Denoising steps that it was, one for each image.
+        output_steps: Steps that it was, one for each output of a job: each image.
     """
 
     model: str
     rows: int
     room: int
     forwards: int
-    image_steps: int
+    output_steps: int
 
 
 class Denoiser:
     """
-    Owns every job that has its noise and is not done. Not thread-safe: one thread calls it.
+    Owns every job that has begun and is not done. Not thread-safe: one thread calls it.
 
     Args:
-        on_done: Gets a job whose latents are ready.
+        on_done: Gets a job whose last step is done.
         before_pass: Called when all is ready for the device, for a pass or for measuring some.
     """
 
     def __init__(
         self,
-        adapters: Mapping[str, Adapter[Any]],
+        adapters: Mapping[str, AnyAdapter],
         capacity: Capacity,
         clock: Callable[[], float],
-        on_done: Callable[[Ticket, Denoising], None],
+        on_done: Callable[[Ticket[Any], Run], None],
         watch: Watch,
         before_pass: Callable[[], None],
     ) -> None:
@@ -78,24 +78,24 @@ class Denoiser:
     def is_idle(self) -> bool:
         return not self._active
 
-    def join(self, ticket: Ticket, conditioning: Any) -> None:
-        """Give an encoded job its noise; it takes part from the next pass on."""
-        adapter = self._adapters[ticket.spec.model]
+    def join(self, ticket: Ticket[Any], conditioning: Any) -> None:
+        """Begin an encoded job; it takes part from the next pass on."""
+        adapter = self._adapters[ticket.model]
         try:
-            denoising = adapter.begin(ticket.spec, conditioning)
-            if not self._capacity.knows(denoising):
+            run = adapter.begin(ticket.work, conditioning)
+            if not self._capacity.knows(run):
                 self._before_pass()
-            self._capacity.learn(adapter, denoising)
+            self._capacity.learn(adapter, run)
         except Exception as exc:
             if is_fatal(exc):
                 raise
             self._fail(ticket, exc)
             return
-        ticket.jobs_a_pass = max(1, self._capacity.max_rows(denoising) // denoising.rows)
-        work_s = self._remaining_s(denoising)
-        self._active.append(Active(ticket=ticket, denoising=denoising, since=self._clock(), work_s=work_s))
+        ticket.jobs_a_pass = max(1, self._capacity.max_rows(run) // run.rows)
+        work_s = self._remaining_s(run)
+        self._active.append(Active(ticket=ticket, run=run, since=self._clock(), work_s=work_s))
         self.counts.joined += 1
-        ticket.note(Stage.GENERATE, 0, ticket.spec.num_inference_steps)
+        ticket.note(GENERATE, 0, run.steps)
 
     def tick(self) -> Pass | None:
         """Let those go who are to leave, then run one pass for the jobs whose turn it is; None where there was none."""
@@ -103,24 +103,24 @@ class Denoiser:
         if not self._active:
             return None
         batch = choose(self._active, self._clock(), self._remaining_s, self._capacity.max_rows)
-        first, rows = batch[0], sum(each.denoising.rows for each in batch)
-        asked = self._capacity.max_rows(first.denoising)
-        # Those of a reproducible job have a number of rows of their own, which may be one.
-        forwards = rows if any(each.ticket.spec.reproducible for each in batch) else -(-rows // asked)
+        first, rows = batch[0], sum(each.run.rows for each in batch)
+        asked = self._capacity.max_rows(first.run)
+        # Those with a number of rows of their own may have one.
+        forwards = rows if any(each.run.has_own_rows for each in batch) else -(-rows // asked)
         try:
             outcomes = self._run_pass(batch, asked, forwards)
         except AllLeft:
             return None
         self.counts.passes += 1
         self.counts.rows += rows
-        image_steps = 0
+        output_steps = 0
         for each, outcome in zip(batch, outcomes, strict=True):
             if each in self._active:  # Else it left in the middle of a pass that is a whole run.
                 each.ticket.passes += 1
                 each.ticket.rows_of_passes += rows
-                image_steps += self._advance(each, outcome)
-        room = max(rows, self._capacity.max_rows(first.denoising))
-        return Pass(model=first.ticket.spec.model, rows=rows, room=room, forwards=forwards, image_steps=image_steps)
+                output_steps += self._advance(each, outcome)
+        room = max(rows, self._capacity.max_rows(first.run))
+        return Pass(model=first.ticket.model, rows=rows, room=room, forwards=forwards, output_steps=output_steps)
 
     def _run_pass(self, batch: Sequence[Active], max_rows: int, forwards: int) -> list[Any]:
         first = batch[0]
@@ -129,40 +129,40 @@ class Denoiser:
             self._watch.touch("denoise")
             for each in batch:
                 if each in self._active:
-                    each.ticket.note(Stage.GENERATE, step, each.ticket.spec.num_inference_steps)
+                    each.ticket.note(GENERATE, step, each.run.steps)
             self._drop_leaving()
             if not any(each in self._active for each in batch):
                 raise AllLeft
 
         self._before_pass()
-        with self._watch.call("denoise", self._capacity.pass_s(first.denoising), forwards):
+        with self._watch.call("denoise", self._capacity.pass_s(first.run), forwards):
             outcomes, fitting = predict_each(
-                self._adapters[first.ticket.spec.model], [each.denoising for each in batch], max_rows, on_step
+                self._adapters[first.ticket.model], [each.run for each in batch], max_rows, on_step
             )
-        self._capacity.note_pass(first.denoising, max_rows, fitting)
+        self._capacity.note_pass(first.run, max_rows, fitting)
         return outcomes
 
     def _advance(self, each: Active, outcome: Any) -> int:
-        """Move a job on. Returns how many steps of images that was."""
-        ticket, denoising = each.ticket, each.denoising
-        before = denoising.step
+        """Move a job on. Returns how many steps of outputs that was."""
+        ticket, run = each.ticket, each.run
+        before = run.step
         try:
             if isinstance(outcome, Exception):
                 raise outcome
-            denoising.advance(outcome)
+            run.advance(outcome)
         except Exception as exc:
             if is_fatal(exc):
                 raise
             self._active.remove(each)
             self._fail(ticket, exc)
             return 0
-        ticket.steps_run = denoising.step
-        ticket.note(Stage.GENERATE, denoising.step, ticket.spec.num_inference_steps)
-        if denoising.passes_left == 0:
+        ticket.steps_run = run.step
+        ticket.note(GENERATE, run.step, run.steps)
+        if run.passes_left == 0:
             self._active.remove(each)
             self.counts.finished += 1
-            self._on_done(ticket, denoising)
-        return (ticket.steps_run - before) * ticket.spec.n
+            self._on_done(ticket, run)
+        return (ticket.steps_run - before) * run.outputs
 
     def _drop_leaving(self) -> None:
         for each in [each for each in self._active if each.ticket.leaving]:
@@ -170,9 +170,9 @@ class Denoiser:
             self.counts.left += 1
             each.ticket.go()
 
-    def _fail(self, ticket: Ticket, exc: Exception) -> None:
+    def _fail(self, ticket: Ticket[Any], exc: Exception) -> None:
         self.counts.failed += 1
         ticket.fail(as_generation_failure(exc))
 
-    def _remaining_s(self, denoising: Denoising) -> float:
-        return denoising.passes_left * denoising.rows * self._capacity.seconds_per_row(denoising)
+    def _remaining_s(self, run: Run) -> float:
+        return run.passes_left * run.rows * self._capacity.seconds_per_row(run)

@@ -1,7 +1,7 @@
 """
-The engine of one device: encode → generate → decode, each job at its own step.
+The engine of one device: encode → generate → finish, each job at its own step.
 
-Threads hand jobs in and wait for their pictures; the engine's own thread, or three of them on a GPU, do the work.
+Threads hand jobs in and wait for what they make; the engine's own thread, or three of them on a GPU, do the work.
 """
 
 from __future__ import annotations
@@ -16,22 +16,20 @@ from typing import Any
 import structlog
 import torch
 
-from jobs.kinds.spec import JobSpec
-from jobs.table.states import Stage
-from workers.engine.adapter import Adapter, Denoising
+from workers.engine.adapter import AnyAdapter
 from workers.engine.capacity import Capacity
 from workers.engine.denoiser import Denoiser, DenoiserCounts, Pass
 from workers.engine.errors import EngineDied, as_generation_failure, is_fatal
-from workers.engine.isolation import decode_all
+from workers.engine.isolation import finish_all
+from workers.engine.run import Run
 from workers.engine.streams import Handover, Pacer, own_stream, wait_for_stream
-from workers.engine.ticket import OnProgress, Ticket
+from workers.engine.ticket import ENCODE, GENERATE, OnProgress, Ticket
 from workers.engine.watch import Watch
-from workers.runners.postprocess import Pixels
 
 log = structlog.get_logger()
 
 ENCODED_TOGETHER = 16  # prompts
-_LATE_S = 0.05  # for pictures that wait while others are encoded and decoded, by the same thread
+_LATE_S = 0.05  # for results that wait while others are encoded and finished, by the same thread
 
 
 class Engine:
@@ -53,7 +51,7 @@ class Engine:
 
     def __init__(
         self,
-        adapters: Mapping[str, Adapter[Any]],
+        adapters: Mapping[str, AnyAdapter],
         capacity: Capacity,
         *,
         device: torch.device | None = None,
@@ -72,12 +70,12 @@ class Engine:
         self._pacer = Pacer(self._device)
         self._forwards = 1  # of the pass that the pacer waits for
         self._late_s = 0.0 if self._device.type == "cuda" else _LATE_S
-        self._decoded: deque[tuple[Ticket, list[Pixels], float]] = deque()
+        self._finished: deque[tuple[Ticket[Any], Any, float]] = deque()
         self._bell = threading.Condition()  # guards what follows
-        self._arrived: deque[Ticket] = deque()
-        self._encoded: deque[tuple[Ticket, Any]] = deque()
-        self._done: deque[tuple[Ticket, Denoising, Handover]] = deque()
-        self._open: set[Ticket] = set()
+        self._arrived: deque[Ticket[Any]] = deque()
+        self._encoded: deque[tuple[Ticket[Any], Any]] = deque()
+        self._done: deque[tuple[Ticket[Any], Run, Handover]] = deque()
+        self._open: set[Ticket[Any]] = set()
         self._died: BaseException | None = None
         self._stopping = False
         self._threads: list[threading.Thread] = []
@@ -91,17 +89,19 @@ class Engine:
         """What the denoiser has done; read without a lock."""
         return self._denoiser.counts
 
-    def submit(self, spec: JobSpec, on_progress: OnProgress | None = None) -> Ticket:
+    def submit(self, model: str, work: Any, on_progress: OnProgress | None = None) -> Ticket[Any]:
         """
         Hand a job in.
 
         Args:
+            model: Name of the adapter that is to run it.
+            work: What that adapter's `encode` and `begin` take.
             on_progress: Told (stage, step, steps) by the engine's threads; must be quick and must not raise.
 
         Raises:
             EngineDied: It cannot go on.
         """
-        ticket = Ticket(spec, on_progress)
+        ticket: Ticket[Any] = Ticket(model, work, on_progress)
         with self._bell:
             if self._died or self._stopping:
                 raise EngineDied("the engine has stopped") from self._died
@@ -116,7 +116,7 @@ class Engine:
             loops: list[tuple[str, Callable[[], None], Callable[[], bool]]] = [
                 ("encode", self._encode, lambda: bool(self._arrived)),
                 ("denoise", self._denoise, lambda: bool(self._encoded or not self._denoiser.is_idle)),
-                ("decode", self._decode, lambda: bool(self._done)),
+                ("finish", self._finish, lambda: bool(self._done)),
             ]
         else:
             loops = [("device", self.turn, lambda: bool(self._arrived or self._done or not self._denoiser.is_idle))]
@@ -137,10 +137,10 @@ class Engine:
         self._fail_open(EngineDied("the engine has stopped"))
 
     def turn(self) -> None:
-        """One pass, with the encoding that comes before it and the decoding that comes after."""
+        """One pass, with the encoding that comes before it and the finishing that comes after."""
         self._encode()
         self._denoise()
-        self._decode()
+        self._finish()
         if self._denoiser.is_idle:
             self._hand_over()
 
@@ -161,17 +161,17 @@ class Engine:
     def _encode(self) -> None:
         with self._bell:
             tickets = [self._arrived.popleft() for _ in range(min(len(self._arrived), ENCODED_TOGETHER))]
-        for model in dict.fromkeys(ticket.spec.model for ticket in tickets):
-            self._encode_together(self._adapters[model], [each for each in tickets if each.spec.model == model])
+        for model in dict.fromkeys(ticket.model for ticket in tickets):
+            self._encode_together(self._adapters[model], [each for each in tickets if each.model == model])
 
-    def _encode_together(self, adapter: Adapter[Any], tickets: list[Ticket]) -> None:
+    def _encode_together(self, adapter: AnyAdapter, tickets: list[Ticket[Any]]) -> None:
         for ticket in [ticket for ticket in tickets if ticket.leaving]:
             tickets.remove(ticket)
             ticket.go()
         self._hand_over_late()
         try:
             with self._watch.call("encode"):
-                conditionings = adapter.encode([ticket.spec for ticket in tickets]) if tickets else []
+                conditionings = adapter.encode([ticket.work for ticket in tickets]) if tickets else []
                 wait_for_stream(self._device)
         except Exception as exc:
             if is_fatal(exc):
@@ -183,7 +183,7 @@ class Engine:
                 tickets[0].fail(as_generation_failure(exc))
             return
         for ticket in tickets:
-            ticket.passed(Stage.ENCODE)
+            ticket.passed(ENCODE)
         with self._bell:
             self._encoded += zip(tickets, conditionings, strict=True)
             self._bell.notify_all()
@@ -202,45 +202,45 @@ class Engine:
         if done is not None:  # On a GPU the pacer waits for the pass before, so this is how often passes come.
             self._on_pass(done, time.perf_counter() - started)
 
-    def _pass_on(self, ticket: Ticket, denoising: Denoising) -> None:
+    def _pass_on(self, ticket: Ticket[Any], run: Run) -> None:
         with self._bell:
-            self._done.append((ticket, denoising, Handover(self._device)))
+            self._done.append((ticket, run, Handover(self._device)))
             self._bell.notify_all()
 
-    def _decode(self) -> None:
+    def _finish(self) -> None:
         while self._done:
-            ticket, denoising, handover = self._done.popleft()
+            ticket, run, handover = self._done.popleft()
             if ticket.leaving:
                 ticket.go()
                 continue
             handover.take()
             try:
-                with self._watch.call("decode", calls=ticket.spec.n):
-                    pixels = decode_all(self._adapters[ticket.spec.model], denoising)
+                with self._watch.call("finish", calls=run.outputs):
+                    result = finish_all(self._adapters[ticket.model], run)
             except Exception as exc:
                 if is_fatal(exc):
                     raise
                 ticket.fail(as_generation_failure(exc))
                 continue
-            ticket.passed(Stage.GENERATE)
-            self._decoded.append((ticket, pixels, self._clock()))
+            ticket.passed(GENERATE)
+            self._finished.append((ticket, result, self._clock()))
             self._hand_over_late()
 
     def _hand_over(self) -> None:
         """
-        Wake those whose pictures are done.
+        Wake those whose results are there.
 
         Each has work for the interpreter: files, uploads, the next job. Where one thread does it all, that waits until
         the device is at the next pass; between two passes it made the device wait, 40 ms for 32 jobs.
         """
         with suppress(IndexError):
             while True:
-                ticket, pixels, _ = self._decoded.popleft()
-                ticket.succeed(pixels)
+                ticket, result, _ = self._finished.popleft()
+                ticket.succeed(result)
 
     def _hand_over_late(self) -> None:
         with suppress(IndexError):
-            if self._clock() - self._decoded[0][2] >= self._late_s:
+            if self._clock() - self._finished[0][2] >= self._late_s:
                 self._hand_over()
 
     def _die(self, exc: BaseException) -> None:

@@ -8,28 +8,28 @@ of the jobs where something else went wrong.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 import torch
 
-from workers.engine.adapter import Adapter, Denoising, OnStep
+from workers.engine.adapter import Adapter, AnyAdapter, OnStep
 from workers.engine.errors import is_fatal, is_out_of_memory
-from workers.engine.pictures import check_pictures
-from workers.runners.postprocess import Pixels
+from workers.engine.run import Run
 
 log = structlog.get_logger()
 
 Outcome = list[Any | Exception]
+
+U = TypeVar("U", bound=Run)
+R = TypeVar("R")
 
 
 class AllLeft(Exception):
     """Nobody waits for the rest of a pass that is a whole run; what `on_step` raises to end it."""
 
 
-def predict_each(
-    adapter: Adapter[Any], batch: Sequence[Denoising], max_rows: int, on_step: OnStep
-) -> tuple[Outcome, int]:
+def predict_each(adapter: AnyAdapter, batch: Sequence[Run], max_rows: int, on_step: OnStep) -> tuple[Outcome, int]:
     """
     Predict for a batch whose members may fail.
 
@@ -54,7 +54,7 @@ def predict_each(
         if not is_out_of_memory(error) or rows == 0:
             break
         _free(error)
-        log.warning("out of memory; trying with half of the rows", rows=rows, model=adapter.entry.name)
+        log.warning("out of memory; trying with half of the rows", rows=rows, model=adapter.name)
     if len(batch) == 1:
         return [error], max_rows  # Its own doing: the others may have as many rows as before.
     middle = len(batch) // 2
@@ -62,30 +62,19 @@ def predict_each(
     return [each for outcome, _ in halves for each in outcome], min(rows for _, rows in halves)
 
 
-def decode_all(adapter: Adapter[Any], denoising: Denoising) -> list[Pixels]:
-    """
-    The pictures of a job that is done: all together, or fewer at a time where memory is short for that.
-
-    Raises:
-        WrongPictures: They are not what the job asks.
-    """
-    pixels = _decode(adapter, denoising)
-    check_pictures(pixels, denoising.spec, adapter.entry)
-    return pixels
-
-
-def _decode(adapter: Adapter[Any], denoising: Denoising) -> list[Pixels]:
-    images = denoising.spec.n
+def finish_all(adapter: Adapter[Any, U, R], run: U) -> R:
+    """What a run that is done has made: all of it together, or less at a time where memory is short for that."""
+    outputs = run.outputs
     while True:
         try:
-            return adapter.decode(denoising, images)
+            return adapter.finish(run, outputs)
         except Exception as exc:
-            if images == 1 or not is_out_of_memory(exc):
+            if outputs <= 1 or not is_out_of_memory(exc):
                 raise
             error = exc
-        images //= 2
+        outputs //= 2
         _free(error)
-        log.warning("out of memory; decoding half of the images", images=images, model=adapter.entry.name)
+        log.warning("out of memory; decoding half of the images", images=outputs, model=adapter.name)
 
 
 def _free(error: Exception) -> None:

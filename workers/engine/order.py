@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from workers.engine.adapter import Denoising
+from workers.engine.run import Run
 from workers.engine.ticket import Ticket
 
 PATIENCE_S = 1.0
@@ -20,10 +21,10 @@ PATIENCE_FACTOR = 8.0  # times the job's own work alone on the device
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Active:
-    """A job that has its embeddings and noise. `since` by the engine's clock; `work_s` is all of its work then."""
+    """A job that has begun. `since` by the engine's clock; `work_s` is all of its work then."""
 
-    ticket: Ticket
-    denoising: Denoising
+    ticket: Ticket[Any]
+    run: Run
     since: float
     work_s: float
 
@@ -34,8 +35,8 @@ class Active:
 def choose(
     active: Sequence[Active],
     now: float,
-    remaining_s: Callable[[Denoising], float],
-    max_rows: Callable[[Denoising], int],
+    remaining_s: Callable[[Run], float],
+    max_rows: Callable[[Run], int],
 ) -> list[Active]:
     """
     The jobs that share the next pass.
@@ -52,14 +53,14 @@ def choose(
 
     def rank(each: Active) -> tuple[bool, float]:
         overdue = each.is_overdue(now)
-        return (not overdue, each.since if overdue else remaining_s(each.denoising))
+        return (not overdue, each.since if overdue else remaining_s(each.run))
 
     first, *others = sorted(active, key=rank)
-    key = first.denoising.share_key
-    room = max_rows(first.denoising) - first.denoising.rows
+    key = first.run.share_key
+    room = max_rows(first.run) - first.run.rows
     chosen = [first]
     for each in others:
-        if each.denoising.share_key == key and each.denoising.rows <= room:
+        if each.run.share_key == key and each.run.rows <= room:
             chosen.append(each)
-            room -= each.denoising.rows
+            room -= each.run.rows
     return chosen

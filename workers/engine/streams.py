@@ -1,7 +1,7 @@
 """
 How the engine's threads share a device.
 
-On a GPU each of encode, denoise and decode has a thread and a stream, so that they overlap. On a CPU one thread does
+On a GPU each of encode, denoise and finish has a thread and a stream, so that they overlap. On a CPU one thread does
 all three: each further thread that calls torch brings an OpenMP team of its own, and with more OpenMP threads than
 cores their barriers go through the kernel (a picture took 1.05 s instead of 0.44 s).
 """

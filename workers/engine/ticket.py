@@ -5,36 +5,42 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any, Generic, TypeVar
 
-from jobs.kinds.spec import JobSpec
-from jobs.table.states import Stage
-from workers.runners.postprocess import Pixels
+# The engine's words for where a job is.
+ENCODE = "encode"
+GENERATE = "generate"
 
-OnProgress = Callable[[Stage, int, int], None]
+OnProgress = Callable[[str, int, int], None]  # told (stage, step, steps)
+
+R = TypeVar("R")
 
 
-class Ticket:
+class Ticket(Generic[R]):
     """
     A job's way through the engine.
 
     The engine's threads write it, the submitter waits on it, and anybody may ask it to leave.
 
     Attributes:
-        timings: Seconds: `encode` from submission to embeddings, `generate` from there to pixels.
-        steps_run: Denoising steps that were computed for it.
+        model: Name of the adapter that runs it.
+        work: What was handed in, for that adapter to understand.
+        timings: Seconds: `encode` from submission to what it is conditioned on, `generate` from there to its result.
+        steps_run: Steps that were computed for it.
         jobs_a_pass: How many jobs like this one share a pass on this device, at best.
         passes, rows_of_passes: Passes that it took part in, and the rows that these had in all, its neighbours' too.
     """
 
-    def __init__(self, spec: JobSpec, on_progress: OnProgress | None = None) -> None:
-        self.spec = spec
-        self.timings: dict[Stage, float] = {}
+    def __init__(self, model: str, work: Any, on_progress: OnProgress | None = None) -> None:
+        self.model = model
+        self.work = work
+        self.timings: dict[str, float] = {}
         self.steps_run = 0
         self.jobs_a_pass = 1
         self.passes = self.rows_of_passes = 0
         self._on_progress = on_progress or (lambda _stage, _step, _steps: None)
         self._leaving: BaseException | None = None
-        self._pixels: list[Pixels] = []
+        self._result: R
         self._error: BaseException | None = None
         self._over = threading.Event()
         self._since = time.perf_counter()
@@ -51,21 +57,22 @@ class Ticket:
     def is_over(self) -> bool:
         return self._over.is_set()
 
-    def result(self, timeout_s: float | None = None) -> list[Pixels]:
+    def result(self, timeout_s: float | None = None) -> R:
         """
-        Wait for the pictures, in the order of their seeds.
+        Wait for what its adapter's `finish` made.
 
         Raises:
             TimeoutError: Not there after `timeout_s`.
             GenerationFailed: The job cannot be done.
+            EngineDied: The engine stopped with the job in it.
         """
         if not self._over.wait(timeout_s):
             raise TimeoutError("the job is still in the engine")
         if self._error is not None:
             raise self._error
-        return self._pixels
+        return self._result
 
-    def note(self, stage: Stage, step: int = 0, steps: int = 0) -> None:
+    def note(self, stage: str, step: int = 0, steps: int = 0) -> None:
         """Tell the submitter where the job is."""
         self._on_progress(stage, step, steps)
 
@@ -75,14 +82,14 @@ class Ticket:
         mean_rows = round(self.rows_of_passes / self.passes, 2) if self.passes else 0.0
         return {"imagemill.passes": self.passes, "imagemill.rows_a_pass": mean_rows}
 
-    def passed(self, stage: Stage) -> None:
+    def passed(self, stage: str) -> None:
         """Close a stage's timing; the next one starts now."""
         now = time.perf_counter()
         self.timings[stage] = round(now - self._since, 4)
         self._since = now
 
-    def succeed(self, pixels: list[Pixels]) -> None:
-        self._pixels = pixels
+    def succeed(self, result: R) -> None:
+        self._result = result
         self._over.set()
 
     def go(self) -> None:

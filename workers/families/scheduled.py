@@ -12,6 +12,7 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from jobs.kinds.spec import JobSpec
+from workers.families.family import PictureRun
 from workers.families.rows import Rows
 from workers.families.size_class import size_class
 
@@ -30,7 +31,7 @@ class Conditioning:
     extra: dict[str, torch.Tensor]
 
 
-class ScheduledDenoising:
+class ScheduledRun(PictureRun):
     """
     The images of one job, each with its own generator, under a scheduler of their own.
 
@@ -47,7 +48,7 @@ class ScheduledDenoising:
         latent_shape: tuple[int, int, int],
         family_key: Hashable,
     ) -> None:
-        self.spec = spec
+        super().__init__(spec)
         text_shape = tuple(conditioning.text.shape[1:])
         self.share_key: Hashable = (family_key, latent_shape, text_shape)
         self.cost_key: Hashable = (family_key, size_class(*latent_shape[1:]), text_shape)
@@ -80,9 +81,9 @@ class ScheduledDenoising:
     @property
     def step(self) -> int:
         # Schedulers of second order (Heun) call the model twice for a step.
-        return self._calls * self.spec.num_inference_steps // len(self._timesteps)
+        return self._calls * self.steps // len(self._timesteps)
 
-    def one_image(self) -> ScheduledDenoising:
+    def one_image(self) -> ScheduledRun:
         """An ordinary job with the first image alone, to measure with; it is not to be advanced."""
         one = copy.copy(self)
         one.spec = self.spec.model_copy(update={"n": 1, "reproducible": False})

@@ -17,6 +17,7 @@ from jobs.catalogue.models import Model
 from jobs.errors import InvalidConfiguration
 from jobs.kinds.spec import JobSpec
 from workers.engine.adapter import OnStep
+from workers.families.family import PictureFamily, PictureRun
 from workers.families.size_class import size_class
 from workers.runners.postprocess import Pixels
 
@@ -57,11 +58,11 @@ class VirtualClock:
         self.now_s += seconds
 
 
-class SimulatedRun:
+class SimulatedRun(PictureRun):
     """A job of as many passes as it has steps."""
 
     def __init__(self, spec: JobSpec) -> None:
-        self.spec = spec
+        super().__init__(spec)
         self.share_key: Hashable = (spec.model, spec.width, spec.height)
         self.cost_key: Hashable = (spec.model, size_class(spec.width, spec.height))
         self.rows = spec.n * (2 if spec.guidance_scale > 1 else 1)
@@ -69,17 +70,17 @@ class SimulatedRun:
 
     @property
     def passes_left(self) -> int:
-        return self.spec.num_inference_steps - self.step
+        return self.steps - self.step
 
     def advance(self, _prediction: None) -> None:
         self.step += 1
 
 
-class SimulatedModel:
+class SimulatedModel(PictureFamily[SimulatedRun]):
     """An adapter without a model; its pictures are plain, in a colour of their seed."""
 
     def __init__(self, entry: Model, times: DeviceTimes, sleep: Callable[[float], None] = time.sleep) -> None:
-        self.entry = entry
+        super().__init__(entry)
         self._times = times
         self._sleep = sleep
 
@@ -96,14 +97,14 @@ class SimulatedModel:
         self._take(self._times.launch_s * passes + self._times.row_s * rows)
         return [None] * len(batch)
 
-    def decode(self, denoising: SimulatedRun, _max_images: int) -> list[Pixels]:
-        spec = denoising.spec
+    def decode(self, run: SimulatedRun, _max_images: int) -> list[Pixels]:
+        spec = run.spec
         self._take(self._times.decode_s * spec.n)
         shape = (spec.height, spec.width, 3)
         return [np.broadcast_to(_colour(spec.seed + index), shape).copy() for index in range(spec.n)]
 
-    def trial(self, denoising: SimulatedRun) -> SimulatedRun:
-        return denoising
+    def trial(self, run: SimulatedRun) -> SimulatedRun:
+        return run
 
     def _take(self, seconds: float) -> None:
         if seconds > 0:

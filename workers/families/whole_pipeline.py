@@ -15,7 +15,8 @@ from jobs.errors import ErrorCode
 from jobs.kinds.spec import JobSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed, WrongPictures
-from workers.engine.pictures import check_number
+from workers.families.family import PictureFamily, PictureRun
+from workers.families.pictures import check_number
 from workers.families.schedulers import make_scheduler
 from workers.families.size_class import size_class
 from workers.runners.postprocess import Pixels
@@ -23,7 +24,7 @@ from workers.runners.postprocess import Pixels
 _TRIAL_STEPS = 2
 
 
-class WholeRun:
+class WholeRun(PictureRun):
     """
     A job whose one pass is all of its steps.
 
@@ -32,7 +33,7 @@ class WholeRun:
     """
 
     def __init__(self, spec: JobSpec, family_key: Hashable) -> None:
-        self.spec = spec
+        super().__init__(spec)
         self.images: Any = None
         sampling = (spec.width, spec.height, spec.num_inference_steps, spec.guidance_scale, spec.scheduler)
         is_negated = bool(spec.negative_prompt)
@@ -45,22 +46,22 @@ class WholeRun:
 
     @property
     def step(self) -> int:
-        return 0 if self.images is None else self.spec.num_inference_steps
+        return 0 if self.images is None else self.steps
 
     @property
     def passes_left(self) -> int:
         """Steps, for a pass is timed as `_TRIAL_STEPS` of them; all are run in one pass."""
-        return self.spec.num_inference_steps - self.step
+        return self.steps - self.step
 
     def advance(self, prediction: Any) -> None:
         self.images = prediction
 
 
-class WholePipeline:
+class WholePipeline(PictureFamily[WholeRun]):
     """Adapts a pipeline that has no family of its own here. Jobs join and leave between its runs."""
 
     def __init__(self, entry: Model, pipeline: Any) -> None:
-        self.entry = entry
+        super().__init__(entry)
         self._pipeline = pipeline
         self._own_scheduler = getattr(pipeline, "scheduler", None)
         self._takes = set(inspect.signature(pipeline.__call__).parameters)
@@ -89,7 +90,7 @@ class WholePipeline:
             calls = [[(each.spec, index) for index in range(each.spec.n)] for each in batch]
         else:
             calls = [images[at : at + max_rows] for at in range(0, len(images), max_rows)]
-        steps = batch[0].spec.num_inference_steps
+        steps = batch[0].steps
 
         def told_of(number: int) -> OnStep:
             """Takes the steps of one of several calls for their share of all."""
@@ -99,19 +100,19 @@ class WholePipeline:
         ends = np.cumsum([each.spec.n for each in batch])[:-1]
         return list(np.split(made, ends))
 
-    def decode(self, denoising: WholeRun, _max_images: int) -> list[Pixels]:
+    def decode(self, run: WholeRun, _max_images: int) -> list[Pixels]:
         """Its pictures are there already; they only become bytes."""
-        images = denoising.images
+        images = run.images
         if images.dtype == np.uint8:
             return list(images)
         if not np.isfinite(images).all():
             raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite")
         return list((images * 255).round().clip(0, 255).astype(np.uint8))
 
-    def trial(self, denoising: WholeRun) -> WholeRun:
+    def trial(self, run: WholeRun) -> WholeRun:
         """A run of a few steps."""
-        steps = min(_TRIAL_STEPS, denoising.spec.num_inference_steps)
-        return WholeRun(denoising.spec.model_copy(update={"num_inference_steps": steps}), None)
+        steps = min(_TRIAL_STEPS, run.steps)
+        return WholeRun(run.spec.model_copy(update={"num_inference_steps": steps}), None)
 
     def _call(self, images: Sequence[tuple[JobSpec, int]], on_step: OnStep) -> Any:
         """Run the pipeline for these images; (len(images), height, width, 3)."""

@@ -18,9 +18,9 @@ from diffusers.utils import logging as diffusers_logging
 
 from jobs.catalogue.models import Catalogue, Model
 from jobs.errors import InvalidConfiguration
-from workers.engine.adapter import Adapter
 from workers.engine.errors import is_out_of_memory
 from workers.families.embeddings import EmbeddingCache
+from workers.families.family import PictureFamily
 from workers.families.schedulers import unknown_schedulers
 from workers.families.simulated import DeviceTimes, SimulatedModel
 from workers.families.stable_diffusion import StableDiffusion
@@ -56,7 +56,9 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def load_model(catalogue: Catalogue, entry: Model, device: torch.device, embedding_cache_bytes: int) -> Adapter[Any]:
+def load_model(
+    catalogue: Catalogue, entry: Model, device: torch.device, embedding_cache_bytes: int
+) -> PictureFamily[Any]:
     """
     Load one model onto a device.
 

@@ -13,9 +13,9 @@ from typing import Any
 from jobs.catalogue.models import Catalogue, Model
 from jobs.errors import InvalidConfiguration
 from jobs.kinds.spec import JobSpec, parse_request
-from workers.engine.adapter import Adapter
 from workers.engine.errors import GenerationFailed, WrongPictures, is_fatal
-from workers.engine.isolation import decode_all
+from workers.engine.isolation import finish_all
+from workers.families.family import PictureFamily
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.whole_pipeline import WholePipeline
 
@@ -23,7 +23,7 @@ _STEPS = 2
 _TIMES = (2, 4, 8)  # the multiple of the catalogue, where that one does not do
 
 
-def check_side_multiple(adapter: Adapter[Any], catalogue: Catalogue) -> None:
+def check_side_multiple(adapter: PictureFamily[Any], catalogue: Catalogue) -> None:
     """
     Raise `InvalidConfiguration` where a model cannot keep `limits.side_multiple`, and one that it can is known.
 
@@ -54,7 +54,7 @@ def _trouble(adapter: WholePipeline, spec: JobSpec) -> str | None:
     try:
         run = adapter.begin(spec, adapter.encode([spec])[0])
         run.advance(adapter.predict([run], spec.n, lambda _step: None)[0])
-        decode_all(adapter, run)
+        finish_all(adapter, run)
     except WrongPictures as exc:
         return exc.found
     except GenerationFailed:

@@ -16,13 +16,14 @@ import torch
 from jobs.catalogue.models import Catalogue, Model
 from jobs.errors import ErrorCode, InvalidConfiguration
 from jobs.kinds.spec import parse_request
-from workers.engine.adapter import Adapter
+from workers.engine.adapter import AnyAdapter
 from workers.engine.capacity import Capacity
 from workers.engine.denoiser import Pass
 from workers.engine.engine import Engine
 from workers.engine.errors import GenerationFailed, WrongPictures
 from workers.engine.streams import device_clock
 from workers.engine.watch import Watch
+from workers.families.family import PictureFamily
 from workers.loading.models import choose_device, load_model
 from workers.loading.sides import check_side_multiple
 from workers.process.allocator import keep_freed_memory
@@ -49,7 +50,7 @@ class ReadyEngine:
 
     engine: Engine
     device: torch.device
-    adapters: Mapping[str, Adapter[Any]]
+    adapters: Mapping[str, AnyAdapter]
     served: frozenset[str]
     jobs_a_pass: int
 
@@ -95,7 +96,7 @@ def describe(device: torch.device, settings: WorkerSettings) -> str:
 
 def _load(
     catalogue: Catalogue, names: Iterable[str], device: torch.device, settings: WorkerSettings
-) -> dict[str, Adapter[Any]]:
+) -> dict[str, PictureFamily[Any]]:
     _compute_with(settings.threads)
     cache_bytes = settings.embedding_cache_mib << 20
     adapters = {name: load_model(catalogue, catalogue.models[name], device, cache_bytes) for name in names}
@@ -137,7 +138,7 @@ def _warm_up(engine: Engine, catalogue: Catalogue, entry: Model) -> int:
     """Make a picture of default size. Returns how many such jobs share a pass."""
     steps = min(_WARM_UP_STEPS, entry.defaults.num_inference_steps)
     request = {"model": entry.name, "prompt": "a picture", "seed": 0, "num_inference_steps": steps}
-    ticket = engine.submit(catalogue.settle(parse_request(request)))
+    ticket = engine.submit(entry.name, catalogue.settle(parse_request(request)))
     try:
         ticket.result()
     except WrongPictures as exc:

@@ -29,7 +29,6 @@ from ops.bench.system.redis_calls import RedisCalls
 from ops.bench.workload import succeeded
 from ops.process import wait_until
 from producer import Job
-from workers.families.simulated import DeviceTimes
 
 MODEL = "simulated"
 QUEUE = names.queue_of(MODEL)
@@ -160,6 +159,8 @@ def _ends_by_worker(fleet: ChangingFleet, jobs: Sequence[Job]) -> list[list[floa
 
 
 def _figures(measured: dict[str, list[Measured]], effort: Effort) -> list[Figure]:
+    from workers.families.simulated import DeviceTimes  # Late: it needs torch, and not every machine of ops has it.
+
     rates = _rates(measured)
     one = rates[_name(1)]
     times = DeviceTimes.parse(effort.simulated)

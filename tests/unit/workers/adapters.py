@@ -7,14 +7,15 @@ from typing import Any
 
 import torch
 
-from jobs.catalogue.models import Model
 from jobs.kinds.spec import JobSpec
 from tests.unit.workers import tiny
-from workers.engine.adapter import Adapter, OnStep
+from workers.engine.adapter import AnyAdapter, OnStep
 from workers.engine.capacity import Capacity, PassTimes
 from workers.engine.engine import Engine
-from workers.engine.ticket import Ticket
+from workers.engine.run import Run
+from workers.engine.ticket import OnProgress, Ticket
 from workers.families.embeddings import EmbeddingCache
+from workers.families.family import PictureFamily
 from workers.families.simulated import VirtualClock
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.stable_diffusion_xl import StableDiffusionXL
@@ -39,15 +40,12 @@ def make_adapter(name: str) -> StableDiffusion:
     return StableDiffusion(tiny.model("stable-diffusion", name=name, defaults=defaults), tiny.shapes(), cache)
 
 
-class Wrapped:
+class Wrapped(PictureFamily[Any]):
     """Passes everything on to the adapter in it."""
 
-    def __init__(self, inner: Adapter[Any]) -> None:
+    def __init__(self, inner: PictureFamily[Any]) -> None:
+        super().__init__(inner.entry)
         self._inner = inner
-
-    @property
-    def entry(self) -> Model:
-        return self._inner.entry
 
     def encode(self, specs: Sequence[JobSpec]) -> list[Any]:
         return self._inner.encode(specs)
@@ -58,11 +56,11 @@ class Wrapped:
     def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
         return self._inner.predict(batch, max_rows, on_step)
 
-    def decode(self, denoising: Any, max_images: int) -> list[Pixels]:
-        return self._inner.decode(denoising, max_images)
+    def decode(self, run: Any, max_images: int) -> list[Pixels]:
+        return self._inner.decode(run, max_images)
 
-    def trial(self, denoising: Any) -> Any:
-        return self._inner.trial(denoising)
+    def trial(self, run: Any) -> Any:
+        return self._inner.trial(run)
 
 
 class Watched(Wrapped):
@@ -75,7 +73,7 @@ class Watched(Wrapped):
         passes: Seeds of the jobs of each pass.
     """
 
-    def __init__(self, inner: Adapter[Any]) -> None:
+    def __init__(self, inner: PictureFamily[Any]) -> None:
         super().__init__(inner)
         self.latents: dict[int, torch.Tensor] = {}
         self.offsets: dict[int, set[int]] = {}
@@ -89,23 +87,23 @@ class Watched(Wrapped):
             offset += each.rows
         return super().predict(batch, max_rows, on_step)
 
-    def decode(self, denoising: Any, max_images: int) -> list[Pixels]:
-        self.latents[denoising.spec.seed] = denoising.latents.clone()
-        return super().decode(denoising, max_images)
+    def decode(self, run: Any, max_images: int) -> list[Pixels]:
+        self.latents[run.spec.seed] = run.latents.clone()
+        return super().decode(run, max_images)
 
 
 class Measured(Capacity):
     """Has measured `ROWS` for whatever comes: for pipelines whose passes take long, even though they are small."""
 
-    def learn(self, adapter: Adapter[Any], denoising: Any) -> PassTimes:
-        self._known[denoising.cost_key] = PassTimes(seconds={ROWS: _PASS_S})
-        return super().learn(adapter, denoising)
+    def learn(self, adapter: AnyAdapter, run: Run) -> PassTimes:
+        self._known[run.cost_key] = PassTimes(seconds={ROWS: _PASS_S})
+        return super().learn(adapter, run)
 
 
 class OnClock(Wrapped):
     """Takes virtual time: all the same for a pass of up to `ROWS` rows, so that this is the size that is measured."""
 
-    def __init__(self, inner: Adapter[Any], clock: VirtualClock) -> None:
+    def __init__(self, inner: PictureFamily[Any], clock: VirtualClock) -> None:
         super().__init__(inner)
         self._clock = clock
 
@@ -115,14 +113,19 @@ class OnClock(Wrapped):
         return predictions
 
 
-def make_engine(*adapters: Adapter[Any], capacity: Capacity | None = None) -> Engine:
+def make_engine(*adapters: PictureFamily[Any], capacity: Capacity | None = None) -> Engine:
     """An engine whose passes have `ROWS` rows. A test drives it with `turn`."""
     clock = VirtualClock()
-    timed = {adapter.entry.name: OnClock(adapter, clock) for adapter in adapters}
+    timed = {adapter.name: OnClock(adapter, clock) for adapter in adapters}
     return Engine(timed, capacity or Capacity(clock=clock), clock=clock)
 
 
-def run(engine: Engine, *tickets: Ticket) -> None:
+def submit(engine: Engine, job: JobSpec, on_progress: OnProgress | None = None) -> Ticket[list[Pixels]]:
+    """Hand a job in to the adapter of its model."""
+    return engine.submit(job.model, job, on_progress)
+
+
+def run(engine: Engine, *tickets: Ticket[Any]) -> None:
     """Turn until these are over."""
     while not all(ticket.is_over for ticket in tickets):
         engine.turn()
@@ -130,4 +133,4 @@ def run(engine: Engine, *tickets: Ticket) -> None:
 
 def warm(engine: Engine, job: JobSpec) -> None:
     """Have the size of a pass measured, with a job like this one."""
-    run(engine, engine.submit(job.model_copy(update={"num_inference_steps": 1, "scheduler": "ddim"})))
+    run(engine, submit(engine, job.model_copy(update={"num_inference_steps": 1, "scheduler": "ddim"})))

@@ -67,8 +67,8 @@ def test_job_that_failed_is_in_those_stages_that_it_passed(catalogue: Catalogue)
 
 def test_passes_are_counted_with_their_rows_and_the_room_they_had() -> None:
     metrics = WorkerMetrics()
-    metrics.note_pass(Pass(model="shapes", rows=6, room=16, forwards=1, image_steps=3), 0.25)
-    metrics.note_pass(Pass(model="shapes", rows=10, room=16, forwards=1, image_steps=5), 0.75)
+    metrics.note_pass(Pass(model="shapes", rows=6, room=16, forwards=1, output_steps=3), 0.25)
+    metrics.note_pass(Pass(model="shapes", rows=10, room=16, forwards=1, output_steps=5), 0.75)
     for name, expected in (
         ("imagemill_pass_rows_sum", 16),
         ("imagemill_pass_room_rows_total", 32),
@@ -86,12 +86,12 @@ def test_engine_tells_of_each_pass_and_of_each_step_of_each_image_once(tmp_path:
     engine = Engine(adapters, capacity, device=torch.device("cpu"), on_pass=lambda done, _s: passes.append(done))
     fields = {"prompt": "a", "model": "shapes", "seed": 1}
     tickets = [
-        engine.submit(catalogue.settle(parse_request({**fields, "n": n, "num_inference_steps": steps})))
+        engine.submit("shapes", catalogue.settle(parse_request({**fields, "n": n, "num_inference_steps": steps})))
         for n, steps in ((1, 4), (2, 3))
     ]
     while not all(ticket.is_over for ticket in tickets):
         engine.turn()
-    assert sum(each.image_steps for each in passes) == 1 * 4 + 2 * 3
+    assert sum(each.output_steps for each in passes) == 1 * 4 + 2 * 3
     assert sum(each.rows for each in passes) == engine.counts.rows
     assert len(passes) == engine.counts.passes
     assert all(each.rows <= each.room and each.model == "shapes" for each in passes)

@@ -18,8 +18,9 @@ import torch
 
 from jobs.kinds.spec import JobSpec
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import QUIET, Watched, Wrapped, make_adapter, make_engine, run, warm
-from workers.engine.adapter import Adapter, OnStep
+from tests.unit.workers.adapters import QUIET, Watched, Wrapped, make_adapter, make_engine, run, submit, warm
+from workers.engine.adapter import OnStep
+from workers.families.family import PictureFamily
 from workers.families.schedulers import OWN, SCHEDULERS, make_scheduler
 from workers.families.stable_diffusion import StableDiffusion
 
@@ -59,7 +60,7 @@ def in_precision(adapter: StableDiffusion, dtype: torch.dtype) -> StableDiffusio
     return type(adapter)(adapter.entry, copy.deepcopy(adapter.pipeline).to(dtype), adapter.cache)
 
 
-def two_jobs(adapter: Adapter[Any], index: int, name: str) -> list[JobSpec]:
+def two_jobs(adapter: PictureFamily[Any], index: int, name: str) -> list[JobSpec]:
     """With guidance and without; no two schedulers have the same prompts, seeds, steps and scales."""
     colour, shape = _COLOURS[index % 6], _SHAPES[index % 5]
     guided = tiny.spec(
@@ -83,13 +84,13 @@ def two_jobs(adapter: Adapter[Any], index: int, name: str) -> list[JobSpec]:
     return [guided, alone]
 
 
-def run_joining(adapter: Adapter[Any], jobs: Sequence[JobSpec]) -> None:
+def run_joining(adapter: PictureFamily[Any], jobs: Sequence[JobSpec]) -> None:
     """Run all, one more joining at each turn."""
     engine = make_engine(adapter)
     warm(engine, jobs[0])
     tickets = []
     for job in jobs:
-        tickets.append(engine.submit(job))
+        tickets.append(submit(engine, job))
         engine.turn()
     run(engine, *tickets)
     for ticket in tickets:
@@ -210,7 +211,7 @@ def test_comparison_sees_a_fault(model: str, fault: type[Wrapped]) -> None:
         for seed, colour in ((1, "red"), (2, "blue"))
     )
     engine = make_engine(watched)
-    run(engine, engine.submit(first), engine.submit(second))
+    run(engine, submit(engine, first), submit(engine, second))
     # The wrappers change the specification too, so the latents are found by seed.
     expected = run_solo(adapter.pipeline, second)
     if fault is Wrapped:

@@ -15,7 +15,7 @@ import torch
 from jobs.errors import ErrorCode
 from jobs.kinds.spec import JobSpec
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import QUIET, Wrapped, make_adapter, make_engine, run, warm
+from tests.unit.workers.adapters import QUIET, Wrapped, make_adapter, make_engine, run, submit, warm
 from workers.engine.adapter import OnStep
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
@@ -64,9 +64,9 @@ class Poisoned(Wrapped):
         self._hit("predict", *(each.spec for each in batch))
         return super().predict(batch, max_rows, on_step)
 
-    def decode(self, denoising: Any, max_images: int) -> list[Pixels]:
-        self._hit("decode", denoising.spec)
-        return super().decode(denoising, max_images)
+    def decode(self, run: Any, max_images: int) -> list[Pixels]:
+        self._hit("decode", run.spec)
+        return super().decode(run, max_images)
 
     def _hit(self, method: str, *specs: JobSpec) -> None:
         if method == self._method and any(spec.prompt == POISON for spec in specs):
@@ -119,10 +119,10 @@ def eight_jobs(*, poisoned: bool = True, reproducible: bool = True) -> list[JobS
     ]
 
 
-def run_all(engine: Engine, jobs: Sequence[JobSpec]) -> list[Ticket]:
+def run_all(engine: Engine, jobs: Sequence[JobSpec]) -> list[Ticket[list[Pixels]]]:
     """All at once, in an engine whose pass has room for them."""
     warm(engine, jobs[0])
-    tickets = [engine.submit(job) for job in jobs]
+    tickets = [submit(engine, job) for job in jobs]
     run(engine, *tickets)
     return tickets
 
@@ -134,15 +134,15 @@ def undisturbed(*, poisoned: bool, reproducible: bool) -> list[list[Pixels]]:
     return [ticket.result() for ticket in run_all(make_engine(make_adapter("stable-diffusion")), jobs)]
 
 
-def failure(ticket: Ticket) -> GenerationFailed:
+def failure(ticket: Ticket[list[Pixels]]) -> GenerationFailed:
     with pytest.raises(GenerationFailed) as raised:
         ticket.result()
     return raised.value
 
 
-def assert_only_poison_failed(tickets: Sequence[Ticket], code: ErrorCode) -> None:
+def assert_only_poison_failed(tickets: Sequence[Ticket[list[Pixels]]], code: ErrorCode) -> None:
     for ticket, expected in zip(tickets, undisturbed(poisoned=True, reproducible=True), strict=True):
-        if ticket.spec.prompt == POISON:
+        if ticket.work.prompt == POISON:
             assert failure(ticket).code == code
         else:
             np.testing.assert_array_equal(ticket.result(), expected)
@@ -157,7 +157,7 @@ def test_all_jobs_finish_where_eight_rows_do_not_fit_and_four_do() -> None:
     engine = make_engine(adapter)
     warm(engine, jobs[0])
     with little_memory(adapter, 4) as failed:
-        tickets = [engine.submit(job) for job in jobs]
+        tickets = [submit(engine, job) for job in jobs]
         run(engine, *tickets)
     # The pass of 12 rows was tried with 12 and 6, the next ones with what fitted then.
     assert failed == [12, 6]
@@ -172,7 +172,7 @@ def test_short_memory_is_remembered_for_the_jobs_that_come_later() -> None:
     warm(engine, job)
     with little_memory(adapter, 4) as failed:
         for _ in range(2):
-            ticket = engine.submit(job)
+            ticket = submit(engine, job)
             run(engine, ticket)
             assert len(ticket.result()) == 4
     assert failed == [8]
@@ -188,7 +188,7 @@ def test_images_are_decoded_fewer_at_a_time_where_memory_is_short() -> None:
     adapter = make_adapter("stable-diffusion")
     job = eight_jobs()[0].model_copy(update={"n": 5, "reproducible": False})
     engine = make_engine(adapter)
-    expected = engine.submit(job)
+    expected = submit(engine, job)
     run(engine, expected)
     tried: list[int] = []
 
@@ -199,7 +199,7 @@ def test_images_are_decoded_fewer_at_a_time_where_memory_is_short() -> None:
 
     hook = adapter.pipeline.vae.decoder.register_forward_pre_hook(check)
     try:
-        ticket = engine.submit(job)
+        ticket = submit(engine, job)
         run(engine, ticket)
     finally:
         hook.remove()
@@ -226,7 +226,7 @@ def test_retry_finds_the_memory_of_the_failed_forward_free() -> None:
     first, second = eight_jobs()[:2]
     warm(engine, first)
     is_short = True
-    run(engine, engine.submit(first), engine.submit(second))
+    run(engine, submit(engine, first), submit(engine, second))
     assert held
     assert alive
     assert not any(alive)
@@ -259,7 +259,7 @@ def test_picture_that_is_not_finite_is_an_invalid_output() -> None:
 
     hook = adapter.pipeline.vae.decoder.register_forward_hook(overflow)
     try:
-        ticket = engine.submit(job)
+        ticket = submit(engine, job)
         run(engine, ticket)
     finally:
         hook.remove()
@@ -274,14 +274,14 @@ def test_engine_ends_with_all_its_jobs_when_the_device_fails(method: str) -> Non
     deaths: list[BaseException] = []
     adapter = Poisoned(make_adapter("stable-diffusion"), method, device_error)
     engine = Engine({adapter.entry.name: adapter}, Capacity(), on_death=deaths.append)
-    tickets = [engine.submit(job.model_copy(update={"num_inference_steps": 1000})) for job in eight_jobs()[:3]]
-    tickets.append(engine.submit(eight_jobs()[3]))
+    tickets = [submit(engine, job.model_copy(update={"num_inference_steps": 1000})) for job in eight_jobs()[:3]]
+    tickets.append(submit(engine, eight_jobs()[3]))
     engine.start()
     for ticket in tickets:
         with pytest.raises(EngineDied):
             ticket.result(RESULT_S)
     with pytest.raises(EngineDied):
-        engine.submit(eight_jobs()[0])
+        submit(engine, eight_jobs()[0])
     engine.stop()
     assert [type(death) for death in deaths] == [torch.AcceleratorError]
 
@@ -289,7 +289,7 @@ def test_engine_ends_with_all_its_jobs_when_the_device_fails(method: str) -> Non
 def test_jobs_of_a_stopped_engine_are_told_so() -> None:
     adapter = make_adapter("stable-diffusion")
     engine = Engine({adapter.entry.name: adapter}, Capacity())
-    ticket = engine.submit(eight_jobs()[0])
+    ticket = submit(engine, eight_jobs()[0])
     engine.stop()
     with pytest.raises(EngineDied):
         ticket.result(RESULT_S)

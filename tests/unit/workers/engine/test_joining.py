@@ -10,13 +10,15 @@ import pytest
 from jobs.kinds.spec import JobSpec
 from jobs.table.states import Stage, Status
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import Watched, Wrapped, make_adapter, make_engine, run, warm
+from tests.unit.workers.adapters import Watched, Wrapped, make_adapter, make_engine, run, submit, warm
 from workers.attempt.errors import JobLeft
-from workers.engine.adapter import Adapter, OnStep
+from workers.engine.adapter import OnStep
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.errors import EngineDied
 from workers.engine.ticket import Ticket
+from workers.families.family import PictureFamily
+from workers.runners.postprocess import Pixels
 
 RESULT_S = 60.0
 STEPS = 50
@@ -33,9 +35,9 @@ class Looking(Wrapped):
         seen: By forward.
     """
 
-    def __init__(self, inner: Adapter[Any]) -> None:
+    def __init__(self, inner: PictureFamily[Any]) -> None:
         super().__init__(inner)
-        self.at: Ticket | None = None
+        self.at: Ticket[list[Pixels]] | None = None
         self.seen: list[bool] = []
 
     def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
@@ -61,18 +63,18 @@ def engine(watched: Watched) -> Engine:
     return engine
 
 
-def assert_left(ticket: Ticket) -> None:
+def assert_left(ticket: Ticket[list[Pixels]]) -> None:
     with pytest.raises(JobLeft) as raised:
         ticket.result(RESULT_S)
     assert raised.value.status is Status.CANCELED
 
 
 def test_new_job_takes_part_in_the_next_pass(engine: Engine, watched: Watched) -> None:
-    first = engine.submit(a_job(1))
+    first = submit(engine, a_job(1))
     for _ in range(5):
         engine.turn()
     before = engine.counts.joined
-    second = engine.submit(a_job(2))
+    second = submit(engine, a_job(2))
     engine.turn()
     assert (first.steps_run, second.steps_run) == (6, 1)
     assert sorted(watched.passes[-1]) == [1, 2]
@@ -80,7 +82,7 @@ def test_new_job_takes_part_in_the_next_pass(engine: Engine, watched: Watched) -
 
 
 def test_canceled_job_has_no_further_step_and_the_other_goes_on(engine: Engine, watched: Watched) -> None:
-    staying, leaving = engine.submit(a_job(1)), engine.submit(a_job(2))
+    staying, leaving = submit(engine, a_job(1)), submit(engine, a_job(2))
     for _ in range(5):
         engine.turn()
     leaving.leave(CANCELED)
@@ -96,7 +98,7 @@ def test_pictures_wait_until_the_device_is_at_the_next_pass_and_no_longer(watche
     looking = Looking(watched)
     engine = make_engine(looking)
     warm(engine, a_job(0))
-    short, long = engine.submit(a_job(1, steps=2)), engine.submit(a_job(2, steps=4))
+    short, long = submit(engine, a_job(1, steps=2)), submit(engine, a_job(2, steps=4))
     looking.at = short
     for _ in range(2):
         engine.turn()
@@ -111,18 +113,18 @@ def test_pictures_do_not_wait_for_the_measuring_of_another_size(watched: Watched
     looking = Looking(watched)
     engine = make_engine(looking)
     warm(engine, a_job(0))
-    short, _ = engine.submit(a_job(1, steps=1)), engine.submit(a_job(2))
+    short, _ = submit(engine, a_job(1, steps=1)), submit(engine, a_job(2))
     engine.turn()
     assert not short.is_over
     looking.at = short
-    engine.submit(a_job(3).model_copy(update={"width": 128, "height": 128}))
+    submit(engine, a_job(3).model_copy(update={"width": 128, "height": 128}))
     engine.turn()
     assert len(looking.seen) > 1, "nothing was measured"
     assert all(looking.seen)
 
 
 def test_pictures_that_are_done_outlive_the_engine(engine: Engine) -> None:
-    short, long = engine.submit(a_job(1, steps=2)), engine.submit(a_job(2))
+    short, long = submit(engine, a_job(1, steps=2)), submit(engine, a_job(2))
     for _ in range(2):
         engine.turn()
     engine.stop()
@@ -134,12 +136,12 @@ def test_pictures_that_are_done_outlive_the_engine(engine: Engine) -> None:
 def test_job_canceled_while_a_pass_runs_has_that_step_and_no_other(watched: Watched) -> None:
     engine = Engine({watched.entry.name: watched}, Capacity())
 
-    def cancel_at_the_third(_stage: Stage, step: int, _steps: int) -> None:
+    def cancel_at_the_third(_stage: str, step: int, _steps: int) -> None:
         if step == 3:
             ticket.leave(CANCELED)
 
-    other = engine.submit(a_job(1, steps=30))
-    ticket = engine.submit(a_job(2), cancel_at_the_third)
+    other = submit(engine, a_job(1, steps=30))
+    ticket = submit(engine, a_job(2), cancel_at_the_third)
     engine.start()
     assert_left(ticket)
     other.result(RESULT_S)
@@ -149,8 +151,8 @@ def test_job_canceled_while_a_pass_runs_has_that_step_and_no_other(watched: Watc
 
 
 def test_job_canceled_before_it_is_encoded_costs_nothing(engine: Engine, watched: Watched) -> None:
-    ticket = engine.submit(a_job(1))
-    other = engine.submit(a_job(2, steps=3))
+    ticket = submit(engine, a_job(1))
+    other = submit(engine, a_job(2, steps=3))
     ticket.leave(CANCELED)
     before = engine.counts.joined
     engine.turn()
@@ -163,13 +165,13 @@ def test_job_canceled_before_it_is_encoded_costs_nothing(engine: Engine, watched
 
 
 def test_job_canceled_at_its_last_step_is_not_decoded(engine: Engine, watched: Watched) -> None:
-    ticket: Ticket
+    ticket: Ticket[list[Pixels]]
 
-    def cancel_at_the_end(_stage: Stage, step: int, steps: int) -> None:
+    def cancel_at_the_end(_stage: str, step: int, steps: int) -> None:
         if steps and step == steps:
             ticket.leave(CANCELED)
 
-    ticket = engine.submit(a_job(1, steps=3), cancel_at_the_end)
+    ticket = submit(engine, a_job(1, steps=3), cancel_at_the_end)
     run(engine, ticket)
     assert_left(ticket)
     assert ticket.steps_run == 3
@@ -177,14 +179,14 @@ def test_job_canceled_at_its_last_step_is_not_decoded(engine: Engine, watched: W
 
 
 def test_every_step_is_told_once_and_in_order(engine: Engine) -> None:
-    told: list[tuple[Stage, int, int]] = []
-    ticket = engine.submit(a_job(1, steps=4), lambda stage, step, steps: told.append((stage, step, steps)))
+    told: list[tuple[str, int, int]] = []
+    ticket = submit(engine, a_job(1, steps=4), lambda stage, step, steps: told.append((stage, step, steps)))
     run(engine, ticket)
     assert told == [(Stage.GENERATE, step, 4) for step in range(5)]
 
 
 def test_first_reason_to_leave_counts(engine: Engine) -> None:
-    ticket = engine.submit(a_job(1))
+    ticket = submit(engine, a_job(1))
     ticket.leave(CANCELED)
     ticket.leave(JobLeft(Status.EXPIRED))
     engine.turn()
@@ -193,7 +195,7 @@ def test_first_reason_to_leave_counts(engine: Engine) -> None:
 
 def test_jobs_that_came_and_went_are_counted(engine: Engine) -> None:
     before = engine.counts.finished
-    tickets = [engine.submit(a_job(seed, steps=3 + seed)) for seed in range(1, 5)]
+    tickets = [submit(engine, a_job(seed, steps=3 + seed)) for seed in range(1, 5)]
     tickets[0].leave(CANCELED)
     engine.turn()
     tickets[1].leave(CANCELED)
@@ -205,4 +207,4 @@ def test_jobs_that_came_and_went_are_counted(engine: Engine) -> None:
 
 def test_result_can_be_waited_for_with_a_limit(engine: Engine) -> None:
     with pytest.raises(TimeoutError):
-        engine.submit(a_job(1)).result(timeout_s=0.0)
+        submit(engine, a_job(1)).result(timeout_s=0.0)

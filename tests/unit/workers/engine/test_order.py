@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.workers import tiny
-from workers.engine.adapter import Denoising
 from workers.engine.order import PATIENCE_FACTOR, PATIENCE_S, Active, choose
+from workers.engine.run import Run
 from workers.engine.ticket import Ticket
 from workers.families.simulated import SimulatedRun
 
@@ -18,14 +18,14 @@ ROW_S = 0.01
 NOW_S = 1000.0
 
 
-def remaining_s(denoising: Denoising) -> float:
-    return denoising.passes_left * denoising.rows * ROW_S
+def remaining_s(run: Run) -> float:
+    return run.passes_left * run.rows * ROW_S
 
 
 def active(steps: int, *, n: int = 1, width: int = 16, waited_s: float = 0.0) -> Active:
     spec = tiny.spec(ENTRY, num_inference_steps=steps, n=n, guidance_scale=1.0, width=width)
     run = SimulatedRun(spec)
-    return Active(ticket=Ticket(spec), denoising=run, since=NOW_S - waited_s, work_s=remaining_s(run))
+    return Active(ticket=Ticket(spec.model, spec), run=run, since=NOW_S - waited_s, work_s=remaining_s(run))
 
 
 def patience_s(job: Active) -> float:
@@ -33,7 +33,7 @@ def patience_s(job: Active) -> float:
 
 
 def chosen(jobs: list[Active], rows: int) -> list[Active]:
-    return choose(jobs, NOW_S, remaining_s, lambda _denoising: rows)
+    return choose(jobs, NOW_S, remaining_s, lambda _run: rows)
 
 
 JOBS = st.lists(
@@ -54,8 +54,8 @@ def test_chosen_share_a_key_and_fit_unless_one_is_too_large_alone(jobs: list[Act
     batch = chosen(jobs, rows)
     assert len(set(map(id, batch))) == len(batch) >= 1
     assert all(any(each is job for job in jobs) for each in batch)
-    assert len({each.denoising.share_key for each in batch}) == 1
-    assert sum(each.denoising.rows for each in batch) <= rows or len(batch) == 1
+    assert len({each.run.share_key for each in batch}) == 1
+    assert sum(each.run.rows for each in batch) <= rows or len(batch) == 1
 
 
 @given(JOBS, st.integers(1, 16))
@@ -66,16 +66,16 @@ def test_first_is_the_oldest_overdue_or_else_the_one_with_least_left(jobs: list[
         assert first.since == min(job.since for job in overdue)
         assert any(first is job for job in overdue)
     else:
-        assert remaining_s(first.denoising) == min(remaining_s(job.denoising) for job in jobs)
+        assert remaining_s(first.run) == min(remaining_s(job.run) for job in jobs)
 
 
 @given(JOBS, st.integers(1, 16))
 def test_no_job_stays_behind_that_would_have_fitted(jobs: list[Active], rows: int) -> None:
     batch = chosen(jobs, rows)
-    room = rows - sum(each.denoising.rows for each in batch)
+    room = rows - sum(each.run.rows for each in batch)
     for job in jobs:
-        if not any(job is each for each in batch) and job.denoising.share_key == batch[0].denoising.share_key:
-            assert job.denoising.rows > room
+        if not any(job is each for each in batch) and job.run.share_key == batch[0].run.share_key:
+            assert job.run.rows > room
 
 
 def test_equal_jobs_go_in_the_order_of_their_arrival() -> None:
@@ -85,7 +85,7 @@ def test_equal_jobs_go_in_the_order_of_their_arrival() -> None:
 
 def test_job_that_has_begun_is_not_put_off_by_an_equal_one() -> None:
     new, begun = active(5), active(5)
-    cast("SimulatedRun", begun.denoising).advance(None)
+    cast("SimulatedRun", begun.run).advance(None)
     assert chosen([new, begun], 1) == [begun]
 
 

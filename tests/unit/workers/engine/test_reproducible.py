@@ -13,7 +13,7 @@ import torch
 
 from jobs.kinds.spec import JobSpec
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import QUIET, Watched, make_adapter, make_engine, run, warm
+from tests.unit.workers.adapters import QUIET, Watched, make_adapter, make_engine, run, submit, warm
 from workers.families.schedulers import OWN, SCHEDULERS
 from workers.runners.postprocess import Pixels
 
@@ -73,7 +73,7 @@ def run_in_order(model: str, jobs: Sequence[JobSpec], *, together: bool) -> Made
     warm(engine, neighbours(model, 9000)[0])
     tickets = {}
     for job in jobs:
-        tickets[job.seed] = engine.submit(job)
+        tickets[job.seed] = submit(engine, job)
         if together:
             engine.turn()
         else:

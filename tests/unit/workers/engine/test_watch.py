@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import run
+from tests.unit.workers.adapters import run, submit
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.watch import Watch
@@ -95,6 +95,6 @@ def test_large_job_is_not_overdue_while_each_of_its_forwards_is_healthy() -> Non
     model = SimulatedModel(entry, DeviceTimes(launch_s=0.0, row_s=2.0, decode_s=5.0), sleep)
     engine = Engine({entry.name: model}, Capacity(clock=clock), clock=clock, watch=Watch(6, clock))
     jobs = [tiny.spec(entry, n=16, guidance_scale=2.0, reproducible=choice) for choice in (False, True)]
-    run(engine, *[engine.submit(job) for job in jobs])
+    run(engine, *[submit(engine, job) for job in jobs])
     assert set(overdue) == {None}
     assert clock() > 2 * 16 * 5.0

@@ -15,12 +15,13 @@ from jobs.kinds.spec import JobSpec
 from jobs.table.states import Stage, Status
 from tests import tiny_pipelines
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import QUIET, Measured, make_engine, run
+from tests.unit.workers.adapters import QUIET, Measured, make_engine, run, submit
 from workers.attempt.errors import JobLeft
 from workers.engine.engine import Engine
 from workers.engine.errors import GenerationFailed
 from workers.engine.ticket import Ticket
 from workers.families.whole_pipeline import WholePipeline
+from workers.runners.postprocess import Pixels
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
@@ -41,7 +42,7 @@ def engine_of(pipeline: Any) -> Engine:
 @pytest.mark.parametrize("make", [tiny_pipelines.flux, tiny_pipelines.pixart, tiny_pipelines.sana])
 def test_argument_that_the_job_has_not_is_left_out(make: Any) -> None:
     engine = engine_of(make())
-    tickets = [engine.submit(a_job(1)), engine.submit(a_job(2, n=2, negative_prompt="gray"))]
+    tickets = [submit(engine, a_job(1)), submit(engine, a_job(2, n=2, negative_prompt="gray"))]
     run(engine, *tickets)
     assert [[picture.shape for picture in each.result()] for each in tickets] == [
         [(SIDE, SIDE, 3)],
@@ -51,7 +52,7 @@ def test_argument_that_the_job_has_not_is_left_out(make: Any) -> None:
 
 def test_picture_of_another_size_fails_its_job_alone() -> None:
     engine = engine_of(tiny_pipelines.flux())
-    wrong, right = engine.submit(a_job(1, width=72)), engine.submit(a_job(2))
+    wrong, right = submit(engine, a_job(1, width=72)), submit(engine, a_job(2))
     run(engine, wrong, right)
     with pytest.raises(GenerationFailed) as raised:
         wrong.result()
@@ -64,7 +65,7 @@ def test_picture_of_another_size_fails_its_job_alone() -> None:
 def test_steps_are_told_where_the_pipeline_takes_no_callback() -> None:
     told: list[int] = []
     engine = engine_of(tiny_pipelines.pixart())
-    ticket = engine.submit(a_job(1), lambda stage, step, _: told.append(step) if stage is Stage.GENERATE else None)
+    ticket = submit(engine, a_job(1), lambda stage, step, _: told.append(step) if stage == Stage.GENERATE else None)
     run(engine, ticket)
     assert told == [*range(STEPS + 1), STEPS]
 
@@ -72,23 +73,23 @@ def test_steps_are_told_where_the_pipeline_takes_no_callback() -> None:
 def test_steps_of_two_calls_each_are_counted_once() -> None:
     told: list[int] = []
     engine = engine_of(tiny_pipelines.pixart())
-    ticket = engine.submit(a_job(1, scheduler="heun"), lambda _stage, step, _steps: told.append(step))
+    ticket = submit(engine, a_job(1, scheduler="heun"), lambda _stage, step, _steps: told.append(step))
     run(engine, ticket)
     assert told == sorted(told)
     assert told[-1] == STEPS
 
 
 def test_call_without_a_callback_is_interrupted_when_nobody_waits_for_it() -> None:
-    ticket: Ticket
+    ticket: Ticket[list[Pixels]]
     told: list[int] = []
 
-    def cancel(_stage: Stage, step: int, _steps: int) -> None:
+    def cancel(_stage: str, step: int, _steps: int) -> None:
         told.append(step)
         if step == 2:
             ticket.leave(JobLeft(Status.CANCELED))
 
     engine = engine_of(tiny_pipelines.pixart())
-    ticket = engine.submit(a_job(1), cancel)
+    ticket = submit(engine, a_job(1), cancel)
     run(engine, ticket)
     with pytest.raises(JobLeft):
         ticket.result()
@@ -117,7 +118,7 @@ class Painted:
 
 def test_jobs_get_their_own_pictures_where_a_pipeline_makes_fewer_than_asked() -> None:
     engine = engine_of(Painted(1, lambda pictures: pictures))
-    first, second, two = (engine.submit(job) for job in (a_job(10), a_job(20), a_job(30, n=2)))
+    first, second, two = (submit(engine, job) for job in (a_job(10), a_job(20), a_job(30, n=2)))
     run(engine, first, second, two)
     assert [int(ticket.result()[0].max()) for ticket in (first, second)] == [10, 20]
     with pytest.raises(GenerationFailed, match=r"^n: 2 pictures were asked, and the model made 1. ") as raised:
@@ -137,7 +138,7 @@ def test_jobs_get_their_own_pictures_where_a_pipeline_makes_fewer_than_asked() -
 )
 def test_pictures_in_any_form_become_the_same_levels(paint: Any) -> None:
     engine = engine_of(Painted(9, paint))
-    ticket = engine.submit(a_job(100, n=2))
+    ticket = submit(engine, a_job(100, n=2))
     run(engine, ticket)
     assert [(int(each.min()), int(each.max())) for each in ticket.result()] == [(100, 100), (101, 101)]
 
@@ -152,7 +153,7 @@ def test_pictures_in_any_form_become_the_same_levels(paint: Any) -> None:
 )
 def test_what_is_no_such_picture_is_an_invalid_output(paint: Any, says: str) -> None:
     engine = engine_of(Painted(9, paint))
-    ticket = engine.submit(a_job(1))
+    ticket = submit(engine, a_job(1))
     run(engine, ticket)
     with pytest.raises(GenerationFailed) as raised:
         ticket.result()

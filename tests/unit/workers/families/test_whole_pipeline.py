@@ -13,7 +13,7 @@ from jobs.errors import ErrorCode
 from jobs.kinds.spec import JobSpec
 from jobs.table.states import Stage, Status
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import ROWS, make_engine, run
+from tests.unit.workers.adapters import ROWS, make_engine, run, submit
 from workers.attempt.errors import JobLeft
 from workers.engine.engine import Engine
 from workers.engine.errors import GenerationFailed
@@ -43,7 +43,7 @@ class Calls:
 def engine() -> Engine:
     engine = make_engine(WholePipeline(ENTRY, tiny.stable_diffusion_3()))
     # Sizes are measured for each set of parameters.
-    run(engine, engine.submit(a_job(0)), engine.submit(a_job(0, guidance_scale=1.0)))
+    run(engine, submit(engine, a_job(0)), submit(engine, a_job(0, guidance_scale=1.0)))
     return engine
 
 
@@ -70,73 +70,73 @@ def solo(job: JobSpec) -> list[Pixels]:
     return list((made * 255).round().astype(np.uint8))
 
 
-def assert_equal_solo(ticket: Ticket) -> None:
+def assert_equal_solo(ticket: Ticket[list[Pixels]]) -> None:
     pictures = ticket.result()
-    assert len(pictures) == ticket.spec.n
-    for picture, expected in zip(pictures, solo(ticket.spec), strict=True):
+    assert len(pictures) == ticket.work.n
+    for picture, expected in zip(pictures, solo(ticket.work), strict=True):
         np.testing.assert_allclose(picture.astype(int), expected.astype(int), atol=1)
 
 
 def test_job_equals_its_own_solo_call_whatever_runs_beside_it(engine: Engine) -> None:
     jobs = [a_job(10), a_job(20, n=2), a_job(30, guidance_scale=1.0), a_job(40, negative_prompt="gray"), a_job(50)]
-    tickets = [engine.submit(job) for job in jobs]
+    tickets = [submit(engine, job) for job in jobs]
     run(engine, *tickets)
     for ticket in tickets:
         assert_equal_solo(ticket)
 
 
 def test_jobs_of_equal_parameters_share_a_call_and_others_do_not(engine: Engine, calls: Calls) -> None:
-    tickets = [engine.submit(a_job(10)), engine.submit(a_job(20)), engine.submit(a_job(30, guidance_scale=1.0))]
+    tickets = [submit(engine, a_job(10)), submit(engine, a_job(20)), submit(engine, a_job(30, guidance_scale=1.0))]
     run(engine, *tickets)
     assert sorted(calls.rows) == [1] * STEPS + [4] * STEPS  # Guidance takes two rows for each image.
 
 
 def test_reproducible_job_is_the_same_bit_for_bit_beside_others(engine: Engine) -> None:
-    alone = engine.submit(a_job(10, reproducible=True))
+    alone = submit(engine, a_job(10, reproducible=True))
     run(engine, alone)
-    beside = [engine.submit(a_job(20)), engine.submit(a_job(10, reproducible=True)), engine.submit(a_job(30, n=2))]
+    beside = [submit(engine, a_job(20)), submit(engine, a_job(10, reproducible=True)), submit(engine, a_job(30, n=2))]
     run(engine, *beside)
     np.testing.assert_array_equal(beside[1].result(), alone.result())
 
 
 def test_every_step_is_told(engine: Engine) -> None:
-    told: list[tuple[Stage, int, int]] = []
-    ticket = engine.submit(a_job(10), lambda stage, step, steps: told.append((stage, step, steps)))
+    told: list[tuple[str, int, int]] = []
+    ticket = submit(engine, a_job(10), lambda stage, step, steps: told.append((stage, step, steps)))
     run(engine, ticket)
-    assert [step for stage, step, steps in told if stage is Stage.GENERATE] == [*range(STEPS + 1), STEPS]
+    assert [step for stage, step, steps in told if stage == Stage.GENERATE] == [*range(STEPS + 1), STEPS]
     assert {steps for _, _, steps in told} == {STEPS}
 
 
 def test_call_is_interrupted_when_nobody_waits_for_it(engine: Engine, calls: Calls) -> None:
-    ticket: Ticket
+    ticket: Ticket[list[Pixels]]
 
-    def cancel(_stage: Stage, step: int, _steps: int) -> None:
+    def cancel(_stage: str, step: int, _steps: int) -> None:
         if step == 2:
             ticket.leave(JobLeft(Status.CANCELED))
 
-    ticket = engine.submit(a_job(10), cancel)
+    ticket = submit(engine, a_job(10), cancel)
     run(engine, ticket)
     with pytest.raises(JobLeft):
         ticket.result()
     assert len(calls.rows) == 2
-    following = engine.submit(a_job(20))
+    following = submit(engine, a_job(20))
     run(engine, following)
     assert_equal_solo(following)
 
 
 def test_canceled_job_does_not_interrupt_the_one_beside_it(engine: Engine) -> None:
-    leaving: Ticket
+    leaving: Ticket[list[Pixels]]
 
-    def cancel(_stage: Stage, step: int, _steps: int) -> None:
+    def cancel(_stage: str, step: int, _steps: int) -> None:
         if step == 2:
             leaving.leave(JobLeft(Status.CANCELED))
 
-    def look(_stage: Stage, step: int, _steps: int) -> None:
+    def look(_stage: str, step: int, _steps: int) -> None:
         if step == 3:
             left.append(leaving.is_over)
 
     left: list[bool] = []
-    leaving, staying = engine.submit(a_job(10), cancel), engine.submit(a_job(20), look)
+    leaving, staying = submit(engine, a_job(10), cancel), submit(engine, a_job(20), look)
     run(engine, leaving, staying)
     with pytest.raises(JobLeft):
         leaving.result()
@@ -146,7 +146,7 @@ def test_canceled_job_does_not_interrupt_the_one_beside_it(engine: Engine) -> No
 
 def test_progress_goes_forward_where_a_job_takes_several_calls(engine: Engine, calls: Calls) -> None:
     told: list[int] = []
-    ticket = engine.submit(a_job(10, n=ROWS + 1), lambda _stage, step, _steps: told.append(step))
+    ticket = submit(engine, a_job(10, n=ROWS + 1), lambda _stage, step, _steps: told.append(step))
     run(engine, ticket)
     assert len(calls.rows) == 2 * STEPS
     assert told == sorted(told)
@@ -155,7 +155,7 @@ def test_progress_goes_forward_where_a_job_takes_several_calls(engine: Engine, c
 
 def test_sampling_parameters_that_cost_nothing_are_not_measured_again(engine: Engine, calls: Calls) -> None:
     for number in range(5):
-        run(engine, engine.submit(a_job(number, guidance_scale=3.0 + number / 100)))
+        run(engine, submit(engine, a_job(number, guidance_scale=3.0 + number / 100)))
     assert len(calls.rows) == 5 * STEPS
 
 
@@ -168,7 +168,7 @@ def test_negative_prompt_is_refused_where_the_pipeline_takes_none() -> None:
             """Draws nothing."""
 
     engine = make_engine(WholePipeline(ENTRY, Positive()))
-    ticket = engine.submit(a_job(1, negative_prompt="gray"))
+    ticket = submit(engine, a_job(1, negative_prompt="gray"))
     run(engine, ticket)
     with pytest.raises(GenerationFailed) as raised:
         ticket.result()

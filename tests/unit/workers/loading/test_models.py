@@ -17,7 +17,7 @@ from jobs.catalogue.models import Catalogue, Model
 from jobs.errors import InvalidConfiguration
 from tests import tiny_pipelines
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import QUIET, make_engine, run
+from tests.unit.workers.adapters import QUIET, make_engine, run, submit
 from workers.families.simulated import SimulatedModel
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.stable_diffusion_xl import StableDiffusionXL
@@ -47,7 +47,7 @@ def test_family_loads_and_makes_a_picture(family: str, make: Any, kind: Any, tmp
     adapter: Any = load(entry, tmp_path)
     assert isinstance(adapter, kind)
     engine = make_engine(adapter)
-    ticket = engine.submit(tiny.spec(entry, num_inference_steps=2))
+    ticket = submit(engine, tiny.spec(entry, num_inference_steps=2))
     run(engine, ticket)
     assert [picture.shape for picture in ticket.result()] == [(tiny.SIDE, tiny.SIDE, 3)]
 

@@ -1,0 +1,99 @@
+"""What all families of models that make pictures have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar, final
+
+from jobs.catalogue.models import Model
+from jobs.kinds.spec import JobSpec
+from workers.engine.adapter import OnStep
+from workers.families.pictures import check_pictures
+from workers.runners.postprocess import Pixels
+
+
+class PictureRun:
+    """
+    The images of one job on their way from noise to pictures: what its spec says for the engine's `Run`.
+
+    Attributes:
+        spec: The job.
+    """
+
+    def __init__(self, spec: JobSpec) -> None:
+        self.spec = spec
+
+    @property
+    def steps(self) -> int:
+        return self.spec.num_inference_steps
+
+    @property
+    def outputs(self) -> int:
+        return self.spec.n
+
+    @property
+    def has_own_rows(self) -> bool:
+        return self.spec.reproducible
+
+
+P = TypeVar("P", bound=PictureRun)
+
+
+class PictureFamily(ABC, Generic[P]):
+    """
+    A loaded model that makes pictures: the engine's adapter of `JobSpec` to a list of `Pixels`.
+
+    What a family makes is held against the job here, so that none has to remember it.
+
+    Attributes:
+        entry: Its entry in the catalogue.
+    """
+
+    def __init__(self, entry: Model) -> None:
+        self.entry = entry
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @abstractmethod
+    def encode(self, works: Sequence[JobSpec]) -> list[Any]:
+        """What each job is conditioned on, for `begin`."""
+
+    @abstractmethod
+    def begin(self, work: JobSpec, conditioning: Any) -> P:
+        """A job at its first step."""
+
+    @abstractmethod
+    def predict(self, batch: Sequence[P], max_rows: int, on_step: OnStep) -> list[Any]:
+        """One pass for each of a batch with one `share_key`; see `Adapter`."""
+
+    @abstractmethod
+    def decode(self, run: P, max_images: int) -> list[Pixels]:
+        """
+        The pictures of a job that is done: n arrays, uint8 (height, width, 3). Changes nothing.
+
+        Args:
+            max_images: That are decoded together at most.
+
+        Raises:
+            GenerationFailed: `invalid_output`, where a value is not finite.
+        """
+
+    @abstractmethod
+    def trial(self, run: P) -> P:
+        """A job whose pass takes as long as that of `run`, or a fixed part of it, to measure with."""
+
+    @final
+    def finish(self, run: P, max_outputs: int) -> list[Pixels]:
+        """
+        What `decode` makes, if it is what the job asks.
+
+        Raises:
+            GenerationFailed: As `decode` does.
+            WrongPictures: It made another number of pictures, or others than of the job's size.
+        """
+        pixels = self.decode(run, max_outputs)
+        check_pictures(pixels, run.spec, self.entry)
+        return pixels
