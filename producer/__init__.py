@@ -1,7 +1,9 @@
 """Everything that submits jobs and asks for them."""
 
-from producer.client.async_client import AsyncClient, AsyncJob
-from producer.client.client import Client, Job
+from producer.client.async_client import AsyncClient
+from producer.client.async_job import AsyncJob
+from producer.client.client import Client
 from producer.client.image import Image
+from producer.client.job import Job
 
 __all__ = ["AsyncClient", "AsyncJob", "Client", "Image", "Job"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, closing
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from jobs.broker.reconcile import Reconciler
 from jobs.process.settings import Settings
 from producer.api.batches import routes as batches
 from producer.api.batches.schemas import BatchItem, BatchLineBody, BatchResultBody
@@ -21,14 +22,15 @@ from producer.api.jobs import events, files
 from producer.api.jobs import routes as jobs
 from producer.api.keys.callers import Callers
 from producer.api.keys.exposure import is_loopback
+from producer.api.links import Links
 from producer.api.metrics.metrics import ApiMetrics
 from producer.api.openai import images
 from producer.api.settings import ApiSettings
 from producer.api.system import health, models, queues
 from producer.api.system.surroundings import remembered_storage, remembered_workers
 from producer.api.views import Views
-from producer.client.async_client import AsyncClient
-from producer.client.links import Links
+from producer.client.loop import LoopParts
+from producer.client.parts import Parts, open_parts
 from storage.settings import StorageSettings
 
 _DESCRIPTION = "Text prompts to images, through a queue. Submit a job, follow it, and fetch its images by their links."
@@ -60,16 +62,20 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with AsyncClient(settings, storage) as client:
-            views = Views(Links(client.client.store), own.public_url, own.image_links)
-            workers, storage_state = remembered_workers(client), remembered_storage(client)
-            app.state.context = Context(
-                client=client, settings=own, views=views, workers=workers, storage_state=storage_state
-            )
-            is_local = is_loopback(own.host) and not own.require_key
-            app.state.callers = Callers(client.redis, settings, is_local=is_local)
-            async with _reconciling(client):
-                yield
+        with closing(open_parts(settings, storage)) as parts:
+            async with aclosing(LoopParts(parts)) as loop:
+                app.state.context = Context(
+                    parts=parts,
+                    loop=loop,
+                    settings=own,
+                    views=Views(Links(parts.store), own.public_url, own.image_links),
+                    workers=remembered_workers(loop),
+                    storage_state=remembered_storage(loop),
+                )
+                is_local = is_loopback(own.host) and not own.require_key
+                app.state.callers = Callers(loop.redis, settings, is_local=is_local)
+                async with _reconciling(parts):
+                    yield
 
     app = FastAPIOffline(title="Imagemill", version="1", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
     app.openapi_tags = _TAGS
@@ -84,10 +90,11 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
 
 
 @asynccontextmanager
-async def _reconciling(client: AsyncClient) -> AsyncIterator[None]:
+async def _reconciling(parts: Parts) -> AsyncIterator[None]:
     """Take part in putting right what was interrupted, in a thread of its own."""
     stopping = threading.Event()
-    thread = threading.Thread(target=client.client.reconciler().run, args=(stopping,), name="reconciler", daemon=True)
+    reconciler = Reconciler(parts.redis, parts.dispatcher, parts.settings)
+    thread = threading.Thread(target=reconciler.run, args=(stopping,), name="reconciler", daemon=True)
     thread.start()
     try:
         yield

@@ -10,20 +10,24 @@ from fastapi import Depends, Request
 from producer.api.remembered import Remembered
 from producer.api.settings import ApiSettings
 from producer.api.views import Views
-from producer.client.async_client import AsyncClient
+from producer.client.loop import LoopParts
+from producer.client.parts import Parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """
-    The client that asks and submits, what the API takes, and how it shows jobs.
+    What asks and submits, what the API takes, and how it shows jobs.
 
     Attributes:
+        parts: Of the process; what blocks in them is for the threads of `loop.run`.
+        loop: What asks and waits without a thread.
         workers: How many serve each model.
         storage_state: "ok", or what is wrong with the image store.
     """
 
-    client: AsyncClient
+    parts: Parts
+    loop: LoopParts
     settings: ApiSettings
     views: Views
     workers: Remembered[dict[str, int]]

@@ -85,7 +85,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn does, which would wait for every stream to end by itself."""
         context: Context = self._app.state.context
-        context.client.waiters.close()
+        context.loop.waiters.close()
         await super().shutdown(sockets)
 
 

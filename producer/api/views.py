@@ -12,7 +12,7 @@ from jobs.table.events import Event, progress_in
 from jobs.table.rates import Place
 from jobs.table.record import ImageRecord, JobRecord, progress_of
 from jobs.table.states import Status
-from producer.client.links import Links
+from producer.api.links import Links
 
 _NOT_PARAMETERS = {"caller", "metadata", "idempotency_key"}
 

@@ -24,7 +24,8 @@ from producer.cli.keys_commands import keys_app
 from producer.cli.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
 from producer.cli.progress import follow_on_terminal, print_result
 from producer.cli.reporting import EXIT_NO_IMAGES, JsonFlag, print_json, reporting
-from producer.client.client import Client, Job
+from producer.client.job import Job
+from producer.client.parts import open_parts
 
 app = typer.Typer(
     name="imagemill",
@@ -128,13 +129,13 @@ def submit(
             return
         if out is not None and not out.resolve().parent.is_dir():
             raise InvalidRequest("out", f"there is no folder {out.resolve().parent}")
-        client = Client()
-        submission = client.prepare({"prompt": prompt or "", **_given(fields)})
-        job = client.job(client.enter(submission))
+        parts = open_parts()
+        submission = parts.submitter.prepare({"prompt": prompt or "", **_given(fields)})
+        job = Job(parts.submitter.enter(submission), parts)
         if wait or out is not None:
             _see_through(job, out, timeout, as_json)
         elif as_json:
-            print_json(_describe(job, client.entered(submission, job.id)))
+            print_json(_describe(job, parts.submitter.entered(submission, job.id)))
         else:
             typer.echo(job.id)
 
@@ -143,7 +144,7 @@ def submit(
 def status(job_id: JobId, as_json: JsonFlag = False) -> None:
     """Where a job stands."""
     with reporting(as_json):
-        job = Client().job(job_id)
+        job = Job(job_id, open_parts())
         record = job.status()
         if as_json:
             print_json(_describe(job, record))
@@ -163,7 +164,7 @@ def wait(
 ) -> None:
     """Wait for a job's end, with a progress bar."""
     with reporting(as_json):
-        _see_through(Client().job(job_id), out, timeout, as_json)
+        _see_through(Job(job_id, open_parts()), out, timeout, as_json)
 
 
 @app.command()
@@ -172,7 +173,7 @@ def events(
 ) -> None:
     """Print a job's events as they come, up to its end."""
     with reporting(as_json):
-        for event in Client().events(job_id, after):
+        for event in Job(job_id, open_parts()).events(after):
             if as_json:
                 print_json({"id": event.id, "type": event.type, **event.data})
             else:
@@ -199,7 +200,7 @@ def cancel(
 
 def _cancel_one(job_id: str, as_json: bool) -> None:
     with reporting(as_json):
-        job = Client().job(job_id)
+        job = Job(job_id, open_parts())
         record = job.cancel()
         if as_json:
             print_json(_describe(job, record))

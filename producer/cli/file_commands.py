@@ -18,7 +18,7 @@ from jobs.errors import InvalidRequest, RedisFull, RedisUnavailable
 from producer.cli.file_run import Ended, FileRun
 from producer.cli.prompt_file import PromptLine, read_prompts
 from producer.cli.reporting import EXIT_NO_IMAGES, EXIT_TIMEOUT, print_json
-from producer.client.client import Client
+from producer.client.parts import open_parts
 
 _SHOWN_FAILURES = 10
 
@@ -45,13 +45,13 @@ def submit_file(
         InvalidRequest: Of the file; nothing was submitted.
         typer.Exit: Some ended without images, or did not end in time.
     """
-    client = Client()
+    parts = open_parts()
     run = str(given.pop("idempotency_key", ""))
-    prompts = read_prompts(client, file, given, run)
+    prompts = read_prompts(parts.submitter, file, given, run)
     if out is not None:
         _make_folder(out)
     console = Console(stderr=True)
-    work = FileRun(client, prompts, out)
+    work = FileRun(parts, prompts, out)
     shown = _Shown(work, prompts, console, as_json=as_json)
     try:
         shown.submit()

@@ -15,8 +15,8 @@ from jobs.errors import ImagemillError
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from producer.cli.prompt_file import PromptLine
-from producer.client.client import Client
-from producer.client.image import Image
+from producer.client.image import Image, images_of
+from producer.client.parts import Parts
 
 _AT_ONCE = 500  # Jobs of one round trip.
 _LOOK_EVERY_S = 0.5
@@ -54,8 +54,8 @@ class FileRun:
         job_ids: Of the lines that were submitted so far, in their order; None for a line that was refused.
     """
 
-    def __init__(self, client: Client, prompts: Sequence[PromptLine], out: Path | None) -> None:
-        self._client = client
+    def __init__(self, parts: Parts, prompts: Sequence[PromptLine], out: Path | None) -> None:
+        self._parts = parts
         self._prompts = prompts
         self._out = out
         self._digits = len(str(prompts[-1].line))
@@ -71,7 +71,7 @@ class FileRun:
         """
         for at in range(0, len(self._prompts), _AT_ONCE):
             some = self._prompts[at : at + _AT_ONCE]
-            answers = self._client.enter_many([each.submission for each in some])
+            answers = self._parts.submitter.enter_many([each.submission for each in some])
             for prompt, entered in zip(some, answers, strict=True):
                 self.job_ids.append(None if entered.refused else entered.job_id)
                 if entered.refused:
@@ -112,23 +112,23 @@ class FileRun:
             return told
         description = ended.record.model_dump(mode="json", exclude_none=True)
         if ended.has_succeeded:
-            for image, fields in zip(self._client.images(ended.record), description["images"], strict=True):
+            for image, fields in zip(images_of(ended.record, self._parts.store), description["images"], strict=True):
                 fields["url"] = image.url()
         return told | description | ({"saved": list(ended.saved)} if ended.saved else {})
 
     def _look(self, keys: list[tuple[int, str]]) -> dict[tuple[int, str], JobRecord | None]:
         """Those that have ended; None for one whose record is gone."""
-        statuses = self._client.statuses([job_id for _, job_id in keys])
+        statuses = self._parts.table.statuses([job_id for _, job_id in keys])
         # Of a status that only a newer version knows, the record tells.
         over = [key for key, status in zip(keys, statuses, strict=True) if status not in _GO_ON]
-        records = {record.id: record for record in self._client.records([job_id for _, job_id in over])}
+        records = {record.id: record for record in self._parts.table.get_many([job_id for _, job_id in over])}
         found = {key: records.get(key[1]) for key in over}
         return {key: record for key, record in found.items() if record is None or record.has_ended}
 
     def _end(self, prompt: PromptLine, record: JobRecord | None) -> Ended:
         saved: list[str] = []
         if self._out is not None and record is not None and record.status is Status.SUCCEEDED:
-            images = self._client.images(record)
+            images = images_of(record, self._parts.store)
             for index, image in enumerate(images):
                 part = f"-{index}" if len(images) > 1 else ""
                 suffix = Path(image.record.key).suffix

@@ -12,7 +12,7 @@ from jobs.errors import InvalidRequest
 from jobs.names import queue_of
 from jobs.table.record import JobRecord
 from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell
-from producer.client.client import Client
+from producer.client.parts import Parts, open_parts
 
 queue_app = typer.Typer(help="Look at the queues, pause and empty them.", no_args_is_help=True)
 dead_app = typer.Typer(help="Jobs that lost their worker every time.", no_args_is_help=True)
@@ -26,7 +26,7 @@ DeadJob = Annotated[str, typer.Argument(help="The job's id.")]
 def list_queues(as_json: JsonFlag = False) -> None:
     """How many jobs each queue holds."""
     with reporting(as_json):
-        queues = Client().queues()
+        queues = open_parts().table.queues()
         if as_json:
             for each in queues:
                 counts = {"waiting": each.waiting, "released": each.released, "running": each.running}
@@ -43,18 +43,18 @@ def list_queues(as_json: JsonFlag = False) -> None:
 def pause(queue: QueueName, as_json: JsonFlag = False) -> None:
     """Hand out no more jobs of a queue; running ones finish, waiting ones are kept."""
     with reporting(as_json):
-        client = Client()
-        client.control.pause(_known(client, queue))
-        tell({"queue": _known(client, queue), "paused": True}, f"{queue} is paused", as_json)
+        parts = open_parts()
+        parts.control.pause(_known(parts, queue))
+        tell({"queue": _known(parts, queue), "paused": True}, f"{queue} is paused", as_json)
 
 
 @queue_app.command()
 def resume(queue: QueueName, as_json: JsonFlag = False) -> None:
     """Hand out jobs again."""
     with reporting(as_json):
-        client = Client()
-        client.control.resume(_known(client, queue))
-        tell({"queue": _known(client, queue), "paused": False}, f"{queue} goes on", as_json)
+        parts = open_parts()
+        parts.control.resume(_known(parts, queue))
+        tell({"queue": _known(parts, queue), "paused": False}, f"{queue} goes on", as_json)
 
 
 @queue_app.command()
@@ -66,13 +66,13 @@ def purge(queue: QueueName, yes: YesFlag = False, as_json: JsonFlag = False) -> 
 def cancel_queue(queue: str, *, running: bool, yes: bool, as_json: bool) -> None:
     """Cancel the jobs of a queue, after asking."""
     with reporting(as_json):
-        client = Client()
-        name = _known(client, queue)
-        counted = [each for each in client.queues() if each.queue == name]  # None of a queue that never had a job.
+        parts = open_parts()
+        name = _known(parts, queue)
+        counted = [each for each in parts.table.queues() if each.queue == name]  # None of a queue that never had a job.
         count = sum(each.waiting + each.released + (each.running if running else 0) for each in counted)
         if not yes and count and not typer.confirm(f"Cancel {count} jobs of {name}?", err=True):
             raise typer.Exit(1)
-        canceled = client.control.cancel_all(name, running=running)
+        canceled = parts.control.cancel_all(name, running=running)
         tell({"queue": name, "canceled": canceled}, f"{canceled} jobs canceled", as_json)
 
 
@@ -80,7 +80,7 @@ def cancel_queue(queue: str, *, running: bool, yes: bool, as_json: bool) -> None
 def list_dead(as_json: JsonFlag = False) -> None:
     """The dead, the last to die first."""
     with reporting(as_json):
-        records = Client().control.dead()
+        records = open_parts().control.dead()
         if as_json:
             for record in records:
                 print_json(record.model_dump(mode="json", exclude_none=True))
@@ -95,14 +95,14 @@ def list_dead(as_json: JsonFlag = False) -> None:
 def show(job_id: DeadJob) -> None:
     """Everything about one, as JSON."""
     with reporting(as_json=True):
-        print_json(Client().status(job_id).model_dump(mode="json", exclude_none=True))
+        print_json(open_parts().table.get(job_id).model_dump(mode="json", exclude_none=True))
 
 
 @dead_app.command()
 def replay(job_id: DeadJob, as_json: JsonFlag = False) -> None:
     """Queue it again, under its id, as if it had just been submitted; works for any job that ended without images."""
     with reporting(as_json):
-        record = Client().control.replay(job_id)
+        record = open_parts().control.replay(job_id)
         tell(record.model_dump(mode="json", exclude_none=True), f"{job_id} is queued again", as_json)
 
 
@@ -110,7 +110,7 @@ def replay(job_id: DeadJob, as_json: JsonFlag = False) -> None:
 def drop(job_id: DeadJob, as_json: JsonFlag = False) -> None:
     """Take it off the list; its record stays."""
     with reporting(as_json):
-        if not Client().control.drop_dead(job_id):
+        if not open_parts().control.drop_dead(job_id):
             raise InvalidRequest("job", f"{job_id} is not on the list of the dead")
         tell({"id": job_id, "dropped": True}, f"{job_id} is off the list", as_json)
 
@@ -118,7 +118,7 @@ def drop(job_id: DeadJob, as_json: JsonFlag = False) -> None:
 def workers(as_json: JsonFlag = False) -> None:
     """Which workers there are, what each serves and runs, and its state."""
     with reporting(as_json):
-        found = Client().workers()
+        found = open_parts().fleet.workers()
         if as_json:
             for each in found:
                 print_json({"name": each.name, "state": each.state, "models": each.models, "jobs": each.jobs})
@@ -130,9 +130,9 @@ def workers(as_json: JsonFlag = False) -> None:
         Console().print(table)
 
 
-def _known(client: Client, queue: str) -> str:
+def _known(parts: Parts, queue: str) -> str:
     """The queue of that name, or of that model."""
-    known = {queue_of(model) for model in client.catalogue.models} | {each.queue for each in client.queues()}
+    known = {queue_of(model) for model in parts.catalogue.models} | {each.queue for each in parts.table.queues()}
     for name in (queue, queue_of(queue)):
         if name in known:
             return name

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from jobs.table.events import progress_in
 from jobs.table.record import JobRecord, progress_of
 from jobs.table.states import Status
-from producer.client.client import Job
+from producer.client.job import Job
 
 STAGES = ("queued", "encode", "generate", "postprocess", "upload")
 

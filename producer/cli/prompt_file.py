@@ -17,7 +17,7 @@ from typing import Any
 
 from jobs.errors import InvalidRequest
 from jobs.table.submission import Submission
-from producer.client.client import Client
+from producer.client.submitter import Submitter
 
 _SHOWN_ERRORS = 10
 _PLAIN = ".txt"
@@ -37,7 +37,7 @@ class PromptLine:
     submission: Submission
 
 
-def read_prompts(client: Client, file: Path, given: Mapping[str, Any], run: str = "") -> list[PromptLine]:
+def read_prompts(submitter: Submitter, file: Path, given: Mapping[str, Any], run: str = "") -> list[PromptLine]:
     """
     Read and check a file; nothing is submitted.
 
@@ -57,7 +57,7 @@ def read_prompts(client: Client, file: Path, given: Mapping[str, Any], run: str 
             custom_id = _custom_id(fields)
             fields = {**given, **fields}
             fields.setdefault("idempotency_key", _key(run, fields, custom_id, seen))
-            submission = client.prepare(fields)
+            submission = submitter.prepare(fields)
         except InvalidRequest as exc:
             errors.append(f"line {line}: {exc}")
             continue

@@ -1,4 +1,4 @@
-"""An image of a finished job, in storage."""
+"""The images of a finished job, in storage."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 from PIL import Image as PillowImage
 
-from jobs.table.record import ImageRecord
+from jobs.errors import JobFailed
+from jobs.table.record import ImageRecord, JobRecord
+from jobs.table.states import Status
 from storage.s3 import ImageStore
 
 
@@ -40,3 +42,11 @@ class Image:
         """A fresh presigned link to the thumbnail, if one was asked for."""
         key = self.record.thumbnail_key
         return self._store.link(key, "image/webp", expiry_s) if key else None
+
+
+def images_of(record: JobRecord, store: ImageStore) -> list[Image]:
+    """The images of a job that has ended. Raises `JobFailed` where it ended without."""
+    if record.status is not Status.SUCCEEDED:
+        error = record.error
+        raise JobFailed(record.id, error.code if error else record.status, error.message if error else "no images")
+    return [Image(image, store) for image in record.images]

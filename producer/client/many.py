@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from jobs.broker.dispatch import Dispatcher
 from jobs.errors import IdempotencyConflict, PartlySubmitted, RedisFull, RedisUnavailable
-from jobs.table.submission import Encoded, Refused
-from jobs.table.table import JobTable
-from producer.client.traces import SubmitTraces
+from jobs.table.submission import Encoded, Refused, Submitted
 
 _BULK = 500  # Jobs per round trip.
 
 
-def submit_all(
-    submissions: Sequence[Encoded], table: JobTable, dispatcher: Dispatcher, traces: SubmitTraces
-) -> list[str]:
+def write_all(submissions: Sequence[Encoded], write: Callable[[Sequence[Encoded]], list[Submitted]]) -> list[str]:
     """
-    Write jobs, and send what is released.
+    Write jobs.
+
+    Args:
+        write: Writes some, in one round trip, and sends what is released.
 
     Returns:
         Their ids, in their order.
@@ -30,14 +28,11 @@ def submit_all(
     refused: list[Refused | RedisUnavailable] = []
     queued: list[str | None] = []
     for at in range(0, len(submissions), _BULK):
-        chunk = submissions[at : at + _BULK]
         try:
-            results = table.submit_encoded(chunk)
+            results = write(submissions[at : at + _BULK])
         except (RedisFull, RedisUnavailable) as exc:
             refused.append(exc)
             break
-        traces.end([each[0] for each in chunk], results)
-        dispatcher.offer([job_id for result in results for job_id in result.released])
         queued += [None if result.refused else result.job_id for result in results]
         refused += [result.refused for result in results if result.refused]
         if any(isinstance(each, RedisFull) for each in refused):

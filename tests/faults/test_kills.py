@@ -93,7 +93,7 @@ def _kill(system: System, victim: WorkerUnderTest) -> list[Loss]:
     owner = victim.owner
     killed_at = system.now()
     victim.kill()
-    held = [Job(job_id, system.client) for job_id in system.held_by(owner)]
+    held = [system.client.job(job_id) for job_id in system.held_by(owner)]
     return [Loss(job=job, killed_at=killed_at, counts=system.counts(job)) for job in held]
 
 

@@ -47,7 +47,7 @@ def test_sigkill_between_the_queue_pop_and_the_claim(system: System, row: Row) -
     until("each faulty worker has popped a job and died", all_dead)
     system.finish(jobs)
     struck = system.evidence("kill_before_claim")
-    recovered_s = [system.claims(Job(each["job_id"], system.client))[0] - each["at"] for each in struck]
+    recovered_s = [system.claims(system.client.job(each["job_id"]))[0] - each["at"] for each in struck]
     assert max(recovered_s) < BOUND_S
     row.close(system, jobs, injected=len(struck), recovered_s=recovered_s)
 
@@ -58,7 +58,7 @@ def test_submitter_killed_between_the_table_and_the_publish(system: System, row:
         killed = system.cli("submit", "a test picture", faults={"kill_before_publish": {}})
         assert killed.returncode == -9, killed.stderr
     struck = system.evidence("kill_before_publish")
-    jobs = [Job(job_id, system.client) for each in struck for job_id in each["job_ids"]]
+    jobs = [system.client.job(job_id) for each in struck for job_id in each["job_ids"]]
     assert len(jobs) == len(struck) == 3
     system.finish(jobs)
     recovered_s = [system.claims(job)[0] - each["at"] for job, each in zip(jobs, struck, strict=True)]

@@ -73,11 +73,11 @@ def _revoke_by_flower(flower: Flower, job_id: str) -> None:
 
 
 def test_single_job_starts_after_at_most_one_window_of_10_000_others(system: System, row: Row) -> None:
-    system.client.control.pause(QUEUE)
+    system.client.parts.control.pause(QUEUE)
     many = system.client.submit_many(
         {"prompt": "bulk", "num_inference_steps": 1, "caller": "bulk"} for _ in range(10_000)
     )
-    system.client.control.resume(QUEUE)
+    system.client.parts.control.resume(QUEUE)
     system.run_workers(2)
     until("the bulk is under way", lambda: system.counts_of_queue().running)
     submitted_at = system.now()

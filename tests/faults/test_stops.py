@@ -54,7 +54,7 @@ def test_sigterm_under_load_exits_0_within_the_grace_period(make_system: MakeSys
 
 def _full(system: System, worker: WorkerUnderTest) -> list[Job] | None:
     """The worker's jobs, once it holds more than it has seats for, and those in the seats are at work."""
-    held = [Job(job_id, system.client) for job_id in system.held_by(worker.owner)]
+    held = [system.client.job(job_id) for job_id in system.held_by(worker.owner)]
     begun = [job for job in held if system.counts(job).stage == "generate"]
     return held if len(held) > len(begun) >= 4 else None
 
@@ -79,7 +79,7 @@ def test_old_workers_meet_newer_messages_in_a_rolling_restart_under_load(system:
     newer = []
     for _ in range(3):
         sent = system.cli("submit", "a picture of tomorrow", faults={"be_newer": {}})
-        newer.append(Job(sent.stdout.strip(), system.client))
+        newer.append(system.client.job(sent.stdout.strip()))
     assert all(system.redis.hget(f"imagemill:job:{job.id}", "schema") == "2" for job in newer)
     until("the old workers are done with the rest", lambda: all(job.status().has_ended for job in jobs))
     until("the newer messages were taken", lambda: not list(system.redis.scan_iter("gpu.sim*", _type="list")))

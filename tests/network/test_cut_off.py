@@ -87,8 +87,8 @@ def cut_off(system: NetworkSystem, victim: WorkerOnHost, load: Load) -> Loss:
         system.network.cut(victim.host, system.network.redis)
         held = held_in(system, owner)
         if set(held.values()) >= STAGES:
-            begun = [Job(job_id, system.client) for job_id, stage in held.items() if stage in STAGES]
-            jobs = [Job(job_id, system.client) for job_id in held]
+            begun = [system.client.job(job_id) for job_id, stage in held.items() if stage in STAGES]
+            jobs = [system.client.job(job_id) for job_id in held]
             return Loss(jobs=jobs, begun=begun, stages=Counter(held.values()))
         system.network.join(victim.host, system.network.redis)
 
@@ -96,7 +96,7 @@ def cut_off(system: NetworkSystem, victim: WorkerOnHost, load: Load) -> Loss:
 def held_in(system: NetworkSystem, owner: str) -> dict[str, str]:
     """Ids of the jobs that a worker holds, and the stage of each."""
     ids = system.held_by(owner)
-    return {job_id: system.counts(Job(job_id, system.client)).stage or "claimed" for job_id in ids}
+    return {job_id: system.counts(system.client.job(job_id)).stage or "claimed" for job_id in ids}
 
 
 def is_stored_twice(system: NetworkSystem, job: Job) -> bool:

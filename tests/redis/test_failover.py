@@ -62,7 +62,7 @@ def test_waiting_client_hears_of_a_job_that_ends_behind_the_next_redis(behind: B
     found = cluster
 
     async def cancel_behind_the_next() -> str:
-        async with AsyncClient(system.settings, system.client.store.settings) as client:
+        async with AsyncClient(system.settings, system.client.parts.store.settings) as client:
             job = await client.submit("a picture", model="sim")
             waiting = asyncio.create_task(job.wait(timeout_s=60))
             await asyncio.to_thread(until, "it is subscribed", lambda: subscribers(found, job.id) > 0)

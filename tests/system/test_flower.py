@@ -51,4 +51,4 @@ def _task(flower: Flower, task_id: str) -> dict[str, Any]:
 
 
 def _plain_celery(system: Client) -> Celery:
-    return Celery("elsewhere", broker=system.settings.redis_url, set_as_current=False)
+    return Celery("elsewhere", broker=system.parts.settings.redis_url, set_as_current=False)

@@ -63,7 +63,7 @@ def test_running_and_finished_jobs_are_shown_with_a_line_of_their_own(
 ) -> None:
     finished = system.submit("a large red circle on a blue background", num_inference_steps=2)
     finished.wait(60)
-    with Celery("elsewhere", broker=system.settings.redis_url, set_as_current=False) as app:
+    with Celery("elsewhere", broker=system.parts.settings.redis_url, set_as_current=False) as app:
         request = {"prompt": "a cyan ring", "num_inference_steps": 2}
         app.send_task("imagemill.generate", kwargs=request, queue=QUEUE)
     running = running_job(system, flower)
@@ -96,16 +96,17 @@ def test_job_revoked_there_is_canceled_here(logged_in: Browser, flower: Flower, 
 def test_page_of_another_origin_cannot_revoke_in_a_browser_that_is_logged_in(
     logged_in: Browser, flower: Flower, api: Api, system: Client
 ) -> None:
-    system.control.pause(QUEUE)
+    system.parts.control.pause(QUEUE)
     try:
         job = system.submit("a green square")
         logged_in.open(f"{api.url}/health")
         logged_in.run(_PRESS_FROM_ELSEWHERE.format(url=f"{flower.url}/api/task/revoke/{job.id}"))
-        assert worker_is_ready(system.settings)  # It answers in turn: a revocation before this has been done by now.
+        # It answers in turn: a revocation before this has been done by now.
+        assert worker_is_ready(system.parts.settings)
         assert job.status().status is Status.QUEUED
         job.cancel()
     finally:
-        system.control.resume(QUEUE)
+        system.parts.control.resume(QUEUE)
 
 
 def running_job(system: Client, flower: Flower) -> Job:

@@ -66,7 +66,7 @@ def test_output_options_shape_the_file(system: Client) -> None:
 
 def test_manifest_beside_the_images_tells_how_to_make_them_again(system: Client, stack_env: dict[str, str]) -> None:
     record = system.submit(PROMPT, seed=9, num_inference_steps=2, metadata={"order": "17"}).wait(60)
-    store = ImageStore(system.store.settings)
+    store = ImageStore(system.parts.store.settings)
     manifest = json.loads(store.get(record.images[0].key.rsplit("/", 1)[0] + "/job.json"))
     assert manifest["spec"]["seed"] == 9
     assert manifest["spec"]["metadata"] == {"order": "17"}

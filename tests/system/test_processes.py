@@ -33,7 +33,7 @@ def test_all_processes_take_jobs_and_one_that_is_killed_loses_none(tmp_path: Pat
     told = TOLD | {"IMAGEMILL_WORKER_CACHE_DIR": str(tmp_path)}
     with (
         system_for_a_while(Console(quiet=True), told) as client,
-        redis.Redis.from_url(client.settings.redis_url, decode_responses=True) as redis_client,
+        redis.Redis.from_url(client.parts.settings.redis_url, decode_responses=True) as redis_client,
     ):
         started = {each.name: each.started_at for each in client.workers()}
         assert len(started) == 2

@@ -148,7 +148,7 @@ def _left(fleet: ChangingFleet) -> list[int]:
 
 def _ends_by_worker(fleet: ChangingFleet, jobs: Sequence[Job]) -> list[list[float]]:
     """When each worker's jobs ended. Raises `JobFailed` for one that did not succeed."""
-    records = fleet.client.records([job.id for job in jobs])
+    records = fleet.client.parts.table.get_many([job.id for job in jobs])
     pipeline = fleet.redis.pipeline(transaction=False)
     for record in records:
         pipeline.hget(names.job_key(succeeded(record).id), "owner")

@@ -103,8 +103,8 @@ def _bulk(client: Client, redis_client: redis.Redis, count: int, number: int) ->
 
 def _single(client: Client, redis_client: redis.Redis, count: int, number: int) -> Round:
     """As a service would that has Celery and nothing of ours."""
-    queue = names.queue_of(next(iter(client.catalogue.models)))
-    with _emptied(redis_client), Celery(broker=client.settings.redis_url, set_as_current=False) as app:
+    queue = names.queue_of(next(iter(client.parts.catalogue.models)))
+    with _emptied(redis_client), Celery(broker=client.parts.settings.redis_url, set_as_current=False) as app:
         task: Any = app.task(name=names.GENERATE_TASK, ignore_result=True)(_nothing)
         before = _used_bytes(redis_client)
         started = time.perf_counter()
@@ -158,7 +158,7 @@ def _server() -> Iterator[Client]:
 
 @contextmanager
 def _connected(client: Client) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(client.settings.redis_url, decode_responses=True) as redis_client:
+    with redis.Redis.from_url(client.parts.settings.redis_url, decode_responses=True) as redis_client:
         yield redis_client
 
 

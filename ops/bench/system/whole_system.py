@@ -149,7 +149,7 @@ def _measure(
                 SYSTEM: lambda number: _rate_of_system(client, asked(jobs, seed=number), bunch)
             }
             for name, each in contestants.items():
-                ways[name] = partial(_rate_of_engines, each, client.catalogue, partial(asked, jobs))
+                ways[name] = partial(_rate_of_engines, each, client.parts.catalogue, partial(asked, jobs))
             return alternate(ways, effort.rounds, console), alone
 
 

@@ -87,11 +87,11 @@ class Bulk:
 
     def open(self) -> None:
         """Begin the batch. Raises `RedisFull` or `RedisUnavailable`: there are no answers yet to tell it in."""
-        self._context.client.client.batches.open(self.batch_id, self._caller.name)
+        self._context.parts.batches.open(self.batch_id, self._caller.name)
 
     def _note(self, refused: list[int]) -> None:
         try:
-            self._context.client.client.batches.open(self.batch_id, self._caller.name, refused)
+            self._context.parts.batches.open(self.batch_id, self._caller.name, refused)
         except (RedisFull, RedisUnavailable) as exc:
             self._away = exc
 
@@ -111,7 +111,7 @@ class Bulk:
         names = [(line, each.batch.custom_id if each.batch else None) for line, each in prepared]
         if prepared and self._away is None:
             try:
-                entered = self._context.client.client.enter_many(submissions)
+                entered = self._context.parts.submitter.enter_many(submissions)
             except (RedisFull, RedisUnavailable) as exc:
                 self._away = exc
             else:

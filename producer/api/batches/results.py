@@ -47,7 +47,7 @@ async def _lines(page: Page, batch_id: str, context: Context, request: Request) 
 
 
 async def _page(batch_id: str, context: Context, behind: int) -> Page:
-    return await context.client.run(lambda: context.client.client.batches.records(batch_id, behind))
+    return await context.loop.run(lambda: context.parts.batches.records(batch_id, behind))
 
 
 def _line(line: int, record: JobRecord, context: Context, request: Request) -> bytes:

@@ -50,7 +50,7 @@ async def own_batch(batch_id: str, caller: CurrentCaller, context: CurrentContex
     """
     if not names.is_job_id(batch_id):
         raise BatchNotFound(batch_id[:128])
-    record = await context.client.run(lambda: context.client.client.batches.get(batch_id))
+    record = await context.loop.run(lambda: context.parts.batches.get(batch_id))
     if caller.scope not in (None, record.caller):
         raise BatchNotFound(batch_id)
     return record
@@ -120,7 +120,7 @@ async def results(request: Request, record: OwnBatch, context: CurrentContext) -
 @router.delete("/batches/{batch_id}", summary="Cancel a batch", responses={200: {"model": BatchBody}, **NOT_FOUND})
 async def cancel(request: Request, record: OwnBatch, context: CurrentContext) -> Response:
     """Ask for the end of all its jobs that go on, and take no more of it. Jobs that have ended stay as they are."""
-    canceled = await context.client.run(lambda: context.client.client.batches.cancel(record.id))
+    canceled = await context.loop.run(lambda: context.parts.batches.cancel(record.id))
     return json_response(_shown(canceled, context, request))
 
 
@@ -137,8 +137,8 @@ async def _take(request: Request, context: Context, bulk: Bulk, spool: IO[bytes]
     async def flush() -> None:
         taken = pending.take()
         if bulk.count == 0:
-            await context.client.run(bulk.open)
-        await context.client.run(lambda: _submit(bulk, taken, spool))
+            await context.loop.run(bulk.open)
+        await context.loop.run(lambda: _submit(bulk, taken, spool))
 
     async def take(found: Iterator[bytes | None]) -> None:
         for item in found:
@@ -193,7 +193,7 @@ def _submit(bulk: Bulk, items: list[bytes | None], spool: IO[bytes]) -> None:
 async def _sent(spool: IO[bytes], context: Context) -> AsyncIterator[bytes]:
     with spool:
         spool.seek(0)
-        while chunk := await context.client.run(lambda: spool.read(_READ_BYTES)):
+        while chunk := await context.loop.run(lambda: spool.read(_READ_BYTES)):
             yield chunk
 
 

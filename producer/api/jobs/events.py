@@ -43,7 +43,7 @@ async def _resume_point(
     if not last_event_id:
         return "0"
     after = check_event_id(last_event_id, _HEADER)
-    if record.has_ended and not await context.client.has_events(record.id, after):
+    if record.has_ended and not await context.loop.reader.has_events(record.id, after):
         raise _NothingMore
     return after
 
@@ -75,7 +75,7 @@ async def events(
 
 async def _stream(request: Request, record: JobRecord, after: str, context: Context) -> AsyncIterator[bytes]:
     # FastAPI's own streams log an error when a client leaves while an event is on its way (0.165).
-    async for event in context.client.waiters.follow_with_pauses(record.id, after, quiet_s=_PING_S):
+    async for event in context.loop.waiters.follow_with_pauses(record.id, after, quiet_s=_PING_S):
         if event is None:
             yield KEEPALIVE_COMMENT
             continue
@@ -98,5 +98,5 @@ def answer_when_nothing_more(app: FastAPI) -> None:
 async def _tell(event: Event, record: JobRecord, request: Request, context: Context) -> dict[str, Any]:
     told = {"job_id": record.id, **event_data(event)}
     if event.type == "completed":
-        told["job"] = context.views.job(await context.client.status(record.id), request)
+        told["job"] = context.views.job(await context.loop.reader.get(record.id), request)
     return told

@@ -58,7 +58,7 @@ def _image(images: tuple[ImageRecord, ...], index: int) -> ImageRecord:
 
 
 async def _read(context: Context, key: str) -> bytes:
-    read: Callable[[str], bytes] = context.client.client.store.get
+    read: Callable[[str], bytes] = context.parts.store.get
     return await asyncio.get_running_loop().run_in_executor(_READERS, read, key)
 
 

@@ -23,6 +23,7 @@ from producer.api.http.preferences import asked_wait_s
 from producer.api.jobs.submissions import IdempotencyKey, enter, prepare, read_fields
 from producer.api.keys.callers import CurrentCaller
 from producer.api.views import parameters_of, place_in_line
+from producer.client.async_job import AsyncJob
 
 router = APIRouter(prefix="/v1", tags=["jobs"], responses=schemas.REFUSALS)
 
@@ -40,7 +41,7 @@ async def own_job(job_id: str, caller: CurrentCaller, context: CurrentContext) -
     if not names.is_job_id(job_id):
         raise JobNotFound(job_id[:128])
     try:
-        return caller.own(await context.client.status(job_id))
+        return caller.own(await context.loop.reader.get(job_id))
     except RecordUnreadable as exc:
         if caller.scope not in (None, exc.caller):
             raise JobNotFound(job_id) from exc
@@ -85,9 +86,9 @@ async def submit(
     fields, traceparent = await read_fields(request, context), request.headers.get("traceparent")
     submission = prepare(fields, caller, context, idempotency_key, traceparent)
     if dry_run:
-        return json_response(_dry_run(submission, await context.client.prospect(submission.spec)))
+        return json_response(_dry_run(submission, await context.loop.reader.prospect(submission.spec)))
     job_id = await enter(submission, context, request)
-    record = await context.client.entered(submission, job_id)
+    record = await context.loop.run(lambda: context.parts.submitter.entered(submission, job_id))
     headers = {"Location": context.views.urls(job_id, request)["status_url"]}
     wait_s = min(asked_wait_s(prefer), context.settings.max_wait_s)
     if wait_s:
@@ -120,7 +121,8 @@ async def list_jobs(
     The caller's jobs, the last to be submitted first. A page may have fewer jobs than `limit`, or none, and still be
     followed by others: `next_cursor` says so.
     """
-    records, next_cursor = await context.client.list_jobs(caller.scope, status, model, limit, cursor)
+    table = context.parts.table
+    records, next_cursor = await context.loop.run(lambda: table.list_jobs(caller.scope, status, model, limit, cursor))
     shown = [context.views.job(record, request) for record in records]
     return json_response({"object": "list", "data": shown, "next_cursor": next_cursor})
 
@@ -145,14 +147,14 @@ async def cancel(request: Request, record: OwnJob, context: CurrentContext) -> R
     Ask for a job's end. One that waits ends at once, one that runs at its next step, and one that has ended stays as
     it is.
     """
-    return json_response(context.views.job(await context.client.cancel(record.id), request))
+    return json_response(context.views.job(await AsyncJob(record.id, context.loop).cancel(), request))
 
 
 async def _show(record: JobRecord, request: Request, context: Context) -> dict[str, Any]:
     place = None
     if record.status is Status.QUEUED:
         with suppress(RedisUnavailable):  # Not known is no failure of what was asked.
-            place = await context.client.place(record.id)
+            place = await context.loop.reader.place(record.id)
     return context.views.job(record, request, place)
 
 
@@ -165,7 +167,7 @@ def _dry_run(submission: Submission, place: Place | None) -> dict[str, Any]:
 async def _wait(context: Context, record: JobRecord, wait_s: int) -> JobRecord:
     try:
         with suppress(WaitTimeout):
-            return await context.client.wait(record.id, wait_s)
-        return await context.client.status(record.id)
+            return await AsyncJob(record.id, context.loop).wait(wait_s)
+        return await context.loop.reader.get(record.id)
     except RedisUnavailable:  # The job is written: as it was then.
         return record

@@ -53,13 +53,13 @@ def prepare(
         if fields.get("idempotency_key", idempotency_key) != idempotency_key:
             raise InvalidRequest("idempotency_key", "is another one than that of the header Idempotency-Key")
         fields = {**fields, "idempotency_key": idempotency_key}
-    submission = context.client.client.prepare(caller.sign(fields), caller.quota, traceparent)
+    submission = context.parts.submitter.prepare(caller.sign(fields), caller.quota, traceparent)
     caller.check_model(submission.spec.model)
     return submission
 
 
 async def enter(submission: Submission, context: Context, request: Request) -> str:
-    """Queue it, on behalf of a request; the job's id. Raises as `Client.enter` does."""
-    job_id = await context.client.run(lambda: context.client.client.enter(submission))
+    """Queue it, on behalf of a request; the job's id. Raises as `Submitter.enter` does."""
+    job_id = await context.loop.run(lambda: context.parts.submitter.enter(submission))
     concerns(request, job_id)
     return job_id

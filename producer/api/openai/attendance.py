@@ -14,6 +14,7 @@ from fastapi import Request
 from jobs.errors import ImagemillError
 from jobs.table.record import JobRecord
 from producer.api.context import Context
+from producer.client.async_job import AsyncJob
 
 log = structlog.get_logger()
 
@@ -28,7 +29,7 @@ async def wait_while_connected(request: Request, context: Context, job_id: str) 
         JobNotFound, RedisUnavailable
         WaitTimeout: This process is about to stop.
     """
-    waiting = asyncio.create_task(context.client.wait(job_id))
+    waiting = asyncio.create_task(AsyncJob(job_id, context.loop).wait())
     leaving = asyncio.create_task(_disconnect(request))
     try:
         await asyncio.wait([waiting, leaving], return_when=asyncio.FIRST_COMPLETED)
@@ -52,6 +53,6 @@ async def _disconnect(request: Request) -> None:
 
 async def _cancel(context: Context, job_id: str) -> None:
     try:
-        await context.client.cancel(job_id)
+        await AsyncJob(job_id, context.loop).cancel()
     except ImagemillError as exc:
         log.warning("a job goes on whose client has left", job_id=job_id, reason=str(exc))

@@ -21,7 +21,7 @@ from producer.api.openai.attendance import cancel_soon, wait_while_connected
 from producer.api.openai.errors import OpenAIRoute
 from producer.api.openai.request import ImagesRequest, renamed
 from producer.api.openai.stream import ImageStream
-from producer.client.image import Image
+from producer.client.image import Image, images_of
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=OpenAIRoute)
 
@@ -60,7 +60,7 @@ async def generate(
 def _prepare(
     asked: ImagesRequest, caller: Caller, context: Context, idempotency_key: str | None, traceparent: str | None
 ) -> Submission:
-    models = context.client.client.catalogue.models
+    models = context.parts.catalogue.models
     model = next(iter(models.values())) if asked.model is None else models.get(asked.model)
     try:
         return prepare(asked.job_fields(model), caller, context, idempotency_key, traceparent)
@@ -79,7 +79,7 @@ async def _wait(request: Request, context: Context, job_id: str, *, is_kept: boo
 
 
 async def _answer(asked: ImagesRequest, record: JobRecord, request: Request, context: Context) -> dict[str, Any]:
-    images = context.client.images(record)
+    images = images_of(record, context.parts.store)
     if asked.sends_links:
         links = context.views.job(record, request)["images"]
         shown = [{"url": each["url"], "seed": each["seed"]} for each in links]

@@ -18,7 +18,8 @@ from producer.api.openai.answers import described, encoded
 from producer.api.openai.attendance import cancel_soon
 from producer.api.openai.errors import error_object, openai_problem_of
 from producer.api.openai.request import ImagesRequest
-from producer.client.image import Image
+from producer.client.async_job import AsyncJob
+from producer.client.image import Image, images_of
 from storage.errors import StorageError
 
 _KEEP_ALIVE_S = 15.0
@@ -54,13 +55,13 @@ class ImageStream(StreamingResponse):
                 cancel_soon(self._context, self._job_id)
 
     async def _events(self) -> AsyncIterator[bytes]:
-        waiting = asyncio.create_task(self._context.client.wait(self._job_id))
+        waiting = asyncio.create_task(AsyncJob(self._job_id, self._context.loop).wait())
         try:
             while not (await asyncio.wait([waiting], timeout=_KEEP_ALIVE_S))[0]:
                 yield KEEPALIVE_COMMENT
             record = waiting.result()
             self._has_ended = True
-            for image in self._context.client.images(record):
+            for image in images_of(record, self._context.parts.store):
                 yield _event(_COMPLETED, await self._completed(image))
         except (ImagemillError, StorageError) as exc:
             problem = openai_problem_of(exc)

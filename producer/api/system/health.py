@@ -51,8 +51,8 @@ async def ready(context: CurrentContext) -> Response:
 async def _redis(context: Context) -> str:
     try:
         async with asyncio.timeout(_ANSWER_S):
-            with map_errors(context.client.settings):
-                await context.client.redis.ping()
+            with map_errors(context.parts.settings):
+                await context.loop.redis.ping()
     except (ImagemillError, TimeoutError):
         return "does not answer"
     return "ok"

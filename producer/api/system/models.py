@@ -18,9 +18,12 @@ router = APIRouter(prefix="/v1", tags=["models and queues"], responses=schemas.R
 @router.get("/models", summary="List the models", responses={200: {"model": schemas.ModelsBody}})
 async def models(caller: CurrentCaller, context: CurrentContext) -> Response:
     """The models that this caller may use; the first is the default."""
-    catalogue = context.client.client.catalogue
     workers = await context.workers.get()
-    shown = [_show(model, workers.get(name, 0)) for name, model in catalogue.models.items() if caller.may_use(name)]
+    shown = [
+        _show(model, workers.get(name, 0))
+        for name, model in context.parts.catalogue.models.items()
+        if caller.may_use(name)
+    ]
     return json_response({"object": "list", "data": shown})
 
 

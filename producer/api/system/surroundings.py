@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 
 from producer.api.remembered import Remembered
-from producer.client.async_client import AsyncClient
+from producer.client.loop import LoopParts
 from storage.errors import StorageError, StorageUnavailable
 from storage.s3 import ImageStore
 
@@ -14,23 +14,23 @@ _ANSWER_S = 2.0
 _REMEMBER_S = 5.0
 
 
-def remembered_workers(client: AsyncClient) -> Remembered[dict[str, int]]:
+def remembered_workers(loop: LoopParts) -> Remembered[dict[str, int]]:
     """How many workers serve each model."""
 
     async def count() -> dict[str, int]:
-        return Counter(model for worker in await client.workers() for model in worker.models)
+        return Counter(model for worker in await loop.run(loop.parts.fleet.workers) for model in worker.models)
 
     return Remembered(count, _REMEMBER_S)
 
 
-def remembered_storage(client: AsyncClient) -> Remembered[str]:
+def remembered_storage(loop: LoopParts) -> Remembered[str]:
     """Whether the image store answers: "ok", or what is wrong. One thread asks at most, however long that takes."""
     asking: asyncio.Task[str] | None = None
 
     async def ask() -> str:
         nonlocal asking
         if asking is None or asking.done():
-            asking = asyncio.create_task(client.run(lambda: _state_of(client.client.store)))
+            asking = asyncio.create_task(loop.run(lambda: _state_of(loop.parts.store)))
         done, _ = await asyncio.wait([asking], timeout=_ANSWER_S)
         return asking.result() if done else "does not answer"
 

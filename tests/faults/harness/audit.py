@@ -42,7 +42,7 @@ def _check_images(system: System, job: Job, record: JobRecord) -> None:
     epoch_token = "-".join(str(field) for field in fields)
     assert folders.pop().endswith(f"/{job.id}/{epoch_token}"), f"{job.id} published what another attempt made"
     for image in record.images:
-        body = system.client.store.get(image.key)
+        body = system.client.parts.store.get(image.key)
         assert hashlib.sha256(body).hexdigest() == image.sha256, f"{image.key} is not what was recorded"
         assert len(body) == image.bytes
 

@@ -86,7 +86,7 @@ class System:
         told_of = {name: self.env.get(f"IMAGEMILL_{name.upper()}") for name in Settings.model_fields}
         self.settings = Settings.model_validate({name: value for name, value in told_of.items() if value is not None})
         self.client = Client(self.settings, StorageSettings(endpoint_url=s3_server.endpoint))
-        self.client.store.prepare()
+        self.client.parts.store.prepare()
         self.redis = connect(self.settings)
         self.evidence_file = folder / "evidence"
 

@@ -246,7 +246,7 @@ def test_each_queue_with_jobs_needs_a_worker(
     assert found["queue gpu.shapes"]["found"] == "1 waiting, 0 running, and no worker serves shapes"
     Fleet(redis_client, settings).report(WorkerReport(name="worker@a", state="ready", models=("shapes",)))
     assert states(doctor(), ("workers", "queue gpu.shapes")) == {"ok"}
-    client.control.pause("gpu.shapes")
+    client.parts.control.pause("gpu.shapes")
     assert doctor()["queue gpu.shapes"]["state"] == "warning"
 
 

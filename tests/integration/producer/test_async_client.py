@@ -122,7 +122,7 @@ def test_waiting_has_an_end_of_its_own(run: Run[None]) -> None:
             await job.wait(timeout_s=0.1)
         waiting = asyncio.create_task(job.wait())
         await asyncio.sleep(0)
-        twin.waiters.close()
+        twin.loop.waiters.close()
         with pytest.raises(WaitTimeout):
             await waiting
 
@@ -137,7 +137,7 @@ def test_events_are_whole_for_many_who_come_at_any_time(
     async def body(twin: AsyncClient) -> None:
         job = await twin.submit(PROMPT)
         claimed = claim(table, job.id)
-        slow = twin.waiters.follow(job.id)
+        slow = twin.loop.waiters.follow(job.id)
         first = await anext(slow)
         listeners = []
         for step in range(400):
@@ -161,12 +161,12 @@ def test_leaving_and_coming_back_misses_nothing(run: Run[None], table: JobTable,
         heard: list[str] = []
         for step in range(50):
             table.progress(claimed, Stage.GENERATE, step, 50)
-            async with _closing(twin.waiters.follow(job.id, heard[-1] if heard else "0")) as events:
+            async with _closing(twin.loop.waiters.follow(job.id, heard[-1] if heard else "0")) as events:
                 heard.append((await anext(events)).id)
             if step % 3 == 0:
                 await asyncio.sleep(0)
         table.finish(claimed, Status.CANCELED)
-        heard += [each.id async for each in twin.waiters.follow(job.id, heard[-1])]
+        heard += [each.id async for each in twin.loop.waiters.follow(job.id, heard[-1])]
         assert heard == ids(redis_client, job.id)
 
     run(body)
@@ -176,7 +176,7 @@ def test_job_that_vanishes_ends_the_waiting_of_who_comes_later(run: Run[None], r
     async def body(twin: AsyncClient) -> None:
         job = await twin.submit(PROMPT)
         redis_client.flushdb()
-        assert await _all(twin.waiters.follow(job.id)) == []
+        assert await _all(twin.loop.waiters.follow(job.id)) == []
 
     run(body)
 

@@ -13,8 +13,7 @@ from jobs.errors import IdempotencyConflict, PartlySubmitted, RedisFull, RedisUn
 from jobs.process.settings import Settings
 from jobs.table.states import Status
 from ops.servers import RedisServer
-from producer import Client
-from producer.client.async_client import AsyncClient
+from producer import AsyncClient, Client
 from storage.settings import StorageSettings
 
 PROMPT = "a large red circle on a blue background"
@@ -56,10 +55,10 @@ def test_what_else_releases_jobs_tells_what_was_done(client: Client) -> None:
     first, second, third = client.submit_many({"prompt": PROMPT} for _ in range(3))
     queue = first.status().queue
     assert first.cancel().status is Status.CANCELED
-    client.control.pause(queue)
-    client.control.resume(queue)
-    assert client.control.replay(first.id).status is Status.QUEUED
-    assert client.control.cancel_all(queue) == 3
+    client.parts.control.pause(queue)
+    client.parts.control.resume(queue)
+    assert client.parts.control.replay(first.id).status is Status.QUEUED
+    assert client.parts.control.cancel_all(queue) == 3
     assert [each.status().status for each in (second, third)] == [Status.CANCELED] * 2
 
 
@@ -68,20 +67,20 @@ def test_answers_of_cancel_and_replay_are_the_records_as_they_are_then(client: C
     canceled = job.cancel()
     assert (canceled.status, canceled.spec and canceled.spec.seed) == (Status.CANCELED, 7)
     assert canceled == job.status() == job.cancel()
-    assert client.control.replay(job.id) == job.status()
+    assert client.parts.control.replay(job.id) == job.status()
 
 
 def test_record_of_a_job_that_was_entered_is_known_without_asking(
     redis_client: redis.Redis, settings: Settings
 ) -> None:
     client = Client(limited(redis_client, settings, "-hgetall"), StorageSettings())
-    submission = client.prepare({"prompt": PROMPT, "seed": 7, "idempotency_key": "k"})
-    job_id = client.enter(submission)
-    known = client.entered(submission, job_id)
-    again = client.prepare({"prompt": PROMPT, "seed": 7, "idempotency_key": "k"})
-    assert client.enter(again) == job_id
+    submission = client.parts.submitter.prepare({"prompt": PROMPT, "seed": 7, "idempotency_key": "k"})
+    job_id = client.parts.submitter.enter(submission)
+    known = client.parts.submitter.entered(submission, job_id)
+    again = client.parts.submitter.prepare({"prompt": PROMPT, "seed": 7, "idempotency_key": "k"})
+    assert client.parts.submitter.enter(again) == job_id
     with pytest.raises(RedisUnavailable):
-        client.entered(again, job_id)  # It may have ended since.
+        client.parts.submitter.entered(again, job_id)  # It may have ended since.
     redis_client.execute_command("ACL", "SETUSER", "limited", "+hgetall")  # type: ignore[no-untyped-call]
     record = client.status(job_id)
     assert known.created_at == pytest.approx(record.created_at, abs=5)
@@ -105,7 +104,7 @@ def test_jobs_that_are_queued_are_named_when_redis_fills_up(client: Client, redi
     assert len(queued) == 1_200
     assert 0 < len(known) < 1_200
     assert [spec and spec.seed for spec in (client.status(job_id).spec for _, job_id in known)] == [n for n, _ in known]
-    assert len(client.statuses([job_id for _, job_id in known])) == redis_client.zcard("imagemill:jobs") - 1
+    assert len(client.parts.table.statuses([job_id for _, job_id in known])) == redis_client.zcard("imagemill:jobs") - 1
     assert isinstance(partly.value, Retryable)
     assert isinstance(partly.value.__cause__, RedisFull)
 
@@ -123,7 +122,7 @@ def test_jobs_beside_a_conflict_are_named(client: Client) -> None:
         client.submit_many([{"prompt": PROMPT}, {"prompt": "another", "idempotency_key": "k"}, {"prompt": PROMPT}])
     first, none, last = conflict.value.queued
     assert none is None
-    assert client.statuses([str(first), str(last)]) == [Status.QUEUED] * 2
+    assert client.parts.table.statuses([str(first), str(last)]) == [Status.QUEUED] * 2
 
 
 def test_coroutines_are_told_the_same(redis_client: redis.Redis, settings: Settings) -> None:

@@ -16,9 +16,15 @@ from jobs.table.table import JobTable
 from producer import Client
 from producer.cli.file_run import Ended, FileRun
 from producer.cli.prompt_file import PromptLine, read_prompts
+from producer.client.parts import Parts
 from storage.s3 import ImageStore
 
 PROMPT = "a red circle"
+
+
+@pytest.fixture
+def parts(client: Client) -> Parts:
+    return client.parts
 
 
 def write(tmp_path: Path, *lines: Any, name: str = "prompts.jsonl") -> Path:
@@ -27,8 +33,8 @@ def write(tmp_path: Path, *lines: Any, name: str = "prompts.jsonl") -> Path:
     return file
 
 
-def submitted(client: Client, prompts: Sequence[PromptLine], out: Path | None = None) -> FileRun:
-    run = FileRun(client, prompts, out)
+def submitted(parts: Parts, prompts: Sequence[PromptLine], out: Path | None = None) -> FileRun:
+    run = FileRun(parts, prompts, out)
     assert sum(run.submit()) == len(prompts)
     return run
 
@@ -46,23 +52,26 @@ def finish(table: JobTable, store: ImageStore, job_id: str | None, body: bytes =
     table.finish(claimed, Status.SUCCEEDED, images=[image | {"sha256": hashlib.sha256(body).hexdigest()}])
 
 
-def test_lines_are_jobs_and_options_are_for_those_that_do_not_say_otherwise(client: Client, tmp_path: Path) -> None:
+def test_lines_are_jobs_and_options_are_for_those_that_do_not_say_otherwise(parts: Parts, tmp_path: Path) -> None:
     file = write(tmp_path, {"prompt": PROMPT, "custom_id": "a"}, "", {"prompt": "a star", "seed": 8})
-    first, second = read_prompts(client, file, {"seed": 7, "num_inference_steps": 3})
+    first, second = read_prompts(parts.submitter, file, {"seed": 7, "num_inference_steps": 3})
     assert [(each.line, each.custom_id) for each in (first, second)] == [(1, "a"), (3, None)]
     specs = [each.submission.spec for each in (first, second)]
     assert [(spec.prompt, spec.seed, spec.num_inference_steps) for spec in specs] == [(PROMPT, 7, 3), ("a star", 8, 3)]
 
 
-def test_lines_of_a_text_file_are_prompts(client: Client, tmp_path: Path) -> None:
+def test_lines_of_a_text_file_are_prompts(parts: Parts, tmp_path: Path) -> None:
     file = write(tmp_path, "a red circle", "", '  {"a": star}  ', name="prompts.TXT")
-    assert [each.submission.spec.prompt for each in read_prompts(client, file, {})] == ["a red circle", '{"a": star}']
+    assert [each.submission.spec.prompt for each in read_prompts(parts.submitter, file, {})] == [
+        "a red circle",
+        '{"a": star}',
+    ]
 
 
-def test_wrong_lines_are_named_all_at_once_and_nothing_is_submitted(client: Client, tmp_path: Path) -> None:
+def test_wrong_lines_are_named_all_at_once_and_nothing_is_submitted(parts: Parts, tmp_path: Path) -> None:
     lines = [{"prompt": PROMPT}, {"prompt": ""}, "{nonsense", "[]", {"prompt": PROMPT, "custom_id": 7}, *[{}] * 9]
     with pytest.raises(InvalidRequest) as caught:
-        read_prompts(client, write(tmp_path, *lines), {})
+        read_prompts(parts.submitter, write(tmp_path, *lines), {})
     told = str(caught.value).splitlines()
     assert told[0] == "file: nothing was submitted"
     assert [each.split(":")[0] for each in told[1:-1]] == [f"line {number}" for number in range(2, 12)]
@@ -71,47 +80,47 @@ def test_wrong_lines_are_named_all_at_once_and_nothing_is_submitted(client: Clie
 
 
 @pytest.mark.parametrize("content", [b"", b"\n \n", b"\xff\xfe\x00"])
-def test_file_without_prompts_is_refused(client: Client, tmp_path: Path, content: bytes) -> None:
+def test_file_without_prompts_is_refused(parts: Parts, tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "prompts.txt"
     file.write_bytes(content)
     with pytest.raises(InvalidRequest, match="file"):
-        read_prompts(client, file, {})
+        read_prompts(parts.submitter, file, {})
     with pytest.raises(InvalidRequest, match="cannot be read"):
-        read_prompts(client, tmp_path / "none.jsonl", {})
+        read_prompts(parts.submitter, tmp_path / "none.jsonl", {})
 
 
-def test_file_that_is_submitted_again_gives_the_same_jobs(client: Client, tmp_path: Path) -> None:
+def test_file_that_is_submitted_again_gives_the_same_jobs(parts: Parts, tmp_path: Path) -> None:
     lines = [{"prompt": PROMPT}, {"prompt": PROMPT}, {"prompt": PROMPT, "custom_id": "a"}]
-    first = submitted(client, read_prompts(client, write(tmp_path, *lines), {})).job_ids
-    again = submitted(client, read_prompts(client, write(tmp_path, *lines), {})).job_ids
+    first = submitted(parts, read_prompts(parts.submitter, write(tmp_path, *lines), {})).job_ids
+    again = submitted(parts, read_prompts(parts.submitter, write(tmp_path, *lines), {})).job_ids
     assert again == first
     assert len(set(first)) == 3
-    assert len(client.list_jobs()[0]) == 3
+    assert len(parts.table.list_jobs()[0]) == 3
 
 
-def test_only_what_is_new_in_a_file_is_submitted(client: Client, tmp_path: Path) -> None:
+def test_only_what_is_new_in_a_file_is_submitted(parts: Parts, tmp_path: Path) -> None:
     one, two = {"prompt": "one"}, {"prompt": "two"}
-    first = submitted(client, read_prompts(client, write(tmp_path, one, two), {})).job_ids
-    more = submitted(client, read_prompts(client, write(tmp_path, {"prompt": "new"}, one, two), {})).job_ids
+    first = submitted(parts, read_prompts(parts.submitter, write(tmp_path, one, two), {})).job_ids
+    more = submitted(parts, read_prompts(parts.submitter, write(tmp_path, {"prompt": "new"}, one, two), {})).job_ids
     assert more[1:] == first
-    assert len(client.list_jobs()[0]) == 3
+    assert len(parts.table.list_jobs()[0]) == 3
 
 
-def test_file_is_submitted_anew_under_another_name_and_with_other_options(client: Client, tmp_path: Path) -> None:
+def test_file_is_submitted_anew_under_another_name_and_with_other_options(parts: Parts, tmp_path: Path) -> None:
     file = write(tmp_path, {"prompt": PROMPT})
     runs = [
-        read_prompts(client, file, {}),
-        read_prompts(client, file, {}, "again"),
-        read_prompts(client, file, {"n": 2}),
+        read_prompts(parts.submitter, file, {}),
+        read_prompts(parts.submitter, file, {}, "again"),
+        read_prompts(parts.submitter, file, {"n": 2}),
     ]
-    assert len({str(submitted(client, each).job_ids) for each in runs}) == 3
+    assert len({str(submitted(parts, each).job_ids) for each in runs}) == 3
 
 
-def test_keys_of_lines_are_those_of_the_first_version(client: Client, tmp_path: Path) -> None:
+def test_keys_of_lines_are_those_of_the_first_version(parts: Parts, tmp_path: Path) -> None:
     """A file that was submitted before an upgrade, and is resumed after it, finds its jobs."""
-    prompts = read_prompts(client, write(tmp_path, {"prompt": PROMPT}, {"prompt": PROMPT}), {})
+    prompts = read_prompts(parts.submitter, write(tmp_path, {"prompt": PROMPT}, {"prompt": PROMPT}), {})
     named = {"prompt": PROMPT, "n": 2, "output": {"format": "webp"}, "custom_id": "o-1"}
-    prompts += read_prompts(client, write(tmp_path, named), {}, "night")
+    prompts += read_prompts(parts.submitter, write(tmp_path, named), {}, "night")
     assert [each.submission.spec.idempotency_key for each in prompts] == [
         "file-543d6e1f78276e8222cb40c08a8401903365b7fd",
         "file-c456a95a4db5f778ee81f25bdde0583768ee932e",
@@ -119,25 +128,25 @@ def test_keys_of_lines_are_those_of_the_first_version(client: Client, tmp_path: 
     ]
 
 
-def test_submission_that_broke_off_goes_on_where_it_stopped(client: Client, tmp_path: Path) -> None:
+def test_submission_that_broke_off_goes_on_where_it_stopped(parts: Parts, tmp_path: Path) -> None:
     lines = [{"prompt": f"number {number}"} for number in range(1_200)]
-    prompts = read_prompts(client, write(tmp_path, *lines), {})
-    broken = FileRun(client, prompts, None)
+    prompts = read_prompts(parts.submitter, write(tmp_path, *lines), {})
+    broken = FileRun(parts, prompts, None)
     next(broken.submit())
     assert 0 < len(broken.job_ids) < 1_200
-    whole = submitted(client, read_prompts(client, write(tmp_path, *lines), {})).job_ids
+    whole = submitted(parts, read_prompts(parts.submitter, write(tmp_path, *lines), {})).job_ids
     assert whole[: len(broken.job_ids)] == broken.job_ids
-    assert sum(each.waiting + each.released for each in client.queues()) == 1_200
+    assert sum(each.waiting + each.released for each in parts.table.queues()) == 1_200
 
 
 def test_all_lines_are_followed_and_their_pictures_saved(
-    client: Client, table: JobTable, store: ImageStore, tmp_path: Path
+    parts: Parts, table: JobTable, store: ImageStore, tmp_path: Path
 ) -> None:
     lines = [*({"prompt": str(number), "custom_id": f"../{number}"} for number in range(9)), {"prompt": "last"}]
-    prompts = read_prompts(client, write(tmp_path, *lines), {})
+    prompts = read_prompts(parts.submitter, write(tmp_path, *lines), {})
     out = tmp_path / "pictures"
     out.mkdir()
-    run = submitted(client, prompts, out)
+    run = submitted(parts, prompts, out)
     table.cancel(str(run.job_ids[0]))
     for number, job_id in enumerate(run.job_ids[1:], 1):
         finish(table, store, job_id, str(number).encode())
@@ -152,10 +161,10 @@ def test_all_lines_are_followed_and_their_pictures_saved(
 
 
 def test_picture_that_is_there_is_not_fetched_again_and_half_of_one_is(
-    client: Client, table: JobTable, store: ImageStore, tmp_path: Path
+    parts: Parts, table: JobTable, store: ImageStore, tmp_path: Path
 ) -> None:
-    prompts = read_prompts(client, write(tmp_path, {"prompt": "one"}, {"prompt": "two"}), {})
-    run = submitted(client, prompts, tmp_path)
+    prompts = read_prompts(parts.submitter, write(tmp_path, {"prompt": "one"}, {"prompt": "two"}), {})
+    run = submitted(parts, prompts, tmp_path)
     for job_id in run.job_ids:
         finish(table, store, job_id)
     (tmp_path / "1.png").write_bytes(b"a picture")
@@ -166,16 +175,16 @@ def test_picture_that_is_there_is_not_fetched_again_and_half_of_one_is(
     assert (tmp_path / "2.png").read_bytes() == b"a picture"
 
 
-def test_following_ends_at_the_time_limit_with_what_has_ended(client: Client, table: JobTable, tmp_path: Path) -> None:
-    run = submitted(client, read_prompts(client, write(tmp_path, {"prompt": "one"}, {"prompt": "two"}), {}))
+def test_following_ends_at_the_time_limit_with_what_has_ended(parts: Parts, table: JobTable, tmp_path: Path) -> None:
+    run = submitted(parts, read_prompts(parts.submitter, write(tmp_path, {"prompt": "one"}, {"prompt": "two"}), {}))
     table.cancel(str(run.job_ids[0]))
     assert [each.prompt.line for some in run.follow(timeout_s=0) for each in some] == [1]
 
 
-def test_line_that_is_refused_stops_no_other(client: Client, tmp_path: Path) -> None:
+def test_line_that_is_refused_stops_no_other(parts: Parts, tmp_path: Path) -> None:
     own = {"idempotency_key": "mine"}
     file = write(tmp_path, {"prompt": "one", **own}, {"prompt": "two", **own}, {"prompt": "three"})
-    run = submitted(client, read_prompts(client, file, {}))
+    run = submitted(parts, read_prompts(parts.submitter, file, {}))
     assert [job_id is None for job_id in run.job_ids] == [False, True, False]
     refused = [each for some in run.follow(timeout_s=0) for each in some]
     assert [each.prompt.line for each in refused] == [2]

@@ -1,0 +1,79 @@
+"""The handle of a job, for coroutines: whoever waits takes neither a thread nor a connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from jobs.errors import WaitTimeout
+from jobs.table.events import Event, check_event_id
+from jobs.table.record import JobRecord
+from producer.client.image import Image, images_of
+from producer.client.job import Job
+from producer.client.loop import LoopParts
+
+
+class AsyncJob:
+    """A submitted job. Every method asks Redis anew."""
+
+    __slots__ = ("_loop", "id")
+
+    def __init__(self, job_id: str, loop: LoopParts) -> None:
+        self.id = job_id
+        self._loop = loop
+
+    async def status(self) -> JobRecord:
+        """Where it stands. Raises `JobNotFound`."""
+        return await self._loop.reader.get(self.id)
+
+    async def wait(self, timeout_s: float | None = None) -> JobRecord:
+        """
+        Wait for the end, however it ends. A Redis that goes away meanwhile is waited for.
+
+        Raises:
+            JobNotFound: There is no such job.
+            WaitTimeout: It did not end in time, or this process is about to stop; it goes on.
+        """
+        record = await self.status()
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not record.has_ended:
+                    await self._loop.waiters.wait_for_end(self.id)
+                    record = await self.status()
+                    if self._loop.waiters.is_closed:
+                        break
+        except TimeoutError as exc:
+            raise WaitTimeout(self.id, timeout_s or 0) from exc
+        if not record.has_ended:
+            raise WaitTimeout(self.id, timeout_s or 0)
+        return record
+
+    async def events(self, after: str = "0") -> AsyncIterator[Event]:
+        """
+        Its events behind `after`, as they come, up to "completed".
+
+        Raises:
+            JobNotFound: There is no such job.
+            InvalidRequest: `after` is no event id.
+        """
+        check_event_id(after, "after")
+        await self.status()
+        async for event in self._loop.waiters.follow(self.id, after):
+            yield event
+
+    async def cancel(self) -> JobRecord:
+        """Ask for its end, as `Job.cancel` does."""
+        return await self._loop.run(Job(self.id, self._loop.parts).cancel)
+
+    async def images(self, timeout_s: float | None = None) -> list[Image]:
+        """
+        Wait for the job's end and return its images; reading one from storage blocks, as `Image` says.
+
+        Raises:
+            JobFailed: It ended without images.
+            WaitTimeout: It did not end in time.
+        """
+        return images_of(await self.wait(timeout_s), self._loop.parts.store)
+
+    def __repr__(self) -> str:
+        return f"AsyncJob({self.id!r})"

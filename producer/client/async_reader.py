@@ -1,0 +1,58 @@
+"""What is asked of the job table a thousand times a second, for coroutines; `JobReader` asks the rest, in a thread."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import redis.asyncio
+
+from jobs import names
+from jobs.errors import JobNotFound
+from jobs.kinds.spec import JobSpec
+from jobs.process.settings import Settings
+from jobs.redis.connection import map_errors
+from jobs.table.lua import source_of
+from jobs.table.rates import Place, place_of
+from jobs.table.record import JobRecord
+from jobs.table.submission import PRIORITY_RANK
+
+
+class AsyncReader:
+    """Asks, and changes nothing. Whatever it asks may raise `RedisUnavailable`."""
+
+    def __init__(self, client: redis.asyncio.Redis, settings: Settings) -> None:
+        self._redis = client
+        self._settings = settings
+        self._place = client.register_script(source_of("place"))
+        self._prospect = client.register_script(source_of("prospect"))
+
+    async def get(self, job_id: str) -> JobRecord:
+        """
+        A job's record.
+
+        Raises:
+            JobNotFound: There is no such job.
+            RecordUnreadable: Its record is none that this version can read.
+        """
+        with map_errors(self._settings):
+            fields = cast("dict[str, str]", await self._redis.hgetall(names.job_key(job_id)))
+        if "status" not in fields:
+            raise JobNotFound(job_id)
+        return JobRecord.from_hash(job_id, fields)
+
+    async def place(self, job_id: str) -> Place | None:
+        """Where a queued job stands and when its turn comes, about; None for one that is not queued."""
+        with map_errors(self._settings):
+            return place_of(await self._place(args=[job_id]))
+
+    async def prospect(self, spec: JobSpec) -> Place | None:
+        """Where a job would stand, about, if it were submitted now."""
+        asked: list[str | int] = [names.queue_of(spec.model), spec.caller, PRIORITY_RANK[spec.priority]]
+        asked.append(self._settings.release_window)
+        with map_errors(self._settings):
+            return place_of(await self._prospect(args=asked))
+
+    async def has_events(self, job_id: str, after: str) -> bool:
+        """Whether a job's stream has an event behind `after`, the id of an event."""
+        with map_errors(self._settings):
+            return bool(await self._redis.xrange(names.events_key(job_id), min=f"({after}", count=1))

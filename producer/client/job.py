@@ -1,0 +1,91 @@
+"""The handle of a job, for threads: ask for it, wait for it, follow it, end it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from jobs.errors import RedisUnavailable, WaitTimeout
+from jobs.table.events import Event, check_event_id, follow
+from jobs.table.record import JobRecord
+from producer.client.image import Image, images_of
+from producer.client.parts import Parts
+
+_AGAIN_S = 0.5  # between looks at a Redis that is away
+
+
+class Job:
+    """A submitted job. Every method asks Redis anew."""
+
+    __slots__ = ("_parts", "id")
+
+    def __init__(self, job_id: str, parts: Parts) -> None:
+        self.id = job_id
+        self._parts = parts
+
+    def status(self) -> JobRecord:
+        """Where it stands. Raises `JobNotFound`."""
+        return self._parts.table.get(self.id)
+
+    def wait(self, timeout_s: float | None = None) -> JobRecord:
+        """
+        Wait for the end, however it ends. A Redis that goes away meanwhile is waited for.
+
+        Raises:
+            JobNotFound: There is no such job.
+            RedisUnavailable: It does not answer when the waiting begins.
+            WaitTimeout: It did not end in time; it goes on.
+        """
+        started = time.monotonic()
+        record = self.status()
+        while not record.has_ended:
+            left_s = None if timeout_s is None else timeout_s - (time.monotonic() - started)
+            if left_s is not None and left_s <= 0:
+                raise WaitTimeout(self.id, timeout_s or 0)
+            try:
+                for _ in self._follow(timeout_s=left_s):
+                    pass
+                record = self.status()
+            except RedisUnavailable:
+                time.sleep(_AGAIN_S if left_s is None else min(_AGAIN_S, left_s))
+        return record
+
+    def events(self, after: str = "0") -> Iterator[Event]:
+        """
+        Its events behind `after`, as they come, up to "completed".
+
+        Raises:
+            JobNotFound: There is no such job.
+            InvalidRequest: `after` is no event id.
+        """
+        check_event_id(after, "after")
+        self.status()
+        return self._follow(after)
+
+    def cancel(self) -> JobRecord:
+        """
+        Ask for its end; one that has ended stays as it is. Returns where it stands then.
+
+        Raises:
+            JobNotFound: There is no such job.
+            RedisUnavailable: It is not known whether it was asked for; asking again is safe.
+        """
+        record, released = self._parts.table.cancel_and_show(self.id)
+        self._parts.dispatcher.offer(released)
+        return record
+
+    def images(self, timeout_s: float | None = None) -> list[Image]:
+        """
+        Wait for the job's end and return its images.
+
+        Raises:
+            JobFailed: It ended without images.
+            WaitTimeout: It did not end in time.
+        """
+        return images_of(self.wait(timeout_s), self._parts.store)
+
+    def _follow(self, after: str = "0", timeout_s: float | None = None) -> Iterator[Event]:
+        return follow(self._parts.redis, self._parts.settings, self.id, after=after, timeout_s=timeout_s)
+
+    def __repr__(self) -> str:
+        return f"Job({self.id!r})"

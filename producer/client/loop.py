@@ -1,0 +1,53 @@
+"""
+What an event loop adds to a process' parts: asking and waiting without a thread, and a few threads for all the rest.
+
+However many coroutines wait for jobs, one connection hears for all of them (`producer.client.waiters`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import redis.asyncio
+
+from jobs.redis.connection import connect_async
+from producer.client.async_reader import AsyncReader
+from producer.client.parts import Parts
+from producer.client.waiters import Waiters
+
+Result = TypeVar("Result")
+
+_CONNECTIONS = 32
+_THREADS = 16
+
+
+class LoopParts:
+    """
+    One for each event loop; close it before the parts that it stands on.
+
+    Attributes:
+        parts: Of the process. Their methods block: `run` them.
+        redis: Connections of this loop; others in it may use them, too.
+        reader: What is asked often.
+        waiters: Everybody who waits for jobs.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self.redis: redis.asyncio.Redis = connect_async(parts.settings, _CONNECTIONS)
+        self.reader = AsyncReader(self.redis, parts.settings)
+        self.waiters = Waiters(self.redis, parts.settings)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="client")
+
+    async def run(self, call: Callable[[], Result]) -> Result:
+        """Run a call that blocks in one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def aclose(self) -> None:
+        """Let everybody go who waits, and close the connections of this loop."""
+        await self.waiters.aclose()
+        await self.redis.aclose()
+        await asyncio.to_thread(self._threads.shutdown)

@@ -1,0 +1,93 @@
+"""Everything that a process submits and asks with, made once: the connections, and the parts that use them, by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import redis
+from celery import Celery
+
+from jobs.broker.app import make_app
+from jobs.broker.dispatch import Dispatcher
+from jobs.catalogue.models import Catalogue
+from jobs.process.settings import Settings, load_settings
+from jobs.redis.connection import connect
+from jobs.table.batches import Batches
+from jobs.table.fleet import Fleet
+from jobs.table.queues import QueueControl
+from jobs.table.table import JobTable
+from producer.client.submitter import Submitter
+from producer.client.traces import SubmitTraces
+from storage.s3 import ImageStore
+from storage.settings import StorageSettings, load_storage_settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """
+    The parts of one process; all its threads may use them. Whoever needs one of them asks it itself.
+
+    Attributes:
+        redis: The connections that all of them share.
+        broker: Celery, which carries the messages of released jobs.
+        table: What can be asked of jobs, and what changes them.
+        dispatcher: Sends the messages of what a change of the table has released.
+        control: What an operator does with whole queues, and with the dead.
+        batches: Many jobs that are counted and canceled as one.
+        fleet: Which workers there are.
+        traces: The first span of each job.
+        submitter: The way of a request into the table.
+    """
+
+    settings: Settings
+    redis: redis.Redis
+    broker: Celery
+    catalogue: Catalogue
+    table: JobTable
+    dispatcher: Dispatcher
+    store: ImageStore
+    control: QueueControl
+    batches: Batches
+    fleet: Fleet
+    traces: SubmitTraces
+    submitter: Submitter
+
+    def close(self) -> None:
+        """Close the connections to Redis; the next call opens new ones."""
+        self.redis.close()
+        self.broker.close()
+        self.traces.close()
+
+
+def open_parts(settings: Settings | None = None, storage: StorageSettings | None = None) -> Parts:
+    """
+    Make the parts. Nothing is connected before its first call.
+
+    Args:
+        settings: Of the job table; read from the environment if None.
+        storage: Of the image store; likewise.
+
+    Raises:
+        InvalidConfiguration: Settings or models cannot be read.
+    """
+    settings = settings or load_settings()
+    catalogue = Catalogue.read(settings.models_file)
+    client = connect(settings)
+    table = JobTable(client, settings)
+    broker = make_app(settings)
+    dispatcher = Dispatcher(broker, table, settings)
+    traces = SubmitTraces(settings)
+    return Parts(
+        settings=settings,
+        redis=client,
+        broker=broker,
+        catalogue=catalogue,
+        table=table,
+        dispatcher=dispatcher,
+        store=ImageStore(storage or load_storage_settings()),
+        control=QueueControl(client, table, dispatcher.offer, settings),
+        batches=Batches(client, table, dispatcher.offer, settings),
+        fleet=Fleet(client, settings),
+        traces=traces,
+        submitter=Submitter(catalogue, table, dispatcher.offer, traces),
+    )

@@ -1,0 +1,122 @@
+"""
+The way of a request into the job table, for the Python client, HTTP and the command line: prepare, enter, entered.
+
+What is written stays so: `offer`, which sends the messages of released jobs behind it, never raises.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from jobs import names
+from jobs.catalogue.models import Catalogue
+from jobs.errors import InvalidRequest, RedisUnavailable
+from jobs.kinds.spec import parse_request
+from jobs.table.record import JobRecord
+from jobs.table.submission import Encoded, Submission, Submitted, as_written
+from jobs.table.table import JobTable, Offer
+from producer.client.many import write_all
+from producer.client.traces import SubmitTraces
+
+
+class Submitter:
+    """Checks requests and writes their jobs; safe to use from many threads."""
+
+    def __init__(self, catalogue: Catalogue, table: JobTable, offer: Offer, traces: SubmitTraces) -> None:
+        self._catalogue = catalogue
+        self._table = table
+        self._offer = offer
+        self._traces = traces
+
+    def prepare(
+        self, fields: Mapping[str, Any], quota: int | None = None, traceparent: str | None = None
+    ) -> Submission:
+        """
+        Check a request and settle its parameters, without asking Redis.
+
+        Args:
+            fields: Those of `jobs.kinds.spec.JobRequest`.
+            quota: How many queued jobs its caller may have, this one included.
+            traceparent: W3C trace context that the job is to be part of; ignored where it is malformed.
+
+        Raises:
+            InvalidRequest: A field is wrong.
+        """
+        request = parse_request(dict(fields))
+        spec = self._catalogue.settle(request)
+        queue = names.queue_of(spec.model)
+        job_id = str(uuid.uuid4())
+        submission = Submission(job_id=job_id, spec=spec, digest=request.digest(), queue=queue, quota=quota)
+        return self._traces.begin(submission, traceparent)
+
+    def enter(self, submission: Submission) -> str:
+        """
+        Write a prepared job, and send what is released. A message that cannot be sent is the reconciler's to send.
+
+        Returns:
+            The job's id: the first job's, where the idempotency key was used before.
+
+        Raises:
+            IdempotencyConflict, QuotaExceeded, RedisFull, RedisUnavailable: As `JobTable.submit` does.
+        """
+        submitted = self.enter_many([submission])[0]
+        if submitted.refused:
+            raise submitted.refused
+        return submitted.job_id
+
+    def entered(self, submission: Submission, job_id: str) -> JobRecord:
+        """
+        The record of a job that `enter` has just written: as it was written, where Redis cannot be asked for it now.
+
+        Raises:
+            RedisUnavailable: It is the record of an earlier job with the same idempotency key.
+        """
+        try:
+            return self._table.get(job_id)
+        except RedisUnavailable:
+            if job_id != submission.job_id:
+                raise
+            return as_written(submission)
+
+    def enter_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
+        """
+        `enter` for many, in one round trip. Why one is refused stands in the answer, beside its neighbours'.
+
+        Raises:
+            RedisFull, RedisUnavailable: As `JobTable.submit_many` does.
+        """
+        return self._write([self._table.encode(each) for each in submissions])
+
+    def submit(self, request: Mapping[str, Any]) -> str:
+        """Prepare and enter one job; its id. Raises as both do."""
+        return self.enter(self.prepare(request))
+
+    def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> list[str]:
+        """
+        Prepare and enter any number, a few hundred per round trip, and held as text until then: see `Encoded`.
+
+        All are checked before the first is queued.
+
+        Returns:
+            The jobs' ids, in the order of their requests.
+
+        Raises:
+            InvalidRequest: With a note that names the request by its index; nothing was queued.
+            PartlySubmitted, IdempotencyConflict, RedisFull, RedisUnavailable: As `write_all` does.
+        """
+        submissions: list[Encoded] = []
+        for index, request in enumerate(requests):
+            try:
+                submissions.append(self._table.encode(self.prepare(request)))
+            except InvalidRequest as exc:
+                exc.add_note(f"in request {index}")
+                raise
+        return write_all(submissions, self._write)
+
+    def _write(self, submissions: Sequence[Encoded]) -> list[Submitted]:
+        submitted = self._table.submit_encoded(submissions)
+        self._traces.end([each[0] for each in submissions], submitted)
+        self._offer([job_id for each in submitted for job_id in each.released])
+        return submitted
