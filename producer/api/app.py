@@ -13,7 +13,6 @@ from fastapi_offline import FastAPIOffline
 from jobs.broker.reconcile import Reconciler
 from jobs.process.settings import Settings
 from producer.api.batches import routes as batches
-from producer.api.batches.schemas import BatchItem, BatchLineBody, BatchResultBody
 from producer.api.context import Context
 from producer.api.http.errors import handle_errors
 from producer.api.http.openapi import describe
@@ -37,7 +36,7 @@ _DESCRIPTION = "Text prompts to images, through a queue. Submit a job, follow it
 _TAGS = [{"name": name} for name in ("jobs", "batches", "models and queues", "OpenAI", "health")]  # Their order.
 _JOIN_S = 5.0  # It may wait for a Redis that does not answer.
 # Batches first: /v1/jobs/batch is no job.
-_ROUTERS = (
+ROUTERS = (
     batches.router,
     jobs.router,
     events.router,
@@ -79,11 +78,10 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
 
     app = FastAPIOffline(title="Imagemill", version="1", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
     app.openapi_tags = _TAGS
-    for router in _ROUTERS:
+    for router in ROUTERS:
         app.include_router(router)
     handle_errors(app)
-    events.answer_when_nothing_more(app)
-    describe(app, [BatchItem, BatchLineBody, BatchResultBody])
+    describe(app, ROUTERS)
     app.state.metrics = ApiMetrics()
     app.add_middleware(RequestLog, metrics=app.state.metrics)
     return app

@@ -1,4 +1,4 @@
-"""Jobs, and all that belongs to them, as the API shows them. `schemas` describes the same for the documentation."""
+"""Jobs, and all that belongs to them, as the API shows them; `producer.api.jobs.schemas` describes the same."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any, Literal
 from fastapi import Request
 
 from jobs.kinds.spec import JobSpec
-from jobs.table.events import Event, progress_in
 from jobs.table.rates import Place
-from jobs.table.record import ImageRecord, JobRecord, progress_of
-from jobs.table.states import Status
+from jobs.table.record import ImageRecord, JobRecord
 from producer.api.links import Links
 
 _NOT_PARAMETERS = {"caller", "metadata", "idempotency_key"}
@@ -91,11 +89,3 @@ def place_in_line(place: Place | None) -> dict[str, int | float | None]:
     if place is None:
         return {"queue_position": None, "starts_in_s": None}
     return {"queue_position": place.position, "starts_in_s": place.starts_in_s}
-
-
-def event_data(event: Event) -> dict[str, Any]:
-    """What an event tells; one of progress has the share of the work that is done."""
-    if event.type != "progress":
-        return event.data
-    stage, step, steps = progress_in(event)
-    return {**event.data, "progress": progress_of(Status.PROCESSING, stage, step, steps)}

@@ -6,14 +6,13 @@ from collections.abc import AsyncIterator, Iterator
 from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic.json_schema import SkipJsonSchema
 
 from jobs import names
 from jobs.errors import BatchNotFound, ImagemillError, InvalidRequest
 from jobs.table.batches import BatchRecord
-from producer.api import schemas
 from producer.api.batches.bulk import KEY_CHARS, MAX_ITEM_BYTES, Bulk, LineAnswer
 from producer.api.batches.items import Items
 from producer.api.batches.results import results_of
@@ -21,6 +20,7 @@ from producer.api.batches.schemas import (
     JSONL,
     NOT_FOUND,
     BatchBody,
+    BatchItem,
     BatchLineBody,
     BatchResultBody,
     body_of_batch,
@@ -29,9 +29,11 @@ from producer.api.batches.schemas import (
 from producer.api.context import Context, CurrentContext
 from producer.api.http.bodies import check_type, stream
 from producer.api.http.errors import json_response
+from producer.api.http.openapi import Router
+from producer.api.http.schemas import BODY_REFUSALS, REFUSALS, text_header
 from producer.api.keys.callers import CurrentCaller
 
-router = APIRouter(prefix="/v1", tags=["batches"], responses=schemas.REFUSALS)
+router = Router(prefix="/v1", tags=["batches"], responses=REFUSALS, models=[BatchItem, BatchLineBody, BatchResultBody])
 
 MAX_JOBS = 100_000
 
@@ -66,9 +68,9 @@ OwnBatch = Annotated[BatchRecord, Depends(own_batch)]
     responses={
         200: {
             **lines_of(BatchLineBody, "What became of each line, in order."),
-            "headers": {"Location": schemas.text_header("The batch.")},
+            "headers": {"Location": text_header("The batch.")},
         },
-        **schemas.BODY_REFUSALS,
+        **BODY_REFUSALS,
     },
     openapi_extra={"requestBody": body_of_batch()},
 )

@@ -7,11 +7,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from jobs.kinds.spec import JobRequest
-from producer.api.schemas import JobBody, ProblemBody, ProblemDetail
+from producer.api.http.openapi import ref
+from producer.api.http.schemas import ProblemDetail, problem
+from producer.api.jobs.schemas import JobBody
 
 JSONL = "application/jsonl"
 
-_REF = "#/components/schemas/{model}"
 _LINES = r"^\s*[^\[\s]"  # What begins with a bracket is read as an array.
 
 
@@ -67,7 +68,7 @@ class BatchBody(BaseModel):
 
 def lines_of(model: type[BaseModel], description: str) -> dict[str, Any]:
     """An answer of JSON lines."""
-    schema = {"type": "array", "items": {"$ref": _REF.format(model=model.__name__)}, "description": "One a line."}
+    schema = {"type": "array", "items": ref(model), "description": "One a line."}
     return {"description": description, "content": {JSONL: {"schema": schema}}}
 
 
@@ -76,7 +77,7 @@ def body_of_batch() -> dict[str, Any]:
     prompts = ("a large red circle on a blue background", "a yellow star on a black background")
     items = [{"custom_id": f"order-{n}", "prompt": prompt} for n, prompt in enumerate(prompts, 1)]
     lines = "".join(f'{{"custom_id": "{each["custom_id"]}", "prompt": "{each["prompt"]}"}}\n' for each in items)
-    array = {"type": "array", "items": {"$ref": _REF.format(model="BatchItem")}, "minItems": 1}
+    array = {"type": "array", "items": ref(BatchItem), "minItems": 1}
     return {
         "required": True,
         "content": {
@@ -86,6 +87,4 @@ def body_of_batch() -> dict[str, Any]:
     }
 
 
-NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": ProblemBody, "description": "There is no such batch, or not for this key."}
-}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: problem("There is no such batch, or not for this key.")}

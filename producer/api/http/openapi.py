@@ -2,47 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from jobs.kinds.spec import JobRequest
-
 _REF = "#/components/schemas/{model}"
 
-JOB_EXAMPLES: dict[str, dict[str, Any]] = {
-    "a picture": {"value": {"prompt": "a large red circle on a blue background"}},
-    "with parameters": {
-        "value": {
-            "prompt": "a yellow star left of a cyan ring on a black background",
-            "num_inference_steps": 25,
-            "guidance_scale": 3.0,
-            "seed": 7,
-            "n": 2,
-            "output": {"format": "webp", "quality": 90},
-            "metadata": {"order": "1234"},
-        }
-    },
-}
 
-
-def body_of_job() -> dict[str, Any]:
-    """Of a request that submits one job."""
-    content = {"schema": {"$ref": _REF.format(model="JobRequest")}, "examples": JOB_EXAMPLES}
-    return {"required": True, "content": {"application/json": content}}
-
-
-def describe(app: FastAPI, bodies: list[type[BaseModel]] | None = None) -> None:
+class Router(APIRouter):
     """
-    Have an app serve a document with the schemas of request bodies.
+    The routes of one subject.
 
-    Args:
-        bodies: Further ones than that of a job.
+    Attributes:
+        models: What FastAPI cannot see of their bodies: the document has these, too, for `ref` to name.
     """
-    models: list[type[BaseModel]] = [JobRequest, *(bodies or [])]
+
+    def __init__(self, *, models: Sequence[type[BaseModel]] = (), **told: Any) -> None:
+        """`told`: what FastAPI's takes."""
+        super().__init__(**told)
+        self.models = tuple(models)
+
+
+def ref(model: type[BaseModel]) -> dict[str, str]:
+    """The schema of a model that a `Router` names."""
+    return {"$ref": _REF.format(model=model.__name__)}
+
+
+def describe(app: FastAPI, routers: Iterable[Router]) -> None:
+    """Have an app serve a document with the models that its routers name."""
+    models = dict.fromkeys(model for router in routers for model in router.models)
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     schemas: dict[str, Any] = definitions["$defs"]
 

@@ -6,27 +6,25 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, get_args
 
 import orjson
-from fastapi import APIRouter, Depends, FastAPI, Header, Request, Response
+from fastapi import Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic.json_schema import SkipJsonSchema
 
 from jobs.errors import JobNotFound, RecordUnreadable, RedisUnavailable
-from jobs.table.events import EVENT_ID, Event, EventType, check_event_id
-from jobs.table.record import JobRecord
-from producer.api import schemas
+from jobs.table.events import EVENT_ID, Event, EventType, check_event_id, progress_in
+from jobs.table.record import JobRecord, progress_of
+from jobs.table.states import Status
 from producer.api.context import Context, CurrentContext
+from producer.api.http.openapi import Router
+from producer.api.http.schemas import REFUSALS, sent_events
 from producer.api.jobs.routes import OwnJob
-from producer.api.views import event_data
+from producer.api.jobs.schemas import NOT_FOUND
 
-router = APIRouter(prefix="/v1", tags=["jobs"], responses=schemas.REFUSALS)
+router = Router(prefix="/v1", tags=["jobs"], responses=REFUSALS)
 
 _HEADER = "Last-Event-ID"
 _PING_S = 15.0  # Proxies close connections on which nothing comes.
-
-
-class _NothingMore(Exception):
-    """The client has had the job's last event."""
 
 
 async def _resume_point(
@@ -39,12 +37,13 @@ async def _resume_point(
             json_schema_extra={"pattern": f"{EVENT_ID}|^$"},
         ),
     ] = None,
-) -> str:
+) -> str | None:
+    """Behind which event to go on; None where the client has had the job's last one."""
     if not last_event_id:
         return "0"
     after = check_event_id(last_event_id, _HEADER)
     if record.has_ended and not await context.loop.reader.has_events(record.id, after):
-        raise _NothingMore
+        return None
     return after
 
 
@@ -53,21 +52,23 @@ async def _resume_point(
     summary="Follow a job",
     response_class=Response,
     responses={
-        200: schemas.sent_events(
+        200: sent_events(
             "What happened to the job, and as the last event `completed`, which has the job.",
             *get_args(EventType),
         ),
         204: {"description": "The job has ended, and the client has had its last event. Browsers stop to reconnect."},
-        **schemas.NOT_FOUND,
+        **NOT_FOUND,
     },
 )
 async def events(
-    request: Request, record: OwnJob, after: Annotated[str, Depends(_resume_point)], context: CurrentContext
+    request: Request, record: OwnJob, after: Annotated[str | None, Depends(_resume_point)], context: CurrentContext
 ) -> Response:
     """
     The events of a job as they come, up to its end. A stream that ends without `completed` was cut: go on with the
     header `Last-Event-ID`, which misses none and repeats none.
     """
+    if after is None:
+        return Response(status_code=204)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would keep events back
     stream = _stream(request, record, after, context)
     return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
@@ -86,17 +87,16 @@ async def _stream(request: Request, record: JobRecord, after: str, context: Cont
         yield format_sse_event(id=event.id, event=event.type, data_str=told)
 
 
-def answer_when_nothing_more(app: FastAPI) -> None:
-    """Have an app tell clients to stop reconnecting when they had the last event."""
-
-    async def answer(_: Request, __: Exception) -> Response:
-        return Response(status_code=204)
-
-    app.add_exception_handler(_NothingMore, answer)
-
-
 async def _tell(event: Event, record: JobRecord, request: Request, context: Context) -> dict[str, Any]:
-    told = {"job_id": record.id, **event_data(event)}
+    told = {"job_id": record.id, **_data_of(event)}
     if event.type == "completed":
         told["job"] = context.views.job(await context.loop.reader.get(record.id), request)
     return told
+
+
+def _data_of(event: Event) -> dict[str, Any]:
+    """What an event tells; one of progress has the share of the work that is done."""
+    if event.type != "progress":
+        return event.data
+    stage, step, steps = progress_in(event)
+    return {**event.data, "progress": progress_of(Status.PROCESSING, stage, step, steps)}

@@ -11,15 +11,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import HTTPException, Response
 from fastapi import Path as PathField
 
 from jobs.table.record import ImageRecord
-from producer.api import schemas
 from producer.api.context import Context, CurrentContext
+from producer.api.http.openapi import Router
+from producer.api.http.schemas import REFUSALS
 from producer.api.jobs.routes import OwnJob
+from producer.api.jobs.schemas import NOT_FOUND
 
-router = APIRouter(prefix="/v1", tags=["jobs"], responses={**schemas.REFUSALS, **schemas.NOT_FOUND})
+router = Router(prefix="/v1", tags=["jobs"], responses={**REFUSALS, **NOT_FOUND})
 
 _THUMBNAIL_TYPE = "image/webp"
 # Of their own: a store that hangs must not keep jobs from being submitted.

@@ -5,27 +5,29 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from fastapi import Depends, Header, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from jobs import names
 from jobs.errors import JobNotFound, RecordUnreadable, RedisUnavailable, WaitTimeout
+from jobs.kinds.spec import JobRequest
 from jobs.table.rates import Place
 from jobs.table.reader import CURSOR
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.submission import Submission
-from producer.api import schemas
 from producer.api.context import Context, CurrentContext
 from producer.api.http.errors import json_response
-from producer.api.http.openapi import body_of_job
+from producer.api.http.openapi import Router
 from producer.api.http.preferences import asked_wait_s
+from producer.api.http.schemas import BODY_REFUSALS, REFUSALS, text_header
+from producer.api.jobs.schemas import NOT_FOUND, DryRunBody, JobBody, JobsBody, body_of_job
 from producer.api.jobs.submissions import IdempotencyKey, enter, prepare, read_fields
 from producer.api.keys.callers import CurrentCaller
 from producer.api.views import parameters_of, place_in_line
 from producer.client.async_job import AsyncJob
 
-router = APIRouter(prefix="/v1", tags=["jobs"], responses=schemas.REFUSALS)
+router = Router(prefix="/v1", tags=["jobs"], responses=REFUSALS, models=[JobRequest])
 
 _MOST_LISTED = 100
 
@@ -57,15 +59,15 @@ OwnJob = Annotated[JobRecord, Depends(own_job)]
     summary="Submit a job",
     responses={
         200: {
-            "model": schemas.JobBody | schemas.DryRunBody,
+            "model": JobBody | DryRunBody,
             "description": "With `Prefer: wait=N`: the job has ended. With `dry_run`: what would be queued.",
         },
         202: {
-            "model": schemas.JobBody,
+            "model": JobBody,
             "description": "The job is queued.",
-            "headers": {"Location": schemas.text_header("The job.")},
+            "headers": {"Location": text_header("The job.")},
         },
-        **schemas.BODY_REFUSALS,
+        **BODY_REFUSALS,
     },
     openapi_extra={"requestBody": body_of_job()},
 )
@@ -101,7 +103,7 @@ async def submit(
 @router.get(
     "/jobs",
     summary="List jobs",
-    responses={200: {"model": schemas.JobsBody}},
+    responses={200: {"model": JobsBody}},
 )
 async def list_jobs(
     request: Request,
@@ -130,7 +132,7 @@ async def list_jobs(
 @router.get(
     "/jobs/{job_id}",
     summary="Ask for a job",
-    responses={200: {"model": schemas.JobBody}, **schemas.NOT_FOUND},
+    responses={200: {"model": JobBody}, **NOT_FOUND},
 )
 async def ask(request: Request, record: OwnJob, context: CurrentContext) -> Response:
     """Where a job stands; when it has succeeded, with fresh links to its images."""
@@ -140,7 +142,7 @@ async def ask(request: Request, record: OwnJob, context: CurrentContext) -> Resp
 @router.delete(
     "/jobs/{job_id}",
     summary="Cancel a job",
-    responses={200: {"model": schemas.JobBody}, **schemas.NOT_FOUND},
+    responses={200: {"model": JobBody}, **NOT_FOUND},
 )
 async def cancel(request: Request, record: OwnJob, context: CurrentContext) -> Response:
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from jobs.errors import InvalidRequest
 from jobs.kinds.spec import parse
@@ -13,6 +13,7 @@ from jobs.table.record import JobRecord
 from jobs.table.submission import Submission
 from producer.api.context import Context, CurrentContext
 from producer.api.http.errors import json_response
+from producer.api.http.openapi import Router
 from producer.api.jobs.submissions import IdempotencyKey, enter, prepare, read_fields
 from producer.api.keys.callers import Caller, CurrentCaller
 from producer.api.openai import schemas
@@ -23,7 +24,7 @@ from producer.api.openai.request import ImagesRequest, renamed
 from producer.api.openai.stream import ImageStream
 from producer.client.image import Image, images_of
 
-router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=OpenAIRoute)
+router = Router(prefix="/v1", tags=["OpenAI"], route_class=OpenAIRoute)
 
 _CLIENT_LEFT = 499  # Nobody reads it; the log has it.
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from producer.api.http.schemas import RETRY_AFTER, WWW_AUTHENTICATE, sent_events, text_header
 from producer.api.openai.request import ImagesRequest, Quality
-from producer.api.schemas import RETRY_AFTER, WWW_AUTHENTICATE, sent_events, text_header
 
 
 class OpenAIErrorDetail(BaseModel):

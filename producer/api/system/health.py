@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Response
+from pydantic import BaseModel, Field
 
 from jobs.errors import ImagemillError
 from jobs.redis.connection import map_errors
-from producer.api import schemas
 from producer.api.context import Context, CurrentContext
 from producer.api.http.errors import json_response
+from producer.api.http.openapi import Router
 
-router = APIRouter(tags=["health"])
+router = Router(tags=["health"])
 
 _ANSWER_S = 2.0
 
 
-@router.get("/health", summary="Is it alive?", responses={200: {"model": schemas.HealthBody}})
+class HealthBody(BaseModel):
+    """This process is alive."""
+
+    status: Literal["ok"]
+
+
+class ReadyBody(BaseModel):
+    """Whether requests can be served, and what is known of the rest."""
+
+    status: Literal["ready", "not_ready"]
+    redis: str = Field(description='"ok", or what is wrong. Required.')
+    storage: str = Field(description='"ok", or what is wrong. Reported only: jobs are taken without it.')
+    workers: dict[str, int] | None = Field(description="How many serve each model. Reported only.")
+
+
+@router.get("/health", summary="Is it alive?", responses={200: {"model": HealthBody}})
 async def health() -> Response:
     """Answers as long as the process does anything at all."""
     return json_response({"status": "ok"})
@@ -27,8 +44,8 @@ async def health() -> Response:
     "/ready",
     summary="Can it serve?",
     responses={
-        200: {"model": schemas.ReadyBody, "description": "Redis answers."},
-        503: {"model": schemas.ReadyBody, "description": "Redis does not answer."},
+        200: {"model": ReadyBody, "description": "Redis answers."},
+        503: {"model": ReadyBody, "description": "Redis does not answer."},
     },
 )
 async def ready(context: CurrentContext) -> Response:

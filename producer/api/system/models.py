@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Response
+from pydantic import BaseModel, Field
 
 from jobs.catalogue.models import Model
-from producer.api import schemas
 from producer.api.context import CurrentContext
 from producer.api.http.errors import json_response
+from producer.api.http.openapi import Router
+from producer.api.http.schemas import REFUSALS
 from producer.api.keys.callers import CurrentCaller
 
-router = APIRouter(prefix="/v1", tags=["models and queues"], responses=schemas.REFUSALS)
+router = Router(prefix="/v1", tags=["models and queues"], responses=REFUSALS)
 
 
-@router.get("/models", summary="List the models", responses={200: {"model": schemas.ModelsBody}})
+class ModelBody(BaseModel):
+    """A model that can be asked for."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+    workers: int = Field(description="How many workers serve it at the moment.")
+    defaults: dict[str, Any]
+    limits: dict[str, int] = Field(description="Sides and outputs in pixels; an output is an image as it is stored.")
+    metadata: str = Field(
+        description="`mark`: no file of this model holds prompt or parameters; `full`: each job says."
+    )
+    schedulers: list[str]
+
+
+class ModelsBody(BaseModel):
+    """All models that the caller may use."""
+
+    object: Literal["list"]
+    data: list[ModelBody]
+
+
+@router.get("/models", summary="List the models", responses={200: {"model": ModelsBody}})
 async def models(caller: CurrentCaller, context: CurrentContext) -> Response:
     """The models that this caller may use; the first is the default."""
     workers = await context.workers.get()

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import Response
+from pydantic import BaseModel
 
 from jobs.names import model_of
 from jobs.table.table import QueueCounts
-from producer.api import schemas
 from producer.api.context import CurrentContext
 from producer.api.http.errors import json_response
+from producer.api.http.openapi import Router
+from producer.api.http.schemas import REFUSALS
 from producer.api.keys.callers import CurrentCaller
 
-router = APIRouter(prefix="/v1", tags=["models and queues"], responses=schemas.REFUSALS)
+router = Router(prefix="/v1", tags=["models and queues"], responses=REFUSALS)
 
 
-@router.get("/queues", summary="List the queues", responses={200: {"model": schemas.QueuesBody}})
+class QueueBody(BaseModel):
+    """How many jobs a queue holds, of all callers."""
+
+    queue: str
+    model: str | None
+    waiting: int
+    running: int
+    paused: bool
+
+
+class QueuesBody(BaseModel):
+    """All queues of models that the caller may use."""
+
+    object: Literal["list"]
+    data: list[QueueBody]
+
+
+@router.get("/queues", summary="List the queues", responses={200: {"model": QueuesBody}})
 async def queues(caller: CurrentCaller, context: CurrentContext) -> Response:
     """How many jobs the queues of this caller's models hold, of all callers. A queue is there from its first job on."""
     found = await context.loop.run(context.parts.table.queues)

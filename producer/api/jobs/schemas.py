@@ -1,0 +1,111 @@
+"""What requests and answers about jobs look like, for the OpenAPI document. The routes do without, to save time."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from jobs.kinds.spec import JobRequest
+from jobs.table.states import Stage, Status
+from producer.api.http.openapi import ref
+from producer.api.http.schemas import problem
+
+
+class JobErrorBody(BaseModel):
+    """Why a job ended without images."""
+
+    code: str
+    message: str
+
+
+class ImageBody(BaseModel):
+    """An image of a finished job."""
+
+    url: str = Field(
+        description="A presigned link, which expires; or to this API, which wants the key. Ask again for a fresh one."
+    )
+    thumbnail_url: str | None
+    content_type: str
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+    seed: int
+
+
+_WORDS = ", ".join(Status)
+
+
+class JobBody(BaseModel):
+    """A job at one moment. Times are Unix seconds."""
+
+    id: str
+    object: Literal["job"]
+    status: str = Field(description=f"One of {_WORDS}.", examples=list(Status))
+    stage: str | None = Field(
+        description="What is done at the moment; other kinds of jobs may have others.", examples=list(Stage)
+    )
+    progress: float = Field(description="0 to 1.")
+    step: int
+    steps: int
+    queue_position: int | None = Field(description="1: about the next to be taken. Null in lists, and once it began.")
+    starts_in_s: float | None = Field(description="Seconds until then at the measured pace, about; null while unknown.")
+    model: str | None
+    parameters: dict[str, Any] | None = Field(description="Every parameter settled, the seed too.")
+    metadata: dict[str, str]
+    caller: str
+    attempts: int
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    timings: dict[str, float] = Field(description="Seconds of each stage, and in all.")
+    error: JobErrorBody | None
+    images: list[ImageBody]
+    status_url: str
+    events_url: str
+    cancel_url: str
+
+
+class DryRunBody(BaseModel):
+    """What would be queued."""
+
+    object: Literal["dry_run"]
+    model: str
+    queue: str
+    queue_position: int | None = Field(description="Where it would stand if it were submitted now, about.")
+    starts_in_s: float | None = Field(description="Seconds until it would begin, about; null while unknown.")
+    parameters: dict[str, Any]
+
+
+class JobsBody(BaseModel):
+    """A page of jobs, the last to be submitted first."""
+
+    object: Literal["list"]
+    data: list[JobBody]
+    next_cursor: str | None = Field(description="For the next page; null where there is none.")
+
+
+JOB_EXAMPLES: dict[str, dict[str, Any]] = {
+    "a picture": {"value": {"prompt": "a large red circle on a blue background"}},
+    "with parameters": {
+        "value": {
+            "prompt": "a yellow star left of a cyan ring on a black background",
+            "num_inference_steps": 25,
+            "guidance_scale": 3.0,
+            "seed": 7,
+            "n": 2,
+            "output": {"format": "webp", "quality": 90},
+            "metadata": {"order": "1234"},
+        }
+    },
+}
+
+
+def body_of_job() -> dict[str, Any]:
+    """Of a request that submits one job."""
+    content = {"schema": ref(JobRequest), "examples": JOB_EXAMPLES}
+    return {"required": True, "content": {"application/json": content}}
+
+
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: problem("There is no such job, or not for this key.")}
