@@ -1,28 +1,116 @@
-"""Every name that crosses a wire: Redis keys, queues, tasks, channels. `scripts/lib.lua` builds the same keys."""
+"""
+Every name that crosses a wire: Redis keys and channels, queues, tasks.
+
+A name of Redis is declared once, here. Scripts have the same ones as `key.NAME` and `channel.NAME`: a text, or a
+function of the same parts. `jobs/table/preamble.py` writes those down from `REDIS_NAMES`.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 # Of the records. It rises where a worker that does not know the difference would do something wrong, and not for an
 # optional field: that one is in the record only where it is used, and a worker refuses what it does not know.
 SCHEMA_VERSION = 1
 
 KEY_PREFIX = "imagemill"
-QUEUES = f"{KEY_PREFIX}:queues"  # set: every queue that ever had a job
-CANCEL_CHANNEL = f"{KEY_PREFIX}:cancel"  # pub/sub: ids of running jobs to be canceled
-QUIET_CHANNEL = f"{KEY_PREFIX}:quiet"  # pub/sub: nothing, ever; keeps a subscription open while nobody waits for a job
 
-RECONCILER = f"{KEY_PREFIX}:reconciler"  # string with expiry: which process puts things right at the moment
-DEAD = f"{KEY_PREFIX}:dead"  # sorted set: jobs that failed with worker_lost, by the time of their end (s)
-WORKERS = f"{KEY_PREFIX}:workers"  # set: names of workers that said something of themselves; some may be gone
-PAUSED = f"{KEY_PREFIX}:paused"  # set: queues that hand out no jobs
-JOBS = f"{KEY_PREFIX}:jobs"  # sorted set: all jobs, in the order of their submission
-EXPIRING = f"{KEY_PREFIX}:expiring"  # sorted set: ended jobs, each with its caller, by when their records expire (s)
 
-API_KEYS = f"{KEY_PREFIX}:api_keys"  # hash: name of each API key that there ever was → its record
-API_KEY_NAMES = f"{KEY_PREFIX}:api_key_names"  # hash: SHA-256 of each valid API key → its name
-API_RATES = f"{KEY_PREFIX}:api_rates"  # prefix of lists with expiry: when each API key was used, for its rate limit
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedisName:
+    """
+    A name, or a family of names that differ in their parts.
+
+    Attributes:
+        lua: What scripts call it.
+        start: What all of the family begin with; the whole name, where it has no parts.
+        parts: What follows, behind a colon each.
+        is_channel: Of a pub/sub channel; else of a key.
+    """
+
+    lua: str
+    start: str
+    parts: tuple[str, ...] = ()
+    is_channel: bool = False
+
+    def build(self, *parts: str) -> str:
+        """The name with these parts, as many as it has."""
+        return ":".join((self.start, *parts))
+
+
+REDIS_NAMES: list[RedisName] = []  # All that are declared below.
+
+
+def _declare(name: str, *parts: str, lua: str = "", is_channel: bool = False) -> RedisName:
+    declared = RedisName(lua=lua or name, start=f"{KEY_PREFIX}:{name}", parts=parts, is_channel=is_channel)
+    REDIS_NAMES.append(declared)
+    return declared
+
+
+def _name(name: str, *, is_channel: bool = False) -> str:
+    return _declare(name, is_channel=is_channel).build()
+
+
+def _by_one(name: str, part: str, *, lua: str = "", is_channel: bool = False) -> Callable[[str], str]:
+    return _declare(name, part, lua=lua, is_channel=is_channel).build
+
+
+def _by_two(name: str, first: str, second: str) -> Callable[[str, str], str]:
+    return _declare(name, first, second).build
+
+
+# One job.
+job_key = _by_one("job", "job_id")  # hash: the job's record; its fields are those of jobs/table/fields.py
+events_key = _by_one("events", "job_id")  # stream: the job's events
+# pub/sub: each event of a job when it goes into the stream: entry id, type and data, separated by spaces
+news_channel = _by_one("news", "job_id", is_channel=True)
+idempotency_key = _by_two("idempotency", "caller", "idempotency_key")  # string: the job that was submitted with it
+
+# Jobs that have not begun. Sets that are ordered "by turn" have the jobs of a better priority first.
+QUEUES = _name("queues")  # set: every queue that ever had a job
+PAUSED = _name("paused")  # set: queues that hand out no jobs
+# set: callers who have jobs that wait for their release; others may still be in it until their next one begins
+callers_key = _by_one("callers", "queue")
+waiting_key = _by_two("waiting", "queue", "caller")  # sorted set: jobs not yet released to Celery, by turn
+# sorted set: jobs of one caller that are released and not claimed, at most the release window; by turn, and behind them
+# those that were called up before their turn
+turns_key = _by_two("turns", "queue", "caller")
+window_key = _by_two("window", "queue", "caller")  # set: the same before 0.1.0; the reconciler moves what stands in it
+queued_key = _by_one("queued", "queue")  # sorted set: all jobs of a queue that have not begun, by turn
+line_key = _by_one("line", "queue")  # sorted set: released and unclaimed jobs, in the order in which they are taken
+# sorted set: released and unclaimed jobs, by when to look for their message (s); the reconciler's work list
+released_key = _by_one("released", "queue")
+DEADLINES = _name("deadlines")  # sorted set: waiting jobs, by when they expire (s); the reconciler's work list
+TURN = _name("turn")  # string: the last number that was given, of turns, submissions and releases
+
+# Jobs that have begun.
+running_key = _by_one("running", "queue")  # sorted set: claimed jobs, by the end of their lease (s); as `released`
+DEAD = _name("dead")  # sorted set: jobs that failed with worker_lost, by the time of their end (s)
+EXPIRING = _name("expiring")  # sorted set: ended jobs, each with its caller, by when their records expire (s)
+CANCEL_CHANNEL = _name("cancel", is_channel=True)  # pub/sub: ids of running jobs to be canceled
+
+# All jobs.
+JOBS = _name("jobs")  # sorted set: everybody's jobs, in the order of their submission
+jobs_key = _by_one("jobs", "caller", lua="jobs_of")  # sorted set: jobs of one caller, in the order of their submission
+batch_key = _by_one("batch", "batch_id")  # hash: a batch's caller, and how many of its jobs have each status
+batch_jobs_key = _by_one("batch_jobs", "batch_id")  # sorted set: the jobs of a batch, by line
+batch_refused_key = _by_one("batch_refused", "batch_id")  # bits: lines of a batch that were refused
+# hash: how often things happened in a queue, for ever: `submitted`, each end, `failed:CODE`, `lapsed`
+figures_key = _by_one("figures", "queue")
+pace_key = _by_one("pace", "queue")  # hash: how fast jobs of a queue end while others wait
+
+# The system.
+RECONCILER = _name("reconciler")  # string with expiry: which process puts things right at the moment
+SERVER = _name("server")  # hash: which Redis the reconciler saw last, and until when it leaves leases alone
+WORKERS = _name("workers")  # set: names of workers that said something of themselves; some may be gone
+worker_key = _by_one("worker", "name")  # string with expiry: what a worker says of itself
+QUIET_CHANNEL = _name("quiet", is_channel=True)  # pub/sub: nothing, ever; keeps a subscription open while nobody waits
+
+API_KEYS = _name("api_keys")  # hash: name of each API key that there ever was → its record
+API_KEY_NAMES = _name("api_key_names")  # hash: SHA-256 of each valid API key → its name
+API_RATES = _name("api_rates")  # prefix of lists with expiry: when each API key was used, for its rate limit
 
 GENERATE_TASK = "imagemill.generate"  # from anybody who has Celery: the request as keyword arguments
 RUN_TASK = "imagemill.run"  # from the job table: look at the job whose id is the task's
@@ -44,91 +132,3 @@ def model_of(queue: str) -> str | None:
 def is_job_id(text: str) -> bool:
     """Whether a job may have this id: it goes into Redis keys and object keys."""
     return _JOB_ID.fullmatch(text) is not None
-
-
-def worker_key(name: str) -> str:
-    """String with expiry: what a worker says of itself."""
-    return f"{KEY_PREFIX}:worker:{name}"
-
-
-def job_key(job_id: str) -> str:
-    """Hash: the job's record."""
-    return f"{KEY_PREFIX}:job:{job_id}"
-
-
-def events_key(job_id: str) -> str:
-    """Stream: the job's events."""
-    return f"{KEY_PREFIX}:events:{job_id}"
-
-
-def news_channel(job_id: str) -> str:
-    """Pub/sub: each event of a job when it goes into the stream: entry id, type and data, separated by spaces."""
-    return f"{KEY_PREFIX}:news:{job_id}"
-
-
-def callers_key(queue: str) -> str:
-    """Set: callers who have jobs that wait for their release; others may still be in it until their next one begins."""
-    return f"{KEY_PREFIX}:callers:{queue}"
-
-
-def waiting_key(queue: str, caller: str) -> str:
-    """Sorted set: jobs not yet released to Celery, by priority and then by turn."""
-    return f"{KEY_PREFIX}:waiting:{queue}:{caller}"
-
-
-def queued_key(queue: str) -> str:
-    """Sorted set: all jobs of a queue that have not begun, waiting and released, by priority and then by turn."""
-    return f"{KEY_PREFIX}:queued:{queue}"
-
-
-def figures_key(queue: str) -> str:
-    """Hash: how often things happened in a queue, for ever: `submitted`, each end, `failed:CODE`, `lapsed`."""
-    return f"{KEY_PREFIX}:figures:{queue}"
-
-
-def turns_key(queue: str, caller: str) -> str:
-    """
-    Sorted set: jobs of one caller that are released and not claimed, at most the release window; by priority and then
-    by turn, and behind them those that were called up before their turn. (Before 0.1.0 it was the set `window:…`.)
-    """
-    return f"{KEY_PREFIX}:turns:{queue}:{caller}"
-
-
-def released_key(queue: str) -> str:
-    """Sorted set: released and unclaimed jobs, by when to look for their message (s). The reconciler's work list."""
-    return f"{KEY_PREFIX}:released:{queue}"
-
-
-def batch_key(batch_id: str) -> str:
-    """Hash: a batch's caller, and how many of its jobs have each status."""
-    return f"{KEY_PREFIX}:batch:{batch_id}"
-
-
-def batch_jobs_key(batch_id: str) -> str:
-    """Sorted set: the jobs of a batch, by line."""
-    return f"{KEY_PREFIX}:batch_jobs:{batch_id}"
-
-
-def batch_refused_key(batch_id: str) -> str:
-    """Bits: lines of a batch that were refused."""
-    return f"{KEY_PREFIX}:batch_refused:{batch_id}"
-
-
-def line_key(queue: str) -> str:
-    """Sorted set: released and unclaimed jobs in the order in which their messages are taken."""
-    return f"{KEY_PREFIX}:line:{queue}"
-
-
-def jobs_key(caller: str) -> str:
-    """Sorted set: jobs of one caller, in the order of their submission."""
-    return f"{JOBS}:{caller}"
-
-
-def pace_key(queue: str) -> str:
-    """Hash: how fast jobs of a queue end while others wait."""
-    return f"{KEY_PREFIX}:pace:{queue}"
-
-
-def running_key(queue: str) -> str:
-    """Sorted set: claimed jobs, by the end of their lease (s). The reconciler's work list."""
-    return f"{KEY_PREFIX}:running:{queue}"

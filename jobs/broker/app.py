@@ -9,7 +9,7 @@ from jobs.broker.addresses import broker_settings, celery_url, sentinel_transpor
 from jobs.catalogue.models import Catalogue
 from jobs.names import queue_of
 from jobs.process.settings import Settings, load_settings
-from jobs.table.table import PRIORITY_RANK
+from jobs.table.ranks import PRIORITY_RANK
 
 PRIORITY_OF = PRIORITY_RANK  # On Redis, a message's priority is its rank: 0 goes first.
 

@@ -8,18 +8,13 @@ import structlog
 from celery import Celery
 
 from jobs import names
-from jobs.broker.app import PRIORITY_OF
 from jobs.errors import ImagemillError
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
+from jobs.table.ranks import FIRST, LINE
 from jobs.table.table import JobTable
 
 log = structlog.get_logger()
-
-# Celery's priorities of our messages. A job's own priority orders the jobs of its caller, which the table sees to, and
-# gives it no precedence over others'.
-CALLED_UP = PRIORITY_OF["high"]  # Of a job to which another of its caller's gave its turn: workers look there first.
-IN_LINE = PRIORITY_OF["normal"]
 
 _AT_A_TIME = 250  # Records of which Redis is asked at once.
 
@@ -72,7 +67,7 @@ class Dispatcher:
                         names.RUN_TASK,
                         task_id=record.id,
                         queue=record.queue,
-                        priority=CALLED_UP if is_called else IN_LINE,
+                        priority=FIRST if is_called else LINE,
                         argsrepr=record.spec.summary(),
                         kwargsrepr="",
                         producer=producer,

@@ -2,7 +2,8 @@
 Puts right what was interrupted: lapsed leases, lost messages, deadlines of waiting jobs.
 
 Runs in every worker and API process, in one at a time. Nothing depends on which: each pass looks at the job table,
-and a pass that is cut short, or runs twice, is made up for by the next.
+and a pass that is cut short, or runs twice, is made up for by the next. How often it passes, and how soon it looks for
+a message, follows the lease: see `jobs.table.limits`.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ import redis
 import structlog
 
 from jobs import names
-from jobs.broker.dispatch import CALLED_UP, IN_LINE, Dispatcher
+from jobs.broker.dispatch import Dispatcher
 from jobs.errors import ImagemillError
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
+from jobs.table.limits import limits_of, times_of
 from jobs.table.lua import Scripts
+from jobs.table.ranks import FIRST, LINE
 
 log = structlog.get_logger()
 
-INTERVAL_S = 0.5
-_LOCK_S = 1.5  # Expires soon, for its holder may be the one that died.
 _MOST_AT_A_TIME = 256
 _PRIORITY_SEPARATOR = "\x06\x16"  # kombu.transport.redis: a queue's list of each priority but 0 has it and the number
 
@@ -50,6 +51,7 @@ class Reconciler:
         self._redis = client
         self._dispatcher = dispatcher
         self._settings = settings
+        self._times = times_of(settings.lease_s)
         self._scripts = Scripts(client, settings)
         self._name = secrets.token_hex(8)
 
@@ -59,9 +61,9 @@ class Reconciler:
 
         Whoever fails lets the lock expire before it tries again: another process may be able to do what it may not.
         """
-        pause_s = INTERVAL_S
+        pause_s = self._times.pass_s
         while not stopping.wait(pause_s):
-            pause_s = INTERVAL_S + _LOCK_S
+            pause_s = self._times.pass_s + self._times.lock_s
             try:
                 done = self.run_once()
             except ImagemillError as exc:
@@ -70,7 +72,7 @@ class Reconciler:
             except Exception:  # One job's record must not end the care for all others.
                 log.exception("bug in the reconciler")
                 continue
-            pause_s = INTERVAL_S
+            pause_s = self._times.pass_s
             if done is not None and done != Reconciled():
                 log.info("reconciled", **{name: getattr(done, name) for name in Reconciled.__slots__})
 
@@ -84,19 +86,19 @@ class Reconciler:
         settings = self._settings
         reply = self._scripts.run(
             "reconcile",
-            self._name,
-            int(_LOCK_S * 1000),
-            settings.lease_s,
-            settings.release_window,
-            settings.retention_s,
-            settings.max_attempts,
-            settings.max_deliveries,
-            _MOST_AT_A_TIME,
+            holder=self._name,
+            lock_ms=int(self._times.lock_s * 1000),
+            lease_s=settings.lease_s,
+            max_attempts=settings.max_attempts,
+            max_deliveries=settings.max_deliveries,
+            most=_MOST_AT_A_TIME,
+            look_again_s=self._times.look_again_s,
+            **limits_of(settings),
         )
         if not reply:
             return None
         released, looked_for, called, requeued, dead, expired, canceled = reply
-        lost = [*self._without_message(called, CALLED_UP), *self._without_message(looked_for, IN_LINE)]
+        lost = [*self._without_message(called, FIRST), *self._without_message(looked_for, LINE)]
         self._dispatcher.send([*released, *lost])
         return Reconciled(requeued=requeued, dead=dead, expired=expired, canceled=canceled, resent=len(lost))
 

@@ -71,7 +71,13 @@ class Batches:
         Raises:
             RedisUnavailable
         """
-        self._scripts.run("batch", batch_id, caller, self._settings.retention_s, *refused_lines)
+        self._scripts.run(
+            "batch",
+            batch_id=batch_id,
+            caller=caller,
+            refused_lines=refused_lines,
+            retention_s=self._settings.retention_s,
+        )
 
     def get(self, batch_id: str) -> BatchRecord:
         """
@@ -126,7 +132,7 @@ class Batches:
             BatchNotFound: There is no such batch.
             RedisUnavailable: Some may have been canceled; doing it again does the rest.
         """
-        if self._scripts.run("cancel_batch", batch_id) == "missing":
+        if self._scripts.run("cancel_batch", batch_id=batch_id) == "missing":
             raise BatchNotFound(batch_id)
         for ids in self._from_behind(batch_id):
             answers = self._table.cancel_many(ids)

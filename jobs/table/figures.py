@@ -11,7 +11,7 @@ import redis
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.table.lua import Scripts
-from jobs.table.submission import PRIORITY_RANK
+from jobs.table.ranks import PRIORITY_RANK
 
 _FAILED = "failed:"
 
@@ -76,7 +76,7 @@ class FigureReader:
         Raises:
             RedisUnavailable
         """
-        queues, dead, kept = self._scripts.run("figures", *PRIORITY_RANK.values())
+        queues, dead, kept = self._scripts.run("figures", priorities=list(PRIORITY_RANK))
         with map_errors(self._settings):
             memory: dict[str, Any] = self._redis.info("memory")
         return Figures(

@@ -56,7 +56,7 @@ class Fleet:
     def report(self, worker: WorkerReport) -> None:
         """Say where a worker is; holds for two leases, and longer while it starts."""
         expiry_s = _STARTING_S if worker.state == "starting" else max(2, int(2 * self._settings.lease_s))
-        self._scripts.run("report", worker.name, json.dumps(asdict(worker)), expiry_s)
+        self._scripts.run("report", name=worker.name, report=json.dumps(asdict(worker)), expiry_s=expiry_s)
 
     def leave(self, name: str) -> None:
         """A worker that ends in order says so."""

@@ -13,8 +13,9 @@ from jobs import names
 from jobs.errors import InvalidRequest, JobNotFound
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
+from jobs.table.limits import limits_of
 from jobs.table.lua import Scripts, as_mapping
-from jobs.table.record import JobRecord
+from jobs.table.record import JobRecord, deadlines_of
 from jobs.table.table import JobTable, Offer
 
 _PAGE = 500
@@ -29,14 +30,15 @@ class QueueControl:
         self._offer = offer
         self._settings = settings
         self._scripts = Scripts(client, settings)
+        self._limits = limits_of(settings)
 
     def pause(self, queue: str) -> None:
         """Hand out no more jobs of a queue. Running ones finish; what waits is kept, and submitting goes on."""
-        self._scripts.run("pause", queue, 1, self._settings.release_window)
+        self._scripts.run("pause", queue=queue, is_paused=True, **self._limits)
 
     def resume(self, queue: str) -> None:
         """Hand out jobs again."""
-        self._offer(self._scripts.run("pause", queue, 0, self._settings.release_window))
+        self._offer(self._scripts.run("pause", queue=queue, is_paused=False, **self._limits))
 
     def job_ids(self, queue: str, *, running: bool = False) -> Iterator[str]:
         """Jobs of a queue that have not begun; with `running`, those that run as well."""
@@ -77,9 +79,17 @@ class QueueControl:
         Raises:
             JobNotFound: There is no such job.
             InvalidRequest: It has not ended, has images, or never was a job.
+            RecordUnreadable: Its record is damaged.
         """
-        nonce = secrets.token_hex(8)
-        outcome, released, *fields = self._scripts.run("replay", job_id, nonce, self._settings.release_window)
+        with map_errors(self._settings):
+            spec = self._redis.hget(names.job_key(job_id), "spec")  # It never changes.
+        outcome, released, *fields = self._scripts.run(
+            "replay",
+            job_id=job_id,
+            nonce=secrets.token_hex(8),
+            **deadlines_of(job_id, cast("str | None", spec)),
+            **self._limits,
+        )
         if outcome == "missing":
             raise JobNotFound(job_id)
         if outcome != "replayed":

@@ -75,7 +75,7 @@ class JobReader:
 
         Not those that are not released (any more), nor those that only a newer version can read.
         """
-        replies = self._scripts.run("outgoing", *job_ids)
+        replies = self._scripts.run("outgoing", job_ids=job_ids)
         found = [
             (_read(job_id, as_mapping(reply[1])), bool(reply[0]))
             for job_id, reply in zip(job_ids, replies, strict=True)
@@ -124,11 +124,18 @@ class JobReader:
         if cursor is not None and not re.fullmatch(CURSOR, cursor):
             raise InvalidRequest("cursor", "is none that a list of jobs ended with")
         behind = cursor or _NEWEST
-        queue = "" if model is None else names.queue_of(model)
+        queue = None if model is None else names.queue_of(model)
         ids: list[str] = []
         for _ in range(_MOST_LOOKS):
-            asked = (caller or "", status or "", queue, behind, limit - len(ids), _LOOK_AT)
-            found, behind = self._scripts.run("list", *asked)
+            found, behind = self._scripts.run(
+                "list",
+                caller=caller or None,
+                status=status,
+                queue=queue,
+                behind=behind,
+                limit=limit - len(ids),
+                most=_LOOK_AT,
+            )
             ids += found
             if not behind or len(ids) >= limit:
                 break
@@ -136,7 +143,7 @@ class JobReader:
 
     def place(self, job_id: str) -> Place | None:
         """Where a queued job stands, about; None for one that is not queued. See `Place`."""
-        return place_of(self._scripts.run("place", job_id))
+        return place_of(self._scripts.run("place", job_id=job_id))
 
     def position(self, job_id: str) -> int | None:
         """The `position` of that place."""

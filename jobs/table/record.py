@@ -132,6 +132,20 @@ def spec_to_run(fields: Mapping[str, str]) -> JobSpec:
     return parse(JobSpec, found)
 
 
+def deadlines_of(job_id: str, spec: str | None) -> dict[str, float]:
+    """
+    The `start_deadline` and `deadline` (s) of a job, as far as its specification has them, in whatever version.
+
+    Raises:
+        RecordUnreadable: That is no JSON.
+    """
+    try:
+        found = _json({"spec": spec or ""}, "spec", dict) or {}
+    except _NotUnderstood as exc:
+        raise RecordUnreadable(job_id, str(exc), None) from exc
+    return {name: found[name] for name in ("start_deadline", "deadline") if type(found.get(name)) in (int, float)}
+
+
 class _NotUnderstood(ValueError):
     """A field without which there is no record; its name is the text."""
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jobs import names
 from jobs.errors import BatchCanceled, IdempotencyConflict, QuotaExceeded, RedisFull
 from jobs.kinds.spec import JobSpec
+from jobs.table.lua import arguments
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 
 Refused = IdempotencyConflict | QuotaExceeded | BatchCanceled | RedisFull
 
-# Ranks are Celery's priorities on Redis, where 0 is the highest.
-PRIORITY_RANK = {"high": 0, "normal": 3, "low": 6}
-
-# A submission as `submit.lua` takes it. Text alone: a hundred thousand of these that wait for their turn are nothing to
-# Python's garbage collector, and as many specifications take it longer than their submission.
-Encoded = tuple[str, ...]
-_CALLER, _KEY, _QUOTA, _BATCH = 4, 6, 12, 13
+# A job's id, and the arguments of `submit.lua`. Text alone, in no more than a tuple: a hundred thousand of these that
+# wait for their turn are nothing to Python's garbage collector, and as many specifications take it longer than their
+# submission.
+Encoded = tuple[str, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,27 +93,29 @@ def as_written(submission: Submission) -> JobRecord:
     )
 
 
-def encode(submission: Submission, window: int) -> Encoded:
-    """The arguments of `submit.lua`; `window` is how many of a caller's jobs are released at a time."""
+def encode(submission: Submission, limits: Mapping[str, float]) -> Encoded:
+    """A submission as `submit.lua` takes it; `limits` are those of `jobs.table.limits`."""
     spec, batch = submission.spec, submission.batch
-    return (
-        submission.job_id,
+    args = arguments(
+        job_id=submission.job_id,
         # What is at its default is left out, so that a worker of the version before understands what uses nothing new.
-        spec.model_dump_json(exclude_defaults=True),
-        str(names.SCHEMA_VERSION),
-        submission.queue,
-        spec.caller,
-        str(PRIORITY_RANK[spec.priority]),
-        spec.idempotency_key or "",
-        submission.digest,
-        "" if spec.start_deadline is None else str(spec.start_deadline),
-        "" if spec.deadline is None else str(spec.deadline),
-        str(window),
-        submission.origin,
-        "" if submission.quota is None else str(submission.quota),
-        *(("", "", "") if batch is None else (batch.batch_id, str(batch.line), batch.custom_id or "")),
-        *((submission.traceparent,) if submission.traceparent else ()),
+        spec=spec.model_dump_json(exclude_defaults=True),
+        queue=submission.queue,
+        caller=spec.caller,
+        priority=spec.priority,
+        idempotency_key=spec.idempotency_key or None,
+        digest=submission.digest,
+        start_deadline=spec.start_deadline,
+        deadline=spec.deadline,
+        origin=submission.origin,
+        quota=submission.quota,
+        batch=batch.batch_id if batch else None,
+        line=batch.line if batch else None,
+        custom_id=(batch.custom_id or None) if batch else None,
+        traceparent=submission.traceparent or None,
+        **limits,
     )
+    return submission.job_id, args
 
 
 def read_answer(reply: list[Any] | RedisFull, encoded: Encoded) -> Submitted:
@@ -122,12 +123,19 @@ def read_answer(reply: list[Any] | RedisFull, encoded: Encoded) -> Submitted:
     if isinstance(reply, RedisFull):
         return Submitted(job_id=encoded[0], released=[], refused=reply)
     outcome, job_id, released = reply
-    refused: Refused | None = None
+    return Submitted(
+        job_id=job_id,
+        released=list(released),
+        refused=None if outcome in ("created", "replayed") else _refusal(outcome, job_id, json.loads(encoded[1])),
+        is_replayed=outcome == "replayed",
+    )
+
+
+def _refusal(outcome: str, job_id: str, args: dict[str, Any]) -> Refused:
     match outcome:
         case "conflict":
-            refused = IdempotencyConflict(encoded[_KEY], job_id)
+            return IdempotencyConflict(args["idempotency_key"], job_id)
         case "over_quota":
-            refused = QuotaExceeded(encoded[_CALLER], int(encoded[_QUOTA]))
-        case "batch_canceled":
-            refused = BatchCanceled(encoded[_BATCH])
-    return Submitted(job_id=job_id, released=list(released), refused=refused, is_replayed=outcome == "replayed")
+            return QuotaExceeded(args["caller"], args["quota"])
+        case _:
+            return BatchCanceled(args["batch"])

@@ -17,19 +17,19 @@ from typing import Any
 import redis
 import structlog
 
-from jobs import names
 from jobs.errors import ErrorCode, Fenced, InvalidRequest, JobNotFound, RecordUnreadable
 from jobs.process.settings import Settings
 from jobs.redis.memory import MemoryGauge
 from jobs.table.claim import Claim, Report, Verdict
-from jobs.table.lua import as_mapping
+from jobs.table.limits import limits_of
+from jobs.table.lua import Argument, arguments, as_mapping
 from jobs.table.newer import word
 from jobs.table.reader import JobReader, QueueCounts
 from jobs.table.record import JobRecord, spec_to_run
 from jobs.table.states import Stage, Status
-from jobs.table.submission import PRIORITY_RANK, Encoded, Submission, Submitted, encode, read_answer
+from jobs.table.submission import Encoded, Submission, Submitted, encode, read_answer
 
-__all__ = ["PRIORITY_RANK", "JobTable", "Offer", "QueueCounts"]
+__all__ = ["JobTable", "Offer", "QueueCounts"]
 
 Offer = Callable[[Sequence[str]], None]  # has the messages of released jobs sent, and never raises
 
@@ -44,6 +44,7 @@ class JobTable(JobReader):
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         super().__init__(client, settings)
         self._memory = MemoryGauge(client, settings)
+        self._limits = limits_of(settings)
 
     def submit(self, submission: Submission) -> Submitted:
         """
@@ -71,20 +72,25 @@ class JobTable(JobReader):
 
     def encode(self, submission: Submission) -> Encoded:
         """A submission in the form in which many can be held."""
-        return encode(submission, self._settings.release_window)
+        return encode(submission, self._limits)
 
     def submit_encoded(self, submissions: Sequence[Encoded]) -> list[Submitted]:
         """`submit_many`, of what `encode` made."""
         self._memory.refuse_if_full()
-        replies = self._scripts.run_many([("submit", *each) for each in submissions], may_be_full=True)
+        replies = self._scripts.run_many([("submit", args) for _, args in submissions], may_be_full=True)
         return [read_answer(reply, each) for reply, each in zip(replies, submissions, strict=True)]
 
     def reject(self, job_id: str, *, request: dict[str, Any], queue: str, error: InvalidRequest) -> None:
         """Record a job that failed before it was one, so that its sender can ask what became of it."""
-        reason = json.dumps({"code": error.code, "message": str(error)})
-        fields = json.dumps(_shorten(request), default=repr)
         self._scripts.run(
-            "reject", job_id, fields, names.SCHEMA_VERSION, queue, "celery", reason, self._settings.retention_s
+            "reject",
+            job_id=job_id,
+            request=json.dumps(_shorten(request), default=repr),
+            queue=queue,
+            caller="celery",
+            error=json.dumps({"code": error.code, "message": str(error)}),
+            error_code=error.code,
+            retention_s=self._settings.retention_s,
         )
 
     def claim(self, job_id: str, *, owner: str, gives_way: bool = False) -> tuple[Claim | None, list[str]]:
@@ -99,9 +105,15 @@ class JobTable(JobReader):
             The claim, and the ids that were released in turn; the one to which it gave way is the first of them.
         """
         token = secrets.token_hex(8)
-        settings = self._settings
-        limits = (settings.lease_s, settings.release_window, settings.retention_s, names.SCHEMA_VERSION)
-        outcome, *rest = self._scripts.run("claim", job_id, owner, token, *limits, int(gives_way))
+        outcome, *rest = self._scripts.run(
+            "claim",
+            job_id=job_id,
+            owner=owner,
+            token=token,
+            gives_way=gives_way,
+            lease_s=self._settings.lease_s,
+            **self._limits,
+        )
         if outcome == "missing":
             return None, []
         released = list(json.loads(rest[0]))
@@ -126,9 +138,18 @@ class JobTable(JobReader):
     def _refuse(self, job_id: str, token: str, reason: Exception) -> None:
         """End a job that this version does not understand: with what it leaves aside, another picture would come."""
         message = f"this worker does not understand the job; a newer one may, if it is replayed: {reason}"
-        error = json.dumps({"code": ErrorCode.INVALID_REQUEST, "message": message})
-        self._scripts.run("finish", job_id, token, Status.FAILED, "[]", "{}", error, self._settings.retention_s)
+        error = {"code": ErrorCode.INVALID_REQUEST, "message": message}
+        self._scripts.run("finish", **self._end_args(job_id, token, Status.FAILED, error=error))
         log.warning("job not understood", job_id=job_id, reason=str(reason))
+
+    def begin(self, claim: Claim, stage: Stage = Stage.ENCODE) -> Status | None:
+        """
+        Note that a job enters its first stage, from which on it could do harm: this attempt counts.
+
+        Returns, raises: As `progress` does.
+        """
+        answer = self._scripts.run("begin", job_id=claim.job_id, token=claim.token, stage=stage)
+        return _leave_as(claim, Verdict(answer))
 
     def progress(self, claim: Claim, stage: Stage, step: int = 0, steps: int = 0) -> Status | None:
         """
@@ -140,19 +161,17 @@ class JobTable(JobReader):
         Raises:
             Fenced: Another attempt owns the job.
         """
-        verdict = self.progress_many([Report(claim=claim, stage=stage, step=step, steps=steps)])[0]
-        if verdict is Verdict.FENCED:
-            raise Fenced(claim.job_id)
-        return verdict.leave_as
+        return _leave_as(claim, self.progress_many([Report(claim=claim, stage=stage, step=step, steps=steps)])[0])
 
     def progress_many(self, reports: Sequence[Report]) -> list[Verdict]:
         """Note where jobs are, in one step."""
-        return [Verdict(reply) for reply in self._scripts.run("progress", *_report_args(reports))]
+        return [Verdict(reply) for reply in self._scripts.run("progress", reports=[_as_told(each) for each in reports])]
 
     def renew(self, claims: Sequence[Claim]) -> list[Verdict]:
         """Renew the leases of all jobs that a worker holds, in one step."""
-        pairs = [text for claim in claims for text in (claim.job_id, claim.token)]
-        return [Verdict(answer) for answer in self._scripts.run("renew", self._settings.lease_s, *pairs)]
+        held = [{"job_id": claim.job_id, "token": claim.token} for claim in claims]
+        answers = self._scripts.run("renew", claims=held, lease_s=self._settings.lease_s)
+        return [Verdict(answer) for answer in answers]
 
     def give_back(self, claim: Claim) -> list[str]:
         """
@@ -164,15 +183,14 @@ class JobTable(JobReader):
         Raises:
             Fenced: Another attempt owns the job, or it has ended.
         """
-        limits = (self._settings.release_window, self._settings.retention_s)
-        outcome, released = self._scripts.run("give_back", claim.job_id, claim.token, *limits)
+        outcome, released = self._scripts.run("give_back", job_id=claim.job_id, token=claim.token, **self._limits)
         if outcome == "fenced":
             raise Fenced(claim.job_id)
         return list(json.loads(released))
 
     def refund(self, claim: Claim) -> None:
         """Uncount an attempt that lost its job though its worker is alive: it was not the job's doing."""
-        self._scripts.run("refund", claim.job_id, claim.token)
+        self._scripts.run("refund", job_id=claim.job_id, token=claim.token)
 
     def finish(
         self,
@@ -193,13 +211,32 @@ class JobTable(JobReader):
         Raises:
             Fenced: Another attempt owns the job, or it has ended otherwise.
         """
-        result = (json.dumps(list(images)), json.dumps(timings or {}), json.dumps(error) if error else "")
-        args = (claim.job_id, claim.token, status, *result, self._settings.retention_s)
-        calls = [("progress", *_report_args(reports))] if reports else []
-        outcome, *rest = self._scripts.run_many([*calls, ("finish", *args)])[-1]
+        told = [("progress", arguments(reports=[_as_told(each) for each in reports]))] if reports else []
+        end = arguments(**self._end_args(claim.job_id, claim.token, status, images, timings, error))
+        outcome, *rest = self._scripts.run_many([*told, ("finish", end)])[-1]
         if outcome == "fenced":
             raise Fenced(claim.job_id)
         return JobRecord.from_hash(claim.job_id, as_mapping(rest[0]))
+
+    def _end_args(
+        self,
+        job_id: str,
+        token: str,
+        status: Status,
+        images: Iterable[dict[str, Any]] = (),
+        timings: dict[str, float] | None = None,
+        error: dict[str, str] | None = None,
+    ) -> dict[str, Argument]:
+        return {
+            "job_id": job_id,
+            "token": token,
+            "status": status,
+            "images": json.dumps(list(images)),
+            "timings": json.dumps(timings or {}),
+            "error": json.dumps(error) if error else "",
+            "error_code": error["code"] if error else None,
+            "retention_s": self._settings.retention_s,
+        }
 
     def cancel(self, job_id: str) -> tuple[Status | str, list[str]]:
         """
@@ -218,27 +255,33 @@ class JobTable(JobReader):
 
     def cancel_many(self, job_ids: Sequence[str]) -> list[tuple[Status | str, list[str]] | None]:
         """Ask for the end of many jobs, in one round trip. None for one that there is not."""
-        limits = (self._settings.release_window, self._settings.retention_s)
-        replies = self._scripts.run_many([("cancel", job_id, *limits) for job_id in job_ids])
+        replies = self._scripts.run_many([("cancel", arguments(job_id=job_id, **self._limits)) for job_id in job_ids])
         return [
             None if status == "missing" else (word(Status, status), list(json.loads(ids))) for status, ids, _ in replies
         ]
 
     def cancel_and_show(self, job_id: str) -> tuple[JobRecord, list[str]]:
         """`cancel`, with the record as it is then: whoever asks for it afterwards may find Redis gone."""
-        limits = (self._settings.release_window, self._settings.retention_s)
-        status, released, fields = self._scripts.run("cancel", job_id, *limits, 1)
+        status, released, fields = self._scripts.run("cancel", job_id=job_id, is_shown=True, **self._limits)
         if status == "missing":
             raise JobNotFound(job_id)
         return JobRecord.from_hash(job_id, as_mapping(fields)), list(json.loads(released))
 
 
-def _report_args(reports: Sequence[Report]) -> list[object]:
-    return [
-        arg
-        for report in reports
-        for arg in (report.claim.job_id, report.claim.token, report.stage, report.step, report.steps)
-    ]
+def _leave_as(claim: Claim, verdict: Verdict) -> Status | None:
+    if verdict is Verdict.FENCED:
+        raise Fenced(claim.job_id)
+    return verdict.leave_as
+
+
+def _as_told(report: Report) -> dict[str, str | int]:
+    return {
+        "job_id": report.claim.job_id,
+        "token": report.claim.token,
+        "stage": report.stage,
+        "step": report.step,
+        "steps": report.steps,
+    }
 
 
 def _shorten(value: Any) -> Any:

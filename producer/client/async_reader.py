@@ -11,10 +11,9 @@ from jobs.errors import JobNotFound
 from jobs.kinds.spec import JobSpec
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.table.lua import source_of
+from jobs.table.lua import arguments, source_of
 from jobs.table.rates import Place, place_of
 from jobs.table.record import JobRecord
-from jobs.table.submission import PRIORITY_RANK
 
 
 class AsyncReader:
@@ -43,14 +42,14 @@ class AsyncReader:
     async def place(self, job_id: str) -> Place | None:
         """Where a queued job stands and when its turn comes, about; None for one that is not queued."""
         with map_errors(self._settings):
-            return place_of(await self._place(args=[job_id]))
+            return place_of(await self._place(args=[arguments(job_id=job_id)]))
 
     async def prospect(self, spec: JobSpec) -> Place | None:
         """Where a job would stand, about, if it were submitted now."""
-        asked: list[str | int] = [names.queue_of(spec.model), spec.caller, PRIORITY_RANK[spec.priority]]
-        asked.append(self._settings.release_window)
+        queue, window = names.queue_of(spec.model), self._settings.release_window
+        asked = arguments(queue=queue, caller=spec.caller, priority=spec.priority, window=window)
         with map_errors(self._settings):
-            return place_of(await self._prospect(args=asked))
+            return place_of(await self._prospect(args=[asked]))
 
     async def has_events(self, job_id: str, after: str) -> bool:
         """Whether a job's stream has an event behind `after`, the id of an event."""

@@ -135,7 +135,7 @@ class Attempt:
     def _charge(self) -> None:
         """Count the attempt before the job can do any harm; the answer may be that it is not wanted any more."""
         try:
-            leave_as = self._context.table.progress(self._claim, Stage.ENCODE)
+            leave_as = self._context.table.begin(self._claim)
         except RedisUnavailable as exc:  # A report is worth less than the picture.
             log.warning("progress not reported", job_id=self._claim.job_id, reason=str(exc))
             return

@@ -1,24 +1,24 @@
 #!lua flags=allow-oom
 -- A queued job ends at once; a running one is asked to leave at its next step; an ended one stays as it is.
 -- Repeating it gives the same answer, the ids released in turn included. With `is_shown` the record stands behind it.
-local id, window, retention, is_shown = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4] == '1'
+local id = args.job_id
 local status = field(id, 'status')
 
 local function answer(now_is, released)
-  return {now_is, released, is_shown and redis.call('HGETALL', key('job', id)) or {}}
+  return {now_is, released, args.is_shown and redis.call('HGETALL', key.job(id)) or {}}
 end
 
 if not status then return {'missing', '[]', {}} end
 if status == 'queued' then
   local queue, caller = field(id, 'queue'), field(id, 'caller')
   withdraw(id, queue, caller)
-  local released = cjson.encode(release(queue, caller, window))
-  conclude(id, 'canceled', {'next', released}, retention)
+  local released = as_list(release(queue, caller))
+  conclude(id, 'canceled', {'next', released})
   return answer('canceled', released)
 end
 if status == 'canceled' and not field(id, 'token') then return answer(status, field(id, 'next') or '[]') end
 if status == 'processing' then
-  redis.call('HSET', key('job', id), 'cancel', 1)
-  redis.call('PUBLISH', key('cancel'), id)
+  redis.call('HSET', key.job(id), 'cancel', 1)
+  redis.call('PUBLISH', channel.cancel, id)
 end
 return answer(status, '[]')

@@ -3,15 +3,14 @@
 -- A job's message brings its caller a turn. With `gives_way`, a job of its caller's with a better priority takes that,
 -- and this one waits for another.
 -- Repeating it, under the same token, gives the same answer.
-local id, owner, token, lease, window, retention = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]), ARGV[6]
-local schema, gives_way = tonumber(ARGV[7]), ARGV[8] == '1'
-local job = key('job', id)
+local id, token, gives_way = args.job_id, args.token, args.gives_way
+local job = key.job(id)
 local status, overtaken = unpack(redis.call('HMGET', job, 'status', 'overtaken'))
 
 if not status then return {'missing'} end
 -- Asked first: it may be another's by now, and the messages have to be sent nevertheless.
 if overtaken and cjson.decode(overtaken).token == token then
-  return {'refused', cjson.encode(cjson.decode(overtaken).released), 'overtaken'}
+  return {'refused', as_list(cjson.decode(overtaken).released), 'overtaken'}
 end
 if status == 'processing' and field(id, 'token') == token then
   return {'claimed', field(id, 'next'), redis.call('HGETALL', job)}
@@ -21,15 +20,15 @@ if status ~= 'queued' then return {'refused', '[]', status} end
 
 local queue, caller = field(id, 'queue'), field(id, 'caller')
 -- A newer producer wrote it; a newer worker will run it. It stays released, and its message is sent again.
-if tonumber(field(id, 'schema')) > schema then return {'refused', '[]', 'newer'} end
-if redis.call('SISMEMBER', key('paused'), queue) == 1 then
+if tonumber(field(id, 'schema')) > SCHEMA_VERSION then return {'refused', '[]', 'newer'} end
+if redis.call('SISMEMBER', key.paused, queue) == 1 then
   withdraw(id, queue, caller)
   wait_in_turn(id, queue, caller)
   return {'refused', '[]', 'paused'}
 end
 local is_late = is_past(field(id, 'end_by')) or is_past(field(id, 'start_by'))
 -- A message too many, of a job that is not released, brings no turn.
-if gives_way and not is_late and not redis.call('ZSCORE', key('line', queue), id) then
+if gives_way and not is_late and not redis.call('ZSCORE', key.line(queue), id) then
   return {'refused', '[]', 'waiting'}
 end
 local better = gives_way and not is_late and better_than(rank_of(field(id, 'turn')), queue, caller)
@@ -37,24 +36,23 @@ if better then
   withdraw(id, queue, caller)
   wait_in_turn(id, queue, caller)
   call_up(better, queue, caller)
-  local ids = release(queue, caller, window)
+  local ids = release(queue, caller)
   table.insert(ids, 1, better)
   redis.call('HSET', job, 'overtaken', cjson.encode({token = token, released = ids}))
-  return {'refused', cjson.encode(ids), 'overtaken'}
+  return {'refused', as_list(ids), 'overtaken'}
 end
 withdraw(id, queue, caller)
-local released = cjson.encode(release(queue, caller, window))
+local released = as_list(release(queue, caller))
 if is_late then
-  local error = expire_error(is_past(field(id, 'end_by')) and 'deadline' or 'start_deadline')
-  conclude(id, 'expired', {'error', error, 'next', released}, retention)
+  conclude(id, 'expired', {'error', late_error(id), 'next', released})
   return {'refused', released, 'expired'}
 end
 local time = now()
 set_status(id, 'processing')
-redis.call('HSET', job, 'owner', owner, 'token', token, 'started_at', seconds(time), 'next', released)
+redis.call('HSET', job, 'owner', args.owner, 'token', token, 'started_at', seconds(time), 'next', released)
 redis.call('HINCRBY', job, 'epoch', 1)
 redis.call('HINCRBY', job, 'deliveries', 1)
-redis.call('ZADD', key('running', queue), seconds(time + tonumber(lease)), id)
-redis.call('ZREM', key('deadlines'), id)
+redis.call('ZADD', key.running(queue), seconds(time + args.lease_s), id)
+redis.call('ZREM', key.deadlines, id)
 announce(id, 'status', {status = 'processing'})
 return {'claimed', released, redis.call('HGETALL', job)}

@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
 -- processing → succeeded, failed, canceled or expired, by the attempt that owns the job. First commit wins.
 -- Repeating it, under the same token, gives the same answer: the record.
-local id, token, status, images, timings, error, retention = unpack(ARGV)
+local id, status, error = args.job_id, args.status, args.error
 
-if field(id, 'token') ~= token then return {'fenced'} end
+if field(id, 'token') ~= args.token then return {'fenced'} end
 local current = field(id, 'status')
-if current == status then return {'done', redis.call('HGETALL', key('job', id))} end
+if current == status then return {'done', redis.call('HGETALL', key.job(id))} end
 if current ~= 'processing' then return {'fenced'} end
 local queue = field(id, 'queue')
-redis.call('ZREM', key('running', queue), id)
+redis.call('ZREM', key.running(queue), id)
 if error == '' and status == 'expired' then error = expire_error('deadline') end
-conclude(id, status, {'images', images, 'timings', timings, 'error', error}, retention)
+conclude(id, status, {'images', args.images, 'timings', args.timings, 'error', error}, args.error_code)
 note_pace(queue)
-return {'done', redis.call('HGETALL', key('job', id))}
+return {'done', redis.call('HGETALL', key.job(id))}

@@ -2,11 +2,9 @@
 -- What is due: lapsed leases, deadlines of waiting jobs, released jobs whose messages should be looked for, lists with
 -- jobs whose records have expired.
 -- Its work grows with what is due, at most `most` of each kind at a time. Nothing, while another process has the lock.
-local holder, lock_ms, lease, window, retention = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local max_attempts, max_deliveries, most = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
-local lock = key('reconciler')
-if (redis.call('GET', lock) or holder) ~= holder then return {} end
-redis.call('SET', lock, holder, 'PX', lock_ms)
+local holder = args.holder
+if (redis.call('GET', key.reconciler) or holder) ~= holder then return {} end
+redis.call('SET', key.reconciler, holder, 'PX', args.lock_ms)
 
 local time = now()
 local due = seconds(time)
@@ -18,57 +16,57 @@ local function note_room(queue, caller)
 end
 
 -- After a restart or a failover of Redis, owners renew first. Asked here, so that no failover comes between.
-local server = key('server')
+local server = key.server
 local identity = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. ' '
   .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
 if redis.call('HGET', server, 'identity') ~= identity then
-  redis.call('HSET', server, 'identity', identity, 'hold_until', seconds(time + lease))
+  redis.call('HSET', server, 'identity', identity, 'hold_until', seconds(time + args.lease_s))
 end
 local is_held = tonumber(redis.call('HGET', server, 'hold_until')) > time
 
 -- The version before had released jobs in another set, and a line for each priority. Once for each database: those of
 -- the best one go first, and are as if called up; those of the last one get a message in everybody's line.
 local function move_to_turns(queue, id)
-  local caller, turn = unpack(redis.call('HMGET', key('job', id), 'caller', 'turn'))
+  local caller, turn = unpack(redis.call('HMGET', key.job(id), 'caller', 'turn'))
   if not turn then return end
-  local list = rank_of(redis.call('ZSCORE', key('line', queue), id) or ranked(LINE, 0))
+  local list = rank_of(redis.call('ZSCORE', key.line(queue), id) or ranked(LINE, 0))
   if list == FIRST then turn = ranked(CALLED, tonumber(turn) % RANK) end
-  redis.call('ZADD', key('turns', queue, caller), turn, id)
-  redis.call('DEL', key('window', queue, caller))
+  redis.call('ZADD', key.turns(queue, caller), turn, id)
+  redis.call('DEL', key.window(queue, caller))
   if list > LINE then
-    redis.call('ZADD', key('line', queue), ranked(LINE, next_number()), id)
-    redis.call('ZADD', key('released', queue), due, id)
+    redis.call('ZADD', key.line(queue), ranked(LINE, next_number()), id)
+    redis.call('ZADD', key.released(queue), due, id)
   end
 end
 
 if not redis.call('HGET', server, 'has_turns') then
-  for _, queue in ipairs(redis.call('SMEMBERS', key('queues'))) do
-    for _, id in ipairs(redis.call('ZRANGE', key('released', queue), 0, -1)) do move_to_turns(queue, id) end
+  for _, queue in ipairs(redis.call('SMEMBERS', key.queues)) do
+    for _, id in ipairs(redis.call('ZRANGE', key.released(queue), 0, -1)) do move_to_turns(queue, id) end
   end
   redis.call('HSET', server, 'has_turns', 1)
 end
 
 local function end_dead(id, attempts, deliveries)
   local why = 'the worker died or was lost ' .. attempts .. ' times while it ran this job'
-  if attempts < max_attempts then why = 'the job was handed out ' .. deliveries .. ' times and never began' end
-  conclude(id, 'failed', {'error', cjson.encode({code = 'worker_lost', message = why})}, retention)
-  redis.call('ZADD', key('dead'), seconds(time), id)
+  if attempts < args.max_attempts then why = 'the job was handed out ' .. deliveries .. ' times and never began' end
+  conclude(id, 'failed', {'error', cjson.encode({code = 'worker_lost', message = why})}, 'worker_lost')
+  redis.call('ZADD', key.dead, seconds(time), id)
   dead = dead + 1
 end
 
 local function lapse(queue, id)
-  redis.call('ZREM', key('running', queue), id)
+  redis.call('ZREM', key.running(queue), id)
   if field(id, 'status') ~= 'processing' then return end
-  redis.call('HDEL', key('job', id), 'token', 'owner')
+  redis.call('HDEL', key.job(id), 'token', 'owner')
   count(queue, 'lapsed')
   local attempts, deliveries = tonumber(field(id, 'attempts') or 0), tonumber(field(id, 'deliveries') or 0)
   if field(id, 'cancel') then
-    conclude(id, 'canceled', {'next', '[]'}, retention)
+    conclude(id, 'canceled', {'next', '[]'})
     canceled = canceled + 1
   elseif is_past(field(id, 'end_by')) then
-    conclude(id, 'expired', {'error', expire_error('deadline'), 'next', '[]'}, retention)
+    conclude(id, 'expired', {'error', expire_error('deadline'), 'next', '[]'})
     expired = expired + 1
-  elseif attempts >= max_attempts or deliveries >= max_deliveries then
+  elseif attempts >= args.max_attempts or deliveries >= args.max_deliveries then
     end_dead(id, attempts, deliveries)
   else
     take_back(id)
@@ -77,40 +75,39 @@ local function lapse(queue, id)
   end
 end
 
-for _, queue in ipairs(redis.call('SMEMBERS', key('queues'))) do
+for _, queue in ipairs(redis.call('SMEMBERS', key.queues)) do
   if not is_held then
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('running', queue), '-inf', due, 'LIMIT', 0, most)) do
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.running(queue), '-inf', due, 'LIMIT', 0, args.most)) do
       lapse(queue, id)
     end
   end
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('released', queue), '-inf', due, 'LIMIT', 0, most)) do
-    look_later(queue, id, LOOK_AGAIN_S)
-    local place = redis.call('ZSCORE', key('line', queue), id)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.released(queue), '-inf', due, 'LIMIT', 0, args.most)) do
+    look_later(queue, id, args.look_again_s)
+    local place = redis.call('ZSCORE', key.line(queue), id)
     local list = place and rank_of(place) == FIRST and called or looked_for
     list[#list + 1] = id
   end
 end
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('deadlines'), '-inf', due, 'LIMIT', 0, most)) do
-  redis.call('ZREM', key('deadlines'), id)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.deadlines, '-inf', due, 'LIMIT', 0, args.most)) do
+  redis.call('ZREM', key.deadlines, id)
   if field(id, 'status') == 'queued' then
     local queue, caller = field(id, 'queue'), field(id, 'caller')
     withdraw(id, queue, caller)
-    local error = expire_error(is_past(field(id, 'end_by')) and 'deadline' or 'start_deadline')
-    conclude(id, 'expired', {'error', error, 'next', '[]'}, retention)
+    conclude(id, 'expired', {'error', late_error(id), 'next', '[]'})
     expired = expired + 1
     note_room(queue, caller)
   end
 end
 
 for _, each in pairs(room) do
-  for _, id in ipairs(release(each[1], each[2], window)) do released[#released + 1] = id end
+  for _, id in ipairs(release(each[1], each[2])) do released[#released + 1] = id end
 end
-redis.call('ZREMRANGEBYSCORE', key('dead'), '-inf', seconds(time - tonumber(retention)))
-for _, entry in ipairs(redis.call('ZRANGEBYSCORE', key('expiring'), '-inf', due, 'LIMIT', 0, 4 * tonumber(most))) do
+redis.call('ZREMRANGEBYSCORE', key.dead, '-inf', seconds(time - args.retention_s))
+for _, entry in ipairs(redis.call('ZRANGEBYSCORE', key.expiring, '-inf', due, 'LIMIT', 0, 4 * args.most)) do
   local id, caller = string.match(entry, '^(%S+) (.*)$')
-  redis.call('ZREM', key('expiring'), entry)
-  redis.call('ZREM', key('jobs'), id)
-  redis.call('ZREM', key('jobs', caller), id)
+  redis.call('ZREM', key.expiring, entry)
+  redis.call('ZREM', key.jobs, id)
+  redis.call('ZREM', key.jobs_of(caller), id)
 end
 return {released, looked_for, called, requeued, dead, expired, canceled}

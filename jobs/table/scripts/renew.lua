@@ -1,17 +1,11 @@
 #!lua flags=allow-oom
--- The leases of all jobs that one worker holds: lease, then id and token of each. Answers each as `progress` does.
-local lease = tonumber(ARGV[1])
-local until_s = seconds(now() + lease)
+-- Renew the leases of all jobs that one worker holds. Answers each as `progress` does.
+local until_s = seconds(now() + args.lease_s)
 local answers = {}
-for at = 2, #ARGV, 2 do
-  local id, token = ARGV[at], ARGV[at + 1]
-  local answer = 'go'
-  if field(id, 'status') ~= 'processing' or field(id, 'token') ~= token then
-    answer = 'fenced'
-  else
-    redis.call('ZADD', key('running', field(id, 'queue')), until_s, id)
-    if field(id, 'cancel') then answer = 'cancel' elseif is_past(field(id, 'end_by')) then answer = 'expired' end
+for at, each in ipairs(args.claims) do
+  answers[at] = verdict(each.job_id, each.token)
+  if answers[at] ~= 'fenced' then
+    redis.call('ZADD', key.running(field(each.job_id, 'queue')), until_s, each.job_id)
   end
-  answers[#answers + 1] = answer
 end
 return answers

@@ -1,11 +1,11 @@
 -- failed, canceled or expired → queued: the same job again, as if it had just been submitted.
 -- Repeating it, under the same nonce, gives the same answer.
-local id, nonce, window = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local job = key('job', id)
+local id = args.job_id
+local job = key.job(id)
 local status = field(id, 'status')
 
 if not status then return {'missing', '[]'} end
-if field(id, 'replay') == nonce then return {'replayed', field(id, 'next'), redis.call('HGETALL', job)} end
+if field(id, 'replay') == args.nonce then return {'replayed', field(id, 'next'), redis.call('HGETALL', job)} end
 if (status ~= 'failed' and status ~= 'canceled' and status ~= 'expired') or not field(id, 'spec') then
   return {status, '[]'}
 end
@@ -15,25 +15,25 @@ for _, name in ipairs(redis.call('HKEYS', job)) do
 end
 redis.call('HDEL', job, 'token', 'owner', 'stage', 'step', 'steps', 'started_at', 'ended_at', 'error', 'images',
   'timings', 'cancel', 'overtaken', 'attempts', 'deliveries', 'given_back', 'start_by', 'end_by')
-local spec = cjson.decode(field(id, 'spec'))
 local time = now()
-if type(spec.start_deadline) == 'number' then redis.call('HSET', job, 'start_by', seconds(time + spec.start_deadline)) end
-if type(spec.deadline) == 'number' then redis.call('HSET', job, 'end_by', seconds(time + spec.deadline)) end
+if args.start_deadline then redis.call('HSET', job, 'start_by', seconds(time + args.start_deadline)) end
+if args.deadline then redis.call('HSET', job, 'end_by', seconds(time + args.deadline)) end
 local turn = tonumber(field(id, 'turn'))
 set_status(id, 'queued')
-redis.call('HSET', job, 'replay', nonce, 'turn', ranked(rank_of(turn), next_number()), 'replayed_at', seconds(time))
+redis.call('HSET', job, 'replay', args.nonce, 'turn', ranked(rank_of(turn), next_number()),
+  'replayed_at', seconds(time))
 count(queue, 'submitted')
 redis.call('PERSIST', job)
-redis.call('ZREM', key('expiring'), id .. ' ' .. caller)
+redis.call('ZREM', key.expiring, id .. ' ' .. caller)
 enlist(id, caller, turn % RANK)
 local idempotency, batch = field(id, 'idempotency'), field(id, 'batch')
 if idempotency then redis.call('PERSIST', idempotency) end
 if batch then keep_batch(batch) end
-redis.call('ZREM', key('dead'), id)
-redis.call('DEL', key('events', id))
-redis.call('SADD', key('queues'), queue)
+redis.call('ZREM', key.dead, id)
+redis.call('DEL', key.events(id))
+redis.call('SADD', key.queues, queue)
 wait_in_turn(id, queue, caller)
 note_deadline(id)
-local released = cjson.encode(release(queue, caller, window))
+local released = as_list(release(queue, caller))
 redis.call('HSET', job, 'next', released)
 return {'replayed', released, redis.call('HGETALL', job)}

@@ -15,8 +15,8 @@ from jobs import names
 from jobs.errors import ErrorCode, ImagemillError
 from jobs.table.figures import FigureReader, Figures, QueueFigures
 from jobs.table.fleet import Fleet, WorkerReport
+from jobs.table.ranks import PRIORITY_RANK
 from jobs.table.states import Status
-from jobs.table.submission import PRIORITY_RANK
 
 log = structlog.get_logger()
 

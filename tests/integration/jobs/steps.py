@@ -10,8 +10,9 @@ import redis
 
 from jobs import names
 from jobs.table.claim import Claim
+from jobs.table.ranks import PRIORITY_RANK
 from jobs.table.submission import Submission
-from jobs.table.table import PRIORITY_RANK, JobTable, QueueCounts
+from jobs.table.table import JobTable, QueueCounts
 from ops.process import wait_until
 
 QUEUE = "gpu.shapes"

@@ -11,7 +11,7 @@ from jobs.errors import ErrorCode
 from jobs.process.settings import Settings
 from jobs.table.figures import FigureReader, Figures, QueueFigures
 from jobs.table.queues import QueueControl
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import QUEUE, MakeJob, claim, let_lease_run_out, submit
 
@@ -95,7 +95,7 @@ def test_lapses_and_the_dead_are_counted(
 ) -> None:
     (job_id,) = submit(table, a_job())
     for _ in range(narrow_settings.max_attempts):
-        table.progress(claim(table, job_id), Stage.ENCODE)
+        table.begin(claim(table, job_id))
         let_lease_run_out(redis_client, job_id)
         reconciler.run_once()
     figures = reader.read()

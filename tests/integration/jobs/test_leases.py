@@ -38,7 +38,7 @@ def number(client: redis.Redis, claimed: Claim, field: str) -> int:
 def lapsed(table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler) -> Claim:
     """A claim that entered encode, and whose lease ran out."""
     claimed = claim(table, *submit(table, a_job()))
-    table.progress(claimed, Stage.ENCODE)
+    table.begin(claimed)
     let_lease_run_out(redis_client, claimed.job_id)
     reconciler.run_once()
     return claimed
@@ -109,7 +109,7 @@ def test_everything_that_a_late_worker_writes_is_refused(
 def test_lapsed_attempt_stays_charged(table: JobTable, lapsed: Claim) -> None:
     again = claim(table, lapsed.job_id)
     assert (again.record.attempts, again.epoch) == (1, 2)
-    table.progress(again, Stage.ENCODE)
+    table.begin(again)
     assert table.get(again.job_id).attempts == 2
 
 
@@ -124,7 +124,7 @@ def test_worker_that_lost_its_job_and_lives_takes_its_charge_back_once(table: Jo
 
 def test_refund_leaves_the_charge_of_another_attempt(table: JobTable, lapsed: Claim) -> None:
     again = claim(table, lapsed.job_id)
-    table.progress(again, Stage.ENCODE)
+    table.begin(again)
     table.refund(lapsed)
     assert table.get(lapsed.job_id).attempts == 1
 
@@ -149,7 +149,7 @@ def test_job_given_back_waits_uncharged_in_its_old_turn(
 ) -> None:
     first, second, third, fourth = submit(narrow, *(a_job() for _ in range(4)))
     claimed = claim(narrow, first)
-    narrow.progress(claimed, Stage.ENCODE)
+    narrow.begin(claimed)
     assert narrow.give_back(claimed) == []  # The second and third job fill the window.
     assert counts(narrow) == (2, 2, 0)
     record = narrow.get(first)
@@ -192,7 +192,7 @@ def test_job_may_be_given_back_any_number_of_times(
     (job_id,) = submit(table, a_job())
     for _ in range(settings.max_deliveries + 1):
         claimed = claim(table, job_id)
-        table.progress(claimed, Stage.ENCODE)
+        table.begin(claimed)
         table.give_back(claimed)
     assert (number(redis_client, claimed, "deliveries"), number(redis_client, claimed, "attempts")) == (0, 0)
     claim(table, job_id)

@@ -77,7 +77,7 @@ def test_running_jobs_go_on_in_a_full_redis(
     if not knows_the_scripts:
         redis_client.script_flush()
     ended, left, gone = (claim(table, job_id) for job_id in (ends, leaves, goes_back))
-    assert table.progress(ended, Stage.ENCODE) is None
+    assert table.begin(ended) is None
     assert len(table.renew([ended, left])) == 2
     assert table.cancel(left.job_id)[0] is Status.PROCESSING
     assert table.progress(left, Stage.GENERATE) is Status.CANCELED

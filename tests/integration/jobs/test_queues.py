@@ -9,6 +9,7 @@ from jobs import names
 from jobs.broker.reconcile import Reconciler
 from jobs.errors import InvalidRequest, JobNotFound
 from jobs.process.settings import Settings
+from jobs.table.limits import limits_of
 from jobs.table.queues import QueueControl
 from jobs.table.states import Stage, Status
 from jobs.table.table import JobTable
@@ -26,7 +27,7 @@ from tests.integration.jobs.steps import (
 
 def die(table: JobTable, client: redis.Redis, reconciler: Reconciler, job_id: str, times: int = 3) -> None:
     for _ in range(times):
-        table.progress(claim(table, job_id), Stage.ENCODE)
+        table.begin(claim(table, job_id))
         let_lease_run_out(client, job_id)
         reconciler.run_once()
 
@@ -221,7 +222,7 @@ def test_replayed_canceled_job_runs(narrow: JobTable, control: QueueControl, a_j
     for job_id in (waiting, running):
         assert control.replay(job_id).status is Status.QUEUED
         again = claim(narrow, job_id)
-        assert narrow.progress(again, Stage.ENCODE) is None
+        assert narrow.begin(again) is None
         assert narrow.finish(again, Status.SUCCEEDED).status is Status.SUCCEEDED
 
 
@@ -233,13 +234,14 @@ def test_replay_gives_deadlines_anew(
     reconciler.run_once()
     assert narrow.get(job_id).status is Status.EXPIRED
     control.replay(job_id)
-    assert narrow.progress(claim(narrow, job_id), Stage.ENCODE) is None
+    assert narrow.begin(claim(narrow, job_id)) is None
 
 
 def test_replay_under_its_nonce_again_gives_the_same_answer(
-    narrow: JobTable, control: QueueControl, dead: str, redis_client: redis.Redis
+    narrow: JobTable, control: QueueControl, dead: str, narrow_settings: Settings
 ) -> None:
-    answers = [control._scripts.run("replay", dead, "a nonce", 2) for _ in range(2)]
+    limits = limits_of(narrow_settings)
+    answers = [control._scripts.run("replay", job_id=dead, nonce="a nonce", **limits) for _ in range(2)]
     assert answers[0] == answers[1]
     assert answers[0][:2] == ["replayed", f'["{dead}"]']
     assert counts(narrow) == (0, 1, 0)
@@ -256,11 +258,11 @@ def test_late_worker_of_the_earlier_life_changes_nothing(
     narrow: JobTable, control: QueueControl, a_job: MakeJob
 ) -> None:
     claimed = claim(narrow, *submit(narrow, a_job()))
-    narrow.progress(claimed, Stage.ENCODE)
+    narrow.begin(claimed)
     narrow.finish(claimed, Status.FAILED)
     control.replay(claimed.job_id)
     again = claim(narrow, claimed.job_id)
-    narrow.progress(again, Stage.ENCODE)
+    narrow.begin(again)
     narrow.refund(claimed)
     assert narrow.get(claimed.job_id).attempts == 1
 

@@ -37,7 +37,9 @@ def narrow(redis_client: redis.Redis, narrow_settings: Settings) -> JobTable:
 
 def lose_worker(table: JobTable, client: redis.Redis, reconciler: Reconciler, job_id: str, stage: Stage | None) -> None:
     claimed = claim(table, job_id)
-    if stage:
+    if stage is Stage.ENCODE:
+        table.begin(claimed)
+    elif stage:
         table.progress(claimed, stage)
     let_lease_run_out(client, job_id)
     reconciler.run_once()

@@ -10,9 +10,10 @@ import redis
 
 from jobs import names
 from jobs.broker.dispatch import Dispatcher
-from jobs.broker.reconcile import INTERVAL_S, Reconciled, Reconciler
+from jobs.broker.reconcile import Reconciled, Reconciler
 from jobs.errors import RedisUnavailable
 from jobs.process.settings import Settings
+from jobs.table.limits import times_of
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import wait_until
@@ -149,7 +150,8 @@ def test_loop_goes_on_after_a_pass_that_failed(
     thread.start()
     try:
         let_look_be_due(redis_client, job_id)
-        assert wait_until(lambda: messages(redis_client) == [job_id], DEADLINE_S + 2 * INTERVAL_S)
+        deadline_s = DEADLINE_S + 2 * times_of(settings.lease_s).pass_s
+        assert wait_until(lambda: messages(redis_client) == [job_id], deadline_s)
     finally:
         stopping.set()
         thread.join()

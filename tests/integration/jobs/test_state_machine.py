@@ -19,9 +19,10 @@ from jobs.errors import Fenced, InvalidRequest, QuotaExceeded
 from jobs.process.settings import Settings
 from jobs.table.claim import Claim, Verdict
 from jobs.table.queues import QueueControl
+from jobs.table.ranks import PRIORITY_RANK
 from jobs.table.states import Stage, Status
 from jobs.table.submission import BatchLine
-from jobs.table.table import PRIORITY_RANK, JobTable
+from jobs.table.table import JobTable
 from tests.integration.jobs.lists import BATCH, check_batch, check_lists
 from tests.integration.jobs.model import MAX_ATTEMPTS, MAX_DELIVERIES, WINDOW, Model, ModelJob
 from tests.integration.jobs.steps import QUEUE, MakeJob, let_lease_run_out
@@ -71,7 +72,7 @@ class TableMachine(RuleBasedStateMachine):
 
     def enter_encode(self, job: ModelJob) -> None:
         assert job.claim is not None
-        assert self.table.progress(job.claim, Stage.ENCODE) is job.verdict().leave_as
+        assert self.table.begin(job.claim) is job.verdict().leave_as
         job.charged.add(job.claim.token)
 
     # Producers.
@@ -147,14 +148,19 @@ class TableMachine(RuleBasedStateMachine):
         assert released == self.model.release([job.caller])
 
     @precondition(lambda self: self.model.where(RUNNING))
+    @rule(data=st.data(), again=twice)
+    def begin(self, data: st.DataObject, again: bool) -> None:
+        job = self.draw(data, RUNNING)
+        for _ in range(1 + again):
+            self.enter_encode(job)
+
+    @precondition(lambda self: self.model.where(RUNNING))
     @rule(data=st.data(), stage=st.sampled_from(list(Stage)), again=twice)
     def progress(self, data: st.DataObject, stage: Stage, again: bool) -> None:
         job = self.draw(data, RUNNING)
         assert job.claim is not None
         for _ in range(1 + again):
             assert self.table.progress(job.claim, stage) is job.verdict().leave_as
-        if stage is Stage.ENCODE:
-            job.charged.add(job.claim.token)
 
     @precondition(lambda self: self.model.where(RUNNING))
     @rule(again=twice)
@@ -199,6 +205,7 @@ class TableMachine(RuleBasedStateMachine):
         job, late = self.draw_lost(data)
         before = self.redis.hgetall(names.job_key(job.job_id))
         for write in (
+            lambda: self.table.begin(late),
             lambda: self.table.progress(late, Stage.ENCODE),
             lambda: self.table.finish(late, Status.SUCCEEDED),
         ):

@@ -20,9 +20,10 @@ from jobs.errors import Fenced, IdempotencyConflict, InvalidRequest, JobNotFound
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.claim import Claim
+from jobs.table.ranks import PRIORITY_RANK
 from jobs.table.states import Stage, Status
 from jobs.table.submission import Submission
-from jobs.table.table import PRIORITY_RANK, JobTable, QueueCounts
+from jobs.table.table import JobTable, QueueCounts
 from ops.process import free_port
 from tests.integration.jobs.steps import DEADLINE_S, QUEUE, MakeJob, claim, submit, wait_for_redis_clock
 
@@ -307,7 +308,10 @@ def test_progress_is_seen_by_whoever_asks(table: JobTable, a_job: MakeJob) -> No
 def test_attempt_is_charged_once_when_the_job_enters_encode(table: JobTable, a_job: MakeJob) -> None:
     claimed = claim(table, *submit(table, a_job()))
     assert claimed.record.attempts == 0
-    for stage in (Stage.ENCODE, Stage.ENCODE, *Stage):
+    for _ in range(2):
+        assert table.begin(claimed) is None
+    assert table.get(claimed.job_id).stage is Stage.ENCODE
+    for stage in Stage:
         table.progress(claimed, stage)
     assert table.get(claimed.job_id).attempts == 1
 
@@ -340,7 +344,9 @@ def test_stale_token_changes_nothing(table: JobTable, a_job: MakeJob, redis_clie
     before = redis_client.hgetall(key)
     stale = replace(claimed, token="of an earlier attempt")
     with pytest.raises(Fenced):
-        table.progress(stale, Stage.ENCODE)
+        table.begin(stale)
+    with pytest.raises(Fenced):
+        table.progress(stale, Stage.GENERATE)
     for status in (Status.SUCCEEDED, Status.FAILED, Status.CANCELED):
         with pytest.raises(Fenced):
             table.finish(stale, status)
@@ -455,7 +461,7 @@ def test_everything_about_an_ended_job_is_kept_for_a_while_and_no_longer(
 
 def test_nothing_about_a_job_that_goes_on_expires(table: JobTable, a_job: MakeJob, redis_client: redis.Redis) -> None:
     waiting, running = submit(table, a_job(idempotency_key="k"), a_job())
-    table.progress(claim(table, running), Stage.ENCODE)
+    table.begin(claim(table, running))
     assert table.get(waiting).status is Status.QUEUED
     assert {redis_client.ttl(key) for key in redis_client.scan_iter()} == {-1}
 
@@ -489,7 +495,7 @@ def test_scripts_work_after_redis_forgot_them(
 
     first, second = submit(forgotten(), a_job(), a_job())
     claimed = claim(forgotten(), first)
-    forgotten().progress(claimed, Stage.ENCODE)
+    forgotten().begin(claimed)
     assert forgotten().finish(claimed, Status.SUCCEEDED).status is Status.SUCCEEDED
     assert forgotten().cancel(second) == (Status.CANCELED, [])
     forgotten().reject("a-job", request={}, queue=QUEUE, error=InvalidRequest("width", "is too small"))
@@ -506,7 +512,7 @@ def test_killed_connections_cost_nothing(settings: Settings, a_job: MakeJob, red
 
         (job_id,) = submit(cut(), a_job())
         claimed = claim(cut(), job_id)
-        cut().progress(claimed, Stage.ENCODE)
+        cut().begin(claimed)
         assert cut().finish(claimed, Status.SUCCEEDED).status is Status.SUCCEEDED
 
 

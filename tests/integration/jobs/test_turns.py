@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import redis
@@ -10,6 +11,8 @@ import redis
 from jobs import names
 from jobs.broker.reconcile import Reconciler
 from jobs.errors import QuotaExceeded
+from jobs.process.settings import Settings
+from jobs.table.limits import limits_of
 from jobs.table.queues import QueueControl
 from jobs.table.states import Status
 from jobs.table.table import JobTable
@@ -108,14 +111,18 @@ def test_paused_queue_calls_nobody_up(narrow: JobTable, control: QueueControl, a
 
 
 def test_repeated_claim_tells_again_whom_to_send_for_though_the_job_runs_by_now(
-    table: JobTable, a_job: MakeJob
+    table: JobTable, a_job: MakeJob, settings: Settings
 ) -> None:
     low, high = submit(table, a_job(priority="low"), a_job(priority="high"))
-    script = ("claim", low, "a worker", "a token", 8, 256, 60, names.SCHEMA_VERSION, 1)
-    first = table._scripts.run(*script)
+
+    def claim_low() -> list[Any]:
+        args = {"job_id": low, "owner": "a worker", "token": "a token"}
+        return list(table._scripts.run("claim", gives_way=True, lease_s=8, **args, **limits_of(settings)))
+
+    first = claim_low()
     assert take_turn(table, high)[0]
     assert take_turn(table, low)[0]
-    assert table._scripts.run(*script) == first == ["refused", f'["{high}","{low}"]', "overtaken"]
+    assert claim_low() == first == ["refused", f'["{high}","{low}"]', "overtaken"]
 
 
 def test_canceled_job_that_was_called_up_leaves_room(narrow: JobTable, a_job: MakeJob) -> None:

@@ -12,7 +12,7 @@ import redis
 from fastapi.testclient import TestClient
 
 from jobs.process.settings import Settings
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import wait_until
 from producer.api.app import create_app
@@ -221,7 +221,7 @@ def test_running_job_is_asked_to_leave(api: TestClient, table: JobTable) -> None
     assert claim is not None
     answer = api.delete(f"/v1/jobs/{job['id']}")
     assert (answer.status_code, answer.json()["status"]) == (200, "processing")
-    assert table.progress(claim, Stage.ENCODE) is Status.CANCELED
+    assert table.begin(claim) is Status.CANCELED
 
 
 @pytest.mark.parametrize("job_id", ["no-such-job", "a b", "..%2F..", "é", "x" * 5_000, "*", "%00"])

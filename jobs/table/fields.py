@@ -1,0 +1,55 @@
+"""
+The fields of a job's record, each once. Scripts write them by these names; `jobs.table.record` reads what others see.
+
+Times are Unix seconds by Redis' clock, to the microsecond, as text. JSON is opaque to scripts, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+FIELDS: Final = {
+    # Of its submission.
+    "spec": "JSON: the specification, without what is at its default",
+    "request": "JSON, in place of `spec`: what came from outside and was refused",
+    "schema": "SCHEMA_VERSION of whoever wrote it",
+    "queue": "whose name is that of a Celery queue",
+    "caller": "whose turn it takes",
+    "digest": "of the request's parameters",
+    "origin": "`client` or `celery`",
+    "created_at": "when it was submitted",
+    "start_by": "when it is not worth starting any more",
+    "end_by": "when it is not worth having any more",
+    "traceparent": "the W3C trace context that its spans are part of",
+    "idempotency": "the key of Redis that leads from its idempotency key to it",
+    "batch": "the batch that it is part of",
+    "custom_id": "its caller's own name for it in there",
+    # Of its way.
+    "status": "a `Status`",
+    "turn": "its priority's rank and its number: the score by which it is ordered",
+    "replayed_at": "when it was last queued again by a replay",
+    "replay": "nonce of the last replay, which gives the same answer again",
+    "next": "JSON, written by scripts: ids that its last step released; the answer to a repetition of that step",
+    "overtaken": "JSON, written by scripts: token of the claim that gave its turn away, and the ids that it released",
+    "given_back": "token of the last attempt that gave it back",
+    "cancel": "1 where a running job is asked to leave",
+    "deliveries": "claims that were not given back",
+    "attempts": "attempts that count: that began, and were not refunded",
+    "epoch": "claims so far, of any kind",
+    # Of the attempt that runs it.
+    "owner": "who claimed it",
+    "token": "of the claim; whatever is written under another is refused",
+    "started_at": "when it was claimed",
+    "stage": "what its attempt does, by whatever name it calls that",
+    "step": "of `steps`, where the stage has steps",
+    "steps": "0 where it has none",
+    # Of its end.
+    "ended_at": "when",
+    "images": "JSON: those that are published",
+    "timings": "JSON: seconds for each stage",
+    "error": "JSON: code and message; empty where there is none",
+}
+
+PREFIXES: Final = {
+    "charge:": "and the token of an attempt that counts: 1, until it is refunded",
+}

@@ -1,0 +1,48 @@
+-- What every script has: its arguments, the time, a job's fields and events, numbers. jobs/table/lua.py puts this and
+-- the other files of lib/ before each, behind the names of jobs/names.py. Job records have the fields of
+-- jobs/table/fields.py.
+
+-- By name. What is opaque here (specification, images, error …) is a text, and is written as it came.
+local args = cjson.decode(ARGV[1])
+
+local EVENTS_MAX = 1000  -- of a job's stream
+
+-- Redis' clock decides, so that no two machines have to agree on the time. Seconds, to the microsecond.
+local function now()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+
+local function seconds(value)
+  return string.format('%.6f', value)
+end
+
+local function field(id, name)
+  return redis.call('HGET', key.job(id), name)
+end
+
+-- A list as JSON; Lua's own makes an object of an empty one.
+local function as_list(ids)
+  return #ids == 0 and '[]' or cjson.encode(ids)
+end
+
+-- An entry of the job's stream, and word of it to whoever listens now. Who was away reads the stream.
+local function announce(id, kind, data)
+  local text = cjson.encode(data)
+  local entry = redis.call('XADD', key.events(id), 'MAXLEN', '~', EVENTS_MAX, '*', 'type', kind, 'data', text)
+  redis.call('PUBLISH', channel.news(id), entry .. ' ' .. kind .. ' ' .. text)
+end
+
+-- Numbers go up, and no two are alike: turns, and the order of submissions and releases.
+local function next_number()
+  return redis.call('INCR', key.turn)
+end
+
+-- What happened in a queue, counted for ever: where it is decided, so that each thing counts once.
+local function count(queue, what)
+  redis.call('HINCRBY', key.figures(queue), what, 1)
+end
+
+local function is_past(moment)
+  return moment and moment ~= '' and now() > tonumber(moment)
+end
