@@ -64,7 +64,7 @@ class JobRecord(BaseModel):
         unread: Fields of the specification whose values are not understood, as they are; `spec` has their defaults.
         progress: 0–1 over all stages.
         created_at, started_at, ended_at: Unix time, seconds, by Redis' clock.
-        attempts: How often it entered `encode`.
+        attempts: How often it began, and was not taken back.
         timings: Seconds for each stage, and in all.
         batch, custom_id: The batch that it is part of, and its own name in there.
         is_partial: Something in the record is of a newer version, and not in here.

@@ -89,6 +89,30 @@ def test_renewal_of_an_ended_job_brings_nothing_back(table: JobTable, a_job: Mak
     assert counts(table) == (0, 0, 0)
 
 
+# Begin.
+
+
+def test_attempt_counts_once_for_each_claim_from_when_it_begins(table: JobTable, a_job: MakeJob) -> None:
+    claimed = claim(table, *submit(table, a_job()))
+    for stage in Stage:
+        table.progress(claimed, stage)
+    assert table.get(claimed.job_id).attempts == 0
+    for _ in range(2):
+        assert table.begin(claimed, Stage.GENERATE) is None
+    record = table.get(claimed.job_id)
+    assert (record.attempts, record.stage, record.step, record.steps) == (1, Stage.GENERATE, 0, 0)
+
+
+def test_beginning_attempt_learns_that_it_is_not_wanted(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis
+) -> None:
+    canceled, late = (claim(table, job_id) for job_id in submit(table, a_job(), a_job()))
+    table.cancel(canceled.job_id)
+    redis_client.hset(names.job_key(late.job_id), "end_by", 1)
+    assert table.begin(canceled) is Status.CANCELED
+    assert table.begin(late) is Status.EXPIRED
+
+
 # Lapse.
 
 
@@ -97,6 +121,8 @@ def test_everything_that_a_late_worker_writes_is_refused(
 ) -> None:
     before = redis_client.hgetall(names.job_key(lapsed.job_id))
     assert table.renew([lapsed]) == [Verdict.FENCED]
+    with pytest.raises(Fenced):
+        table.begin(lapsed)
     with pytest.raises(Fenced):
         table.progress(lapsed, Stage.UPLOAD)
     with pytest.raises(Fenced):

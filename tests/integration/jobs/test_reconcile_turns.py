@@ -158,6 +158,18 @@ def test_loop_goes_on_after_a_pass_that_failed(
     assert failing.failures == 2
 
 
+def test_how_soon_a_message_is_looked_for_follows_the_lease(
+    redis_client: redis.Redis, settings: Settings, a_job: MakeJob
+) -> None:
+    looks = []
+    for lease_s in (8.0, 16.0):
+        table = JobTable(redis_client, settings.model_copy(update={"lease_s": lease_s}))
+        (job_id,) = submit(table, a_job())
+        look_at = redis_client.zscore(names.released_key(QUEUE), job_id)
+        looks.append((look_at or 0) - table.get(job_id).created_at)
+    assert looks == [pytest.approx(5, abs=0.1), pytest.approx(10, abs=0.1)]
+
+
 class _FailsAtFirst(Reconciler):
     failures = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
@@ -39,9 +40,10 @@ TEXTS = {
 
 
 @pytest.fixture
-def raw(settings: Settings) -> redis.Redis:
+def raw(settings: Settings) -> Iterator[redis.Redis]:
     """Answers as bytes."""
-    return redis.Redis.from_url(settings.redis_url)
+    with redis.Redis.from_url(settings.redis_url) as client:
+        yield client
 
 
 def test_python_and_lua_build_the_same_names(raw: redis.Redis) -> None:
