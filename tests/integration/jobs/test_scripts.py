@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from typing import Any, cast
@@ -173,6 +174,13 @@ def test_records_have_the_declared_fields_and_no_others(
     found = cast("dict[str, str]", redis_client.hgetall(names.job_key(job_id)))
     others = set(found) - set(FIELDS)
     assert others == {f"{prefix}{claimed.token}" for prefix in PREFIXES}
+
+
+def test_encoded_submission_is_nothing_to_the_garbage_collector(table: JobTable, a_job: MakeJob) -> None:
+    encoded = table.encode(a_job(metadata={"a": "b"}, idempotency_key="k"))
+    assert gc.is_tracked(encoded)  # As every tuple, until the collector has seen that it holds nothing but text.
+    gc.collect()
+    assert not gc.is_tracked(encoded)
 
 
 def test_what_is_none_is_no_argument() -> None:
