@@ -105,35 +105,24 @@ class JobTable(JobReader):
             The claim, and the ids that were released in turn; the one to which it gave way is the first of them.
         """
         token = secrets.token_hex(8)
+        limits = {"lease_s": self._settings.lease_s, **self._limits}
         outcome, *rest = self._scripts.run(
-            "claim",
-            job_id=job_id,
-            owner=owner,
-            token=token,
-            gives_way=gives_way,
-            lease_s=self._settings.lease_s,
-            **self._limits,
+            "claim", job_id=job_id, owner=owner, token=token, gives_way=gives_way, **limits
         )
         if outcome == "missing":
             return None, []
         released = list(json.loads(rest[0]))
-        if outcome == "refused":
-            return None, released
-        fields = as_mapping(rest[1])
+        return None if outcome == "refused" else self._understand(job_id, token, as_mapping(rest[1])), released
+
+    def _understand(self, job_id: str, token: str, fields: dict[str, str]) -> Claim | None:
+        """The claim of a record; None, and the job's end, where this version does not understand it whole."""
         try:
             spec, record = spec_to_run(fields), JobRecord.from_hash(job_id, fields)
         except (InvalidRequest, RecordUnreadable) as exc:
             self._refuse(job_id, token, exc)
-            return None, released
-        claim = Claim(
-            job_id=job_id,
-            token=token,
-            epoch=int(fields["epoch"]),
-            record=record,
-            spec=spec,
-            traceparent=fields.get("traceparent"),
-        )
-        return claim, released
+            return None
+        epoch, traceparent = int(fields["epoch"]), fields.get("traceparent")
+        return Claim(job_id=job_id, token=token, epoch=epoch, record=record, spec=spec, traceparent=traceparent)
 
     def _refuse(self, job_id: str, token: str, reason: Exception) -> None:
         """End a job that this version does not understand: with what it leaves aside, another picture would come."""
