@@ -2,7 +2,7 @@
 Every name that crosses a wire: Redis keys and channels, queues, tasks.
 
 A name of Redis is declared once, here. Scripts have the same ones as `key.NAME` and `channel.NAME`: a text, or a
-function of the same parts. `jobs/table/preamble.py` writes those down from `REDIS_NAMES`.
+function of the same parts. `jobs/scripts/preamble.py` writes those down from `REDIS_NAMES`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 # Of the records. It rises where a worker that does not know the difference would do something wrong, and not for an
 # optional field: that one is in the record only where it is used, and a worker refuses what it does not know.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+FIRST_KIND = "generate"  # Of records that name none: they have the first schema, as the first version wrote it.
 
 KEY_PREFIX = "imagemill"
 
@@ -62,7 +63,7 @@ def _by_two(name: str, first: str, second: str) -> Callable[[str, str], str]:
 
 
 # One job.
-job_key = _by_one("job", "job_id")  # hash: the job's record; its fields are those of jobs/table/fields.py
+job_key = _by_one("job", "job_id")  # hash: the job's record; its fields are those of jobs/scripts/fields.py
 events_key = _by_one("events", "job_id")  # stream: the job's events
 # pub/sub: each event of a job when it goes into the stream: entry id, type and data, separated by spaces
 news_channel = _by_one("news", "job_id", is_channel=True)
@@ -116,12 +117,18 @@ GENERATE_TASK = "imagemill.generate"  # from anybody who has Celery: the request
 RUN_TASK = "imagemill.run"  # from the job table: look at the job whose id is the task's
 
 _QUEUE_PREFIX = "gpu."
+_ANY_PREFIX = "any."
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def queue_of(model: str) -> str:
     """The Celery queue of a model's jobs."""
     return f"{_QUEUE_PREFIX}{model}"
+
+
+def queue_of_kind(kind: str) -> str:
+    """The Celery queue of a kind of job that needs no model."""
+    return f"{_ANY_PREFIX}{kind}"
 
 
 def model_of(queue: str) -> str | None:

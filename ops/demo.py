@@ -13,7 +13,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from jobs.kinds.spec import parse_request
+from jobs.kinds.registry import parse_request
 from ops.interrupts import Interrupts
 from ops.process import Process, wait_until
 from ops.settings import load_stack_settings

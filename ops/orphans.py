@@ -6,7 +6,7 @@ What is judged is a whole folder of an attempt. It is an orphan where all of thi
 - Its newest object is older than an age that is far longer than any upload takes. So what a worker stores right now is
   left alone, whatever Redis says, and whichever Redis is asked.
 - Its job does not run or wait. One that does may still publish this folder.
-- Where the job's record is there: it names no image of this folder, and nothing in it is of a newer version, which may
+- Where the job's record is there: it names no object of this folder, and nothing in it is of a newer version, which may
   name images in a way of its own.
 - Where the record is gone, which it is a week after the job's end: the folder has no `job.json`. An attempt writes that
   after all images and before it publishes, so whatever was published once has it, and is kept for as long as images
@@ -90,7 +90,7 @@ def is_orphan(folder: Folder, record: JobRecord | None, *, is_known: bool) -> bo
         return not is_known and not folder.is_complete
     if not record.has_ended or record.is_partial:
         return False
-    named = [key for image in record.images for key in (image.key, image.thumbnail_key) if key]
+    named = [key for made in record.artifacts for key in (made.key, made.thumbnail_key) if key]
     return not any(key.startswith(f"{folder.path}/") for key in named)
 
 

@@ -12,7 +12,7 @@ import pytest
 import redis
 import structlog
 
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from jobs.process.settings import Settings
 from jobs.table.table import JobTable
 from ops.servers import RedisServer, S3Server

@@ -6,10 +6,10 @@ from celery import Celery
 from kombu import Queue
 
 from jobs.broker.addresses import broker_settings, celery_url, sentinel_transport
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from jobs.names import queue_of
 from jobs.process.settings import Settings, load_settings
-from jobs.table.ranks import PRIORITY_RANK
+from jobs.scripts.ranks import PRIORITY_RANK
 
 PRIORITY_OF = PRIORITY_RANK  # On Redis, a message's priority is its rank: 0 goes first.
 

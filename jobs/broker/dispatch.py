@@ -11,8 +11,9 @@ from jobs import names
 from jobs.errors import ImagemillError
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.table.ranks import FIRST, LINE
+from jobs.scripts.ranks import FIRST, LINE
 from jobs.table.table import JobTable
+from jobs.view import summary_of
 
 log = structlog.get_logger()
 
@@ -62,13 +63,13 @@ class Dispatcher:
         outgoing = self._table.outgoing(job_ids)
         with map_errors(self._settings), self._app.producer_or_acquire() as producer:
             for record, is_called in outgoing:
-                if record.spec is not None:
+                if summary := summary_of(record):
                     self._app.send_task(
                         names.RUN_TASK,
                         task_id=record.id,
                         queue=record.queue,
                         priority=FIRST if is_called else LINE,
-                        argsrepr=record.spec.summary(),
+                        argsrepr=summary,
                         kwargsrepr="",
                         producer=producer,
                         ignore_result=True,

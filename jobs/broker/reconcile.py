@@ -3,7 +3,7 @@ Puts right what was interrupted: lapsed leases, lost messages, deadlines of wait
 
 Runs in every worker and API process, in one at a time. Nothing depends on which: each pass looks at the job table,
 and a pass that is cut short, or runs twice, is made up for by the next. How often it passes, and how soon it looks for
-a message, follows the lease: see `jobs.table.limits`.
+a message, follows the lease: see `jobs.scripts.limits`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from jobs.broker.dispatch import Dispatcher
 from jobs.errors import ImagemillError
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.table.limits import limits_of, times_of
-from jobs.table.lua import Scripts
-from jobs.table.ranks import FIRST, LINE
+from jobs.scripts.limits import limits_of, times_of
+from jobs.scripts.ranks import FIRST, LINE
+from jobs.scripts.scripts import Scripts
 
 log = structlog.get_logger()
 

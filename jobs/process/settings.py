@@ -80,7 +80,7 @@ class Settings(RoomSettings):
     """Unclaimed messages per caller and queue that stand in Celery at a time; the rest waits in the table."""
     lease_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 8.0
     """How long a job stays with a worker that says nothing; workers renew four times as often. How soon a lost message
-    or a passed deadline is noticed follows it: see `jobs.table.limits`."""
+    or a passed deadline is noticed follows it: see `jobs.scripts.limits`."""
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     """How often a job may lose its worker before it is dead."""
     max_deliveries: Annotated[int, Field(ge=1, le=1_000)] = 20

@@ -12,7 +12,7 @@ from jobs import names
 from jobs.errors import BatchNotFound
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.table.lua import Scripts
+from jobs.scripts.scripts import Scripts
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.table import JobTable, Offer

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from jobs.kinds.spec import JobSpec
 from jobs.table.record import JobRecord
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +16,7 @@ class Claim:
     The right to run one job: later writes name `token`; `epoch` counts the claims of this job.
 
     Attributes:
+        spec: What is to be run, as whoever claimed reads the record's payload.
         traceparent: The W3C trace context that its submission left.
     """
 
@@ -23,7 +24,7 @@ class Claim:
     token: str
     epoch: int
     record: JobRecord
-    spec: JobSpec
+    spec: Any
     traceparent: str | None = None
 
 
@@ -32,7 +33,7 @@ class Report:
     """Where a claimed job is: `step` of `steps` where the stage has steps."""
 
     claim: Claim
-    stage: Stage
+    stage: str
     step: int = 0
     steps: int = 0
 

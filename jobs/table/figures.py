@@ -10,8 +10,8 @@ import redis
 
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.table.lua import Scripts
-from jobs.table.ranks import PRIORITY_RANK
+from jobs.scripts.ranks import PRIORITY_RANK
+from jobs.scripts.scripts import Scripts
 
 _FAILED = "failed:"
 

@@ -11,10 +11,10 @@ import structlog
 from pydantic import BaseModel
 
 from jobs import names
+from jobs.newer import read_known
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.table.lua import Scripts
-from jobs.table.newer import read_known
+from jobs.scripts.scripts import Scripts
 
 WorkerState = Literal["starting", "ready", "busy", "draining"]
 

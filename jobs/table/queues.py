@@ -13,8 +13,8 @@ from jobs import names
 from jobs.errors import InvalidRequest, JobNotFound
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.table.limits import limits_of
-from jobs.table.lua import Scripts, as_mapping
+from jobs.scripts.limits import limits_of
+from jobs.scripts.scripts import Scripts, as_mapping
 from jobs.table.record import JobRecord, deadlines_of
 from jobs.table.table import JobTable, Offer
 

@@ -11,10 +11,10 @@ import redis
 
 from jobs import names
 from jobs.errors import InvalidRequest, JobNotFound, RecordUnreadable
+from jobs.newer import word
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.table.lua import Scripts, as_mapping
-from jobs.table.newer import word
+from jobs.scripts.scripts import Scripts, as_mapping
 from jobs.table.rates import Place, place_of
 from jobs.table.record import JobRecord
 from jobs.table.states import Status

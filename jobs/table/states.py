@@ -1,4 +1,4 @@
-"""The states of a job and the stages of its processing."""
+"""The states of a job."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Status(StrEnum):
 
     QUEUED = "queued"  # accepted; waits for its turn or for a worker
     PROCESSING = "processing"  # a worker has claimed it
-    SUCCEEDED = "succeeded"  # its images are in storage
-    FAILED = "failed"  # ended without images; `error` says why
+    SUCCEEDED = "succeeded"  # what it made is in storage
+    FAILED = "failed"  # ended without result; `error` says why
     CANCELED = "canceled"  # ended because somebody asked for it
     EXPIRED = "expired"  # ended because a deadline of its own passed
 
@@ -27,12 +27,3 @@ def has_ended(status: str, ended_at: object) -> bool:
 
 _KNOWN = frozenset(Status)
 _ENDS = frozenset(status for status in Status if status.is_terminal)
-
-
-class Stage(StrEnum):
-    """Where a processing job is, in order."""
-
-    ENCODE = "encode"  # prompt to embeddings
-    GENERATE = "generate"  # noise to latents, step by step
-    POSTPROCESS = "postprocess"  # latents to image files
-    UPLOAD = "upload"  # image files to storage

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from jobs import names
+from jobs.envelope import Envelope
 from jobs.errors import BatchCanceled, IdempotencyConflict, QuotaExceeded, RedisFull
-from jobs.kinds.spec import JobSpec
-from jobs.table.lua import arguments
+from jobs.scripts.scripts import arguments
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 
@@ -43,6 +44,8 @@ class Submission:
     One job to be written.
 
     Attributes:
+        model: Name in the catalogue, of a kind that needs one.
+        spec: What is to be run, of which the table reads no more than what every job has.
         digest: Of the request's parameters; tells a repeated submission from another one with the same key.
         origin: "client", or "celery" for a job that came as a plain Celery message.
         quota: How many queued jobs its caller may have, in all queues, this one included; None for any number.
@@ -51,7 +54,9 @@ class Submission:
     """
 
     job_id: str
-    spec: JobSpec
+    kind: str = names.FIRST_KIND
+    model: str | None = None
+    spec: Envelope
     digest: str
     queue: str
     origin: str = "client"
@@ -86,7 +91,8 @@ def as_written(submission: Submission) -> JobRecord:
         status=Status.QUEUED,
         queue=submission.queue,
         caller=submission.spec.caller,
-        spec=submission.spec,
+        kind=submission.kind,
+        payload=submission.spec.model_dump(mode="json", exclude_defaults=True),
         created_at=time.time(),
         batch=submission.batch.batch_id if submission.batch else None,
         custom_id=submission.batch.custom_id if submission.batch else None,
@@ -94,12 +100,13 @@ def as_written(submission: Submission) -> JobRecord:
 
 
 def encode(submission: Submission, limits: Mapping[str, float]) -> Encoded:
-    """A submission as `submit.lua` takes it; `limits` are those of `jobs.table.limits`."""
+    """A submission as `submit.lua` takes it; `limits` are those of `jobs.scripts.limits`."""
     spec, batch = submission.spec, submission.batch
     args = arguments(
         job_id=submission.job_id,
         # What is at its default is left out, so that a worker of the version before understands what uses nothing new.
         spec=spec.model_dump_json(exclude_defaults=True),
+        kind=None if submission.kind == names.FIRST_KIND else submission.kind,
         queue=submission.queue,
         caller=spec.caller,
         priority=spec.priority,

@@ -18,15 +18,15 @@ import redis
 import structlog
 
 from jobs.errors import ErrorCode, Fenced, InvalidRequest, JobNotFound, RecordUnreadable
+from jobs.newer import word
 from jobs.process.settings import Settings
 from jobs.redis.memory import MemoryGauge
+from jobs.scripts.limits import limits_of
+from jobs.scripts.scripts import Argument, arguments, as_mapping
 from jobs.table.claim import Claim, Report, Verdict
-from jobs.table.limits import limits_of
-from jobs.table.lua import Argument, arguments, as_mapping
-from jobs.table.newer import word
 from jobs.table.reader import JobReader, QueueCounts
-from jobs.table.record import JobRecord, spec_to_run
-from jobs.table.states import Stage, Status
+from jobs.table.record import JobRecord
+from jobs.table.states import Status
 from jobs.table.submission import Encoded, Submission, Submitted, encode, read_answer
 
 __all__ = ["JobTable", "Offer", "QueueCounts"]
@@ -93,13 +93,22 @@ class JobTable(JobReader):
             retention_s=self._settings.retention_s,
         )
 
-    def claim(self, job_id: str, *, owner: str, gives_way: bool = False) -> tuple[Claim | None, list[str]]:
+    def claim(
+        self,
+        job_id: str,
+        *,
+        owner: str,
+        gives_way: bool = False,
+        read: Callable[[JobRecord], Any] = lambda record: record.payload,
+    ) -> tuple[Claim | None, list[str]]:
         """
         Claim a queued job. None where there is nothing to run: it runs, has ended, is not there, or has no turn.
 
         Args:
             gives_way: Whether it needs a turn, which is its release, and gives that to a queued job of its caller's
                 with a better priority. Not where somebody waits for this very message.
+            read: What the claim's `spec` is. Where it raises `InvalidRequest`, this version does not understand the
+                job, and fails it.
 
         Returns:
             The claim, and the ids that were released in turn; the one to which it gave way is the first of them.
@@ -112,12 +121,13 @@ class JobTable(JobReader):
         if outcome == "missing":
             return None, []
         released = list(json.loads(rest[0]))
-        return None if outcome == "refused" else self._understand(job_id, token, as_mapping(rest[1])), released
+        return None if outcome == "refused" else self._read(job_id, token, as_mapping(rest[1]), read), released
 
-    def _understand(self, job_id: str, token: str, fields: dict[str, str]) -> Claim | None:
+    def _read(self, job_id: str, token: str, fields: dict[str, str], read: Callable[[JobRecord], Any]) -> Claim | None:
         """The claim of a record; None, and the job's end, where this version does not understand it whole."""
         try:
-            spec, record = spec_to_run(fields), JobRecord.from_hash(job_id, fields)
+            record = JobRecord.from_hash(job_id, fields)
+            spec = read(record)
         except (InvalidRequest, RecordUnreadable) as exc:
             self._refuse(job_id, token, exc)
             return None
@@ -131,7 +141,7 @@ class JobTable(JobReader):
         self._scripts.run("finish", **self._end_args(job_id, token, Status.FAILED, error=error))
         log.warning("job not understood", job_id=job_id, reason=str(reason))
 
-    def begin(self, claim: Claim, stage: Stage = Stage.ENCODE) -> Status | None:
+    def begin(self, claim: Claim, stage: str) -> Status | None:
         """
         Note that a job enters its first stage, from which on it could do harm: this attempt counts.
 
@@ -140,7 +150,7 @@ class JobTable(JobReader):
         answer = self._scripts.run("begin", job_id=claim.job_id, token=claim.token, stage=stage)
         return _leave_as(claim, Verdict(answer))
 
-    def progress(self, claim: Claim, stage: Stage, step: int = 0, steps: int = 0) -> Status | None:
+    def progress(self, claim: Claim, stage: str, step: int = 0, steps: int = 0) -> Status | None:
         """
         Note where a job is.
 
@@ -186,22 +196,25 @@ class JobTable(JobReader):
         claim: Claim,
         status: Status,
         *,
-        images: Iterable[dict[str, Any]] = (),
+        artifacts: Iterable[dict[str, Any]] = (),
         timings: dict[str, float] | None = None,
         error: dict[str, str] | None = None,
+        data: dict[str, Any] | None = None,
         reports: Sequence[Report] = (),
     ) -> JobRecord:
         """
         End a job; what is committed first wins.
 
         Args:
+            artifacts: What is stored, each as `Artifact` has it.
+            data: What was made that needs no object of its own.
             reports: Of the way here that are not noted yet; they go first, in the same round trip.
 
         Raises:
             Fenced: Another attempt owns the job, or it has ended otherwise.
         """
         told = [("progress", arguments(reports=[_as_told(each) for each in reports]))] if reports else []
-        end = arguments(**self._end_args(claim.job_id, claim.token, status, images, timings, error))
+        end = arguments(**self._end_args(claim.job_id, claim.token, status, artifacts, timings, error, data))
         outcome, *rest = self._scripts.run_many([*told, ("finish", end)])[-1]
         if outcome == "fenced":
             raise Fenced(claim.job_id)
@@ -212,15 +225,17 @@ class JobTable(JobReader):
         job_id: str,
         token: str,
         status: Status,
-        images: Iterable[dict[str, Any]] = (),
+        artifacts: Iterable[dict[str, Any]] = (),
         timings: dict[str, float] | None = None,
         error: dict[str, str] | None = None,
+        data: dict[str, Any] | None = None,
     ) -> dict[str, Argument]:
         return {
             "job_id": job_id,
             "token": token,
             "status": status,
-            "images": json.dumps(list(images)),
+            "artifacts": json.dumps(list(artifacts)),
+            "data": json.dumps(data) if data else None,
             "timings": json.dumps(timings or {}),
             "error": json.dumps(error) if error else "",
             "error_code": error["code"] if error else None,

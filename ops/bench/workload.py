@@ -6,11 +6,11 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import JobFailed
-from jobs.kinds.spec import JobSpec, parse_request
-from jobs.table.record import JobRecord
+from jobs.kinds.generate import GenerateSpec, spec_of
 from jobs.table.states import Status
+from jobs.view import JobView
 from workers.builtin.scenes import caption, random_scene
 
 MODEL = "shapes"
@@ -25,12 +25,12 @@ def requests(count: int, seed: int, **fields: Any) -> list[dict[str, Any]]:
     return [{"prompt": text, "seed": index, **fields} for index, text in enumerate(captions)]
 
 
-def settle(catalogue: Catalogue, asked: Sequence[Mapping[str, Any]]) -> list[JobSpec]:
+def settle(catalogue: Catalogue, asked: Sequence[Mapping[str, Any]]) -> list[GenerateSpec]:
     """As submission does."""
-    return [catalogue.settle(parse_request(dict(each))) for each in asked]
+    return [spec_of(dict(each), catalogue) for each in asked]
 
 
-def succeeded(record: JobRecord) -> JobRecord:
+def succeeded(record: JobView) -> JobView:
     """The record of a job that made its images. Raises `JobFailed` for another."""
     if record.status is not Status.SUCCEEDED:
         error = record.error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from jobs.catalogue.models import Catalogue, Model
+from jobs.catalogue.catalogue import Catalogue
+from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from ops.doctor.finding import Finding, State, attempt, attempt_all

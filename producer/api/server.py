@@ -11,7 +11,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidConfiguration
 from jobs.process.exposition import serve_metrics
 from jobs.process.logs import configure_logging

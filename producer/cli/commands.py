@@ -8,7 +8,7 @@ given; 5 no such job.
 from __future__ import annotations
 
 import logging
-import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +16,14 @@ import typer
 from rich.console import Console
 
 from jobs.errors import InvalidRequest
+from jobs.kinds.registry import KINDS
 from jobs.process.logs import configure_logging
-from jobs.table.record import JobRecord
 from jobs.table.states import Status
+from jobs.view import JobView, view_of
 from producer.cli.file_commands import submit_file
 from producer.cli.keys_commands import keys_app
 from producer.cli.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
+from producer.cli.options import with_field_options
 from producer.cli.progress import follow_on_terminal, print_result
 from producer.cli.reporting import EXIT_NO_IMAGES, JsonFlag, print_json, reporting
 from producer.client.job import Job
@@ -50,37 +52,15 @@ def begin() -> None:
 
 
 @app.command()
+@with_field_options
 def submit(
+    fields: Callable[[], dict[str, Any]],
     prompt: Annotated[str | None, typer.Argument(help="What to draw.")] = None,
+    kind: Annotated[str | None, typer.Option(help=f"What sort of job: {', '.join(KINDS)}.")] = None,
     file: Annotated[
         Path | None,
         typer.Option(help="JSON lines, each a job with an optional custom_id; or, named .txt, a prompt in each line."),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Name in models.toml.")] = None,
-    negative_prompt: Annotated[str | None, typer.Option(help="What to keep away from.")] = None,
-    width: Annotated[int | None, typer.Option(help="Pixels.")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels.")] = None,
-    num_inference_steps: Annotated[int | None, typer.Option("--num-inference-steps", "--steps")] = None,
-    guidance_scale: Annotated[float | None, typer.Option(help="1 or less: no guidance.")] = None,
-    scheduler: Annotated[str | None, typer.Option(help="One of the model's.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the first image; drawn if left out.")] = None,
-    n: Annotated[int | None, typer.Option(help="Number of images.")] = None,
-    output_format: Annotated[str | None, typer.Option("--format", help="png, jpeg or webp.")] = None,
-    quality: Annotated[int | None, typer.Option(help="1-100, for jpeg and webp.")] = None,
-    resize: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT.")] = None,
-    crop: Annotated[str | None, typer.Option(help="WIDTHxHEIGHT, around the center, after the resize.")] = None,
-    thumbnail: Annotated[int | None, typer.Option(help="Longer side, in pixels.")] = None,
-    file_metadata: Annotated[
-        str | None, typer.Option(help="full: files hold the prompt and all parameters; mark: that a machine made them.")
-    ] = None,
-    priority: Annotated[str | None, typer.Option(help="low, normal or high, among your own jobs.")] = None,
-    start_deadline: Annotated[float | None, typer.Option(help="Seconds after which not to start.")] = None,
-    deadline: Annotated[float | None, typer.Option(help="Seconds after which not to go on.")] = None,
-    idempotency_key: Annotated[
-        str | None, typer.Option(help="The same key gives the same job; a file's lines, other jobs.")
-    ] = None,
-    metadata: Annotated[list[str] | None, typer.Option(help="KEY=VALUE, any number of times.")] = None,
-    caller: Annotated[str | None, typer.Option(help="Whose turn it is.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, with a progress bar.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="With --file: submit, print the ids, and leave.")] = False,
     out: Annotated[
@@ -95,47 +75,24 @@ def submit(
     With --file, submit a file of them and see all through. After Ctrl-C the same command goes on: nothing is submitted
     twice. Options are for all lines; a line's own fields come first.
     """
-    output = {
-        "format": output_format or _format_of(out),
-        "quality": quality,
-        "resize": _box("output.resize", resize, as_json),
-        "crop": _box("output.crop", crop, as_json),
-        "thumbnail": thumbnail,
-        "metadata": file_metadata,
-    }
-    fields = {
-        "model": model,
-        "negative_prompt": negative_prompt,
-        "width": width,
-        "height": height,
-        "num_inference_steps": num_inference_steps,
-        "guidance_scale": guidance_scale,
-        "scheduler": scheduler,
-        "seed": seed,
-        "n": n,
-        "output": _given(output) or None,
-        "priority": priority,
-        "start_deadline": start_deadline,
-        "deadline": deadline,
-        "idempotency_key": idempotency_key,
-        "metadata": _tags(metadata, as_json),
-        "caller": caller,
-    }
     with reporting(as_json):
-        if (prompt is None) == (file is None):
+        asked = _asked(fields(), kind, out)
+        if prompt is not None and file is not None:
             raise InvalidRequest("prompt", "give a prompt, or --file with many")
         if file is not None:
-            submit_file(file, _given(fields), out=out, timeout_s=timeout, is_detached=detach, as_json=as_json)
+            submit_file(file, asked, out=out, timeout_s=timeout, is_detached=detach, as_json=as_json)
             return
+        if prompt is None and kind is None:
+            raise InvalidRequest("prompt", "give a prompt, or --file with many")
         if out is not None and not out.resolve().parent.is_dir():
             raise InvalidRequest("out", f"there is no folder {out.resolve().parent}")
         parts = open_parts()
-        submission = parts.submitter.prepare({"prompt": prompt or "", **_given(fields)})
+        submission = parts.submitter.prepare(asked if prompt is None else {"prompt": prompt, **asked})
         job = Job(parts.submitter.enter(submission), parts)
         if wait or out is not None:
             _see_through(job, out, timeout, as_json)
         elif as_json:
-            print_json(_describe(job, parts.submitter.entered(submission, job.id)))
+            print_json(_describe(job, view_of(parts.submitter.entered(submission, job.id))))
         else:
             typer.echo(job.id)
 
@@ -228,7 +185,7 @@ def _save(job: Job, out: Path) -> list[str]:
     return [str(image.save(out.with_stem(f"{out.stem}-{index}"))) for index, image in enumerate(images)]
 
 
-def _describe(job: Job, record: JobRecord, saved: list[str] | None = None) -> dict[str, Any]:
+def _describe(job: Job, record: JobView, saved: list[str] | None = None) -> dict[str, Any]:
     description = record.model_dump(mode="json", exclude_none=True)
     if record.status is Status.SUCCEEDED:
         for image, fields in zip(job.images(), description["images"], strict=True):
@@ -236,30 +193,14 @@ def _describe(job: Job, record: JobRecord, saved: list[str] | None = None) -> di
     return description | ({"saved": saved} if saved else {})
 
 
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
+def _asked(fields: dict[str, Any], kind: str | None, out: Path | None) -> dict[str, Any]:
+    """What was typed, and what goes without saying: the name of a file says its format."""
+    asked = fields if kind is None else {"kind": kind, **fields}
+    if (implied := _format_of(out)) is not None and "format" not in asked.get("output", {}):
+        asked = {**asked, "output": {"format": implied, **asked.get("output", {})}}
+    return asked
 
 
 def _format_of(out: Path | None) -> str | None:
     suffixes = {".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
     return suffixes.get(out.suffix.lower()) if out is not None else None
-
-
-def _box(field: str, text: str | None, as_json: bool) -> dict[str, int] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+)[x×](\d+)", text)
-    with reporting(as_json):
-        if not match:
-            raise InvalidRequest(field, f"{text!r} is not WIDTHxHEIGHT")
-    return {"width": int(match[1]), "height": int(match[2])} if match else None
-
-
-def _tags(pairs: list[str] | None, as_json: bool) -> dict[str, str] | None:
-    if not pairs:
-        return None
-    with reporting(as_json):
-        for pair in pairs:
-            if "=" not in pair:
-                raise InvalidRequest("metadata", f"{pair!r} is not KEY=VALUE")
-    return dict(pair.split("=", 1) for pair in pairs)

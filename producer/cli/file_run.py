@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from jobs.errors import ImagemillError
-from jobs.table.record import JobRecord
 from jobs.table.states import Status
+from jobs.view import JobView, view_of
 from producer.cli.prompt_file import PromptLine
 from producer.client.image import Image, images_of
 from producer.client.parts import Parts
@@ -37,7 +37,7 @@ class Ended:
     """
 
     prompt: PromptLine
-    record: JobRecord | None = None
+    record: JobView | None = None
     refused: ImagemillError | None = None
     saved: tuple[str, ...] = ()
 
@@ -116,16 +116,16 @@ class FileRun:
                 fields["url"] = image.url()
         return told | description | ({"saved": list(ended.saved)} if ended.saved else {})
 
-    def _look(self, keys: list[tuple[int, str]]) -> dict[tuple[int, str], JobRecord | None]:
+    def _look(self, keys: list[tuple[int, str]]) -> dict[tuple[int, str], JobView | None]:
         """Those that have ended; None for one whose record is gone."""
         statuses = self._parts.table.statuses([job_id for _, job_id in keys])
         # Of a status that only a newer version knows, the record tells.
         over = [key for key, status in zip(keys, statuses, strict=True) if status not in _GO_ON]
-        records = {record.id: record for record in self._parts.table.get_many([job_id for _, job_id in over])}
+        records = {record.id: view_of(record) for record in self._parts.table.get_many([job_id for _, job_id in over])}
         found = {key: records.get(key[1]) for key in over}
         return {key: record for key, record in found.items() if record is None or record.has_ended}
 
-    def _end(self, prompt: PromptLine, record: JobRecord | None) -> Ended:
+    def _end(self, prompt: PromptLine, record: JobView | None) -> Ended:
         saved: list[str] = []
         if self._out is not None and record is not None and record.status is Status.SUCCEEDED:
             images = images_of(record, self._parts.store)

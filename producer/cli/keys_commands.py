@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidRequest
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect

@@ -11,6 +11,7 @@ from rich.table import Table
 from jobs.errors import InvalidRequest
 from jobs.names import queue_of
 from jobs.table.record import JobRecord
+from jobs.view import summary_of, view_of
 from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell
 from producer.client.parts import Parts, open_parts
 
@@ -83,7 +84,7 @@ def list_dead(as_json: JsonFlag = False) -> None:
         records = open_parts().control.dead()
         if as_json:
             for record in records:
-                print_json(record.model_dump(mode="json", exclude_none=True))
+                print_json(view_of(record).model_dump(mode="json", exclude_none=True))
             return
         table = Table("job", "queue", "attempts", "died", "why", "what")
         for record in records:
@@ -95,7 +96,7 @@ def list_dead(as_json: JsonFlag = False) -> None:
 def show(job_id: DeadJob) -> None:
     """Everything about one, as JSON."""
     with reporting(as_json=True):
-        print_json(open_parts().table.get(job_id).model_dump(mode="json", exclude_none=True))
+        print_json(view_of(open_parts().table.get(job_id)).model_dump(mode="json", exclude_none=True))
 
 
 @dead_app.command()
@@ -103,7 +104,7 @@ def replay(job_id: DeadJob, as_json: JsonFlag = False) -> None:
     """Queue it again, under its id, as if it had just been submitted; works for any job that ended without images."""
     with reporting(as_json):
         record = open_parts().control.replay(job_id)
-        tell(record.model_dump(mode="json", exclude_none=True), f"{job_id} is queued again", as_json)
+        tell(view_of(record).model_dump(mode="json", exclude_none=True), f"{job_id} is queued again", as_json)
 
 
 @dead_app.command()
@@ -140,4 +141,4 @@ def _known(parts: Parts, queue: str) -> str:
 
 
 def _story(record: JobRecord) -> tuple[str, str]:
-    return (record.error.message if record.error else "", record.spec.summary() if record.spec else "")
+    return (record.error.message if record.error else "", summary_of(record) or "")

@@ -7,14 +7,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jobs.table.events import progress_in
-from jobs.table.record import JobRecord, progress_of
 from jobs.table.states import Status
+from jobs.view import JobView, progress_of
 from producer.client.job import Job
 
 STAGES = ("queued", "encode", "generate", "postprocess", "upload")
 
 
-def follow_on_terminal(job: Job, console: Console) -> JobRecord:
+def follow_on_terminal(job: Job, console: Console) -> JobView:
     """Show a live bar until the job has ended; return its record."""
     columns = (
         TextColumn("[bold]{task.description:<12}"),
@@ -23,24 +23,25 @@ def follow_on_terminal(job: Job, console: Console) -> JobRecord:
         TextColumn("{task.fields[detail]}"),
         TimeElapsedColumn(),
     )
+    kind = job.status().kind
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("queued", total=1.0, detail="")
         for event in job.events():
             if event.type == "progress":
                 stage, step, steps = progress_in(event)
-                share = progress_of(Status.PROCESSING, stage, step, steps)
+                share = progress_of(kind, Status.PROCESSING, stage, step, steps)
                 detail = f"step {step} of {steps}" if steps else ""
                 progress.update(bar, description=stage, completed=share, detail=detail)
     return job.status()
 
 
-def print_result(job: Job, record: JobRecord, console: Console, saved: list[str]) -> None:
+def print_result(job: Job, record: JobView, console: Console, saved: list[str]) -> None:
     """Print where the images are and how long each stage took, or why there are none."""
     if record.status is not Status.SUCCEEDED:
         reason = f"{record.error.message} ({record.error.code})" if record.error else ""
         console.print(f"[red]{record.status}[/] {record.id} {escape(reason)}")
         return
-    seed = f", seed {record.spec.seed}" if record.spec else ""
+    seed = f", seed {record.parameters['seed']}" if record.parameters and "seed" in record.parameters else ""
     console.print(f"[green]succeeded[/] {record.id}{seed}")
     for name in saved:
         console.print(f"  saved  {escape(name)}", soft_wrap=True)

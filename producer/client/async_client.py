@@ -8,9 +8,9 @@ from typing import Any, Self
 from jobs.process.settings import Settings
 from jobs.table.events import Event
 from jobs.table.fleet import WorkerReport
-from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.table import QueueCounts
+from jobs.view import JobView, view_of
 from producer.client.async_job import AsyncJob
 from producer.client.image import Image, images_of
 from producer.client.loop import LoopParts
@@ -50,11 +50,11 @@ class AsyncClient:
         """The handle of a job submitted earlier, by anybody."""
         return AsyncJob(job_id, self.loop)
 
-    async def status(self, job_id: str) -> JobRecord:
+    async def status(self, job_id: str) -> JobView:
         """`AsyncJob.status`, by the job's id."""
         return await self.job(job_id).status()
 
-    async def wait(self, job_id: str, timeout_s: float | None = None) -> JobRecord:
+    async def wait(self, job_id: str, timeout_s: float | None = None) -> JobView:
         """`AsyncJob.wait`, by the job's id."""
         return await self.job(job_id).wait(timeout_s)
 
@@ -62,11 +62,11 @@ class AsyncClient:
         """`AsyncJob.events`, by the job's id."""
         return self.job(job_id).events(after)
 
-    async def cancel(self, job_id: str) -> JobRecord:
+    async def cancel(self, job_id: str) -> JobView:
         """`AsyncJob.cancel`, by the job's id."""
         return await self.job(job_id).cancel()
 
-    def images(self, record: JobRecord) -> list[Image]:
+    def images(self, record: JobView) -> list[Image]:
         """The images of a finished job. Raises `JobFailed` where it ended without."""
         return images_of(record, self.parts.store)
 
@@ -81,9 +81,11 @@ class AsyncClient:
         model: str | None = None,
         limit: int = 20,
         cursor: str | None = None,
-    ) -> tuple[list[JobRecord], str | None]:
+    ) -> tuple[list[JobView], str | None]:
         """A page of jobs, the last to be submitted first. Arguments and errors as in `JobTable.list_jobs`."""
-        return await self.loop.run(lambda: self.parts.table.list_jobs(caller, status, model, limit, cursor))
+        ask = self.parts.table.list_jobs
+        records, behind = await self.loop.run(lambda: ask(caller, status, model, limit, cursor))
+        return [view_of(each) for each in records], behind
 
     async def workers(self) -> list[WorkerReport]:
         """Which workers there are, and what they do."""

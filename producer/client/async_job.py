@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from jobs.errors import WaitTimeout
 from jobs.table.events import Event, check_event_id
-from jobs.table.record import JobRecord
+from jobs.view import JobView, view_of
 from producer.client.image import Image, images_of
 from producer.client.job import Job
 from producer.client.loop import LoopParts
@@ -22,11 +22,11 @@ class AsyncJob:
         self.id = job_id
         self._loop = loop
 
-    async def status(self) -> JobRecord:
+    async def status(self) -> JobView:
         """Where it stands. Raises `JobNotFound`."""
-        return await self._loop.reader.get(self.id)
+        return view_of(await self._loop.reader.get(self.id))
 
-    async def wait(self, timeout_s: float | None = None) -> JobRecord:
+    async def wait(self, timeout_s: float | None = None) -> JobView:
         """
         Wait for the end, however it ends. A Redis that goes away meanwhile is waited for.
 
@@ -61,7 +61,7 @@ class AsyncJob:
         async for event in self._loop.waiters.follow(self.id, after):
             yield event
 
-    async def cancel(self) -> JobRecord:
+    async def cancel(self) -> JobView:
         """Ask for its end, as `Job.cancel` does."""
         return await self._loop.run(Job(self.id, self._loop.parts).cancel)
 

@@ -8,12 +8,12 @@ import redis.asyncio
 
 from jobs import names
 from jobs.errors import JobNotFound
-from jobs.kinds.spec import JobSpec
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.table.lua import arguments, source_of
+from jobs.scripts.scripts import arguments, source_of
 from jobs.table.rates import Place, place_of
 from jobs.table.record import JobRecord
+from jobs.table.submission import Submission
 
 
 class AsyncReader:
@@ -44,10 +44,10 @@ class AsyncReader:
         with map_errors(self._settings):
             return place_of(await self._place(args=[arguments(job_id=job_id)]))
 
-    async def prospect(self, spec: JobSpec) -> Place | None:
+    async def prospect(self, submission: Submission) -> Place | None:
         """Where a job would stand, about, if it were submitted now."""
-        queue, window = names.queue_of(spec.model), self._settings.release_window
-        asked = arguments(queue=queue, caller=spec.caller, priority=spec.priority, window=window)
+        spec, window = submission.spec, self._settings.release_window
+        asked = arguments(queue=submission.queue, caller=spec.caller, priority=spec.priority, window=window)
         with map_errors(self._settings):
             return place_of(await self._prospect(args=[asked]))
 

@@ -8,9 +8,9 @@ from typing import Any
 from jobs.process.settings import Settings
 from jobs.table.events import Event
 from jobs.table.fleet import WorkerReport
-from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.table import QueueCounts
+from jobs.view import JobView, view_of
 from producer.client.image import Image, images_of
 from producer.client.job import Job
 from producer.client.parts import open_parts
@@ -34,7 +34,7 @@ class Client:
 
     def submit(self, prompt: str, **fields: Any) -> Job:
         """
-        Submit one job; `fields` are those of `jobs.kinds.spec.JobRequest`.
+        Submit one job; `fields` are those of `jobs.kinds.generate.GenerateRequest`.
 
         Raises:
             InvalidRequest: A field is wrong; nothing was queued.
@@ -61,11 +61,11 @@ class Client:
         """The handle of a job submitted earlier, by anybody."""
         return Job(job_id, self.parts)
 
-    def status(self, job_id: str) -> JobRecord:
+    def status(self, job_id: str) -> JobView:
         """`Job.status`, by the job's id."""
         return self.job(job_id).status()
 
-    def wait(self, job_id: str, timeout_s: float | None = None) -> JobRecord:
+    def wait(self, job_id: str, timeout_s: float | None = None) -> JobView:
         """`Job.wait`, by the job's id."""
         return self.job(job_id).wait(timeout_s)
 
@@ -73,11 +73,11 @@ class Client:
         """`Job.events`, by the job's id."""
         return self.job(job_id).events(after)
 
-    def cancel(self, job_id: str) -> JobRecord:
+    def cancel(self, job_id: str) -> JobView:
         """`Job.cancel`, by the job's id."""
         return self.job(job_id).cancel()
 
-    def images(self, record: JobRecord) -> list[Image]:
+    def images(self, record: JobView) -> list[Image]:
         """The images of a finished job. Raises `JobFailed` where it ended without."""
         return images_of(record, self.parts.store)
 
@@ -92,9 +92,10 @@ class Client:
         model: str | None = None,
         limit: int = 20,
         cursor: str | None = None,
-    ) -> tuple[list[JobRecord], str | None]:
+    ) -> tuple[list[JobView], str | None]:
         """A page of jobs, the last to be submitted first, and the cursor of the next: see `JobTable.list_jobs`."""
-        return self.parts.table.list_jobs(caller, status, model, limit, cursor)
+        records, behind = self.parts.table.list_jobs(caller, status, model, limit, cursor)
+        return [view_of(each) for each in records], behind
 
     def workers(self) -> list[WorkerReport]:
         """Which workers there are, and what they do."""

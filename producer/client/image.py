@@ -8,15 +8,16 @@ from pathlib import Path
 from PIL import Image as PillowImage
 
 from jobs.errors import JobFailed
-from jobs.table.record import ImageRecord, JobRecord
 from jobs.table.states import Status
+from jobs.view import Image as StoredImage
+from jobs.view import JobView
 from storage.s3 import ImageStore
 
 
 class Image:
     """One image of a finished job; read from storage when asked for."""
 
-    def __init__(self, record: ImageRecord, store: ImageStore) -> None:
+    def __init__(self, record: StoredImage, store: ImageStore) -> None:
         self.record = record
         self._store = store
 
@@ -44,7 +45,7 @@ class Image:
         return self._store.link(key, "image/webp", expiry_s) if key else None
 
 
-def images_of(record: JobRecord, store: ImageStore) -> list[Image]:
+def images_of(record: JobView, store: ImageStore) -> list[Image]:
     """The images of a job that has ended. Raises `JobFailed` where it ended without."""
     if record.status is not Status.SUCCEEDED:
         error = record.error

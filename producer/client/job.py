@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from jobs.errors import RedisUnavailable, WaitTimeout
 from jobs.table.events import Event, check_event_id, follow
-from jobs.table.record import JobRecord
+from jobs.view import JobView, view_of
 from producer.client.image import Image, images_of
 from producer.client.parts import Parts
 
@@ -23,11 +23,11 @@ class Job:
         self.id = job_id
         self._parts = parts
 
-    def status(self) -> JobRecord:
+    def status(self) -> JobView:
         """Where it stands. Raises `JobNotFound`."""
-        return self._parts.table.get(self.id)
+        return view_of(self._parts.table.get(self.id))
 
-    def wait(self, timeout_s: float | None = None) -> JobRecord:
+    def wait(self, timeout_s: float | None = None) -> JobView:
         """
         Wait for the end, however it ends. A Redis that goes away meanwhile is waited for.
 
@@ -62,7 +62,7 @@ class Job:
         self.status()
         return self._follow(after)
 
-    def cancel(self) -> JobRecord:
+    def cancel(self) -> JobView:
         """
         Ask for its end; one that has ended stays as it is. Returns where it stands then.
 
@@ -72,7 +72,7 @@ class Job:
         """
         record, released = self._parts.table.cancel_and_show(self.id)
         self._parts.dispatcher.offer(released)
-        return record
+        return view_of(record)
 
     def images(self, timeout_s: float | None = None) -> list[Image]:
         """

@@ -9,7 +9,7 @@ from celery import Celery
 
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect
 from jobs.table.batches import Batches

@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from jobs import names
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidRequest, RedisUnavailable
-from jobs.kinds.spec import parse_request
+from jobs.kinds.registry import parse_request, settle
+from jobs.submit import submission_of
 from jobs.table.record import JobRecord
 from jobs.table.submission import Encoded, Submission, Submitted, as_written
 from jobs.table.table import JobTable, Offer
@@ -37,7 +37,7 @@ class Submitter:
         Check a request and settle its parameters, without asking Redis.
 
         Args:
-            fields: Those of `jobs.kinds.spec.JobRequest`.
+            fields: Those of its kind's request; `jobs.kinds` has them.
             quota: How many queued jobs its caller may have, this one included.
             traceparent: W3C trace context that the job is to be part of; ignored where it is malformed.
 
@@ -45,10 +45,8 @@ class Submitter:
             InvalidRequest: A field is wrong.
         """
         request = parse_request(dict(fields))
-        spec = self._catalogue.settle(request)
-        queue = names.queue_of(spec.model)
-        job_id = str(uuid.uuid4())
-        submission = Submission(job_id=job_id, spec=spec, digest=request.digest(), queue=queue, quota=quota)
+        spec = settle(request, self._catalogue)
+        submission = submission_of(request, spec, job_id=str(uuid.uuid4()), quota=quota)
         return self._traces.begin(submission, traceparent)
 
     def enter(self, submission: Submission) -> str:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 
+from jobs.envelope import Envelope
 from jobs.process.settings import Settings
 from jobs.process.traces import Span, open_traces, valid_traceparent
 from jobs.table.submission import Submission, Submitted
@@ -40,12 +41,10 @@ class SubmitTraces:
             started_s=time.time(),
             attributes={
                 "imagemill.job_id": submission.job_id,
-                "imagemill.model": spec.model,
+                "imagemill.kind": submission.kind,
+                "imagemill.model": submission.model or "",
                 "imagemill.priority": spec.priority,
-                "imagemill.images": spec.n,
-                "imagemill.steps": spec.num_inference_steps,
-                "imagemill.width": spec.width,
-                "imagemill.height": spec.height,
+                **_numbers(spec),
             },
         )
         with self._lock:
@@ -70,3 +69,9 @@ class SubmitTraces:
         """Send what is left."""
         if self._traces is not None:
             self._traces.close()
+
+
+def _numbers(spec: Envelope) -> dict[str, int | float]:
+    """Every parameter that is a number. Texts are nobody's business who looks at traces."""
+    found = {name: getattr(spec, name) for name in type(spec).model_fields}
+    return {f"imagemill.{name}": value for name, value in found.items() if type(value) in (int, float)}

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.errors import InvalidRequest
-from jobs.kinds.spec import Name
+from jobs.fields import Name
 
 # Recognisable: for people, and for tools that look for secrets in what is published.
 TOKEN_PREFIX = "im_"  # noqa: S105  # it is none yet

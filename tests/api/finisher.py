@@ -13,8 +13,9 @@ import redis
 from PIL import Image
 
 from jobs import names
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from storage.s3 import ImageStore
 
@@ -64,7 +65,7 @@ class _Finisher:
         if claim.spec.priority == "low":  # No way for OpenAI's clients to ask for it, for whom a failed job is a 500.
             self._table.finish(claim, Status.FAILED, error={"code": "generation_error", "message": "it broke"})
         else:
-            self._table.finish(claim, Status.SUCCEEDED, images=[self._image], timings={"total": 0.1})
+            self._table.finish(claim, Status.SUCCEEDED, artifacts=[self._image], timings={"total": 0.1})
 
 
 def _stored(store: ImageStore) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.table.claim import Claim
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.bench.api.attacks import ATTACKS, STREAMS, attack
 from ops.bench.api.http_load import Load, Target, connected, paced

@@ -10,8 +10,9 @@ from pathlib import Path
 import structlog
 import torch
 
-from jobs.catalogue.models import Catalogue, Model
-from jobs.kinds.spec import parse_request
+from jobs.catalogue.catalogue import Catalogue
+from jobs.catalogue.entry import Model
+from jobs.kinds.generate import spec_of
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket
@@ -52,7 +53,7 @@ def main(jobs: int, folder: Path) -> None:
             "scheduler": entry.schedulers[index % len(entry.schedulers)],
             "n": 2 if index % 10 == 0 else 1,
         }
-        open_tickets.append(engine.submit(entry.name, catalogue.settle(parse_request(request))))
+        open_tickets.append(engine.submit(entry.name, spec_of(request, catalogue)))
         if len(open_tickets) == _IN_FLIGHT:
             ticket = open_tickets.popleft()
             make_files(ticket, entry)

@@ -11,11 +11,12 @@ from typing import Any
 import structlog
 import tenacity
 
-from jobs.catalogue.models import Model
+from jobs.catalogue.entry import Model
 from jobs.errors import ErrorCode, Fenced, RedisUnavailable
+from jobs.kinds.picture import Stage
 from jobs.table.claim import Claim
-from jobs.table.record import ImageRecord, JobRecord
-from jobs.table.states import Stage, Status
+from jobs.table.record import Artifact, JobRecord
+from jobs.table.states import Status
 from storage.errors import StorageError, StorageMisconfigured, StorageUnavailable
 from workers.attempt.context import Context
 from workers.attempt.errors import Draining, JobLeft
@@ -96,9 +97,9 @@ class Attempt:
             log.exception("bug in the worker", job_id=self._claim.job_id)
             return self._fail(ErrorCode.GENERATION_ERROR, f"the worker failed: {exc!r}")
         self.timings["total"] = round(sum(self.timings.values()), 4)
-        return self._finish(Status.SUCCEEDED, images=[image.model_dump(mode="json") for image in images])
+        return self._finish(Status.SUCCEEDED, artifacts=[image.model_dump(mode="json") for image in images])
 
-    def _make(self) -> list[ImageRecord]:
+    def _make(self) -> list[Artifact]:
         kept = self._context.spool.take_left(self._claim.job_id, made_by(self._entry))
         if kept is None:
             images, kept = self._make_anew()
@@ -107,7 +108,7 @@ class Attempt:
         with self._context.spool.holding(kept):
             return self._store_from(kept)
 
-    def _make_anew(self) -> tuple[list[ImageRecord], Spooled | None]:
+    def _make_anew(self) -> tuple[list[Artifact], Spooled | None]:
         """What is stored; or what waits in the spool, for the store does not take it now."""
         suspect = self._claim.record.attempts > 0
         with self._context.seats.take(alone=suspect, reason=lambda: self._reason) as seat:
@@ -135,7 +136,7 @@ class Attempt:
     def _charge(self) -> None:
         """Count the attempt before the job can do any harm; the answer may be that it is not wanted any more."""
         try:
-            leave_as = self._context.table.begin(self._claim)
+            leave_as = self._context.table.begin(self._claim, Stage.ENCODE)
         except RedisUnavailable as exc:  # A report is worth less than the picture.
             log.warning("progress not reported", job_id=self._claim.job_id, reason=str(exc))
             return
@@ -159,7 +160,7 @@ class Attempt:
                 self._is_uploading = True
             yield file
 
-    def _try_to_store(self, files: Iterable[ImageFile]) -> list[ImageRecord] | None:
+    def _try_to_store(self, files: Iterable[ImageFile]) -> list[Artifact] | None:
         """Upload. None while the store is away, or where it refuses; then this worker begins to stop."""
         job_id = self._claim.job_id
         try:
@@ -188,7 +189,7 @@ class Attempt:
                 raise Draining(str(exc)) from exc
             raise
 
-    def _store_from(self, kept: Spooled) -> list[ImageRecord]:
+    def _store_from(self, kept: Spooled) -> list[Artifact]:
         """Try until the store takes the files or the worker stops, and keep the job meanwhile."""
         self.timings = {**kept.timings, **self.timings}
         pause_s = 0.0 if kept.token != self._claim.token else _FIRST_PAUSE_S  # Another attempt's: not tried yet.

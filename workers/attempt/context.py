@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from jobs.broker.dispatch import Dispatcher
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from jobs.process.traces import Traces
 from jobs.table.table import JobTable
 from storage.errors import StorageMisconfigured

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, PlatformCollector, ProcessCollector
 
+from jobs.kinds.picture import Stage
 from jobs.table.record import JobRecord
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from workers.engine.denoiser import Pass
 
 _QUEUED = "queued"  # The timing of a job's wait, beside those of its stages.
@@ -92,14 +93,11 @@ class WorkerMetrics:
         self._room.labels(done.model).inc(done.room)
         self._steps.labels(done.model).inc(done.output_steps)
 
-    def note_end(self, record: JobRecord) -> None:
-        """This worker wrote the end of a job down."""
-        if record.spec is None:
-            return
-        model = record.spec.model
+    def note_end(self, record: JobRecord, model: str) -> None:
+        """This worker wrote the end of a job of a model down."""
         for stage in _STAGES:
             if stage in record.timings:
                 self._stage.labels(model, stage).observe(record.timings[stage])
         if record.status is Status.SUCCEEDED:
             self._job.labels(model).observe(record.timings.get("total", 0.0))
-            self._images.labels(model).inc(len(record.images))
+            self._images.labels(model).inc(len(record.artifacts))

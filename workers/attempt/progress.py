@@ -8,8 +8,8 @@ from collections.abc import Callable
 import structlog
 
 from jobs.errors import RedisUnavailable
+from jobs.kinds.picture import Stage
 from jobs.table.claim import Claim, Report, Verdict
-from jobs.table.states import Stage
 from jobs.table.table import JobTable
 from workers.attempt.vital import run_vital
 

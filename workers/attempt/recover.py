@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from typing import Any
 
 import structlog
 
-from jobs.errors import ErrorCode, Fenced, JobNotFound, RecordUnreadable, RedisUnavailable
+from jobs.errors import ErrorCode, Fenced, InvalidRequest, JobNotFound, RecordUnreadable, RedisUnavailable
 from jobs.table.claim import Claim, Verdict
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
+from jobs.view import spec_to_run
 from storage.errors import ObjectRefused, StorageError, StorageMisconfigured, StorageUnavailable
 from workers.attempt.context import Context
 from workers.attempt.errors import Draining, JobLeft
@@ -91,11 +93,11 @@ class LeftOver:
         timings = self._spooled.timings
         images = upload(self._context.store, self._claim, entry, self._spooled.images(), timings)
         results = [image.model_dump(mode="json") for image in images]
-        self._note_end(self._context.table.finish(self._claim, Status.SUCCEEDED, images=results, timings=timings))
+        self._note_end(self._context.table.finish(self._claim, Status.SUCCEEDED, artifacts=results, timings=timings))
         log.info("spool: stored what waited", job_id=self._claim.job_id, images=len(images))
 
     def _note_end(self, record: JobRecord) -> None:
-        self._context.metrics.note_end(record)
+        self._context.metrics.note_end(record, self._claim.spec.model)
 
     def _give_back(self) -> None:
         with suppress(RedisUnavailable, Fenced):  # Its lease will lapse.
@@ -151,7 +153,7 @@ class Recovery:
 
     def _claim(self, record: JobRecord, spooled: Spooled) -> Claim | None:
         """The attempt's own claim, where it still holds; or a new one, where the job waits in the queue."""
-        context, spec = self._context, record.spec
+        context, spec = self._context, _spec_of(record)
         if spec is None or spec.model not in context.served or not self._is_made_as_now(record, spooled):
             return None
         own = Claim(job_id=record.id, token=spooled.token, epoch=spooled.epoch, record=record, spec=spec)
@@ -159,14 +161,23 @@ class Recovery:
             return own
         if record.status is not Status.QUEUED:
             return None
-        claim, released = context.table.claim(record.id, owner=context.name)
+        claim, released = context.table.claim(record.id, owner=context.name, read=spec_to_run)
         context.pass_on(released)
         return claim
 
     def _is_made_as_now(self, record: JobRecord, spooled: Spooled) -> bool:
         """Whether the model is what it was when the images were made, as far as is known here."""
-        entry = self._context.catalogue.models.get(record.spec.model) if record.spec else None
+        spec = _spec_of(record)
+        entry = self._context.catalogue.models.get(spec.model) if spec else None
         return entry is None or spooled.model in ("", made_by(entry))
+
+
+def _spec_of(record: JobRecord) -> Any:
+    """What a record asks for; None where this version does not understand it."""
+    try:
+        return spec_to_run(record)
+    except InvalidRequest:
+        return None
 
 
 def _try(left_over: LeftOver) -> bool:

@@ -11,9 +11,9 @@ import structlog
 import tenacity
 from pydantic_core import to_json
 
-from jobs.catalogue.models import Model
+from jobs.catalogue.entry import Model
 from jobs.table.claim import Claim
-from jobs.table.record import ImageRecord
+from jobs.table.record import Artifact
 from jobs.version import VERSION
 from storage.errors import ObjectRefused, StorageMisconfigured, StorageUnavailable
 from storage.keys import AttemptFolder
@@ -28,7 +28,7 @@ _CHECKS = (1, 2)  # Of a store that refuses every second time, one of three at l
 
 def upload(
     store: ImageStore, claim: Claim, model: Model, files: Iterable[ImageFile], timings: Mapping[str, float]
-) -> list[ImageRecord]:
+) -> list[Artifact]:
     """
     Store the images of an attempt under its own folder, retrying with backoff while the store is away.
 
@@ -59,22 +59,20 @@ def made_by(model: Model) -> str:
     return f"{model.revision} {model.dtype}" + (" mark" if model.metadata == "mark" else "")
 
 
-def _upload_image(store: ImageStore, folder: AttemptFolder, index: int, file: ImageFile) -> ImageRecord:
+def _upload_image(store: ImageStore, folder: AttemptFolder, index: int, file: ImageFile) -> Artifact:
     key = folder.image(index, file.extension)
     _put(store, key, file.body, file.content_type)
     thumbnail_key = None
     if file.thumbnail is not None:
         thumbnail_key = folder.thumbnail(index)
         _put(store, thumbnail_key, file.thumbnail, "image/webp")
-    return ImageRecord(
+    return Artifact(
         key=key,
         content_type=file.content_type,
-        width=file.width,
-        height=file.height,
         bytes=len(file.body),
         sha256=file.sha256,
-        seed=file.seed,
         thumbnail_key=thumbnail_key,
+        **{"width": file.width, "height": file.height, "seed": file.seed},
     )
 
 
@@ -110,12 +108,12 @@ def _put_again(store: ImageStore, key: str, body: bytes, content_type: str, exc:
     raise ObjectRefused(str(exc)) from exc
 
 
-def _manifest(claim: Claim, model: Model, images: list[ImageRecord], timings: Mapping[str, float]) -> dict[str, Any]:
+def _manifest(claim: Claim, model: Model, images: list[Artifact], timings: Mapping[str, float]) -> dict[str, Any]:
     return {
         "id": claim.job_id,
         "spec": claim.spec.model_dump(mode="json"),
         "model": {"name": model.name, "revision": model.revision, "dtype": model.dtype},
-        "images": [image.model_dump(mode="json", exclude_none=True) for image in images],
+        "images": [image.model_dump(mode="json", exclude_defaults=True) for image in images],
         "timings": dict(timings),
         "versions": _versions(),
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from workers.bench.passes import pass_seconds
 from workers.engine.engine import ENCODED_TOGETHER
 from workers.engine.streams import device_clock, wait_for_stream
@@ -34,7 +34,7 @@ class BareLoop:
         return torch.get_num_threads()
 
     @torch.inference_mode()
-    def make(self, specs: Sequence[JobSpec], jobs_a_pass: int) -> float:
+    def make(self, specs: Sequence[GenerateSpec], jobs_a_pass: int) -> float:
         """
         Call what it takes to make these pictures.
 
@@ -59,12 +59,12 @@ class BareLoop:
         wait_for_stream(self._device)
         return time.perf_counter() - started
 
-    def pass_seconds(self, spec: JobSpec, counts: Sequence[int]) -> dict[int, float]:
+    def pass_seconds(self, spec: GenerateSpec, counts: Sequence[int]) -> dict[int, float]:
         """T(B) of this model: seconds by rows, for each of `counts` jobs together."""
         run = self._adapter.begin(spec, self._adapter.encode([spec])[0])
         return pass_seconds(self._adapter, run, counts, device_clock(self._device))
 
-    def _inputs(self, spec: JobSpec) -> Rows:
+    def _inputs(self, spec: GenerateSpec) -> Rows:
         return self._adapter.begin(spec, self._adapter.encode([spec])[0]).inputs()
 
     def _encode(self, prompts: list[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from workers.process.settings import load_worker_settings
 
 if TYPE_CHECKING:

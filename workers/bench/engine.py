@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from workers.bench.real_time import outcome, sleep_until
 from workers.bench.simulation import Arrival, Outcome
 from workers.process.start import ReadyEngine
@@ -23,15 +23,15 @@ class EngineContender:
         """How many jobs share a pass, as measured at the start."""
         return self._jobs_a_pass
 
-    def make(self, specs: Sequence[JobSpec]) -> float:
+    def make(self, specs: Sequence[GenerateSpec]) -> float:
         """Make the pictures, all jobs at once. Returns how many seconds it took."""
         return max(self.sustain(specs, len(specs)))
 
-    def sustain(self, specs: Sequence[JobSpec], at_once: int) -> list[float]:
+    def sustain(self, specs: Sequence[GenerateSpec], at_once: int) -> list[float]:
         """Make the pictures with so many jobs in the engine. Returns when each was done, in seconds from the start."""
         started = time.perf_counter()
 
-        def run(spec: JobSpec) -> float:
+        def run(spec: GenerateSpec) -> float:
             self._engine.submit(spec.model, spec).result()
             return time.perf_counter() - started
 

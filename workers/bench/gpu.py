@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from jobs.catalogue.models import Model
-from jobs.kinds.spec import JobSpec
+from jobs.catalogue.entry import Model
+from jobs.kinds.generate import GenerateSpec
 from workers.bench.passes import pass_seconds
 from workers.bench.peak import forward_flops
 from workers.bench.published import spec_of
@@ -144,11 +144,11 @@ class Subject:
         make()  # Batches of the sizes that it will see.
         return make
 
-    def _specs(self, count: int) -> list[JobSpec]:
+    def _specs(self, count: int) -> list[GenerateSpec]:
         return [spec_of(self._entry, next(self._seeds)) for _ in range(count)]
 
 
-def _run(engine: Engine, specs: Sequence[JobSpec], *, in_turns: bool) -> list[Ticket[Any]]:
+def _run(engine: Engine, specs: Sequence[GenerateSpec], *, in_turns: bool) -> list[Ticket[Any]]:
     """Hand all jobs in at once, and wait for them or run the engine until they are done."""
     tickets = [engine.submit(spec.model, spec) for spec in specs]
     while in_turns and not all(ticket.is_over for ticket in tickets):

@@ -19,8 +19,8 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from jobs.catalogue.models import Model
-from jobs.kinds.spec import JobSpec
+from jobs.catalogue.entry import Model
+from jobs.kinds.generate import GenerateSpec
 
 _TOKENIZER = Path(__file__).resolve().parent.parent / "builtin" / "model" / "tokenizer"
 
@@ -176,7 +176,7 @@ def entry_of(published: Published, side: int, steps: int, dtype: str) -> Model:
     return Model.model_validate(fields)
 
 
-def spec_of(entry: Model, seed: int) -> JobSpec:
+def spec_of(entry: Model, seed: int) -> GenerateSpec:
     """A job of default parameters, with a prompt of its own."""
     fields = {"model": entry.name, "prompt": f"a picture of {seed} things", "seed": seed}
-    return JobSpec.model_validate(entry.defaults.model_dump() | fields)
+    return GenerateSpec.model_validate(entry.defaults.model_dump() | fields)

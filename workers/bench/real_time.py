@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from workers.bench.simulation import Arrival, Outcome
 
 
-def serve_in_batches(arrivals: Sequence[Arrival], run: Callable[[list[JobSpec]], None], max_jobs: int) -> Outcome:
+def serve_in_batches(arrivals: Sequence[Arrival], run: Callable[[list[GenerateSpec]], None], max_jobs: int) -> Outcome:
     """
     First come, first served: as many of the waiting jobs as `max_jobs` at a time.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from workers.bench.real_time import serve_in_batches
 from workers.bench.simulation import Arrival, Outcome
 from workers.engine.adapter import AnyAdapter
@@ -31,7 +31,7 @@ class RequestBatches:
         """Take jobs as they come."""
         return serve_in_batches(arrivals, self.run, self._max_jobs)
 
-    def run(self, specs: list[JobSpec]) -> None:
+    def run(self, specs: list[GenerateSpec]) -> None:
         """Make the pictures of one batch."""
         adapter = self._adapter
         conditionings = adapter.encode(specs)

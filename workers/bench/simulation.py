@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.catalogue.models import Model
-from jobs.kinds.spec import JobSpec
+from jobs.catalogue.entry import Model
+from jobs.kinds.generate import GenerateSpec
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.ticket import GENERATE, Ticket
@@ -26,7 +26,7 @@ class Arrival:
     """A job that comes `at_s` seconds after the start."""
 
     at_s: float
-    spec: JobSpec
+    spec: GenerateSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Outcome:
 
 
 def poisson_arrivals(
-    rate_per_s: float, count: int, spec_of: Callable[[random.Random, int], JobSpec], seed: int
+    rate_per_s: float, count: int, spec_of: Callable[[random.Random, int], GenerateSpec], seed: int
 ) -> list[Arrival]:
     """A Poisson stream of `count` jobs; `spec_of` makes the i-th from the stream's own random numbers."""
     numbers = random.Random(seed)
@@ -116,7 +116,7 @@ def run_request_batches(arrivals: Sequence[Arrival], entry: Model, times: Device
     clock = VirtualClock()
     model = SimulatedModel(entry, times, clock.sleep)
     stream = _Stream(arrivals, clock)
-    waiting: list[tuple[int, JobSpec]] = []
+    waiting: list[tuple[int, GenerateSpec]] = []
     while stream.goes_on or waiting:
         waiting += stream.arrived()
         if not waiting:
@@ -131,7 +131,7 @@ def run_request_batches(arrivals: Sequence[Arrival], entry: Model, times: Device
     return stream.outcome()
 
 
-def _run_together(model: SimulatedModel, specs: Sequence[JobSpec]) -> None:
+def _run_together(model: SimulatedModel, specs: Sequence[GenerateSpec]) -> None:
     conditionings = model.encode(specs)
     runs = [model.begin(spec, conditioning) for spec, conditioning in zip(specs, conditionings, strict=True)]
     while running := [run for run in runs if run.passes_left]:
@@ -151,7 +151,7 @@ def _measure_sizes(engine: Engine, arrivals: Sequence[Arrival]) -> None:
             engine.turn()
 
 
-def _size(spec: JobSpec) -> tuple[int, int]:
+def _size(spec: GenerateSpec) -> tuple[int, int]:
     return spec.width, spec.height
 
 
@@ -169,7 +169,7 @@ class _Stream:
     def goes_on(self) -> bool:
         return bool(self._to_come)
 
-    def arrived(self) -> list[tuple[int, JobSpec]]:
+    def arrived(self) -> list[tuple[int, GenerateSpec]]:
         """Index and job of those that have come since the last call."""
         come = []
         while self._to_come and self._start_s + self._to_come[0][1].at_s <= self._clock.now_s:

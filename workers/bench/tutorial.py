@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from workers.bench.real_time import serve_in_batches
 from workers.bench.simulation import Arrival, Outcome
 
@@ -29,7 +29,7 @@ class TutorialWorker:
         """What torch computes with here."""
         return torch.get_num_threads()
 
-    def make(self, specs: Sequence[JobSpec]) -> float:
+    def make(self, specs: Sequence[GenerateSpec]) -> float:
         """Make the pictures. Returns how many seconds it took."""
         started = time.perf_counter()
         for spec in specs:
@@ -40,7 +40,7 @@ class TutorialWorker:
         """Take jobs as they come."""
         return serve_in_batches(arrivals, lambda specs: self._run(specs[0]), max_jobs=1)
 
-    def _run(self, spec: JobSpec) -> None:
+    def _run(self, spec: GenerateSpec) -> None:
         self._pipeline(
             spec.prompt,
             negative_prompt=spec.negative_prompt or None,

@@ -14,7 +14,8 @@ import structlog
 
 from jobs import names
 from jobs.errors import ErrorCode, IdempotencyConflict, InvalidRequest, JobFailed, RedisFull, RedisUnavailable
-from jobs.kinds.spec import parse_request
+from jobs.kinds.registry import parse_request, settle
+from jobs.submit import submission_of
 from jobs.table.submission import Submission, Submitted
 from workers.attempt.context import Context
 from workers.delivery.deliveries import Deliveries, Delivery
@@ -123,9 +124,8 @@ class Adopter:
         if sent.args:
             raise InvalidRequest("args", "the request goes into keyword arguments: kwargs={'prompt': …}")
         request = parse_request({"model": names.model_of(sent.queue), **sent.fields})
-        spec = self._context.catalogue.settle(request)
-        queue = names.queue_of(spec.model)
-        return Submission(job_id=sent.job_id, spec=spec, digest=request.digest(), queue=queue, origin="celery")
+        spec = settle(request, self._context.catalogue)
+        return submission_of(request, spec, job_id=sent.job_id, origin="celery")
 
     def _submit(self, submission: Submission) -> Submitted:
         try:

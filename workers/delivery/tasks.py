@@ -15,6 +15,7 @@ from jobs.errors import ErrorCode, Fenced, JobFailed, JobNotFound, RecordUnreada
 from jobs.table.claim import Claim
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
+from jobs.view import spec_to_run, view_of
 from workers.attempt.attempt import Attempt
 from workers.attempt.context import Context
 from workers.attempt.errors import Draining
@@ -52,7 +53,7 @@ def register_tasks(app: Celery, context: Context, deliveries: Deliveries) -> Non
         with bound_contextvars(job_id=sent.job_id):
             if not adopter.adopt(sent, task.request.get("delivery")):
                 raise Ignore
-            return _run(task, context).model_dump(mode="json", exclude_none=True)
+            return view_of(_run(task, context)).model_dump(mode="json", exclude_none=True)
 
 
 def _run(task: Task[..., Any], context: Context) -> JobRecord:
@@ -69,7 +70,7 @@ def _run(task: Task[..., Any], context: Context) -> JobRecord:
     except RedisUnavailable as exc:
         log.warning("end of the job not written: it will run again", reason=str(exc))
         raise Ignore from exc
-    context.metrics.note_end(record)
+    context.metrics.note_end(record, claim.spec.model)
     log.info("job ended", job_id=job_id, status=str(record.status), **record.timings)
     return _succeeded(task, record)
 
@@ -80,7 +81,7 @@ def _claim(task: Task[..., Any], context: Context) -> tuple[Claim | None, list[s
     gives_way = task.name == names.RUN_TASK  # Whoever sent the request itself waits for this very task.
     while True:
         try:
-            return context.table.claim(job_id, owner=owner, gives_way=gives_way)
+            return context.table.claim(job_id, owner=owner, gives_way=gives_way, read=spec_to_run)
         except RedisUnavailable as exc:
             log.warning("job not claimed: it waits in the job table", reason=str(exc))
             if task.ignore_result or context.draining.wait(_CLAIM_AGAIN_AFTER_S):
@@ -134,8 +135,8 @@ def _succeeded(task: Task[..., Any], record: JobRecord) -> JobRecord:
 
 def _summary(record: JobRecord) -> str:
     """What Flower shows as the result."""
-    images = f"{len(record.images)} image{'s' if len(record.images) > 1 else ''}"
-    return f"{images} in {record.timings.get('total', 0):.2f} s"
+    made = f"{len(record.artifacts)} object{'s' if len(record.artifacts) > 1 else ''}"
+    return f"{made} in {record.timings.get('total', 0):.2f} s"
 
 
 def _queue_of(task: Task[..., Any]) -> str:

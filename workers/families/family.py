@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar, final
 
-from jobs.catalogue.models import Model
-from jobs.kinds.spec import JobSpec
+from jobs.catalogue.entry import Model
+from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.families.pictures import check_pictures
 from workers.runners.postprocess import Pixels
@@ -21,7 +21,7 @@ class PictureRun:
         spec: The job.
     """
 
-    def __init__(self, spec: JobSpec) -> None:
+    def __init__(self, spec: GenerateSpec) -> None:
         self.spec = spec
 
     @property
@@ -42,7 +42,7 @@ P = TypeVar("P", bound=PictureRun)
 
 class PictureFamily(ABC, Generic[P]):
     """
-    A loaded model that makes pictures: the engine's adapter of `JobSpec` to a list of `Pixels`.
+    A loaded model that makes pictures: the engine's adapter of `GenerateSpec` to a list of `Pixels`.
 
     What a family makes is held against the job here, so that none has to remember it.
 
@@ -58,11 +58,11 @@ class PictureFamily(ABC, Generic[P]):
         return self.entry.name
 
     @abstractmethod
-    def encode(self, works: Sequence[JobSpec]) -> list[Any]:
+    def encode(self, works: Sequence[GenerateSpec]) -> list[Any]:
         """What each job is conditioned on, for `begin`."""
 
     @abstractmethod
-    def begin(self, work: JobSpec, conditioning: Any) -> P:
+    def begin(self, work: GenerateSpec, conditioning: Any) -> P:
         """A job at its first step."""
 
     @abstractmethod

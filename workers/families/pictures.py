@@ -11,15 +11,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jobs.catalogue.models import Model
-from jobs.kinds.spec import JobSpec
+from jobs.catalogue.entry import Model
+from jobs.kinds.generate import GenerateSpec
 from workers.engine.errors import WrongPictures
 from workers.runners.postprocess import Pixels
 
 _CHANNELS = 3
 
 
-def check_pictures(pixels: Sequence[Pixels], spec: JobSpec, entry: Model) -> None:
+def check_pictures(pixels: Sequence[Pixels], spec: GenerateSpec, entry: Model) -> None:
     """
     Raise `WrongPictures` unless there are `n` of the job's size.
 
@@ -46,7 +46,7 @@ def _pictures(count: int) -> str:
     return "picture was" if count == 1 else "pictures were"
 
 
-def _check_size(width: int, height: int, spec: JobSpec, entry: Model) -> None:
+def _check_size(width: int, height: int, spec: GenerateSpec, entry: Model) -> None:
     wrong = {"width": width != spec.width, "height": height != spec.height}
     if any(wrong.values()):
         fields = " and ".join(name for name, is_wrong in wrong.items() if is_wrong)

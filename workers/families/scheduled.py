@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from workers.families.family import PictureRun
 from workers.families.rows import Rows
 from workers.families.size_class import size_class
@@ -41,7 +41,7 @@ class ScheduledRun(PictureRun):
 
     def __init__(
         self,
-        spec: JobSpec,
+        spec: GenerateSpec,
         scheduler: Any,
         conditioning: Conditioning,
         *,

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.catalogue.models import Model
+from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.families.family import PictureFamily, PictureRun
 from workers.families.size_class import size_class
@@ -61,7 +61,7 @@ class VirtualClock:
 class SimulatedRun(PictureRun):
     """A job of as many passes as it has steps."""
 
-    def __init__(self, spec: JobSpec) -> None:
+    def __init__(self, spec: GenerateSpec) -> None:
         super().__init__(spec)
         self.share_key: Hashable = (spec.model, spec.width, spec.height)
         self.cost_key: Hashable = (spec.model, size_class(spec.width, spec.height))
@@ -84,11 +84,11 @@ class SimulatedModel(PictureFamily[SimulatedRun]):
         self._times = times
         self._sleep = sleep
 
-    def encode(self, specs: Sequence[JobSpec]) -> list[None]:
+    def encode(self, specs: Sequence[GenerateSpec]) -> list[None]:
         self._take(self._times.encode_s * len(specs))
         return [None] * len(specs)
 
-    def begin(self, spec: JobSpec, _conditioning: None) -> SimulatedRun:
+    def begin(self, spec: GenerateSpec, _conditioning: None) -> SimulatedRun:
         return SimulatedRun(spec)
 
     def predict(self, batch: Sequence[SimulatedRun], max_rows: int, _on_step: OnStep) -> list[None]:

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from jobs.catalogue.models import Model
+from jobs.catalogue.entry import Model
 from jobs.errors import ErrorCode
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
 from workers.families.embeddings import Embedding, EmbeddingCache
@@ -41,7 +41,7 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         self._device = self._unet.device
 
     @torch.inference_mode()
-    def encode(self, specs: Sequence[JobSpec]) -> list[Conditioning]:
+    def encode(self, specs: Sequence[GenerateSpec]) -> list[Conditioning]:
         """Prompts longer than the tokenizer's length are cut."""
         together = [(text, False) for spec in specs if not spec.reproducible for text in self._texts(spec)]
         found = dict(zip(together, self.cache.get_many(together, self._encode_together), strict=True))
@@ -50,7 +50,7 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         return [self._condition(spec, [found[text, spec.reproducible] for text in self._texts(spec)]) for spec in specs]
 
     @torch.inference_mode()
-    def begin(self, spec: JobSpec, conditioning: Conditioning) -> ScheduledRun:
+    def begin(self, spec: GenerateSpec, conditioning: Conditioning) -> ScheduledRun:
         """Draw the noise of each image."""
         return ScheduledRun(
             spec,
@@ -84,10 +84,10 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         """
         return run.one_image()
 
-    def _texts(self, spec: JobSpec) -> list[Hashable]:
+    def _texts(self, spec: GenerateSpec) -> list[Hashable]:
         return [spec.negative_prompt, spec.prompt] if self._is_guided(spec) else [spec.prompt]
 
-    def _is_guided(self, spec: JobSpec) -> bool:
+    def _is_guided(self, spec: GenerateSpec) -> bool:
         return spec.guidance_scale > 1 and self._unet.config.time_cond_proj_dim is None
 
     def _encode_together(self, keys: list[Any]) -> list[Embedding]:
@@ -99,12 +99,12 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         )
         return encoded
 
-    def _condition(self, spec: JobSpec, embeddings: list[Embedding]) -> Conditioning:
+    def _condition(self, spec: GenerateSpec, embeddings: list[Embedding]) -> Conditioning:
         """Rows of each text in turn: all images without the prompt, then all with it."""
         text = torch.cat([embedding[0].expand(spec.n, -1, -1) for embedding in embeddings])
         return Conditioning(text=text, extra=self._extra(spec, embeddings))
 
-    def _extra(self, spec: JobSpec, _embeddings: list[Embedding]) -> dict[str, torch.Tensor]:
+    def _extra(self, spec: GenerateSpec, _embeddings: list[Embedding]) -> dict[str, torch.Tensor]:
         width = self._unet.config.time_cond_proj_dim
         if width is None:
             return {}
@@ -113,7 +113,7 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         embedded = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
         return {"timestep_cond": embedded.to(self._device, self._unet.dtype)}
 
-    def _latent_shape(self, spec: JobSpec) -> tuple[int, int, int]:
+    def _latent_shape(self, spec: GenerateSpec) -> tuple[int, int, int]:
         factor = self.pipeline.vae_scale_factor
         return (self._unet.config.in_channels, spec.height // factor, spec.width // factor)
 

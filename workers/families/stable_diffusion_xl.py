@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from workers.families.embeddings import Embedding
 from workers.families.stable_diffusion import StableDiffusion
 
@@ -15,7 +15,7 @@ from workers.families.stable_diffusion import StableDiffusion
 class StableDiffusionXL(StableDiffusion):
     """Adapts a `StableDiffusionXLPipeline`."""
 
-    def _texts(self, spec: JobSpec) -> list[Hashable]:
+    def _texts(self, spec: GenerateSpec) -> list[Hashable]:
         # Without a negative prompt, SDXL is conditioned on zeros rather than on an empty text.
         negative = spec.negative_prompt or (None if self.pipeline.config.force_zeros_for_empty_prompt else "")
         return [negative, spec.prompt] if self._is_guided(spec) else [spec.prompt]
@@ -29,7 +29,7 @@ class StableDiffusionXL(StableDiffusion):
         zeros = (torch.zeros_like(encoded[:1]), torch.zeros_like(pooled[:1]))
         return [zeros if text is None else made[text] for text, _alone in keys]
 
-    def _extra(self, spec: JobSpec, embeddings: list[Embedding]) -> dict[str, torch.Tensor]:
+    def _extra(self, spec: GenerateSpec, embeddings: list[Embedding]) -> dict[str, torch.Tensor]:
         pooled = torch.cat([embedding[1].expand(spec.n, -1) for embedding in embeddings])
         size = (spec.height, spec.width)
         # Original size, crop corner, target size.

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from jobs.catalogue.models import Model
+from jobs.catalogue.entry import Model
 from jobs.errors import ErrorCode
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed, WrongPictures
 from workers.families.family import PictureFamily, PictureRun
@@ -32,7 +32,7 @@ class WholeRun(PictureRun):
         images: When it is done, (n, height, width, 3): levels in uint8, or 0 to 1 in another type.
     """
 
-    def __init__(self, spec: JobSpec, family_key: Hashable) -> None:
+    def __init__(self, spec: GenerateSpec, family_key: Hashable) -> None:
         super().__init__(spec)
         self.images: Any = None
         sampling = (spec.width, spec.height, spec.num_inference_steps, spec.guidance_scale, spec.scheduler)
@@ -67,11 +67,11 @@ class WholePipeline(PictureFamily[WholeRun]):
         self._takes = set(inspect.signature(pipeline.__call__).parameters)
         pipeline.set_progress_bar_config(disable=True)
 
-    def encode(self, specs: Sequence[JobSpec]) -> list[None]:
+    def encode(self, specs: Sequence[GenerateSpec]) -> list[None]:
         """The pipeline does it in its own call."""
         return [None] * len(specs)
 
-    def begin(self, spec: JobSpec, _conditioning: None) -> WholeRun:
+    def begin(self, spec: GenerateSpec, _conditioning: None) -> WholeRun:
         """
         Check that the pipeline can be asked for this.
 
@@ -114,7 +114,7 @@ class WholePipeline(PictureFamily[WholeRun]):
         steps = min(_TRIAL_STEPS, run.steps)
         return WholeRun(run.spec.model_copy(update={"num_inference_steps": steps}), None)
 
-    def _call(self, images: Sequence[tuple[JobSpec, int]], on_step: OnStep) -> Any:
+    def _call(self, images: Sequence[tuple[GenerateSpec, int]], on_step: OnStep) -> Any:
         """Run the pipeline for these images; (len(images), height, width, 3)."""
         spec = images[0][0]
         asked: dict[str, Any] = {

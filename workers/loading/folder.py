@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs.catalogue.models import Model
+from jobs.catalogue.entry import Model
 
 INDEX = "model_index.json"
 

@@ -16,7 +16,8 @@ import transformers
 from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 from diffusers.utils import logging as diffusers_logging
 
-from jobs.catalogue.models import Catalogue, Model
+from jobs.catalogue.catalogue import Catalogue
+from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from workers.engine.errors import is_out_of_memory
 from workers.families.embeddings import EmbeddingCache

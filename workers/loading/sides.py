@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from jobs.catalogue.models import Catalogue, Model
+from jobs.catalogue.catalogue import Catalogue
+from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
-from jobs.kinds.spec import JobSpec, parse_request
+from jobs.kinds.generate import GenerateSpec, spec_of
 from workers.engine.errors import GenerationFailed, WrongPictures, is_fatal
 from workers.engine.isolation import finish_all
 from workers.families.family import PictureFamily
@@ -49,7 +50,7 @@ def _refuse_unless(right: int, entry: Model, trouble: str) -> None:
         )
 
 
-def _trouble(adapter: WholePipeline, spec: JobSpec) -> str | None:
+def _trouble(adapter: WholePipeline, spec: GenerateSpec) -> str | None:
     """What goes wrong with a job; None where nothing does."""
     try:
         run = adapter.begin(spec, adapter.encode([spec])[0])
@@ -66,7 +67,7 @@ def _trouble(adapter: WholePipeline, spec: JobSpec) -> str | None:
     return None
 
 
-def _job(entry: Model, catalogue: Catalogue, multiple: int) -> JobSpec | None:
+def _job(entry: Model, catalogue: Catalogue, multiple: int) -> GenerateSpec | None:
     """
     A job whose sides are odd multiples, and near the model's own, so that nothing but the multiple can be wrong.
 
@@ -77,7 +78,7 @@ def _job(entry: Model, catalogue: Catalogue, multiple: int) -> JobSpec | None:
         return None
     steps = min(_STEPS, entry.defaults.num_inference_steps)
     request = {"model": entry.name, "prompt": "a picture", "seed": 0, "num_inference_steps": steps}
-    return catalogue.settle(parse_request(request | {"width": width, "height": height}))
+    return spec_of(request | {"width": width, "height": height}, catalogue)
 
 
 def _odd_multiple(side: int, multiple: int, entry: Model) -> int | None:

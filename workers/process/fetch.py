@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jobs.catalogue.models import Catalogue, Model
+from jobs.catalogue.catalogue import Catalogue
+from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from workers.loading.folder import not_loaded

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tenacity
 
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import RedisUnavailable
 from jobs.names import queue_of
 from jobs.process.settings import Settings, load_settings

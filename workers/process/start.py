@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import structlog
 import torch
 
-from jobs.catalogue.models import Catalogue, Model
+from jobs.catalogue.catalogue import Catalogue
+from jobs.catalogue.entry import Model
 from jobs.errors import ErrorCode, InvalidConfiguration
-from jobs.kinds.spec import parse_request
+from jobs.kinds.generate import spec_of
 from workers.engine.adapter import AnyAdapter
 from workers.engine.capacity import Capacity
 from workers.engine.denoiser import Pass
@@ -138,7 +139,7 @@ def _warm_up(engine: Engine, catalogue: Catalogue, entry: Model) -> int:
     """Make a picture of default size. Returns how many such jobs share a pass."""
     steps = min(_WARM_UP_STEPS, entry.defaults.num_inference_steps)
     request = {"model": entry.name, "prompt": "a picture", "seed": 0, "num_inference_steps": steps}
-    ticket = engine.submit(entry.name, catalogue.settle(parse_request(request)))
+    ticket = engine.submit(entry.name, spec_of(request, catalogue))
     try:
         ticket.result()
     except WrongPictures as exc:

@@ -10,7 +10,7 @@ from celery import Celery
 
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciler
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import RedisUnavailable
 from jobs.process.exposition import serve_metrics
 from jobs.process.settings import Settings

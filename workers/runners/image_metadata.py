@@ -13,8 +13,9 @@ from typing import Any
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from jobs.catalogue.models import Model
-from jobs.kinds.spec import JobSpec
+from jobs.catalogue.entry import Model
+from jobs.kinds.generate import GenerateSpec
+from jobs.kinds.picture import made_with
 
 # XMP Specification Part 1, 7.3: a packet, UTF-8, between two processing instructions; "r" says that it has no padding.
 MARK = (
@@ -27,11 +28,10 @@ MARK = (
 _PNG_XMP = "XML:com.adobe.xmp"  # XMP Specification Part 3, 1.1.5: the keyword of its iTXt chunk
 
 
-def parameters(spec: JobSpec, model: Model, seed: int) -> dict[str, Any]:
+def parameters(spec: GenerateSpec, model: Model, seed: int) -> dict[str, Any]:
     """What makes this image again. Nothing that differs between runs, so that equal jobs give equal bytes."""
-    fields = ("prompt", "negative_prompt", "width", "height", "num_inference_steps", "guidance_scale", "scheduler")
-    settled = {name: getattr(spec, name) for name in fields}
-    return {"software": "imagemill", "model": model.name, "revision": model.revision, **settled, "seed": seed}
+    described = {"software": "imagemill", "model": model.name, "revision": model.revision}
+    return {**described, **made_with(spec), "seed": seed}
 
 
 def options_of(form: str, made_with: dict[str, Any] | None) -> dict[str, Any]:

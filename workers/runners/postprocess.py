@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from jobs.catalogue.models import Model
-from jobs.kinds.spec import Box, JobSpec
+from jobs.catalogue.entry import Model
+from jobs.kinds.generate import GenerateSpec
+from jobs.kinds.picture import Box
 from workers.runners.image_metadata import options_of, parameters
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # (height, width, 3)
@@ -44,7 +45,7 @@ class ImageFile:
         return hashlib.sha256(self.body).hexdigest()
 
 
-def memory_bytes(spec: JobSpec) -> int:
+def memory_bytes(spec: GenerateSpec) -> int:
     """How much memory postprocessing one image of a job takes, at the worst."""
     made, resize = spec.width * spec.height, spec.output.resize
     between, scaled = (resize.width * spec.height, resize.width * resize.height) if resize else (0, made)
@@ -52,7 +53,7 @@ def memory_bytes(spec: JobSpec) -> int:
     return _IMAGE_BYTES * (made + between) + encoded * scaled
 
 
-def postprocess(pixels: Pixels, spec: JobSpec, model: Model, index: int) -> ImageFile:
+def postprocess(pixels: Pixels, spec: GenerateSpec, model: Model, index: int) -> ImageFile:
     """
     Encode one image of a job.
 
@@ -82,7 +83,7 @@ def _crop(image: Image.Image, box: Box) -> Image.Image:
     return image.crop((left, top, left + box.width, top + box.height))
 
 
-def _to_file(image: Image.Image, spec: JobSpec, made_with: dict[str, Any] | None) -> bytes:
+def _to_file(image: Image.Image, spec: GenerateSpec, made_with: dict[str, Any] | None) -> bytes:
     file, form = io.BytesIO(), spec.output.format
     options: dict[str, Any] = options_of(form, made_with)
     if form == "png":

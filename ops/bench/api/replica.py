@@ -109,7 +109,7 @@ def _prepare(
         table = JobTable(redis_client, settings)
         claims = {job_id: table.claim(job_id, owner="nobody")[0] for job_id in (finished, running)}
         if claim := claims[finished]:
-            table.finish(claim, Status.SUCCEEDED, images=[_IMAGE], timings={"total": 1.0})
+            table.finish(claim, Status.SUCCEEDED, artifacts=[_IMAGE], timings={"total": 1.0})
         queued = client.submit_many({"prompt": "a red circle"} for _ in range(count))
     finally:
         client.close()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jobs.catalogue.models import Catalogue
-from jobs.kinds.spec import JobSpec
+from jobs.catalogue.catalogue import Catalogue
+from jobs.kinds.generate import GenerateSpec
 from jobs.process.settings import load_settings
 from ops.bench.report.plot import Bars, Curves, plot
 from ops.bench.report.report import Figure, Report, publish
@@ -48,7 +48,7 @@ def bench_engine(effort: Effort, folder: Path, console: Console) -> Report:
         surroundings["torch_threads"] = tutorial.call("threads")
         jobs_a_pass = engine.call("jobs_a_pass")
 
-        def jobs(number: int) -> list[JobSpec]:
+        def jobs(number: int) -> list[GenerateSpec]:
             asked = requests(effort.jobs, seed=number, num_inference_steps=effort.steps)
             return settle(Catalogue.read(models_file), asked)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from jobs.catalogue.models import Catalogue
-from jobs.kinds.spec import JobSpec
+from jobs.catalogue.catalogue import Catalogue
+from jobs.kinds.generate import GenerateSpec
 from jobs.process.settings import load_settings
 from ops.bench.report.plot import Bars, plot
 from ops.bench.report.report import Figure, Report, publish
@@ -146,7 +146,7 @@ def _stream(catalogue: Catalogue, rate_per_s: float, count: int, seed: int) -> l
 
     specs = settle(catalogue, requests(count, seed))
 
-    def spec_of(numbers: random.Random, index: int) -> JobSpec:
+    def spec_of(numbers: random.Random, index: int) -> GenerateSpec:
         return specs[index].model_copy(update={"num_inference_steps": numbers.choice(STEPS)})
 
     return poisson_arrivals(rate_per_s, count, spec_of, seed)

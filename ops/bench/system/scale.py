@@ -20,6 +20,7 @@ from typing import cast
 from rich.console import Console
 
 from jobs import names
+from jobs.view import view_of
 from ops.bench.report.plot import Bars, plot
 from ops.bench.report.report import Figure, Report, publish
 from ops.bench.report.rounds import LEAST_BUNCHES, alternate, median_ratio, sustained_rate
@@ -148,7 +149,7 @@ def _left(fleet: ChangingFleet) -> list[int]:
 
 def _ends_by_worker(fleet: ChangingFleet, jobs: Sequence[Job]) -> list[list[float]]:
     """When each worker's jobs ended. Raises `JobFailed` for one that did not succeed."""
-    records = fleet.client.parts.table.get_many([job.id for job in jobs])
+    records = [view_of(record) for record in fleet.client.parts.table.get_many([job.id for job in jobs])]
     pipeline = fleet.redis.pipeline(transaction=False)
     for record in records:
         pipeline.hget(names.job_key(succeeded(record).id), "owner")

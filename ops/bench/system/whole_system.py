@@ -21,8 +21,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import track
 
-from jobs.catalogue.models import Catalogue
-from jobs.kinds.spec import JobSpec
+from jobs.catalogue.catalogue import Catalogue
+from jobs.kinds.generate import GenerateSpec
 from jobs.process.settings import load_settings
 from ops.bench.report.plot import Bars, plot
 from ops.bench.report.report import Figure, Report, publish
@@ -174,7 +174,7 @@ class _Engines:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def rate(self, specs: list[JobSpec]) -> float:
+    def rate(self, specs: list[GenerateSpec]) -> float:
         """Twice as many jobs as share a pass are in each engine: the next are there when one leaves."""
 
         def sustain(number: int) -> list[float]:

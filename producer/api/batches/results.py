@@ -10,6 +10,7 @@ from fastapi import Request
 
 from jobs.errors import ImagemillError
 from jobs.table.record import JobRecord
+from jobs.view import view_of
 from producer.api.context import Context
 from producer.api.http.errors import problem_of
 
@@ -51,5 +52,5 @@ async def _page(batch_id: str, context: Context, behind: int) -> Page:
 
 
 def _line(line: int, record: JobRecord, context: Context, request: Request) -> bytes:
-    shown = {"line": line, "custom_id": record.custom_id, "job": context.views.job(record, request)}
+    shown = {"line": line, "custom_id": record.custom_id, "job": context.views.job(view_of(record), request)}
     return orjson.dumps(shown) + b"\n"

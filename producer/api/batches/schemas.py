@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from jobs.kinds.spec import JobRequest
+from jobs.kinds.generate import GenerateRequest
 from producer.api.http.openapi import ref
 from producer.api.http.schemas import ProblemDetail, problem
 from producer.api.jobs.schemas import JobBody
@@ -16,7 +16,7 @@ JSONL = "application/jsonl"
 _LINES = r"^\s*[^\[\s]"  # What begins with a bracket is read as an array.
 
 
-class BatchItem(JobRequest):
+class BatchItem(GenerateRequest):
     """A job of a batch."""
 
     custom_id: str | None = Field(None, min_length=1, max_length=255, description="Your own name for it.")

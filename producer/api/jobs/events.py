@@ -13,8 +13,8 @@ from pydantic.json_schema import SkipJsonSchema
 
 from jobs.errors import JobNotFound, RecordUnreadable, RedisUnavailable
 from jobs.table.events import EVENT_ID, Event, EventType, check_event_id, progress_in
-from jobs.table.record import JobRecord, progress_of
 from jobs.table.states import Status
+from jobs.view import JobView, progress_of, view_of
 from producer.api.context import Context, CurrentContext
 from producer.api.http.openapi import Router
 from producer.api.http.schemas import REFUSALS, sent_events
@@ -74,7 +74,7 @@ async def events(
     return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
 
 
-async def _stream(request: Request, record: JobRecord, after: str, context: Context) -> AsyncIterator[bytes]:
+async def _stream(request: Request, record: JobView, after: str, context: Context) -> AsyncIterator[bytes]:
     # FastAPI's own streams log an error when a client leaves while an event is on its way (0.165).
     async for event in context.loop.waiters.follow_with_pauses(record.id, after, quiet_s=_PING_S):
         if event is None:
@@ -87,16 +87,16 @@ async def _stream(request: Request, record: JobRecord, after: str, context: Cont
         yield format_sse_event(id=event.id, event=event.type, data_str=told)
 
 
-async def _tell(event: Event, record: JobRecord, request: Request, context: Context) -> dict[str, Any]:
-    told = {"job_id": record.id, **_data_of(event)}
+async def _tell(event: Event, record: JobView, request: Request, context: Context) -> dict[str, Any]:
+    told = {"job_id": record.id, **_data_of(event, record.kind)}
     if event.type == "completed":
-        told["job"] = context.views.job(await context.loop.reader.get(record.id), request)
+        told["job"] = context.views.job(view_of(await context.loop.reader.get(record.id)), request)
     return told
 
 
-def _data_of(event: Event) -> dict[str, Any]:
+def _data_of(event: Event, kind: str) -> dict[str, Any]:
     """What an event tells; one of progress has the share of the work that is done."""
     if event.type != "progress":
         return event.data
     stage, step, steps = progress_in(event)
-    return {**event.data, "progress": progress_of(Status.PROCESSING, stage, step, steps)}
+    return {**event.data, "progress": progress_of(kind, Status.PROCESSING, stage, step, steps)}

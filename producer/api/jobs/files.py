@@ -14,7 +14,7 @@ from typing import Annotated, Any
 from fastapi import HTTPException, Response
 from fastapi import Path as PathField
 
-from jobs.table.record import ImageRecord
+from jobs.view import Image
 from producer.api.context import Context, CurrentContext
 from producer.api.http.openapi import Router
 from producer.api.http.schemas import REFUSALS
@@ -53,7 +53,7 @@ async def thumbnail(record: OwnJob, index: Index, context: CurrentContext) -> Re
     return _file(await _read(context, key), _THUMBNAIL_TYPE)
 
 
-def _image(images: tuple[ImageRecord, ...], index: int) -> ImageRecord:
+def _image(images: tuple[Image, ...], index: int) -> Image:
     if index >= len(images):
         raise HTTPException(404, f"this job has {len(images)} images, and none is number {index}")
     return images[index]

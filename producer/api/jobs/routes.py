@@ -10,12 +10,12 @@ from pydantic.json_schema import SkipJsonSchema
 
 from jobs import names
 from jobs.errors import JobNotFound, RecordUnreadable, RedisUnavailable, WaitTimeout
-from jobs.kinds.spec import JobRequest
+from jobs.kinds.generate import GenerateRequest
 from jobs.table.rates import Place
 from jobs.table.reader import CURSOR
-from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.submission import Submission
+from jobs.view import JobView, parameters_of, view_of
 from producer.api.context import Context, CurrentContext
 from producer.api.http.errors import json_response
 from producer.api.http.openapi import Router
@@ -24,15 +24,15 @@ from producer.api.http.schemas import BODY_REFUSALS, REFUSALS, text_header
 from producer.api.jobs.schemas import NOT_FOUND, DryRunBody, JobBody, JobsBody, body_of_job
 from producer.api.jobs.submissions import IdempotencyKey, enter, prepare, read_fields
 from producer.api.keys.callers import CurrentCaller
-from producer.api.views import parameters_of, place_in_line
+from producer.api.views import place_in_line
 from producer.client.async_job import AsyncJob
 
-router = Router(prefix="/v1", tags=["jobs"], responses=REFUSALS, models=[JobRequest])
+router = Router(prefix="/v1", tags=["jobs"], responses=REFUSALS, models=[GenerateRequest])
 
 _MOST_LISTED = 100
 
 
-async def own_job(job_id: str, caller: CurrentCaller, context: CurrentContext) -> JobRecord:
+async def own_job(job_id: str, caller: CurrentCaller, context: CurrentContext) -> JobView:
     """
     The job of a path.
 
@@ -43,14 +43,14 @@ async def own_job(job_id: str, caller: CurrentCaller, context: CurrentContext) -
     if not names.is_job_id(job_id):
         raise JobNotFound(job_id[:128])
     try:
-        return caller.own(await context.loop.reader.get(job_id))
+        return caller.own(view_of(await context.loop.reader.get(job_id)))
     except RecordUnreadable as exc:
         if caller.scope not in (None, exc.caller):
             raise JobNotFound(job_id) from exc
         raise
 
 
-OwnJob = Annotated[JobRecord, Depends(own_job)]
+OwnJob = Annotated[JobView, Depends(own_job)]
 
 
 @router.post(
@@ -88,9 +88,9 @@ async def submit(
     fields, traceparent = await read_fields(request, context), request.headers.get("traceparent")
     submission = prepare(fields, caller, context, idempotency_key, traceparent)
     if dry_run:
-        return json_response(_dry_run(submission, await context.loop.reader.prospect(submission.spec)))
+        return json_response(_dry_run(submission, await context.loop.reader.prospect(submission)))
     job_id = await enter(submission, context, request)
-    record = await context.loop.run(lambda: context.parts.submitter.entered(submission, job_id))
+    record = view_of(await context.loop.run(lambda: context.parts.submitter.entered(submission, job_id)))
     headers = {"Location": context.views.urls(job_id, request)["status_url"]}
     wait_s = min(asked_wait_s(prefer), context.settings.max_wait_s)
     if wait_s:
@@ -125,7 +125,7 @@ async def list_jobs(
     """
     table = context.parts.table
     records, next_cursor = await context.loop.run(lambda: table.list_jobs(caller.scope, status, model, limit, cursor))
-    shown = [context.views.job(record, request) for record in records]
+    shown = [context.views.job(view_of(record), request) for record in records]
     return json_response({"object": "list", "data": shown, "next_cursor": next_cursor})
 
 
@@ -152,7 +152,7 @@ async def cancel(request: Request, record: OwnJob, context: CurrentContext) -> R
     return json_response(context.views.job(await AsyncJob(record.id, context.loop).cancel(), request))
 
 
-async def _show(record: JobRecord, request: Request, context: Context) -> dict[str, Any]:
+async def _show(record: JobView, request: Request, context: Context) -> dict[str, Any]:
     place = None
     if record.status is Status.QUEUED:
         with suppress(RedisUnavailable):  # Not known is no failure of what was asked.
@@ -162,14 +162,20 @@ async def _show(record: JobRecord, request: Request, context: Context) -> dict[s
 
 def _dry_run(submission: Submission, place: Place | None) -> dict[str, Any]:
     spec = submission.spec
-    shown = {"object": "dry_run", "model": spec.model, "queue": submission.queue, **place_in_line(place)}
+    shown = {
+        "object": "dry_run",
+        "kind": submission.kind,
+        "model": submission.model,
+        "queue": submission.queue,
+        **place_in_line(place),
+    }
     return {**shown, "parameters": parameters_of(spec)}
 
 
-async def _wait(context: Context, record: JobRecord, wait_s: int) -> JobRecord:
+async def _wait(context: Context, record: JobView, wait_s: int) -> JobView:
     try:
         with suppress(WaitTimeout):
             return await AsyncJob(record.id, context.loop).wait(wait_s)
-        return await context.loop.reader.get(record.id)
+        return view_of(await context.loop.reader.get(record.id))
     except RedisUnavailable:  # The job is written: as it was then.
         return record

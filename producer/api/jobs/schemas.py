@@ -6,62 +6,39 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from jobs.kinds.spec import JobRequest
-from jobs.table.states import Stage, Status
+from jobs.kinds.generate import GenerateRequest
+from jobs.table.record import Artifact
+from jobs.view import Image, JobView
 from producer.api.http.openapi import ref
 from producer.api.http.schemas import problem
 
 
-class JobErrorBody(BaseModel):
-    """Why a job ended without images."""
-
-    code: str
-    message: str
-
-
-class ImageBody(BaseModel):
+class ImageBody(Image):
     """An image of a finished job."""
 
-    url: str = Field(
-        description="A presigned link, which expires; or to this API, which wants the key. Ask again for a fresh one."
-    )
+    url: str
+    """A presigned link, which expires; or to this API, which wants the key. Ask again for a fresh one."""
     thumbnail_url: str | None
-    content_type: str
-    width: int
-    height: int
-    bytes: int
-    sha256: str
-    seed: int
+    """Likewise."""
 
 
-_WORDS = ", ".join(Status)
+class ArtifactBody(Artifact):
+    """Another object of a finished job."""
+
+    url: str = Field(description="A presigned link, which expires. Ask again for a fresh one.")
 
 
-class JobBody(BaseModel):
+class JobBody(JobView):
     """A job at one moment. Times are Unix seconds."""
 
-    id: str
-    object: Literal["job"]
-    status: str = Field(description=f"One of {_WORDS}.", examples=list(Status))
-    stage: str | None = Field(
-        description="What is done at the moment; other kinds of jobs may have others.", examples=list(Stage)
-    )
-    progress: float = Field(description="0 to 1.")
-    step: int
-    steps: int
-    queue_position: int | None = Field(description="1: about the next to be taken. Null in lists, and once it began.")
-    starts_in_s: float | None = Field(description="Seconds until then at the measured pace, about; null while unknown.")
-    model: str | None
-    parameters: dict[str, Any] | None = Field(description="Every parameter settled, the seed too.")
-    metadata: dict[str, str]
-    caller: str
-    attempts: int
-    created_at: float
-    started_at: float | None
-    ended_at: float | None
-    timings: dict[str, float] = Field(description="Seconds of each stage, and in all.")
-    error: JobErrorBody | None
-    images: list[ImageBody]
+    images: tuple[ImageBody, ...]
+    """Pictures that it made."""
+    artifacts: tuple[ArtifactBody, ...]
+    """Other objects that it made."""
+    queue_position: int | None
+    """1: about the next to be taken. Null in lists, and once it began."""
+    starts_in_s: float | None
+    """Seconds until then at the measured pace, about; null while unknown."""
     status_url: str
     events_url: str
     cancel_url: str
@@ -71,7 +48,8 @@ class DryRunBody(BaseModel):
     """What would be queued."""
 
     object: Literal["dry_run"]
-    model: str
+    kind: str
+    model: str | None
     queue: str
     queue_position: int | None = Field(description="Where it would stand if it were submitted now, about.")
     starts_in_s: float | None = Field(description="Seconds until it would begin, about; null while unknown.")
@@ -104,7 +82,7 @@ JOB_EXAMPLES: dict[str, dict[str, Any]] = {
 
 def body_of_job() -> dict[str, Any]:
     """Of a request that submits one job."""
-    content = {"schema": ref(JobRequest), "examples": JOB_EXAMPLES}
+    content = {"schema": ref(GenerateRequest), "examples": JOB_EXAMPLES}
     return {"required": True, "content": {"application/json": content}}
 
 

@@ -41,7 +41,7 @@ def prepare(
     Check a caller's job, without asking Redis.
 
     Args:
-        fields: Those of `jobs.kinds.spec.JobRequest`.
+        fields: Those of its kind's request; `jobs.kinds` has them.
         idempotency_key: From the request's header.
         traceparent: Likewise: the W3C trace context that the job is to be part of.
 
@@ -54,7 +54,8 @@ def prepare(
             raise InvalidRequest("idempotency_key", "is another one than that of the header Idempotency-Key")
         fields = {**fields, "idempotency_key": idempotency_key}
     submission = context.parts.submitter.prepare(caller.sign(fields), caller.quota, traceparent)
-    caller.check_model(submission.spec.model)
+    if submission.model is not None:
+        caller.check_model(submission.model)
     return submission
 
 

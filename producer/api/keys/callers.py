@@ -17,7 +17,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from jobs.errors import InvalidRequest, JobNotFound
 from jobs.process.settings import Settings
-from jobs.table.record import JobRecord
+from jobs.view import JobView
 from producer.api.keys.exposure import host_of, is_loopback
 from producer.keys.errors import KeyRefused, ModelNotAllowed
 from producer.keys.key import ApiKey
@@ -55,7 +55,7 @@ class Caller:
         """How many queued jobs it may have, for `Submission.quota`; None for any number."""
         return self.key.max_queued if self.key else None
 
-    def own(self, record: JobRecord) -> JobRecord:
+    def own(self, record: JobView) -> JobView:
         """
         The record, if this caller may see it.
 

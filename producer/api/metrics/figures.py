@@ -13,9 +13,9 @@ from prometheus_client.registry import Collector
 
 from jobs import names
 from jobs.errors import ErrorCode, ImagemillError
+from jobs.scripts.ranks import PRIORITY_RANK
 from jobs.table.figures import FigureReader, Figures, QueueFigures
 from jobs.table.fleet import Fleet, WorkerReport
-from jobs.table.ranks import PRIORITY_RANK
 from jobs.table.states import Status
 
 log = structlog.get_logger()

@@ -12,7 +12,7 @@ import structlog
 from fastapi import Request
 
 from jobs.errors import ImagemillError
-from jobs.table.record import JobRecord
+from jobs.view import JobView
 from producer.api.context import Context
 from producer.client.async_job import AsyncJob
 
@@ -21,7 +21,7 @@ log = structlog.get_logger()
 _leaving: set[asyncio.Task[None]] = set()  # A task that nobody holds may be collected before it has run.
 
 
-async def wait_while_connected(request: Request, context: Context, job_id: str) -> JobRecord | None:
+async def wait_while_connected(request: Request, context: Context, job_id: str) -> JobView | None:
     """
     Wait for a job's end, or for the client to leave, which gives None. The request's body has to be read.
 

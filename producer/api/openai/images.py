@@ -8,9 +8,9 @@ from typing import Any
 from fastapi import Request, Response
 
 from jobs.errors import InvalidRequest
-from jobs.kinds.spec import parse
-from jobs.table.record import JobRecord
+from jobs.fields import parse
 from jobs.table.submission import Submission
+from jobs.view import JobView
 from producer.api.context import Context, CurrentContext
 from producer.api.http.errors import json_response
 from producer.api.http.openapi import Router
@@ -69,7 +69,7 @@ def _prepare(
         raise renamed(exc) from exc
 
 
-async def _wait(request: Request, context: Context, job_id: str, *, is_kept: bool) -> JobRecord | None:
+async def _wait(request: Request, context: Context, job_id: str, *, is_kept: bool) -> JobView | None:
     record = None
     try:
         record = await wait_while_connected(request, context, job_id)
@@ -79,7 +79,7 @@ async def _wait(request: Request, context: Context, job_id: str, *, is_kept: boo
     return record
 
 
-async def _answer(asked: ImagesRequest, record: JobRecord, request: Request, context: Context) -> dict[str, Any]:
+async def _answer(asked: ImagesRequest, record: JobView, request: Request, context: Context) -> dict[str, Any]:
     images = images_of(record, context.parts.store)
     if asked.sends_links:
         links = context.views.job(record, request)["images"]

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from jobs.catalogue.models import Model
+from jobs.catalogue.entry import Model
 from jobs.errors import InvalidRequest
-from jobs.kinds.spec import MAX_SEED, Name, Prompt, Strict, Text
+from jobs.fields import MAX_SEED, Name, Prompt, Strict, Text
 
 Tag = Annotated[str, Field(max_length=512)]
 Quality = Literal["low", "medium", "high", "xhigh", "max"]
@@ -86,7 +86,7 @@ class ImagesRequest(Strict):
 
     def job_fields(self, model: Model | None) -> dict[str, Any]:
         """
-        The same as fields of `jobs.kinds.spec.JobRequest`.
+        The same as fields of `jobs.kinds.generate.GenerateRequest`.
 
         Args:
             model: The one asked for; None if there is none such.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from fastapi import Response
 from pydantic import BaseModel, Field
 
-from jobs.catalogue.models import Model
+from jobs.catalogue.entry import Model
 from producer.api.context import CurrentContext
 from producer.api.http.errors import json_response
 from producer.api.http.openapi import Router

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from jobs import names
-from jobs.table.record import JobRecord
 from jobs.table.states import Status
+from jobs.view import JobView
 from producer import Job
 from tests.faults.harness.system import QUEUE, System
 
@@ -33,7 +33,7 @@ def audit(system: System, jobs: Sequence[Job]) -> Counter[str]:
     return Counter(job.status().status for job in jobs)
 
 
-def _check_images(system: System, job: Job, record: JobRecord) -> None:
+def _check_images(system: System, job: Job, record: JobView) -> None:
     assert record.spec is not None
     assert len(record.images) == record.spec.n, f"{job.id} has {len(record.images)} of {record.spec.n} images"
     folders = {image.key.rsplit("/", 1)[0] for image in record.images}

@@ -16,8 +16,8 @@ import redis
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciler
-from jobs.catalogue.models import Catalogue
-from jobs.kinds.spec import parse_request
+from jobs.catalogue.catalogue import Catalogue
+from jobs.kinds.registry import parse_request, settle
 from jobs.process.settings import Settings
 from jobs.table.queues import QueueControl
 from jobs.table.submission import Submission
@@ -79,7 +79,7 @@ def reconciler(redis_client: redis.Redis, dispatcher: Dispatcher, narrow_setting
 def a_job(catalogue: Catalogue) -> MakeJob:
     def make(**fields: Any) -> Submission:
         request = parse_request({"prompt": "a red circle", "seed": 7, **fields})
-        spec = catalogue.settle(request)
+        spec = settle(request, catalogue)
         return Submission(job_id=str(uuid.uuid4()), spec=spec, digest=request.digest(), queue=QUEUE)
 
     return make

@@ -9,8 +9,8 @@ from typing import cast
 import redis
 
 from jobs import names
+from jobs.scripts.ranks import PRIORITY_RANK
 from jobs.table.claim import Claim
-from jobs.table.ranks import PRIORITY_RANK
 from jobs.table.submission import Submission
 from jobs.table.table import JobTable, QueueCounts
 from ops.process import wait_until

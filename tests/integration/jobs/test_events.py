@@ -10,12 +10,13 @@ import pytest
 import redis
 
 from jobs.errors import RedisUnavailable
+from jobs.kinds.picture import Stage
 from jobs.names import events_key
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.claim import Claim
 from jobs.table.events import Event, follow
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import free_port, wait_until
 from producer import Client

@@ -8,6 +8,7 @@ import redis
 from jobs import names
 from jobs.broker.reconcile import Reconciler
 from jobs.errors import ErrorCode
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.table.figures import FigureReader, Figures, QueueFigures
 from jobs.table.queues import QueueControl
@@ -95,7 +96,7 @@ def test_lapses_and_the_dead_are_counted(
 ) -> None:
     (job_id,) = submit(table, a_job())
     for _ in range(narrow_settings.max_attempts):
-        table.begin(claim(table, job_id))
+        table.begin(claim(table, job_id), Stage.ENCODE)
         let_lease_run_out(redis_client, job_id)
         reconciler.run_once()
     figures = reader.read()

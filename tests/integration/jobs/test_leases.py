@@ -10,9 +10,10 @@ import redis
 from jobs import names
 from jobs.broker.reconcile import Reconciler
 from jobs.errors import Fenced
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.table.claim import Claim, Verdict
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import (
     QUEUE,
@@ -38,7 +39,7 @@ def number(client: redis.Redis, claimed: Claim, field: str) -> int:
 def lapsed(table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler) -> Claim:
     """A claim that entered encode, and whose lease ran out."""
     claimed = claim(table, *submit(table, a_job()))
-    table.begin(claimed)
+    table.begin(claimed, Stage.ENCODE)
     let_lease_run_out(redis_client, claimed.job_id)
     reconciler.run_once()
     return claimed
@@ -109,8 +110,8 @@ def test_beginning_attempt_learns_that_it_is_not_wanted(
     canceled, late = (claim(table, job_id) for job_id in submit(table, a_job(), a_job()))
     table.cancel(canceled.job_id)
     redis_client.hset(names.job_key(late.job_id), "end_by", 1)
-    assert table.begin(canceled) is Status.CANCELED
-    assert table.begin(late) is Status.EXPIRED
+    assert table.begin(canceled, Stage.ENCODE) is Status.CANCELED
+    assert table.begin(late, Stage.ENCODE) is Status.EXPIRED
 
 
 # Lapse.
@@ -122,7 +123,7 @@ def test_everything_that_a_late_worker_writes_is_refused(
     before = redis_client.hgetall(names.job_key(lapsed.job_id))
     assert table.renew([lapsed]) == [Verdict.FENCED]
     with pytest.raises(Fenced):
-        table.begin(lapsed)
+        table.begin(lapsed, Stage.ENCODE)
     with pytest.raises(Fenced):
         table.progress(lapsed, Stage.UPLOAD)
     with pytest.raises(Fenced):
@@ -135,7 +136,7 @@ def test_everything_that_a_late_worker_writes_is_refused(
 def test_lapsed_attempt_stays_charged(table: JobTable, lapsed: Claim) -> None:
     again = claim(table, lapsed.job_id)
     assert (again.record.attempts, again.epoch) == (1, 2)
-    table.begin(again)
+    table.begin(again, Stage.ENCODE)
     assert table.get(again.job_id).attempts == 2
 
 
@@ -150,7 +151,7 @@ def test_worker_that_lost_its_job_and_lives_takes_its_charge_back_once(table: Jo
 
 def test_refund_leaves_the_charge_of_another_attempt(table: JobTable, lapsed: Claim) -> None:
     again = claim(table, lapsed.job_id)
-    table.begin(again)
+    table.begin(again, Stage.ENCODE)
     table.refund(lapsed)
     assert table.get(lapsed.job_id).attempts == 1
 
@@ -175,7 +176,7 @@ def test_job_given_back_waits_uncharged_in_its_old_turn(
 ) -> None:
     first, second, third, fourth = submit(narrow, *(a_job() for _ in range(4)))
     claimed = claim(narrow, first)
-    narrow.begin(claimed)
+    narrow.begin(claimed, Stage.ENCODE)
     assert narrow.give_back(claimed) == []  # The second and third job fill the window.
     assert counts(narrow) == (2, 2, 0)
     record = narrow.get(first)
@@ -218,7 +219,7 @@ def test_job_may_be_given_back_any_number_of_times(
     (job_id,) = submit(table, a_job())
     for _ in range(settings.max_deliveries + 1):
         claimed = claim(table, job_id)
-        table.begin(claimed)
+        table.begin(claimed, Stage.ENCODE)
         table.give_back(claimed)
     assert (number(redis_client, claimed, "deliveries"), number(redis_client, claimed, "attempts")) == (0, 0)
     claim(table, job_id)

@@ -12,9 +12,10 @@ from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciled, Reconciler
 from jobs.errors import RedisFull
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.table.fleet import Fleet, WorkerReport
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.servers import RedisServer
 from tests.integration.jobs.steps import MakeJob, claim, let_lease_run_out, submit
@@ -77,7 +78,7 @@ def test_running_jobs_go_on_in_a_full_redis(
     if not knows_the_scripts:
         redis_client.script_flush()
     ended, left, gone = (claim(table, job_id) for job_id in (ends, leaves, goes_back))
-    assert table.begin(ended) is None
+    assert table.begin(ended, Stage.ENCODE) is None
     assert len(table.renew([ended, left])) == 2
     assert table.cancel(left.job_id)[0] is Status.PROCESSING
     assert table.progress(left, Stage.GENERATE) is Status.CANCELED

@@ -8,10 +8,11 @@ import redis
 from jobs import names
 from jobs.broker.reconcile import Reconciler
 from jobs.errors import InvalidRequest, JobNotFound
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
-from jobs.table.limits import limits_of
+from jobs.scripts.limits import limits_of
 from jobs.table.queues import QueueControl
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import (
     QUEUE,
@@ -27,7 +28,7 @@ from tests.integration.jobs.steps import (
 
 def die(table: JobTable, client: redis.Redis, reconciler: Reconciler, job_id: str, times: int = 3) -> None:
     for _ in range(times):
-        table.begin(claim(table, job_id))
+        table.begin(claim(table, job_id), Stage.ENCODE)
         let_lease_run_out(client, job_id)
         reconciler.run_once()
 
@@ -191,7 +192,7 @@ def test_replayed_dead_job_is_as_new_under_its_id(
     before = narrow.get(dead)
     record = control.replay(dead)
     assert (record.status, record.attempts, record.error, record.ended_at) == (Status.QUEUED, 0, None, None)
-    assert record.spec == before.spec
+    assert record.payload == before.payload
     assert control.dead() == []
     assert set(messages(redis_client)) == {dead}
     assert not redis_client.exists(names.events_key(dead))
@@ -222,7 +223,7 @@ def test_replayed_canceled_job_runs(narrow: JobTable, control: QueueControl, a_j
     for job_id in (waiting, running):
         assert control.replay(job_id).status is Status.QUEUED
         again = claim(narrow, job_id)
-        assert narrow.begin(again) is None
+        assert narrow.begin(again, Stage.ENCODE) is None
         assert narrow.finish(again, Status.SUCCEEDED).status is Status.SUCCEEDED
 
 
@@ -234,7 +235,7 @@ def test_replay_gives_deadlines_anew(
     reconciler.run_once()
     assert narrow.get(job_id).status is Status.EXPIRED
     control.replay(job_id)
-    assert narrow.begin(claim(narrow, job_id)) is None
+    assert narrow.begin(claim(narrow, job_id), Stage.ENCODE) is None
 
 
 def test_replay_under_its_nonce_again_gives_the_same_answer(
@@ -258,11 +259,11 @@ def test_late_worker_of_the_earlier_life_changes_nothing(
     narrow: JobTable, control: QueueControl, a_job: MakeJob
 ) -> None:
     claimed = claim(narrow, *submit(narrow, a_job()))
-    narrow.begin(claimed)
+    narrow.begin(claimed, Stage.ENCODE)
     narrow.finish(claimed, Status.FAILED)
     control.replay(claimed.job_id)
     again = claim(narrow, claimed.job_id)
-    narrow.begin(again)
+    narrow.begin(again, Stage.ENCODE)
     narrow.refund(claimed)
     assert narrow.get(claimed.job_id).attempts == 1
 

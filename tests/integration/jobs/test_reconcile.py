@@ -8,8 +8,9 @@ import redis
 from jobs import names
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciled, Reconciler
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import (
     QUEUE,
@@ -38,7 +39,7 @@ def narrow(redis_client: redis.Redis, narrow_settings: Settings) -> JobTable:
 def lose_worker(table: JobTable, client: redis.Redis, reconciler: Reconciler, job_id: str, stage: Stage | None) -> None:
     claimed = claim(table, job_id)
     if stage is Stage.ENCODE:
-        table.begin(claimed)
+        table.begin(claimed, Stage.ENCODE)
     elif stage:
         table.progress(claimed, stage)
     let_lease_run_out(client, job_id)

@@ -13,7 +13,7 @@ from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciled, Reconciler
 from jobs.errors import RedisUnavailable
 from jobs.process.settings import Settings
-from jobs.table.limits import times_of
+from jobs.scripts.limits import times_of
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import wait_until

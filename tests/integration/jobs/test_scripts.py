@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from jobs import names
 from jobs.broker.reconcile import Reconciled, Reconciler
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
-from jobs.table.fields import FIELDS, PREFIXES
-from jobs.table.limits import limits_of
-from jobs.table.lua import arguments, as_mapping
-from jobs.table.preamble import preamble
+from jobs.scripts.fields import FIELDS, PREFIXES
+from jobs.scripts.limits import limits_of
+from jobs.scripts.preamble import preamble
+from jobs.scripts.scripts import arguments, as_mapping
 from jobs.table.queues import QueueControl
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import QUEUE, MakeJob, claim, let_lease_run_out, submit
 
@@ -78,10 +79,10 @@ def go_through(table: JobTable, raw: redis.Redis, settings: Settings, a_job: Mak
         if token == "first":
             assert table._scripts.run("give_back", **args, **limits) == ["given_back", f'["{job_id}"]']
             assert raw.hget(key, "spec") == text.encode()
-    results = {"images": text, "timings": text, "error": text}
-    outcome, fields = table._scripts.run("finish", status="failed", error_code="x", **args, **results, **limits)
+    made = {"artifacts": text, "timings": text, "error": text, "data": text}
+    outcome, fields = table._scripts.run("finish", status="failed", error_code="x", **args, **made, **limits)
     assert outcome == "done"
-    for name in ("spec", *results):
+    for name in ("spec", "images", "timings", "error", "data"):
         assert as_mapping(fields)[name] == text
         assert raw.hget(key, name) == text.encode()
     _, _, fields = table._scripts.run("replay", job_id=job_id, nonce="a nonce", **limits)
@@ -132,16 +133,18 @@ def test_largest_seed_is_the_same_at_every_station(
 ) -> None:
     (job_id,) = submit(table, a_job(seed=LARGEST, metadata={}))
     first = claim(table, job_id)
-    assert first.spec.seed == LARGEST
-    table.begin(first)
+    assert first.spec["seed"] == LARGEST
+    table.begin(first, Stage.ENCODE)
     let_lease_run_out(redis_client, job_id)
     assert (reconciler.run_once() or pytest.fail()).requeued == 1
     table.give_back(claim(table, job_id))
     again = claim(table, job_id)
     image = {"key": "a", "content_type": "image/png", "width": 8, "height": 8, "bytes": LARGEST, "sha256": "0"}
-    record = table.finish(again, Status.FAILED, images=[image | {"seed": LARGEST}], error={"code": "x", "message": "☃"})
-    assert (record.images[0].seed, record.images[0].bytes) == (LARGEST, LARGEST)
-    assert control.replay(job_id).spec == again.spec == first.spec
+    made, why = [image | {"seed": LARGEST}], {"code": "x", "message": "☃"}
+    record = table.finish(again, Status.FAILED, artifacts=made, data={"seed": LARGEST, "none": []}, error=why)
+    assert record.data == {"seed": LARGEST, "none": []}
+    assert (record.artifacts[0].meta["seed"], record.artifacts[0].bytes) == (LARGEST, LARGEST)
+    assert control.replay(job_id).payload == again.spec == first.spec
 
 
 def test_lists_of_released_jobs_stay_lists(
@@ -168,7 +171,7 @@ def test_records_have_the_declared_fields_and_no_others(
 ) -> None:
     (job_id,) = submit(table, a_job(deadline=60, idempotency_key="k"))
     claimed = claim(table, job_id)
-    table.begin(claimed)
+    table.begin(claimed, Stage.ENCODE)
     table.progress(claimed, Stage.GENERATE, 1, 2)
     table.finish(claimed, Status.SUCCEEDED)
     found = cast("dict[str, str]", redis_client.hgetall(names.job_key(job_id)))

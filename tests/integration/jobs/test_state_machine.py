@@ -16,11 +16,12 @@ from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciler
 from jobs.errors import Fenced, InvalidRequest, QuotaExceeded
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
+from jobs.scripts.ranks import PRIORITY_RANK
 from jobs.table.claim import Claim, Verdict
 from jobs.table.queues import QueueControl
-from jobs.table.ranks import PRIORITY_RANK
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.submission import BatchLine
 from jobs.table.table import JobTable
 from tests.integration.jobs.lists import BATCH, check_batch, check_lists
@@ -72,7 +73,7 @@ class TableMachine(RuleBasedStateMachine):
 
     def enter_encode(self, job: ModelJob) -> None:
         assert job.claim is not None
-        assert self.table.begin(job.claim) is job.verdict().leave_as
+        assert self.table.begin(job.claim, Stage.ENCODE) is job.verdict().leave_as
         job.charged.add(job.claim.token)
 
     # Producers.
@@ -205,7 +206,7 @@ class TableMachine(RuleBasedStateMachine):
         job, late = self.draw_lost(data)
         before = self.redis.hgetall(names.job_key(job.job_id))
         for write in (
-            lambda: self.table.begin(late),
+            lambda: self.table.begin(late, Stage.ENCODE),
             lambda: self.table.progress(late, Stage.ENCODE),
             lambda: self.table.finish(late, Status.SUCCEEDED),
         ):

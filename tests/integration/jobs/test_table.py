@@ -17,13 +17,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from jobs import names
 from jobs.errors import Fenced, IdempotencyConflict, InvalidRequest, JobNotFound, RedisUnavailable
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
+from jobs.scripts.ranks import PRIORITY_RANK
 from jobs.table.claim import Claim
-from jobs.table.ranks import PRIORITY_RANK
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.submission import Submission
 from jobs.table.table import JobTable, QueueCounts
+from jobs.view import spec_to_run, view_of
 from ops.process import free_port
 from tests.integration.jobs.steps import DEADLINE_S, QUEUE, MakeJob, claim, submit, wait_for_redis_clock
 
@@ -236,7 +238,8 @@ def test_claim_gives_the_whole_job_to_its_worker(table: JobTable, a_job: MakeJob
     job = a_job(negative_prompt="blue", output={"format": "webp", "crop": {"width": 64, "height": 64}}, n=2)
     table.submit(job)
     claimed = claim(table, job.job_id)
-    assert claimed.spec == job.spec
+    assert spec_to_run(claimed.record) == job.spec
+    assert claimed.spec == claimed.record.payload
     assert claimed.epoch == 1
     assert claimed.record == table.get(job.job_id)
     assert claimed.record.status is Status.PROCESSING
@@ -309,8 +312,8 @@ def test_attempt_is_charged_once_when_the_job_enters_encode(table: JobTable, a_j
     claimed = claim(table, *submit(table, a_job()))
     assert claimed.record.attempts == 0
     for _ in range(2):
-        assert table.begin(claimed) is None
-    assert table.get(claimed.job_id).stage is Stage.ENCODE
+        assert table.begin(claimed, Stage.ENCODE) is None
+    assert table.get(claimed.job_id).stage == Stage.ENCODE
     for stage in Stage:
         table.progress(claimed, stage)
     assert table.get(claimed.job_id).attempts == 1
@@ -329,11 +332,11 @@ def test_running_job_learns_that_its_deadline_passed(
 
 def test_finish_publishes_images_and_timings(table: JobTable, a_job: MakeJob) -> None:
     claimed = claim(table, *submit(table, a_job()))
-    record = table.finish(claimed, Status.SUCCEEDED, images=[IMAGE], timings={"total": 1.5})
+    record = table.finish(claimed, Status.SUCCEEDED, artifacts=[IMAGE], timings={"total": 1.5})
     assert record == table.get(claimed.job_id)
-    assert [image.model_dump(exclude_none=True) for image in record.images] == [IMAGE]
+    assert [made.model_dump(exclude_defaults=True) for made in record.artifacts] == [IMAGE]
     assert record.timings == {"total": 1.5}
-    assert (record.status, record.error, record.progress) == (Status.SUCCEEDED, None, 1.0)
+    assert (record.status, record.error, view_of(record).progress) == (Status.SUCCEEDED, None, 1.0)
     assert (record.ended_at or 0) >= (record.started_at or 0) >= record.created_at
     assert table.queues() == [QueueCounts(queue=QUEUE, waiting=0, released=0, running=0)]
 
@@ -344,7 +347,7 @@ def test_stale_token_changes_nothing(table: JobTable, a_job: MakeJob, redis_clie
     before = redis_client.hgetall(key)
     stale = replace(claimed, token="of an earlier attempt")
     with pytest.raises(Fenced):
-        table.begin(stale)
+        table.begin(stale, Stage.ENCODE)
     with pytest.raises(Fenced):
         table.progress(stale, Stage.GENERATE)
     for status in (Status.SUCCEEDED, Status.FAILED, Status.CANCELED):
@@ -357,13 +360,13 @@ def test_stale_token_changes_nothing(table: JobTable, a_job: MakeJob, redis_clie
 @pytest.mark.parametrize("first", [Status.SUCCEEDED, Status.FAILED, Status.CANCELED])
 def test_first_end_wins(table: JobTable, a_job: MakeJob, first: Status) -> None:
     claimed = claim(table, *submit(table, a_job()))
-    ended = table.finish(claimed, first, images=[IMAGE])
+    ended = table.finish(claimed, first, artifacts=[IMAGE])
     other = Status.FAILED if first is Status.SUCCEEDED else Status.SUCCEEDED
     with pytest.raises(Fenced):
         table.finish(claimed, other)
     with pytest.raises(Fenced):
         table.progress(claimed, Stage.UPLOAD)
-    assert table.finish(claimed, first, images=[]) == ended  # A repetition, which changes nothing.
+    assert table.finish(claimed, first, artifacts=[]) == ended  # A repetition, which changes nothing.
 
 
 # Cancel.
@@ -400,10 +403,10 @@ def test_cancel_of_a_running_job_is_announced_to_its_worker(
 def test_finish_that_is_committed_wins_over_a_cancel(table: JobTable, a_job: MakeJob) -> None:
     before, after = (claim(table, job_id) for job_id in submit(table, a_job(), a_job()))
     table.cancel(before.job_id)
-    assert table.finish(before, Status.SUCCEEDED, images=[IMAGE]).status is Status.SUCCEEDED
-    table.finish(after, Status.SUCCEEDED, images=[IMAGE])
+    assert table.finish(before, Status.SUCCEEDED, artifacts=[IMAGE]).status is Status.SUCCEEDED
+    table.finish(after, Status.SUCCEEDED, artifacts=[IMAGE])
     assert table.cancel(after.job_id) == (Status.SUCCEEDED, [])
-    assert len(table.get(after.job_id).images) == 1
+    assert len(table.get(after.job_id).artifacts) == 1
 
 
 def test_cancel_of_no_job_is_an_error(table: JobTable) -> None:
@@ -417,7 +420,7 @@ def test_cancel_of_no_job_is_an_error(table: JobTable) -> None:
 def test_refused_request_is_a_failed_job_that_its_sender_can_ask_for(table: JobTable) -> None:
     table.reject("a-job", request={"width": 0}, queue=QUEUE, error=InvalidRequest("width", "is too small"))
     record = table.get("a-job")
-    assert (record.status, record.spec, record.request) == (Status.FAILED, None, {"width": 0})
+    assert (record.status, record.payload, record.request) == (Status.FAILED, None, {"width": 0})
     assert record.error is not None
     assert (record.error.code, record.error.message) == ("invalid_request", "width: is too small")
 
@@ -461,7 +464,7 @@ def test_everything_about_an_ended_job_is_kept_for_a_while_and_no_longer(
 
 def test_nothing_about_a_job_that_goes_on_expires(table: JobTable, a_job: MakeJob, redis_client: redis.Redis) -> None:
     waiting, running = submit(table, a_job(idempotency_key="k"), a_job())
-    table.begin(claim(table, running))
+    table.begin(claim(table, running), Stage.ENCODE)
     assert table.get(waiting).status is Status.QUEUED
     assert {redis_client.ttl(key) for key in redis_client.scan_iter()} == {-1}
 
@@ -495,7 +498,7 @@ def test_scripts_work_after_redis_forgot_them(
 
     first, second = submit(forgotten(), a_job(), a_job())
     claimed = claim(forgotten(), first)
-    forgotten().begin(claimed)
+    forgotten().begin(claimed, Stage.ENCODE)
     assert forgotten().finish(claimed, Status.SUCCEEDED).status is Status.SUCCEEDED
     assert forgotten().cancel(second) == (Status.CANCELED, [])
     forgotten().reject("a-job", request={}, queue=QUEUE, error=InvalidRequest("width", "is too small"))
@@ -512,7 +515,7 @@ def test_killed_connections_cost_nothing(settings: Settings, a_job: MakeJob, red
 
         (job_id,) = submit(cut(), a_job())
         claimed = claim(cut(), job_id)
-        cut().begin(claimed)
+        cut().begin(claimed, Stage.ENCODE)
         assert cut().finish(claimed, Status.SUCCEEDED).status is Status.SUCCEEDED
 
 

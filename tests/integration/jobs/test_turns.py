@@ -12,7 +12,7 @@ from jobs import names
 from jobs.broker.reconcile import Reconciler
 from jobs.errors import QuotaExceeded
 from jobs.process.settings import Settings
-from jobs.table.limits import limits_of
+from jobs.scripts.limits import limits_of
 from jobs.table.queues import QueueControl
 from jobs.table.states import Status
 from jobs.table.table import JobTable

@@ -75,7 +75,7 @@ def upload(store: ImageStore, folder: AttemptFolder, *, is_whole: bool = True) -
 def published(claim: Claim, table: JobTable, store: ImageStore) -> list[str]:
     keys = upload(store, folder_of(claim, store))
     image = {"content_type": "image/png", "width": 1, "height": 1, "bytes": 4, "sha256": "", "seed": 0, "key": keys[0]}
-    table.finish(claim, Status.SUCCEEDED, images=[image])
+    table.finish(claim, Status.SUCCEEDED, artifacts=[image])
     return keys
 
 

@@ -12,10 +12,11 @@ import redis
 
 from jobs import names
 from jobs.errors import IdempotencyConflict, InvalidRequest, JobFailed, JobNotFound, RedisUnavailable, WaitTimeout
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.table.claim import Claim
 from jobs.table.events import Event
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import free_port
 from producer import AsyncClient, Client
@@ -106,7 +107,7 @@ def test_waiting_ends_with_the_job(run: Run[None], table: JobTable, redis_client
         job = await twin.submit(PROMPT)
         waiting = [asyncio.create_task(job.wait()) for _ in range(100)]
         await until(lambda: subscriptions(redis_client, job.id) == 1)
-        table.finish(claim(table, job.id), Status.SUCCEEDED, images=[IMAGE])
+        table.finish(claim(table, job.id), Status.SUCCEEDED, artifacts=[IMAGE])
         records = await asyncio.gather(*waiting)
         assert {record.status for record in records} == {Status.SUCCEEDED}
         assert [image.record.key for image in await job.images()] == ["k"]

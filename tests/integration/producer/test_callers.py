@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 
 from jobs.errors import InvalidConfiguration, InvalidRequest, JobNotFound, RedisUnavailable
 from jobs.process.settings import Settings
-from jobs.table.record import JobRecord
 from jobs.table.states import Status
+from jobs.view import JobView
 from ops.process import free_port
 from producer.api.keys.callers import Caller, Callers, CurrentCaller
 from producer.api.keys.exposure import admit
@@ -48,8 +48,8 @@ def identify(settings: Settings, *tokens: str | None, is_local: bool = True) -> 
     return asyncio.run(ask())
 
 
-def record_of(caller: str) -> JobRecord:
-    return JobRecord(id="a-job", status=Status.QUEUED, queue="gpu.shapes", caller=caller, created_at=1.0)
+def record_of(caller: str) -> JobView:
+    return JobView(id="a-job", kind="generate", status=Status.QUEUED, queue="gpu.shapes", caller=caller, created_at=1.0)
 
 
 @pytest.mark.parametrize("token", [None, "", "whatever a client has to send"])

@@ -22,9 +22,10 @@ from jobs.errors import (
     RedisUnavailable,
     WaitTimeout,
 )
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.table.claim import Claim
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.table import JobTable, QueueCounts
 from ops.process import free_port, wait_until
 from producer import Client
@@ -85,7 +86,9 @@ def test_many_jobs_are_all_there_in_the_order_given(
 ) -> None:
     jobs = client.submit_many({"prompt": f"{number} red circles"} for number in range(1_200))
     records = table.get_many([job.id for job in jobs])
-    assert [record.spec.prompt for record in records if record.spec] == [f"{n} red circles" for n in range(1_200)]
+    assert [record.payload["prompt"] for record in records if record.payload] == [
+        f"{n} red circles" for n in range(1_200)
+    ]
     window = settings.release_window
     assert client.queues() == [QueueCounts(queue=QUEUE, waiting=1_200 - window, released=window, running=0)]
     assert announced_ids(redis_client) == {job.id for job in jobs[:window]}
@@ -202,7 +205,7 @@ def test_images_of_a_finished_job_can_be_read_saved_and_linked(
         "seed": 7,
     }
     store.put(f"{job.id}/0.webp", body, "image/webp")
-    table.finish(claim(table, job.id), Status.SUCCEEDED, images=[image])
+    table.finish(claim(table, job.id), Status.SUCCEEDED, artifacts=[image])
     (found,) = job.images(timeout_s=DEADLINE_S)
     assert found.read() == body
     assert found.save(tmp_path / "picture.webp").read_bytes() == body

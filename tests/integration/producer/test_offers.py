@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import redis
 from jobs.errors import IdempotencyConflict, PartlySubmitted, RedisFull, RedisUnavailable, Retryable
 from jobs.process.settings import Settings
 from jobs.table.states import Status
+from jobs.view import view_of
 from ops.servers import RedisServer
 from producer import AsyncClient, Client
 from storage.settings import StorageSettings
@@ -67,7 +69,7 @@ def test_answers_of_cancel_and_replay_are_the_records_as_they_are_then(client: C
     canceled = job.cancel()
     assert (canceled.status, canceled.spec and canceled.spec.seed) == (Status.CANCELED, 7)
     assert canceled == job.status() == job.cancel()
-    assert client.parts.control.replay(job.id) == job.status()
+    assert view_of(client.parts.control.replay(job.id)) == job.status()
 
 
 def test_record_of_a_job_that_was_entered_is_known_without_asking(
@@ -84,7 +86,7 @@ def test_record_of_a_job_that_was_entered_is_known_without_asking(
     redis_client.execute_command("ACL", "SETUSER", "limited", "+hgetall")  # type: ignore[no-untyped-call]
     record = client.status(job_id)
     assert known.created_at == pytest.approx(record.created_at, abs=5)
-    assert known.model_copy(update={"created_at": 0}) == record.model_copy(update={"created_at": 0})
+    assert view_of(replace(known, created_at=0)) == record.model_copy(update={"created_at": 0})
     client.close()
 
 

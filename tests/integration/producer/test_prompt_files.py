@@ -49,23 +49,21 @@ def finish(table: JobTable, store: ImageStore, job_id: str | None, body: bytes =
     key = f"files/{job_id}.png"
     store.put(key, body, "image/png")
     image = {"key": key, "content_type": "image/png", "width": 8, "height": 8, "bytes": len(body), "seed": 7}
-    table.finish(claimed, Status.SUCCEEDED, images=[image | {"sha256": hashlib.sha256(body).hexdigest()}])
+    table.finish(claimed, Status.SUCCEEDED, artifacts=[image | {"sha256": hashlib.sha256(body).hexdigest()}])
 
 
 def test_lines_are_jobs_and_options_are_for_those_that_do_not_say_otherwise(parts: Parts, tmp_path: Path) -> None:
     file = write(tmp_path, {"prompt": PROMPT, "custom_id": "a"}, "", {"prompt": "a star", "seed": 8})
     first, second = read_prompts(parts.submitter, file, {"seed": 7, "num_inference_steps": 3})
     assert [(each.line, each.custom_id) for each in (first, second)] == [(1, "a"), (3, None)]
-    specs = [each.submission.spec for each in (first, second)]
+    specs: list[Any] = [each.submission.spec for each in (first, second)]
     assert [(spec.prompt, spec.seed, spec.num_inference_steps) for spec in specs] == [(PROMPT, 7, 3), ("a star", 8, 3)]
 
 
 def test_lines_of_a_text_file_are_prompts(parts: Parts, tmp_path: Path) -> None:
     file = write(tmp_path, "a red circle", "", '  {"a": star}  ', name="prompts.TXT")
-    assert [each.submission.spec.prompt for each in read_prompts(parts.submitter, file, {})] == [
-        "a red circle",
-        '{"a": star}',
-    ]
+    specs: list[Any] = [each.submission.spec for each in read_prompts(parts.submitter, file, {})]
+    assert [spec.prompt for spec in specs] == ["a red circle", '{"a": star}']
 
 
 def test_wrong_lines_are_named_all_at_once_and_nothing_is_submitted(parts: Parts, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ limits = {{ min_side = 8, max_side = 64, max_steps = 100, max_n = 4 }}
 LOAD = """
 import sys, torch
 from pathlib import Path
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from workers.loading.models import load_model
 catalogue = Catalogue.read(Path(sys.argv[1]))
 for model in catalogue.models.values():

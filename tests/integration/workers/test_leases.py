@@ -9,9 +9,9 @@ import pytest
 import redis
 
 from jobs import names
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import Fenced
-from jobs.kinds.spec import parse_request
+from jobs.kinds.registry import parse_request, settle
 from jobs.process.settings import Settings
 from jobs.table.claim import Claim
 from jobs.table.states import Status
@@ -52,7 +52,7 @@ def claim_one(redis_client: redis.Redis, settings: Settings, catalogue: Catalogu
     def claim() -> Claim:
         request = parse_request({"prompt": "a red circle"})
         job_id = str(uuid.uuid4())
-        table.submit(Submission(job_id=job_id, spec=catalogue.settle(request), digest=request.digest(), queue=QUEUE))
+        table.submit(Submission(job_id=job_id, spec=settle(request, catalogue), digest=request.digest(), queue=QUEUE))
         claimed, _ = table.claim(job_id, owner="a worker")
         assert claimed is not None
         return claimed

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 import redis
 
-from jobs.catalogue.models import Catalogue
-from jobs.kinds.spec import parse_request
+from jobs.catalogue.catalogue import Catalogue
+from jobs.kinds.picture import Stage
+from jobs.kinds.registry import parse_request, settle
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.claim import Claim, Report, Verdict
 from jobs.table.record import JobRecord
-from jobs.table.states import Stage
 from jobs.table.submission import Submission
 from jobs.table.table import JobTable
 from ops.process import free_port, wait_until
@@ -77,7 +77,7 @@ def writer(noted: NotedTable, told: Told) -> Iterator[ProgressWriter]:
 def claim_a_job(table: JobTable, catalogue: Catalogue, **fields: Any) -> Claim:
     request = parse_request({"prompt": "a red circle", "seed": 7, **fields})
     job = Submission(
-        job_id=str(uuid.uuid4()), spec=catalogue.settle(request), digest=request.digest(), queue="gpu.shapes"
+        job_id=str(uuid.uuid4()), spec=settle(request, catalogue), digest=request.digest(), queue="gpu.shapes"
     )
     table.submit(job)
     claim, _ = table.claim(job.job_id, owner="a worker")

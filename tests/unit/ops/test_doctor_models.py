@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from ops.doctor.finding import State
 from ops.doctor.models import check_models, judge_source
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.table.record import ImageRecord, JobRecord
+from jobs.table.record import Artifact, JobRecord
 from jobs.table.states import Status
 from ops.orphans import Folder, is_orphan
 
 JOB = "2026/11/24/a-job"
+PLAIN: dict[str, Any] = {"content_type": "image/png", "bytes": 1, "sha256": "", "width": 1, "height": 1, "seed": 0}
 THIS, OTHER = f"{JOB}/1-aaaa", f"{JOB}/2-bbbb"
 
 
@@ -18,12 +22,11 @@ def folder(*, is_complete: bool) -> Folder:
 
 
 def record(status: Status, *keys: str, thumbnails: bool = False) -> JobRecord:
-    plain = {"content_type": "image/png", "width": 1, "height": 1, "bytes": 1, "sha256": "", "seed": 0}
-    images = tuple(
-        ImageRecord(key=OTHER + "/0.png" if thumbnails else key, thumbnail_key=key if thumbnails else None, **plain)
+    artifacts = tuple(
+        Artifact(key=OTHER + "/0.png" if thumbnails else key, thumbnail_key=key if thumbnails else None, **PLAIN)
         for key in keys
     )
-    return JobRecord(id="a-job", status=status, queue="gpu.x", caller="ada", created_at=0, images=images)
+    return JobRecord(id="a-job", status=status, queue="gpu.x", caller="ada", created_at=0, artifacts=artifacts)
 
 
 def test_table_of_what_is_deleted() -> None:
@@ -52,7 +55,7 @@ def test_table_of_what_is_deleted() -> None:
         "the record is gone, the attempt was whole": (None, False, True, False),
         "the record is gone, the attempt was not whole": (None, False, False, True),
         "the record is a newer version's": (None, True, False, False),
-        "the record is a newer version's in part": (lost.model_copy(update={"is_partial": True}), True, True, False),
+        "the record is a newer version's in part": (replace(lost, is_partial=True), True, True, False),
     }
     for name, (found, is_known, is_complete, deleted) in cases.items():
         assert is_orphan(folder(is_complete=is_complete), found, is_known=is_known) is deleted, name

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import tiny
 from workers.engine.adapter import AnyAdapter, OnStep
 from workers.engine.capacity import Capacity, PassTimes
@@ -47,10 +47,10 @@ class Wrapped(PictureFamily[Any]):
         super().__init__(inner.entry)
         self._inner = inner
 
-    def encode(self, specs: Sequence[JobSpec]) -> list[Any]:
+    def encode(self, specs: Sequence[GenerateSpec]) -> list[Any]:
         return self._inner.encode(specs)
 
-    def begin(self, spec: JobSpec, conditioning: Any) -> Any:
+    def begin(self, spec: GenerateSpec, conditioning: Any) -> Any:
         return self._inner.begin(spec, conditioning)
 
     def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
@@ -120,7 +120,7 @@ def make_engine(*adapters: PictureFamily[Any], capacity: Capacity | None = None)
     return Engine(timed, capacity or Capacity(clock=clock), clock=clock)
 
 
-def submit(engine: Engine, job: JobSpec, on_progress: OnProgress | None = None) -> Ticket[list[Pixels]]:
+def submit(engine: Engine, job: GenerateSpec, on_progress: OnProgress | None = None) -> Ticket[list[Pixels]]:
     """Hand a job in to the adapter of its model."""
     return engine.submit(job.model, job, on_progress)
 
@@ -131,6 +131,6 @@ def run(engine: Engine, *tickets: Ticket[Any]) -> None:
         engine.turn()
 
 
-def warm(engine: Engine, job: JobSpec) -> None:
+def warm(engine: Engine, job: GenerateSpec) -> None:
     """Have the size of a pass measured, with a job like this one."""
     run(engine, submit(engine, job.model_copy(update={"num_inference_steps": 1, "scheduler": "ddim"})))

@@ -20,8 +20,8 @@ from diffusers import (
 )
 from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from jobs.catalogue.models import Defaults, Limits, Model
-from jobs.kinds.spec import JobSpec
+from jobs.catalogue.entry import Defaults, Limits, Model
+from jobs.kinds.generate import GenerateSpec
 from workers.families.schedulers import OWN, SCHEDULERS
 
 SHAPES = Path(__file__).resolve().parents[3] / "workers" / "builtin" / "model"
@@ -48,10 +48,10 @@ def model(family: Any, **changes: Any) -> Model:
     return Model(**fields | changes)
 
 
-def spec(entry: Model, **fields: Any) -> JobSpec:
+def spec(entry: Model, **fields: Any) -> GenerateSpec:
     """A job for this model with its defaults."""
     given = {"prompt": "a red circle on a blue background", "model": entry.name, "seed": 0}
-    return JobSpec.model_validate(entry.defaults.model_dump() | given | fields)
+    return GenerateSpec.model_validate(entry.defaults.model_dump() | given | fields)
 
 
 @cache

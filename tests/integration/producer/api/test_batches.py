@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 from jobs.process.settings import Settings
 from jobs.table.states import Status
 from jobs.table.table import JobTable
+from jobs.view import view_of
 from producer.keys.store import KeyStore
 from tests.integration.producer.api.test_jobs import IMAGE
 
@@ -53,7 +54,7 @@ def test_each_line_is_queued_or_refused_by_itself(api: TestClient, table: JobTab
         *(None, "width", "request", "request", "custom_id", "request", None)
     ]
     assert [each["id"] is None for each in answers] == [False, *[True] * 5, False]
-    record = table.get(answers[0]["id"])
+    record = view_of(table.get(answers[0]["id"]))
     assert record.spec is not None
     assert (record.spec.seed, record.custom_id, record.batch) == (7, "a", url.rsplit("/", 1)[1])
     counts = api.get(url).json()["counts"]
@@ -102,7 +103,7 @@ def test_results_are_the_jobs_by_line_with_links(api: TestClient, table: JobTabl
     url, answers = send(api, *({"prompt": PROMPT, "custom_id": f"c{n}"} for n in range(10)))
     claimed, _ = table.claim(answers[3]["id"], owner="a worker")
     assert claimed is not None
-    table.finish(claimed, Status.SUCCEEDED, images=[IMAGE])
+    table.finish(claimed, Status.SUCCEEDED, artifacts=[IMAGE])
     batch = api.get(url).json()
     assert batch["status"] == "in_progress"
     found = lines(api.get(batch["results_url"]).text)

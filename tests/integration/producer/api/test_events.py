@@ -16,9 +16,10 @@ import redis
 from fastapi import FastAPI
 
 from jobs import names
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.table.claim import Claim
-from jobs.table.states import Stage, Status
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import wait_until
 from ops.programs import Api

@@ -42,7 +42,7 @@ def finished(api: TestClient, table: JobTable, blog: dict[str, str], *images: di
     job_id = api.post("/v1/jobs", json=BODY, headers=blog).json()["id"]
     claim, _ = table.claim(job_id, owner="a worker")
     assert claim is not None
-    table.finish(claim, Status.SUCCEEDED, images=list(images))
+    table.finish(claim, Status.SUCCEEDED, artifacts=list(images))
     shown: dict[str, Any] = api.get(f"/v1/jobs/{job_id}", headers=blog).json()
     return shown
 

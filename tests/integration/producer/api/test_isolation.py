@@ -72,7 +72,7 @@ def two(api: TestClient, table: JobTable, redis_client: redis.Redis, settings: S
     done = api.post("/v1/jobs", json=BODY, headers=owner).json()["id"]
     claim, _ = table.claim(done, owner="a worker")
     assert claim is not None
-    table.finish(claim, Status.SUCCEEDED, images=[IMAGE])
+    table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE])
     sent = {**owner, **SAME_KEY, **JSONL}
     batch = api.post("/v1/jobs/batch", content=json.dumps({**BODY, "custom_id": MARK}), headers=sent)
     batch_id = batch.headers["location"].rsplit("/", 1)[1]

@@ -11,6 +11,7 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
+from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.table.states import Status
 from jobs.table.table import JobTable
@@ -221,7 +222,7 @@ def test_running_job_is_asked_to_leave(api: TestClient, table: JobTable) -> None
     assert claim is not None
     answer = api.delete(f"/v1/jobs/{job['id']}")
     assert (answer.status_code, answer.json()["status"]) == (200, "processing")
-    assert table.begin(claim) is Status.CANCELED
+    assert table.begin(claim, Stage.ENCODE) is Status.CANCELED
 
 
 @pytest.mark.parametrize("job_id", ["no-such-job", "a b", "..%2F..", "é", "x" * 5_000, "*", "%00"])
@@ -263,7 +264,7 @@ def finish(table: JobTable, job_id: str) -> None:
     """What a worker does."""
     claim, _ = table.claim(job_id, owner="a worker")
     assert claim is not None
-    table.finish(claim, Status.SUCCEEDED, images=[IMAGE], timings={"generate": 0.5, "total": 0.7})
+    table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE], timings={"generate": 0.5, "total": 0.7})
 
 
 @pytest.mark.parametrize(

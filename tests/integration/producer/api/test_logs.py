@@ -70,7 +70,7 @@ def test_prompts_and_keys_stand_in_no_log(
     done = client.post("/v1/jobs", json=GOOD, headers=key).json()["id"]
     claim, _ = table.claim(done, owner="a worker")
     assert claim is not None
-    table.finish(claim, Status.SUCCEEDED, images=[IMAGE])
+    table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE])
     answered: Counter[int] = Counter()
     for route in sorted(documented(client), reverse=True):  # POST first, DELETE last
         method, path = route.split()

@@ -18,6 +18,7 @@ from jobs.process.settings import Settings
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.table import JobTable
+from jobs.view import view_of
 from ops.process import wait_until
 from producer.keys.store import KeyStore
 from storage.s3 import ImageStore
@@ -75,12 +76,12 @@ def test_request_becomes_a_job_and_its_images_the_answer(
     }
     waiting = pool.submit(lambda: api.post(PATH, json=body))
     record = only_job(table, redis_client)
-    spec = record.spec
+    spec = view_of(record).spec
     assert spec is not None
     assert (spec.width, spec.height, spec.n, spec.seed, spec.num_inference_steps) == (128, 96, 2, 7, 10)
     assert (spec.output.format, spec.output.quality, spec.metadata) == ("jpeg", 80, {"user": "u-12"})
     assert (spec.negative_prompt, spec.guidance_scale) == ("a star", 2)
-    end(table, record, images=[IMAGE, IMAGE])
+    end(table, record, artifacts=[IMAGE, IMAGE])
     answer = waiting.result(DEADLINE_S)
     shown = answer.json()
     assert (answer.status_code, answer.headers["x-request-id"]) == (200, record.id)
@@ -115,8 +116,7 @@ def test_quality_sets_the_steps(
     record = only_job(table, redis_client)
     table.cancel(record.id)
     waiting.result(DEADLINE_S)
-    assert record.spec is not None
-    assert record.spec.num_inference_steps == steps
+    assert view_of(record).spec.num_inference_steps == steps
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_bug_is_told_in_openais_form(
     record = only_job(table, redis_client)
     claimed, _ = table.claim(record.id, owner="a worker")
     assert claimed is not None
-    table.finish(claimed, Status.SUCCEEDED, images=[])  # No worker of ours does that.
+    table.finish(claimed, Status.SUCCEEDED, artifacts=[])  # No worker of ours does that.
     answer = waiting.result(DEADLINE_S)
     assert (answer.status_code, error_of(answer)["code"]) == (500, "internal_error")
 
@@ -283,7 +283,7 @@ def test_stream_has_an_event_for_each_image(
     store.put("a/0.png", b"picture", "image/png")
     waiting = pool.submit(lambda: stream(api))
     record = only_job(table, redis_client)
-    end(table, record, images=[IMAGE, IMAGE])
+    end(table, record, artifacts=[IMAGE, IMAGE])
     answer = waiting.result(DEADLINE_S)
     events = events_of(answer)
     assert (answer.status_code, answer.headers["x-request-id"]) == (200, record.id)
@@ -305,7 +305,7 @@ def test_stream_of_images_that_are_gone_ends_with_the_error(
     api: TestClient, table: JobTable, redis_client: redis.Redis, pool: ThreadPoolExecutor
 ) -> None:
     waiting = pool.submit(lambda: stream(api))
-    end(table, only_job(table, redis_client), images=[IMAGE | {"key": "gone.png"}])
+    end(table, only_job(table, redis_client), artifacts=[IMAGE | {"key": "gone.png"}])
     ((kind, data),) = events_of(waiting.result(DEADLINE_S))
     assert (kind, data["error"]["code"]) == ("error", "image_not_found")
 
@@ -337,7 +337,7 @@ def test_job_with_an_idempotency_key_goes_on_and_is_given_to_who_asks_again(
     (other,) = set(redis_client.keys("imagemill:job:*")) - {f"imagemill:job:{record.id}"}
     assert wait_until(lambda: redis_client.hget(other, "status") == "canceled", DEADLINE_S)
     assert table.get(record.id).status is Status.QUEUED
-    end(table, record, images=[IMAGE])
+    end(table, record, artifacts=[IMAGE])
     answer = httpx.post(f"{replica}{PATH}", json={"prompt": PROMPT}, headers=headers, trust_env=False)
     assert base64.b64decode(answer.json()["data"][0]["b64_json"]) == b"picture"
 

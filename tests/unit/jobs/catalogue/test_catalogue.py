@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import ErrorCode, InvalidConfiguration, InvalidRequest, ModelNotAvailable
-from jobs.kinds.spec import MAX_SEED, JobSpec, parse_request
+from jobs.fields import MAX_SEED
+from jobs.kinds.generate import GenerateSpec, spec_of
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 CATALOGUE = Catalogue.read(CHECKOUT / "models.toml")
@@ -32,8 +33,8 @@ limits = { min_side = 64, max_side = 128, side_multiple = 8, max_steps = 10, max
 """
 
 
-def settle(catalogue: Catalogue, **fields: Any) -> JobSpec:
-    return catalogue.settle(parse_request({"prompt": "a red circle", **fields}))
+def settle(catalogue: Catalogue, **fields: Any) -> GenerateSpec:
+    return spec_of({"prompt": "a red circle", **fields}, catalogue)
 
 
 def test_unset_fields_take_the_defaults_of_the_first_model(catalogue: Catalogue) -> None:
@@ -118,7 +119,7 @@ def test_an_entry_may_bound_the_pixels_of_what_is_stored(
     file.write_text(_entry(**limits))
     catalogue = Catalogue.read(file)
 
-    def ask(size: tuple[int, int]) -> JobSpec:
+    def ask(size: tuple[int, int]) -> GenerateSpec:
         return settle(catalogue, n=2, output={"resize": {"width": size[0], "height": size[1]}})
 
     ask(accepted)
@@ -239,7 +240,8 @@ def test_broken_catalogue_is_an_error_that_names_the_file(tmp_path: Path, conten
 
 def test_catalogue_is_read_where_torch_is_not_installed() -> None:
     blocked = "import sys; sys.modules.update(dict.fromkeys(('torch', 'diffusers', 'transformers')))"
-    read = "from pathlib import Path; from jobs.catalogue.models import Catalogue; Catalogue.read(Path('models.toml'))"
+    imports = "from pathlib import Path; from jobs.catalogue.catalogue import Catalogue"
+    read = f"{imports}; Catalogue.read(Path('models.toml'))"
     subprocess.run([sys.executable, "-c", f"{blocked}; {read}"], cwd=CHECKOUT, check=True)
 
 
@@ -266,11 +268,11 @@ request_fields = st.fixed_dictionaries(
 @given(fields=request_fields)
 def test_any_request_settles_within_the_limits_or_is_invalid(fields: dict[str, Any]) -> None:
     try:
-        spec = CATALOGUE.settle(parse_request(fields))
+        spec = spec_of(fields, CATALOGUE)
     except InvalidRequest:
         return
     limits = CATALOGUE.models[spec.model].limits
     assert all(limits.min_side <= side <= limits.max_side for side in (spec.width, spec.height))
     assert spec.seed + spec.n - 1 <= MAX_SEED
     # What the job table stores is the same job again.
-    assert JobSpec.model_validate_json(spec.model_dump_json(exclude_defaults=True)) == spec
+    assert GenerateSpec.model_validate_json(spec.model_dump_json(exclude_defaults=True)) == spec

@@ -10,7 +10,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.errors import ErrorCode, InvalidRequest
-from jobs.kinds.spec import MAX_PROMPT_CHARS, MAX_SEED, JobRequest, JobSpec, Output, parse, parse_request
+from jobs.fields import MAX_PROMPT_CHARS, MAX_SEED, parse
+from jobs.kinds.generate import GENERATE, GenerateRequest, GenerateSpec
+from jobs.kinds.picture import Output
+from jobs.kinds.registry import parse_request
 
 PROMPT = "a large red circle on a blue background"
 
@@ -122,7 +125,7 @@ def test_bounds_themselves_are_accepted(fields: dict[str, Any]) -> None:
 
 
 def test_blanks_around_a_prompt_are_no_part_of_it() -> None:
-    assert parse_request({"prompt": f"\n {PROMPT} "}).prompt == PROMPT
+    assert parse(GenerateRequest, {"prompt": f"\n {PROMPT} "}).prompt == PROMPT
 
 
 def test_same_parameters_have_the_same_digest_whatever_their_key_and_order() -> None:
@@ -135,7 +138,10 @@ def test_same_parameters_have_the_same_digest_whatever_their_key_and_order() -> 
     "fields", [{"seed": 8}, {"width": 64}, {"n": 2}, {"output": {"format": "webp"}}, {"negative_prompt": "blue"}]
 )
 def test_other_parameters_have_another_digest(fields: dict[str, Any]) -> None:
-    assert JobRequest(prompt=PROMPT, seed=7).digest() != parse_request({"prompt": PROMPT, "seed": 7, **fields}).digest()
+    assert (
+        GenerateRequest(prompt=PROMPT, seed=7).digest()
+        != parse_request({"prompt": PROMPT, "seed": 7, **fields}).digest()
+    )
 
 
 # Computed by the first version (76e3ef0): they stand in Redis beside idempotency keys, and may never change.
@@ -203,7 +209,7 @@ class LaterOutput(Output):
     dpi: int = 72
 
 
-class LaterRequest(JobRequest):
+class LaterRequest(GenerateRequest):
     """As a later version may have it."""
 
     strength: float | None = None
@@ -223,7 +229,7 @@ def test_field_of_a_later_version_is_in_the_digest_where_it_is_used(fields: dict
 
 
 def test_summary_shows_what_matters_and_only_the_first_words() -> None:
-    spec = JobSpec(
+    spec = GenerateSpec(
         prompt="a large red circle " * 200,
         model="shapes",
         width=128,
@@ -234,8 +240,8 @@ def test_summary_shows_what_matters_and_only_the_first_words() -> None:
         seed=7,
         output=Output(),
     )
-    assert spec.summary().startswith("shapes 128×64 20 steps “a large red circle")
-    assert len(spec.summary()) < 100
+    assert GENERATE.summary(spec).startswith("shapes 128×64 20 steps “a large red circle")
+    assert len(GENERATE.summary(spec)) < 100
 
 
 text = st.text(st.characters(), max_size=20)  # Half surrogate pairs included, which are no Unicode text.
@@ -244,7 +250,7 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text | st.integers(), inner, max_size=3),
     max_leaves=8,
 )
-names = st.sampled_from([*JobRequest.model_fields, *Output.model_fields]) | text
+names = st.sampled_from([*GenerateRequest.model_fields, *Output.model_fields]) | text
 
 
 @hypothesis_settings(deadline=None, max_examples=200)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from jobs.process.settings import Settings
-from jobs.table.limits import Times, limits_of, times_of
+from jobs.scripts.limits import Times, limits_of, times_of
 
 DEFAULT = Times(pass_s=0.5, lock_s=1.5, look_after_s=5.0, look_again_s=20.0, look_lost_s=1.5)
 

@@ -11,10 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs import names
-from jobs.errors import InvalidRequest, RecordUnreadable
-from jobs.kinds.spec import JobSpec
-from jobs.table.record import ImageRecord, JobError, JobRecord, progress_of, spec_to_run
-from jobs.table.states import Stage, Status
+from jobs.errors import RecordUnreadable
+from jobs.table.record import Artifact, JobError, JobRecord
+from jobs.table.states import Status
 
 WAITING = {
     "status": "queued",
@@ -35,32 +34,44 @@ IMAGE = {
 }
 
 
-def test_waiting_job_has_a_specification_and_nothing_else_yet() -> None:
+def test_waiting_job_has_a_payload_and_nothing_else_yet() -> None:
     record = JobRecord.from_hash("a-job", WAITING)
-    assert record.status is Status.QUEUED
-    assert record.spec is not None
-    assert record.spec.prompt == "a red circle"
+    assert (record.status, record.kind) == (Status.QUEUED, "generate")
+    assert record.payload == json.loads(WAITING["spec"])
     assert record.created_at == 1795489800.172009
-    assert (record.stage, record.progress, record.attempts, record.started_at) == (None, 0, 0, None)
-    assert (record.error, record.images, record.timings) == (None, (), {})
+    assert (record.stage, record.attempts, record.started_at) == (None, 0, None)
+    assert (record.error, record.artifacts, record.data, record.timings) == (None, (), None, {})
+
+
+def test_kind_and_what_it_made_are_kept_as_they_are() -> None:
+    made = {
+        "key": "a/0.bin",
+        "content_type": "application/x-tensor",
+        "bytes": 4,
+        "sha256": "00",
+        "name": "trace",
+        "k": [1],
+    }
+    record = newer(kind="dream", status="succeeded", images=json.dumps([made]), data='{"score": 0.5}', spec='{"x":[]}')
+    assert (record.kind, record.payload, record.data) == ("dream", {"x": []}, {"score": 0.5})
+    assert (record.artifacts[0].name, record.artifacts[0].meta) == ("trace", {"k": [1]})
 
 
 def test_running_job_shows_how_far_it_is() -> None:
     running = WAITING | {"status": "processing", "stage": "generate", "step": "10", "steps": "20", "attempts": "2"}
     record = JobRecord.from_hash("a-job", running)
-    assert (record.stage, record.step, record.steps, record.attempts) == (Stage.GENERATE, 10, 20, 2)
-    assert record.progress == progress_of(Status.PROCESSING, Stage.GENERATE, 10, 20)
+    assert (record.stage, record.step, record.steps, record.attempts) == ("generate", 10, 20, 2)
 
 
 def test_ended_job_has_its_images_or_its_error() -> None:
     ended = WAITING | {"started_at": "1.5", "ended_at": "2.5", "timings": '{"total":1.0}'}
     images, error = json.dumps([IMAGE]), '{"code":"out_of_memory","message":"too large"}'
     done = JobRecord.from_hash("a-job", ended | {"status": "succeeded", "images": images, "error": ""})
-    assert done.images == (ImageRecord.model_validate(IMAGE),)
-    assert (done.error, done.progress, done.started_at, done.ended_at) == (None, 1.0, 1.5, 2.5)
+    assert done.artifacts == (Artifact.model_validate(IMAGE),)
+    assert (done.error, done.started_at, done.ended_at) == (None, 1.5, 2.5)
     failed = JobRecord.from_hash("a-job", ended | {"status": "failed", "images": "[]", "error": error})
     assert failed.error == JobError(code="out_of_memory", message="too large")
-    assert failed.images == ()
+    assert failed.artifacts == ()
 
 
 def test_refused_job_shows_what_came_instead_of_a_specification() -> None:
@@ -69,7 +80,7 @@ def test_refused_job_shows_what_came_instead_of_a_specification() -> None:
         "request": '{"width": NaN}',
     }
     record = JobRecord.from_hash("a-job", refused)
-    assert record.spec is None
+    assert record.payload is None
     assert record.request is not None
     assert list(record.request) == ["width"]
 
@@ -82,23 +93,16 @@ def newer(**changed: Any) -> JobRecord:
     return JobRecord.from_hash("a-job", WAITING | changed)
 
 
-def spec_of(**changed: Any) -> str:
-    return json.dumps(json.loads(WAITING["spec"]) | changed)
-
-
 def test_words_of_a_newer_version_are_shown_as_they_are() -> None:
     error = '{"code": "too_pretty", "message": "the picture is too pretty", "hint": "ask for less"}'
     record = newer(status="dreaming", stage="upscale", step="1", steps="2", error=error, timings='{"upscale": 2.5}')
     assert (record.status, record.stage, record.step, record.steps) == ("dreaming", "upscale", 1, 2)
     assert record.error == JobError(code="too_pretty", message="the picture is too pretty")
-    assert (record.timings, record.progress) == ({"upscale": 2.5}, 0.0)
-    assert record.model_dump(mode="json")["status"] == "dreaming"
+    assert record.timings == {"upscale": 2.5}
 
 
 def test_known_words_are_members_of_their_kinds() -> None:
-    record = newer(status="processing", stage="generate")
-    assert record.status is Status.PROCESSING
-    assert record.stage is Stage.GENERATE
+    assert newer(status="processing", stage="generate").status is Status.PROCESSING
 
 
 @pytest.mark.parametrize("status", [*Status, "dreaming"])
@@ -108,54 +112,10 @@ def test_time_of_its_end_tells_whether_a_job_of_an_unknown_status_has_ended(stat
     assert newer(status=status).has_ended == (expected and status != "dreaming")
 
 
-# What a newer version wrote into the specification, and what of it is shown as it is.
-UNREAD: list[tuple[dict[str, Any], dict[str, Any]]] = [
-    ({"priority": "urgent"}, {"priority": "urgent"}),
-    ({"n": "many"}, {"n": "many"}),
-    ({"output": {"format": "avif", "quality": 50}}, {"output": {"format": "avif", "quality": 50}}),
-    (
-        {"output": {"format": "webp", "crop": {"width": 64, "height": "x"}}},
-        {"output": {"format": "webp", "crop": {"width": 64, "height": "x"}}},
-    ),
-    ({"metadata": {"order": "7", "count": 1}}, {"metadata": {"order": "7", "count": 1}}),
-    ({"output": {"format": "webp", "dpi": 300}}, {"output": {"format": "webp", "dpi": 300}}),
-    ({"output": 5}, {"output": 5}),
-]
-
-
-@pytest.mark.parametrize(("changed", "unread"), UNREAD, ids=lambda each: ascii(each)[:40])
-def test_value_that_is_not_understood_leaves_the_rest_of_a_specification(
-    changed: dict[str, Any], unread: dict[str, Any]
-) -> None:
-    record = newer(spec=spec_of(**changed))
-    assert record.spec is not None
-    assert (record.spec.prompt, record.spec.width, record.spec.priority) == ("a red circle", 128, "normal")
-    assert (record.unread, record.is_partial) == (unread, True)
-
-
-def test_what_is_understood_inside_of_a_field_is_read() -> None:
-    record = newer(spec=spec_of(output={"format": "webp", "dpi": 300}, metadata={"order": "7", "count": 1}))
-    assert record.spec is not None
-    assert (record.spec.output.format, record.spec.metadata) == ("webp", {"order": "7"})
-
-
-def test_unknown_field_of_a_specification_is_left_aside() -> None:
-    record = newer(spec=spec_of(strength=0.5))
-    assert (record.spec, record.unread) == (JobRecord.from_hash("a-job", WAITING).spec, None)
-    assert record.is_partial
-
-
-@pytest.mark.parametrize("changed", [{"width": None}, {"seed": "drawn later"}, {"prompt": ["a", "b"]}])
-def test_request_shows_what_is_there_where_no_specification_is_left(changed: dict[str, Any]) -> None:
-    record = newer(spec=spec_of(**changed))
-    assert record.spec is None
-    assert record.request == json.loads(spec_of(**changed))
-
-
-def test_images_are_shown_as_far_as_they_are_understood() -> None:
-    images = json.dumps([IMAGE | {"depth": 16}, IMAGE | {"width": None}, "elsewhere", IMAGE])
-    record = newer(status="succeeded", images=images)
-    assert record.images == (ImageRecord.model_validate(IMAGE),) * 2
+def test_artifacts_are_kept_as_far_as_they_are_understood() -> None:
+    artifacts = json.dumps([IMAGE | {"depth": 16}, IMAGE | {"bytes": None}, "elsewhere", IMAGE])
+    record = newer(status="succeeded", images=artifacts)
+    assert record.artifacts == (Artifact.model_validate(IMAGE | {"depth": 16}), Artifact.model_validate(IMAGE))
     assert record.is_partial
 
 
@@ -182,64 +142,26 @@ def test_record_without_what_every_record_has_cannot_be_read(field: str) -> None
         JobRecord.from_hash("a-job", {name: value for name, value in WAITING.items() if name != field})
 
 
-def test_worker_gets_a_specification_that_is_understood_whole() -> None:
-    assert spec_to_run(WAITING) == JobRecord.from_hash("a-job", WAITING).spec
-
-
-@pytest.mark.parametrize(
-    ("spec", "reason"),
-    [
-        (None, "spec: is missing"),
-        ("{broken", "spec: is no JSON"),
-        (spec_of(strength=0.5), "strength: there is no such field"),
-        (spec_of(output={"dpi": 300}), "output.dpi: there is no such field"),
-        (spec_of(priority="urgent"), "priority: should be 'low', 'normal' or 'high'"),
-        (spec_of(width="wide"), "width: should be a valid integer"),
-    ],
-)
-def test_worker_gets_no_specification_that_is_not(spec: str | None, reason: str) -> None:
-    fields = {name: value for name, value in {**WAITING, "spec": spec}.items() if value is not None}
-    with pytest.raises(InvalidRequest) as refused:
-        spec_to_run(fields)
-    assert str(refused.value) == reason
-
-
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-spec_names = st.sampled_from([*JobSpec.model_fields, "strength"])
-hash_names = st.sampled_from(["stage", "step", "steps", "attempts", "error", "images", "timings", "request", "schema"])
+hash_names = st.sampled_from(
+    ["spec", "kind", "stage", "step", "steps", "attempts", "error", "images", "data", "timings", "request", "schema"]
+)
 
 
 @hypothesis_settings(deadline=None, max_examples=200)
-@given(spec=st.dictionaries(spec_names, json_values), fields=st.dictionaries(hash_names, json_values))
-def test_whatever_json_a_newer_version_writes_there_is_a_record(spec: dict[str, Any], fields: dict[str, Any]) -> None:
+@given(fields=st.dictionaries(hash_names, json_values))
+def test_whatever_json_a_newer_version_writes_there_is_a_record(fields: dict[str, Any]) -> None:
     written = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
     try:
-        record = newer(spec=spec_of(**spec), **written)
+        record = newer(**written)
     except RecordUnreadable as exc:  # A text is no JSON.
         assert any(f": {name}: " in str(exc) and isinstance(fields[name], str) for name in fields)
     else:
         assert record.status is Status.QUEUED
-        record.model_dump(mode="json")
-
-
-@hypothesis_settings(deadline=None)
-@given(steps=st.integers(0, 1_000))
-def test_progress_never_falls_from_the_queue_to_the_end(steps: int) -> None:
-    way = [
-        progress_of(Status.QUEUED, None, 0, 0),
-        progress_of(Status.PROCESSING, None, 0, 0),
-        progress_of(Status.PROCESSING, Stage.ENCODE, 0, 0),
-        *(progress_of(Status.PROCESSING, Stage.GENERATE, step, steps) for step in range(steps + 1)),
-        progress_of(Status.PROCESSING, Stage.POSTPROCESS, 0, 0),
-        progress_of(Status.PROCESSING, Stage.UPLOAD, 0, 0),
-        progress_of(Status.SUCCEEDED, Stage.UPLOAD, 0, 0),
-    ]
-    assert way == sorted(way)
-    assert (way[0], way[-1]) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("status", Status)

@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from prometheus_client import CollectorRegistry
 
-from jobs.catalogue.models import Catalogue
-from jobs.kinds.spec import parse_request
-from jobs.table.record import ImageRecord, JobRecord
+from jobs.catalogue.catalogue import Catalogue
+from jobs.kinds.generate import spec_of
+from jobs.table.record import Artifact, JobRecord
 from jobs.table.states import Status
 from workers.attempt.metrics import WorkerMetrics
 from workers.engine.capacity import Capacity
@@ -19,24 +19,22 @@ from workers.engine.engine import Engine
 from workers.families.simulated import DeviceTimes, SimulatedModel
 
 TIMINGS = {"queued": 0.5, "encode": 0.01, "generate": 2.0, "postprocess": 0.02, "upload": 0.1, "total": 2.63}
-IMAGE = ImageRecord(key="a", content_type="image/png", width=8, height=8, bytes=1, sha256="", seed=1)
+IMAGE = Artifact(key="a", content_type="image/png", bytes=1, sha256="")
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float | None:
     return registry.get_sample_value(name, labels)
 
 
-def ended(catalogue: Catalogue, status: Status, timings: dict[str, float], images: int = 0) -> JobRecord:
-    spec = catalogue.settle(parse_request({"prompt": "a red circle", "model": "shapes"}))
+def ended(status: Status, timings: dict[str, float], images: int = 0) -> JobRecord:
     return JobRecord(
         id="a",
         status=status,
         queue="gpu.shapes",
         caller="default",
-        spec=spec,
         created_at=0,
         timings=timings,
-        images=(IMAGE,) * images,
+        artifacts=(IMAGE,) * images,
     )
 
 
@@ -47,9 +45,9 @@ def test_served_models_have_their_series_before_anything_happened() -> None:
         assert value(metrics.registry, "imagemill_stage_seconds_count", model=model, stage="upload") == 0
 
 
-def test_job_that_succeeded_is_in_every_stage_and_its_images_count(catalogue: Catalogue) -> None:
+def test_job_that_succeeded_is_in_every_stage_and_its_images_count() -> None:
     metrics = WorkerMetrics()
-    metrics.note_end(ended(catalogue, Status.SUCCEEDED, TIMINGS, images=3))
+    metrics.note_end(ended(Status.SUCCEEDED, TIMINGS, images=3), "shapes")
     for stage in ("queued", "encode", "generate", "postprocess", "upload"):
         labels = {"model": "shapes", "stage": stage}
         assert value(metrics.registry, "imagemill_stage_seconds_sum", **labels) == TIMINGS[stage]
@@ -57,9 +55,9 @@ def test_job_that_succeeded_is_in_every_stage_and_its_images_count(catalogue: Ca
     assert value(metrics.registry, "imagemill_images_total", model="shapes") == 3
 
 
-def test_job_that_failed_is_in_those_stages_that_it_passed(catalogue: Catalogue) -> None:
+def test_job_that_failed_is_in_those_stages_that_it_passed() -> None:
     metrics = WorkerMetrics(["shapes"])
-    metrics.note_end(ended(catalogue, Status.FAILED, {"queued": 0.5, "encode": 0.01}))
+    metrics.note_end(ended(Status.FAILED, {"queued": 0.5, "encode": 0.01}), "shapes")
     assert value(metrics.registry, "imagemill_stage_seconds_count", model="shapes", stage="encode") == 1
     assert value(metrics.registry, "imagemill_stage_seconds_count", model="shapes", stage="generate") == 0
     assert value(metrics.registry, "imagemill_job_seconds_count", model="shapes") == 0
@@ -86,7 +84,7 @@ def test_engine_tells_of_each_pass_and_of_each_step_of_each_image_once(tmp_path:
     engine = Engine(adapters, capacity, device=torch.device("cpu"), on_pass=lambda done, _s: passes.append(done))
     fields = {"prompt": "a", "model": "shapes", "seed": 1}
     tickets = [
-        engine.submit("shapes", catalogue.settle(parse_request({**fields, "n": n, "num_inference_steps": steps})))
+        engine.submit("shapes", spec_of({**fields, "n": n, "num_inference_steps": steps}, catalogue))
         for n, steps in ((1, 4), (2, 3))
     ]
     while not all(ticket.is_over for ticket in tickets):

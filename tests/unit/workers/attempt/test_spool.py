@@ -15,9 +15,9 @@ from typing import IO
 
 import pytest
 
-from jobs.catalogue.models import Catalogue
+from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import Fenced, InvalidConfiguration
-from jobs.kinds.spec import parse_request
+from jobs.kinds.generate import spec_of
 from jobs.table.claim import Claim
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
@@ -52,7 +52,7 @@ def keep(spool: Spool, claim: Claim, files: Iterable[ImageFile], timings: dict[s
 
 @pytest.fixture
 def claim(catalogue: Catalogue) -> Claim:
-    spec = catalogue.settle(parse_request({"prompt": "a red circle"}))
+    spec = spec_of({"prompt": "a red circle"}, catalogue)
     record = JobRecord(id="a-job", status=Status.PROCESSING, queue="gpu.shapes", caller="default", created_at=1.0)
     return Claim(job_id="a-job", token="a-token", epoch=3, record=record, spec=spec)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jobs.errors import ErrorCode
-from jobs.table.states import Stage
+from jobs.kinds.picture import Stage
 from workers.engine import errors, ticket
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.catalogue.models import Catalogue
-from jobs.kinds.spec import JobSpec, parse_request
+from jobs.catalogue.catalogue import Catalogue
+from jobs.kinds.generate import GenerateSpec, spec_of
 from workers.bench import contenders
 from workers.bench.passes import pass_seconds
 from workers.bench.process import ContenderFailed, Remote
@@ -19,9 +19,9 @@ from workers.families.simulated import DeviceTimes, SimulatedModel, VirtualClock
 MODELS = Path(__file__).resolve().parents[4] / "models.toml"
 
 
-def specs(catalogue: Catalogue, *steps: int) -> list[JobSpec]:
+def specs(catalogue: Catalogue, *steps: int) -> list[GenerateSpec]:
     asked = [{"prompt": f"a picture {index}", "seed": index, "num_inference_steps": n} for index, n in enumerate(steps)]
-    return [catalogue.settle(parse_request(each)) for each in asked]
+    return [spec_of(each, catalogue) for each in asked]
 
 
 @pytest.mark.parametrize("factory", [contenders.tutorial, contenders.engine])
@@ -55,7 +55,7 @@ def test_what_a_contender_raises_is_told_with_its_reason() -> None:
 def test_batches_take_only_what_has_come(catalogue: Catalogue) -> None:
     batches: list[int] = []
 
-    def run(batch: list[JobSpec]) -> None:
+    def run(batch: list[GenerateSpec]) -> None:
         batches.append(len(batch))
         time.sleep(0.1)  # The device, busy.
 

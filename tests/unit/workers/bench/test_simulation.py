@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import tiny
 from workers.bench.simulation import (
     Arrival,
@@ -27,11 +27,11 @@ SEEDS = range(5)
 MAX_JOBS = 16
 
 
-def a_job(steps: int, **fields: object) -> JobSpec:
+def a_job(steps: int, **fields: object) -> GenerateSpec:
     return tiny.spec(ENTRY, num_inference_steps=steps, **{"guidance_scale": 3.0, **fields})
 
 
-def mixed(numbers: random.Random, index: int) -> JobSpec:
+def mixed(numbers: random.Random, index: int) -> GenerateSpec:
     return a_job(numbers.choice(STEPS), seed=index)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Watched, Wrapped, make_adapter, make_engine, run, submit, warm
 from workers.engine.adapter import OnStep
@@ -48,7 +48,7 @@ _SHAPES = ("circle", "square", "triangle", "star", "ring")
 class MixedRun:
     """Two jobs of each scheduler, and their latents by seed as the engine made them in one run."""
 
-    jobs: dict[str, list[JobSpec]]
+    jobs: dict[str, list[GenerateSpec]]
     watched: Watched
     adapter: StableDiffusion
 
@@ -60,7 +60,7 @@ def in_precision(adapter: StableDiffusion, dtype: torch.dtype) -> StableDiffusio
     return type(adapter)(adapter.entry, copy.deepcopy(adapter.pipeline).to(dtype), adapter.cache)
 
 
-def two_jobs(adapter: PictureFamily[Any], index: int, name: str) -> list[JobSpec]:
+def two_jobs(adapter: PictureFamily[Any], index: int, name: str) -> list[GenerateSpec]:
     """With guidance and without; no two schedulers have the same prompts, seeds, steps and scales."""
     colour, shape = _COLOURS[index % 6], _SHAPES[index % 5]
     guided = tiny.spec(
@@ -84,7 +84,7 @@ def two_jobs(adapter: PictureFamily[Any], index: int, name: str) -> list[JobSpec
     return [guided, alone]
 
 
-def run_joining(adapter: PictureFamily[Any], jobs: Sequence[JobSpec]) -> None:
+def run_joining(adapter: PictureFamily[Any], jobs: Sequence[GenerateSpec]) -> None:
     """Run all, one more joining at each turn."""
     engine = make_engine(adapter)
     warm(engine, jobs[0])
@@ -106,7 +106,7 @@ def mixed_run(model: str, dtype: torch.dtype = torch.float32) -> MixedRun:
     return MixedRun(jobs=jobs, watched=watched, adapter=adapter)
 
 
-def run_solo(pipeline: Any, job: JobSpec) -> torch.Tensor:
+def run_solo(pipeline: Any, job: GenerateSpec) -> torch.Tensor:
     """What diffusers makes of the job, without any of our code but the scheduler's name: latents, (n, C, h, w)."""
     own = pipeline.scheduler
     pipeline.scheduler = make_scheduler(job.scheduler, own)
@@ -183,7 +183,7 @@ def test_model_distilled_with_guidance_takes_it_as_an_input() -> None:
 
 
 class GuidanceOffByOne(Wrapped):
-    def begin(self, spec: JobSpec, conditioning: Any) -> Any:
+    def begin(self, spec: GenerateSpec, conditioning: Any) -> Any:
         scale = spec.guidance_scale + 1
         return super().begin(spec.model_copy(update={"guidance_scale": scale}), conditioning)
 
@@ -191,7 +191,7 @@ class GuidanceOffByOne(Wrapped):
 class PromptOfTheNeighbour(Wrapped):
     """The first job's stands in all of those with as many rows that are encoded together with it."""
 
-    def encode(self, specs: Sequence[JobSpec]) -> list[Any]:
+    def encode(self, specs: Sequence[GenerateSpec]) -> list[Any]:
         return super().encode([spec.model_copy(update={"prompt": specs[0].prompt}) for spec in specs])
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from jobs.errors import ErrorCode
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Wrapped, make_adapter, make_engine, run, submit, warm
 from workers.engine.adapter import OnStep
@@ -52,11 +52,11 @@ class Poisoned(Wrapped):
         self._method = method
         self._fault = fault
 
-    def encode(self, specs: Sequence[JobSpec]) -> list[Any]:
+    def encode(self, specs: Sequence[GenerateSpec]) -> list[Any]:
         self._hit("encode", *specs)
         return super().encode(specs)
 
-    def begin(self, spec: JobSpec, conditioning: Any) -> Any:
+    def begin(self, spec: GenerateSpec, conditioning: Any) -> Any:
         self._hit("begin", spec)
         return super().begin(spec, conditioning)
 
@@ -68,7 +68,7 @@ class Poisoned(Wrapped):
         self._hit("decode", run.spec)
         return super().decode(run, max_images)
 
-    def _hit(self, method: str, *specs: JobSpec) -> None:
+    def _hit(self, method: str, *specs: GenerateSpec) -> None:
         if method == self._method and any(spec.prompt == POISON for spec in specs):
             self._fault()
 
@@ -102,7 +102,7 @@ def little_memory(adapter: StableDiffusion, fits: int) -> Iterator[list[int]]:
         hook.remove()
 
 
-def eight_jobs(*, poisoned: bool = True, reproducible: bool = True) -> list[JobSpec]:
+def eight_jobs(*, poisoned: bool = True, reproducible: bool = True) -> list[GenerateSpec]:
     """Of different steps, with and without guidance; the fourth is poison."""
     entry = make_adapter("stable-diffusion").entry
     return [
@@ -119,7 +119,7 @@ def eight_jobs(*, poisoned: bool = True, reproducible: bool = True) -> list[JobS
     ]
 
 
-def run_all(engine: Engine, jobs: Sequence[JobSpec]) -> list[Ticket[list[Pixels]]]:
+def run_all(engine: Engine, jobs: Sequence[GenerateSpec]) -> list[Ticket[list[Pixels]]]:
     """All at once, in an engine whose pass has room for them."""
     warm(engine, jobs[0])
     tickets = [submit(engine, job) for job in jobs]

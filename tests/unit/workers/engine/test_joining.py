@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from jobs.kinds.spec import JobSpec
-from jobs.table.states import Stage, Status
+from jobs.kinds.generate import GenerateSpec
+from jobs.kinds.picture import Stage
+from jobs.table.states import Status
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import Watched, Wrapped, make_adapter, make_engine, run, submit, warm
 from workers.attempt.errors import JobLeft
@@ -46,7 +47,7 @@ class Looking(Wrapped):
         return super().predict(batch, max_rows, on_step)
 
 
-def a_job(seed: int, steps: int = STEPS) -> JobSpec:
+def a_job(seed: int, steps: int = STEPS) -> GenerateSpec:
     entry = make_adapter("stable-diffusion").entry
     return tiny.spec(entry, prompt=f"{seed} circles", seed=seed, num_inference_steps=steps, scheduler="ddim")
 

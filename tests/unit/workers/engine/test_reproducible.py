@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.kinds.spec import JobSpec
+from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Watched, make_adapter, make_engine, run, submit, warm
 from workers.families.schedulers import OWN, SCHEDULERS
@@ -32,7 +32,7 @@ class Made:
     offsets: dict[int, set[int]]
 
 
-def reproducible_jobs(model: str) -> list[JobSpec]:
+def reproducible_jobs(model: str) -> list[GenerateSpec]:
     """One of each scheduler, in its place in `NAMES`: of one, two or three images, most with guidance."""
     entry = make_adapter(model).entry
     return [
@@ -50,7 +50,7 @@ def reproducible_jobs(model: str) -> list[JobSpec]:
     ]
 
 
-def neighbours(model: str, first_seed: int) -> list[JobSpec]:
+def neighbours(model: str, first_seed: int) -> list[GenerateSpec]:
     """Ordinary jobs, of other prompts."""
     entry = make_adapter(model).entry
     return [
@@ -66,7 +66,7 @@ def neighbours(model: str, first_seed: int) -> list[JobSpec]:
     ]
 
 
-def run_in_order(model: str, jobs: Sequence[JobSpec], *, together: bool) -> Made:
+def run_in_order(model: str, jobs: Sequence[GenerateSpec], *, together: bool) -> Made:
     """Run jobs in one engine, either one joining at each turn or one after another's end."""
     watched = Watched(make_adapter(model))
     engine = make_engine(watched)

@@ -8,7 +8,7 @@ import diffusers
 import pytest
 import torch
 
-from jobs.catalogue.models import MAX_STEPS_OF_SCHEDULER
+from jobs.catalogue.entry import MAX_STEPS_OF_SCHEDULER
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET
 from workers.families.schedulers import OWN, SCHEDULERS, SchedulerShelf, make_scheduler, unknown_schedulers

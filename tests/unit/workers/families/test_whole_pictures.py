@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from jobs.errors import ErrorCode
-from jobs.kinds.spec import JobSpec
-from jobs.table.states import Stage, Status
+from jobs.kinds.generate import GenerateSpec
+from jobs.kinds.picture import Stage
+from jobs.table.states import Status
 from tests import tiny_pipelines
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Measured, make_engine, run, submit
@@ -31,7 +32,7 @@ DEFAULTS = tiny.model("diffusers").defaults.model_copy(update={"width": SIDE, "h
 ENTRY = tiny.model("diffusers", defaults=DEFAULTS)
 
 
-def a_job(seed: int, **fields: Any) -> JobSpec:
+def a_job(seed: int, **fields: Any) -> GenerateSpec:
     return tiny.spec(ENTRY, seed=seed, num_inference_steps=STEPS, **fields)
 
 

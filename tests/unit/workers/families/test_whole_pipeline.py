@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from jobs.errors import ErrorCode
-from jobs.kinds.spec import JobSpec
-from jobs.table.states import Stage, Status
+from jobs.kinds.generate import GenerateSpec
+from jobs.kinds.picture import Stage
+from jobs.table.states import Status
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import ROWS, make_engine, run, submit
 from workers.attempt.errors import JobLeft
@@ -25,7 +26,7 @@ ENTRY = tiny.model("diffusers")
 STEPS = 5
 
 
-def a_job(seed: int, **fields: Any) -> JobSpec:
+def a_job(seed: int, **fields: Any) -> GenerateSpec:
     return tiny.spec(ENTRY, prompt=f"{seed} red circles", seed=seed, num_inference_steps=STEPS, **fields)
 
 
@@ -55,7 +56,7 @@ def calls(engine: Engine) -> Iterator[Calls]:
     hook.remove()
 
 
-def solo(job: JobSpec) -> list[Pixels]:
+def solo(job: GenerateSpec) -> list[Pixels]:
     made = tiny.stable_diffusion_3()(
         prompt=job.prompt,
         negative_prompt=job.negative_prompt or None,

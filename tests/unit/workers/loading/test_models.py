@@ -13,7 +13,8 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, PreTrainedModel
 
-from jobs.catalogue.models import Catalogue, Model
+from jobs.catalogue.catalogue import Catalogue
+from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from tests import tiny_pipelines
 from tests.unit.workers import tiny

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs.catalogue.models import Catalogue, Model
+from jobs.catalogue.catalogue import Catalogue
+from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from tests import tiny_pipelines
 from tests.unit.workers import tiny

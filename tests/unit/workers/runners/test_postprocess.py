@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from jobs.catalogue.models import Catalogue
-from jobs.kinds.spec import JobSpec, parse_request
+from jobs.catalogue.catalogue import Catalogue
+from jobs.kinds.generate import GenerateSpec, spec_of
 from workers.runners.image_metadata import parameters
 from workers.runners.postprocess import ImageFile, memory_bytes, postprocess
 
@@ -28,9 +28,9 @@ def picture(width: int = 128, height: int = 96) -> Pixels:
     return np.stack([columns * 200 // width, rows * 200 // height, noise], axis=-1).astype(np.uint8)
 
 
-def settle(catalogue: Catalogue, **fields: Any) -> JobSpec:
+def settle(catalogue: Catalogue, **fields: Any) -> GenerateSpec:
     base = {"prompt": "a red circle, “größer” than 🟦", "width": 128, "height": 96, "seed": 40}
-    return catalogue.settle(parse_request(base | fields))
+    return spec_of(base | fields, catalogue)
 
 
 def process(catalogue: Catalogue, pixels: Pixels, **fields: Any) -> ImageFile:
@@ -117,7 +117,7 @@ def test_parameters_can_be_read_back_and_make_the_job_again(catalogue: Catalogue
     found = read_parameters(postprocess(picture(), spec, model, 0).body)
     assert found == parameters(spec, model, spec.seed)
     again = {name: value for name, value in found.items() if name not in {"software", "revision"}}
-    assert catalogue.settle(parse_request(again)) == spec.model_copy(update={"output": type(spec.output)()})
+    assert spec_of(again, catalogue) == spec.model_copy(update={"output": type(spec.output)()})
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from jobs import names
-from jobs.table import ranks
+from jobs.scripts import ranks
 
 _USED = re.compile(r"\b(key|channel)\.(\w+)(\(?)")
 
@@ -21,7 +21,7 @@ def preamble(script: str) -> str:
     used = {(table, name, bool(call)) for table, name, call in _USED.findall(script)}
     lines = [*_names("key", used), *_names("channel", used)]
     lines += [f"local {name} = {value}" for name, value in _numbers() if re.search(rf"\b{name}\b", script)]
-    return "\n".join(("-- From jobs/names.py and jobs/table/ranks.py, by jobs/table/preamble.py.", *lines, ""))
+    return "\n".join(("-- From jobs/names.py and jobs/scripts/ranks.py, by jobs/scripts/preamble.py.", *lines, ""))
 
 
 def _names(table: str, used: set[tuple[str, str, bool]]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Final
 
 FIELDS: Final = {
     # Of its submission.
+    "kind": "of what kind it is; absent for the first one",
     "spec": "JSON: the specification, without what is at its default",
     "request": "JSON, in place of `spec`: what came from outside and was refused",
     "schema": "SCHEMA_VERSION of whoever wrote it",
@@ -45,7 +46,8 @@ FIELDS: Final = {
     "steps": "0 where it has none",
     # Of its end.
     "ended_at": "when",
-    "images": "JSON: those that are published",
+    "images": "JSON: the artifacts that are published; so called since pictures were all that there was",
+    "data": "JSON: what it made that needs no object",
     "timings": "JSON: seconds for each stage",
     "error": "JSON: code and message; empty where there is none",
 }

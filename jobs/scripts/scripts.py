@@ -17,7 +17,7 @@ from pydantic_core import to_json
 
 from jobs.process.settings import Settings
 from jobs.redis.connection import full_error, map_errors
-from jobs.table.preamble import preamble
+from jobs.scripts.preamble import preamble
 
 _LIBRARY = ("base", "turns", "ends", "places")  # In this order: each uses only what stands before it.
 _DECLARED = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
@@ -39,7 +39,7 @@ def arguments(**args: Argument) -> bytes:
 
 
 class Scripts:
-    """The scripts in `scripts/`, by name. Redis is told of each when it is first needed, and again if it forgot."""
+    """The scripts in `lua/`, by name. Redis is told of each when it is first needed, and again if it forgot."""
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         self._redis = client
@@ -98,7 +98,7 @@ def as_mapping(answer: Sequence[str]) -> dict[str, str]:
 @cache
 def script_names() -> tuple[str, ...]:
     """All scripts that there are."""
-    found = (path.name for path in (files("jobs.table") / "scripts").iterdir() if path.is_file())
+    found = (path.name for path in (files("jobs.scripts") / "lua").iterdir() if path.is_file())
     return tuple(sorted(name.removesuffix(".lua") for name in found if name.endswith(".lua")))
 
 
@@ -137,4 +137,4 @@ def _code(lua: str) -> str:
 
 
 def _read(*path: str) -> str:
-    return files("jobs.table").joinpath("scripts", *path).read_text("utf-8")
+    return files("jobs.scripts").joinpath("lua", *path).read_text("utf-8")

@@ -1,7 +1,7 @@
 """
 The ranks by which jobs are ordered. Those of messages are Celery's priorities on Redis, where 0 is the highest.
 
-Scripts have them by the same names: see `jobs/table/preamble.py`.
+Scripts have them by the same names: see `jobs/scripts/preamble.py`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 -- Where jobs stand that have not begun, and in which order they come. What releases jobs has the arguments `window`,
--- `look_after_s` and `look_lost_s`: see jobs/table/limits.py.
+-- `look_after_s` and `look_lost_s`: see jobs/scripts/limits.py.
 
 local RANK = 1e14  -- Rank in front, number behind it: 9 ranks × 10^14 numbers still are whole numbers in a double.
 

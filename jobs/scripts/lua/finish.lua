@@ -10,6 +10,11 @@ if current ~= 'processing' then return {'fenced'} end
 local queue = field(id, 'queue')
 redis.call('ZREM', key.running(queue), id)
 if error == '' and status == 'expired' then error = expire_error('deadline') end
-conclude(id, status, {'images', args.images, 'timings', args.timings, 'error', error}, args.error_code)
+local fields = {'images', args.artifacts, 'timings', args.timings, 'error', error}
+local function note(name, value)
+  fields[#fields + 1], fields[#fields + 2] = name, value
+end
+if args.data then note('data', args.data) end
+conclude(id, status, fields, args.error_code)
 note_pace(queue)
 return {'done', redis.call('HGETALL', key.job(id))}

@@ -1,6 +1,6 @@
--- What every script has: its arguments, the time, a job's fields and events, numbers. jobs/table/lua.py puts this and
+-- What every script has: its arguments, the time, a job's fields and events, numbers. jobs/scripts/scripts.py puts this and
 -- the other files of lib/ before each, behind the names of jobs/names.py. Job records have the fields of
--- jobs/table/fields.py.
+-- jobs/scripts/fields.py.
 
 -- By name. What is opaque here (specification, images, error …) is a text, and is written as it came.
 local args = cjson.decode(ARGV[1])

@@ -25,6 +25,7 @@ local function note(name, value)
 end
 if args.start_deadline then note('start_by', seconds(time + args.start_deadline)) end
 if args.deadline then note('end_by', seconds(time + args.deadline)) end
+if args.kind then note('kind', args.kind) end
 if args.traceparent then note('traceparent', args.traceparent) end
 if owner then
   redis.call('SET', owner, id)

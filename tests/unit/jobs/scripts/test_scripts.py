@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs import names
+from jobs import names, scripts
+from jobs.scripts.fields import FIELDS, PREFIXES
+from jobs.scripts.preamble import preamble
+from jobs.scripts.scripts import library, script_names, source_of
 from jobs.table import record
-from jobs.table.fields import FIELDS, PREFIXES
-from jobs.table.lua import library, script_names, source_of
-from jobs.table.preamble import preamble
 
-SCRIPTS = Path(record.__file__).parent / "scripts"
+SCRIPTS = Path(scripts.__file__).parent / "lua"
 SOURCES = {str(path.relative_to(SCRIPTS)): re.sub("--.*", "", path.read_text()) for path in SCRIPTS.rglob("*.lua")}
 RECORD = re.compile(r"job|key\.job\(.*\)")
 MAY_FAIL_WHEN_REDIS_IS_FULL = {"submit", "replay"}

@@ -1,0 +1,53 @@
+"""The models that can be asked for, read from `models.toml` without torch."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from jobs.catalogue.entry import Model
+from jobs.errors import InvalidConfiguration, ModelNotAvailable
+
+
+class Catalogue:
+    """The models by name; the first is the default."""
+
+    def __init__(self, models: list[Model], folder: Path) -> None:
+        self.models = {model.name: model for model in models}
+        self._folder = folder
+
+    @classmethod
+    def read(cls, path: Path) -> Catalogue:
+        """
+        Read a catalogue file.
+
+        Raises:
+            InvalidConfiguration: The file is missing or wrong.
+        """
+        try:
+            tables: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+            models = [Model(name=name, **table) for name, table in tables.get("models", {}).items()]
+        except (OSError, ValueError, TypeError, AttributeError) as exc:
+            raise InvalidConfiguration(f"model catalogue {path}: {exc}") from exc
+        if not models:
+            raise InvalidConfiguration(f"model catalogue {path}: it has no model")
+        return cls(models, path.resolve().parent)
+
+    def source_of(self, model: Model) -> str:
+        """The model's folder as an absolute path, or its hub id."""
+        folder = self._folder / model.source
+        return str(folder) if folder.is_dir() else model.source
+
+    def find(self, name: str | None) -> Model:
+        """
+        The model of that name; the default for None.
+
+        Raises:
+            ModelNotAvailable: There is none.
+        """
+        if name is None:
+            return next(iter(self.models.values()))
+        if name not in self.models:
+            raise ModelNotAvailable("model", f"there is no model {name!r}; there are {', '.join(self.models)}")
+        return self.models[name]

@@ -1,0 +1,104 @@
+"""One entry of `models.toml`: a model, what a request takes from it where it says nothing, and what it may ask."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from jobs.fields import FileMetadata, Name
+
+Positive = Annotated[int, Field(ge=1)]
+
+# Most steps of those schedulers of diffusers that do not take any number: a consistency model is distilled on fifty.
+MAX_STEPS_OF_SCHEDULER = {"lcm": 50, "tcd": 50}
+
+_OUTPUT_PIXELS = 4_096 * 4_096  # a WebP of which takes a worker 3 s and 200 MiB
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Defaults(_Entry):
+    """Sampling parameters of a request that leaves them out."""
+
+    width: Positive
+    height: Positive
+    num_inference_steps: Positive
+    guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+    scheduler: str
+
+
+class Limits(_Entry):
+    """
+    What a request may ask of a model. Sides in pixels, multiples of `side_multiple`.
+
+    Attributes:
+        max_output_pixels: Of one image, after `output.resize`; unset, 4096 × 4096, or the model's own largest image.
+        max_job_output_pixels: Of all images of a job; unset, four such images, or `max_n` of the model's own largest.
+    """
+
+    min_side: Positive
+    max_side: Positive
+    side_multiple: Positive = 8
+    max_steps: Positive
+    max_n: Positive
+    max_output_pixels: Positive | None = None
+    max_job_output_pixels: Positive | None = None
+
+    @property
+    def output_pixels(self) -> int:
+        """The most pixels of one image, as it is stored."""
+        return self.max_output_pixels or max(_OUTPUT_PIXELS, self.max_side**2)
+
+    @property
+    def job_output_pixels(self) -> int:
+        """The most pixels of all images of a job, as they are stored."""
+        own = self.max_n * self.max_side**2 if self.max_output_pixels is None else 0
+        return self.max_job_output_pixels or max(4 * self.output_pixels, own)
+
+
+class Model(_Entry):
+    """
+    One model of the catalogue.
+
+    Attributes:
+        source: A folder (relative to the catalogue) or a hub id.
+        revision: Commit or tag of the hub, or the label of the folder's content; recorded with each image.
+        family: Which code runs it; "diffusers" for any text-to-image pipeline that has no family of its own here.
+        reproducible_rows: Rows of a forward pass that holds a job with `reproducible`.
+        metadata: What image files say of themselves: "mark" keeps prompt and parameters out of all of this model's,
+            "full" leaves it to each job (`output.metadata`).
+    """
+
+    name: Name
+    source: str
+    revision: str
+    dtype: Literal["float32", "bfloat16", "float16"]
+    family: Literal["stable-diffusion", "stable-diffusion-xl", "diffusers", "simulated"]
+    defaults: Defaults
+    limits: Limits
+    schedulers: Annotated[tuple[str, ...], Field(min_length=1)]
+    reproducible_rows: Positive = 4
+    metadata: FileMetadata = "full"
+
+    @model_validator(mode="after")
+    def _default_scheduler_is_offered(self) -> Model:
+        if self.defaults.scheduler not in self.schedulers:
+            raise ValueError(f"defaults.scheduler {self.defaults.scheduler!r} is not one of schedulers")
+        return self
+
+    @model_validator(mode="after")
+    def _defaults_are_within_limits(self) -> Model:
+        limits = self.limits
+        for side in (self.defaults.width, self.defaults.height):
+            if not limits.min_side <= side <= limits.max_side or side % limits.side_multiple:
+                raise ValueError(f"defaults: a side of {side} is outside the model's own limits")
+        if self.defaults.num_inference_steps > self.max_steps(self.defaults.scheduler):
+            raise ValueError("defaults.num_inference_steps is above limits.max_steps, or what its scheduler runs")
+        return self
+
+    def max_steps(self, scheduler: str) -> int:
+        """The most denoising steps that a request may ask for."""
+        return min(self.limits.max_steps, MAX_STEPS_OF_SCHEDULER.get(scheduler, self.limits.max_steps))

@@ -1,0 +1,33 @@
+"""What every job has, of whatever kind: whose it is, when it is worth having, and what it is called."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from jobs.fields import Name, Seconds, Strict
+
+Priority = Literal["low", "normal", "high"]
+
+Tags = Annotated[
+    dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
+    Field(max_length=16),
+]
+
+
+class Envelope(Strict):
+    """Fields of every request and of every specification, beside those of its kind."""
+
+    priority: Priority = "normal"
+    """Order among the caller's own jobs that wait in a queue; others' are not concerned."""
+    start_deadline: Seconds | None = None
+    """Seconds after submission after which it is not worth starting."""
+    deadline: Seconds | None = None
+    """Seconds after submission after which it is not worth having."""
+    idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    """Submitting again with the same key and caller gives the same job."""
+    metadata: Tags = {}  # noqa: RUF012 - pydantic copies it
+    """The caller's own tags, kept and given back."""
+    caller: Name = "default"
+    """Whose turn it is, for fairness between callers."""

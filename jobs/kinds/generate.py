@@ -1,0 +1,149 @@
+"""The kind `generate`: a text becomes pictures."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobs.catalogue.catalogue import Catalogue
+from jobs.catalogue.entry import Model
+from jobs.errors import InvalidRequest
+from jobs.fields import MAX_SEED, Name, Prompt, Side, Text, parse
+from jobs.kinds.kind import PER_ROW, Kind, Request, Spec
+from jobs.kinds.picture import WEIGHTS, Output, check_output, settle_output
+
+_SEED_BITS = 32  # Of drawn seeds: short enough to read out and type again.
+_PROMPT_SHOWN = 48  # characters
+
+
+class _Asked(BaseModel):
+    """What a request and its specification say alike."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)  # What is strict says each of the two.
+
+    kind: ClassVar[str] = "generate"
+
+    prompt: Annotated[Prompt, PER_ROW]
+    """What to draw."""
+    negative_prompt: Annotated[Text, PER_ROW] = ""
+    """What to keep away from; has effect with guidance_scale above 1."""
+    n: Annotated[int, Field(ge=1, le=64), PER_ROW] = 1
+    """Number of images; image i has the seed `seed + i`."""
+    output: Annotated[Output, PER_ROW] = Output()
+    """What postprocessing does to each image."""
+    reproducible: bool = False
+    """Make the same bytes whatever runs beside it on the same device; takes a little longer."""
+
+
+class GenerateRequest(Request, _Asked):
+    """Pictures as a caller asks for them. What is None takes the model's default; an unset seed is drawn."""
+
+    model: Name | None = None
+    """Name in the catalogue."""
+    width: Side | None = None
+    """Pixels."""
+    height: Side | None = None
+    """Pixels."""
+    num_inference_steps: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    """Denoising steps."""
+    guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    """Classifier-free guidance (Ho & Salimans 2022); 1 or less is none."""
+    scheduler: Name | None = None
+    """One of the model's schedulers."""
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
+    """Of the first image."""
+
+    digested_at_first: ClassVar[Mapping[str, Any]] = {
+        "negative_prompt": "",
+        "n": 1,
+        "output": {"format": "png", "quality": None, "resize": None, "crop": None, "thumbnail": None},
+        "priority": "normal",
+        "start_deadline": None,
+        "deadline": None,
+        "metadata": {},
+        "caller": "default",
+        "reproducible": False,
+        "model": None,
+        "width": None,
+        "height": None,
+        "num_inference_steps": None,
+        "guidance_scale": None,
+        "scheduler": None,
+        "seed": None,
+    }
+
+
+class GenerateSpec(Spec, _Asked):
+    """Pictures with every parameter settled, so that they can be made again. Fields as in `GenerateRequest`."""
+
+    model: str
+    width: int
+    height: int
+    num_inference_steps: int
+    guidance_scale: float
+    scheduler: str
+    seed: Annotated[int, PER_ROW]
+
+
+def _settle(request: GenerateRequest, model: Model | None) -> GenerateSpec:
+    assert model is not None, "the kind needs one"  # noqa: S101 - what the registry sees to
+    fields = request.model_dump(exclude_none=True)
+    seed = request.seed if request.seed is not None else secrets.randbits(_SEED_BITS)
+    settled = {"model": model.name, "seed": seed, "output": settle_output(request.output, model)}
+    spec = GenerateSpec.model_validate(model.defaults.model_dump() | fields | settled)
+    _check(spec, model)
+    return spec
+
+
+def _check(spec: GenerateSpec, model: Model) -> None:
+    limits = model.limits
+    for side in ("width", "height"):
+        value = getattr(spec, side)
+        if not limits.min_side <= value <= limits.max_side or value % limits.side_multiple:
+            raise InvalidRequest(
+                side,
+                f"{model.name} makes {limits.min_side} to {limits.max_side} pixels in multiples of "
+                f"{limits.side_multiple}, not {value}",
+            )
+    if spec.n > limits.max_n:
+        raise InvalidRequest("n", f"{model.name} makes at most {limits.max_n} images a job")
+    if spec.seed + spec.n - 1 > MAX_SEED:
+        raise InvalidRequest("seed", f"the last image's seed would be above {MAX_SEED}")
+    check_output(spec, limits)
+    if spec.scheduler not in model.schedulers:
+        raise InvalidRequest(
+            "scheduler", f"{model.name} has no {spec.scheduler!r}; it has {', '.join(model.schedulers)}"
+        )
+    if spec.num_inference_steps > (most := model.max_steps(spec.scheduler)):
+        raise InvalidRequest("num_inference_steps", f"{model.name} runs at most {most} steps with {spec.scheduler}")
+
+
+def _summary(spec: GenerateSpec) -> str:
+    """Model, size, steps, the first words of the prompt."""
+    prompt = " ".join(spec.prompt.split())
+    prompt = prompt if len(prompt) <= _PROMPT_SHOWN else prompt[: _PROMPT_SHOWN - 1].rstrip() + "…"
+    return f"{spec.model} {spec.width}×{spec.height} {spec.num_inference_steps} steps “{prompt}”"
+
+
+GENERATE = Kind(
+    name=_Asked.kind,
+    request=GenerateRequest,
+    spec=GenerateSpec,
+    settle=_settle,
+    summary=_summary,
+    stages=WEIGHTS,
+)
+
+
+def spec_of(fields: Mapping[str, Any], catalogue: Catalogue) -> GenerateSpec:
+    """
+    The pictures that fields of a request ask for.
+
+    Raises:
+        InvalidRequest: A field is wrong, or the model cannot do what is asked.
+    """
+    request = parse(GenerateRequest, dict(fields))
+    return _settle(request, catalogue.find(request.model))

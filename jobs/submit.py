@@ -1,0 +1,24 @@
+"""From a request to what the job table writes: the same for every door."""
+
+from __future__ import annotations
+
+from jobs.kinds.kind import Request, Spec
+from jobs.kinds.registry import kind_of
+from jobs.table.submission import Submission
+
+
+def submission_of(
+    request: Request, spec: Spec, *, job_id: str, origin: str = "client", quota: int | None = None
+) -> Submission:
+    """What is written of a request that settled to `spec`. Other arguments as `Submission` has them."""
+    kind = kind_of(request.kind)
+    return Submission(
+        job_id=job_id,
+        kind=kind.name,
+        model=getattr(spec, "model", None),
+        spec=spec,
+        digest=request.digest(),
+        queue=kind.queue(spec),
+        origin=origin,
+        quota=quota,
+    )

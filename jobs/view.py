@@ -1,0 +1,179 @@
+"""
+A job as it is shown: by the command line, as Celery's result, to Python and over HTTP.
+
+The table keeps what was asked for and does not read it; here the job's kind does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jobs.envelope import Envelope
+from jobs.errors import InvalidRequest
+from jobs.kinds.kind import Spec
+from jobs.kinds.registry import KINDS, kind_of
+from jobs.newer import read_known
+from jobs.table.record import Artifact, JobError, JobRecord
+from jobs.table.states import Status, has_ended
+
+_NOT_PARAMETERS = frozenset({"caller", "metadata", "idempotency_key"})  # Shown beside them, or nobody's business.
+
+
+class Image(BaseModel):
+    """One stored image."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    key: str
+    """Object key in the bucket."""
+    content_type: str
+    width: int
+    height: int
+    bytes: int
+    """Size of the file."""
+    sha256: str
+    seed: int
+    thumbnail_key: str | None = None
+    """Object key of the thumbnail, if one was asked for."""
+
+
+class JobView(BaseModel):
+    """A job at one moment, as far as this version understands it. Times are Unix seconds, by Redis' clock."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    id: str
+    object: Literal["job"] = "job"
+    kind: str
+    """What sort of job it is."""
+    status: Annotated[Status | str, Field(union_mode="left_to_right", examples=list(Status))]
+    """One of queued, processing, succeeded, failed, canceled, expired; or what a newer version calls it."""
+    stage: str | None = None
+    """What is done at the moment; each kind of job has its own."""
+    progress: float = 0.0
+    """0 to 1, over all stages."""
+    step: int = 0
+    steps: int = 0
+    queue: str
+    model: str | None = None
+    parameters: dict[str, Any] | None = None
+    """Every parameter settled, the seed too."""
+    metadata: dict[str, str] = {}
+    caller: str
+    attempts: int = 0
+    """How often it began."""
+    created_at: float
+    started_at: float | None = None
+    ended_at: float | None = None
+    timings: dict[str, float] = {}
+    """Seconds of each stage, and in all."""
+    error: JobError | None = None
+    images: tuple[Image, ...] = ()
+    """Pictures that it made."""
+    artifacts: tuple[Artifact, ...] = ()
+    """Other objects that it made."""
+    data: dict[str, Any] | None = None
+    """What it made that needs no object of its own."""
+    request: dict[str, Any] | None = None
+    """What came, where the job was refused before it became one, or where too little of it is understood."""
+    batch: str | None = None
+    """The batch that it is part of."""
+    custom_id: str | None = None
+    """Its own name in there."""
+    spec: Annotated[Any, Field(exclude=True, repr=False)] = None
+    """The same as its kind has it, to be asked by name; None where too little is understood."""
+    unread: Annotated[dict[str, Any] | None, Field(exclude=True, repr=False)] = None
+    is_partial: Annotated[bool, Field(exclude=True, repr=False)] = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it goes on no more."""
+        return has_ended(self.status, self.ended_at)
+
+
+def view_of(record: JobRecord) -> JobView:
+    """A record, read by its kind. What only a newer version understands of it is shown as it is, or left out."""
+    kind, stored = KINDS.get(record.kind), record.payload
+    spec, aside = read_known(kind.spec, stored) if kind and stored is not None else (None, frozenset[str]())
+    unread = {name: stored[name] for name in aside if spec is not None and stored and name in type(spec).model_fields}
+    pictures = [each for each in record.artifacts if each.content_type.startswith("image/")]
+    images = [image for each in pictures if (image := _image(each)) is not None]
+    return JobView(
+        id=record.id,
+        kind=record.kind,
+        status=record.status,
+        stage=record.stage,
+        progress=_progress(record),
+        step=record.step,
+        steps=record.steps,
+        queue=record.queue,
+        model=getattr(spec, "model", None),
+        parameters=parameters_of(spec, unread) if spec else None,
+        metadata=spec.metadata if spec else {},
+        caller=record.caller,
+        attempts=record.attempts,
+        created_at=record.created_at,
+        started_at=record.started_at,
+        ended_at=record.ended_at,
+        timings=dict(record.timings),
+        error=record.error,
+        images=tuple(images),
+        artifacts=tuple(each for each in record.artifacts if each not in pictures),
+        data=record.data,
+        request=record.request if spec or stored is None else stored,
+        batch=record.batch,
+        custom_id=record.custom_id,
+        spec=spec,
+        unread=unread or None,
+        is_partial=record.is_partial or bool(aside) or len(images) < len(pictures),
+    )
+
+
+def spec_to_run(record: JobRecord) -> Spec:
+    """
+    What a record asks for, for a worker: understood whole, or not at all.
+
+    Raises:
+        InvalidRequest: Names what this version does not understand.
+    """
+    kind = kind_of(record.kind)
+    if record.payload is None:
+        raise InvalidRequest("spec", "is missing")
+    spec: Spec = kind.spec_to_run(record.payload)
+    return spec
+
+
+def parameters_of(spec: Envelope, unread: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Every parameter of a job, settled; those whose values only a newer version understands, as they are."""
+    shown = {name: value for name, value in (unread or {}).items() if name not in _NOT_PARAMETERS}
+    settled: dict[str, Any] = spec.model_dump(mode="json", exclude=set(_NOT_PARAMETERS), exclude_none=True)
+    return settled | shown
+
+
+def progress_of(kind: str, status: str, stage: str | None, step: int = 0, steps: int = 0) -> float:
+    """Share of the work that is done, 0–1."""
+    if status == Status.SUCCEEDED:
+        return 1.0
+    known = KINDS.get(kind)
+    return known.progress(stage, step, steps) if known else 0.0
+
+
+def summary_of(record: JobRecord) -> str | None:
+    """A line for people; None for a job that is not understood."""
+    kind = KINDS.get(record.kind)
+    spec = read_known(kind.spec, record.payload)[0] if kind and record.payload is not None else None
+    return kind.summary(spec) if kind and spec else None
+
+
+def _progress(record: JobRecord) -> float:
+    return progress_of(record.kind, record.status, record.stage, record.step, record.steps)
+
+
+def _image(artifact: Artifact) -> Image | None:
+    try:
+        return Image.model_validate(artifact.model_dump())
+    except ValidationError:
+        return None

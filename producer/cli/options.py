@@ -1,0 +1,139 @@
+"""The options of `submit`: made of the requests of all kinds, so that what can be asked for can be typed."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from jobs.errors import InvalidRequest
+from jobs.kinds.picture import Box
+from jobs.kinds.registry import KINDS
+
+_ARGUMENT = "prompt"  # Typed without a name.
+# Where a field's own name is taken, or long.
+_NAMES = {"output.metadata": ["--file-metadata"], "num_inference_steps": ["--num-inference-steps", "--steps"]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldOption:
+    """
+    One option.
+
+    Attributes:
+        path: Of the field of a request.
+        type: What is typed.
+        read: What becomes of it.
+    """
+
+    path: tuple[str, ...]
+    type: Any
+    help: str
+    read: Callable[[Any], Any] = lambda typed: typed
+
+    @property
+    def parameter(self) -> str:
+        """Its name among the command's parameters."""
+        return "_".join(self.path)
+
+    @property
+    def annotation(self) -> Any:
+        names = _NAMES.get(".".join(self.path), [f"--{self.path[-1].replace('_', '-')}"])
+        return Annotated[self.type | None, typer.Option(*names, help=self.help)]
+
+
+def with_field_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command all these options; it is called with `fields`: those that were typed, as a request has them."""
+    options = {option.parameter: option for option in field_options()}
+    own = [each for each in inspect.signature(command, eval_str=True).parameters.values() if each.name != "fields"]
+    kind = inspect.Parameter.KEYWORD_ONLY
+    added = [
+        inspect.Parameter(name, kind, default=None, annotation=option.annotation) for name, option in options.items()
+    ]
+
+    @functools.wraps(command)
+    def call(**typed: Any) -> None:
+        given = {options[name]: typed.pop(name) for name in options}
+        command(fields=lambda: _fields_of(given), **typed)
+
+    parameters = [*(each.replace(kind=kind) for each in own), *added]
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {each.name: each.annotation for each in parameters}
+    return call
+
+
+def field_options() -> list[FieldOption]:
+    """Of all kinds' requests; a field that several have is one option."""
+    found = [option for kind in KINDS.values() for option in _options_of(kind.request, ())]
+    return list({option.path: option for option in found if option.path != (_ARGUMENT,)}.values())
+
+
+def _options_of(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[FieldOption]:
+    for name, field in model.model_fields.items():
+        path = (*above, name)
+        inner = _plain(field.annotation)
+        if inner is not Box and isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _options_of(inner, path)
+        else:
+            yield _option(path, field, inner)
+
+
+def _option(path: tuple[str, ...], field: FieldInfo, inner: Any) -> FieldOption:
+    told = " ".join((field.description or "").split())
+    if inner is Box:
+        return FieldOption(path=path, type=str, help=f"WIDTHxHEIGHT. {told}", read=functools.partial(_box, path))
+    if get_origin(inner) is dict:
+        return FieldOption(path=path, type=list[str], help=f"KEY=VALUE, any number of times. {told}", read=_tags)
+    if get_origin(inner) is Literal:
+        return FieldOption(path=path, type=str, help=f"{', '.join(map(str, get_args(inner)))}. {told}")
+    return FieldOption(path=path, type=inner, help=told)
+
+
+def _plain(annotation: Any) -> Any:
+    """The type of a field without None and bounds."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        (inner,) = (each for each in get_args(annotation) if each is not NoneType)
+        return _plain(inner)
+    return annotation
+
+
+def _fields_of(given: Mapping[FieldOption, Any]) -> dict[str, Any]:
+    """
+    What was typed, as fields of a request.
+
+    Raises:
+        InvalidRequest: It is not of the form that its help shows.
+    """
+    fields: dict[str, Any] = {}
+    for option, typed in given.items():
+        if typed is None or typed == []:
+            continue
+        within = fields
+        for name in option.path[:-1]:
+            within = within.setdefault(name, {})
+        within[option.path[-1]] = option.read(typed)
+    return fields
+
+
+def _box(path: tuple[str, ...], typed: str) -> dict[str, int]:
+    match = re.fullmatch(r"(\d+)[x×](\d+)", typed)
+    if not match:
+        raise InvalidRequest(".".join(path), f"{typed!r} is not WIDTHxHEIGHT")
+    return {"width": int(match[1]), "height": int(match[2])}
+
+
+def _tags(typed: list[str]) -> dict[str, str]:
+    for pair in typed:
+        if "=" not in pair:
+            raise InvalidRequest("metadata", f"{pair!r} is not KEY=VALUE")
+    return dict(pair.split("=", 1) for pair in typed)
