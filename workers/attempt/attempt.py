@@ -1,10 +1,10 @@
-"""One attempt at a claimed job: encode → generate → postprocess → upload → finish."""
+"""One attempt at a claimed job: its inputs → its kind's runner → files → the store → its end."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ import tenacity
 
 from jobs.catalogue.entry import Model
 from jobs.errors import ErrorCode, Fenced, RedisUnavailable
-from jobs.kinds.picture import Stage
+from jobs.kinds.registry import KINDS
 from jobs.table.claim import Claim
 from jobs.table.record import Artifact, JobRecord
 from jobs.table.states import Status
@@ -24,11 +24,13 @@ from workers.attempt.spool import Spooled, SpoolFull
 from workers.attempt.trace import NoTrace
 from workers.attempt.upload import made_by, upload
 from workers.engine.errors import EngineDied, GenerationFailed
-from workers.engine.ticket import Ticket
-from workers.runners.postprocess import ImageFile, Pixels, memory_bytes, postprocess
+from workers.runners.files import MadeFile
+from workers.runners.registry import RUNNERS
+from workers.runners.runner import Running, Tools
 
 log = structlog.get_logger()
 
+_POSTPROCESS, _UPLOAD = "postprocess", "upload"  # What every kind's files go through, behind its own stages.
 _FINISH_FOR_S = 60  # how long to try to write the end of a job down
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0  # between tries to store, while the store is away
 
@@ -40,11 +42,13 @@ class Attempt:
         self._claim = claim
         self._context = context
         self._trace = trace or NoTrace()
-        self._ticket: Ticket[list[Pixels]] | None = None
+        self._runner = RUNNERS[claim.record.kind]
+        self._running: Running[Any] | None = None
         self._reason: Exception | None = None
         self._leaving = threading.Event()
         self._made_at = time.perf_counter()
         self._is_uploading = self._is_refused = False
+        self._data: dict[str, Any] | None = None
         self._when_made: Callable[[], None] = lambda: None
         started_at = claim.record.started_at or claim.record.created_at
         self.timings = {"queued": round(started_at - claim.record.created_at, 4)}
@@ -76,15 +80,15 @@ class Attempt:
         """Ask the attempt to end, from any thread; the first reason counts."""
         self._reason = self._reason or reason
         self._leaving.set()
-        if self._ticket is not None:
-            self._ticket.leave(self._reason)
+        if self._running is not None:
+            self._running.leave(self._reason)
         else:
             self._context.seats.look_again()
         self._context.memory.look_again()
 
     def _run(self) -> JobRecord:
         try:
-            images = self._make()
+            made = self._make()
         except GenerationFailed as exc:
             return self._fail(exc.code, str(exc))
         except StorageError as exc:
@@ -97,74 +101,82 @@ class Attempt:
             log.exception("bug in the worker", job_id=self._claim.job_id)
             return self._fail(ErrorCode.GENERATION_ERROR, f"the worker failed: {exc!r}")
         self.timings["total"] = round(sum(self.timings.values()), 4)
-        return self._finish(Status.SUCCEEDED, artifacts=[image.model_dump(mode="json") for image in images])
+        artifacts = [each.model_dump(mode="json", exclude_defaults=True) for each in made]
+        return self._finish(Status.SUCCEEDED, artifacts=artifacts, data=self._data)
 
     def _make(self) -> list[Artifact]:
         kept = self._context.spool.take_left(self._claim.job_id, made_by(self._entry))
         if kept is None:
-            images, kept = self._make_anew()
+            made, kept = self._make_anew(self._fetch())
             if kept is None:
-                return images
+                return made
         with self._context.spool.holding(kept):
             return self._store_from(kept)
 
-    def _make_anew(self) -> tuple[list[Artifact], Spooled | None]:
+    def _fetch(self) -> Tools:
+        """What the runner uses; the job's inputs are there before it takes a seat."""
+        keys = KINDS[self._claim.record.kind].inputs(self._claim.spec)
+        inputs = {key: self._context.store.get(key) for key in keys}
+        return Tools(engine=self._context.engine, entry=self._entry, inputs=inputs)
+
+    def _make_anew(self, tools: Tools) -> tuple[list[Artifact], Spooled | None]:
         """What is stored; or what waits in the spool, for the store does not take it now."""
         suspect = self._claim.record.attempts > 0
         with self._context.seats.take(alone=suspect, reason=lambda: self._reason) as seat:
-            pixels = self._compute()
-            self._ticket = None  # It has them, too.
+            result = self._run_through(tools)
+            self._running = None  # It has the result, too.
             seat.leave_engine()
             self._when_made = seat.release
-            self._note(Stage.POSTPROCESS, 0, 0)
+            self._note(_POSTPROCESS, 0, 0)
             self._made_at = time.perf_counter()
-            images = self._try_to_store(self._encode(pixels))
-            return (images, None) if images is not None else ([], self._spool(pixels))
+            self._data = self._runner.data(result, self._claim.spec)
+            made = self._try_to_store(self._files(result, tools))
+            return (made, None) if made is not None else ([], self._spool(result, tools))
 
-    def _compute(self) -> list[Pixels]:
+    def _run_through(self, tools: Tools) -> Any:
         self._charge()
-        spec = self._claim.spec
-        ticket: Ticket[list[Pixels]] = self._context.engine.submit(spec.model, spec, self._note)
-        self._ticket = ticket
-        if self._reason:  # It came before there was a ticket.
-            ticket.leave(self._reason)
-        pixels = ticket.result()
-        self._trace.stages(ticket.timings, ticket.batch_facts)
-        self.timings |= ticket.timings
-        return pixels
+        running = self._running = self._runner.start(self._claim.spec, tools, self._note)
+        if self._reason:  # It came before there was anything to leave.
+            running.leave(self._reason)
+        result = running.result()
+        self._trace.stages(running.timings, running.batch_facts)
+        self.timings |= running.timings
+        return result
 
     def _charge(self) -> None:
         """Count the attempt before the job can do any harm; the answer may be that it is not wanted any more."""
         try:
-            leave_as = self._context.table.begin(self._claim, Stage.ENCODE)
+            leave_as = self._context.table.begin(self._claim, self._runner.first_stage)
         except RedisUnavailable as exc:  # A report is worth less than the picture.
             log.warning("progress not reported", job_id=self._claim.job_id, reason=str(exc))
             return
         if leave_as is not None:
             raise JobLeft(leave_as)
-        self._context.metrics.note_attempt(self._claim.spec.model)
+        self._context.metrics.note_attempt(getattr(self._claim.spec, "model", ""))
 
-    def _encode(self, pixels: Sequence[Pixels]) -> Iterator[ImageFile]:
+    def _files(self, result: Any, tools: Tools) -> Iterator[MadeFile]:
         """The files, one by one as they are wanted; between any two the job may leave."""
-        spec, entry = self._claim.spec, self._entry
-        for index, array in enumerate(pixels):
-            with self._context.memory.take(memory_bytes(spec), reason=self._why_leave):
+        spec, runner = self._claim.spec, self._runner
+        files = runner.files(result, spec, tools)
+        count = runner.count(result, spec)
+        for index in range(count):
+            with self._context.memory.take(runner.file_bytes(spec), reason=self._why_leave):
                 started = time.perf_counter()
-                file = postprocess(array, spec, entry, index)
-                self._add(Stage.POSTPROCESS, time.perf_counter() - started)
-            if index == len(pixels) - 1:
+                file = next(files)
+                self._add(_POSTPROCESS, time.perf_counter() - started)
+            if index == count - 1:
                 self._when_made()
             self._leave_if_asked()
             if not self._is_uploading:
-                self._note(Stage.UPLOAD, 0, 0)
+                self._note(_UPLOAD, 0, 0)
                 self._is_uploading = True
             yield file
 
-    def _try_to_store(self, files: Iterable[ImageFile]) -> list[Artifact] | None:
+    def _try_to_store(self, files: Iterable[MadeFile]) -> list[Artifact] | None:
         """Upload. None while the store is away, or where it refuses; then this worker begins to stop."""
         job_id = self._claim.job_id
         try:
-            images = upload(self._context.store, self._claim, self._entry, files, self.timings)
+            made = upload(self._context.store, self._claim, self._entry, files, self.timings)
         except SpoolFull:
             raise
         except StorageUnavailable as exc:
@@ -175,15 +187,16 @@ class Attempt:
             self._is_refused = True
             self._context.stop_refused(exc)
             return None
-        made_s = self.timings.get(Stage.POSTPROCESS, 0.0)
-        self.timings[Stage.UPLOAD] = round(max(0.0, time.perf_counter() - self._made_at - made_s), 4)
-        self._trace.stages({stage: self.timings.get(stage, 0.0) for stage in (Stage.POSTPROCESS, Stage.UPLOAD)})
-        return images
+        made_s = self.timings.get(_POSTPROCESS, 0.0)
+        self.timings[_UPLOAD] = round(max(0.0, time.perf_counter() - self._made_at - made_s), 4)
+        self._trace.stages({stage: self.timings.get(stage, 0.0) for stage in (_POSTPROCESS, _UPLOAD)})
+        return made
 
-    def _spool(self, pixels: Sequence[Pixels]) -> Spooled:
+    def _spool(self, result: Any, tools: Tools) -> Spooled:
         """Keep the files on disk."""
         try:
-            return self._context.spool.write(self._claim, self._encode(pixels), self.timings, made_by(self._entry))
+            files, maker = self._files(result, tools), made_by(self._entry)
+            return self._context.spool.write(self._claim, files, self.timings, maker)
         except SpoolFull as exc:
             if self._is_refused:
                 raise Draining(str(exc)) from exc
@@ -199,23 +212,23 @@ class Attempt:
             if self._leaving.wait(pause_s):
                 self._leave_if_asked()
             pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
-            if (images := self._try_to_store(self._while_wanted(kept.images()))) is not None:
-                return images
+            if (made := self._try_to_store(self._while_wanted(kept.made()))) is not None:
+                return made
 
-    def _while_wanted(self, files: Iterable[ImageFile]) -> Iterator[ImageFile]:
+    def _while_wanted(self, files: Iterable[MadeFile]) -> Iterator[MadeFile]:
         for file in files:
             self._leave_if_asked()
             yield file
 
     @property
-    def _entry(self) -> Model:
-        return self._context.catalogue.models[self._claim.spec.model]
+    def _entry(self) -> Model | None:
+        return self._context.entry_of(self._claim.spec)
 
-    def _add(self, stage: Stage, seconds: float) -> None:
+    def _add(self, stage: str, seconds: float) -> None:
         self.timings[stage] = round(self.timings.get(stage, 0.0) + seconds, 4)
 
     def _note(self, stage: str, step: int, steps: int) -> None:
-        self._context.progress.note(self._claim, Stage(stage), step, steps)
+        self._context.progress.note(self._claim, stage, step, steps)
 
     def _why_leave(self) -> Exception | None:
         """A worker that stops because the store refuses waits for what is made to be on its disk."""

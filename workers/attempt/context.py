@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
+from jobs.catalogue.entry import Model
 from jobs.process.traces import Traces
+from jobs.table.claim import Claim
 from jobs.table.table import JobTable
 from storage.errors import StorageMisconfigured
 from storage.s3 import ImageStore
@@ -19,6 +22,7 @@ from workers.attempt.progress import ProgressWriter
 from workers.attempt.seats import Seats
 from workers.attempt.spool import Spool
 from workers.engine.engine import Engine
+from workers.runners.registry import RUNNERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +57,15 @@ class Context:
     out_of_time: threading.Event = field(default_factory=threading.Event)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
     traces: Traces | None = None
+
+    def entry_of(self, spec: Any) -> Model | None:
+        """The catalogue's entry of a job's model; None for a kind that needs none, or a model that is not in it."""
+        return self.catalogue.models.get(getattr(spec, "model", ""))
+
+    def serves(self, claim: Claim) -> bool:
+        """Whether jobs like this one are run here."""
+        model = getattr(claim.spec, "model", None)
+        return claim.record.kind in RUNNERS and (model is None or model in self.served)
 
     def pass_on(self, released: list[str]) -> None:
         """Send the messages of jobs that were released in turn. A failure is nobody's here: they stay released."""

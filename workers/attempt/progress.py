@@ -8,7 +8,6 @@ from collections.abc import Callable
 import structlog
 
 from jobs.errors import RedisUnavailable
-from jobs.kinds.picture import Stage
 from jobs.table.claim import Claim, Report, Verdict
 from jobs.table.table import JobTable
 from workers.attempt.vital import run_vital
@@ -51,7 +50,7 @@ class ProgressWriter:
             self._followed.discard(claim.token)
             return self._waiting.pop(claim.token, [])
 
-    def note(self, claim: Claim, stage: Stage, step: int = 0, steps: int = 0) -> None:
+    def note(self, claim: Claim, stage: str, step: int = 0, steps: int = 0) -> None:
         """Note where a followed attempt is. Does not wait."""
         report = Report(claim=claim, stage=stage, step=step, steps=steps)
         with self._bell:

@@ -89,15 +89,15 @@ class LeftOver:
             self._note_end(self._context.table.finish(self._claim, Status.FAILED, error=error))
 
     def _finish(self) -> None:
-        entry = self._context.catalogue.models[self._claim.spec.model]
+        entry = self._context.entry_of(self._claim.spec)
         timings = self._spooled.timings
-        images = upload(self._context.store, self._claim, entry, self._spooled.images(), timings)
-        results = [image.model_dump(mode="json") for image in images]
+        images = upload(self._context.store, self._claim, entry, self._spooled.made(), timings)
+        results = [image.model_dump(mode="json", exclude_defaults=True) for image in images]
         self._note_end(self._context.table.finish(self._claim, Status.SUCCEEDED, artifacts=results, timings=timings))
         log.info("spool: stored what waited", job_id=self._claim.job_id, images=len(images))
 
     def _note_end(self, record: JobRecord) -> None:
-        self._context.metrics.note_end(record, self._claim.spec.model)
+        self._context.metrics.note_end(record, getattr(self._claim.spec, "model", ""))
 
     def _give_back(self) -> None:
         with suppress(RedisUnavailable, Fenced):  # Its lease will lapse.
@@ -154,9 +154,11 @@ class Recovery:
     def _claim(self, record: JobRecord, spooled: Spooled) -> Claim | None:
         """The attempt's own claim, where it still holds; or a new one, where the job waits in the queue."""
         context, spec = self._context, _spec_of(record)
-        if spec is None or spec.model not in context.served or not self._is_made_as_now(record, spooled):
+        if spec is None:
             return None
         own = Claim(job_id=record.id, token=spooled.token, epoch=spooled.epoch, record=record, spec=spec)
+        if not (context.serves(own) and self._is_made_as_now(record, spooled)):
+            return None
         if context.table.renew([own])[0] is not Verdict.FENCED:
             return own
         if record.status is not Status.QUEUED:
@@ -168,7 +170,7 @@ class Recovery:
     def _is_made_as_now(self, record: JobRecord, spooled: Spooled) -> bool:
         """Whether the model is what it was when the images were made, as far as is known here."""
         spec = _spec_of(record)
-        entry = self._context.catalogue.models.get(spec.model) if spec else None
+        entry = self._context.entry_of(spec)
         return entry is None or spooled.model in ("", made_by(entry))
 
 

@@ -25,7 +25,7 @@ from jobs.errors import InvalidConfiguration
 from jobs.table.claim import Claim
 from storage.errors import StorageUnavailable
 from workers.attempt.errors import Draining
-from workers.runners.postprocess import ImageFile
+from workers.runners.files import MadeFile
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ class Spooled:
 
     Attributes:
         model: What made the images, as `upload.made_by` has it; empty where an earlier version did not note it.
-        files: Of each image, what `ImageFile` has beside its bytes, which are read when they are needed.
+        files: Of each image, what `MadeFile` has beside its bytes, which are read when they are needed.
     """
 
     job_id: str
@@ -56,8 +56,8 @@ class Spooled:
     folder: Path
     model: str = ""
 
-    def images(self) -> Iterator[ImageFile]:
-        """The images in the order of their seeds, one in memory at a time."""
+    def made(self) -> Iterator[MadeFile]:
+        """The files in their order, one in memory at a time."""
         for index, plain in enumerate(self.files):
             yield _read_image(self.folder, index, plain)
 
@@ -118,7 +118,7 @@ class Spool:
         with self._lock:
             return SpoolLoad(jobs=self._jobs, used_bytes=self._used_bytes, max_bytes=self._max_bytes)
 
-    def write(self, claim: Claim, files: Iterable[ImageFile], timings: dict[str, float], model: str = "") -> Spooled:
+    def write(self, claim: Claim, files: Iterable[MadeFile], timings: dict[str, float], model: str = "") -> Spooled:
         """
         Write an attempt's files, whole or not at all; `holding` has them from then on.
 
@@ -186,7 +186,7 @@ class Spool:
             self._jobs -= 1
 
     def _write(
-        self, folder: Path, claim: Claim, files: Iterable[ImageFile], timings: dict[str, float], model: str
+        self, folder: Path, claim: Claim, files: Iterable[MadeFile], timings: dict[str, float], model: str
     ) -> Spooled:
         partial = folder.with_name(f".{folder.name}")
         plain: list[dict[str, Any]] = []
@@ -231,7 +231,7 @@ def _size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _write_image(folder: Path, index: int, file: ImageFile) -> None:
+def _write_image(folder: Path, index: int, file: MadeFile) -> None:
     _write_file(folder / f"{index}.{_BODY}", file.body)
     if file.thumbnail is not None:
         _write_file(folder / f"{index}.{_THUMBNAIL}", file.thumbnail)
@@ -252,11 +252,14 @@ def _read(folder: Path) -> Spooled:
     return Spooled(**{name: value for name, value in note.items() if name in known}, folder=folder)
 
 
-def _read_image(folder: Path, index: int, plain: dict[str, Any]) -> ImageFile:
+def _read_image(folder: Path, index: int, plain: dict[str, Any]) -> MadeFile:
     thumbnail = folder / f"{index}.{_THUMBNAIL}"
-    known = {field.name for field in fields(ImageFile)}
-    return ImageFile(
-        **{name: value for name, value in plain.items() if name in known},
+    known = {field.name for field in fields(MadeFile)}
+    # Version 0.1.0 knew no `meta`: what it said of a picture stands beside the rest.
+    meta = plain.get("meta", {name: value for name, value in plain.items() if name not in known})
+    return MadeFile(
+        **{name: value for name, value in plain.items() if name in known and name != "meta"},
+        meta=meta,
         body=(folder / f"{index}.{_BODY}").read_bytes(),
         thumbnail=thumbnail.read_bytes() if thumbnail.exists() else None,
     )

@@ -38,7 +38,8 @@ class AttemptTrace(NoTrace):
             started_s=began_s,
             attributes={
                 "imagemill.job_id": claim.job_id,
-                "imagemill.model": claim.spec.model,
+                "imagemill.kind": record.kind,
+                "imagemill.model": getattr(claim.spec, "model", ""),
                 "imagemill.epoch": claim.epoch,
                 "imagemill.attempts_before": record.attempts,
             },

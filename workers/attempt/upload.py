@@ -18,7 +18,7 @@ from jobs.version import VERSION
 from storage.errors import ObjectRefused, StorageMisconfigured, StorageUnavailable
 from storage.keys import AttemptFolder
 from storage.s3 import ImageStore
-from workers.runners.postprocess import ImageFile
+from workers.runners.files import MadeFile
 
 log = structlog.get_logger()
 
@@ -27,7 +27,7 @@ _CHECKS = (1, 2)  # Of a store that refuses every second time, one of three at l
 
 
 def upload(
-    store: ImageStore, claim: Claim, model: Model, files: Iterable[ImageFile], timings: Mapping[str, float]
+    store: ImageStore, claim: Claim, model: Model | None, files: Iterable[MadeFile], timings: Mapping[str, float]
 ) -> list[Artifact]:
     """
     Store the images of an attempt under its own folder, retrying with backoff while the store is away.
@@ -54,12 +54,14 @@ def upload(
     return images
 
 
-def made_by(model: Model) -> str:
+def made_by(model: Model | None) -> str:
     """What a picture that waits was made by; where an operator has changed that meanwhile, it is made anew."""
+    if model is None:
+        return ""
     return f"{model.revision} {model.dtype}" + (" mark" if model.metadata == "mark" else "")
 
 
-def _upload_image(store: ImageStore, folder: AttemptFolder, index: int, file: ImageFile) -> Artifact:
+def _upload_image(store: ImageStore, folder: AttemptFolder, index: int, file: MadeFile) -> Artifact:
     key = folder.image(index, file.extension)
     _put(store, key, file.body, file.content_type)
     thumbnail_key = None
@@ -72,7 +74,8 @@ def _upload_image(store: ImageStore, folder: AttemptFolder, index: int, file: Im
         bytes=len(file.body),
         sha256=file.sha256,
         thumbnail_key=thumbnail_key,
-        **{"width": file.width, "height": file.height, "seed": file.seed},
+        name=file.name,
+        **file.meta,
     )
 
 
@@ -108,11 +111,14 @@ def _put_again(store: ImageStore, key: str, body: bytes, content_type: str, exc:
     raise ObjectRefused(str(exc)) from exc
 
 
-def _manifest(claim: Claim, model: Model, images: list[Artifact], timings: Mapping[str, float]) -> dict[str, Any]:
+def _manifest(
+    claim: Claim, model: Model | None, images: list[Artifact], timings: Mapping[str, float]
+) -> dict[str, Any]:
     return {
         "id": claim.job_id,
+        "kind": claim.record.kind,
         "spec": claim.spec.model_dump(mode="json"),
-        "model": {"name": model.name, "revision": model.revision, "dtype": model.dtype},
+        "model": {"name": model.name, "revision": model.revision, "dtype": model.dtype} if model else None,
         "images": [image.model_dump(mode="json", exclude_defaults=True) for image in images],
         "timings": dict(timings),
         "versions": _versions(),

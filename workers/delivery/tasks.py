@@ -70,7 +70,7 @@ def _run(task: Task[..., Any], context: Context) -> JobRecord:
     except RedisUnavailable as exc:
         log.warning("end of the job not written: it will run again", reason=str(exc))
         raise Ignore from exc
-    context.metrics.note_end(record, claim.spec.model)
+    context.metrics.note_end(record, getattr(claim.spec, "model", ""))
     log.info("job ended", job_id=job_id, status=str(record.status), **record.timings)
     return _succeeded(task, record)
 
@@ -107,8 +107,7 @@ def _ended_before(task: Task[..., Any], context: Context) -> JobRecord:
 
 def _attempt(claim: Claim, context: Context, trace: NoTrace) -> JobRecord:
     try:
-        is_served = claim.spec.model in context.served
-        record = Attempt(claim, context, trace).run() if is_served else _refuse(claim, context)
+        record = Attempt(claim, context, trace).run() if context.serves(claim) else _refuse(claim, context)
     except BaseException as exc:
         trace.end(exc)
         raise
@@ -117,7 +116,7 @@ def _attempt(claim: Claim, context: Context, trace: NoTrace) -> JobRecord:
 
 
 def _refuse(claim: Claim, context: Context) -> JobRecord:
-    reason = f"this worker does not serve {claim.spec.model!r}"
+    reason = f"this worker does not serve {getattr(claim.spec, 'model', claim.record.kind)!r}"
     error = {"code": ErrorCode.MODEL_NOT_AVAILABLE, "message": reason}
     return context.table.finish(claim, Status.FAILED, error=error)
 

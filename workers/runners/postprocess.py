@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from PIL import Image, ImageOps
 from jobs.catalogue.entry import Model
 from jobs.kinds.generate import GenerateSpec
 from jobs.kinds.picture import Box
+from workers.runners.files import MadeFile
 from workers.runners.image_metadata import options_of, parameters
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]  # (height, width, 3)
@@ -28,23 +27,6 @@ _PNG_LEVEL = 4  # of zlib; 6 takes twice as long for files that are 6 % smaller
 _IMAGE_BYTES, _OUTPUT_BYTES, _WEBP_OUTPUT_BYTES = 4, 14, 29
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFile:
-    """One encoded image, ready to be stored. `body` and `thumbnail` are whole files."""
-
-    body: bytes
-    extension: str
-    content_type: str
-    width: int
-    height: int
-    seed: int
-    thumbnail: bytes | None
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.body).hexdigest()
-
-
 def memory_bytes(spec: GenerateSpec) -> int:
     """How much memory postprocessing one image of a job takes, at the worst."""
     made, resize = spec.width * spec.height, spec.output.resize
@@ -53,7 +35,7 @@ def memory_bytes(spec: GenerateSpec) -> int:
     return _IMAGE_BYTES * (made + between) + encoded * scaled
 
 
-def postprocess(pixels: Pixels, spec: GenerateSpec, model: Model, index: int) -> ImageFile:
+def postprocess(pixels: Pixels, spec: GenerateSpec, model: Model, index: int) -> MadeFile:
     """
     Encode one image of a job.
 
@@ -67,13 +49,11 @@ def postprocess(pixels: Pixels, spec: GenerateSpec, model: Model, index: int) ->
     if output.crop:
         image = _crop(image, output.crop)
     is_full = model.metadata == "full" and output.metadata != "mark"
-    return ImageFile(
+    return MadeFile(
         body=_to_file(image, spec, parameters(spec, model, seed) if is_full else None),
         extension=_EXTENSIONS[output.format],
         content_type=CONTENT_TYPES[output.format],
-        width=image.width,
-        height=image.height,
-        seed=seed,
+        meta={"width": image.width, "height": image.height, "seed": seed},
         thumbnail=_thumbnail(image, output.thumbnail) if output.thumbnail else None,
     )
 

@@ -25,25 +25,23 @@ from ops.settings import CHECKOUT
 from workers.attempt import spool as spool_module
 from workers.attempt.errors import Draining, JobLeft
 from workers.attempt.spool import Spool, Spooled, SpoolFull, own_folder
-from workers.runners.postprocess import ImageFile
+from workers.runners.files import MadeFile
 
 TIMINGS = {"generate": 1.5}
 
 
-def image(size: int = 1_000, thumbnail: bytes | None = None, seed: int = 7) -> ImageFile:
-    return ImageFile(
+def image(size: int = 1_000, thumbnail: bytes | None = None, seed: int = 7) -> MadeFile:
+    return MadeFile(
         body=os.urandom(size),
         extension="png",
         content_type="image/png",
-        width=8,
-        height=8,
-        seed=seed,
+        meta={"width": 8, "height": 8, "seed": seed},
         thumbnail=thumbnail,
     )
 
 
 @contextmanager
-def keep(spool: Spool, claim: Claim, files: Iterable[ImageFile], timings: dict[str, float]) -> Iterator[Spooled]:
+def keep(spool: Spool, claim: Claim, files: Iterable[MadeFile], timings: dict[str, float]) -> Iterator[Spooled]:
     """As an attempt does while the store is away."""
     spooled = spool.write(claim, files, timings, "made by")
     with spool.holding(spooled):
@@ -69,7 +67,7 @@ def test_next_process_finds_everything_again(tmp_path: Path, claim: Claim) -> No
     spool = Spool(tmp_path, 10_000)
     with keep(spool, claim, files, TIMINGS):
         (found,) = Spool(tmp_path, 10_000).left_over()
-        assert list(found.images()) == files
+        assert list(found.made()) == files
     assert (found.job_id, found.token, found.epoch, found.timings) == ("a-job", "a-token", 3, TIMINGS)
 
 
@@ -78,16 +76,17 @@ def test_what_a_newer_version_notes_beside_it_does_no_harm(tmp_path: Path, claim
         note = tmp_path / "a-job.a-token" / "attempt.json"
         note.write_text(json.dumps(json.loads(note.read_text()) | {"artifacts": []}))
         (found,) = Spool(tmp_path, 10_000).left_over()
-        assert len(list(found.images())) == 1
+        assert len(list(found.made())) == 1
 
 
-def test_note_of_the_version_before_is_read(tmp_path: Path, claim: Claim) -> None:
+def test_note_of_an_older_version_is_read(tmp_path: Path, claim: Claim) -> None:
     with keep(Spool(tmp_path, 10_000), claim, [image()], TIMINGS):
         note = tmp_path / "a-job.a-token" / "attempt.json"
         before = {name: value for name, value in json.loads(note.read_text()).items() if name != "model"}
+        before["files"] = [{"extension": "png", "content_type": "image/png", "width": 8, "height": 8, "seed": 7}]
         note.write_text(json.dumps(before))
         (found,) = Spool(tmp_path, 10_000).left_over()
-        assert (found.model, len(list(found.images()))) == ("", 1)
+        assert (found.model, [each.meta for each in found.made()]) == ("", [{"width": 8, "height": 8, "seed": 7}])
 
 
 def test_files_stay_when_the_worker_stops_and_count_for_the_next(tmp_path: Path, claim: Claim) -> None:
@@ -113,7 +112,7 @@ def test_files_that_nobody_wants_any_more_go(tmp_path: Path, claim: Claim, error
 
 
 def test_a_job_that_leaves_while_its_files_are_made_leaves_nothing_behind(tmp_path: Path, claim: Claim) -> None:
-    def files() -> Iterator[ImageFile]:
+    def files() -> Iterator[MadeFile]:
         yield image()
         raise JobLeft(Status.CANCELED)
 
@@ -215,7 +214,7 @@ def test_files_of_a_job_that_was_not_to_be_had_are_there_for_whoever_claims_it(t
     assert spool.take_left("another", "model 1") is None
     found = spool.take_left("a-job", "model 1")
     assert found is not None
-    assert len(list(found.images())) == 1
+    assert len(list(found.made())) == 1
     assert spool.take_left("a-job", "model 1") is None, "they are taken once"
 
 

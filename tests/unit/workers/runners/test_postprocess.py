@@ -12,8 +12,9 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.kinds.generate import GenerateSpec, spec_of
+from workers.runners.files import MadeFile
 from workers.runners.image_metadata import parameters
-from workers.runners.postprocess import ImageFile, memory_bytes, postprocess
+from workers.runners.postprocess import memory_bytes, postprocess
 
 FORMATS = ["png", "jpeg", "webp"]
 LOSSY = ["jpeg", "webp"]
@@ -33,7 +34,7 @@ def settle(catalogue: Catalogue, **fields: Any) -> GenerateSpec:
     return spec_of(base | fields, catalogue)
 
 
-def process(catalogue: Catalogue, pixels: Pixels, **fields: Any) -> ImageFile:
+def process(catalogue: Catalogue, pixels: Pixels, **fields: Any) -> MadeFile:
     spec = settle(catalogue, **fields)
     return postprocess(pixels, spec, catalogue.models[spec.model], 0)
 
@@ -63,7 +64,7 @@ def test_format_decides_what_the_file_is(catalogue: Catalogue, name: str, extens
     file = process(catalogue, picture(), output={"format": name})
     with Image.open(io.BytesIO(file.body)) as image:
         assert image.format == name.upper()
-        assert image.size == (file.width, file.height) == (128, 96)
+        assert image.size == (file.meta["width"], file.meta["height"]) == (128, 96)
     assert (file.extension, file.content_type) == (extension, content_type)
 
 
@@ -79,7 +80,7 @@ def test_resize_scales_to_the_box(catalogue: Catalogue) -> None:
     file = process(catalogue, picture(), output={"resize": {"width": 64, "height": 48}})
     pixels = open_pixels(file.body)
     assert pixels.shape == (48, 64, 3)
-    assert (file.width, file.height) == (64, 48)
+    assert (file.meta["width"], file.meta["height"]) == (64, 48)
     assert np.allclose(pixels.mean(axis=(0, 1)), picture().mean(axis=(0, 1)), atol=1)
 
 
@@ -103,7 +104,7 @@ def test_thumbnail_is_a_small_webp_of_the_same_proportions(catalogue: Catalogue,
     with Image.open(io.BytesIO(file.thumbnail)) as image:
         assert image.format == "WEBP"
         assert max(image.size) == 32
-        assert image.width / image.height == pytest.approx(file.width / file.height, rel=0.05)
+        assert image.width / image.height == pytest.approx(file.meta["width"] / file.meta["height"], rel=0.05)
 
 
 def test_no_thumbnail_is_made_unasked(catalogue: Catalogue) -> None:
@@ -139,7 +140,7 @@ def test_same_input_gives_the_same_bytes(catalogue: Catalogue, name: str) -> Non
 def test_each_image_of_a_job_carries_its_own_seed(catalogue: Catalogue) -> None:
     spec = settle(catalogue, n=3)
     files = [postprocess(picture(), spec, catalogue.models[spec.model], index) for index in range(3)]
-    assert [file.seed for file in files] == [40, 41, 42]
+    assert [file.meta["seed"] for file in files] == [40, 41, 42]
     assert [read_parameters(file.body)["seed"] for file in files] == [40, 41, 42]
 
 

@@ -1,0 +1,80 @@
+"""How a kind of job runs. A kind's runner is a file beside this one, and a line in `workers.runners.registry`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from jobs.catalogue.entry import Model
+from workers.engine.engine import Engine
+from workers.runners.files import MadeFile
+
+Note = Callable[[str, int, int], None]  # told a stage, and its step of its steps
+
+S_contra = TypeVar("S_contra", contravariant=True)  # a specification of the kind
+R = TypeVar("R")  # what a run of it makes
+R_co = TypeVar("R_co", covariant=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """
+    What a runner may use.
+
+    Attributes:
+        engine: Runs what its models' adapters take.
+        entry: Of the job's model; None for a kind that needs none.
+        inputs: The objects that the job named, by their keys.
+    """
+
+    engine: Engine
+    entry: Model | None = None
+    inputs: Mapping[str, bytes]
+
+
+class Running(Protocol[R_co]):
+    """
+    A run under way; the engine's `Ticket` is one.
+
+    Attributes:
+        timings: Seconds of each stage that it passed.
+        batch_facts: What its trace tells of the company that it had.
+    """
+
+    @property
+    def timings(self) -> Mapping[str, float]: ...
+    @property
+    def batch_facts(self) -> Mapping[str, Any]: ...
+
+    def leave(self, reason: BaseException) -> None:
+        """Ask it to end, from any thread; `result` then raises `reason`."""
+
+    def result(self) -> R_co:
+        """Wait for what it makes. Raises `GenerationFailed`, `EngineDied`, or why it left."""
+
+
+class Runner(Protocol[S_contra, R]):
+    """
+    Takes a job from its specification to files.
+
+    Attributes:
+        first_stage: Which the job enters as it begins.
+    """
+
+    first_stage: str
+
+    def start(self, spec: S_contra, tools: Tools, note: Note) -> Running[R]:
+        """Begin. Returns at once; `note` is told by any thread, and is quick."""
+
+    def file_bytes(self, spec: S_contra) -> int:
+        """How much memory making one of the files takes, at the worst."""
+
+    def files(self, result: R, spec: S_contra, tools: Tools) -> Iterator[MadeFile]:
+        """The files, each made as it is asked for: between any two the job may leave."""
+
+    def count(self, result: R, spec: S_contra) -> int:
+        """How many files those are."""
+
+    def data(self, result: R, spec: S_contra) -> dict[str, Any] | None:
+        """What was made that needs no object of its own."""
