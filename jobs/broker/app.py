@@ -7,6 +7,7 @@ from kombu import Queue
 
 from jobs.broker.addresses import broker_settings, celery_url, sentinel_transport
 from jobs.catalogue.catalogue import Catalogue
+from jobs.kinds.registry import queues_for
 from jobs.names import queue_of
 from jobs.process.settings import Settings, load_settings
 from jobs.scripts.ranks import PRIORITY_RANK
@@ -24,7 +25,9 @@ def make_app(settings: Settings) -> Celery:
     app = Celery("imagemill", broker=celery_url(settings.redis_url), backend=backend, set_as_current=False)
     catalogue = Catalogue.read(settings.models_file)
     app.conf.update(
-        task_queues=[Queue(queue_of(name)) for name in catalogue.models],  # Declared, so that Flower shows them empty.
+        task_queues=[
+            Queue(name) for name in queues_for(catalogue.models)
+        ],  # Declared, so that Flower shows them empty.
         task_default_queue=queue_of(next(iter(catalogue.models))),
         task_default_priority=PRIORITY_OF["normal"],
         task_acks_late=False,

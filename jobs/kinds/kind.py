@@ -8,13 +8,15 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from jobs.catalogue.entry import Model
 from jobs.envelope import Envelope
 from jobs.errors import InvalidRequest
 from jobs.fields import parse
-from jobs.names import queue_of, queue_of_kind
+from jobs.names import FIRST_KIND, queue_of, queue_of_kind
 
 
 class PerRow:
@@ -37,6 +39,16 @@ class Request(Envelope):
     # What the first version hashed of a request that is all at its defaults, for a kind that it knew. Its digests live
     # on in Redis beside idempotency keys, so this stays as it is, whatever fields or defaults come later.
     digested_at_first: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """With the name of the kind, which is no field: it says whose fields the others are."""
+        made = handler.resolve_ref_schema(handler(core))
+        told = {"type": "string", "const": cls.kind, "description": "What sort of job it is."}
+        is_first = cls.kind == FIRST_KIND
+        made["properties"] = {"kind": told | ({"default": cls.kind} if is_first else {}), **made["properties"]}
+        made["required"] = [*([] if is_first else ["kind"]), *made.get("required", [])]
+        return made
 
     def digest(self) -> str:
         """

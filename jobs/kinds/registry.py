@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from jobs.catalogue.catalogue import Catalogue
@@ -10,6 +10,7 @@ from jobs.errors import InvalidRequest
 from jobs.fields import parse
 from jobs.kinds.generate import GENERATE
 from jobs.kinds.kind import Kind, Request, Spec
+from jobs.names import queue_of, queue_of_kind
 
 DEFAULT = GENERATE.name  # Of a request that does not say; and of what the first version wrote.
 
@@ -26,6 +27,11 @@ def kind_of(name: str) -> Kind[Any, Any]:
     if name not in KINDS:
         raise InvalidRequest("kind", f"there is no {name!r}; there are {', '.join(KINDS)}")
     return KINDS[name]
+
+
+def queues_for(models: Iterable[str]) -> list[str]:
+    """The queues of whoever runs these models: theirs, and those of kinds that need none."""
+    return [*map(queue_of, models), *(queue_of_kind(kind.name) for kind in KINDS.values() if not kind.needs_model)]
 
 
 def parse_request(fields: Mapping[str, Any]) -> Request:

@@ -12,7 +12,7 @@ import tenacity
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import RedisUnavailable
-from jobs.names import queue_of
+from jobs.kinds.registry import queues_for
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect, map_errors
 from storage.errors import StorageUnavailable
@@ -50,7 +50,7 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its import advises on image processors, never used here.
     if concurrency:
         os.environ["IMAGEMILL_WORKER_CONCURRENCY"] = str(concurrency)
-    queues = [queue_of(name) for name in names]
+    queues = queues_for(names)
     count = processes or worker.processes
     return supervise(
         [

@@ -17,10 +17,10 @@ from producer.api.batches.bulk import KEY_CHARS, MAX_ITEM_BYTES, Bulk, LineAnswe
 from producer.api.batches.items import Items
 from producer.api.batches.results import results_of
 from producer.api.batches.schemas import (
+    ITEMS,
     JSONL,
     NOT_FOUND,
     BatchBody,
-    BatchItem,
     BatchLineBody,
     BatchResultBody,
     body_of_batch,
@@ -33,7 +33,7 @@ from producer.api.http.openapi import Router
 from producer.api.http.schemas import BODY_REFUSALS, REFUSALS, text_header
 from producer.api.keys.callers import CurrentCaller
 
-router = Router(prefix="/v1", tags=["batches"], responses=REFUSALS, models=[BatchItem, BatchLineBody, BatchResultBody])
+router = Router(prefix="/v1", tags=["batches"], responses=REFUSALS, models=[*ITEMS, BatchLineBody, BatchResultBody])
 
 MAX_JOBS = 100_000
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, create_model
 
-from jobs.kinds.generate import GenerateRequest
+from jobs.kinds.kind import Request
+from jobs.kinds.registry import KINDS
 from producer.api.http.openapi import ref
 from producer.api.http.schemas import ProblemDetail, problem
 from producer.api.jobs.schemas import JobBody
@@ -16,10 +17,13 @@ JSONL = "application/jsonl"
 _LINES = r"^\s*[^\[\s]"  # What begins with a bracket is read as an array.
 
 
-class BatchItem(GenerateRequest):
-    """A job of a batch."""
+def _item_of(request: type[Request]) -> type[BaseModel]:
+    """A job of a batch: a request, with a name."""
+    name = Field(None, min_length=1, max_length=255, description="Your own name for it.")
+    return create_model(f"Batch{request.__name__}", __base__=request, custom_id=(str | None, name))
 
-    custom_id: str | None = Field(None, min_length=1, max_length=255, description="Your own name for it.")
+
+ITEMS = tuple(_item_of(kind.request) for kind in KINDS.values())
 
 
 class BatchLineBody(BaseModel):
@@ -77,7 +81,7 @@ def body_of_batch() -> dict[str, Any]:
     prompts = ("a large red circle on a blue background", "a yellow star on a black background")
     items = [{"custom_id": f"order-{n}", "prompt": prompt} for n, prompt in enumerate(prompts, 1)]
     lines = "".join(f'{{"custom_id": "{each["custom_id"]}", "prompt": "{each["prompt"]}"}}\n' for each in items)
-    array = {"type": "array", "items": ref(BatchItem), "minItems": 1}
+    array = {"type": "array", "items": ref(*ITEMS), "minItems": 1}
     return {
         "required": True,
         "content": {

@@ -27,9 +27,10 @@ class Router(APIRouter):
         self.models = tuple(models)
 
 
-def ref(model: type[BaseModel]) -> dict[str, str]:
-    """The schema of a model that a `Router` names."""
-    return {"$ref": _REF.format(model=model.__name__)}
+def ref(*models: type[BaseModel]) -> dict[str, Any]:
+    """The schema of a model that a `Router` names; of several, one of them."""
+    references = [{"$ref": _REF.format(model=model.__name__)} for model in models]
+    return references[0] if len(references) == 1 else {"oneOf": references}
 
 
 def describe(app: FastAPI, routers: Iterable[Router]) -> None:

@@ -10,7 +10,6 @@ from pydantic.json_schema import SkipJsonSchema
 
 from jobs import names
 from jobs.errors import JobNotFound, RecordUnreadable, RedisUnavailable, WaitTimeout
-from jobs.kinds.generate import GenerateRequest
 from jobs.table.rates import Place
 from jobs.table.reader import CURSOR
 from jobs.table.states import Status
@@ -21,13 +20,13 @@ from producer.api.http.errors import json_response
 from producer.api.http.openapi import Router
 from producer.api.http.preferences import asked_wait_s
 from producer.api.http.schemas import BODY_REFUSALS, REFUSALS, text_header
-from producer.api.jobs.schemas import NOT_FOUND, DryRunBody, JobBody, JobsBody, body_of_job
+from producer.api.jobs.schemas import BODIES, NOT_FOUND, DryRunBody, JobBody, JobsBody, body_of_job
 from producer.api.jobs.submissions import IdempotencyKey, enter, prepare, read_fields
 from producer.api.keys.callers import CurrentCaller
 from producer.api.views import place_in_line
 from producer.client.async_job import AsyncJob
 
-router = Router(prefix="/v1", tags=["jobs"], responses=REFUSALS, models=[GenerateRequest])
+router = Router(prefix="/v1", tags=["jobs"], responses=REFUSALS, models=BODIES)
 
 _MOST_LISTED = 100
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from jobs.kinds.generate import GenerateRequest
+from jobs.kinds.registry import KINDS
 from jobs.table.record import Artifact
 from jobs.view import Image, JobView
 from producer.api.http.openapi import ref
@@ -80,9 +80,12 @@ JOB_EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
+BODIES = tuple(kind.request for kind in KINDS.values())
+
+
 def body_of_job() -> dict[str, Any]:
     """Of a request that submits one job."""
-    content = {"schema": ref(GenerateRequest), "examples": JOB_EXAMPLES}
+    content = {"schema": ref(*BODIES), "examples": JOB_EXAMPLES}
     return {"required": True, "content": {"application/json": content}}
 
 

@@ -60,7 +60,7 @@ def kill_in_postprocess(prompt: str, times: int = 1_000_000) -> None:
         if spec.prompt == prompt and _strike("kill_in_postprocess", times):
             _kill()
 
-    _before("workers.attempt.attempt", "postprocess", before)
+    _before("workers.runners.pictures", "postprocess", before)
 
 
 def hang_in_forward(prompt: str, times: int = 1) -> None:
@@ -76,7 +76,7 @@ def hang_in_forward(prompt: str, times: int = 1) -> None:
 
 def slow_ends(seconds: float) -> None:
     """Postprocess and upload take a while each, so that a random moment finds jobs in them."""
-    for module, name in (("workers.attempt.attempt", "postprocess"), ("workers.attempt.upload", "_upload_image")):
+    for module, name in (("workers.runners.pictures", "postprocess"), ("workers.attempt.upload", "_upload_image")):
         _before(module, name, lambda *_args, **_fields: time.sleep(seconds))
 
 
