@@ -96,7 +96,8 @@ class Engine:
         Args:
             model: Name of the adapter that is to run it.
             work: What that adapter's `encode` and `begin` take.
-            on_progress: Told (stage, step, steps) by the engine's threads; must be quick and must not raise.
+            on_progress: Told (stage, step, steps) by the engine's threads; must be quick. If it raises, the job leaves
+                with that.
 
         Raises:
             EngineDied: It cannot go on.

@@ -7,6 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
+import structlog
+
+log = structlog.get_logger()
+
 # The engine's words for where a job is.
 ENCODE = "encode"
 GENERATE = "generate"
@@ -73,8 +77,12 @@ class Ticket(Generic[R]):
         return self._result
 
     def note(self, stage: str, step: int = 0, steps: int = 0) -> None:
-        """Tell the submitter where the job is."""
-        self._on_progress(stage, step, steps)
+        """Tell the submitter where the job is. What its callback raises ends this job, and no neighbour of it."""
+        try:
+            self._on_progress(stage, step, steps)
+        except Exception as exc:
+            log.exception("bug in a job's callback; the job leaves")
+            self.leave(exc)
 
     @property
     def batch_facts(self) -> dict[str, float]:

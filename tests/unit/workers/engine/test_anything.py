@@ -105,3 +105,18 @@ def test_memory_that_does_not_suffice_for_one_output_fails_the_job() -> None:
     with pytest.raises(GenerationFailed) as raised:
         ticket.result()
     assert raised.value.code == "out_of_memory"
+
+
+def test_a_callback_that_raises_ends_its_own_job_alone() -> None:
+    def on_progress(_stage: str, step: int, _steps: int) -> None:
+        if step == 2:
+            raise ZeroDivisionError("a bug of a kind")
+
+    engine = Engine({MODEL: Speller()}, Capacity())
+    broken: Ticket[str] = engine.submit(MODEL, "triangle", on_progress)
+    other: Ticket[str] = engine.submit(MODEL, "star")
+    while not (broken.is_over and other.is_over):
+        engine.turn()
+    assert other.result() == "star"
+    with pytest.raises(ZeroDivisionError):
+        broken.result()
