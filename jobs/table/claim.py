@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from pydantic_core import to_json
+
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
+
+MAX_DATA_BYTES = 4_096  # of one event, as JSON: it stays in Redis for as long as its job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,12 +35,38 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Where a claimed job is: `step` of `steps` where the stage has steps."""
+    """
+    Where a claimed job is: `step` of `steps` where the stage has steps; or what it sends on its way.
+
+    Attributes:
+        data: In place of all others, what `event_data` makes.
+    """
 
     claim: Claim
-    stage: str
+    stage: str = ""
     step: int = 0
     steps: int = 0
+    data: str | None = None
+
+    def told(self) -> dict[str, str | int]:
+        """As `progress.lua` takes it."""
+        whose: dict[str, str | int] = {"job_id": self.claim.job_id, "token": self.claim.token}
+        if self.data is not None:
+            return {**whose, "data": self.data}
+        return {**whose, "stage": self.stage, "step": self.step, "steps": self.steps}
+
+
+def event_data(data: Mapping[str, Any]) -> str:
+    """
+    What a job sends to those who follow it, as the JSON of an event.
+
+    Raises:
+        ValueError: It is no JSON, or more than `MAX_DATA_BYTES` of it.
+    """
+    text = to_json({"data": data})
+    if len(text) > MAX_DATA_BYTES:
+        raise ValueError(f"data: an event has {MAX_DATA_BYTES} bytes at most, not {len(text)}; send less at a time")
+    return text.decode()
 
 
 class Verdict(StrEnum):

@@ -16,7 +16,7 @@ from jobs.names import events_key
 from jobs.process.settings import Settings
 from jobs.redis.connection import SOCKET_TIMEOUT_S, map_errors
 
-EventType = Literal["status", "progress", "completed"]
+EventType = Literal["status", "progress", "data", "completed"]
 
 EVENT_ID = "^[0-9]{1,19}(-[0-9]{1,19})?$"
 _BLOCK_S = SOCKET_TIMEOUT_S / 2  # Less than the socket's own timeout, which would break the connection.
@@ -29,9 +29,9 @@ class Event:
 
     Attributes:
         id: Of the stream entry; reading can go on behind it.
-        type: "status" (it was claimed), "progress" (a stage or step was reached), or "completed" (it ended; the last);
-            or what a newer version calls it.
-        data: `status`; or `stage`, `step` and `steps`.
+        type: "status" (it was claimed), "progress" (a stage or step was reached), "data" (it sends something that it
+            made on its way), or "completed" (it ended; the last); or what a newer version calls it.
+        data: `status`; or `stage`, `step` and `steps`; or `data`, which is the kind's own.
     """
 
     id: str

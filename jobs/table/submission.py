@@ -22,6 +22,8 @@ Refused = IdempotencyConflict | QuotaExceeded | BatchCanceled | RedisFull
 # submission.
 Encoded = tuple[str, bytes]
 
+_KEPT_CHARS, _KEPT_ITEMS = 500, 50  # of a refused request
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchLine:
@@ -146,3 +148,16 @@ def _refusal(outcome: str, job_id: str, args: dict[str, Any]) -> Refused:
             return QuotaExceeded(args["caller"], args["quota"])
         case _:
             return BatchCanceled(args["batch"])
+
+
+def shortened(value: Any) -> Any:
+    """A request with long texts cut: what was refused for its length need not be kept at that length."""
+    match value:
+        case dict():
+            return {str(key)[:_KEPT_CHARS]: shortened(each) for key, each in list(value.items())[:_KEPT_ITEMS]}
+        case list() | tuple():
+            return [shortened(each) for each in value[:_KEPT_ITEMS]]
+        case str():
+            return value[:_KEPT_CHARS]
+        case _:
+            return value

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -23,19 +23,17 @@ from jobs.process.settings import Settings
 from jobs.redis.memory import MemoryGauge
 from jobs.scripts.limits import limits_of
 from jobs.scripts.scripts import Argument, arguments, as_mapping
-from jobs.table.claim import Claim, Report, Verdict
+from jobs.table.claim import Claim, Report, Verdict, event_data
 from jobs.table.reader import JobReader, QueueCounts
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
-from jobs.table.submission import Encoded, Submission, Submitted, encode, read_answer
+from jobs.table.submission import Encoded, Submission, Submitted, encode, read_answer, shortened
 
 __all__ = ["JobTable", "Offer", "QueueCounts"]
 
 Offer = Callable[[Sequence[str]], None]  # has the messages of released jobs sent, and never raises
 
 log = structlog.get_logger()
-
-_KEPT_CHARS, _KEPT_ITEMS = 500, 50  # of a refused request
 
 
 class JobTable(JobReader):
@@ -85,7 +83,7 @@ class JobTable(JobReader):
         self._scripts.run(
             "reject",
             job_id=job_id,
-            request=json.dumps(_shorten(request), default=repr),
+            request=json.dumps(shortened(request), default=repr),
             queue=queue,
             caller="celery",
             error=json.dumps({"code": error.code, "message": str(error)}),
@@ -162,9 +160,17 @@ class JobTable(JobReader):
         """
         return _leave_as(claim, self.progress_many([Report(claim=claim, stage=stage, step=step, steps=steps)])[0])
 
+    def send(self, claim: Claim, data: Mapping[str, Any]) -> Status | None:
+        """
+        Have an event `data` sent to everybody who follows a running job: something that it made on its way.
+
+        Returns, raises: As `progress` does; and as `event_data` does.
+        """
+        return _leave_as(claim, self.progress_many([Report(claim=claim, data=event_data(data))])[0])
+
     def progress_many(self, reports: Sequence[Report]) -> list[Verdict]:
-        """Note where jobs are, in one step."""
-        return [Verdict(reply) for reply in self._scripts.run("progress", reports=[_as_told(each) for each in reports])]
+        """Note where jobs are, and send what they send, in one step."""
+        return [Verdict(reply) for reply in self._scripts.run("progress", reports=[each.told() for each in reports])]
 
     def renew(self, claims: Sequence[Claim]) -> list[Verdict]:
         """Renew the leases of all jobs that a worker holds, in one step."""
@@ -213,7 +219,7 @@ class JobTable(JobReader):
         Raises:
             Fenced: Another attempt owns the job, or it has ended otherwise.
         """
-        told = [("progress", arguments(reports=[_as_told(each) for each in reports]))] if reports else []
+        told = [("progress", arguments(reports=[each.told() for each in reports]))] if reports else []
         end = arguments(**self._end_args(claim.job_id, claim.token, status, artifacts, timings, error, data))
         outcome, *rest = self._scripts.run_many([*told, ("finish", end)])[-1]
         if outcome == "fenced":
@@ -276,26 +282,3 @@ def _leave_as(claim: Claim, verdict: Verdict) -> Status | None:
     if verdict is Verdict.FENCED:
         raise Fenced(claim.job_id)
     return verdict.leave_as
-
-
-def _as_told(report: Report) -> dict[str, str | int]:
-    return {
-        "job_id": report.claim.job_id,
-        "token": report.claim.token,
-        "stage": report.stage,
-        "step": report.step,
-        "steps": report.steps,
-    }
-
-
-def _shorten(value: Any) -> Any:
-    """The same with long texts cut: what was refused for its length need not be kept at that length."""
-    match value:
-        case dict():
-            return {str(key)[:_KEPT_CHARS]: _shorten(each) for key, each in list(value.items())[:_KEPT_ITEMS]}
-        case list() | tuple():
-            return [_shorten(each) for each in value[:_KEPT_ITEMS]]
-        case str():
-            return value[:_KEPT_CHARS]
-        case _:
-            return value

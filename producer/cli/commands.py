@@ -7,6 +7,7 @@ given; 5 no such job.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -134,7 +135,9 @@ def events(
             if as_json:
                 print_json({"id": event.id, "type": event.type, **event.data})
             else:
-                typer.echo(f"{event.id}  {event.type:<10}" + "  ".join(f"{k}={v}" for k, v in event.data.items()))
+                typer.echo(
+                    f"{event.id}  {event.type:<10}" + "  ".join(f"{k}={_plain(v)}" for k, v in event.data.items())
+                )
 
 
 @app.command()
@@ -199,6 +202,10 @@ def _asked(fields: dict[str, Any], kind: str | None, out: Path | None) -> dict[s
     if (implied := _format_of(out)) is not None and "format" not in asked.get("output", {}):
         asked = {**asked, "output": {"format": implied, **asked.get("output", {})}}
     return asked
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _format_of(out: Path | None) -> str | None:

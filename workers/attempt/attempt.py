@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -117,7 +117,7 @@ class Attempt:
         """What the runner uses; the job's inputs are there before it takes a seat."""
         keys = KINDS[self._claim.record.kind].inputs(self._claim.spec)
         inputs = {key: self._context.store.get(key) for key in keys}
-        return Tools(engine=self._context.engine, entry=self._entry, inputs=inputs)
+        return Tools(engine=self._context.engine, entry=self._entry, inputs=inputs, send=self._send)
 
     def _make_anew(self, tools: Tools) -> tuple[list[Artifact], Spooled | None]:
         """What is stored; or what waits in the spool, for the store does not take it now."""
@@ -229,6 +229,9 @@ class Attempt:
 
     def _note(self, stage: str, step: int, steps: int) -> None:
         self._context.progress.note(self._claim, stage, step, steps)
+
+    def _send(self, data: Mapping[str, Any]) -> None:
+        self._context.progress.send(self._claim, data)
 
     def _why_leave(self) -> Exception | None:
         """A worker that stops because the store refuses waits for what is made to be on its disk."""

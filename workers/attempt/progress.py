@@ -1,20 +1,25 @@
-"""Tells the job table where jobs are: one thread, at most four times a second for each job, all in one round trip."""
+"""
+Tells the job table where jobs are, and what they send on their way: one thread, at most four times a second for each
+job, all in one round trip.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import structlog
 
 from jobs.errors import RedisUnavailable
-from jobs.table.claim import Claim, Report, Verdict
+from jobs.table.claim import Claim, Report, Verdict, event_data
 from jobs.table.table import JobTable
 from workers.attempt.vital import run_vital
 
 log = structlog.get_logger()
 
 _INTERVAL_S = 0.25
+_MOST_DATA_BYTES = 256 << 10  # that an attempt sends in all: Redis keeps it, also where it is nearly full
 
 OnVerdict = Callable[[Claim, Verdict], None]
 
@@ -23,8 +28,8 @@ class ProgressWriter:
     """
     Collects what the engine's threads note, and writes it behind their backs.
 
-    Of the steps of a stage only the latest is written; every stage is. A report is worth less than a picture: while
-    Redis is away, reports are dropped.
+    Of the steps of a stage only the latest is written; every stage is, and all data. A report is worth less than a
+    picture: while Redis is away, reports are dropped.
     """
 
     def __init__(self, table: JobTable, on_verdict: OnVerdict, give_up: Callable[[], None] = lambda: None) -> None:
@@ -34,7 +39,7 @@ class ProgressWriter:
         self._stopping = threading.Event()
         self._bell = threading.Condition()  # guards what follows; rung for the first report alone: see `_loop`
         self._waiting: dict[str, list[Report]] = {}
-        self._followed: set[str] = set()
+        self._followed: dict[str, int] = {}  # by token: how many bytes of data it may send yet
         work = ("progress", self._loop, self._stopping, give_up)
         self._thread = threading.Thread(target=run_vital, args=work, name="progress", daemon=True)
         self._thread.start()
@@ -42,27 +47,46 @@ class ProgressWriter:
     def follow(self, claim: Claim) -> None:
         """Take notes of this attempt from now on."""
         with self._bell:
-            self._followed.add(claim.token)
+            self._followed[claim.token] = _MOST_DATA_BYTES
 
     def forget(self, claim: Claim) -> list[Report]:
         """The attempt ends. Returns what is not written yet; whatever was taken up for writing is written by then."""
         with self._writing, self._bell:
-            self._followed.discard(claim.token)
+            self._followed.pop(claim.token, None)
             return self._waiting.pop(claim.token, [])
 
     def note(self, claim: Claim, stage: str, step: int = 0, steps: int = 0) -> None:
         """Note where a followed attempt is. Does not wait."""
-        report = Report(claim=claim, stage=stage, step=step, steps=steps)
         with self._bell:
-            if claim.token not in self._followed:
+            if claim.token in self._followed:
+                self._add(Report(claim=claim, stage=stage, step=step, steps=steps))
+
+    def send(self, claim: Claim, data: Mapping[str, Any]) -> None:
+        """
+        Send data of a followed attempt to whoever follows the job. Does not wait. Beyond 256 KiB it is dropped.
+
+        Raises:
+            ValueError: As `event_data` does.
+        """
+        text = event_data(data)
+        with self._bell:
+            left = self._followed.get(claim.token)
+            if left is None:
                 return
-            if not self._waiting:
-                self._bell.notify()
-            reports = self._waiting.setdefault(claim.token, [])
-            if reports and reports[-1].stage == stage:
-                reports[-1] = report
-            else:
-                reports.append(report)
+            if has_room := left >= len(text):
+                self._followed[claim.token] = left - len(text)
+                self._add(Report(claim=claim, data=text))
+        if not has_room:
+            log.warning("data not sent: the attempt has sent as much as it may", job_id=claim.job_id)
+
+    def _add(self, report: Report) -> None:
+        if not self._waiting:
+            self._bell.notify()
+        reports = self._waiting.setdefault(report.claim.token, [])
+        if reports and report.data is None and reports[-1].data is None and reports[-1].stage == report.stage:
+            reports[-1] = report
+        else:
+            reports.append(report)
 
     def stop(self) -> None:
         """End the thread."""

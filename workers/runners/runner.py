@@ -11,6 +11,7 @@ from workers.engine.engine import Engine
 from workers.runners.files import MadeFile
 
 Note = Callable[[str, int, int], None]  # told a stage, and its step of its steps
+Send = Callable[[Mapping[str, Any]], None]  # given what those who follow the job are to see now, as JSON takes it
 
 S_contra = TypeVar("S_contra", contravariant=True)  # a specification of the kind
 R = TypeVar("R")  # what a run of it makes
@@ -26,11 +27,13 @@ class Tools:
         engine: Runs what its models' adapters take.
         entry: Of the job's model; None for a kind that needs none.
         inputs: The objects that the job named, by their keys.
+        send: Makes an event `data` of the job, of 4 KiB at most; from any thread, and quick.
     """
 
     engine: Engine
     entry: Model | None = None
     inputs: Mapping[str, bytes]
+    send: Send = lambda _data: None
 
 
 class Running(Protocol[R_co]):

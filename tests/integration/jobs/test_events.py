@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Thread
@@ -9,12 +10,12 @@ from threading import Thread
 import pytest
 import redis
 
-from jobs.errors import RedisUnavailable
+from jobs.errors import Fenced, RedisUnavailable
 from jobs.kinds.picture import Stage
 from jobs.names import events_key
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
-from jobs.table.claim import Claim
+from jobs.table.claim import MAX_DATA_BYTES, Claim
 from jobs.table.events import Event, follow
 from jobs.table.states import Status
 from jobs.table.table import JobTable
@@ -42,6 +43,41 @@ def run_through(table: JobTable, claim: Claim) -> None:
     for step in range(STEPS + 1):
         table.progress(claim, Stage.GENERATE, step, STEPS)
     table.finish(claim, Status.SUCCEEDED)
+
+
+def test_what_a_running_job_sends_comes_among_its_events_as_it_was_sent(
+    connection: redis.Redis, settings: Settings, table: JobTable, claimed: Claim
+) -> None:
+    sent = {"text": "größer ☃ \n", "number": 2**60, "list": [], "none": None}
+    assert table.send(claimed, sent) is None
+    table.progress(claimed, Stage.GENERATE, 1, STEPS)
+    table.finish(claimed, Status.SUCCEEDED)
+    events = list(follow(connection, settings, claimed.job_id))
+    assert [event.type for event in events] == ["status", "data", "progress", "completed"]
+    assert events[1].data == {"data": sent}
+
+
+def test_nothing_is_sent_under_a_token_that_is_not_the_jobs(
+    redis_client: redis.Redis, table: JobTable, claimed: Claim
+) -> None:
+    before = redis_client.xlen(events_key(claimed.job_id))
+    with pytest.raises(Fenced):
+        table.send(dataclasses.replace(claimed, token="another"), {"a": 1})
+    assert redis_client.xlen(events_key(claimed.job_id)) == before
+    table.finish(claimed, Status.SUCCEEDED)
+    with pytest.raises(Fenced):
+        table.send(claimed, {"a": 1})
+
+
+def test_a_job_that_is_to_end_hears_so_when_it_sends(table: JobTable, claimed: Claim) -> None:
+    table.cancel(claimed.job_id)
+    assert table.send(claimed, {"a": 1}) is Status.CANCELED
+
+
+def test_an_event_of_data_is_bounded(table: JobTable, claimed: Claim) -> None:
+    table.send(claimed, {"a": "x" * (MAX_DATA_BYTES - len('{"data":{"a":""}}'))})
+    with pytest.raises(ValueError, match="data: an event has 4096 bytes at most, not 4097"):
+        table.send(claimed, {"a": "x" * (MAX_DATA_BYTES - len('{"data":{"a":""}}') + 1)})
 
 
 def is_waited_for(client: redis.Redis) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import re
@@ -106,6 +107,41 @@ def test_every_stage_reaches_the_table_however_fast_they_follow(
     wait_for(noted, claim, Stage.UPLOAD, 0)
     stages = [report.stage for _, reports in noted.written for report in reports]
     assert list(dict.fromkeys(stages)) == [Stage.ENCODE, Stage.GENERATE, Stage.POSTPROCESS, Stage.UPLOAD]
+
+
+def test_data_is_all_written_in_its_place_among_the_stages(
+    noted: NotedTable, writer: ProgressWriter, catalogue: Catalogue
+) -> None:
+    claim = claim_a_job(noted, catalogue)
+    writer.follow(claim)
+    for step in range(3):
+        writer.note(claim, Stage.GENERATE, step, 3)
+        writer.send(claim, {"step": step})
+    for report in writer.forget(claim):
+        noted.progress_many([report])
+    writer.send(claim, {"too": "late"})
+    reports = [report for _, reports in noted.written for report in reports]
+    assert [json.loads(each.data)["data"] if each.data else each.step for each in reports] == [
+        0,
+        {"step": 0},
+        1,
+        {"step": 1},
+        2,
+        {"step": 2},
+    ]
+
+
+def test_an_attempt_sends_so_much_data_and_no_more(
+    noted: NotedTable, writer: ProgressWriter, catalogue: Catalogue
+) -> None:
+    claim = claim_a_job(noted, catalogue)
+    writer.follow(claim)
+    for _ in range(300):
+        writer.send(claim, {"text": "x" * 1_000})
+    for report in writer.forget(claim):
+        noted.progress_many([report])
+    sent = [report.data or "" for _, reports in noted.written for report in reports]
+    assert 255 * 1_024 < sum(map(len, sent)) <= 256 * 1_024
 
 
 def test_steps_are_written_at_most_four_times_a_second_and_the_last_of_them(

@@ -26,9 +26,10 @@ local function as_list(ids)
   return #ids == 0 and '[]' or cjson.encode(ids)
 end
 
--- An entry of the job's stream, and word of it to whoever listens now. Who was away reads the stream.
+-- An entry of the job's stream, and word of it to whoever listens now. Who was away reads the stream. `data` is a table,
+-- or a text that is JSON itself.
 local function announce(id, kind, data)
-  local text = cjson.encode(data)
+  local text = type(data) == 'string' and data or cjson.encode(data)
   local entry = redis.call('XADD', key.events(id), 'MAXLEN', '~', EVENTS_MAX, '*', 'type', kind, 'data', text)
   redis.call('PUBLISH', channel.news(id), entry .. ' ' .. kind .. ' ' .. text)
 end
