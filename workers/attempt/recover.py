@@ -90,10 +90,11 @@ class LeftOver:
 
     def _finish(self) -> None:
         entry = self._context.entry_of(self._claim.spec)
-        timings = self._spooled.timings
-        images = upload(self._context.store, self._claim, entry, self._spooled.made(), timings)
-        results = [image.model_dump(mode="json", exclude_defaults=True) for image in images]
-        self._note_end(self._context.table.finish(self._claim, Status.SUCCEEDED, artifacts=results, timings=timings))
+        timings, data = self._spooled.timings, self._spooled.data
+        images = upload(self._context.store, self._claim, entry, self._spooled.made(), timings, data)
+        made = [image.model_dump(mode="json", exclude_defaults=True) for image in images]
+        finish = self._context.table.finish
+        self._note_end(finish(self._claim, Status.SUCCEEDED, artifacts=made, timings=timings, data=data))
         log.info("spool: stored what waited", job_id=self._claim.job_id, images=len(images))
 
     def _note_end(self, record: JobRecord) -> None:

@@ -46,6 +46,7 @@ class Spooled:
     Attributes:
         model: What made the images, as `upload.made_by` has it; empty where an earlier version did not note it.
         files: Of each image, what `MadeFile` has beside its bytes, which are read when they are needed.
+        data: What was made that needs no file.
     """
 
     job_id: str
@@ -55,6 +56,7 @@ class Spooled:
     files: list[dict[str, Any]]
     folder: Path
     model: str = ""
+    data: dict[str, Any] | None = None
 
     def made(self) -> Iterator[MadeFile]:
         """The files in their order, one in memory at a time."""
@@ -118,7 +120,14 @@ class Spool:
         with self._lock:
             return SpoolLoad(jobs=self._jobs, used_bytes=self._used_bytes, max_bytes=self._max_bytes)
 
-    def write(self, claim: Claim, files: Iterable[MadeFile], timings: dict[str, float], model: str = "") -> Spooled:
+    def write(
+        self,
+        claim: Claim,
+        files: Iterable[MadeFile],
+        timings: dict[str, float],
+        model: str = "",
+        data: dict[str, Any] | None = None,
+    ) -> Spooled:
         """
         Write an attempt's files, whole or not at all; `holding` has them from then on.
 
@@ -126,11 +135,13 @@ class Spool:
             files: Taken one by one.
             timings: As they are when the last file is there.
             model: What made them.
+            data: What was made beside them.
 
         Raises:
             SpoolFull: The bound is reached, or the disk is full.
         """
-        spooled = self._write(self._folder / f"{claim.job_id}.{claim.token}", claim, files, timings, model)
+        note = {"job_id": claim.job_id, "token": claim.token, "epoch": claim.epoch, "model": model, "data": data}
+        spooled = self._write(self._folder / f"{claim.job_id}.{claim.token}", files, {**note, "timings": timings})
         with self._lock:
             self._jobs += 1
         return spooled
@@ -185,9 +196,7 @@ class Spool:
             self._used_bytes -= size
             self._jobs -= 1
 
-    def _write(
-        self, folder: Path, claim: Claim, files: Iterable[MadeFile], timings: dict[str, float], model: str
-    ) -> Spooled:
+    def _write(self, folder: Path, files: Iterable[MadeFile], note: dict[str, Any]) -> Spooled:
         partial = folder.with_name(f".{folder.name}")
         plain: list[dict[str, Any]] = []
         reserved = 0
@@ -199,13 +208,7 @@ class Spool:
                 reserved += size
                 _write_image(partial, index, file)
                 plain.append({k: v for k, v in asdict(file).items() if k not in (_BODY, _THUMBNAIL)})
-            note: dict[str, Any] = {
-                "job_id": claim.job_id,
-                "token": claim.token,
-                "epoch": claim.epoch,
-                "timings": timings,
-            }
-            _write_file(partial / _NOTE, json.dumps({**note, "model": model, "files": plain}).encode())
+            _write_file(partial / _NOTE, json.dumps({**note, "files": plain}).encode())
             partial.rename(folder)
         except BaseException as exc:
             shutil.rmtree(partial, ignore_errors=True)
@@ -213,7 +216,7 @@ class Spool:
             if isinstance(exc, OSError):
                 raise SpoolFull(f"S3 is away, and the image cannot be kept in {self._folder}: {exc.strerror}") from exc
             raise
-        return Spooled(**note, model=model, files=plain, folder=folder)
+        return Spooled(**note, files=plain, folder=folder)
 
     def _reserve(self, size: int) -> None:
         with self._lock:

@@ -27,7 +27,12 @@ _CHECKS = (1, 2)  # Of a store that refuses every second time, one of three at l
 
 
 def upload(
-    store: ImageStore, claim: Claim, model: Model | None, files: Iterable[MadeFile], timings: Mapping[str, float]
+    store: ImageStore,
+    claim: Claim,
+    model: Model | None,
+    files: Iterable[MadeFile],
+    timings: Mapping[str, float],
+    data: Mapping[str, Any] | None = None,
 ) -> list[Artifact]:
     """
     Store the images of an attempt under its own folder, retrying with backoff while the store is away.
@@ -35,6 +40,7 @@ def upload(
     Args:
         files: Taken one by one: each is stored before the next is made.
         timings: As they are when the last image is stored.
+        data: What was made beside them.
 
     Raises:
         StorageUnavailable: Still away after a few seconds.
@@ -49,7 +55,7 @@ def upload(
         token=claim.token,
     )
     images = [_upload_image(store, folder, index, file) for index, file in enumerate(files)]
-    manifest = to_json(_manifest(claim, model, images, timings), indent=2)
+    manifest = to_json(_manifest(claim, model, images, timings) | ({"data": data} if data else {}), indent=2)
     _put(store, folder.manifest(), manifest, "application/json")
     return images
 

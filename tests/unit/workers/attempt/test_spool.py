@@ -62,6 +62,13 @@ def test_kept_files_are_gone_when_they_are_stored(tmp_path: Path, claim: Claim) 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_needs_no_file_is_kept_with_those_that_do_or_without_any(tmp_path: Path, claim: Claim) -> None:
+    for files in ([image()], []):
+        with Spool(tmp_path, 10_000).holding(Spool(tmp_path, 10_000).write(claim, files, TIMINGS, data={"words": 3})):
+            (found,) = Spool(tmp_path, 10_000).left_over()
+            assert (found.data, list(found.made())) == ({"words": 3}, files)
+
+
 def test_next_process_finds_everything_again(tmp_path: Path, claim: Claim) -> None:
     files = [image(thumbnail=b"small"), image(seed=8)]
     spool = Spool(tmp_path, 10_000)
