@@ -6,6 +6,7 @@ What can go wrong with storage.
     ├── StorageMisconfigured  wrong keys, no such bucket, a bad setting: a person has to act
     ├── ObjectRefused         the store takes objects, but not this one
     ├── ObjectNotFound        no object of that key
+    ├── ObjectTooLarge        it is larger than what asked for it takes
     └── NotSupported          this store has no such thing
 """
 
@@ -30,6 +31,10 @@ class ObjectRefused(StorageError):
 
 class ObjectNotFound(StorageError):
     """The store has no object of that key."""
+
+
+class ObjectTooLarge(StorageError):
+    """The object has more bytes than whoever asked for it takes."""
 
 
 class NotSupported(StorageError):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from storage.connection import connect, map_errors, name_of
-from storage.errors import NotSupported, ObjectNotFound, StorageError, StorageMisconfigured
+from storage.errors import NotSupported, ObjectNotFound, ObjectTooLarge, StorageError, StorageMisconfigured
 from storage.keys import root_of
 from storage.settings import StorageSettings
 
@@ -87,15 +87,20 @@ class ImageStore:
         except (ObjectNotFound, NotSupported) as exc:  # Said of a PUT, it is the address that is wrong, or the store.
             raise StorageMisconfigured(str(exc)) from exc.__cause__
 
-    def get(self, key: str) -> bytes:
+    def get(self, key: str, max_bytes: int | None = None) -> bytes:
         """
         Read an object.
 
         Raises:
+            ObjectTooLarge: It has more than `max_bytes`; it is not read then.
             ObjectNotFound, StorageUnavailable, StorageMisconfigured
         """
         with map_errors(self.settings, key):
-            return self._s3.get_object(Bucket=self.settings.bucket, Key=key)["Body"].read()
+            answer = self._s3.get_object(Bucket=self.settings.bucket, Key=key)
+            with closing(answer["Body"]) as body:
+                if max_bytes is not None and answer["ContentLength"] > max_bytes:
+                    raise ObjectTooLarge(f"{key!r} has {answer['ContentLength']} bytes, more than {max_bytes}")
+                return body.read()
 
     def delete(self, key: str) -> None:
         """

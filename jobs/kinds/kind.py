@@ -114,7 +114,7 @@ class Kind(Generic[RequestT, SpecT]):
             `InvalidRequest` for what that model cannot do.
         summary: A line for people.
         stages: Through which a job goes, in order, each with its weight in the job's progress.
-        inputs: Keys of the objects that a job needs.
+        inputs: Keys of the objects in the store that a job needs, each by the field that names it.
         needs_model: Whether a model of the catalogue runs it.
     """
 
@@ -124,7 +124,7 @@ class Kind(Generic[RequestT, SpecT]):
     settle: Callable[[RequestT, Model | None], SpecT]
     summary: Callable[[SpecT], str]
     stages: Mapping[str, float]
-    inputs: Callable[[SpecT], list[str]] = lambda _spec: []
+    inputs: Callable[[SpecT], Mapping[str, str]] = lambda _spec: {}
     needs_model: bool = True
 
     def queue(self, spec: SpecT) -> str:

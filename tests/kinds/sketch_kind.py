@@ -57,5 +57,5 @@ SKETCH = Kind(
     settle=_settle,
     summary=lambda spec: f"sketch after {spec.image}",
     stages={"look": 1, "draw": 8, "upload": 1},
-    inputs=lambda spec: [spec.image],
+    inputs=lambda spec: {"image": spec.image},
 )

@@ -53,7 +53,7 @@ class SketchRunner:
                 tools.send({"drawn": step, "of": steps})
 
         ticket = tools.engine.submit(spec.model, _work_of(spec), on_progress)
-        return _Drawing(ticket, tools.inputs[spec.image])
+        return _Drawing(ticket, tools.inputs["image"])
 
     def file_bytes(self, spec: SketchSpec) -> int:
         del spec

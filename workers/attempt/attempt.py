@@ -20,6 +20,7 @@ from jobs.table.states import Status
 from storage.errors import StorageError, StorageMisconfigured, StorageUnavailable
 from workers.attempt.context import Context
 from workers.attempt.errors import Draining, JobLeft
+from workers.attempt.inputs import fetch
 from workers.attempt.spool import Spooled, SpoolFull
 from workers.attempt.trace import NoTrace
 from workers.attempt.upload import made_by, upload
@@ -30,7 +31,8 @@ from workers.runners.runner import Running, Tools
 
 log = structlog.get_logger()
 
-_POSTPROCESS, _UPLOAD = "postprocess", "upload"  # What every kind's files go through, behind its own stages.
+# What every kind's files go through, behind its own stages; it tells of them where it has them among these.
+_POSTPROCESS, _UPLOAD = "postprocess", "upload"
 _FINISH_FOR_S = 60  # how long to try to write the end of a job down
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0  # between tries to store, while the store is away
 
@@ -42,7 +44,7 @@ class Attempt:
         self._claim = claim
         self._context = context
         self._trace = trace or NoTrace()
-        self._runner = RUNNERS[claim.record.kind]
+        self._kind, self._runner = KINDS[claim.record.kind], RUNNERS[claim.record.kind]
         self._running: Running[Any] | None = None
         self._reason: Exception | None = None
         self._leaving = threading.Event()
@@ -115,8 +117,7 @@ class Attempt:
 
     def _fetch(self) -> Tools:
         """What the runner uses; the job's inputs are there before it takes a seat."""
-        keys = KINDS[self._claim.record.kind].inputs(self._claim.spec)
-        inputs = {key: self._context.store.get(key) for key in keys}
+        inputs = fetch(self._context.store, self._kind.inputs(self._claim.spec), self._wait)
         return Tools(engine=self._context.engine, entry=self._entry, inputs=inputs, send=self._send)
 
     def _make_anew(self, tools: Tools) -> tuple[list[Artifact], Spooled | None]:
@@ -127,7 +128,7 @@ class Attempt:
             self._running = None  # It has the result, too.
             seat.leave_engine()
             self._when_made = seat.release
-            self._note(_POSTPROCESS, 0, 0)
+            self._enter(_POSTPROCESS)
             self._made_at = time.perf_counter()
             self._data = self._runner.data(result, self._claim.spec)
             made = self._try_to_store(self._files(result, tools))
@@ -168,7 +169,7 @@ class Attempt:
                 self._when_made()
             self._leave_if_asked()
             if not self._is_uploading:
-                self._note(_UPLOAD, 0, 0)
+                self._enter(_UPLOAD)
                 self._is_uploading = True
             yield file
 
@@ -176,7 +177,7 @@ class Attempt:
         """Upload. None while the store is away, or where it refuses; then this worker begins to stop."""
         job_id = self._claim.job_id
         try:
-            made = upload(self._context.store, self._claim, self._entry, files, self.timings)
+            made = upload(self._context.store, self._claim, self._entry, files, self.timings, self._data)
         except SpoolFull:
             raise
         except StorageUnavailable as exc:
@@ -196,7 +197,7 @@ class Attempt:
         """Keep the files on disk."""
         try:
             files, maker = self._files(result, tools), made_by(self._entry)
-            return self._context.spool.write(self._claim, files, self.timings, maker)
+            return self._context.spool.write(self._claim, files, self.timings, maker, self._data)
         except SpoolFull as exc:
             if self._is_refused:
                 raise Draining(str(exc)) from exc
@@ -204,7 +205,7 @@ class Attempt:
 
     def _store_from(self, kept: Spooled) -> list[Artifact]:
         """Try until the store takes the files or the worker stops, and keep the job meanwhile."""
-        self.timings = {**kept.timings, **self.timings}
+        self.timings, self._data = {**kept.timings, **self.timings}, kept.data
         pause_s = 0.0 if kept.token != self._claim.token else _FIRST_PAUSE_S  # Another attempt's: not tried yet.
         while True:
             if self._is_refused:
@@ -227,6 +228,10 @@ class Attempt:
     def _add(self, stage: str, seconds: float) -> None:
         self.timings[stage] = round(self.timings.get(stage, 0.0) + seconds, 4)
 
+    def _enter(self, stage: str) -> None:
+        if stage in self._kind.stages:  # Else it stays where it was: progress would fall back to nothing.
+            self._note(stage, 0, 0)
+
     def _note(self, stage: str, step: int, steps: int) -> None:
         self._context.progress.note(self._claim, stage, step, steps)
 
@@ -236,6 +241,13 @@ class Attempt:
     def _why_leave(self) -> Exception | None:
         """A worker that stops because the store refuses waits for what is made to be on its disk."""
         return None if self._is_refused and isinstance(self._reason, Draining) else self._reason
+
+    def _wait(self, seconds: float) -> None:
+        """For something that a job needs which has not begun."""
+        self._leaving.wait(seconds)
+        self._leave_if_asked()
+        if self._context.seats.is_closed:
+            raise Draining("the worker stops")
 
     def _leave_if_asked(self) -> None:
         if (why := self._why_leave()) is not None:

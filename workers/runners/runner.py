@@ -26,7 +26,7 @@ class Tools:
     Attributes:
         engine: Runs what its models' adapters take.
         entry: Of the job's model; None for a kind that needs none.
-        inputs: The objects that the job named, by their keys.
+        inputs: The objects that the job named, by the fields that name them.
         send: Makes an event `data` of the job, of 4 KiB at most; from any thread, and quick.
     """
 
