@@ -14,7 +14,7 @@ import structlog
 
 from jobs import names
 from jobs.errors import ErrorCode, IdempotencyConflict, InvalidRequest, JobFailed, RedisFull, RedisUnavailable
-from jobs.kinds.registry import parse_request, settle
+from jobs.kinds.registry import DEFAULT, KINDS, parse_request, settle
 from jobs.submit import submission_of
 from jobs.table.submission import Submission, Submitted
 from workers.attempt.context import Context
@@ -123,7 +123,7 @@ class Adopter:
     def _read(self, sent: Request) -> Submission:
         if sent.args:
             raise InvalidRequest("args", "the request goes into keyword arguments: kwargs={'prompt': …}")
-        request = parse_request({"model": names.model_of(sent.queue), **sent.fields})
+        request = parse_request({**_said_by(sent.queue, sent.fields), **sent.fields})
         spec = settle(request, self._context.catalogue)
         return submission_of(request, spec, job_id=sent.job_id, origin="celery")
 
@@ -135,3 +135,9 @@ class Adopter:
         if submitted.job_id != submission.job_id:
             raise InvalidRequest("idempotency_key", f"was used for job {submitted.job_id}; ask for that one")
         return submitted
+
+
+def _said_by(queue: str, fields: dict[str, Any]) -> dict[str, str]:
+    """What a request need not say, for its queue does: the model; of a kind that has one, and where it is one's."""
+    kind, model = KINDS.get(str(fields.get("kind", DEFAULT))), names.model_of(queue)
+    return {"model": model} if kind is not None and kind.needs_model and model is not None else {}
