@@ -3,6 +3,7 @@ Why a request is refused for its key.
 
     Permanent
     ├── KeyRefused       no key, or one that is not valid (any more)
+    ├── KindNotAllowed   the key may use some models alone, and this kind runs without any
     └── ModelNotAllowed  the key may not use this model
     Retryable
     └── RateExceeded     the key was used as often as it may be
@@ -29,6 +30,20 @@ class ModelNotAllowed(Permanent):
 
     def __init__(self, model: str, allowed: tuple[str, ...]) -> None:
         super().__init__(f"model: this key may not use {model!r}; it may use {', '.join(allowed)}")
+
+
+class KindNotAllowed(Permanent):
+    """
+    The key may use some models alone, and this kind of job runs without any.
+
+    Attributes:
+        field: Of the request: "kind".
+    """
+
+    field = "kind"
+
+    def __init__(self, kind: str, models: tuple[str, ...]) -> None:
+        super().__init__(f"kind: this key is for the models {', '.join(models)} alone, and {kind!r} runs without any")
 
 
 class RateExceeded(Retryable):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jobs.errors import ImagemillError, QuotaExceeded, RedisFull
-from producer.keys.errors import KeyRefused, ModelNotAllowed, RateExceeded
+from producer.keys.errors import KeyRefused, KindNotAllowed, ModelNotAllowed, RateExceeded
 
 _QUEUE_RETRY_S = 5  # A queue that is full has room when a job begins, which takes about as long as a job.
 _MEMORY_RETRY_S = 10  # Redis' memory comes back more slowly: with records that expire.
@@ -27,8 +27,9 @@ def refusal_of(exc: ImagemillError) -> Refusal | None:
     match exc:
         case KeyRefused():
             return Refusal(status=401, code="invalid_api_key", headers={"WWW-Authenticate": 'Bearer realm="imagemill"'})
-        case ModelNotAllowed():
-            return Refusal(status=403, code="model_not_allowed")
+        case ModelNotAllowed() | KindNotAllowed():
+            what = "model" if isinstance(exc, ModelNotAllowed) else "kind"
+            return Refusal(status=403, code=f"{what}_not_allowed")
         case RateExceeded():
             return _later("rate_limit_exceeded", exc.retry_after_s)
         case QuotaExceeded():

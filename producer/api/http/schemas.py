@@ -63,7 +63,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
 }
 BODY_REFUSALS: dict[int | str, dict[str, Any]] = {
     400: problem("The body is no JSON."),
-    403: problem("The key may not use this model."),
+    403: problem("The key may not use this model, or is for models alone."),
     408: problem("The body did not come in time."),
     409: problem("The idempotency key belongs to a job with other parameters."),
     413: problem("The body is too large."),

@@ -47,7 +47,7 @@ def prepare(
 
     Raises:
         InvalidRequest: A field is wrong.
-        ModelNotAllowed: The caller may not use this model.
+        ModelNotAllowed, KindNotAllowed: The caller may not use this model, or a kind that needs none.
     """
     if idempotency_key is not None:
         if fields.get("idempotency_key", idempotency_key) != idempotency_key:
@@ -56,6 +56,8 @@ def prepare(
     submission = context.parts.submitter.prepare(caller.sign(fields), caller.quota, traceparent)
     if submission.model is not None:
         caller.check_model(submission.model)
+    else:
+        caller.check_kind(submission.kind)
     return submission
 
 

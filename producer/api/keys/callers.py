@@ -19,7 +19,7 @@ from jobs.errors import InvalidRequest, JobNotFound
 from jobs.process.settings import Settings
 from jobs.view import JobView
 from producer.api.keys.exposure import host_of, is_loopback
-from producer.keys.errors import KeyRefused, ModelNotAllowed
+from producer.keys.errors import KeyRefused, KindNotAllowed, ModelNotAllowed
 from producer.keys.key import ApiKey
 from producer.keys.lookup import KeyLookup
 from producer.keys.rates import RateLimits
@@ -82,6 +82,11 @@ class Caller:
         """Raises `ModelNotAllowed` where the key may not use this model."""
         if self.key is not None and self.key.models is not None and model not in self.key.models:
             raise ModelNotAllowed(model, self.key.models)
+
+    def check_kind(self, kind: str) -> None:
+        """Raises `KindNotAllowed` where the key is for some models: a kind without one is none of what it was given."""
+        if self.key is not None and self.key.models is not None:
+            raise KindNotAllowed(kind, self.key.models)
 
     def may_use(self, model: str) -> bool:
         """Whether to show a model to this caller."""

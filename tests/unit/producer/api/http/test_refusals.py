@@ -11,6 +11,7 @@ from producer.keys import errors
 CASES: list[tuple[ImagemillError, int, dict[str, str]]] = [
     (errors.KeyRefused("no"), 401, {"WWW-Authenticate": 'Bearer realm="imagemill"'}),
     (errors.ModelNotAllowed("sdxl", ("shapes",)), 403, {}),
+    (errors.KindNotAllowed("count", ("shapes",)), 403, {}),
     (errors.RateExceeded("1/minute", 59.2), 429, {"Retry-After": "60"}),
     (errors.RateExceeded("10/second", 0.1), 429, {"Retry-After": "1"}),
     (QuotaExceeded("blog", 5), 429, {"Retry-After": "5"}),
