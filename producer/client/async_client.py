@@ -36,9 +36,9 @@ class AsyncClient:
         self.parts = open_parts(settings, storage)
         self.loop = LoopParts(self.parts)
 
-    async def submit(self, prompt: str, **fields: Any) -> AsyncJob:
+    async def submit(self, prompt: str | None = None, **fields: Any) -> AsyncJob:
         """Submit one job. Fields and errors as in `Client.submit`."""
-        request = {"prompt": prompt, **fields}
+        request = fields if prompt is None else {"prompt": prompt, **fields}
         return self.job(await self.loop.run(lambda: self.parts.submitter.submit(request)))
 
     async def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> list[AsyncJob]:

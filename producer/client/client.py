@@ -32,9 +32,10 @@ class Client:
     def __init__(self, settings: Settings | None = None, storage: StorageSettings | None = None) -> None:
         self.parts = open_parts(settings, storage)
 
-    def submit(self, prompt: str, **fields: Any) -> Job:
+    def submit(self, prompt: str | None = None, **fields: Any) -> Job:
         """
-        Submit one job; `fields` are those of `jobs.kinds.generate.GenerateRequest`.
+        Submit one job; `fields` are those of its kind's request in `jobs.kinds`. Its `kind` is `generate` where they do
+        not say; one that has no prompt is submitted without.
 
         Raises:
             InvalidRequest: A field is wrong; nothing was queued.
@@ -42,7 +43,7 @@ class Client:
             RedisFull: Nothing was queued.
             RedisUnavailable: Nothing is known to be queued. With an idempotency key, submitting again is safe.
         """
-        return self.job(self.parts.submitter.submit({"prompt": prompt, **fields}))
+        return self.job(self.parts.submitter.submit(fields if prompt is None else {"prompt": prompt, **fields}))
 
     def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> list[Job]:
         """
