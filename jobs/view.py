@@ -99,8 +99,8 @@ def view_of(record: JobRecord) -> JobView:
     kind, stored = KINDS.get(record.kind), record.payload
     spec, aside = read_known(kind.spec, stored) if kind and stored is not None else (None, frozenset[str]())
     unread = {name: stored[name] for name in aside if spec is not None and stored and name in type(spec).model_fields}
-    pictures = [each for each in record.artifacts if each.content_type.startswith("image/")]
-    images = [image for each in pictures if (image := _image(each)) is not None]
+    read = [(each, _image(each)) for each in record.artifacts]
+    images = [image for _, image in read if image is not None]
     return JobView(
         id=record.id,
         kind=record.kind,
@@ -121,14 +121,14 @@ def view_of(record: JobRecord) -> JobView:
         timings=dict(record.timings),
         error=record.error,
         images=tuple(images),
-        artifacts=tuple(each for each in record.artifacts if each not in pictures),
+        artifacts=tuple(each for each, image in read if image is None),
         data=record.data,
         request=record.request if spec or stored is None else stored,
         batch=record.batch,
         custom_id=record.custom_id,
         spec=spec,
         unread=unread or None,
-        is_partial=record.is_partial or bool(aside) or len(images) < len(pictures),
+        is_partial=record.is_partial or bool(aside),
     )
 
 
@@ -173,6 +173,9 @@ def _progress(record: JobRecord) -> float:
 
 
 def _image(artifact: Artifact) -> Image | None:
+    """The picture that it is; None for anything else, and for a picture of which its kind says something else."""
+    if not artifact.content_type.startswith("image/"):
+        return None
     try:
         return Image.model_validate(artifact.model_dump())
     except ValidationError:
