@@ -24,6 +24,7 @@ from workers.delivery.adopt import Adopter, Request
 from workers.delivery.deliveries import Deliveries
 from workers.delivery.results import tell_revoked, tell_start
 from workers.engine.errors import EngineDied
+from workers.runners.registry import RUNNERS
 
 log = structlog.get_logger()
 
@@ -116,8 +117,11 @@ def _attempt(claim: Claim, context: Context, trace: NoTrace) -> JobRecord:
 
 
 def _refuse(claim: Claim, context: Context) -> JobRecord:
-    reason = f"this worker does not serve {getattr(claim.spec, 'model', claim.record.kind)!r}"
-    error = {"code": ErrorCode.MODEL_NOT_AVAILABLE, "message": reason}
+    kind, model = claim.record.kind, getattr(claim.spec, "model", None)
+    is_run = kind in RUNNERS
+    reason = f"this worker does not serve {model!r}" if is_run else f"kind: this worker does not run {kind!r}"
+    code = ErrorCode.MODEL_NOT_AVAILABLE if is_run else ErrorCode.INVALID_REQUEST
+    error = {"code": code, "message": reason}
     return context.table.finish(claim, Status.FAILED, error=error)
 
 
@@ -134,7 +138,7 @@ def _succeeded(task: Task[..., Any], record: JobRecord) -> JobRecord:
 
 def _summary(record: JobRecord) -> str:
     """What Flower shows as the result."""
-    made = f"{len(record.artifacts)} object{'s' if len(record.artifacts) > 1 else ''}"
+    made = f"{len(record.artifacts)} object{'' if len(record.artifacts) == 1 else 's'}"
     return f"{made} in {record.timings.get('total', 0):.2f} s"
 
 
