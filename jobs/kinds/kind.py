@@ -18,6 +18,9 @@ from jobs.errors import InvalidRequest
 from jobs.fields import parse
 from jobs.names import FIRST_KIND, queue_of, queue_of_kind
 
+# What the files of every kind go through, behind its own stages. A kind that has them among these is shown in them.
+POSTPROCESS, UPLOAD = "postprocess", "upload"
+
 
 class PerRow:
     """Marks a field of a specification that each row of a forward pass has for itself: it decides no company."""

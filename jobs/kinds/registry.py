@@ -31,7 +31,12 @@ def kind_of(name: str) -> Kind[Any, Any]:
 
 def queues_for(models: Iterable[str]) -> list[str]:
     """The queues of whoever runs these models: theirs, and those of kinds that need none."""
-    return [*map(queue_of, models), *(queue_of_kind(kind.name) for kind in KINDS.values() if not kind.needs_model)]
+    return [*map(queue_of, models), *map(queue_of_kind, kinds_without_model())]
+
+
+def kinds_without_model() -> list[str]:
+    """The kinds that need none: every worker runs them."""
+    return [kind.name for kind in KINDS.values() if not kind.needs_model]
 
 
 def parse_request(fields: Mapping[str, Any]) -> Request:

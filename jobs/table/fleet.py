@@ -32,6 +32,7 @@ class WorkerReport:
         name: Celery's name of it, as Flower shows it.
         state: A `WorkerState`, or what a newer version calls it.
         models: That it serves.
+        kinds: Those that it runs without a model.
         jobs: Ids of those that it holds.
         slots: Jobs that it takes at a time; 0 while it starts.
         started_at: Unix time, seconds, by its own clock.
@@ -40,9 +41,15 @@ class WorkerReport:
     name: str
     state: WorkerState | str
     models: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
     slots: int = 0
     started_at: float = 0.0
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Whose jobs it takes."""
+        return (*map(names.queue_of, self.models), *map(names.queue_of_kind, self.kinds))
 
 
 class Fleet:
@@ -82,6 +89,7 @@ class _Written(BaseModel):
     name: str
     state: str
     models: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
     slots: int = 0
     started_at: float = 0.0

@@ -54,17 +54,18 @@ def judge_queues(queues: list[QueueCounts], workers: list[WorkerReport]) -> list
 def judge_queue(queue: QueueCounts, workers: list[WorkerReport]) -> Finding:
     """Whether its jobs will run."""
     check, model = f"queue {queue.queue}", model_of(queue.queue)
-    states = Counter(worker.state for worker in workers if model in worker.models)
+    what, option = (queue.queue, "") if model is None else (model, f" --model {model}")
+    states = Counter(worker.state for worker in workers if queue.queue in worker.queues)
     serving = sum(count for state, count in states.items() if state in _SERVING)
     jobs = f"{queue.waiting + queue.released} waiting, {queue.running} running"
     paused = ", paused" if queue.is_paused else ""
     if _jobs(queue) and not serving:
         others = ", ".join(f"{count} {state}" for state, count in states.items())
-        found = f"{jobs}{paused}, and no worker serves {model}" + (f" ({others})" if others else "")
-        advice = f"Start one: ./imagemill worker --model {model}."
+        found = f"{jobs}{paused}, and no worker serves {what}" + (f" ({others})" if others else "")
+        advice = f"Start one: ./imagemill worker{option}."
         if any(worker.state == "starting" for worker in workers):
             advice = (
-                f"A worker is starting: wait for it, and look again. If it does not serve {model}, start one that does."
+                f"A worker is starting: wait for it, and look again. If it does not serve {what}, start one that does."
             )
         return Finding(check=check, state=State.FAILURE, found=found, advice=advice)
     if queue.is_paused:

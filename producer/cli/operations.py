@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.errors import InvalidRequest
-from jobs.names import queue_of
+from jobs.kinds.registry import queues_for
+from jobs.names import queue_of, queue_of_kind
 from jobs.table.record import JobRecord
 from jobs.view import summary_of, view_of
 from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell
@@ -18,7 +19,7 @@ from producer.client.parts import Parts, open_parts
 queue_app = typer.Typer(help="Look at the queues, pause and empty them.", no_args_is_help=True)
 dead_app = typer.Typer(help="Jobs that lost their worker every time.", no_args_is_help=True)
 
-QueueName = Annotated[str, typer.Argument(help="The queue, e.g. gpu.shapes, or the name of its model.")]
+QueueName = Annotated[str, typer.Argument(help="The queue, e.g. gpu.shapes, or the name of its model or kind.")]
 YesFlag = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 DeadJob = Annotated[str, typer.Argument(help="The job's id.")]
 
@@ -132,9 +133,9 @@ def workers(as_json: JsonFlag = False) -> None:
 
 
 def _known(parts: Parts, queue: str) -> str:
-    """The queue of that name, or of that model."""
-    known = {queue_of(model) for model in parts.catalogue.models} | {each.queue for each in parts.table.queues()}
-    for name in (queue, queue_of(queue)):
+    """The queue of that name, or of that model or kind."""
+    known = {*queues_for(parts.catalogue.models), *(each.queue for each in parts.table.queues())}
+    for name in (queue, queue_of(queue), queue_of_kind(queue)):
         if name in known:
             return name
     raise InvalidRequest("queue", f"there is no {queue!r}; there are {', '.join(sorted(known))}")

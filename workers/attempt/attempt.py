@@ -13,6 +13,7 @@ import tenacity
 
 from jobs.catalogue.entry import Model
 from jobs.errors import ErrorCode, Fenced, RedisUnavailable
+from jobs.kinds.kind import POSTPROCESS, UPLOAD
 from jobs.kinds.registry import KINDS
 from jobs.table.claim import Claim
 from jobs.table.record import Artifact, JobRecord
@@ -31,8 +32,6 @@ from workers.runners.runner import Running, Tools
 
 log = structlog.get_logger()
 
-# What every kind's files go through, behind its own stages; it tells of them where it has them among these.
-_POSTPROCESS, _UPLOAD = "postprocess", "upload"
 _FINISH_FOR_S = 60  # how long to try to write the end of a job down
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0  # between tries to store, while the store is away
 
@@ -128,7 +127,7 @@ class Attempt:
             self._running = None  # It has the result, too.
             seat.leave_engine()
             self._when_made = seat.release
-            self._enter(_POSTPROCESS)
+            self._enter(POSTPROCESS)
             self._made_at = time.perf_counter()
             self._data = self._runner.data(result, self._claim.spec)
             made = self._try_to_store(self._files(result, tools))
@@ -164,12 +163,12 @@ class Attempt:
             with self._context.memory.take(runner.file_bytes(spec), reason=self._why_leave):
                 started = time.perf_counter()
                 file = next(files)
-                self._add(_POSTPROCESS, time.perf_counter() - started)
+                self._add(POSTPROCESS, time.perf_counter() - started)
             if index == count - 1:
                 self._when_made()
             self._leave_if_asked()
             if not self._is_uploading:
-                self._enter(_UPLOAD)
+                self._enter(UPLOAD)
                 self._is_uploading = True
             yield file
 
@@ -188,9 +187,9 @@ class Attempt:
             self._is_refused = True
             self._context.stop_refused(exc)
             return None
-        made_s = self.timings.get(_POSTPROCESS, 0.0)
-        self.timings[_UPLOAD] = round(max(0.0, time.perf_counter() - self._made_at - made_s), 4)
-        self._trace.stages({stage: self.timings.get(stage, 0.0) for stage in (_POSTPROCESS, _UPLOAD)})
+        made_s = self.timings.get(POSTPROCESS, 0.0)
+        self.timings[UPLOAD] = round(max(0.0, time.perf_counter() - self._made_at - made_s), 4)
+        self._trace.stages({stage: self.timings.get(stage, 0.0) for stage in (POSTPROCESS, UPLOAD)})
         return made
 
     def _spool(self, result: Any, tools: Tools) -> Spooled:

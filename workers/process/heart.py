@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 
 import structlog
 
@@ -57,16 +58,8 @@ class Heart:
     def _say(self) -> None:
         jobs = tuple(claim.job_id for claim in self.leases.held()) if self.leases else ()
         state: WorkerState = "draining" if self._seats.is_closed else "busy" if jobs else "ready"
-        report = WorkerReport(
-            name=self._report.name,
-            state=state,
-            models=self._report.models,
-            jobs=jobs,
-            slots=self._report.slots,
-            started_at=self._report.started_at,
-        )
         try:
-            self._fleet.report(report)
+            self._fleet.report(replace(self._report, state=state, jobs=jobs))
             self.heard_at = time.time()
         except RedisUnavailable as exc:
             log.warning("worker not reported", reason=str(exc))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import structlog
 from celery import Celery
@@ -12,6 +13,7 @@ from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciler
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import RedisUnavailable
+from jobs.kinds.registry import kinds_without_model
 from jobs.process.exposition import serve_metrics
 from jobs.process.settings import Settings
 from jobs.process.traces import open_traces
@@ -64,7 +66,11 @@ class WorkerProcess:
         self._stopping = threading.Event()
         catalogue = Catalogue.read(settings.models_file)
         starting = WorkerReport(
-            name=name, state="starting", models=tuple(worker_settings.served(catalogue)), started_at=time.time()
+            name=name,
+            state="starting",
+            models=tuple(worker_settings.served(catalogue)),
+            kinds=tuple(kinds_without_model()),
+            started_at=time.time(),
         )
         self._fleet.report(starting)
         metrics = WorkerMetrics(starting.models)
@@ -74,9 +80,7 @@ class WorkerProcess:
 
         table = JobTable(client, settings)
         dispatcher = Dispatcher(app, table, settings)
-        report = WorkerReport(
-            name=name, state="ready", models=starting.models, slots=self.slots, started_at=starting.started_at
-        )
+        report = replace(starting, state="ready", slots=self.slots)
         heart = Heart(self._fleet, ready.engine, seats, report)
         leases = heart.leases = LeaseKeeper(client, table, settings, heart.beat, self._stop_broken)
         self.context = Context(

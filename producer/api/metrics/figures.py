@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from jobs import names
 from jobs.errors import ErrorCode, ImagemillError
+from jobs.kinds.registry import queues_for
 from jobs.scripts.ranks import PRIORITY_RANK
 from jobs.table.figures import FigureReader, Figures, QueueFigures
 from jobs.table.fleet import Fleet, WorkerReport
@@ -43,7 +44,7 @@ class SystemFigures(Collector):
     Asks Redis at most every two seconds, however many scrape, and one thread at a time, however long that takes.
 
     Args:
-        models: Of the catalogue: their queues are shown before they have a job.
+        models: Of the catalogue: their queues are shown before they have a job, and so are those of kinds without one.
         clock: In seconds.
         answer_s: How long a scrape waits for Redis.
     """
@@ -58,7 +59,7 @@ class SystemFigures(Collector):
     ) -> None:
         self._reader = reader
         self._fleet = fleet
-        self._queues = [names.queue_of(model) for model in models]
+        self._queues = queues_for(models)
         self._clock = clock
         self._answer_s = answer_s
         self._news = threading.Condition()  # guards what follows
@@ -154,9 +155,7 @@ def _of_history(queues: dict[str, QueueFigures]) -> Iterator[Metric]:
 
 
 def _of_workers(queues: list[str], workers: list[WorkerReport]) -> Metric:
-    counts: Counter[tuple[str, str]] = Counter(
-        (names.queue_of(model), each.state) for each in workers for model in each.models
-    )
+    counts: Counter[tuple[str, str]] = Counter((queue, each.state) for each in workers for queue in each.queues)
     states = sorted({each.state for each in workers})
     family = GaugeMetricFamily(
         "imagemill_workers", "Workers that say they are there, by what they do.", labels=[*_QUEUE, "state"]
