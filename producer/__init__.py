@@ -3,7 +3,7 @@
 from producer.client.async_client import AsyncClient
 from producer.client.async_job import AsyncJob
 from producer.client.client import Client
-from producer.client.image import Image
+from producer.client.image import Artifact, Image
 from producer.client.job import Job
 
-__all__ = ["AsyncClient", "AsyncJob", "Client", "Image", "Job"]
+__all__ = ["Artifact", "AsyncClient", "AsyncJob", "Client", "Image", "Job"]

@@ -26,7 +26,7 @@ class Views:
             **view.model_dump(mode="json", exclude={"images", "artifacts"}),
             **place_in_line(place),
             "images": [self.image(view.id, index, each, request) for index, each in enumerate(view.images)],
-            "artifacts": [self._artifact(each) for each in view.artifacts],
+            "artifacts": [self._artifact(view.id, index, each, request) for index, each in enumerate(view.artifacts)],
             **self.urls(view.id, request),
         }
 
@@ -40,8 +40,13 @@ class Views:
             thumbnail = f"{url}/thumbnail" if image.thumbnail_key else None
         return {**image.model_dump(), "url": url, "thumbnail_url": thumbnail}
 
-    def _artifact(self, artifact: Artifact) -> dict[str, Any]:
-        return {**artifact.model_dump(mode="json"), "url": self._links.link(artifact.key, artifact.content_type)}
+    def _artifact(self, job_id: str, index: int, artifact: Artifact, request: Request) -> dict[str, Any]:
+        url = (
+            self._links.link(artifact.key, artifact.content_type)
+            if self._from_store
+            else f"{self.base_url(request)}/v1/jobs/{job_id}/artifacts/{index}"
+        )
+        return {**artifact.model_dump(mode="json"), "url": url}
 
     def urls(self, job_id: str, request: Request) -> dict[str, str]:
         """Where to ask for a job, hear of it and end it."""

@@ -17,12 +17,13 @@ import typer
 from rich.console import Console
 
 from jobs.errors import InvalidRequest
-from jobs.kinds.registry import KINDS
+from jobs.kinds.registry import DEFAULT, KINDS, kind_of
 from jobs.process.logs import configure_logging
 from jobs.table.states import Status
 from jobs.view import JobView, view_of
 from producer.cli.file_commands import submit_file
 from producer.cli.keys_commands import keys_app
+from producer.cli.made import add_links, artifact_name
 from producer.cli.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
 from producer.cli.options import with_field_options
 from producer.cli.progress import follow_on_terminal, print_result
@@ -182,24 +183,27 @@ def _see_through(job: Job, out: Path | None, timeout_s: float | None, as_json: b
 
 
 def _save(job: Job, out: Path) -> list[str]:
-    images = job.images()
+    images, others = job.images(), job.artifacts()
+    saved = [
+        str(other.save(out.with_name(artifact_name(out.stem, index, other)))) for index, other in enumerate(others)
+    ]
     if len(images) == 1:
-        return [str(images[0].save(out))]
-    return [str(image.save(out.with_stem(f"{out.stem}-{index}"))) for index, image in enumerate(images)]
+        return [str(images[0].save(out)), *saved]
+    return [*(str(image.save(out.with_stem(f"{out.stem}-{index}"))) for index, image in enumerate(images)), *saved]
 
 
 def _describe(job: Job, record: JobView, saved: list[str] | None = None) -> dict[str, Any]:
     description = record.model_dump(mode="json", exclude_none=True)
     if record.status is Status.SUCCEEDED:
-        for image, fields in zip(job.images(), description["images"], strict=True):
-            fields["url"] = image.url()
+        add_links(description, job.images(), job.artifacts())
     return description | ({"saved": saved} if saved else {})
 
 
 def _asked(fields: dict[str, Any], kind: str | None, out: Path | None) -> dict[str, Any]:
-    """What was typed, and what goes without saying: the name of a file says its format."""
+    """What was typed, and what goes without saying: the name of a file says its format, of kinds that have one."""
     asked = fields if kind is None else {"kind": kind, **fields}
-    if (implied := _format_of(out)) is not None and "format" not in asked.get("output", {}):
+    has_format = "output" in kind_of(kind or DEFAULT).request.model_fields
+    if has_format and (implied := _format_of(out)) is not None and "format" not in asked.get("output", {}):
         asked = {**asked, "output": {"format": implied, **asked.get("output", {})}}
     return asked
 

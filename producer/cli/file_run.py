@@ -14,8 +14,9 @@ from typing import Any
 from jobs.errors import ImagemillError
 from jobs.table.states import Status
 from jobs.view import JobView, view_of
+from producer.cli.made import add_links, artifact_name
 from producer.cli.prompt_file import PromptLine
-from producer.client.image import Image, images_of
+from producer.client.image import Artifact, Image, artifacts_of, images_of
 from producer.client.parts import Parts
 
 _AT_ONCE = 500  # Jobs of one round trip.
@@ -33,7 +34,7 @@ class Ended:
     Attributes:
         record: Of its job at the end; None where it never became one, or its record is gone.
         refused: Why it never became one.
-        saved: Its pictures.
+        saved: Its pictures, and what else it made.
     """
 
     prompt: PromptLine
@@ -112,8 +113,8 @@ class FileRun:
             return told
         description = ended.record.model_dump(mode="json", exclude_none=True)
         if ended.has_succeeded:
-            for image, fields in zip(images_of(ended.record, self._parts.store), description["images"], strict=True):
-                fields["url"] = image.url()
+            store = self._parts.store
+            add_links(description, images_of(ended.record, store), artifacts_of(ended.record, store))
         return told | description | ({"saved": list(ended.saved)} if ended.saved else {})
 
     def _look(self, keys: list[tuple[int, str]]) -> dict[tuple[int, str], JobView | None]:
@@ -133,6 +134,8 @@ class FileRun:
                 part = f"-{index}" if len(images) > 1 else ""
                 suffix = Path(image.record.key).suffix
                 saved.append(str(_save(image, self._out / f"{self._name(prompt)}{part}{suffix}")))
+            for index, artifact in enumerate(artifacts_of(record, self._parts.store)):
+                saved.append(str(_save(artifact, self._out / artifact_name(self._name(prompt), index, artifact))))
         return Ended(prompt=prompt, record=record, saved=tuple(saved))
 
     def _name(self, prompt: PromptLine) -> str:
@@ -141,7 +144,7 @@ class FileRun:
         return f"{number}-{own}" if own else number
 
 
-def _save(image: Image, path: Path) -> Path:
+def _save(image: Image | Artifact, path: Path) -> Path:
     """Not again, if it is there; and never half, for whoever interrupts it will take what is there for whole."""
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == image.record.sha256:
         return path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -36,7 +38,7 @@ def follow_on_terminal(job: Job, console: Console) -> JobView:
 
 
 def print_result(job: Job, record: JobView, console: Console, saved: list[str]) -> None:
-    """Print where the images are and how long each stage took, or why there are none."""
+    """Print where what was made is and how long each stage took, or why there is none."""
     if record.status is not Status.SUCCEEDED:
         reason = f"{record.error.message} ({record.error.code})" if record.error else ""
         console.print(f"[red]{record.status}[/] {record.id} {escape(reason)}")
@@ -48,6 +50,11 @@ def print_result(job: Job, record: JobView, console: Console, saved: list[str]) 
     for image in job.images():
         # No markup and no wrapping: a link is there to be copied.
         console.print("  link  ", image.url(), markup=False, highlight=False, soft_wrap=True)
+    for other in job.artifacts():
+        console.print(f"  {other.record.name or 'link':<6}", other.url(), markup=False, highlight=False, soft_wrap=True)
+    if record.data is not None:
+        told = json.dumps(record.data, ensure_ascii=False)
+        console.print("  data  ", told, markup=False, highlight=False, soft_wrap=True)
     stages = [*STAGES, *(stage for stage in record.timings if stage not in (*STAGES, "total"))]
     times = "  ".join(f"{stage} {record.timings[stage]:.2f} s" for stage in stages if stage in record.timings)
     console.print(f"  took   {times}  [bold]total {record.timings.get('total', 0):.2f} s[/]", soft_wrap=True)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from jobs.errors import WaitTimeout
 from jobs.table.events import Event, check_event_id
 from jobs.view import JobView, view_of
-from producer.client.image import Image, images_of
+from producer.client.image import Artifact, Image, artifacts_of, images_of
 from producer.client.job import Job
 from producer.client.loop import LoopParts
 
@@ -74,6 +74,10 @@ class AsyncJob:
             WaitTimeout: It did not end in time.
         """
         return images_of(await self.wait(timeout_s), self._loop.parts.store)
+
+    async def artifacts(self, timeout_s: float | None = None) -> list[Artifact]:
+        """Wait for the job's end and return what else it made. Raises as `images` does."""
+        return artifacts_of(await self.wait(timeout_s), self._loop.parts.store)
 
     def __repr__(self) -> str:
         return f"AsyncJob({self.id!r})"

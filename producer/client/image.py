@@ -1,33 +1,33 @@
-"""The images of a finished job, in storage."""
+"""What a finished job made, in storage: its images, and other objects."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from PIL import Image as PillowImage
 
 from jobs.errors import JobFailed
+from jobs.table.record import Artifact as StoredArtifact
 from jobs.table.states import Status
 from jobs.view import Image as StoredImage
 from jobs.view import JobView
 from storage.s3 import ImageStore
 
+Record = TypeVar("Record", StoredArtifact, StoredImage)
 
-class Image:
-    """One image of a finished job; read from storage when asked for."""
 
-    def __init__(self, record: StoredImage, store: ImageStore) -> None:
-        self.record = record
+class _Stored(Generic[Record]):
+    """One object of a finished job; read from storage when asked for."""
+
+    def __init__(self, record: Record, store: ImageStore) -> None:
+        self.record: Record = record
         self._store = store
 
     def read(self) -> bytes:
         """The file as it is stored."""
         return self._store.get(self.record.key)
-
-    def open(self) -> PillowImage.Image:
-        """The picture."""
-        return PillowImage.open(io.BytesIO(self.read()))
 
     def save(self, path: str | Path) -> Path:
         """Write the file as it is stored; `path` names it, and its suffix changes nothing."""
@@ -39,6 +39,18 @@ class Image:
         """A fresh presigned link."""
         return self._store.link(self.record.key, self.record.content_type, expiry_s)
 
+
+class Artifact(_Stored[StoredArtifact]):
+    """Another object than an image."""
+
+
+class Image(_Stored[StoredImage]):
+    """One image."""
+
+    def open(self) -> PillowImage.Image:
+        """The picture."""
+        return PillowImage.open(io.BytesIO(self.read()))
+
     def thumbnail_url(self, expiry_s: int | None = None) -> str | None:
         """A fresh presigned link to the thumbnail, if one was asked for."""
         key = self.record.thumbnail_key
@@ -46,8 +58,18 @@ class Image:
 
 
 def images_of(record: JobView, store: ImageStore) -> list[Image]:
-    """The images of a job that has ended. Raises `JobFailed` where it ended without."""
+    """The images of a job that has ended. Raises `JobFailed` where it did not succeed."""
+    _check_success(record)
+    return [Image(image, store) for image in record.images]
+
+
+def artifacts_of(record: JobView, store: ImageStore) -> list[Artifact]:
+    """The other objects of a job that has ended. Raises as `images_of` does."""
+    _check_success(record)
+    return [Artifact(each, store) for each in record.artifacts]
+
+
+def _check_success(record: JobView) -> None:
     if record.status is not Status.SUCCEEDED:
         error = record.error
         raise JobFailed(record.id, error.code if error else record.status, error.message if error else "no images")
-    return [Image(image, store) for image in record.images]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from jobs.errors import RedisUnavailable, WaitTimeout
 from jobs.table.events import Event, check_event_id, follow
 from jobs.view import JobView, view_of
-from producer.client.image import Image, images_of
+from producer.client.image import Artifact, Image, artifacts_of, images_of
 from producer.client.parts import Parts
 
 _AGAIN_S = 0.5  # between looks at a Redis that is away
@@ -83,6 +83,10 @@ class Job:
             WaitTimeout: It did not end in time.
         """
         return images_of(self.wait(timeout_s), self._parts.store)
+
+    def artifacts(self, timeout_s: float | None = None) -> list[Artifact]:
+        """Wait for the job's end and return what else it made. Raises as `images` does."""
+        return artifacts_of(self.wait(timeout_s), self._parts.store)
 
     def _follow(self, after: str = "0", timeout_s: float | None = None) -> Iterator[Event]:
         return follow(self._parts.redis, self._parts.settings, self.id, after=after, timeout_s=timeout_s)

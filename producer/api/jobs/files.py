@@ -27,11 +27,14 @@ _THUMBNAIL_TYPE = "image/webp"
 # Of their own: a store that hangs must not keep jobs from being submitted.
 _READERS = ThreadPoolExecutor(8, thread_name_prefix="files")
 
-Index = Annotated[int, PathField(ge=0, le=10_000, description="0 for the first image of the job.")]
+Index = Annotated[int, PathField(ge=0, le=10_000, description="0 for the first of the job.")]
 
 
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file.", "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+}
+_OBJECT: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The object.", "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
 }
 
 
@@ -51,6 +54,19 @@ async def thumbnail(record: OwnJob, index: Index, context: CurrentContext) -> Re
     if key is None:
         raise HTTPException(404, "this job asked for no thumbnails")
     return _file(await _read(context, key), _THUMBNAIL_TYPE)
+
+
+@router.get(
+    "/jobs/{job_id}/artifacts/{index}", summary="Fetch another object", response_class=Response, responses=_OBJECT
+)
+async def artifact(record: OwnJob, index: Index, context: CurrentContext) -> Response:
+    """What a job made that is no image, as it is stored."""
+    if index >= len(record.artifacts):
+        raise HTTPException(404, f"this job has {len(record.artifacts)} artifacts, and none is number {index}")
+    found = record.artifacts[index]
+    answer = _file(await _read(context, found.key), found.content_type)
+    answer.headers["Content-Disposition"] = "attachment"  # Of any type: no page of this origin is to be made of it.
+    return answer
 
 
 def _image(images: tuple[Image, ...], index: int) -> Image:

@@ -25,7 +25,7 @@ class ImageBody(Image):
 class ArtifactBody(Artifact):
     """Another object of a finished job."""
 
-    url: str = Field(description="A presigned link, which expires. Ask again for a fresh one.")
+    url: str = Field(description="A presigned link, which expires; or to this API. Ask again for a fresh one.")
 
 
 class JobBody(JobView):

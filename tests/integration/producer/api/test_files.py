@@ -60,6 +60,22 @@ def test_links_lead_to_the_api_and_give_the_stored_files(
     assert (small.status_code, small.content, small.headers["content-type"]) == (200, b"small", "image/webp")
 
 
+def test_what_is_no_image_is_fetched_as_a_file(
+    api: TestClient, table: JobTable, store: ImageStore, keys: KeyStore, blog: dict[str, str]
+) -> None:
+    store.put("files/1.html", b"<b>bold</b>", "text/html")
+    other = {"key": "files/1.html", "content_type": "text/html", "bytes": 11, "sha256": "00", "name": "page"}
+    job = finished(api, table, blog, FILE, other)
+    (artifact,) = job["artifacts"]
+    assert artifact["url"] == f"{job['status_url']}/artifacts/0"
+    answer = api.get(artifact["url"], headers=blog)
+    assert (answer.content, answer.headers["content-disposition"]) == (b"<b>bold</b>", "attachment")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert api.get(f"{job['status_url']}/artifacts/1", headers=blog).status_code == 404
+    shop = {"Authorization": f"Bearer {keys.create('shop')[0]}"}
+    assert api.get(artifact["url"], headers=shop).json()["error"]["code"] == "job_not_found"
+
+
 def test_what_is_not_there_is_answered_with_404(
     api: TestClient, table: JobTable, store: ImageStore, blog: dict[str, str]
 ) -> None:
