@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from jobs.kinds.registry import KINDS
+from jobs.process.settings import Settings
+from ops.process import free_port
+from producer import Client
+from storage.settings import StorageSettings
 from tests.blackbox.system import BUCKET, System, simulated
+from tests.kinds.asking import INPUT, INPUT_KEY
 from tests.kinds.count_kind import COUNT
 from tests.kinds.sketch_kind import SKETCH
 
 INJECTION = Path(__file__).parent / "injection"
-INPUT_KEY = "inputs/after.bin"
-INPUT = b"what to draw after"
 
-MakeSystem = Callable[..., System]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """Where a worker and an API process tell Prometheus."""
+
+    worker: int
+    api: int
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -36,28 +46,51 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def _make(folder: Path, cache_dir: Path, told: Mapping[str, str] | None, cleanup: ExitStack) -> System:
+@contextmanager
+def a_system(folder: Path, cache_dir: Path, told: Mapping[str, str] | None = None) -> Iterator[System]:
+    """Redis, a store with an input in it, and processes that know both kinds; `told` as `System` takes it."""
     path = os.pathsep.join(filter(None, (str(INJECTION), os.environ.get("PYTHONPATH"))))
-    told = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", **(told or {})}
-    system = cleanup.enter_context(System(folder, cache_dir, simulated(row_s=0.01), told))
-    key = system.s3_server.folder / BUCKET / INPUT_KEY
-    key.parent.mkdir(parents=True)
-    key.write_bytes(INPUT)
-    return system
+    own = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COUNT_POISON": str(folder / "poison"), **(told or {})}
+    with System(folder, cache_dir, simulated(row_s=0.005), own) as system:
+        stored = system.s3_server.folder / BUCKET / INPUT_KEY
+        stored.parent.mkdir(parents=True)
+        stored.write_bytes(INPUT)
+        yield system
+
+
+@pytest.fixture(scope="session")
+def ports() -> Ports:
+    return Ports(worker=free_port(), api=free_port())
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, ports: Ports) -> Iterator[System]:
+    """One worker and one API process, which no test breaks."""
+    with a_system(tmp_path_factory.mktemp("system"), cache_dir) as system:
+        system.serve(told={"IMAGEMILL_METRICS_PORT": str(ports.api)})
+        system.worker(told={"IMAGEMILL_METRICS_PORT": str(ports.worker)})
+        yield system
 
 
 @pytest.fixture
-def make_system(tmp_path: Path, cache_dir: Path) -> Iterator[MakeSystem]:
-    """A system of the test's own, to break; `told` as `System` takes it."""
-    with ExitStack() as cleanup:
-        yield lambda told=None: _make(tmp_path, cache_dir, told, cleanup)
+def settings(system: System) -> Settings:
+    return Settings(redis_url=system.redis_server.url, models_file=Path(system.env["IMAGEMILL_MODELS_FILE"]))
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[System]:
-    """One worker and one API process, which no test breaks."""
+@pytest.fixture
+def storage(system: System) -> StorageSettings:
+    server = system.s3_server
+    return StorageSettings(
+        endpoint_url=server.endpoint,
+        bucket=BUCKET,
+        access_key_id=server.access_key_id,
+        secret_access_key=server.secret_access_key,
+    )
+
+
+@pytest.fixture
+def client(settings: Settings, storage: StorageSettings) -> Iterator[Client]:
     with ExitStack() as cleanup:
-        system = _make(tmp_path_factory.mktemp("system"), cache_dir, None, cleanup)
-        system.serve()
-        system.worker()
-        yield system
+        client = Client(settings, storage)
+        cleanup.callback(client.close)
+        yield client
