@@ -69,10 +69,11 @@ class Scripts:
         """
         with map_errors(self._settings):
             answers = self._send(calls)
-            if any(isinstance(each, redis.exceptions.NoScriptError) for each in answers):
+            unknown = [at for at, each in enumerate(answers) if isinstance(each, redis.exceptions.NoScriptError)]
+            if unknown:  # What ran before the first of them need not run again, and may be seen when it does.
                 for name in {name for name, _ in calls}:
                     self._redis.script_load(self._scripts[name].script)
-                answers = self._send(calls)
+                answers = [*answers[: unknown[0]], *self._send(calls[unknown[0] :])]
             return [self._check(each, may_be_full) for each in answers]
 
     def _send(self, calls: Sequence[Call]) -> list[Any]:
