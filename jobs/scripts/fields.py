@@ -44,6 +44,7 @@ FIELDS: Final = {
     "stage": "what its attempt does, by whatever name it calls that",
     "step": "of `steps`, where the stage has steps",
     "steps": "0 where it has none",
+    "sent": "token of the attempt that sent data last, and the number of that",
     # Of its end.
     "ended_at": "when",
     "images": "JSON: the artifacts that are published; so called since pictures were all that there was",

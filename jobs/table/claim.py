@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import count
 from typing import Any
 
 from pydantic_core import to_json
@@ -13,6 +14,8 @@ from jobs.table.record import JobRecord
 from jobs.table.states import Status
 
 MAX_DATA_BYTES = 4_096  # of one event, as JSON: it stays in Redis for as long as its job
+
+_NUMBERS = count(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,7 @@ class Report:
 
     Attributes:
         data: In place of all others, what `event_data` makes.
+        number: Goes up with each report of this process; data that comes again under its number is not sent again.
     """
 
     claim: Claim
@@ -47,12 +51,13 @@ class Report:
     step: int = 0
     steps: int = 0
     data: str | None = None
+    number: int = field(default_factory=lambda: next(_NUMBERS), compare=False)
 
     def told(self) -> dict[str, str | int]:
         """As `progress.lua` takes it."""
         whose: dict[str, str | int] = {"job_id": self.claim.job_id, "token": self.claim.token}
         if self.data is not None:
-            return {**whose, "data": self.data}
+            return {**whose, "data": self.data, "number": self.number}
         return {**whose, "stage": self.stage, "step": self.step, "steps": self.steps}
 
 

@@ -15,7 +15,7 @@ from jobs.kinds.picture import Stage
 from jobs.names import events_key
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
-from jobs.table.claim import MAX_DATA_BYTES, Claim
+from jobs.table.claim import MAX_DATA_BYTES, Claim, Report, event_data
 from jobs.table.events import Event, follow
 from jobs.table.states import Status
 from jobs.table.table import JobTable
@@ -67,6 +67,25 @@ def test_nothing_is_sent_under_a_token_that_is_not_the_jobs(
     table.finish(claimed, Status.SUCCEEDED)
     with pytest.raises(Fenced):
         table.send(claimed, {"a": 1})
+
+
+def test_last_steps_are_told_once_by_a_redis_that_does_not_know_how_jobs_end(
+    connection: redis.Redis, settings: Settings, table: JobTable, claimed: Claim
+) -> None:
+    connection.script_flush()
+    table.progress(claimed, Stage.GENERATE, 1, STEPS)
+    reports = [Report(claim=claimed, stage=stage) for stage in (Stage.POSTPROCESS, Stage.UPLOAD)]
+    table.finish(claimed, Status.SUCCEEDED, reports=reports)
+    told = [event.data.get("stage") for event in follow(connection, settings, claimed.job_id)]
+    assert told == [None, "generate", "postprocess", "upload", None]
+
+
+def test_data_that_comes_twice_is_sent_once(redis_client: redis.Redis, table: JobTable, claimed: Claim) -> None:
+    before = redis_client.xlen(events_key(claimed.job_id))
+    reports = [Report(claim=claimed, data=event_data({"at": at})) for at in range(2)]
+    for sent in (reports[:1], reports, reports):
+        table.progress_many(sent)
+    assert redis_client.xlen(events_key(claimed.job_id)) == before + 2
 
 
 def test_a_job_that_is_to_end_hears_so_when_it_sends(table: JobTable, claimed: Claim) -> None:
