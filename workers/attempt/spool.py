@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from itertools import count
 from pathlib import Path
@@ -24,7 +23,7 @@ import structlog
 from jobs.errors import InvalidConfiguration
 from jobs.table.claim import Claim
 from storage.errors import StorageUnavailable
-from workers.attempt.errors import Draining
+from workers.engine.errors import RunEnded
 from workers.runners.files import MadeFile
 
 log = structlog.get_logger()
@@ -36,6 +35,10 @@ _LOCKS: list[IO[str]] = []  # kept open as long as the process lives
 
 class SpoolFull(StorageUnavailable):
     """The store is away, and there is no room to wait for it."""
+
+
+class Unreadable(RunEnded):
+    """What waits for the store cannot be read from disk any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +62,13 @@ class Spooled:
     data: dict[str, Any] | None = None
 
     def made(self) -> Iterator[MadeFile]:
-        """The files in their order, one in memory at a time."""
+        """The files in their order, one in memory at a time. Raises `Unreadable`."""
         for index, plain in enumerate(self.files):
-            yield _read_image(self.folder, index, plain)
+            try:
+                file = _read_image(self.folder, index, plain)
+            except OSError as exc:
+                raise Unreadable(f"{self.folder}: {exc.strerror}") from exc
+            yield file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +136,7 @@ class Spool:
         data: dict[str, Any] | None = None,
     ) -> Spooled:
         """
-        Write an attempt's files, whole or not at all; `holding` has them from then on.
+        Write an attempt's files, whole or not at all; they stay until `drop`, or the next start.
 
         Args:
             files: Taken one by one.
@@ -145,22 +152,6 @@ class Spool:
         with self._lock:
             self._jobs += 1
         return spooled
-
-    @contextmanager
-    def holding(self, spooled: Spooled) -> Iterator[None]:
-        """
-        Keep files on disk until the end of the block.
-
-        They stay there where the block ends with `Draining`, or the process ends: for the next start.
-        """
-        try:
-            yield
-        except Draining:
-            raise
-        except BaseException:
-            self.drop(spooled)
-            raise
-        self.drop(spooled)
 
     def leave(self, spooled: Spooled) -> None:
         """Keep files of a job that is not to be had now; should its message come here, `take_left` has them."""

@@ -16,7 +16,7 @@ from typing import IO
 import pytest
 
 from jobs.catalogue.catalogue import Catalogue
-from jobs.errors import Fenced, InvalidConfiguration
+from jobs.errors import InvalidConfiguration
 from jobs.kinds.generate import spec_of
 from jobs.table.claim import Claim
 from jobs.table.record import JobRecord
@@ -24,7 +24,7 @@ from jobs.table.states import Status
 from ops.settings import CHECKOUT
 from workers.attempt import spool as spool_module
 from workers.attempt.errors import Draining, JobLeft
-from workers.attempt.spool import Spool, Spooled, SpoolFull, own_folder
+from workers.attempt.spool import Spool, Spooled, SpoolFull, Unreadable, own_folder
 from workers.runners.files import MadeFile
 
 TIMINGS = {"generate": 1.5}
@@ -42,10 +42,10 @@ def image(size: int = 1_000, thumbnail: bytes | None = None, seed: int = 7) -> M
 
 @contextmanager
 def keep(spool: Spool, claim: Claim, files: Iterable[MadeFile], timings: dict[str, float]) -> Iterator[Spooled]:
-    """As an attempt does while the store is away."""
+    """As an attempt does while the store is away: what is not dropped is found at the next start."""
     spooled = spool.write(claim, files, timings, "made by")
-    with spool.holding(spooled):
-        yield spooled
+    yield spooled
+    spool.drop(spooled)
 
 
 @pytest.fixture
@@ -64,9 +64,11 @@ def test_kept_files_are_gone_when_they_are_stored(tmp_path: Path, claim: Claim) 
 
 def test_what_needs_no_file_is_kept_with_those_that_do_or_without_any(tmp_path: Path, claim: Claim) -> None:
     for files in ([image()], []):
-        with Spool(tmp_path, 10_000).holding(Spool(tmp_path, 10_000).write(claim, files, TIMINGS, data={"words": 3})):
-            (found,) = Spool(tmp_path, 10_000).left_over()
-            assert (found.data, list(found.made())) == ({"words": 3}, files)
+        spool = Spool(tmp_path, 10_000)
+        spool.write(claim, files, TIMINGS, data={"words": 3})
+        (found,) = Spool(tmp_path, 10_000).left_over()
+        assert (found.data, list(found.made())) == ({"words": 3}, files)
+        spool.drop(found)
 
 
 def test_next_process_finds_everything_again(tmp_path: Path, claim: Claim) -> None:
@@ -110,12 +112,13 @@ def test_files_stay_when_the_worker_stops_and_count_for_the_next(tmp_path: Path,
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("error", [JobLeft(Status.CANCELED), Fenced("a-job")])
-def test_files_that_nobody_wants_any_more_go(tmp_path: Path, claim: Claim, error: Exception) -> None:
-    spool = Spool(tmp_path, 10_000)
-    with pytest.raises(type(error)), keep(spool, claim, [image()], TIMINGS):
-        raise error
-    assert (list(tmp_path.iterdir()), spool.load.used_bytes) == ([], 0)
+def test_files_that_cannot_be_read_any_more_say_so(tmp_path: Path, claim: Claim) -> None:
+    spooled = Spool(tmp_path, 10_000).write(claim, [image(), image()], TIMINGS)
+    (tmp_path / "a-job.a-token" / "1.body").unlink()
+    files = spooled.made()
+    next(files)
+    with pytest.raises(Unreadable, match=r"a-job\.a-token: No such file"):
+        next(files)
 
 
 def test_a_job_that_leaves_while_its_files_are_made_leaves_nothing_behind(tmp_path: Path, claim: Claim) -> None:

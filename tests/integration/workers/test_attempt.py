@@ -1,0 +1,219 @@
+"""An attempt from its claim to its end, step by step: a real Redis, a real store that goes away, a simulated device."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from jobs import names
+from jobs.broker.app import make_app
+from jobs.broker.dispatch import Dispatcher
+from jobs.catalogue.catalogue import Catalogue
+from jobs.errors import Fenced
+from jobs.kinds.generate import spec_of
+from jobs.kinds.registry import parse_request
+from jobs.process.settings import Settings
+from jobs.submit import submission_of
+from jobs.table.claim import Claim
+from jobs.table.states import Status
+from jobs.table.table import JobTable
+from jobs.view import spec_to_run
+from ops.process import free_port
+from storage.s3 import ImageStore
+from storage.settings import StorageSettings
+from tests.blackbox.system import simulated
+from workers.attempt import upload
+from workers.attempt.attempt import Attempt
+from workers.attempt.context import Context
+from workers.attempt.errors import Draining, JobLeft
+from workers.attempt.leases import LeaseKeeper
+from workers.attempt.memory import MemoryBudget
+from workers.attempt.progress import ProgressWriter
+from workers.attempt.recover import Recovery
+from workers.attempt.seats import Seats
+from workers.attempt.spool import Spool
+from workers.engine.capacity import Capacity
+from workers.engine.engine import Engine
+from workers.families.simulated import DeviceTimes, SimulatedModel
+
+
+class Store(ImageStore):
+    """The store, which can go away: then it is one at an address where nobody listens."""
+
+    def __init__(self, there: ImageStore) -> None:
+        super().__init__(there.settings)
+        self._there = there
+        self._away = ImageStore(StorageSettings(endpoint_url=f"http://127.0.0.1:{free_port()}", bucket="none"))
+        self.is_away = False
+
+    def put(self, key: str, body: bytes, content_type: str) -> None:
+        (self._away if self.is_away else self._there).put(key, body, content_type)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload._put.retry, "stop", lambda _state: True)
+
+
+@pytest.fixture
+def own_store(store: ImageStore) -> Store:
+    return Store(store)
+
+
+@pytest.fixture
+def context(redis_client: redis.Redis, settings: Settings, own_store: Store, tmp_path: Path) -> Iterator[Context]:
+    models = tmp_path / "models.toml"
+    models.write_text(simulated(row_s=0.0), "utf-8")
+    settings = settings.model_copy(update={"models_file": models})
+    catalogue = Catalogue.read(models)
+    entry = catalogue.models["sim"]
+    engine = Engine({"sim": SimulatedModel(entry, DeviceTimes(launch_s=0.0, row_s=0.0))}, Capacity())
+    engine.start()
+    table = JobTable(redis_client, settings)
+    leases = LeaseKeeper(redis_client, table, settings, lambda: True)
+    yield Context(
+        name="worker@here",
+        catalogue=catalogue,
+        table=table,
+        dispatcher=Dispatcher(make_app(settings), table, settings),
+        store=own_store,
+        engine=engine,
+        served=frozenset({"sim"}),
+        seats=Seats(4),
+        leases=leases,
+        progress=ProgressWriter(table, leases.tell),
+        spool=Spool(tmp_path / "spool", 1 << 20),
+        memory=MemoryBudget(1 << 28),
+        stop_refused=lambda exc: pytest.fail(str(exc)),
+    )
+    engine.stop()
+
+
+def claim_one(context: Context, **fields: Any) -> Claim:
+    request = parse_request({"prompt": "a red circle", "model": "sim", "seed": 7, **fields})
+    spec = spec_of({"prompt": "a red circle", "model": "sim", "seed": 7, **fields}, context.catalogue)
+    submission = submission_of(request, spec, job_id=str(uuid.uuid4()))
+    context.table.submit(submission)
+    claim, _ = context.table.claim(submission.job_id, owner=context.name, read=spec_to_run)
+    assert claim is not None
+    return claim
+
+
+def kept(context: Context) -> int:
+    return context.spool.load.jobs
+
+
+def wait_in_the_spool(context: Context, store: Store, **fields: Any) -> Attempt:
+    """An attempt that made its files while the store was away."""
+    store.is_away = True
+    attempt = Attempt(claim_one(context, **fields), context)
+    assert attempt.step() is None
+    assert kept(context) == 1
+    return attempt
+
+
+def test_attempt_with_everything_there_is_over_in_one_step(context: Context) -> None:
+    attempt = Attempt(claim_one(context, n=2), context)
+    record = attempt.step()
+    assert record is not None
+    assert (record.status, len(record.artifacts), record.attempts, kept(context)) == (Status.SUCCEEDED, 2, 1, 0)
+    assert record.artifacts[1].meta == {"width": 64, "height": 64, "seed": 8}
+    assert {"queued", "encode", "generate", "postprocess", "upload", "total"} == record.timings.keys()
+
+
+def test_what_is_made_waits_for_the_store_and_is_made_once(context: Context, own_store: Store) -> None:
+    attempt = wait_in_the_spool(context, own_store)
+    assert attempt.step() is None
+    own_store.is_away = False
+    record = attempt.step()
+    assert record is not None
+    assert (record.status, record.attempts, kept(context)) == (Status.SUCCEEDED, 1, 0)
+    assert own_store.get(record.artifacts[0].key)
+
+
+@pytest.mark.parametrize("status", [Status.CANCELED, Status.EXPIRED])
+def test_job_that_is_to_leave_while_it_waits_ends_and_leaves_no_files(
+    context: Context, own_store: Store, status: Status
+) -> None:
+    attempt = wait_in_the_spool(context, own_store)
+    attempt.leave(JobLeft(status))
+    record = attempt.step()
+    assert record is not None
+    assert (record.status, record.artifacts, kept(context)) == (status, (), 0)
+
+
+def test_worker_that_stops_gives_the_job_back_and_keeps_the_files(context: Context, own_store: Store) -> None:
+    attempt = wait_in_the_spool(context, own_store)
+    attempt.leave(Draining("the worker stops"))
+    with pytest.raises(Draining):
+        attempt.step()
+    record = context.table.get(attempt.claim.job_id)
+    assert (record.status, record.attempts, kept(context)) == (Status.QUEUED, 0, 1)
+
+
+def test_job_that_another_attempt_owns_is_left_alone(
+    context: Context, own_store: Store, redis_client: redis.Redis
+) -> None:
+    attempt = wait_in_the_spool(context, own_store)
+    redis_client.hset(names.job_key(attempt.claim.job_id), "token", "another")
+    own_store.is_away = False
+    with pytest.raises(Fenced):
+        attempt.step()
+    assert kept(context) == 0
+    assert context.table.get(attempt.claim.job_id).status is Status.PROCESSING
+
+
+def test_files_that_are_lost_cost_another_run_and_not_the_job(context: Context, own_store: Store) -> None:
+    attempt = wait_in_the_spool(context, own_store)
+    for file in (context.spool._folder).rglob("*.body"):
+        file.unlink()
+    own_store.is_away = False
+    with pytest.raises(Draining):
+        attempt.step()
+    record = context.table.get(attempt.claim.job_id)
+    assert (record.status, record.attempts, kept(context)) == (Status.QUEUED, 0, 0)
+
+
+def test_end_that_cannot_be_written_is_written_later(context: Context, redis_client: redis.Redis) -> None:
+    attempt = Attempt(claim_one(context), context)
+    redis_client.execute_command("ACL", "SETUSER", "default", "-evalsha", "-eval")  # type: ignore[no-untyped-call]
+    try:
+        assert attempt.step() is None
+        assert attempt.step() is None
+    finally:
+        redis_client.execute_command("ACL", "SETUSER", "default", "+evalsha", "+eval")  # type: ignore[no-untyped-call]
+    record = attempt.step()
+    assert record is not None
+    assert (record.status, len(record.artifacts)) == (Status.SUCCEEDED, 1)
+
+
+def test_next_process_stores_what_an_attempt_left(context: Context, own_store: Store) -> None:
+    left = [wait_in_the_spool(context, own_store)]
+    left[0].leave(Draining("the worker stops"))
+    with pytest.raises(Draining):
+        left[0].step()
+    own_store.is_away = False
+    Recovery(context).run()
+    record = context.table.get(left[0].claim.job_id)
+    assert (record.status, record.attempts, kept(context)) == (Status.SUCCEEDED, 0, 0)
+    assert context.leases.held() == []
+
+
+def test_files_that_were_left_are_taken_by_the_jobs_next_attempt(context: Context, own_store: Store) -> None:
+    first = wait_in_the_spool(context, own_store)
+    first.leave(Draining("the worker stops"))
+    with pytest.raises(Draining):
+        first.step()
+    (spooled,) = context.spool.left_over()
+    context.spool.leave(spooled)
+    own_store.is_away = False
+    claim, _ = context.table.claim(first.claim.job_id, owner=context.name, read=spec_to_run)
+    assert claim is not None
+    record = Attempt(claim, context).step()
+    assert record is not None
+    assert (record.status, record.attempts, kept(context)) == (Status.SUCCEEDED, 0, 0)

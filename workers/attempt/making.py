@@ -1,0 +1,140 @@
+"""From a claim to files: inputs → a seat → the runner → files, one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import structlog
+
+from jobs.errors import RedisUnavailable
+from jobs.kinds.kind import POSTPROCESS, UPLOAD
+from jobs.kinds.registry import KINDS
+from jobs.table.claim import Claim
+from workers.attempt.context import Context
+from workers.attempt.errors import JobLeft
+from workers.attempt.inputs import fetch
+from workers.attempt.seats import Seat
+from workers.attempt.trace import NoTrace
+from workers.runners.files import MadeFile
+from workers.runners.registry import RUNNERS
+from workers.runners.runner import Running, Tools
+
+log = structlog.get_logger()
+
+
+class Making:
+    """
+    What one attempt makes. Runs on the attempt's own thread, but for `leave`.
+
+    Args:
+        timings: Of the attempt, to which what is made adds its own.
+        why_leave: Why files are not wanted any more; asked between any two of them.
+
+    Attributes:
+        made_at: When what is to become files was there, by `time.perf_counter`.
+        data: What was made that needs no object of its own.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        context: Context,
+        trace: NoTrace,
+        timings: dict[str, float],
+        why_leave: Callable[[], Exception | None],
+    ) -> None:
+        self._claim = claim
+        self._context = context
+        self._trace = trace
+        self._timings = timings
+        self._why_leave = why_leave
+        self._kind, self._runner = KINDS[claim.record.kind], RUNNERS[claim.record.kind]
+        self._tools: Tools | None = None
+        self._running: Running[Any] | None = None
+        self._reason: Exception | None = None
+        self._result: Any = None
+        self._when_made: Callable[[], None] = lambda: None
+        self._is_uploading = False
+        self.made_at = time.perf_counter()
+        self.data: dict[str, Any] | None = None
+
+    def fetch(self, pause: Callable[[float], None]) -> None:
+        """Get the job's inputs, before it takes a seat. Arguments and errors as of `workers.attempt.inputs.fetch`."""
+        spec = self._claim.spec
+        inputs = fetch(self._context.store, self._kind.inputs(spec), pause)
+        entry = self._context.entry_of(spec)
+        self._tools = Tools(engine=self._context.engine, entry=entry, inputs=inputs, send=self._send)
+
+    def run(self, seat: Seat) -> None:
+        """
+        Begin, which counts, and wait for what comes out; the seat is free when all files are made.
+
+        Raises:
+            GenerationFailed, EngineDied: As the run does.
+            JobLeft: The job is not wanted any more.
+            Exception: What `leave` was told.
+        """
+        self._charge()
+        assert self._tools is not None, "fetch comes first"  # noqa: S101 - of the same object
+        running = self._running = self._runner.start(self._claim.spec, self._tools, self._note)
+        if self._reason:  # It came before there was anything to leave.
+            running.leave(self._reason)
+        self._result = running.result()
+        self._running = None  # It has the result, too.
+        self._trace.stages(running.timings, running.batch_facts)
+        self._timings |= running.timings
+        seat.leave_engine()
+        self._when_made = seat.release
+        self._enter(POSTPROCESS)
+        self.made_at = time.perf_counter()
+        self.data = self._runner.data(self._result, self._claim.spec)
+
+    def leave(self, reason: Exception) -> None:
+        """Ask the run to end, from any thread."""
+        self._reason = self._reason or reason
+        if self._running is not None:
+            self._running.leave(self._reason)
+
+    def files(self) -> Iterator[MadeFile]:
+        """The files, one by one as they are wanted; between any two the job may leave. Can be begun again."""
+        spec, runner = self._claim.spec, self._runner
+        assert self._tools is not None, "fetch comes first"  # noqa: S101 - of the same object
+        files = runner.files(self._result, spec, self._tools)
+        count = runner.count(self._result, spec)
+        for index in range(count):
+            with self._context.memory.take(runner.file_bytes(spec), reason=self._why_leave):
+                started = time.perf_counter()
+                file = next(files)
+                took_s = time.perf_counter() - started
+            self._timings[POSTPROCESS] = round(self._timings.get(POSTPROCESS, 0.0) + took_s, 4)
+            if index == count - 1:
+                self._when_made()
+            if (why := self._why_leave()) is not None:
+                raise why
+            if not self._is_uploading:
+                self._enter(UPLOAD)
+                self._is_uploading = True
+            yield file
+
+    def _charge(self) -> None:
+        """Count the attempt before the job can do any harm; the answer may be that it is not wanted any more."""
+        try:
+            leave_as = self._context.table.begin(self._claim, self._runner.first_stage)
+        except RedisUnavailable as exc:  # A report is worth less than the picture.
+            log.warning("progress not reported", job_id=self._claim.job_id, reason=str(exc))
+            return
+        if leave_as is not None:
+            raise JobLeft(leave_as)
+        self._context.metrics.note_attempt(getattr(self._claim.spec, "model", ""))
+
+    def _enter(self, stage: str) -> None:
+        if stage in self._kind.stages:  # Else it stays where it was: progress would fall back to nothing.
+            self._note(stage, 0, 0)
+
+    def _note(self, stage: str, step: int, steps: int) -> None:
+        self._context.progress.note(self._claim, stage, step, steps)
+
+    def _send(self, data: Mapping[str, Any]) -> None:
+        self._context.progress.send(self._claim, data)
