@@ -11,6 +11,7 @@ What can go wrong with a job, and whether trying again helps.
     │   ├── BatchNotFound         no batch of that id (any more)
     │   ├── BatchCanceled         the batch takes no more jobs
     │   ├── InvalidConfiguration  a setting or the model catalogue is wrong
+    │   ├── OlderVersionRuns      a process lives that this version must not run beside
     │   └── JobFailed             the job itself ended without images
     └── Retryable                 the same call may succeed later
         ├── RedisUnavailable      Redis cannot be reached
@@ -133,6 +134,16 @@ class BatchCanceled(Permanent):
 
 class InvalidConfiguration(Permanent):
     """A setting, or the model catalogue, is wrong."""
+
+
+class OlderVersionRuns(Permanent):
+    """A process of an older version lives that this one must not run beside; nothing was started."""
+
+    def __init__(self, seen: str) -> None:
+        super().__init__(
+            f"{seen} of an older version runs on this Redis: stop all processes of the older version (workers and "
+            "API), then start this one; jobs, results and keys stay"
+        )
 
 
 class JobFailed(Permanent):

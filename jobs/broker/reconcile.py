@@ -26,6 +26,7 @@ from jobs.redis.connection import map_errors
 from jobs.scripts.limits import limits_of, times_of
 from jobs.scripts.ranks import FIRST, LINE
 from jobs.scripts.scripts import Scripts
+from jobs.table.older import holder_name
 
 log = structlog.get_logger()
 
@@ -53,7 +54,7 @@ class Reconciler:
         self._settings = settings
         self._times = times_of(settings.lease_s)
         self._scripts = Scripts(client, settings)
-        self._name = secrets.token_hex(8)
+        self._name = holder_name(secrets.token_hex(8))
 
     def run(self, stopping: threading.Event) -> None:
         """

@@ -36,6 +36,7 @@ class WorkerReport:
         jobs: Ids of those that it holds.
         slots: Jobs that it takes at a time; 0 while it starts.
         started_at: Unix time, seconds, by its own clock.
+        known_schema: The newest schema of a record that it knows; 1 where it says nothing of it, as the first version.
     """
 
     name: str
@@ -45,6 +46,7 @@ class WorkerReport:
     jobs: tuple[str, ...] = ()
     slots: int = 0
     started_at: float = 0.0
+    known_schema: int = names.SCHEMA_VERSION
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -63,7 +65,12 @@ class Fleet:
     def report(self, worker: WorkerReport) -> None:
         """Say where a worker is; holds for two leases, and longer while it starts."""
         expiry_s = _STARTING_S if worker.state == "starting" else max(2, int(2 * self._settings.lease_s))
-        self._scripts.run("report", name=worker.name, report=json.dumps(asdict(worker)), expiry_s=expiry_s)
+        self._scripts.run(
+            "report",
+            name=worker.name,
+            report=json.dumps(asdict(worker)),
+            expiry_s=expiry_s,
+        )
 
     def leave(self, name: str) -> None:
         """A worker that ends in order says so."""
@@ -93,6 +100,7 @@ class _Written(BaseModel):
     jobs: tuple[str, ...] = ()
     slots: int = 0
     started_at: float = 0.0
+    known_schema: int = 1
 
 
 def _parse(name: str, report: str) -> WorkerReport | None:

@@ -19,6 +19,7 @@ from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.figures import FigureReader
 from jobs.table.fleet import Fleet
+from jobs.table.older import wait_for_older_to_go
 from producer.api.app import create_app
 from producer.api.context import Context
 from producer.api.http.protocol import BoundedProtocol
@@ -41,11 +42,13 @@ def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSetting
 
     Raises:
         InvalidConfiguration: It cannot listen there, or may not, because there is no API key.
-        RedisUnavailable: Redis was asked for keys and did not answer.
+        RedisUnavailable: Redis was asked and did not answer.
+        OlderVersionRuns: This version must not run beside it.
     """
     configure_logging(logging.getLevelNamesMapping()[api_settings.log_level.upper()], settings.log_format)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # How it starts and stops, step by step.
     with connect(settings) as client:
+        wait_for_older_to_go(client, settings)
         exposure = admit(api_settings.host, KeyStore(client, settings), require_key=api_settings.require_key)
     app = create_app(settings, storage, api_settings)
     with _listen(api_settings) as listener:

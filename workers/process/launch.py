@@ -15,6 +15,7 @@ from jobs.errors import RedisUnavailable
 from jobs.kinds.registry import queues_for
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect, map_errors
+from jobs.table.older import wait_for_older_to_go
 from storage.errors import StorageUnavailable
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
@@ -39,7 +40,8 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
         The exit code.
 
     Raises:
-        RedisUnavailable, StorageUnavailable, StorageMisconfigured, InvalidConfiguration: With what to do.
+        RedisUnavailable, StorageUnavailable, StorageMisconfigured, InvalidConfiguration, OlderVersionRuns: With what
+            to do.
     """
     if models:
         os.environ["IMAGEMILL_WORKER_MODELS"] = ",".join(models)
@@ -106,6 +108,7 @@ def _wait_for_services(settings: Settings, wait_s: float) -> None:
         reraise=True,
     )
     retrying(_ping_redis, settings)
+    wait_for_older_to_go(connect(settings), settings)
     store = ImageStore(load_storage_settings())
     retrying(store.prepare)
     retrying(store.check_write)  # Before models are loaded and jobs are run whose pictures nobody could store.

@@ -1,58 +1,73 @@
-"""Records that an older version left: tests/blackbox/test_upgrades.py shows and runs them, here they are replayed."""
+"""A process of this version does not start beside one of a version that it must not run beside."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import cast
+import threading
 
 import pytest
 import redis
 
 from jobs import names
-from jobs.errors import RecordUnreadable
-from jobs.table.queues import QueueControl
-from jobs.table.states import Status
-from jobs.table.table import JobTable
-from tests.dumps import restore
-from tests.integration.jobs.steps import MakeJob, submit
+from jobs.broker.reconcile import Reconciler
+from jobs.errors import OlderVersionRuns
+from jobs.process.settings import Settings
+from jobs.table.fleet import Fleet, WorkerReport
+from jobs.table.older import wait_for_older_to_go
 
-DATA = Path(__file__).parents[2] / "data"
-DEADLINES = {"start_deadline": "start_by", "deadline": "end_by"}
+BRIEF_S = 0.4
 
 
-def record(client: redis.Redis, job_id: str) -> dict[str, str]:
-    return cast("dict[str, str]", client.hgetall(names.job_key(job_id)))
+@pytest.fixture
+def brief(settings: Settings) -> Settings:
+    return settings.model_copy(update={"lease_s": BRIEF_S})
 
 
-@pytest.mark.parametrize("version", ["first", "0.1.0"])
-def test_job_of_an_older_version_is_replayed_with_its_deadlines(
-    redis_client: redis.Redis, narrow: JobTable, control: QueueControl, version: str
+def report_of_the_first_version(client: redis.Redis, state: str) -> None:
+    report = {"name": "worker@old", "state": state, "models": ["shapes"], "jobs": [], "slots": 4, "started_at": 1.0}
+    client.set(names.worker_key("worker@old"), json.dumps(report))
+    client.sadd(names.WORKERS, "worker@old")
+
+
+@pytest.mark.parametrize("state", ["ready", "busy", "draining"])
+def test_worker_of_the_first_version_is_named(redis_client: redis.Redis, brief: Settings, state: str) -> None:
+    report_of_the_first_version(redis_client, state)
+    with pytest.raises(OlderVersionRuns, match="worker@old of an older version runs on this Redis: stop all"):
+        wait_for_older_to_go(redis_client, brief)
+
+
+def test_process_of_the_first_version_is_known_by_its_lock(redis_client: redis.Redis, brief: Settings) -> None:
+    redis_client.set(names.RECONCILER, "dbd3cf4b214d4fe4")
+    with pytest.raises(OlderVersionRuns, match=r"^a worker or an API process of an older version"):
+        wait_for_older_to_go(redis_client, brief)
+
+
+def test_one_that_goes_is_waited_for(redis_client: redis.Redis, settings: Settings) -> None:
+    report_of_the_first_version(redis_client, "ready")
+    done = threading.Event()
+
+    def wait() -> None:
+        wait_for_older_to_go(redis_client, settings)
+        done.set()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    assert not done.wait(0.3)
+    redis_client.delete(names.worker_key("worker@old"))
+    assert done.wait(60)
+
+
+def test_those_of_this_version_and_of_newer_ones_are_no_matter(
+    redis_client: redis.Redis, brief: Settings, reconciler: Reconciler
 ) -> None:
-    restore(redis_client, json.loads((DATA / f"{version}.json").read_text("utf-8")))
-    found: set[str] = set()
-    for job_id in cast("list[str]", redis_client.zrange(names.JOBS, 0, -1)):
-        narrow.cancel(job_id)
-        before = record(redis_client, job_id)
-        if before["status"] in (Status.PROCESSING, Status.SUCCEEDED) or "spec" not in before:
-            continue
-        assert control.replay(job_id).status is Status.QUEUED
-        after, spec = record(redis_client, job_id), json.loads(before["spec"])
-        assert after["spec"] == before["spec"]
-        for deadline, moment in DEADLINES.items():
-            due = float(after["replayed_at"]) + spec[deadline] if deadline in spec else None
-            assert after.get(moment) == (None if due is None else f"{due:.6f}")
-        found |= DEADLINES.keys() & spec.keys()
-    assert found == DEADLINES.keys()
+    assert reconciler.run_once() is not None
+    Fleet(redis_client, brief).report(WorkerReport(name="worker@ours", state="ready"))
+    newer = {"name": "worker@newer", "state": "dreaming", "version": "9.0.0"}
+    redis_client.set(names.worker_key("worker@newer"), json.dumps(newer))
+    redis_client.sadd(names.WORKERS, "worker@newer")
+    wait_for_older_to_go(redis_client, brief)
 
 
-def test_job_whose_specification_is_damaged_is_left_as_it_is(
-    redis_client: redis.Redis, narrow: JobTable, control: QueueControl, a_job: MakeJob
-) -> None:
-    (job_id,) = submit(narrow, a_job())
-    narrow.cancel(job_id)
-    redis_client.hset(names.job_key(job_id), "spec", "{broken")
-    before = record(redis_client, job_id)
-    with pytest.raises(RecordUnreadable, match=job_id):
-        control.replay(job_id)
-    assert record(redis_client, job_id) == before
+def test_one_that_was_killed_while_it_started_is_no_matter(redis_client: redis.Redis, brief: Settings) -> None:
+    report_of_the_first_version(redis_client, "starting")
+    wait_for_older_to_go(redis_client, brief)
