@@ -29,6 +29,14 @@ def test_submitting_loads_no_torch() -> None:
     )
 
 
+def test_worker_imports_no_library_of_families_that_it_does_not_serve() -> None:
+    run(
+        "-c",
+        "import sys; import workers.process.worker, workers.loading.models, workers.families.simulated\n"
+        "assert not {'diffusers', 'transformers'} & set(sys.modules)",
+    )
+
+
 def test_every_module_can_be_imported_where_torch_is_not_installed() -> None:
     run(
         "-c",

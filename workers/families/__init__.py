@@ -1,1 +1,1 @@
-"""Model families: what the engine cannot know about a model. One module each; `workers/loading/models.py` picks one."""
+"""Model families: what the engine cannot know about a model. One module each; `registry.py` finds it by its name."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
 
 from jobs.catalogue.entry import Model
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
+from workers.families.embeddings import EmbeddingCache
 from workers.families.pictures import check_pictures
 from workers.runners.postprocess import Pixels
 
@@ -97,3 +99,29 @@ class PictureFamily(ABC, Generic[P]):
         pixels = self.decode(run, max_outputs)
         check_pictures(pixels, run.spec, self.entry)
         return pixels
+
+    @property
+    def side_multiple(self) -> int | None:
+        """Of which sides have to be multiples, where the model says so."""
+        return None
+
+    @property
+    def are_sides_tried(self) -> bool:
+        """Whether it shows by a run alone which sides the model makes."""
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """
+    How models of a family are loaded. Each family's module has one, as `FAMILY`: see `workers.families.registry`.
+
+    Attributes:
+        pipeline: The class of diffusers that loads a model; None for a family without weights.
+        parts: Of the pipeline, which the adapter goes through.
+        adapt: Makes the adapter, of the entry, the pipeline and a cache for embeddings.
+    """
+
+    pipeline: Any
+    parts: tuple[str, ...] = ()
+    adapt: Callable[[Model, Any, EmbeddingCache], PictureFamily[Any]]

@@ -12,7 +12,7 @@ OWN = "default"  # the model's own scheduler, as its directory has it
 
 _KARRAS = {"use_karras_sigmas": True}
 _SDE = {"algorithm_type": "sde-dpmsolver++"}
-_CONSISTENCY = {"original_inference_steps": 50}  # The most that a request may ask: jobs/catalogue/models.py.
+_CONSISTENCY = {"original_inference_steps": 50}  # The most that a request may ask: jobs/catalogue/entry.py.
 
 # diffusers' class, and what its configuration changes.
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {

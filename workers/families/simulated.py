@@ -17,7 +17,7 @@ from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
-from workers.families.family import PictureFamily, PictureRun
+from workers.families.family import Family, PictureFamily, PictureRun
 from workers.families.size_class import size_class
 from workers.runners.postprocess import Pixels
 
@@ -113,3 +113,8 @@ class SimulatedModel(PictureFamily[SimulatedRun]):
 
 def _colour(seed: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
     return np.random.default_rng(seed).integers(0, 256, 3, dtype=np.uint8)
+
+
+FAMILY = Family(
+    pipeline=None, adapt=lambda entry, _pipeline, _cache: SimulatedModel(entry, DeviceTimes.parse(entry.source))
+)

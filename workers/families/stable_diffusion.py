@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
+from diffusers import StableDiffusionPipeline
 
 from jobs.catalogue.entry import Model
 from jobs.errors import ErrorCode
@@ -13,7 +14,7 @@ from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
 from workers.families.embeddings import Embedding, EmbeddingCache
-from workers.families.family import PictureFamily
+from workers.families.family import Family, PictureFamily
 from workers.families.rows import Rows, forward_in_parts, pack
 from workers.families.scheduled import Conditioning, ScheduledRun
 from workers.families.schedulers import SchedulerShelf
@@ -84,6 +85,11 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         """
         return run.one_image()
 
+    @property
+    def side_multiple(self) -> int:
+        """Latents are whole."""
+        return int(self.pipeline.vae_scale_factor)
+
     def _texts(self, spec: GenerateSpec) -> list[Hashable]:
         return [spec.negative_prompt, spec.prompt] if self._is_guided(spec) else [spec.prompt]
 
@@ -152,3 +158,10 @@ def _on_this_stream(conditioning: Conditioning) -> Conditioning:
         for tensor in (conditioning.text, *conditioning.extra.values()):
             tensor.record_stream(stream)
     return conditioning
+
+
+FAMILY = Family(
+    pipeline=StableDiffusionPipeline,
+    parts=("unet", "vae", "scheduler", "text_encoder", "tokenizer"),
+    adapt=StableDiffusion,
+)

@@ -6,9 +6,11 @@ from collections.abc import Hashable
 from typing import Any
 
 import torch
+from diffusers import StableDiffusionXLPipeline
 
 from jobs.kinds.generate import GenerateSpec
 from workers.families.embeddings import Embedding
+from workers.families.family import Family
 from workers.families.stable_diffusion import StableDiffusion
 
 
@@ -49,3 +51,10 @@ class StableDiffusionXL(StableDiffusion):
             )
             latents = latents * std + mean
         return vae.decode(latents, return_dict=False)[0]
+
+
+FAMILY = Family(
+    pipeline=StableDiffusionXLPipeline,
+    parts=("unet", "vae", "scheduler", "text_encoder_2", "tokenizer_2"),
+    adapt=StableDiffusionXL,
+)

@@ -17,8 +17,6 @@ from jobs.kinds.generate import GenerateSpec, spec_of
 from workers.engine.errors import GenerationFailed, WrongPictures, is_fatal
 from workers.engine.isolation import finish_all
 from workers.families.family import PictureFamily
-from workers.families.stable_diffusion import StableDiffusion
-from workers.families.whole_pipeline import WholePipeline
 
 _STEPS = 2
 _TIMES = (2, 4, 8)  # the multiple of the catalogue, where that one does not do
@@ -31,9 +29,9 @@ def check_side_multiple(adapter: PictureFamily[Any], catalogue: Catalogue) -> No
     Nothing is said where no multiple is found: some models make a few sizes only, which no multiple describes.
     """
     multiple = adapter.entry.limits.side_multiple
-    if isinstance(adapter, StableDiffusion):
-        _refuse_unless(math.lcm(multiple, adapter.pipeline.vae_scale_factor), adapter.entry, "latents are whole")
-    elif isinstance(adapter, WholePipeline):
+    if adapter.side_multiple is not None:
+        _refuse_unless(math.lcm(multiple, adapter.side_multiple), adapter.entry, "latents are whole")
+    elif adapter.are_sides_tried:
         jobs = {times * multiple: _job(adapter.entry, catalogue, times * multiple) for times in (1, *_TIMES)}
         first = jobs.pop(multiple)
         if first is not None and (trouble := _trouble(adapter, first)):
@@ -50,7 +48,7 @@ def _refuse_unless(right: int, entry: Model, trouble: str) -> None:
         )
 
 
-def _trouble(adapter: WholePipeline, spec: GenerateSpec) -> str | None:
+def _trouble(adapter: PictureFamily[Any], spec: GenerateSpec) -> str | None:
     """What goes wrong with a job; None where nothing does."""
     try:
         run = adapter.begin(spec, adapter.encode([spec])[0])

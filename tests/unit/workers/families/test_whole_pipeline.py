@@ -19,7 +19,7 @@ from workers.attempt.errors import JobLeft
 from workers.engine.engine import Engine
 from workers.engine.errors import GenerationFailed
 from workers.engine.ticket import Ticket
-from workers.families.whole_pipeline import WholePipeline
+from workers.families.diffusers import WholePipeline
 from workers.runners.postprocess import Pixels
 
 ENTRY = tiny.model("diffusers")

@@ -19,10 +19,11 @@ from jobs.errors import InvalidConfiguration
 from tests import tiny_pipelines
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, make_engine, run, submit
+from workers.families.diffusers import WholePipeline
+from workers.families.registry import families
 from workers.families.simulated import SimulatedModel
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.stable_diffusion_xl import StableDiffusionXL
-from workers.families.whole_pipeline import WholePipeline
 from workers.loading.models import load_model
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
@@ -210,3 +211,13 @@ def test_model_of_another_family_is_refused(folder: Path) -> None:
     assert "the model has no text_encoder_2, tokenizer_2, which family stable-diffusion-xl needs" in refusal(
         folder, "stable-diffusion-xl"
     )
+
+
+def test_families_are_found_by_their_modules() -> None:
+    assert families() == ["diffusers", "simulated", "stable-diffusion", "stable-diffusion-xl"]
+
+
+def test_family_that_there_is_not_is_named(tmp_path: Path) -> None:
+    entry = tiny.model("diffusers", source="model").model_copy(update={"family": "flux-3"})
+    with pytest.raises(InvalidConfiguration, match=r"there is no family 'flux-3'; there are diffusers, simulated"):
+        load(entry, tmp_path)

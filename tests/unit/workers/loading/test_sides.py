@@ -15,9 +15,9 @@ from jobs.errors import InvalidConfiguration
 from tests import tiny_pipelines
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET
+from workers.families.diffusers import WholePipeline
 from workers.families.embeddings import EmbeddingCache
 from workers.families.stable_diffusion import StableDiffusion
-from workers.families.whole_pipeline import WholePipeline
 from workers.loading.sides import check_side_multiple
 
 pytestmark = pytest.mark.filterwarnings(QUIET)

@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import DiffusionPipeline
 
 from jobs.catalogue.entry import Model
 from jobs.errors import ErrorCode
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed, WrongPictures
-from workers.families.family import PictureFamily, PictureRun
+from workers.families.family import Family, PictureFamily, PictureRun
 from workers.families.pictures import check_number
 from workers.families.schedulers import make_scheduler
 from workers.families.size_class import size_class
@@ -66,6 +67,11 @@ class WholePipeline(PictureFamily[WholeRun]):
         self._own_scheduler = getattr(pipeline, "scheduler", None)
         self._takes = set(inspect.signature(pipeline.__call__).parameters)
         pipeline.set_progress_bar_config(disable=True)
+
+    @property
+    def are_sides_tried(self) -> bool:
+        """Few pipelines say which sides they make."""
+        return True
 
     def encode(self, specs: Sequence[GenerateSpec]) -> list[None]:
         """The pipeline does it in its own call."""
@@ -168,3 +174,6 @@ def _tell_steps(scheduler: Any, steps: int, on_step: OnStep) -> None:
         return made
 
     scheduler.step = told
+
+
+FAMILY = Family(pipeline=DiffusionPipeline, adapt=lambda entry, pipeline, _cache: WholePipeline(entry, pipeline))

@@ -1,0 +1,36 @@
+"""
+The families by name. Each is a module beside this one, `stable-diffusion` in `stable_diffusion.py`, with a `FAMILY`.
+
+It is imported when a model needs it: most bring libraries that take seconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from jobs.catalogue.entry import Model
+from jobs.errors import InvalidConfiguration
+from workers.families.family import Family
+
+
+def family_of(entry: Model) -> Family:
+    """
+    The family that a model's entry names.
+
+    Raises:
+        InvalidConfiguration: There is none of that name.
+    """
+    if entry.family not in families():
+        raise InvalidConfiguration(
+            f"model {entry.name}: there is no family {entry.family!r}; there are {', '.join(families())}"
+        )
+    module = importlib.import_module(f"workers.families.{entry.family.replace('-', '_')}")
+    family: Family = module.FAMILY
+    return family
+
+
+def families() -> list[str]:
+    """The names of all families. Nothing is imported for it."""
+    modules = sorted(Path(__file__).parent.glob("*.py"))
+    return [each.stem.replace("_", "-") for each in modules if "\nFAMILY = Family(" in each.read_text("utf-8")]
