@@ -16,7 +16,7 @@ from producer import Client
 from tests.system.conftest import CHECKOUT
 
 README = (CHECKOUT / "README.md").read_text("utf-8")
-DEADLINE_S = 90
+DEADLINE_S = 240
 # What the examples say of the local stack, which is another one here.
 API_URL, REDIS_URL = "http://127.0.0.1:8000", "redis://127.0.0.1:6390/0"
 NO_PROXY = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
