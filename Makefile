@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-blackbox test-api test-network test-compose test-faults test-s3 test-redis format lock
+.PHONY: help venv demo up check test test-blackbox test-kinds test-api test-network test-compose test-faults test-s3 test-redis format lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -31,7 +31,10 @@ test: venv  ## The tests that a change is made with: of parts, of parts together
 	$(PYTHON) -m pytest
 
 test-blackbox: venv  ## Hold the running system to what users were promised, from outside alone; up to 20 minutes
-	$(PYTHON) -m pytest tests/blackbox
+	$(PYTHON) -m pytest -n 2 --dist worksteal tests/blackbox
+
+test-kinds: venv  ## Run kinds of jobs that live in the tests alone through the whole system; up to 5 minutes
+	$(PYTHON) -m pytest tests/kinds
 
 test-api: venv  ## Hold the HTTP API to its OpenAPI document, and to its bounds while others abuse it; up to 3 minutes
 	$(PYTHON) -m pytest tests/api
