@@ -62,7 +62,9 @@ class _Finisher:
             if self._table.progress(claim, Stage.GENERATE, step, _STEPS):
                 self._table.finish(claim, Status.CANCELED)
                 return
-        if claim.spec.priority == "low":  # No way for OpenAI's clients to ask for it, for whom a failed job is a 500.
+        if (
+            claim.spec.get("priority") == "low"
+        ):  # No way for OpenAI's clients to ask for it, for whom a failed job is a 500.
             self._table.finish(claim, Status.FAILED, error={"code": "generation_error", "message": "it broke"})
         else:
             self._table.finish(claim, Status.SUCCEEDED, artifacts=[self._image], timings={"total": 0.1})

@@ -29,7 +29,7 @@ from ops.servers import RedisServer, S3Server
 T = TypeVar("T")
 
 CHECKOUT = Path(os.environ.get("BLACKBOX_CHECKOUT", Path(__file__).resolve().parents[2]))
-PATIENCE_S = 90.0  # for what only has to happen, on a machine that is busy
+PATIENCE_S = 200.0  # for what only has to happen, on a machine that is busy
 START_S = 180.0
 BUCKET = "imagemill"
 ENDED = ("succeeded", "failed", "canceled", "expired")
@@ -156,6 +156,7 @@ class System:
         self._cleanup = ExitStack()
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEMILL_")}
         self.env = {
+            "OMP_NUM_THREADS": "1",  # Two systems at a time: teams of threads would wait for each other.
             **inherited,
             "PYTHONUNBUFFERED": "1",
             "IMAGEMILL_REDIS_URL": self.redis_server.url,
