@@ -26,6 +26,7 @@ MARK = "unspeakable"
 PROMPT = f"a {MARK} red circle"
 BODY = {"prompt": PROMPT, "metadata": {"of": MARK}}
 SAME_KEY = {"Idempotency-Key": "order-12"}
+OTHER = {"key": "a/1.bin", "content_type": "application/x-tensor", "bytes": 4, "sha256": "00", "name": MARK}
 JSONL = {"Content-Type": "application/jsonl"}
 
 
@@ -72,7 +73,7 @@ def two(api: TestClient, table: JobTable, redis_client: redis.Redis, settings: S
     done = api.post("/v1/jobs", json=BODY, headers=owner).json()["id"]
     claim, _ = table.claim(done, owner="a worker")
     assert claim is not None
-    table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE])
+    table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE, OTHER])
     sent = {**owner, **SAME_KEY, **JSONL}
     batch = api.post("/v1/jobs/batch", content=json.dumps({**BODY, "custom_id": MARK}), headers=sent)
     batch_id = batch.headers["location"].rsplit("/", 1)[1]
@@ -152,6 +153,7 @@ OF_JOB = {
     "GET /v1/jobs/{job_id}/events",
     "GET /v1/jobs/{job_id}/images/{index}",
     "GET /v1/jobs/{job_id}/images/{index}/thumbnail",
+    "GET /v1/jobs/{job_id}/artifacts/{index}",
 }
 OF_BATCH = {"GET /v1/batches/{batch_id}", "DELETE /v1/batches/{batch_id}", "GET /v1/batches/{batch_id}/results"}
 
