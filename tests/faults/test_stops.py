@@ -6,6 +6,7 @@ import os
 import signal
 import time
 
+from jobs import names
 from jobs.table.states import Status
 from producer import Job
 from tests.faults.conftest import MakeSystem
@@ -80,7 +81,8 @@ def test_old_workers_meet_newer_messages_in_a_rolling_restart_under_load(system:
     for _ in range(3):
         sent = system.cli("submit", "a picture of tomorrow", faults={"be_newer": {}})
         newer.append(system.client.job(sent.stdout.strip()))
-    assert all(system.redis.hget(f"imagemill:job:{job.id}", "schema") == "2" for job in newer)
+    written = {system.redis.hget(names.job_key(job.id), "schema") for job in newer}
+    assert written == {str(names.SCHEMA_VERSION + 1)}
     until("the old workers are done with the rest", lambda: all(job.status().has_ended for job in jobs))
     until("the newer messages were taken", lambda: not list(system.redis.scan_iter("gpu.sim*", _type="list")))
     assert all(system.counts(job).attempts == system.counts(job).epoch == 0 for job in newer), "not given back"
