@@ -62,9 +62,11 @@ class Recovery:
             log.exception("bug in the recovery of the spool")
         else:
             if record is None:
+                log.warning("spool: S3 is away, or Redis; it waits", job_id=job_id)
                 return False
             self._context.metrics.note_end(record, getattr(attempt.claim.spec, "model", ""))
-            log.info("spool: ended what waited", job_id=job_id, status=str(record.status))
+            said = "spool: stored what waited" if record.artifacts else "spool: what waited is not wanted any more"
+            log.info(said, job_id=job_id, status=str(record.status), files=len(record.artifacts))
         attempt.let_go()
         return True
 
