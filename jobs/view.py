@@ -22,13 +22,11 @@ from jobs.table.states import Status, has_ended
 _NOT_PARAMETERS = frozenset({"caller", "metadata", "idempotency_key"})  # Shown beside them, or nobody's business.
 
 
-class Image(BaseModel):
-    """One stored image."""
+class Picture(BaseModel):
+    """What can be said of an image, wherever it lies."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
-    key: str
-    """Object key in the bucket."""
     content_type: str
     width: int
     height: int
@@ -36,6 +34,13 @@ class Image(BaseModel):
     """Size of the file."""
     sha256: str
     seed: int
+
+
+class Image(Picture):
+    """One stored image."""
+
+    key: str
+    """Object key in the bucket."""
     thumbnail_key: str | None = None
     """Object key of the thumbnail, if one was asked for."""
 

@@ -38,7 +38,8 @@ class Views:
         else:
             url = f"{self.base_url(request)}/v1/jobs/{job_id}/images/{index}"
             thumbnail = f"{url}/thumbnail" if image.thumbnail_key else None
-        return {**image.model_dump(), "url": url, "thumbnail_url": thumbnail}
+        # Not by its keys, which are the store's: where links lead here, nobody else needs to know of it.
+        return {**image.model_dump(exclude={"key", "thumbnail_key"}), "url": url, "thumbnail_url": thumbnail}
 
     def _artifact(self, job_id: str, index: int, artifact: Artifact, request: Request) -> dict[str, Any]:
         url = (

@@ -8,12 +8,12 @@ from pydantic import BaseModel, Field
 
 from jobs.kinds.registry import KINDS
 from jobs.table.record import Artifact
-from jobs.view import Image, JobView
+from jobs.view import JobView, Picture
 from producer.api.http.openapi import ref
 from producer.api.http.schemas import problem
 
 
-class ImageBody(Image):
+class ImageBody(Picture):
     """An image of a finished job."""
 
     url: str
@@ -31,7 +31,7 @@ class ArtifactBody(Artifact):
 class JobBody(JobView):
     """A job at one moment. Times are Unix seconds."""
 
-    images: tuple[ImageBody, ...]
+    images: tuple[ImageBody, ...]  # type: ignore[assignment]  # by links, in place of keys
     """Pictures that it made."""
     artifacts: tuple[ArtifactBody, ...]
     """Other objects that it made."""
