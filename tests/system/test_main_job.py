@@ -19,20 +19,20 @@ PROMPT = "a large red circle on a blue background"
 
 
 def test_picture_comes_back_with_the_size_that_was_asked_for(system: Client) -> None:
-    image = system.submit(PROMPT, width=96, height=64, num_inference_steps=2).images(60)[0].open()
+    image = system.submit(PROMPT, width=96, height=64, num_inference_steps=2).images(200)[0].open()
     assert image.size == (96, 64)
 
 
 def test_same_parameters_give_the_same_bytes_and_another_seed_another_picture(system: Client) -> None:
     files = [
-        system.submit(PROMPT, seed=seed, num_inference_steps=4).images(60)[0].read() for seed in (5, 5, 6)
+        system.submit(PROMPT, seed=seed, num_inference_steps=4).images(200)[0].read() for seed in (5, 5, 6)
     ]  # one after the other, so that each runs with nothing beside it
     assert files[0] == files[1]
     assert files[0] != files[2]
 
 
 def test_four_images_have_the_seeds_that_follow(system: Client) -> None:
-    record = system.submit(PROMPT, n=4, seed=100, num_inference_steps=2).wait(60)
+    record = system.submit(PROMPT, n=4, seed=100, num_inference_steps=2).wait(200)
     assert [image.seed for image in record.images] == [100, 101, 102, 103]
     assert len({image.sha256 for image in record.images}) == 4
 
@@ -41,13 +41,13 @@ def test_four_images_have_the_seeds_that_follow(system: Client) -> None:
     "scheduler", ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "heun", "lcm"]
 )
 def test_every_scheduler_of_the_model_runs(system: Client, scheduler: str) -> None:
-    record = system.submit(PROMPT, scheduler=scheduler, num_inference_steps=5).wait(60)
+    record = system.submit(PROMPT, scheduler=scheduler, num_inference_steps=5).wait(200)
     assert record.status is Status.SUCCEEDED, record.error
 
 
 def test_prompt_of_unknown_words_still_gives_a_picture(system: Client) -> None:
     prompt = "Ein Käse 中文 🙂 qwertz, photographed by nobody " + "very " * 200
-    assert system.submit(prompt, num_inference_steps=2).images(60)[0].open().size == (128, 128)
+    assert system.submit(prompt, num_inference_steps=2).images(200)[0].open().size == (128, 128)
 
 
 def test_output_options_shape_the_file(system: Client) -> None:
@@ -59,13 +59,13 @@ def test_output_options_shape_the_file(system: Client) -> None:
         "thumbnail": 32,
     }
     job = system.submit(PROMPT, num_inference_steps=2, output=output)
-    image = job.images(60)[0]
+    image = job.images(200)[0]
     assert (image.open().format, image.open().size) == ("WEBP", (60, 60))
     assert image.record.thumbnail_key is not None
 
 
 def test_manifest_beside_the_images_tells_how_to_make_them_again(system: Client, stack_env: dict[str, str]) -> None:
-    record = system.submit(PROMPT, seed=9, num_inference_steps=2, metadata={"order": "17"}).wait(60)
+    record = system.submit(PROMPT, seed=9, num_inference_steps=2, metadata={"order": "17"}).wait(200)
     store = ImageStore(system.parts.store.settings)
     manifest = json.loads(store.get(record.images[0].key.rsplit("/", 1)[0] + "/job.json"))
     assert manifest["spec"]["seed"] == 9
@@ -75,7 +75,7 @@ def test_manifest_beside_the_images_tells_how_to_make_them_again(system: Client,
 
 
 def test_picture_comes_out_of_the_store_by_its_link_with_plain_curl(system: Client, tmp_path: Path) -> None:
-    image = system.submit(PROMPT, num_inference_steps=2).images(60)[0]
+    image = system.submit(PROMPT, num_inference_steps=2).images(200)[0]
     file = tmp_path / "picture.png"
     subprocess.run(["curl", "--fail", "--silent", "--output", str(file), image.url()], check=True)  # noqa: S607
     assert file.read_bytes() == image.read()
@@ -104,14 +104,14 @@ def test_running_job_that_is_canceled_leaves_at_its_next_step(system: Client) ->
 
 
 def test_job_past_its_deadline_ends_as_expired_while_it_runs(system: Client) -> None:
-    record = system.submit(PROMPT, num_inference_steps=200, n=16, deadline=1.0).wait(60)
+    record = system.submit(PROMPT, num_inference_steps=200, n=16, deadline=1.0).wait(200)
     assert record.status is Status.EXPIRED
     assert record.error is not None
     assert record.error.code == "deadline_exceeded"
 
 
 def test_finished_job_is_timed_by_stage(system: Client) -> None:
-    record = system.submit(PROMPT, num_inference_steps=2).wait(60)
+    record = system.submit(PROMPT, num_inference_steps=2).wait(200)
     assert set(record.timings) == {"queued", "encode", "generate", "postprocess", "upload", "total"}
     assert record.attempts == 1
 
