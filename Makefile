@@ -36,9 +36,6 @@ test-blackbox: venv  ## Hold the running system to what users were promised, fro
 test-kinds: venv  ## Run kinds of jobs that live in the tests alone through the whole system; up to 5 minutes
 	$(PYTHON) -m pytest tests/kinds
 
-test-kinds: venv  ## Run two kinds of jobs that the product does not know through the whole system; up to 4 minutes
-	$(PYTHON) -m pytest tests/kinds
-
 test-api: venv  ## Hold the HTTP API to its OpenAPI document, and to its bounds while others abuse it; up to 3 minutes
 	$(PYTHON) -m pytest tests/api
 
