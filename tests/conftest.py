@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from ops.servers import RedisServer, S3Server
 from producer import Client
 from storage.s3 import ImageStore
 from storage.settings import StorageSettings
+
+_THREAD_ENDS_S = 20.0
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -46,6 +50,17 @@ def _own_logging() -> Iterator[None]:
     root.setLevel(level)
     if structlog.is_configured() and not was_configured:
         structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_left() -> Iterator[None]:
+    """What a test starts in this process ends with it: a later one may count threads, or have its server used."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + _THREAD_ENDS_S
+    for thread in set(threading.enumerate()) - before:
+        thread.join(max(0.0, deadline - time.monotonic()))
+        assert not thread.is_alive(), f"the test left a thread running: {thread.name}"
 
 
 @pytest.fixture(scope="session")

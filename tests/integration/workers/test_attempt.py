@@ -76,6 +76,7 @@ def context(redis_client: redis.Redis, settings: Settings, own_store: Store, tmp
     engine.start()
     table = JobTable(redis_client, settings)
     leases = LeaseKeeper(redis_client, table, settings, lambda: True)
+    progress = ProgressWriter(table, leases.tell)
     yield Context(
         name="worker@here",
         catalogue=catalogue,
@@ -86,11 +87,12 @@ def context(redis_client: redis.Redis, settings: Settings, own_store: Store, tmp
         served=frozenset({"sim"}),
         seats=Seats(4),
         leases=leases,
-        progress=ProgressWriter(table, leases.tell),
+        progress=progress,
         spool=Spool(tmp_path / "spool", 1 << 20),
         memory=MemoryBudget(1 << 28),
         stop_refused=lambda exc: pytest.fail(str(exc)),
     )
+    progress.stop()
     engine.stop()
 
 
