@@ -54,11 +54,13 @@ def _own_logging() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_thread_left() -> Iterator[None]:
-    """What a test starts in this process ends with it: a later one may count threads, or have its server used."""
+    """What a test starts in this process ends with it: a later one may count threads, or meet it at work."""
     before = set(threading.enumerate())
     yield
     deadline = time.monotonic() + _THREAD_ENDS_S
     for thread in set(threading.enumerate()) - before:
+        if thread.name == "tqdm_monitor":  # Of the library, one for the process.
+            continue
         thread.join(max(0.0, deadline - time.monotonic()))
         assert not thread.is_alive(), f"the test left a thread running: {thread.name}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from wsgiref.simple_server import WSGIServer
+
 import structlog
 from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 
@@ -12,14 +14,15 @@ log = structlog.get_logger()
 disable_created_metrics()  # type: ignore[no-untyped-call]  # A gauge more for each series, which nobody looks at.
 
 
-def serve_metrics(registry: CollectorRegistry, settings: Settings) -> None:
+def serve_metrics(registry: CollectorRegistry, settings: Settings) -> WSGIServer | None:
     """
-    Serve until the process ends, in a thread; nothing, where the settings say `off`.
+    Serve in a thread, until the process ends or the server that is returned is shut down; nothing, where the settings
+    say `off`.
 
     A port that is taken is said, and no reason not to work: on one machine the second worker finds it so.
     """
     if settings.metrics_port is None:
-        return
+        return None
     host, port = settings.metrics_host, settings.metrics_port
     try:
         server, _ = start_http_server(port, host, registry)
@@ -29,5 +32,6 @@ def serve_metrics(registry: CollectorRegistry, settings: Settings) -> None:
             address=f"{host}:{port}",
             reason=exc.strerror or str(exc),
         )
-        return
+        return None
     log.info("metrics are served", address=f"http://{host}:{server.server_port}/metrics")
+    return server

@@ -22,6 +22,7 @@ Result = TypeVar("Result")
 
 _CONNECTIONS = 32
 _THREADS = 16
+_READERS = 16
 
 
 class LoopParts:
@@ -41,13 +42,21 @@ class LoopParts:
         self.reader = AsyncReader(self.redis, parts.settings)
         self.waiters = Waiters(self.redis, parts.settings)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="client")
+        # Of their own: a store that hangs must not keep jobs from being submitted.
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store")
 
     async def run(self, call: Callable[[], Result]) -> Result:
         """Run a call that blocks in one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
+    async def read(self, key: str) -> bytes:
+        """Read an object of the image store. Raises as `ImageStore.get` does."""
+        read: Callable[[str], bytes] = self.parts.store.get
+        return await asyncio.get_running_loop().run_in_executor(self._readers, read, key)
+
     async def aclose(self) -> None:
         """Let everybody go who waits, and close the connections of this loop."""
         await self.waiters.aclose()
         await self.redis.aclose()
+        self._readers.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._threads.shutdown)

@@ -6,16 +6,13 @@ With `IMAGEMILL_API_IMAGE_LINKS=api` every answer links to these routes. They wa
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
 from fastapi import HTTPException, Response
 from fastapi import Path as PathField
 
 from jobs.view import Image
-from producer.api.context import Context, CurrentContext
+from producer.api.context import CurrentContext
 from producer.api.http.openapi import Router
 from producer.api.http.schemas import REFUSALS
 from producer.api.jobs.routes import OwnJob
@@ -24,8 +21,6 @@ from producer.api.jobs.schemas import NOT_FOUND
 router = Router(prefix="/v1", tags=["jobs"], responses={**REFUSALS, **NOT_FOUND})
 
 _THUMBNAIL_TYPE = "image/webp"
-# Of their own: a store that hangs must not keep jobs from being submitted.
-_READERS = ThreadPoolExecutor(8, thread_name_prefix="files")
 
 Index = Annotated[int, PathField(ge=0, le=10_000, description="0 for the first of the job.")]
 
@@ -42,7 +37,7 @@ _OBJECT: dict[int | str, dict[str, Any]] = {
 async def image(record: OwnJob, index: Index, context: CurrentContext) -> Response:
     """The file as it is stored."""
     found = _image(record.images, index)
-    return _file(await _read(context, found.key), found.content_type)
+    return _file(await context.loop.read(found.key), found.content_type)
 
 
 @router.get(
@@ -53,7 +48,7 @@ async def thumbnail(record: OwnJob, index: Index, context: CurrentContext) -> Re
     key = _image(record.images, index).thumbnail_key
     if key is None:
         raise HTTPException(404, "this job asked for no thumbnails")
-    return _file(await _read(context, key), _THUMBNAIL_TYPE)
+    return _file(await context.loop.read(key), _THUMBNAIL_TYPE)
 
 
 @router.get(
@@ -64,7 +59,7 @@ async def artifact(record: OwnJob, index: Index, context: CurrentContext) -> Res
     if index >= len(record.artifacts):
         raise HTTPException(404, f"this job has {len(record.artifacts)} artifacts, and none is number {index}")
     found = record.artifacts[index]
-    answer = _file(await _read(context, found.key), found.content_type)
+    answer = _file(await context.loop.read(found.key), found.content_type)
     answer.headers["Content-Disposition"] = "attachment"  # Of any type: no page of this origin is to be made of it.
     return answer
 
@@ -73,11 +68,6 @@ def _image(images: tuple[Image, ...], index: int) -> Image:
     if index >= len(images):
         raise HTTPException(404, f"this job has {len(images)} images, and none is number {index}")
     return images[index]
-
-
-async def _read(context: Context, key: str) -> bytes:
-    read: Callable[[str], bytes] = context.parts.store.get
-    return await asyncio.get_running_loop().run_in_executor(_READERS, read, key)
 
 
 def _file(body: bytes, content_type: str) -> Response:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from producer.api.openai.request import ImagesRequest
 from producer.client.image import Image
-
-# Of their own: a store that hangs must not keep jobs from being submitted.
-_READERS = ThreadPoolExecutor(8, thread_name_prefix="images")
+from producer.client.loop import LoopParts
 
 
 def described(asked: ImagesRequest, image: Image) -> dict[str, Any]:
@@ -26,7 +22,6 @@ def described(asked: ImagesRequest, image: Image) -> dict[str, Any]:
     }
 
 
-async def encoded(image: Image) -> str:
+async def encoded(image: Image, loop: LoopParts) -> str:
     """The file, in base64. Raises as `ImageStore.get` does."""
-    file = await asyncio.get_running_loop().run_in_executor(_READERS, image.read)
-    return base64.b64encode(file).decode()
+    return base64.b64encode(await loop.read(image.record.key)).decode()

@@ -85,9 +85,9 @@ async def _answer(asked: ImagesRequest, record: JobView, request: Request, conte
         links = context.views.job(record, request)["images"]
         shown = [{"url": each["url"], "seed": each["seed"]} for each in links]
     else:
-        shown = await asyncio.gather(*(_image(each) for each in images))
+        shown = await asyncio.gather(*(_image(each, context) for each in images))
     return {"created": int(record.ended_at or record.created_at), **described(asked, images[0]), "data": shown}
 
 
-async def _image(image: Image) -> dict[str, Any]:
-    return {"b64_json": await encoded(image), "seed": image.record.seed}
+async def _image(image: Image, context: Context) -> dict[str, Any]:
+    return {"b64_json": await encoded(image, context.loop), "seed": image.record.seed}

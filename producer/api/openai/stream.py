@@ -73,7 +73,7 @@ class ImageStream(StreamingResponse):
 
     async def _completed(self, image: Image) -> dict[str, Any]:
         return {
-            "b64_json": await encoded(image),
+            "b64_json": await encoded(image, self._context.loop),
             "created_at": int(time.time()),
             **described(self._asked, image),
             "usage": _USAGE,

@@ -114,11 +114,14 @@ def test_metrics_can_be_turned_off_and_a_taken_port_stops_nobody(
 ) -> None:
     port = free_port()
     chosen = settings.model_copy(update={"metrics_port": port})
-    serve_metrics(CollectorRegistry(), settings.model_copy(update={"metrics_port": None}))
+    assert serve_metrics(CollectorRegistry(), settings.model_copy(update={"metrics_port": None})) is None
     assert not http_answers(port)
-    serve_metrics(CollectorRegistry(), chosen)
+    server = serve_metrics(CollectorRegistry(), chosen)
+    assert server is not None
     assert http_answers(port, "/metrics")
-    serve_metrics(CollectorRegistry(), chosen)
+    assert serve_metrics(CollectorRegistry(), chosen) is None
+    server.shutdown()
+    server.server_close()
     assert f"address=127.0.0.1:{port}" in capsys.readouterr().out.replace("'", "")
     monkeypatch.setenv("IMAGEMILL_METRICS_PORT", "off")
     from jobs.process.settings import load_settings
