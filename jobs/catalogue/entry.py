@@ -66,7 +66,8 @@ class Model(_Entry):
     Attributes:
         source: A folder (relative to the catalogue) or a hub id.
         revision: Commit or tag of the hub, or the label of the folder's content; recorded with each image.
-        family: Which code runs it; "diffusers" for any text-to-image pipeline that has no family of its own here.
+        family: Which code runs it; "diffusers" for any text-to-image pipeline that has no family of its own here. A
+            worker has to know it; who submits does not, and may be of a version that has never heard of it.
         reproducible_rows: Rows of a forward pass that holds a job with `reproducible`.
         metadata: What image files say of themselves: "mark" keeps prompt and parameters out of all of this model's,
             "full" leaves it to each job (`output.metadata`).
@@ -76,7 +77,7 @@ class Model(_Entry):
     source: str
     revision: str
     dtype: Literal["float32", "bfloat16", "float16"]
-    family: Literal["stable-diffusion", "stable-diffusion-xl", "diffusers", "simulated"]
+    family: Name
     defaults: Defaults
     limits: Limits
     schedulers: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -10,6 +10,7 @@ from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from ops.doctor.finding import Finding, State, attempt, attempt_all
+from workers.families.registry import check_family
 from workers.loading.folder import first_fault, not_loaded
 
 CATALOGUE = "model catalogue"
@@ -44,6 +45,11 @@ def _check() -> list[Finding]:
 def judge_source(model: Model, catalogue_folder: Path) -> Finding:
     """Whether a worker on this machine would find what it is to load."""
     check = f"model {model.name}"
+    try:
+        check_family(model)
+    except InvalidConfiguration as exc:
+        advice = f"Correct `family` of [models.{model.name}]: no worker starts with it."
+        return Finding(check=check, state=State.FAILURE, found=str(exc), advice=advice)
     if model.family == "simulated":
         return Finding(check=check, state=State.INFORMATION, found="simulated: it makes no pictures")
     source = catalogue_folder / model.source

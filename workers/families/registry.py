@@ -8,10 +8,26 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
-from workers.families.family import Family
+
+if TYPE_CHECKING:
+    from workers.families.family import Family
+
+
+def check_family(entry: Model) -> None:
+    """
+    Make sure that there is the family that a model's entry names. Nothing is imported for it.
+
+    Raises:
+        InvalidConfiguration: There is none of that name.
+    """
+    if entry.family not in families():
+        raise InvalidConfiguration(
+            f"model {entry.name}: there is no family {entry.family!r}; there are {', '.join(families())}"
+        )
 
 
 def family_of(entry: Model) -> Family:
@@ -21,10 +37,7 @@ def family_of(entry: Model) -> Family:
     Raises:
         InvalidConfiguration: There is none of that name.
     """
-    if entry.family not in families():
-        raise InvalidConfiguration(
-            f"model {entry.name}: there is no family {entry.family!r}; there are {', '.join(families())}"
-        )
+    check_family(entry)
     module = importlib.import_module(f"workers.families.{entry.family.replace('-', '_')}")
     family: Family = module.FAMILY
     return family

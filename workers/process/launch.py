@@ -19,6 +19,7 @@ from jobs.table.older import wait_for_older_to_go
 from storage.errors import StorageUnavailable
 from storage.s3 import ImageStore
 from storage.settings import load_storage_settings
+from workers.families.registry import check_family
 from workers.process.logs import configure_logging
 from workers.process.settings import WorkerSettings, load_worker_settings
 from workers.process.supervise import Command, supervise
@@ -47,7 +48,10 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
         os.environ["IMAGEMILL_WORKER_MODELS"] = ",".join(models)
     settings, worker = load_settings(), load_worker_settings()
     configure_logging(form=settings.log_format)
-    names = worker.served(Catalogue.read(settings.models_file))
+    catalogue = Catalogue.read(settings.models_file)
+    names = worker.served(catalogue)
+    for name in names:
+        check_family(catalogue.models[name])
     _wait_for_services(settings, wait_s)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its import advises on image processors, never used here.
     if concurrency:

@@ -39,6 +39,13 @@ def test_simulated_model_has_no_folder(tmp_path: Path) -> None:
     assert judge_source(simulated, tmp_path).state is State.INFORMATION
 
 
+def test_family_that_there_is_not_is_a_failure(tmp_path: Path) -> None:
+    finding = judge_source(BUILT_IN.model_copy(update={"family": "flux-3"}), tmp_path)
+    assert finding.state is State.FAILURE
+    assert "there is no family 'flux-3'; there are diffusers, simulated, stable-diffusion" in finding.found
+    assert "family" in finding.advice
+
+
 def test_built_in_model_is_found() -> None:
     assert [(each.check, each.state) for each in check_models()] == [
         ("model catalogue", State.OK),

@@ -1,16 +1,19 @@
-"""What sets the processes of one worker apart."""
+"""What a worker checks before it starts, and what sets its processes apart."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
+from jobs.errors import InvalidConfiguration
 from jobs.process.settings import Settings
-from workers.process.launch import _share_of, threads_of_each
+from workers.process.launch import _share_of, launch, threads_of_each
 from workers.process.settings import WorkerSettings
 
 THREADS, PORT = "IMAGEMILL_WORKER_THREADS", "IMAGEMILL_METRICS_PORT"
+CHECKOUT = Path(__file__).resolve().parents[4]
 
 
 def test_a_single_process_has_the_machine_to_itself() -> None:
@@ -40,3 +43,15 @@ def test_metrics_that_are_off_stay_off() -> None:
 def test_a_number_of_processes_that_makes_no_sense_is_refused(processes: int) -> None:
     with pytest.raises(ValueError, match="processes"):
         WorkerSettings(processes=processes)
+
+
+def test_model_of_a_family_that_there_is_not_is_named_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = tmp_path / "models.toml"
+    models.write_text(
+        (CHECKOUT / "models.toml").read_text().replace('family = "stable-diffusion"', 'family = "flux-3"')
+    )
+    monkeypatch.setenv("IMAGEMILL_MODELS_FILE", str(models))
+    with pytest.raises(InvalidConfiguration, match="model shapes: there is no family 'flux-3'; there are diffusers"):
+        launch([], None, 0.0)
