@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import structlog
+from pydantic_core import to_json
 
 from jobs.errors import RedisUnavailable
 from jobs.kinds.kind import POSTPROCESS, UPLOAD
@@ -17,9 +18,10 @@ from workers.attempt.errors import JobLeft
 from workers.attempt.inputs import fetch
 from workers.attempt.seats import Seat
 from workers.attempt.trace import NoTrace
+from workers.engine.errors import INVALID_OUTPUT, GenerationFailed
 from workers.runners.files import MadeFile
 from workers.runners.registry import RUNNERS
-from workers.runners.runner import Running, Tools
+from workers.runners.runner import MAX_DATA_BYTES, Running, Tools
 
 log = structlog.get_logger()
 
@@ -89,7 +91,7 @@ class Making:
         self._when_made = seat.release
         self._enter(POSTPROCESS)
         self.made_at = time.perf_counter()
-        self.data = self._runner.data(self._result, self._claim.spec)
+        self.data = _of_a_record(self._runner.data(self._result, self._claim.spec))
 
     def leave(self, reason: Exception) -> None:
         """Ask the run to end, from any thread."""
@@ -138,3 +140,12 @@ class Making:
 
     def _send(self, data: Mapping[str, Any]) -> None:
         self._context.progress.send(self._claim, data)
+
+
+def _of_a_record(data: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What fits into a job's record, which Redis keeps for a week."""
+    if data is not None and (size_bytes := len(to_json(data))) > MAX_DATA_BYTES:
+        raise GenerationFailed(
+            INVALID_OUTPUT, f"data: the job made {size_bytes} bytes of it; its record takes {MAX_DATA_BYTES} at most"
+        )
+    return data

@@ -14,7 +14,7 @@ from jobs import names
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
-from jobs.errors import Fenced
+from jobs.errors import ErrorCode, Fenced
 from jobs.kinds.generate import spec_of
 from jobs.kinds.registry import parse_request
 from jobs.process.settings import Settings
@@ -40,6 +40,8 @@ from workers.attempt.spool import Spool
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.families.simulated import DeviceTimes, SimulatedModel
+from workers.runners.registry import RUNNERS
+from workers.runners.runner import MAX_DATA_BYTES
 
 
 class Store(ImageStore):
@@ -126,6 +128,17 @@ def test_attempt_with_everything_there_is_over_in_one_step(context: Context) -> 
     assert (record.status, len(record.artifacts), record.attempts, kept(context)) == (Status.SUCCEEDED, 2, 1, 0)
     assert record.artifacts[1].meta == {"width": 64, "height": 64, "seed": 8}
     assert {"queued", "encode", "generate", "postprocess", "upload", "total"} == record.timings.keys()
+
+
+def test_data_that_no_record_takes_fails_its_job(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "x" * MAX_DATA_BYTES
+    monkeypatch.setattr(RUNNERS["generate"], "data", lambda _result, _spec: {"text": text})
+    record = Attempt(claim_one(context), context).step()
+    assert record is not None
+    assert record.status is Status.FAILED
+    assert record.error is not None
+    assert record.error.code == ErrorCode.INVALID_OUTPUT
+    assert f"{MAX_DATA_BYTES + 11} bytes" in record.error.message
 
 
 def test_what_is_made_waits_for_the_store_and_is_made_once(context: Context, own_store: Store) -> None:
