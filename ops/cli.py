@@ -64,7 +64,7 @@ def api(
     from jobs.process.settings import load_settings
     from producer.api.server import serve
     from producer.api.settings import load_api_settings
-    from storage.settings import load_storage_settings
+    from storage.registry import load_storage_settings
 
     with reporting():
         given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}

@@ -24,7 +24,7 @@ from itertools import islice
 from jobs.table.reader import JobReader
 from jobs.table.record import JobRecord
 from storage.keys import ParsedKey, parse_key, root_of
-from storage.s3 import ImageStore, StoredObject
+from storage.store import Store, StoredObject
 
 MIN_AGE_S = 3600.0
 _ASKED_AT_ONCE = 500
@@ -53,7 +53,7 @@ class Folder:
         self.is_complete = self.is_complete or key.is_manifest
 
 
-def find_orphans(store: ImageStore, reader: JobReader, now: float, min_age_s: float) -> Iterator[Folder]:
+def find_orphans(store: Store, reader: JobReader, now: float, min_age_s: float) -> Iterator[Folder]:
     """
     Folders of attempts that were never published and never will be.
 
@@ -94,7 +94,7 @@ def is_orphan(folder: Folder, record: JobRecord | None, *, is_known: bool) -> bo
     return not any(key.startswith(f"{folder.path}/") for key in named)
 
 
-def _folders(store: ImageStore) -> Iterator[Folder]:
+def _folders(store: Store) -> Iterator[Folder]:
     """Objects by their folder, which come one after the other, for keys are listed in order."""
     folder: Folder | None = None
     for stored, key in _ours(store, store.objects(root_of(store.settings.prefix))):
@@ -107,7 +107,7 @@ def _folders(store: ImageStore) -> Iterator[Folder]:
         yield folder
 
 
-def _ours(store: ImageStore, objects: Iterable[StoredObject]) -> Iterator[tuple[StoredObject, ParsedKey]]:
+def _ours(store: Store, objects: Iterable[StoredObject]) -> Iterator[tuple[StoredObject, ParsedKey]]:
     for stored in objects:
         key = parse_key(store.settings.prefix, stored.key)
         if key is not None:

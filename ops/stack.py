@@ -21,6 +21,8 @@ from ops.process import LOOPBACK, Process, StackError, free_port, never
 from ops.programs import Api, Flower, Program
 from ops.servers import RedisServer, S3Server
 from ops.settings import CHECKOUT, StackSettings
+from storage.backends.s3.settings import S3Settings
+from storage.settings import StorageSettings
 from workers.process.settings import load_worker_settings
 
 BUCKET = "imagemill"
@@ -154,11 +156,17 @@ def addresses(redis_server: RedisServer, s3_server: S3Server) -> dict[str, str]:
     return {
         "IMAGEMILL_REDIS_URL": redis_server.url,
         "IMAGEMILL_RESULT_BACKEND_URL": redis_server.url,
+        "IMAGEMILL_STORAGE": "s3",
         "IMAGEMILL_S3_ENDPOINT_URL": s3_server.endpoint,
         "IMAGEMILL_S3_ACCESS_KEY_ID": s3_server.access_key_id,
         "IMAGEMILL_S3_SECRET_ACCESS_KEY": s3_server.secret_access_key,
         "IMAGEMILL_S3_BUCKET": BUCKET,
     }
+
+
+def storage_at(endpoint: str) -> StorageSettings:
+    """Of a stack's store at an address, for a client in this process."""
+    return S3Settings(endpoint_url=endpoint, bucket=BUCKET)
 
 
 def worker_processes(settings: Settings) -> int:

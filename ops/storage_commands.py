@@ -15,15 +15,16 @@ from ops.orphans import MIN_AGE_S, find_orphans
 from producer.cli.reporting import JsonFlag, reporting, tell
 from storage import retention
 from storage.errors import NotSupported, StorageMisconfigured
-from storage.s3 import ImageStore, StoredObject
-from storage.settings import StorageSettings, load_storage_settings
+from storage.registry import open_store
+from storage.store import Store, StoredObject
 
 storage_app = typer.Typer(help="Delete old images, and those that were never published.", no_args_is_help=True)
 retention_app = typer.Typer(help="The store's own rule for how long images are kept.", no_args_is_help=True)
 storage_app.add_typer(retention_app, name="retention")
 
 Days = Annotated[
-    int | None, typer.Option(min=1, help="How long images are kept. Default: IMAGEMILL_S3_RETENTION_DAYS.")
+    int | None,
+    typer.Option(min=1, help="How long images are kept. Default: the store's setting, IMAGEMILL_S3_RETENTION_DAYS."),
 ]
 WholeBucket = Annotated[bool, typer.Option("--whole-bucket", help="Without a prefix: all in the bucket is ours.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")]
@@ -36,28 +37,27 @@ _DELETED_AT_ONCE = 1_000
 def show_rule(as_json: JsonFlag = False) -> None:
     """Show the rule that the store has."""
     with reporting(as_json):
-        store = _store()
+        store = open_store()
         try:
-            rule = retention.find_rule(store)
+            days = store.retention_rule()
         except NotSupported as exc:
             tell({"days": None, "rules": False}, f"{exc}. {_SWEEP}", as_json)
             return
-        days = rule["Expiration"]["Days"] if rule else None
-        text = f"{_where(store)}: images go after {days} days" if rule else f"{_where(store)}: images are kept for good"
-        tell({"days": days, "rules": True}, text, as_json)
+        kept = "are kept for good" if days is None else f"go after {days} days"
+        tell({"days": days, "rules": True}, f"{store.where}: images {kept}", as_json)
 
 
 @retention_app.command("apply")
 def apply_rule(days: Days = None, whole_bucket: WholeBucket = False, as_json: JsonFlag = False) -> None:
     """Have the store delete images a number of days after their upload; other rules of the bucket stay."""
     with reporting(as_json):
-        store = _store()
-        kept = _days(days, store.settings)
+        store = open_store()
+        kept = _days(days, store)
         try:
-            retention.apply_rule(store, kept, whole_bucket=whole_bucket)
+            store.set_retention_rule(kept, whole_place=whole_bucket)
         except NotSupported as exc:
             raise StorageMisconfigured(f"{exc}. {_SWEEP}") from exc
-        text = f"{_where(store)}: images go {kept} days after their upload.{_warn_of_records(kept)}"
+        text = f"{store.where}: images go {kept} days after their upload.{_warn_of_records(kept)}"
         tell({"days": kept, "prefix": store.settings.prefix}, text, as_json)
 
 
@@ -65,17 +65,17 @@ def apply_rule(days: Days = None, whole_bucket: WholeBucket = False, as_json: Js
 def remove_rule(as_json: JsonFlag = False) -> None:
     """Take the rule away: images are kept for good."""
     with reporting(as_json):
-        store = _store()
-        removed = retention.remove_rule(store)
-        tell({"removed": removed}, f"{_where(store)}: {'removed' if removed else 'there was no rule'}", as_json)
+        store = open_store()
+        removed = store.remove_retention_rule()
+        tell({"removed": removed}, f"{store.where}: {'removed' if removed else 'there was no rule'}", as_json)
 
 
 @storage_app.command()
 def sweep(days: Days = None, dry_run: DryRun = False, as_json: JsonFlag = False) -> None:
     """Delete images a number of days after their upload, where the store has no rule for it. Safe at any time."""
     with reporting(as_json):
-        store = _store()
-        found = retention.expired(store, _days(days, store.settings), time.time())
+        store = open_store()
+        found = retention.expired(store, _days(days, store), time.time())
         _delete(store, found, "old", dry_run, as_json)
 
 
@@ -89,13 +89,13 @@ def orphans(
 ) -> None:
     """Find images of attempts that were never published: their worker died, or another attempt was faster."""
     with reporting(as_json):
-        store, settings = _store(), load_settings()
+        store, settings = open_store(), load_settings()
         with connect(settings) as client:
             folders = find_orphans(store, JobReader(client, settings), time.time(), older_than * 3600)
             _delete(store, (each for folder in folders for each in folder.objects), "orphaned", not delete, as_json)
 
 
-def _delete(store: ImageStore, found: Iterable[StoredObject], kind: str, dry_run: bool, as_json: bool) -> None:
+def _delete(store: Store, found: Iterable[StoredObject], kind: str, dry_run: bool, as_json: bool) -> None:
     count = size_bytes = 0
     keys: list[str] = []
     for each in found:
@@ -106,29 +106,20 @@ def _delete(store: ImageStore, found: Iterable[StoredObject], kind: str, dry_run
     _delete_some(store, keys, dry_run)
     result: dict[str, Any] = {"objects": count, "bytes": size_bytes, "deleted": not dry_run}
     done = "would be deleted" if dry_run else "deleted"
-    tell(result, f"{_where(store)}: {count} {kind} objects of {size_bytes / 1e6:.1f} MB {done}", as_json)
+    tell(result, f"{store.where}: {count} {kind} objects of {size_bytes / 1e6:.1f} MB {done}", as_json)
 
 
-def _delete_some(store: ImageStore, keys: list[str], dry_run: bool) -> None:
+def _delete_some(store: Store, keys: list[str], dry_run: bool) -> None:
     if keys and not dry_run:
         store.delete_many(keys)
     keys.clear()
 
 
-def _store() -> ImageStore:
-    return ImageStore(load_storage_settings())
-
-
-def _where(store: ImageStore) -> str:
-    return f"{store.settings.bucket}/{store.settings.prefix.strip('/')}".rstrip("/")
-
-
-def _days(given: int | None, settings: StorageSettings) -> int:
-    days = given or settings.retention_days
+def _days(given: int | None, store: Store) -> int:
+    days = given or store.settings.retention_days
     if days is None:
-        raise StorageMisconfigured(
-            "IMAGEMILL_S3_RETENTION_DAYS is not set, so images are kept for good. Set it, or say --days."
-        )
+        name = store.settings.variable("retention_days")
+        raise StorageMisconfigured(f"{name} is not set, so images are kept for good. Set it, or say --days.")
     return days
 
 

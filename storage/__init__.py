@@ -1,1 +1,1 @@
-"""Images in S3-compatible storage: keys, upload, links."""
+"""Where images are stored: what every store does, the stores that there are, and the keys of what lies in them."""

@@ -1,5 +1,5 @@
 """
-Where images are stored, read once from `IMAGEMILL_S3_*` environment variables.
+What the settings of every store have, and how they are read: once, from environment variables.
 
 As in `jobs.process.settings`, a file `imagemill_s3_secret_access_key` in `/run/secrets` or `$CREDENTIALS_DIRECTORY`
 does, too.
@@ -8,8 +8,10 @@ does, too.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,49 +19,86 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from storage.errors import StorageMisconfigured
 from storage.kubernetes import is_service_variable
 
+Room = TypeVar("Room", bound=BaseSettings)
+
 
 class StorageSettings(BaseSettings):
     """
-    An S3-compatible store. The defaults are those of the local stack.
+    A store, whatever it is. A backend has its own class of them, with its `env_prefix`.
 
     Attributes:
-        endpoint_url: Empty for Amazon S3 itself.
-        access_key_id, secret_access_key: Both empty to use boto3's own chain (instance role, profile, AWS_* variables).
-        public_endpoint_url: Address that presigned links name, where callers reach the store by another one.
+        backend: Its name in `storage.registry`.
         prefix: In front of every key.
-        link_expiry_s: How long a presigned link works; S3 allows seven days at most.
+        link_expiry_s: How long a link works.
         retention_days: How long images are kept, counted from their upload; unset for good.
     """
 
-    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_S3_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
-    endpoint_url: str = "http://127.0.0.1:9390"
-    access_key_id: str = "imagemill"
-    secret_access_key: str = "imagemill-local"  # noqa: S105 - of the local stack, which listens on loopback
-    bucket: Annotated[str, Field(min_length=3, max_length=63)] = "imagemill"
-    region: str = "us-east-1"
-    public_endpoint_url: str = ""
+    backend: ClassVar[str]
+
     prefix: str = ""
-    link_expiry_s: Annotated[int, Field(ge=1, le=7 * 24 * 3600)] = 24 * 3600
+    link_expiry_s: Annotated[int, Field(ge=1)] = 24 * 3600
     retention_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
 
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The environment variable of a field."""
+        return f"{cls.model_config['env_prefix']}{field}".upper()
 
-def load_storage_settings() -> StorageSettings:
+
+def read_settings(settings_class: type[Room]) -> Room:
     """
-    Read the settings from the environment.
+    Read settings from the environment, refusing names with their prefix that they do not have.
 
     Raises:
-        StorageMisconfigured: A value is out of bounds, or an `IMAGEMILL_S3_*` name is unknown.
+        StorageMisconfigured: A value is out of bounds, or a name with their prefix is unknown.
     """
-    prefix = "IMAGEMILL_S3_"
-    known = {f"{prefix}{name}".upper() for name in StorageSettings.model_fields}
-    try:
+    prefix = str(settings_class.model_config["env_prefix"])
+    known = {f"{prefix}{name}".upper() for name in settings_class.model_fields}
+    refuse_unknown([name for name in names_set() if name.startswith(prefix)], known)
+    return read_fields(settings_class)
+
+
+def read_fields(settings_class: type[Room]) -> Room:
+    """
+    The same, whatever else with their prefix is set.
+
+    Raises:
+        StorageMisconfigured: A value is out of bounds.
+    """
+    with _explained(str(settings_class.model_config["env_prefix"])):
+        return settings_class(_secrets_dir=_secrets_folder())
+
+
+def refuse_unknown(names: list[str], known: set[str]) -> None:
+    """
+    Compare the names that are set with those that there are.
+
+    Raises:
+        StorageMisconfigured: Names the first that is unknown.
+    """
+    if unknown := sorted(set(names) - known):
+        raise StorageMisconfigured(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")
+
+
+def names_set() -> list[str]:
+    """
+    All names that somebody set for us, as variables or as files; none that Kubernetes set.
+
+    Raises:
+        StorageMisconfigured: The folder of the files cannot be read.
+    """
+    with _explained():
         secrets = _secrets_folder()
         own = (name for name, value in os.environ.items() if not is_service_variable(name, value))
-        names = (*own, *(file.name.upper() for file in (secrets.iterdir() if secrets else ())))
-        if unknown := sorted(name for name in names if name.startswith(prefix) and name not in known):
-            raise StorageMisconfigured(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")
-        return StorageSettings(_secrets_dir=secrets)
+        return [*own, *(file.name.upper() for file in (secrets.iterdir() if secrets else ()))]
+
+
+@contextmanager
+def _explained(prefix: str = "") -> Iterator[None]:
+    try:
+        yield
     except OSError as exc:
         raise StorageMisconfigured(f"a file of settings cannot be read: {exc}") from exc
     except ValidationError as exc:

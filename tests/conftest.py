@@ -19,8 +19,8 @@ from jobs.process.settings import Settings
 from jobs.table.table import JobTable
 from ops.servers import RedisServer, S3Server
 from producer import Client
-from storage.s3 import ImageStore
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
+from storage.backends.s3.store import S3Store
 
 _THREAD_ENDS_S = 20.0
 
@@ -103,18 +103,18 @@ def catalogue() -> Catalogue:
 
 
 @pytest.fixture(scope="session")
-def storage_settings(s3_server: S3Server) -> StorageSettings:
-    return StorageSettings(endpoint_url=s3_server.endpoint, bucket="test-images")
+def storage_settings(s3_server: S3Server) -> S3Settings:
+    return S3Settings(endpoint_url=s3_server.endpoint, bucket="test-images")
 
 
 @pytest.fixture(scope="session")
-def store(storage_settings: StorageSettings) -> ImageStore:
-    store = ImageStore(storage_settings)
+def store(storage_settings: S3Settings) -> S3Store:
+    store = S3Store(storage_settings)
     store.prepare()
     return store
 
 
 @pytest.fixture
-def client(settings: Settings, storage_settings: StorageSettings) -> Client:
+def client(settings: Settings, storage_settings: S3Settings) -> Client:
     """A producer whose jobs nobody runs."""
     return Client(settings, storage_settings)

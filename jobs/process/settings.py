@@ -20,7 +20,11 @@ from jobs.process.kubernetes import is_service_variable
 from jobs.process.logs import LogFormat
 
 # Each room reads its own prefix, so that an unknown name can be refused by the room that it was meant for.
-_OTHER_ROOMS = ("IMAGEMILL_API_", "IMAGEMILL_S3_", "IMAGEMILL_WORKER_", "IMAGEMILL_STACK_", "IMAGEMILL_DOCTOR_")
+_OTHER_ROOMS = (
+    *("IMAGEMILL_API_", "IMAGEMILL_S3_", "IMAGEMILL_STORAGE_"),
+    *("IMAGEMILL_WORKER_", "IMAGEMILL_STACK_", "IMAGEMILL_DOCTOR_"),
+)
+_OF_OTHERS = ("IMAGEMILL_STORAGE",)  # which store it is, says `storage.registry`
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 Room = TypeVar("Room", bound=BaseSettings)
@@ -115,11 +119,16 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         InvalidConfiguration: A value is out of bounds, or an `IMAGEMILL_*` name is unknown.
     """
-    return read_room(Settings, overrides, skip=_OTHER_ROOMS)
+    return read_room(Settings, overrides, skip=_OTHER_ROOMS, others=_OF_OTHERS)
 
 
-def read_room(room: type[Room], overrides: dict[str, Any] | None = None, skip: tuple[str, ...] = ()) -> Room:
-    """Read one room's settings, refusing names with its prefix that it does not have."""
+def read_room(
+    room: type[Room],
+    overrides: dict[str, Any] | None = None,
+    skip: tuple[str, ...] = (),
+    others: tuple[str, ...] = (),
+) -> Room:
+    """Read one room's settings, refusing names with its prefix that neither it has nor others do (`skip`: prefixes)."""
     prefix = str(room.model_config["env_prefix"])
     known = {f"{prefix}{name}".upper() for name in room.model_fields}
     try:
@@ -128,7 +137,7 @@ def read_room(room: type[Room], overrides: dict[str, Any] | None = None, skip: t
         unknown = sorted(
             name
             for name in (*own, *(file.name.upper() for file in (secrets.iterdir() if secrets else ())))
-            if name.startswith(prefix) and not name.startswith(skip or "\0") and name not in known
+            if name.startswith(prefix) and not name.startswith(skip or "\0") and name not in {*known, *others}
         )
         if unknown:
             raise InvalidConfiguration(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")

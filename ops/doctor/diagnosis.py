@@ -9,7 +9,7 @@ from ops.doctor.flower import check_flower
 from ops.doctor.gpu import check_gpus
 from ops.doctor.models import check_models
 from ops.doctor.redis import check_redis
-from ops.doctor.s3 import check_s3
+from ops.doctor.store import check_store
 from ops.doctor.workers import check_workers
 
 
@@ -23,7 +23,7 @@ def diagnose(flower_url: str | None = None) -> list[list[Finding]]:
     Returns:
         Findings by what they are about, in an order in which one would put them right.
     """
-    checks = (check_redis, check_s3, check_models, check_workers, lambda: check_flower(flower_url), check_gpus)
+    checks = (check_redis, check_store, check_models, check_workers, lambda: check_flower(flower_url), check_gpus)
     with ThreadPoolExecutor(len(checks)) as pool:
         return [future.result() for future in [pool.submit(check) for check in checks]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from storage.s3 import ImageStore
+from storage.store import Store
 
 _MOST = 50_000  # Of about 500 bytes each.
 
@@ -16,7 +16,7 @@ class Links:
     Each that is handed out works for half of the store's `link_expiry_s` at least.
     """
 
-    def __init__(self, store: ImageStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._keep_s = store.settings.link_expiry_s / 2
         self._made: dict[str, tuple[float, str]] = {}  # in the order of making, so the oldest stand first

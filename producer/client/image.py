@@ -13,7 +13,7 @@ from jobs.table.record import Artifact as StoredArtifact
 from jobs.table.states import Status
 from jobs.view import Image as StoredImage
 from jobs.view import JobView
-from storage.s3 import ImageStore
+from storage.store import Store
 
 Record = TypeVar("Record", StoredArtifact, StoredImage)
 
@@ -21,7 +21,7 @@ Record = TypeVar("Record", StoredArtifact, StoredImage)
 class _Stored(Generic[Record]):
     """One object of a finished job; read from storage when asked for."""
 
-    def __init__(self, record: Record, store: ImageStore) -> None:
+    def __init__(self, record: Record, store: Store) -> None:
         self.record: Record = record
         self._store = store
 
@@ -57,13 +57,13 @@ class Image(_Stored[StoredImage]):
         return self._store.link(key, "image/webp", expiry_s) if key else None
 
 
-def images_of(record: JobView, store: ImageStore) -> list[Image]:
+def images_of(record: JobView, store: Store) -> list[Image]:
     """The images of a job that has ended. Raises `JobFailed` where it did not succeed."""
     _check_success(record)
     return [Image(image, store) for image in record.images]
 
 
-def artifacts_of(record: JobView, store: ImageStore) -> list[Artifact]:
+def artifacts_of(record: JobView, store: Store) -> list[Artifact]:
     """The other objects of a job that has ended. Raises as `images_of` does."""
     _check_success(record)
     return [Artifact(each, store) for each in record.artifacts]

@@ -50,7 +50,7 @@ class LoopParts:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     async def read(self, key: str) -> bytes:
-        """Read an object of the image store. Raises as `ImageStore.get` does."""
+        """Read an object of the image store. Raises as `Store.get` does."""
         read: Callable[[str], bytes] = self.parts.store.get
         return await asyncio.get_running_loop().run_in_executor(self._readers, read, key)
 

@@ -18,8 +18,9 @@ from jobs.table.queues import QueueControl
 from jobs.table.table import JobTable
 from producer.client.submitter import Submitter
 from producer.client.traces import SubmitTraces
-from storage.s3 import ImageStore
-from storage.settings import StorageSettings, load_storage_settings
+from storage.registry import open_store
+from storage.settings import StorageSettings
+from storage.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class Parts:
     catalogue: Catalogue
     table: JobTable
     dispatcher: Dispatcher
-    store: ImageStore
+    store: Store
     control: QueueControl
     batches: Batches
     fleet: Fleet
@@ -84,7 +85,7 @@ def open_parts(settings: Settings | None = None, storage: StorageSettings | None
         catalogue=catalogue,
         table=table,
         dispatcher=dispatcher,
-        store=ImageStore(storage or load_storage_settings()),
+        store=open_store(storage),
         control=QueueControl(client, table, dispatcher.offer, settings),
         batches=Batches(client, table, dispatcher.offer, settings),
         fleet=Fleet(client, settings),

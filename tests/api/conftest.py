@@ -13,7 +13,7 @@ from ops.programs import Api
 from ops.servers import RedisServer, S3Server
 from ops.settings import CHECKOUT
 from ops.stack import addresses
-from storage.s3 import ImageStore
+from storage.backends.s3.store import S3Store
 from tests.api.finisher import finishing
 
 
@@ -38,7 +38,7 @@ def log() -> list[str]:
 
 @pytest.fixture
 def process(
-    env: dict[str, str], log: list[str], settings: Settings, redis_client: redis.Redis, store: ImageStore
+    env: dict[str, str], log: list[str], settings: Settings, redis_client: redis.Redis, store: S3Store
 ) -> Iterator[Api]:
     """`./imagemill api`, with somebody who ends its jobs."""
     api = Api(0, env)

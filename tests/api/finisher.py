@@ -17,7 +17,7 @@ from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.table.states import Status
 from jobs.table.table import JobTable
-from storage.s3 import ImageStore
+from storage.backends.s3.store import S3Store
 
 _KEY = "finisher/0.png"
 _SIDE_PX = 8
@@ -27,7 +27,7 @@ _DEADLINE_S = 10.0
 
 
 @contextmanager
-def finishing(client: redis.Redis, settings: Settings, store: ImageStore) -> Iterator[None]:
+def finishing(client: redis.Redis, settings: Settings, store: S3Store) -> Iterator[None]:
     """End jobs for a while."""
     stopping = threading.Event()
     finisher = _Finisher(client, settings, store)
@@ -42,7 +42,7 @@ def finishing(client: redis.Redis, settings: Settings, store: ImageStore) -> Ite
 
 
 class _Finisher:
-    def __init__(self, client: redis.Redis, settings: Settings, store: ImageStore) -> None:
+    def __init__(self, client: redis.Redis, settings: Settings, store: S3Store) -> None:
         self._redis = client
         self._table = JobTable(client, settings)
         self._image = _stored(store)
@@ -70,7 +70,7 @@ class _Finisher:
             self._table.finish(claim, Status.SUCCEEDED, artifacts=[self._image], timings={"total": 0.1})
 
 
-def _stored(store: ImageStore) -> dict[str, Any]:
+def _stored(store: S3Store) -> dict[str, Any]:
     file = io.BytesIO()
     Image.new("RGB", (_SIDE_PX, _SIDE_PX), "red").save(file, "png")
     content = file.getvalue()

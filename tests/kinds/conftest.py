@@ -14,7 +14,7 @@ from jobs.kinds.registry import KINDS
 from jobs.process.settings import Settings
 from ops.process import free_port
 from producer import Client
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
 from tests.blackbox.system import BUCKET, System, simulated
 from tests.kinds.asking import INPUT, INPUT_KEY
 from tests.kinds.count_kind import COUNT
@@ -78,9 +78,9 @@ def settings(system: System) -> Settings:
 
 
 @pytest.fixture
-def storage(system: System) -> StorageSettings:
+def storage(system: System) -> S3Settings:
     server = system.s3_server
-    return StorageSettings(
+    return S3Settings(
         endpoint_url=server.endpoint,
         bucket=BUCKET,
         access_key_id=server.access_key_id,
@@ -89,7 +89,7 @@ def storage(system: System) -> StorageSettings:
 
 
 @pytest.fixture
-def client(settings: Settings, storage: StorageSettings) -> Iterator[Client]:
+def client(settings: Settings, storage: S3Settings) -> Iterator[Client]:
     with ExitStack() as cleanup:
         client = Client(settings, storage)
         cleanup.callback(client.close)

@@ -11,7 +11,7 @@ import pytest
 from jobs.errors import IdempotencyConflict, InvalidRequest
 from jobs.process.settings import Settings
 from producer import AsyncClient, Client
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
 from tests.blackbox.system import PATIENCE_S, System
 from tests.kinds.asking import COUNT, GENERATE, INPUT, INPUT_KEY, SKETCH, post
 
@@ -89,13 +89,13 @@ def test_python_takes_both_and_the_prompt_stays_where_it_was(client: Client) -> 
     assert [job.wait(WAIT_S).kind for job in many] == ["generate", "count", "sketch"]
 
 
-async def _through_coroutines(settings: Settings, storage: StorageSettings) -> list[dict[str, Any]]:
+async def _through_coroutines(settings: Settings, storage: S3Settings) -> list[dict[str, Any]]:
     async with AsyncClient(settings, storage) as client:
         jobs = [await client.submit(kind="count", text="one two three"), await client.submit(**SKETCH)]
         return [(await job.wait(WAIT_S)).model_dump(mode="json") for job in jobs]
 
 
-def test_coroutines_take_both(settings: Settings, storage: StorageSettings) -> None:
+def test_coroutines_take_both(settings: Settings, storage: S3Settings) -> None:
     import asyncio
 
     count, sketch = asyncio.run(_through_coroutines(settings, storage))

@@ -21,7 +21,7 @@ from ops.programs import Api, Flower, Program
 from ops.servers import RedisServer, S3Server
 from ops.stack import addresses, metrics_env, worker_is_ready
 from producer import Client
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
 from tests.system.browser import Browser, run_browser
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -118,7 +118,7 @@ def cli(stack_env: dict[str, str], tmp_path: Path) -> RunCli:
 def system_client(stack_env: dict[str, str]) -> Client:
     return Client(
         Settings(redis_url=stack_env["IMAGEMILL_REDIS_URL"]),
-        StorageSettings(endpoint_url=stack_env["IMAGEMILL_S3_ENDPOINT_URL"], bucket=stack_env["IMAGEMILL_S3_BUCKET"]),
+        S3Settings(endpoint_url=stack_env["IMAGEMILL_S3_ENDPOINT_URL"], bucket=stack_env["IMAGEMILL_S3_BUCKET"]),
     )
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from jobs.errors import JobFailed
 from jobs.table.states import Status
 from producer import Client
-from storage.s3 import ImageStore
+from storage.registry import open_store
 from tests.system.conftest import RunCli
 
 PROMPT = "a large red circle on a blue background"
@@ -66,7 +66,7 @@ def test_output_options_shape_the_file(system: Client) -> None:
 
 def test_manifest_beside_the_images_tells_how_to_make_them_again(system: Client, stack_env: dict[str, str]) -> None:
     record = system.submit(PROMPT, seed=9, num_inference_steps=2, metadata={"order": "17"}).wait(200)
-    store = ImageStore(system.parts.store.settings)
+    store = open_store(system.parts.store.settings)
     manifest = json.loads(store.get(record.images[0].key.rsplit("/", 1)[0] + "/job.json"))
     assert manifest["spec"]["seed"] == 9
     assert manifest["spec"]["metadata"] == {"order": "17"}

@@ -18,7 +18,7 @@ from ops.process import LOOPBACK, wait_until
 from ops.programs import Api, Program
 from ops.stack import metrics_env, worker_is_ready
 from producer import Client
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
 from tests.system.collector import Collector, TakenSpan, collecting
 from tests.system.conftest import _START_S
 
@@ -33,7 +33,7 @@ class Watched:
     api: Api
     collector: Collector
     settings: Settings
-    storage: StorageSettings
+    storage: S3Settings
     worker_lines: list[str] = field(default_factory=list)
     api_lines: list[str] = field(default_factory=list)
 
@@ -63,7 +63,7 @@ def watched(stack_env: dict[str, str]) -> Iterator[Watched]:
         env |= {"IMAGEMILL_TRACES_ENDPOINT": collector.endpoint, "IMAGEMILL_LOG_FORMAT": "json"}
         env |= {"OTEL_BSP_SCHEDULE_DELAY": "100"}  # ms; spans come soon.
         settings = Settings(redis_url=env["IMAGEMILL_REDIS_URL"], traces_endpoint=collector.endpoint)
-        storage = StorageSettings(endpoint_url=env["IMAGEMILL_S3_ENDPOINT_URL"], bucket=env["IMAGEMILL_S3_BUCKET"])
+        storage = S3Settings(endpoint_url=env["IMAGEMILL_S3_ENDPOINT_URL"], bucket=env["IMAGEMILL_S3_BUCKET"])
         command = [sys.executable, "-m", "ops.cli", "worker"]
         worker = Program("worker", command, env, lambda: worker_is_ready(settings))
         system = Watched(api=Api(0, env), collector=collector, settings=settings, storage=storage)

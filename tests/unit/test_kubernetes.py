@@ -15,8 +15,9 @@ from ops.doctor.settings import load_doctor_settings
 from ops.programs import Flower
 from ops.settings import StackSettings, load_stack_settings
 from producer.api.settings import ApiSettings, load_api_settings
+from storage.backends.s3.settings import S3Settings
 from storage.errors import StorageMisconfigured
-from storage.settings import StorageSettings, load_storage_settings
+from storage.registry import load_storage_settings
 from workers.process.settings import WorkerSettings, load_worker_settings
 
 OURS = ("", "_API", "_REDIS", "_METRICS", "_S3", "_WORKER", "_STACK_REDIS", "_DOCTOR", "_API_2")
@@ -83,7 +84,7 @@ def test_every_room_leaves_them_alone_where_they_have_the_names_of_its_settings_
         for name, value in variables(f"IMAGEMILL{service}").items():
             monkeypatch.setenv(name, value)
     loaded = (load_settings(), load_storage_settings(), load_api_settings(), load_worker_settings())
-    assert loaded == (Settings(), StorageSettings(), ApiSettings(), WorkerSettings())
+    assert loaded == (Settings(), S3Settings(), ApiSettings(), WorkerSettings())
     assert (load_settings().metrics_port, load_api_settings().port) == (9464, 8000)
     assert load_stack_settings() == StackSettings()
     assert load_stack_settings().redis_port == 6390

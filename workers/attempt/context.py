@@ -14,7 +14,7 @@ from jobs.process.traces import Traces
 from jobs.table.claim import Claim
 from jobs.table.table import JobTable
 from storage.errors import StorageMisconfigured
-from storage.s3 import ImageStore
+from storage.store import Store
 from workers.attempt.leases import LeaseKeeper
 from workers.attempt.memory import MemoryBudget
 from workers.attempt.metrics import WorkerMetrics
@@ -44,7 +44,7 @@ class Context:
     catalogue: Catalogue
     table: JobTable
     dispatcher: Dispatcher
-    store: ImageStore
+    store: Store
     engine: Engine
     served: frozenset[str]
     seats: Seats

@@ -8,7 +8,7 @@ import structlog
 
 from jobs.errors import ErrorCode
 from storage.errors import ObjectNotFound, ObjectTooLarge, StorageError, StorageUnavailable
-from storage.s3 import ImageStore
+from storage.store import Store
 from workers.engine.errors import GenerationFailed
 
 log = structlog.get_logger()
@@ -17,7 +17,7 @@ MAX_INPUT_BYTES = 64 << 20  # of one object: every job in hand may hold some
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0  # between tries, while the store is away
 
 
-def fetch(store: ImageStore, inputs: Mapping[str, str], pause: Callable[[float], None]) -> dict[str, bytes]:
+def fetch(store: Store, inputs: Mapping[str, str], pause: Callable[[float], None]) -> dict[str, bytes]:
     """
     The objects, by the fields that name them.
 
@@ -31,7 +31,7 @@ def fetch(store: ImageStore, inputs: Mapping[str, str], pause: Callable[[float],
     return {field: _fetch(store, field, key, pause) for field, key in inputs.items()}
 
 
-def _fetch(store: ImageStore, field: str, key: str, pause: Callable[[float], None]) -> bytes:
+def _fetch(store: Store, field: str, key: str, pause: Callable[[float], None]) -> bytes:
     pause_s = _FIRST_PAUSE_S
     while True:
         try:

@@ -17,7 +17,7 @@ from jobs.table.record import Artifact
 from jobs.version import VERSION
 from storage.errors import ObjectRefused, StorageMisconfigured, StorageUnavailable
 from storage.keys import AttemptFolder
-from storage.s3 import ImageStore
+from storage.store import Store
 from workers.runners.files import MadeFile
 
 log = structlog.get_logger()
@@ -27,7 +27,7 @@ _CHECKS = (1, 2)  # Of a store that refuses every second time, one of three at l
 
 
 def upload(
-    store: ImageStore,
+    store: Store,
     claim: Claim,
     model: Model | None,
     files: Iterable[MadeFile],
@@ -67,7 +67,7 @@ def made_by(model: Model | None) -> str:
     return f"{model.revision} {model.dtype}" + (" mark" if model.metadata == "mark" else "")
 
 
-def _upload_image(store: ImageStore, folder: AttemptFolder, index: int, file: MadeFile) -> Artifact:
+def _upload_image(store: Store, folder: AttemptFolder, index: int, file: MadeFile) -> Artifact:
     key = folder.image(index, file.extension)
     _put(store, key, file.body, file.content_type)
     thumbnail_key = None
@@ -92,14 +92,14 @@ def _upload_image(store: ImageStore, folder: AttemptFolder, index: int, file: Ma
     before_sleep=lambda state: log.warning("upload failed, trying again", attempt=state.attempt_number),
     reraise=True,
 )
-def _put(store: ImageStore, key: str, body: bytes, content_type: str) -> None:
+def _put(store: Store, key: str, body: bytes, content_type: str) -> None:
     try:
         store.put(key, body, content_type)
     except StorageMisconfigured as exc:
         _put_again(store, key, body, content_type, exc)
 
 
-def _put_again(store: ImageStore, key: str, body: bytes, content_type: str, exc: StorageMisconfigured) -> None:
+def _put_again(store: Store, key: str, body: bytes, content_type: str, exc: StorageMisconfigured) -> None:
     """
     Find out whether the store refuses everything, or this object alone: one job must not stop a fleet.
 

@@ -17,8 +17,7 @@ from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect, map_errors
 from jobs.table.older import wait_for_older_to_go
 from storage.errors import StorageUnavailable
-from storage.s3 import ImageStore
-from storage.settings import load_storage_settings
+from storage.registry import open_store
 from workers.families.registry import check_family
 from workers.process.logs import configure_logging
 from workers.process.settings import WorkerSettings, load_worker_settings
@@ -113,7 +112,7 @@ def _wait_for_services(settings: Settings, wait_s: float) -> None:
     )
     retrying(_ping_redis, settings)
     wait_for_older_to_go(connect(settings), settings)
-    store = ImageStore(load_storage_settings())
+    store = open_store()
     retrying(store.prepare)
     retrying(store.check_write)  # Before models are loaded and jobs are run whose pictures nobody could store.
 

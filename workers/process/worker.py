@@ -21,8 +21,7 @@ from jobs.redis.connection import connect
 from jobs.table.fleet import Fleet, WorkerReport
 from jobs.table.table import JobTable
 from storage.errors import StorageMisconfigured
-from storage.s3 import ImageStore
-from storage.settings import load_storage_settings
+from storage.registry import open_store
 from workers.attempt.context import Context
 from workers.attempt.leases import LeaseKeeper
 from workers.attempt.memory import MemoryBudget
@@ -88,7 +87,7 @@ class WorkerProcess:
             catalogue=catalogue,
             table=table,
             dispatcher=dispatcher,
-            store=ImageStore(load_storage_settings()),
+            store=open_store(),
             engine=ready.engine,
             served=ready.served,
             seats=seats,

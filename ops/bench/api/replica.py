@@ -18,9 +18,8 @@ from ops.bench.api.http_load import Target
 from ops.process import LOOPBACK
 from ops.programs import Api
 from ops.servers import RedisServer, S3Server
-from ops.stack import addresses
+from ops.stack import addresses, storage_at
 from producer import Client
-from storage.settings import StorageSettings
 
 _IMAGE = {
     "key": "2026/11/24/job/1-token/0.png",
@@ -97,13 +96,7 @@ def _prepare(
 ) -> tuple[str, str, str]:
     """The paths of a finished and of a queued job, and the id of a running one."""
     settings = load_settings(redis_url=redis_server.url, lease_s=_LEASE_S)
-    storage = StorageSettings(
-        endpoint_url=s3_server.endpoint,
-        bucket="imagemill",
-        access_key_id=s3_server.access_key_id,
-        secret_access_key=s3_server.secret_access_key,
-    )
-    client = Client(settings, storage)
+    client = Client(settings, storage_at(s3_server.endpoint))
     try:
         finished, running = (client.submit("a red circle").id for _ in range(2))
         table = JobTable(redis_client, settings)

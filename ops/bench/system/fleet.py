@@ -16,9 +16,8 @@ from jobs.process.settings import load_settings
 from ops.process import Process, StackError, never, wait_until
 from ops.programs import Program
 from ops.settings import load_stack_settings
-from ops.stack import BUCKET, local_stack, metrics_env
+from ops.stack import local_stack, metrics_env, storage_at
 from producer import Client
-from storage.settings import StorageSettings
 
 _START_S = 180.0  # Imports torch; all that are missing start at once.
 _HEARTBEAT_S = 0.2
@@ -43,9 +42,7 @@ class ChangingFleet:
         settings = load_settings(
             redis_url=self._env["IMAGEMILL_REDIS_URL"], models_file=Path(self._env["IMAGEMILL_MODELS_FILE"])
         )
-        self.client = Client(
-            settings, StorageSettings(endpoint_url=self._env["IMAGEMILL_S3_ENDPOINT_URL"], bucket=BUCKET)
-        )
+        self.client = Client(settings, storage_at(self._env["IMAGEMILL_S3_ENDPOINT_URL"]))
         self.redis = redis.Redis.from_url(settings.redis_url, decode_responses=True)
 
     def start(self) -> None:

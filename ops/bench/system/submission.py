@@ -28,8 +28,8 @@ from ops.bench.report.report import Figure, Report, publish
 from ops.bench.report.rounds import alternate, median_ratio
 from ops.bench.report.surroundings import look_around
 from ops.servers import RedisServer
+from ops.stack import storage_at
 from producer import Client
-from storage.settings import StorageSettings
 
 BULK, SINGLE = "submit_many", "apply_async, one by one"
 PROMPT_CHARS = 200
@@ -149,7 +149,7 @@ def _used_bytes(client: redis.Redis) -> int:
 def _server() -> Iterator[Client]:
     """A client of a Redis of its own."""
     with TemporaryDirectory(prefix="imagemill-bench-") as folder, RedisServer(Path(folder)) as server:
-        client = Client(load_settings(redis_url=server.url), StorageSettings(endpoint_url="http://127.0.0.1:1"))
+        client = Client(load_settings(redis_url=server.url), storage_at("http://127.0.0.1:1"))
         try:
             yield client
         finally:

@@ -13,9 +13,8 @@ from rich.console import Console
 from jobs.process.settings import load_settings
 from ops.programs import Flower
 from ops.settings import load_stack_settings
-from ops.stack import BUCKET, Stack, local_stack
+from ops.stack import Stack, local_stack, storage_at
 from producer import Client
-from storage.settings import StorageSettings
 
 
 @contextmanager
@@ -45,6 +44,6 @@ def system_for_a_while(console: Console, told: Mapping[str, str] | None = None) 
 
 
 def _client(stack: Stack) -> Client:
-    storage = StorageSettings(endpoint_url=stack.env["IMAGEMILL_S3_ENDPOINT_URL"], bucket=BUCKET)
+    storage = storage_at(stack.env["IMAGEMILL_S3_ENDPOINT_URL"])
     models_file = Path(stack.env["IMAGEMILL_MODELS_FILE"])
     return Client(load_settings(redis_url=stack.env["IMAGEMILL_REDIS_URL"], models_file=models_file), storage)

@@ -23,5 +23,5 @@ def described(asked: ImagesRequest, image: Image) -> dict[str, Any]:
 
 
 async def encoded(image: Image, loop: LoopParts) -> str:
-    """The file, in base64. Raises as `ImageStore.get` does."""
+    """The file, in base64. Raises as `Store.get` does."""
     return base64.b64encode(await loop.read(image.record.key)).decode()

@@ -8,7 +8,7 @@ from collections import Counter
 from producer.api.remembered import Remembered
 from producer.client.loop import LoopParts
 from storage.errors import StorageError, StorageUnavailable
-from storage.s3 import ImageStore
+from storage.store import Store
 
 _ANSWER_S = 2.0
 _REMEMBER_S = 5.0
@@ -37,7 +37,7 @@ def remembered_storage(loop: LoopParts) -> Remembered[str]:
     return Remembered(ask, _REMEMBER_S)
 
 
-def _state_of(store: ImageStore) -> str:
+def _state_of(store: Store) -> str:
     try:
         store.check()
     except StorageUnavailable:

@@ -19,7 +19,7 @@ from ops.servers import RedisServer, S3Server
 from ops.settings import CHECKOUT
 from ops.stack import addresses
 from producer import Client, Job
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
 from tests.faults.harness.waiting import PATIENCE_S, until
 from tests.faults.harness.worker import Faults, WorkerUnderTest, with_faults
 
@@ -85,7 +85,7 @@ class System:
         self.env = {**inherited, **addresses(redis_server, s3_server), **own, **(told or {})}
         told_of = {name: self.env.get(f"IMAGEMILL_{name.upper()}") for name in Settings.model_fields}
         self.settings = Settings.model_validate({name: value for name, value in told_of.items() if value is not None})
-        self.client = Client(self.settings, StorageSettings(endpoint_url=s3_server.endpoint))
+        self.client = Client(self.settings, S3Settings(endpoint_url=s3_server.endpoint))
         self.client.parts.store.prepare()
         self.redis = connect(self.settings)
         self.evidence_file = folder / "evidence"

@@ -14,7 +14,7 @@ from jobs.redis.connection import connect, connect_async, map_errors
 from jobs.table.table import JobTable
 from ops.process import free_port
 from producer import Client
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
 from tests.redis.servers import MASTER, Cluster
 
 
@@ -30,7 +30,7 @@ def settings(cluster: Cluster) -> Settings:
 
 
 def test_job_and_its_message_are_written_where_the_sentinels_say(
-    cluster: Cluster, settings: Settings, storage_settings: StorageSettings
+    cluster: Cluster, settings: Settings, storage_settings: S3Settings
 ) -> None:
     client = Client(settings, storage_settings)
     job = client.submit("a red circle", model="shapes")

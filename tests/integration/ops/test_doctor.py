@@ -19,7 +19,7 @@ from ops.process import LOOPBACK, free_port
 from ops.programs import Flower
 from ops.servers import RedisServer, S3Server
 from producer import Client
-from storage.s3 import ImageStore
+from storage.backends.s3.store import S3Store
 
 REDIS = ("Redis version", "Redis role", "Redis persistence", "Redis eviction", "Redis memory", "Redis clock")
 S3 = ("S3 write", "S3 read", "S3 link", "S3 altered link", "S3 delete")
@@ -52,7 +52,7 @@ def own_redis(tmp_path: Path) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def environment(settings: Settings, store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def environment(settings: Settings, store: S3Store, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Healthy servers, and no Flower."""
     monkeypatch.setenv("IMAGEMILL_REDIS_URL", settings.redis_url)
     monkeypatch.setenv("IMAGEMILL_S3_ENDPOINT_URL", store.settings.endpoint_url)
@@ -97,7 +97,7 @@ def objects(server: S3Server, bucket: str) -> list[Path]:
 
 
 def test_healthy_servers_are_well_and_nothing_stays_behind(
-    doctor: Doctor, s3_server: S3Server, store: ImageStore, settings: Settings, redis_client: redis.Redis
+    doctor: Doctor, s3_server: S3Server, store: S3Store, settings: Settings, redis_client: redis.Redis
 ) -> None:
     Fleet(redis_client, settings).report(WorkerReport(name="worker@a", state="ready", models=("shapes",), slots=4))
     keys = set(redis_client.keys())
@@ -213,7 +213,7 @@ def test_store_that_is_too_open_or_too_closed(
     doctor: Doctor,
     environment: pytest.MonkeyPatch,
     tmp_path: Path,
-    store: ImageStore,
+    store: S3Store,
     server_class: type[S3Server],
     states_by_check: dict[str, str],
 ) -> None:
@@ -226,7 +226,7 @@ def test_store_that_is_too_open_or_too_closed(
 
 
 def test_links_that_lead_nowhere_are_a_warning_and_the_object_is_deleted(
-    doctor: Doctor, environment: pytest.MonkeyPatch, s3_server: S3Server, store: ImageStore
+    doctor: Doctor, environment: pytest.MonkeyPatch, s3_server: S3Server, store: S3Store
 ) -> None:
     environment.setenv("IMAGEMILL_S3_PUBLIC_ENDPOINT_URL", f"http://{LOOPBACK}:{free_port()}")
     found = doctor()

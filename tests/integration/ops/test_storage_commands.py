@@ -19,23 +19,23 @@ from jobs.table.table import JobTable
 from ops.cli import app
 from ops.orphans import find_orphans
 from producer import Client
+from storage.backends.s3.settings import S3Settings
+from storage.backends.s3.store import S3Store
 from storage.keys import AttemptFolder
-from storage.s3 import ImageStore
-from storage.settings import StorageSettings
 
 HOUR_S = 3600.0
 
 
 @pytest.fixture
-def image_store(storage_settings: StorageSettings) -> ImageStore:
+def image_store(storage_settings: S3Settings) -> S3Store:
     """Under a prefix of its own, for others use the bucket, too."""
-    store = ImageStore(storage_settings.model_copy(update={"prefix": f"orphans-{uuid.uuid4().hex[:8]}"}))
+    store = S3Store(storage_settings.model_copy(update={"prefix": f"orphans-{uuid.uuid4().hex[:8]}"}))
     store.prepare()
     return store
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch, settings: Settings, image_store: ImageStore) -> None:
+def environment(monkeypatch: pytest.MonkeyPatch, settings: Settings, image_store: S3Store) -> None:
     monkeypatch.setenv("IMAGEMILL_REDIS_URL", settings.redis_url)
     for name in ("endpoint_url", "bucket", "prefix"):
         monkeypatch.setenv(f"IMAGEMILL_S3_{name.upper()}", getattr(image_store.settings, name))
@@ -55,7 +55,7 @@ def claim(client: Client, table: JobTable) -> Claim:
     return found
 
 
-def folder_of(claim: Claim, store: ImageStore, token: str = "") -> AttemptFolder:
+def folder_of(claim: Claim, store: S3Store, token: str = "") -> AttemptFolder:
     return AttemptFolder(
         prefix=store.settings.prefix,
         job_id=claim.job_id,
@@ -65,14 +65,14 @@ def folder_of(claim: Claim, store: ImageStore, token: str = "") -> AttemptFolder
     )
 
 
-def upload(store: ImageStore, folder: AttemptFolder, *, is_whole: bool = True) -> list[str]:
+def upload(store: S3Store, folder: AttemptFolder, *, is_whole: bool = True) -> list[str]:
     keys = [folder.image(0, "png"), *([folder.manifest()] if is_whole else [])]
     for key in keys:
         store.put(key, b"here", "image/png")
     return keys
 
 
-def published(claim: Claim, table: JobTable, store: ImageStore) -> list[str]:
+def published(claim: Claim, table: JobTable, store: S3Store) -> list[str]:
     keys = upload(store, folder_of(claim, store))
     image = {"content_type": "image/png", "width": 1, "height": 1, "bytes": 4, "sha256": "", "seed": 0, "key": keys[0]}
     table.finish(claim, Status.SUCCEEDED, artifacts=[image])
@@ -80,7 +80,7 @@ def published(claim: Claim, table: JobTable, store: ImageStore) -> list[str]:
 
 
 def test_only_what_was_never_published_and_never_will_be_is_found(
-    client: Client, table: JobTable, settings: Settings, image_store: ImageStore
+    client: Client, table: JobTable, settings: Settings, image_store: S3Store
 ) -> None:
     store = image_store
     first, running, failed, gone = (claim(client, table) for _ in range(4))
@@ -105,7 +105,7 @@ def test_only_what_was_never_published_and_never_will_be_is_found(
 
 
 @pytest.mark.usefixtures("environment")
-def test_commands_tell_and_delete_nothing_young(client: Client, table: JobTable, image_store: ImageStore) -> None:
+def test_commands_tell_and_delete_nothing_young(client: Client, table: JobTable, image_store: S3Store) -> None:
     found = claim(client, table)
     published(found, table, image_store)
     late = upload(image_store, folder_of(found, image_store, "f00d"))
@@ -117,7 +117,7 @@ def test_commands_tell_and_delete_nothing_young(client: Client, table: JobTable,
 
 @pytest.mark.usefixtures("environment")
 def test_commands_delete_what_is_old(
-    client: Client, table: JobTable, image_store: ImageStore, monkeypatch: pytest.MonkeyPatch
+    client: Client, table: JobTable, image_store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = claim(client, table)
     kept = published(found, table, image_store)

@@ -20,7 +20,7 @@ from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import free_port
 from producer import AsyncClient, Client
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
 
 Result = TypeVar("Result")
 Run = Callable[[Callable[[AsyncClient], Awaitable[Result]]], Result]
@@ -31,7 +31,7 @@ IMAGE = {"key": "k", "content_type": "image/png", "width": 8, "height": 8, "byte
 
 
 @pytest.fixture
-def run(settings: Settings, storage_settings: StorageSettings) -> Run[Result]:
+def run(settings: Settings, storage_settings: S3Settings) -> Run[Result]:
     """Runs a coroutine with a client of its own."""
 
     def run(body: Callable[[AsyncClient], Awaitable[Result]]) -> Result:
@@ -182,7 +182,7 @@ def test_job_that_vanishes_ends_the_waiting_of_who_comes_later(run: Run[None], r
     run(body)
 
 
-def test_redis_that_is_away_is_an_error_of_ours(settings: Settings, storage_settings: StorageSettings) -> None:
+def test_redis_that_is_away_is_an_error_of_ours(settings: Settings, storage_settings: S3Settings) -> None:
     nowhere = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
 
     async def body() -> None:

@@ -29,8 +29,8 @@ from jobs.table.states import Status
 from jobs.table.table import JobTable, QueueCounts
 from ops.process import free_port, wait_until
 from producer import Client
-from storage.s3 import ImageStore
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
+from storage.backends.s3.store import S3Store
 
 DEADLINE_S = 10.0
 QUEUE = "gpu.shapes"
@@ -139,7 +139,7 @@ def test_jobs_beside_a_conflict_are_not_left_without_their_messages(client: Clie
 
 
 def test_canceled_job_ends_and_the_next_is_announced(settings: Settings, redis_client: redis.Redis) -> None:
-    client = Client(settings.model_copy(update={"release_window": 1}), StorageSettings())
+    client = Client(settings.model_copy(update={"release_window": 1}), S3Settings())
     first, second = client.submit(PROMPT), client.submit(PROMPT)
     assert announced_ids(redis_client) == {first.id}
     assert first.cancel().status is Status.CANCELED
@@ -191,7 +191,7 @@ def test_job_without_images_says_why(client: Client, table: JobTable) -> None:
 
 
 def test_images_of_a_finished_job_can_be_read_saved_and_linked(
-    client: Client, table: JobTable, store: ImageStore, tmp_path: Path
+    client: Client, table: JobTable, store: S3Store, tmp_path: Path
 ) -> None:
     job = client.submit(PROMPT)
     body = b"an image"
@@ -215,7 +215,7 @@ def test_images_of_a_finished_job_can_be_read_saved_and_linked(
         assert response.headers["Content-Type"] == "image/webp"
 
 
-def test_redis_that_is_away_is_a_sentence_at_the_first_call_and_not_before(storage_settings: StorageSettings) -> None:
+def test_redis_that_is_away_is_a_sentence_at_the_first_call_and_not_before(storage_settings: S3Settings) -> None:
     client = Client(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0"), storage_settings)
     for ask in (lambda: client.submit(PROMPT), lambda: client.status("a-job"), client.queues):
         with pytest.raises(RedisUnavailable, match=r"127\.0\.0\.1.*make up.*IMAGEMILL_REDIS_URL"):

@@ -16,7 +16,7 @@ from jobs.table.states import Status
 from jobs.view import view_of
 from ops.servers import RedisServer
 from producer import AsyncClient, Client
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
 
 PROMPT = "a large red circle on a blue background"
 
@@ -37,7 +37,7 @@ def limited(client: redis.Redis, settings: Settings, *rules: str) -> Settings:
 
 @pytest.fixture
 def client(redis_client: redis.Redis, settings: Settings) -> Iterator[Client]:
-    client = Client(limited(redis_client, settings), StorageSettings())
+    client = Client(limited(redis_client, settings), S3Settings())
     yield client
     client.close()
 
@@ -75,7 +75,7 @@ def test_answers_of_cancel_and_replay_are_the_records_as_they_are_then(client: C
 def test_record_of_a_job_that_was_entered_is_known_without_asking(
     redis_client: redis.Redis, settings: Settings
 ) -> None:
-    client = Client(limited(redis_client, settings, "-hgetall"), StorageSettings())
+    client = Client(limited(redis_client, settings, "-hgetall"), S3Settings())
     submission = client.parts.submitter.prepare({"prompt": PROMPT, "seed": 7, "idempotency_key": "k"})
     job_id = client.parts.submitter.enter(submission)
     known = client.parts.submitter.entered(submission, job_id)
@@ -129,7 +129,7 @@ def test_jobs_beside_a_conflict_are_named(client: Client) -> None:
 
 def test_coroutines_are_told_the_same(redis_client: redis.Redis, settings: Settings) -> None:
     async def submit_and_cancel() -> str:
-        async with AsyncClient(limited(redis_client, settings), StorageSettings()) as client:
+        async with AsyncClient(limited(redis_client, settings), S3Settings()) as client:
             job = await client.submit(PROMPT)
             return (await job.cancel()).status
 

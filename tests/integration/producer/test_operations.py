@@ -18,7 +18,7 @@ from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer import Client, Job
 from producer.cli.commands import app
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
 
 QUEUE = "gpu.shapes"
 
@@ -26,7 +26,7 @@ Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(settings: Settings, storage_settings: StorageSettings, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(settings: Settings, storage_settings: S3Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command in this process, against this test's database."""
     monkeypatch.setenv("IMAGEMILL_REDIS_URL", settings.redis_url)
     monkeypatch.setenv("IMAGEMILL_S3_ENDPOINT_URL", storage_settings.endpoint_url)

@@ -17,7 +17,7 @@ from producer import Client
 from producer.cli.file_run import Ended, FileRun
 from producer.cli.prompt_file import PromptLine, read_prompts
 from producer.client.parts import Parts
-from storage.s3 import ImageStore
+from storage.backends.s3.store import S3Store
 
 PROMPT = "a red circle"
 
@@ -43,7 +43,7 @@ def followed(run: FileRun) -> list[Ended]:
     return [each for some in run.follow(timeout_s=60) for each in some]
 
 
-def finish(table: JobTable, store: ImageStore, job_id: str | None, body: bytes = b"a picture") -> None:
+def finish(table: JobTable, store: S3Store, job_id: str | None, body: bytes = b"a picture") -> None:
     claimed, _ = table.claim(str(job_id), owner="a worker")
     assert claimed is not None
     key = f"files/{job_id}.png"
@@ -138,7 +138,7 @@ def test_submission_that_broke_off_goes_on_where_it_stopped(parts: Parts, tmp_pa
 
 
 def test_all_lines_are_followed_and_their_pictures_saved(
-    parts: Parts, table: JobTable, store: ImageStore, tmp_path: Path
+    parts: Parts, table: JobTable, store: S3Store, tmp_path: Path
 ) -> None:
     lines = [*({"prompt": str(number), "custom_id": f"../{number}"} for number in range(9)), {"prompt": "last"}]
     prompts = read_prompts(parts.submitter, write(tmp_path, *lines), {})
@@ -159,7 +159,7 @@ def test_all_lines_are_followed_and_their_pictures_saved(
 
 
 def test_picture_that_is_there_is_not_fetched_again_and_half_of_one_is(
-    parts: Parts, table: JobTable, store: ImageStore, tmp_path: Path
+    parts: Parts, table: JobTable, store: S3Store, tmp_path: Path
 ) -> None:
     prompts = read_prompts(parts.submitter, write(tmp_path, {"prompt": "one"}, {"prompt": "two"}), {})
     run = submitted(parts, prompts, tmp_path)

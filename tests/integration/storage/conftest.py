@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from storage.connection import connect
+from storage.backends.s3.connection import connect
+from storage.backends.s3.settings import S3Settings
+from storage.backends.s3.store import S3Store
 from storage.errors import NotSupported, ObjectNotFound
-from storage.s3 import ImageStore
-from storage.settings import StorageSettings
 
 OPTION = "--s3-from-environment"
 
-NewStore = Callable[..., ImageStore]
+NewStore = Callable[..., S3Store]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,12 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def storage_settings(request: pytest.FixtureRequest) -> StorageSettings:
+def storage_settings(request: pytest.FixtureRequest) -> S3Settings:
     if not request.config.getoption(OPTION, default=False):
-        return StorageSettings(
+        return S3Settings(
             endpoint_url=request.getfixturevalue("s3_server").endpoint, bucket=_bucket_name(), prefix="pictures"
         )
-    return StorageSettings(
+    return S3Settings(
         endpoint_url=os.environ["S3_ENDPOINT_URL"],
         access_key_id=os.environ["S3_ACCESS_KEY_ID"],
         secret_access_key=os.environ["S3_SECRET_ACCESS_KEY"],
@@ -43,21 +43,21 @@ def storage_settings(request: pytest.FixtureRequest) -> StorageSettings:
 
 
 @pytest.fixture(scope="session")
-def store(storage_settings: StorageSettings) -> Iterator[ImageStore]:
+def store(storage_settings: S3Settings) -> Iterator[S3Store]:
     """A bucket of this run's own, which is gone afterwards."""
-    store = ImageStore(storage_settings)
+    store = S3Store(storage_settings)
     store.prepare()
     yield store
     _remove_bucket(store)
 
 
 @pytest.fixture
-def new_store(storage_settings: StorageSettings) -> Iterator[NewStore]:
+def new_store(storage_settings: S3Settings) -> Iterator[NewStore]:
     """Stores of other buckets, which are not made yet; `fields` are settings. Their buckets are gone afterwards."""
-    made: list[ImageStore] = []
+    made: list[S3Store] = []
 
-    def make(**fields: object) -> ImageStore:
-        store = ImageStore(storage_settings.model_copy(update={"bucket": _bucket_name(), **fields}))
+    def make(**fields: object) -> S3Store:
+        store = S3Store(storage_settings.model_copy(update={"bucket": _bucket_name(), **fields}))
         made.append(store)
         return store
 
@@ -67,10 +67,10 @@ def new_store(storage_settings: StorageSettings) -> Iterator[NewStore]:
 
 
 @pytest.fixture(scope="session")
-def has_rules(store: ImageStore) -> bool:
+def has_rules(store: S3Store) -> bool:
     """Whether the store knows lifecycle rules."""
     try:
-        store.lifecycle_rules()
+        store.rules.all()
     except NotSupported:
         return False
     return True
@@ -80,7 +80,7 @@ def _bucket_name() -> str:
     return f"{os.environ.get('S3_BUCKET_PREFIX', 'imagemill-test')}-{uuid.uuid4().hex[:12]}"
 
 
-def _remove_bucket(store: ImageStore) -> None:
+def _remove_bucket(store: S3Store) -> None:
     try:
         store.check()
     except ObjectNotFound:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from ops.process import wait_until
 from storage import retention
+from storage.backends.s3.store import S3Store
 from storage.errors import NotSupported, ObjectNotFound, StorageMisconfigured
-from storage.s3 import ImageStore
 from tests.integration.storage.conftest import NewStore
 
 DAY_S = 24 * 3600.0
@@ -23,12 +24,12 @@ def key_of(prefix: str = "pictures/", day: datetime | None = None, name: str = "
     return f"{prefix}{day or datetime.now(UTC):%Y/%m/%d}/{uuid.uuid4()}/1-0123456789abcdef/{name}"
 
 
-def put(store: ImageStore, *keys: str) -> None:
+def put(store: S3Store, *keys: str) -> None:
     for key in keys:
         store.put(key, b"here", "image/png")
 
 
-def is_there(store: ImageStore, key: str) -> bool:
+def is_there(store: S3Store, key: str) -> bool:
     try:
         store.get(key)
     except ObjectNotFound:
@@ -37,52 +38,55 @@ def is_there(store: ImageStore, key: str) -> bool:
 
 
 @pytest.fixture
-def ours(new_store: NewStore) -> ImageStore:
+def ours(new_store: NewStore) -> S3Store:
     store = new_store()
     store.prepare()
     return store
 
 
-def test_rule_comes_and_goes_and_those_of_others_stay(ours: ImageStore, has_rules: bool) -> None:
+def test_rule_comes_and_goes_and_those_of_others_stay(ours: S3Store, has_rules: bool) -> None:
     if not has_rules:
         pytest.skip("this store has no lifecycle rules")
-    ours.set_lifecycle_rules([OTHERS])
-    assert retention.find_rule(ours) is None
+    ours.rules.replace([OTHERS])
+    assert ours.rules.find() is None
     for days in (30, 7):
-        retention.apply_rule(ours, days)
-        rule = retention.find_rule(ours)
+        ours.set_retention_rule(days)
+        rule = ours.rules.find()
         assert rule is not None
         assert (rule["Expiration"]["Days"], rule["Filter"]["Prefix"]) == (days, "pictures/")
-        assert sorted(each["ID"] for each in ours.lifecycle_rules()) == sorted([rule["ID"], OTHERS["ID"]])
-    assert retention.remove_rule(ours)
-    assert not retention.remove_rule(ours)
-    assert [each["ID"] for each in ours.lifecycle_rules()] == [OTHERS["ID"]]
+        assert ours.retention_rule() == days
+        assert sorted(each["ID"] for each in ours.rules.all()) == sorted([rule["ID"], OTHERS["ID"]])
+    assert ours.remove_retention_rule()
+    assert not ours.remove_retention_rule()
+    assert ours.retention_rule() is None
+    assert [each["ID"] for each in ours.rules.all()] == [OTHERS["ID"]]
 
 
-def test_installations_of_two_prefixes_have_a_rule_each(ours: ImageStore, has_rules: bool) -> None:
+def test_installations_of_two_prefixes_have_a_rule_each(ours: S3Store, has_rules: bool) -> None:
     if not has_rules:
         pytest.skip("this store has no lifecycle rules")
-    other = ImageStore(ours.settings.model_copy(update={"prefix": "pictures2"}))
-    retention.apply_rule(ours, 7)
-    retention.apply_rule(other, 30)
-    assert retention.remove_rule(other)
-    rule = retention.find_rule(ours)
+    other = S3Store(ours.settings.model_copy(update={"prefix": "pictures2"}))
+    ours.set_retention_rule(7)
+    other.set_retention_rule(30)
+    assert other.remove_retention_rule()
+    rule = ours.rules.find()
     assert rule is not None
     assert rule["Expiration"]["Days"] == 7
-    assert retention.remove_rule(ours)
-    assert ours.lifecycle_rules() == []
+    assert ours.remove_retention_rule()
+    assert ours.rules.all() == []
 
 
-def test_store_without_rules_says_so_and_loses_nothing(ours: ImageStore, has_rules: bool) -> None:
+def test_store_without_rules_says_so_and_loses_nothing(ours: S3Store, has_rules: bool) -> None:
     """rclone takes the request that removes rules for the removal of the bucket."""
     if has_rules:
         pytest.skip("this store has lifecycle rules")
-    for call in (
-        lambda: retention.apply_rule(ours, 7),
-        lambda: retention.find_rule(ours),
-        lambda: retention.remove_rule(ours),
-        lambda: ours.set_lifecycle_rules([]),
-    ):
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: ours.set_retention_rule(7),
+        ours.retention_rule,
+        ours.remove_retention_rule,
+        lambda: ours.rules.replace([]),
+    )
+    for call in calls:
         with pytest.raises(NotSupported, match="no lifecycle rules"):
             call()
         ours.check()
@@ -92,26 +96,26 @@ def test_rule_for_a_whole_bucket_has_to_be_asked_for(new_store: NewStore, has_ru
     store = new_store(prefix="")
     store.prepare()
     with pytest.raises(StorageMisconfigured, match=r"IMAGEMILL_S3_PREFIX is empty.*--whole-bucket"):
-        retention.apply_rule(store, 7)
+        store.set_retention_rule(7)
     if has_rules:
-        retention.apply_rule(store, 7, whole_bucket=True)
-        assert retention.find_rule(store) is not None
+        store.set_retention_rule(7, whole_place=True)
+        assert store.rules.find() is not None
 
 
-def test_store_deletes_what_its_rule_says_and_nothing_else(ours: ImageStore, has_rules: bool) -> None:
+def test_store_deletes_what_its_rule_says_and_nothing_else(ours: S3Store, has_rules: bool) -> None:
     """`S3_LIFECYCLE_DAY_S` says how long a day of the store's rules lasts, where that is less than a day."""
     day_s = float(os.environ.get("S3_LIFECYCLE_DAY_S", "0"))
     if not has_rules or not day_s:
         pytest.skip("this store has no lifecycle rules, or S3_LIFECYCLE_DAY_S does not say that its days are short")
     old, others, beside = key_of(), f"logs/{uuid.uuid4()}", f"pictures2/{uuid.uuid4()}"
     put(ours, old, others, beside)
-    retention.apply_rule(ours, 1)
+    ours.set_retention_rule(1)
     assert wait_until(lambda: not is_there(ours, old), deadline_s=30 * day_s)
     assert is_there(ours, others)
     assert is_there(ours, beside)
 
 
-def test_sweep_finds_what_is_old_and_ours(ours: ImageStore) -> None:
+def test_sweep_finds_what_is_old_and_ours(ours: S3Store) -> None:
     now = time.time()
     yesterday = datetime.now(UTC) - timedelta(days=1)
     old = [key_of(), key_of(day=yesterday), key_of(name="job.json"), key_of(name="0.thumb.webp")]

@@ -13,30 +13,31 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ops.doctor.s3 import alter
 from ops.process import free_port, wait_until
 from ops.servers import S3Server
+from storage.backends.s3.advice import S3Advice
+from storage.backends.s3.settings import S3Settings
+from storage.backends.s3.store import S3Store
 from storage.errors import ObjectNotFound, StorageMisconfigured, StorageUnavailable
-from storage.s3 import ImageStore
-from storage.settings import StorageSettings, load_storage_settings
+from storage.settings import read_settings
 from tests.integration.storage.conftest import NewStore
 
 DEADLINE_S = 10.0
 ODD_NAMES = ["with space.png", "plus+percent%25.png", "quote'&<>;=,$@!*().png", "ümläut-日本-🙂.png", "a..b/~tilde.png"]
 BODY = bytes(range(256)) * 1_000
 
-CALLS: dict[str, Callable[[ImageStore], object]] = {
+CALLS: dict[str, Callable[[S3Store], object]] = {
     "prepare": lambda store: store.prepare(),
     "put": lambda store: store.put("a/0.png", BODY, "image/png"),
     "get": lambda store: store.get("a/0.png"),
     "delete": lambda store: store.delete("a/0.png"),
     "list": lambda store: list(store.objects("a/")),
     "delete many": lambda store: store.delete_many(["a/0.png"]),
-    "rules": lambda store: store.lifecycle_rules(),
+    "rules": lambda store: store.rules.all(),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
-Call = Callable[[ImageStore], object]
+Call = Callable[[S3Store], object]
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def key() -> str:
     return f"2026/11/24/{uuid.uuid4()}/1-token/0.png"
 
 
-def changed(settings: StorageSettings, **fields: object) -> StorageSettings:
+def changed(settings: S3Settings, **fields: object) -> S3Settings:
     return settings.model_copy(update=fields)
 
 
@@ -59,18 +60,18 @@ def fetch(link: str | urllib.request.Request) -> tuple[int, bytes, str | None]:
 
 
 @pytest.mark.parametrize("body", [BODY, b""], ids=["some bytes", "none"])
-def test_object_is_read_back_as_it_was_put(store: ImageStore, key: str, body: bytes) -> None:
+def test_object_is_read_back_as_it_was_put(store: S3Store, key: str, body: bytes) -> None:
     store.put(key, body, "image/png")
     assert store.get(key) == body
 
 
-def test_later_put_replaces_the_object(store: ImageStore, key: str) -> None:
+def test_later_put_replaces_the_object(store: S3Store, key: str) -> None:
     store.put(key, b"one", "image/png")
     store.put(key, b"two", "image/png")
     assert store.get(key) == b"two"
 
 
-def test_deleted_object_is_gone_and_deleting_again_is_no_error(store: ImageStore, key: str) -> None:
+def test_deleted_object_is_gone_and_deleting_again_is_no_error(store: S3Store, key: str) -> None:
     store.put(key, BODY, "image/png")
     for _ in range(2):
         store.delete(key)
@@ -78,29 +79,29 @@ def test_deleted_object_is_gone_and_deleting_again_is_no_error(store: ImageStore
             store.get(key)
 
 
-def test_missing_object_is_an_error_that_names_it(store: ImageStore, key: str) -> None:
+def test_missing_object_is_an_error_that_names_it(store: S3Store, key: str) -> None:
     with pytest.raises(ObjectNotFound, match=key):
         store.get(key)
 
 
-def test_link_gives_the_bytes_and_their_type_to_anybody(store: ImageStore, key: str) -> None:
+def test_link_gives_the_bytes_and_their_type_to_anybody(store: S3Store, key: str) -> None:
     store.put(key, BODY, "application/octet-stream")
     assert fetch(store.link(key, "image/png")) == (200, BODY, "image/png")
 
 
-def test_link_works_for_keys_that_a_url_has_to_escape(store: ImageStore) -> None:
+def test_link_works_for_keys_that_a_url_has_to_escape(store: S3Store) -> None:
     store.put("a b/+é&?#%/0.png", BODY, "image/png")
     assert fetch(store.link("a b/+é&?#%/0.png", "image/png")) == (200, BODY, "image/png")
 
 
-def test_link_is_refused_once_it_expired(store: ImageStore, key: str) -> None:
+def test_link_is_refused_once_it_expired(store: S3Store, key: str) -> None:
     store.put(key, BODY, "image/png")
     link = store.link(key, "image/png", expiry_s=1)
     assert wait_until(lambda: fetch(link)[0] in {400, 403}, DEADLINE_S)
     assert fetch(store.link(key, "image/png"))[0] == 200
 
 
-def test_link_to_another_object_cannot_be_made_of_it(store: ImageStore, key: str) -> None:
+def test_link_to_another_object_cannot_be_made_of_it(store: S3Store, key: str) -> None:
     for each in (key, f"{key}2"):
         store.put(each, BODY, "image/png")
     status, body, _ = fetch(store.link(key, "image/png").replace("0.png?", "0.png2?"))
@@ -108,7 +109,7 @@ def test_link_to_another_object_cannot_be_made_of_it(store: ImageStore, key: str
 
 
 ALTERED = {
-    "signature": alter,
+    "signature": S3Advice(S3Settings()).alter,
     "expiry": lambda link: link.replace("X-Amz-Expires=86400", "X-Amz-Expires=86401"),
     "content type": lambda link: link.replace("response-content-type=image%2Fpng", "response-content-type=text%2Fhtml"),
     "another method": lambda link: urllib.request.Request(link, b"mine", method="PUT"),  # noqa: S310
@@ -117,7 +118,7 @@ ALTERED = {
 
 
 @pytest.mark.parametrize("change", ALTERED.values(), ids=ALTERED)
-def test_altered_link_is_refused(store: ImageStore, key: str, change: Callable[[str], str]) -> None:
+def test_altered_link_is_refused(store: S3Store, key: str, change: Callable[[str], str]) -> None:
     store.put(key, BODY, "image/png")
     link = store.link(key, "image/png")
     altered = change(link)
@@ -129,16 +130,16 @@ def test_altered_link_is_refused(store: ImageStore, key: str, change: Callable[[
 
 
 def test_link_is_signed_with_version_4_and_lives_as_long_as_the_settings_say(
-    storage_settings: StorageSettings, key: str
+    storage_settings: S3Settings, key: str
 ) -> None:
-    store = ImageStore(changed(storage_settings, link_expiry_s=3_600))
+    store = S3Store(changed(storage_settings, link_expiry_s=3_600))
     default, short = (parse_qs(urlsplit(store.link(key, "image/png", s)).query) for s in (None, 60))
     assert default["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
     assert (default["X-Amz-Expires"], short["X-Amz-Expires"]) == (["3600"], ["60"])
 
 
-def test_link_names_the_public_address(storage_settings: StorageSettings, key: str) -> None:
-    public = ImageStore(changed(storage_settings, public_endpoint_url="https://images.example.com"))
+def test_link_names_the_public_address(storage_settings: S3Settings, key: str) -> None:
+    public = S3Store(changed(storage_settings, public_endpoint_url="https://images.example.com"))
     link = urlsplit(public.link(key, "image/png"))
     assert (link.scheme, link.netloc) == ("https", "images.example.com")
     assert link.path == f"/{storage_settings.bucket}/{key}"
@@ -171,14 +172,14 @@ def test_bucket_that_may_not_be_made_is_told_of(new_store: NewStore) -> None:
         store.prepare()
 
 
-def test_large_object_is_read_back_as_it_was_put(store: ImageStore, key: str) -> None:
+def test_large_object_is_read_back_as_it_was_put(store: S3Store, key: str) -> None:
     body = os.urandom(24 << 20)
     store.put(key, body, "image/png")
     assert store.get(key) == body
     assert fetch(store.link(key, "image/png"))[1] == body
 
 
-def test_many_threads_use_one_store(store: ImageStore, key: str) -> None:
+def test_many_threads_use_one_store(store: S3Store, key: str) -> None:
     def there_and_back(number: int) -> bool:
         body = BODY + bytes([number])
         store.put(f"{key}.{number}", body, "image/png")
@@ -189,7 +190,7 @@ def test_many_threads_use_one_store(store: ImageStore, key: str) -> None:
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
-def test_odd_names_are_kept_listed_linked_and_deleted(store: ImageStore, name: str) -> None:
+def test_odd_names_are_kept_listed_linked_and_deleted(store: S3Store, name: str) -> None:
     folder = f"{uuid.uuid4()}/"
     store.put(folder + name, b"here", "image/png")
     assert store.get(folder + name) == b"here"
@@ -199,7 +200,7 @@ def test_odd_names_are_kept_listed_linked_and_deleted(store: ImageStore, name: s
     assert list(store.objects(folder)) == []
 
 
-def test_objects_are_listed_in_order_with_size_and_time(store: ImageStore) -> None:
+def test_objects_are_listed_in_order_with_size_and_time(store: S3Store) -> None:
     folder = f"{uuid.uuid4()}/"
     names = ["10/0.png", "2/0.png", "2/job.json", "a.png", "b/c/d.png"]
     for name in reversed(names):
@@ -215,7 +216,7 @@ def test_objects_are_listed_in_order_with_size_and_time(store: ImageStore) -> No
     assert list(store.objects(f"{folder}nothing/")) == []
 
 
-def test_thousands_of_objects_are_listed_and_deleted(store: ImageStore) -> None:
+def test_thousands_of_objects_are_listed_and_deleted(store: S3Store) -> None:
     folder = f"{uuid.uuid4()}/"
     keys = [f"{folder}{number:04}" for number in range(1_050)]
     with ThreadPoolExecutor(16) as threads:
@@ -226,24 +227,24 @@ def test_thousands_of_objects_are_listed_and_deleted(store: ImageStore) -> None:
 
 
 @every_call
-def test_store_that_is_away_is_named_with_what_to_do(storage_settings: StorageSettings, call: Call) -> None:
+def test_store_that_is_away_is_named_with_what_to_do(storage_settings: S3Settings, call: Call) -> None:
     endpoint = f"http://127.0.0.1:{free_port()}"
     with pytest.raises(StorageUnavailable, match=rf"{endpoint} .*make up.*IMAGEMILL_S3_ENDPOINT_URL"):
-        call(ImageStore(changed(storage_settings, endpoint_url=endpoint)))
+        call(S3Store(changed(storage_settings, endpoint_url=endpoint)))
 
 
 @pytest.mark.parametrize("wrong", [{"secret_access_key": "wrong"}, {"access_key_id": "nobody"}], ids=["secret", "id"])
 @every_call
 def test_wrong_keys_are_named_by_their_settings(
-    storage_settings: StorageSettings, store: ImageStore, wrong: dict[str, str], call: Call
+    storage_settings: S3Settings, store: S3Store, wrong: dict[str, str], call: Call
 ) -> None:
     with pytest.raises(StorageMisconfigured, match="IMAGEMILL_S3_ACCESS_KEY_ID"):
-        call(ImageStore(changed(storage_settings, **wrong)))
+        call(S3Store(changed(storage_settings, **wrong)))
 
 
 @every_call
 def test_no_keys_at_all_are_a_misconfiguration(
-    storage_settings: StorageSettings, monkeypatch: pytest.MonkeyPatch, call: Call
+    storage_settings: S3Settings, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
     """Both empty, and nothing in boto3's own chain: trying again cannot help."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -252,7 +253,7 @@ def test_no_keys_at_all_are_a_misconfiguration(
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     with pytest.raises(StorageMisconfigured):
-        call(ImageStore(changed(storage_settings, access_key_id="", secret_access_key="")))
+        call(S3Store(changed(storage_settings, access_key_id="", secret_access_key="")))
 
 
 @pytest.mark.parametrize(
@@ -260,17 +261,15 @@ def test_no_keys_at_all_are_a_misconfiguration(
     [{"endpoint_url": "localhost:9000"}, {"bucket": "Two Words"}, {"secret_access_key": ""}],
     ids=["address without a scheme", "no bucket name", "half a key"],
 )
-def test_settings_that_cannot_work_are_a_misconfiguration(
-    storage_settings: StorageSettings, wrong: dict[str, str]
-) -> None:
+def test_settings_that_cannot_work_are_a_misconfiguration(storage_settings: S3Settings, wrong: dict[str, str]) -> None:
     with pytest.raises(StorageMisconfigured):
-        ImageStore(changed(storage_settings, **wrong)).prepare()
+        S3Store(changed(storage_settings, **wrong)).prepare()
 
 
 def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEMILL_S3_BUCKET", "pictures")
     monkeypatch.setenv("IMAGEMILL_S3_LINK_EXPIRY_S", "60")
-    settings = load_storage_settings()
+    settings = read_settings(S3Settings)
     assert (settings.bucket, settings.link_expiry_s) == ("pictures", 60)
 
 
@@ -286,9 +285,9 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
 def test_wrong_setting_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(StorageMisconfigured, match=f"^{name}: "):
-        load_storage_settings()
+        read_settings(S3Settings)
 
 
 def test_defaults_are_those_of_the_local_stack() -> None:
-    settings = load_storage_settings()
+    settings = read_settings(S3Settings)
     assert (settings.access_key_id, settings.secret_access_key) == (S3Server.access_key_id, S3Server.secret_access_key)

@@ -24,8 +24,8 @@ from jobs.table.states import Status
 from jobs.table.table import JobTable
 from jobs.view import spec_to_run
 from ops.process import free_port
-from storage.s3 import ImageStore
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
+from storage.backends.s3.store import S3Store
 from tests.blackbox.system import simulated
 from workers.attempt import upload
 from workers.attempt.attempt import Attempt
@@ -44,13 +44,13 @@ from workers.runners.registry import RUNNERS
 from workers.runners.runner import MAX_DATA_BYTES
 
 
-class Store(ImageStore):
+class Store(S3Store):
     """The store, which can go away: then it is one at an address where nobody listens."""
 
-    def __init__(self, there: ImageStore) -> None:
+    def __init__(self, there: S3Store) -> None:
         super().__init__(there.settings)
         self._there = there
-        self._away = ImageStore(StorageSettings(endpoint_url=f"http://127.0.0.1:{free_port()}", bucket="none"))
+        self._away = S3Store(S3Settings(endpoint_url=f"http://127.0.0.1:{free_port()}", bucket="none"))
         self.is_away = False
 
     def put(self, key: str, body: bytes, content_type: str) -> None:
@@ -63,7 +63,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def own_store(store: ImageStore) -> Store:
+def own_store(store: S3Store) -> Store:
     return Store(store)
 
 

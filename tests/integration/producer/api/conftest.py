@@ -21,8 +21,8 @@ from ops.stack import addresses
 from producer.api.app import create_app
 from producer.api.server import Server
 from producer.api.settings import ApiSettings
-from storage.s3 import ImageStore
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
+from storage.backends.s3.store import S3Store
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 DEADLINE_S = 10.0
@@ -43,7 +43,7 @@ def api_settings() -> ApiSettings:
 
 @pytest.fixture
 def make_app(
-    settings: Settings, storage_settings: StorageSettings, store: ImageStore, api_settings: ApiSettings
+    settings: Settings, storage_settings: S3Settings, store: S3Store, api_settings: ApiSettings
 ) -> Callable[[], FastAPI]:
     return lambda: create_app(settings, storage_settings, api_settings)
 
@@ -100,7 +100,7 @@ def log() -> list[str]:
 
 
 @pytest.fixture
-def process(env: dict[str, str], log: list[str], store: ImageStore) -> Iterator[Api]:
+def process(env: dict[str, str], log: list[str], store: S3Store) -> Iterator[Api]:
     """`./imagemill api`, as the local stack runs it."""
     api = Api(0, env)
     api.start(log.append)
@@ -112,7 +112,7 @@ def process(env: dict[str, str], log: list[str], store: ImageStore) -> Iterator[
 
 
 @pytest.fixture
-def processes(env: dict[str, str], store: ImageStore) -> Iterator[list[Api]]:
+def processes(env: dict[str, str], store: S3Store) -> Iterator[list[Api]]:
     """Two of them, side by side."""
     with ExitStack() as stack:
         yield [stack.enter_context(Api(0, env)) for _ in range(2)]

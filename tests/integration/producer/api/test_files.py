@@ -14,8 +14,8 @@ from jobs.table.table import JobTable
 from producer.api.app import create_app
 from producer.api.settings import ApiSettings
 from producer.keys.store import KeyStore
-from storage.s3 import ImageStore
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
+from storage.backends.s3.store import S3Store
 from tests.integration.producer.api.test_jobs import IMAGE
 
 BODY = {"prompt": "a large red circle on a blue background"}
@@ -48,7 +48,7 @@ def finished(api: TestClient, table: JobTable, blog: dict[str, str], *images: di
 
 
 def test_links_lead_to_the_api_and_give_the_stored_files(
-    api: TestClient, table: JobTable, store: ImageStore, blog: dict[str, str]
+    api: TestClient, table: JobTable, store: S3Store, blog: dict[str, str]
 ) -> None:
     store.put(KEY, b"picture", "image/png")
     store.put(THUMBNAIL_KEY, b"small", "image/webp")
@@ -61,7 +61,7 @@ def test_links_lead_to_the_api_and_give_the_stored_files(
 
 
 def test_what_is_no_image_is_fetched_as_a_file(
-    api: TestClient, table: JobTable, store: ImageStore, keys: KeyStore, blog: dict[str, str]
+    api: TestClient, table: JobTable, store: S3Store, keys: KeyStore, blog: dict[str, str]
 ) -> None:
     store.put("files/1.html", b"<b>bold</b>", "text/html")
     other = {"key": "files/1.html", "content_type": "text/html", "bytes": 11, "sha256": "00", "name": "page"}
@@ -77,7 +77,7 @@ def test_what_is_no_image_is_fetched_as_a_file(
 
 
 def test_what_is_not_there_is_answered_with_404(
-    api: TestClient, table: JobTable, store: ImageStore, blog: dict[str, str]
+    api: TestClient, table: JobTable, store: S3Store, blog: dict[str, str]
 ) -> None:
     job = finished(api, table, blog, FILE | {"key": "files/gone.png", "thumbnail_key": None})
     images = f"{job['status_url']}/images"
@@ -98,7 +98,7 @@ def test_images_of_another_key_are_answered_as_if_they_were_not_there(
 
 
 def test_links_lead_to_the_store_unless_told_otherwise(
-    settings: Settings, storage_settings: StorageSettings, store: ImageStore, table: JobTable
+    settings: Settings, storage_settings: S3Settings, store: S3Store, table: JobTable
 ) -> None:
     with TestClient(create_app(settings, storage_settings), base_url="http://127.0.0.1") as api:
         job = finished(api, table, {}, FILE)

@@ -10,7 +10,7 @@ from jobs.process.settings import Settings
 from jobs.table.states import Status
 from ops.process import free_port
 from producer.api.app import create_app
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
 
 NOWHERE = "127.0.0.1"
 
@@ -25,7 +25,7 @@ def test_ready_when_redis_answers(api: TestClient) -> None:
 
 
 def test_ready_without_image_store(settings: Settings) -> None:
-    storage = StorageSettings(endpoint_url=f"http://{NOWHERE}:{free_port()}", bucket="test-images")
+    storage = S3Settings(endpoint_url=f"http://{NOWHERE}:{free_port()}", bucket="test-images")
     with TestClient(create_app(settings, storage), base_url="http://127.0.0.1") as api:
         answer = api.get("/ready")
         assert (answer.status_code, answer.json()["status"]) == (200, "ready")
@@ -34,7 +34,7 @@ def test_ready_without_image_store(settings: Settings) -> None:
         assert job.json()["status"] == Status.QUEUED
 
 
-def test_alive_and_not_ready_without_redis(storage_settings: StorageSettings) -> None:
+def test_alive_and_not_ready_without_redis(storage_settings: S3Settings) -> None:
     nowhere = Settings(redis_url=f"redis://{NOWHERE}:{free_port()}/0")
     with TestClient(create_app(nowhere, storage_settings), base_url="http://127.0.0.1") as api:
         assert api.get("/health").status_code == 200

@@ -17,8 +17,8 @@ from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import wait_until
 from producer.api.app import create_app
-from storage.s3 import ImageStore
-from storage.settings import StorageSettings
+from storage.backends.s3.settings import S3Settings
+from storage.backends.s3.store import S3Store
 from tests.integration.producer.api.conftest import DEADLINE_S
 
 PROMPT = "a large red circle on a blue background"
@@ -121,7 +121,7 @@ def test_waiting_job_says_where_it_stands_and_when_its_turn_comes(api: TestClien
 
 
 def test_dry_run_reckons_with_the_backlog_of_its_caller(
-    settings: Settings, storage_settings: StorageSettings, store: ImageStore
+    settings: Settings, storage_settings: S3Settings, store: S3Store
 ) -> None:
     narrow = settings.model_copy(update={"release_window": 2})
     with TestClient(create_app(narrow, storage_settings), base_url="http://127.0.0.1") as api:
@@ -172,7 +172,7 @@ def test_waiting_is_answered_as_soon_as_the_job_has_ended(api: TestClient, table
     assert (answer.json()["id"], answer.json()["status"]) == (job["id"], "succeeded")
 
 
-def test_finished_job_has_its_images_with_links_that_work(api: TestClient, table: JobTable, store: ImageStore) -> None:
+def test_finished_job_has_its_images_with_links_that_work(api: TestClient, table: JobTable, store: S3Store) -> None:
     job = submit(api)
     store.put("a/0.png", b"picture", "image/png")
     store.put("a/0.thumb.webp", b"small", "image/webp")
@@ -189,7 +189,7 @@ def test_finished_job_has_its_images_with_links_that_work(api: TestClient, table
 
 
 def test_link_expires_and_whoever_asks_again_gets_a_fresh_one(
-    settings: Settings, storage_settings: StorageSettings, table: JobTable, store: ImageStore
+    settings: Settings, storage_settings: S3Settings, table: JobTable, store: S3Store
 ) -> None:
     store.put("a/0.png", b"picture", "image/png")
     brief = storage_settings.model_copy(update={"link_expiry_s": 2})

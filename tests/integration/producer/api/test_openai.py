@@ -21,7 +21,7 @@ from jobs.table.table import JobTable
 from jobs.view import view_of
 from ops.process import wait_until
 from producer.keys.store import KeyStore
-from storage.s3 import ImageStore
+from storage.backends.s3.store import S3Store
 from tests.integration.producer.api.conftest import DEADLINE_S, Replica
 from tests.integration.producer.api.test_jobs import IMAGE, PROMPT
 
@@ -55,7 +55,7 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
 
 
 def test_request_becomes_a_job_and_its_images_the_answer(
-    api: TestClient, table: JobTable, redis_client: redis.Redis, store: ImageStore, pool: ThreadPoolExecutor
+    api: TestClient, table: JobTable, redis_client: redis.Redis, store: S3Store, pool: ThreadPoolExecutor
 ) -> None:
     store.put("a/0.png", b"picture", "image/png")
     body = {
@@ -278,7 +278,7 @@ def events_of(answer: httpx.Response) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_stream_has_an_event_for_each_image(
-    api: TestClient, table: JobTable, redis_client: redis.Redis, store: ImageStore, pool: ThreadPoolExecutor
+    api: TestClient, table: JobTable, redis_client: redis.Redis, store: S3Store, pool: ThreadPoolExecutor
 ) -> None:
     store.put("a/0.png", b"picture", "image/png")
     waiting = pool.submit(lambda: stream(api))
@@ -327,7 +327,7 @@ def test_client_that_leaves_has_its_job_canceled(
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_job_with_an_idempotency_key_goes_on_and_is_given_to_who_asks_again(
-    replica: str, table: JobTable, redis_client: redis.Redis, store: ImageStore, stream: bool
+    replica: str, table: JobTable, redis_client: redis.Redis, store: S3Store, stream: bool
 ) -> None:
     store.put("a/0.png", b"picture", "image/png")
     headers = {"Idempotency-Key": "order-12"}

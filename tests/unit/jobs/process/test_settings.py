@@ -57,7 +57,16 @@ def test_value_out_of_bounds_is_refused_by_its_name(monkeypatch: pytest.MonkeyPa
         load_settings()
 
 
-@pytest.mark.parametrize("name", ["IMAGEMILL_S3_BUCKET", "IMAGEMILL_WORKER_DEVICE", "IMAGEMILL_STACK_REDIS_PORT"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "IMAGEMILL_S3_BUCKET",
+        "IMAGEMILL_STORAGE",
+        "IMAGEMILL_STORAGE_SOME_PATH",
+        "IMAGEMILL_WORKER_DEVICE",
+        "IMAGEMILL_STACK_REDIS_PORT",
+    ],
+)
 def test_names_of_other_rooms_are_theirs_to_judge(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "whatever")
     assert load_settings() == Settings()

@@ -1,43 +1,59 @@
-"""The store itself: put, get, list, link and delete objects."""
+"""The store itself: put, get, list, link and delete objects of a bucket."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
-from dataclasses import dataclass
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from storage.connection import connect, map_errors, name_of
-from storage.errors import NotSupported, ObjectNotFound, ObjectTooLarge, StorageError, StorageMisconfigured
-from storage.keys import root_of
-from storage.settings import StorageSettings
+from storage.advice import Advice
+from storage.backends.s3.advice import S3Advice
+from storage.backends.s3.connection import code_of, connect, map_errors, name_of
+from storage.backends.s3.rules import LifecycleRules
+from storage.backends.s3.settings import S3Settings
+from storage.errors import NotSupported, ObjectNotFound, ObjectTooLarge, StorageMisconfigured
+from storage.store import Store, StoredObject
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CreateBucketConfigurationTypeDef
 
 _DELETED_AT_ONCE = 1_000  # S3 takes no more
-_WRITE_CHECK = "write-check"  # name of an object that no job has
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredObject:
-    """What a listing says of an object; `modified_at` is Unix time, seconds, by the store's clock."""
+class S3Store(Store):
+    """
+    One bucket. Safe to use from many threads, as boto3's clients are.
 
-    key: str
-    size_bytes: int
-    modified_at: float
+    Attributes:
+        rules: The bucket's lifecycle rules.
+    """
 
+    label = "S3"
+    place = "bucket"
+    settings_class = S3Settings
+    settings: S3Settings
 
-class ImageStore:
-    """One bucket. Safe to use from many threads, as boto3's clients are."""
-
-    def __init__(self, settings: StorageSettings) -> None:
+    def __init__(self, settings: S3Settings) -> None:
         self.settings = settings
         with map_errors(settings):
             self._s3 = connect(settings, settings.endpoint_url)
             self._links = connect(settings, settings.public_endpoint_url or settings.endpoint_url)
+        self.rules = LifecycleRules(self._s3, settings)
+
+    @property
+    def name(self) -> str:
+        """The store, for a sentence."""
+        return name_of(self.settings)
+
+    @property
+    def where(self) -> str:
+        """The bucket, and our prefix in it."""
+        return f"{self.settings.bucket}/{self.settings.prefix.strip('/')}".rstrip("/")
+
+    @property
+    def advice(self) -> Advice:
+        """By the codes of S3's answers."""
+        return S3Advice(self.settings)
 
     def prepare(self) -> None:
         """
@@ -61,18 +77,6 @@ class ImageStore:
         """
         with map_errors(self.settings):
             self._s3.head_bucket(Bucket=self.settings.bucket)
-
-    def check_write(self, size_bytes: int = 1) -> None:
-        """
-        Ask whether objects of a size may be written: writes one, and takes it away where that is allowed.
-
-        Raises:
-            StorageUnavailable, StorageMisconfigured
-        """
-        key = f"{root_of(self.settings.prefix)}{_WRITE_CHECK}"
-        self.put(key, b"-" * size_bytes, "text/plain")
-        with suppress(StorageError):  # It is one object, under one key for ever.
-            self.delete(key)
 
     def put(self, key: str, body: bytes, content_type: str) -> None:
         """
@@ -166,42 +170,18 @@ class ImageStore:
                     f"{first.get('Key')!r} among them ({first.get('Code')}). Let these keys s3:DeleteObject."
                 )
 
-    def lifecycle_rules(self) -> list[dict[str, Any]]:
-        """
-        The bucket's lifecycle rules, whoever made them.
+    def retention_rule(self) -> int | None:
+        """As `Store` says; of the bucket's lifecycle rules, ours."""
+        rule = self.rules.find()
+        return rule["Expiration"]["Days"] if rule else None
 
-        Raises:
-            NotSupported: The store has no lifecycle rules.
-            ObjectNotFound, StorageUnavailable, StorageMisconfigured
-        """
-        try:
-            with map_errors(self.settings):
-                answer = self._s3.get_bucket_lifecycle_configuration(Bucket=self.settings.bucket)
-        except StorageMisconfigured as exc:
-            if code_of(exc) == "NoSuchLifecycleConfiguration":
-                return []
-            raise
-        if not answer.get("Rules"):
-            raise NotSupported(f"{name_of(self.settings)} has no lifecycle rules")
-        return [dict(rule) for rule in answer["Rules"]]
+    def set_retention_rule(self, days: int, *, whole_place: bool = False) -> None:
+        """As `Store` says, by a lifecycle rule."""
+        self.rules.apply(days, whole_bucket=whole_place)
 
-    def set_lifecycle_rules(self, rules: list[dict[str, Any]]) -> None:
-        """
-        Replace all of the bucket's lifecycle rules.
-
-        A store that has none may take the request that removes them for the removal of the bucket (rclone 1.75 does),
-        so it is asked for its rules first.
-
-        Raises:
-            NotSupported, ObjectNotFound, StorageUnavailable, StorageMisconfigured
-        """
-        before = self.lifecycle_rules()
-        with map_errors(self.settings):
-            if rules:
-                told: Any = {"Rules": rules}
-                self._s3.put_bucket_lifecycle_configuration(Bucket=self.settings.bucket, LifecycleConfiguration=told)
-            elif before:
-                self._s3.delete_bucket_lifecycle(Bucket=self.settings.bucket)
+    def remove_retention_rule(self) -> bool:
+        """As `Store` says."""
+        return self.rules.remove()
 
     def _make_bucket(self) -> None:
         settings = self.settings
@@ -220,9 +200,3 @@ class ImageStore:
                     f"{name_of(settings)} has no bucket {settings.bucket!r}, and these keys may not make one "
                     f"({code_of(exc)}). Make it, or set IMAGEMILL_S3_BUCKET to one that is there."
                 ) from exc.__cause__
-
-
-def code_of(exc: Exception) -> str:
-    """S3's own code of an error; empty where the store did not answer."""
-    cause = exc.__cause__
-    return str(cause.response["Error"].get("Code", "")) if isinstance(cause, ClientError) else ""

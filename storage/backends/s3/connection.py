@@ -17,8 +17,8 @@ from botocore.exceptions import (
 )
 from botocore.handlers import add_expect_header
 
+from storage.backends.s3.settings import S3Settings
 from storage.errors import NotSupported, ObjectNotFound, StorageMisconfigured, StorageUnavailable
-from storage.settings import StorageSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,7 +36,7 @@ _TRANSIENT_STATUSES = (408, 425, 429)  # RFC 9110, 15.5.9; RFC 8470, 5.2; RFC 65
 _UNKNOWN_CALL = ("NotImplemented", "MethodNotAllowed")
 
 
-def connect(settings: StorageSettings, endpoint_url: str) -> S3Client:
+def connect(settings: S3Settings, endpoint_url: str) -> S3Client:
     """
     A client of the store at an address; empty for Amazon's.
 
@@ -68,13 +68,13 @@ def connect(settings: StorageSettings, endpoint_url: str) -> S3Client:
     return client
 
 
-def name_of(settings: StorageSettings) -> str:
+def name_of(settings: S3Settings) -> str:
     """The store, for a sentence."""
     return f"S3 at {settings.endpoint_url or 'Amazon'}"
 
 
 @contextmanager
-def map_errors(settings: StorageSettings, key: str | None = None) -> Iterator[None]:
+def map_errors(settings: S3Settings, key: str | None = None) -> Iterator[None]:
     """
     Turn boto3's errors into ours.
 
@@ -111,3 +111,9 @@ def map_errors(settings: StorageSettings, key: str | None = None) -> Iterator[No
             f"{where} does not answer ({exc}). Start it (`make up` starts a local one), "
             "or set IMAGEMILL_S3_ENDPOINT_URL to where it is."
         ) from exc
+
+
+def code_of(exc: Exception) -> str:
+    """S3's own code of an error of ours; empty where the store did not answer."""
+    cause = exc.__cause__
+    return str(cause.response["Error"].get("Code", "")) if isinstance(cause, ClientError) else ""

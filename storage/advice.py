@@ -1,0 +1,26 @@
+"""What a person is told of a store that fails, beyond the sentences of its errors."""
+
+from __future__ import annotations
+
+from storage.errors import NotSupported, StorageError
+
+
+class Advice:
+    """Of a store that explains nothing. A backend that knows more says it in a class of its own."""
+
+    def explain(self, exc: StorageError) -> tuple[str, str]:
+        """What happened, and what to do about it."""
+        return str(exc), "Look into the store's log; other clients of it will tell whether it is the store."
+
+    def of_dead_links(self) -> tuple[bool, str]:
+        """Of links that do not answer here: whether they may all the same answer callers, and what to do about it."""
+        return False, "Let callers reach the store, or have the API give files out: IMAGEMILL_API_IMAGE_LINKS=api."
+
+    def alter(self, link: str) -> str:
+        """
+        The same link as a forger would make it, with another signature of the same form.
+
+        Raises:
+            NotSupported: Links are not signed.
+        """
+        raise NotSupported("links of this store are not signed")

@@ -1,0 +1,1 @@
+"""A bucket of a store that speaks S3."""

@@ -1,0 +1,187 @@
+"""What a store does, whatever it is: the rest of the system knows no more of it than this."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from storage.advice import Advice
+from storage.errors import NotSupported, StorageError
+from storage.keys import root_of
+from storage.settings import StorageSettings
+
+_WRITE_CHECK = "write-check"  # name of an object that no job has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """What a listing says of an object; `modified_at` is Unix time, seconds, by the store's clock."""
+
+    key: str
+    size_bytes: int
+    modified_at: float
+
+
+class Store(Protocol):
+    """
+    One place for objects. Safe to use from many threads.
+
+    A backend is a class that inherits from it; what is not abstract may stay as it is.
+
+    Attributes:
+        label: Of the backend, as the doctor calls it: "S3".
+        place: What a store of it is, likewise: "bucket".
+        settings_class: What it is made from.
+        settings: Its own.
+    """
+
+    label: ClassVar[str]
+    place: ClassVar[str]
+    settings_class: ClassVar[type[StorageSettings]]
+    settings: StorageSettings
+
+    @abstractmethod
+    def __init__(self, settings: Any) -> None:
+        """
+        Nothing is asked yet.
+
+        Args:
+            settings: Of its `settings_class`.
+
+        Raises:
+            StorageMisconfigured: They cannot work.
+        """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The store, for a sentence, without secrets: "S3 at https://s3.example.com"."""
+
+    @property
+    @abstractmethod
+    def where(self) -> str:
+        """Where in it our objects lie, for a sentence: "bucket/prefix"."""
+
+    @property
+    def advice(self) -> Advice:
+        """What a person is told of it when it fails."""
+        return Advice()
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """
+        Make sure that the place is there and may be used; makes it where it is missing and that is allowed.
+
+        Raises:
+            StorageUnavailable, StorageMisconfigured
+        """
+
+    @abstractmethod
+    def check(self) -> None:
+        """
+        Ask whether the place is there and may be used.
+
+        Raises:
+            ObjectNotFound: There is no such place.
+            StorageUnavailable, StorageMisconfigured
+        """
+
+    def check_write(self, size_bytes: int = 1) -> None:
+        """
+        Ask whether objects of a size may be written: writes one, and takes it away where that is allowed.
+
+        Raises:
+            StorageUnavailable, StorageMisconfigured
+        """
+        key = f"{root_of(self.settings.prefix)}{_WRITE_CHECK}"
+        self.put(key, b"-" * size_bytes, "text/plain")
+        with suppress(StorageError):  # It is one object, under one key for ever.
+            self.delete(key)
+
+    @abstractmethod
+    def put(self, key: str, body: bytes, content_type: str) -> None:
+        """
+        Store an object, whole or not at all; another one of that key is replaced.
+
+        Raises:
+            StorageUnavailable, StorageMisconfigured
+        """
+
+    @abstractmethod
+    def get(self, key: str, max_bytes: int | None = None) -> bytes:
+        """
+        Read an object.
+
+        Raises:
+            ObjectTooLarge: It has more than `max_bytes`; it is not read then.
+            ObjectNotFound, StorageUnavailable, StorageMisconfigured
+        """
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """
+        Take an object away; one that is not there is no error.
+
+        Raises:
+            StorageUnavailable, StorageMisconfigured
+        """
+
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """
+        Take objects away; those that are not there are no error.
+
+        Raises:
+            StorageUnavailable
+            StorageMisconfigured: It refuses some of them; others may be gone.
+        """
+        for key in keys:
+            self.delete(key)
+
+    @abstractmethod
+    def link(self, key: str, content_type: str, expiry_s: int | None = None) -> str:
+        """A URL that gives the object to whoever has it, for so many seconds; None for what the settings say."""
+
+    @abstractmethod
+    def objects(self, prefix: str = "", after: str = "") -> Iterator[StoredObject]:
+        """
+        List objects in the order of their keys (of their bytes in UTF-8).
+
+        Args:
+            prefix: What their keys begin with.
+            after: Only those whose keys come behind this one.
+
+        Raises:
+            StorageUnavailable, StorageMisconfigured
+        """
+
+    def retention_rule(self) -> int | None:
+        """
+        After how many days the store itself deletes what lies under our prefix; None for never.
+
+        Raises:
+            NotSupported: It deletes nothing by itself.
+            ObjectNotFound, StorageUnavailable, StorageMisconfigured
+        """
+        raise NotSupported(f"{self.name} has no rules that delete anything")
+
+    def set_retention_rule(self, days: int, *, whole_place: bool = False) -> None:
+        """
+        Have the store delete what lies under our prefix, `days` days after its upload; rules of others stay.
+
+        Args:
+            days: At least one.
+            whole_place: Without a prefix the rule is for all that is there, and this has to be said.
+
+        Raises:
+            NotSupported: It deletes nothing by itself.
+            StorageMisconfigured: There is no prefix, and the whole place was not asked for; or the store refuses.
+            ObjectNotFound, StorageUnavailable
+        """
+        raise NotSupported(f"{self.name} has no rules that delete anything")
+
+    def remove_retention_rule(self) -> bool:
+        """Take our rule away; returns whether there was one. Raises as `retention_rule` does."""
+        raise NotSupported(f"{self.name} has no rules that delete anything")

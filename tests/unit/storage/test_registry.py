@@ -1,0 +1,120 @@
+"""Which store it is: chosen by a setting, from those that the registry has a line for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ops.doctor.finding import State
+from ops.doctor.store import check_store
+from producer import Client
+from storage.backends.s3.settings import S3Settings
+from storage.backends.s3.store import S3Store
+from storage.errors import NotSupported, StorageMisconfigured
+from storage.registry import BACKENDS, backend_of, load_storage_settings, open_store
+from tests.unit.storage.shelf import ShelfSettings, ShelfStore
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A further store is registered, and chosen."""
+    monkeypatch.setitem(BACKENDS, "shelf", "tests.unit.storage.shelf:ShelfStore")
+    monkeypatch.setenv("IMAGEMILL_STORAGE", "shelf")
+    return monkeypatch
+
+
+def test_it_is_s3_where_nothing_is_said() -> None:
+    store = open_store()
+    assert isinstance(store, S3Store)
+    assert store.settings == S3Settings()
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_each_line_leads_to_a_store_of_that_name(name: str) -> None:
+    settings_class = backend_of(name).settings_class
+    assert settings_class.backend == name
+    own = {"s3": "IMAGEMILL_S3_"}.get(name, f"IMAGEMILL_STORAGE_{name.upper()}_")
+    assert settings_class.model_config["env_prefix"] == own
+
+
+def test_setting_chooses(shelf: pytest.MonkeyPatch) -> None:
+    shelf.setenv("IMAGEMILL_STORAGE_SHELF_COLOR", "red")
+    shelf.setenv("IMAGEMILL_STORAGE_SHELF_PREFIX", "pictures")
+    store = open_store()
+    assert isinstance(store, ShelfStore)
+    assert (store.name, store.settings.prefix) == ("the red shelf", "pictures")
+
+
+def test_file_of_secrets_chooses_too(shelf: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shelf.delenv("IMAGEMILL_STORAGE")
+    shelf.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "imagemill_storage").write_text("shelf\n")
+    assert load_storage_settings() == ShelfSettings()
+
+
+def test_settings_that_are_given_choose_whatever_the_environment_says(shelf: pytest.MonkeyPatch) -> None:
+    assert isinstance(open_store(S3Settings()), S3Store)
+    shelf.setenv("IMAGEMILL_STORAGE", "s3")
+    assert isinstance(open_store(ShelfSettings()), ShelfStore)
+
+
+@pytest.mark.usefixtures("shelf")
+@pytest.mark.parametrize("name", ["", "s4", "S3"])
+def test_unknown_store_is_refused_with_those_that_there_are(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("IMAGEMILL_STORAGE", name)
+    with pytest.raises(StorageMisconfigured, match=f"^IMAGEMILL_STORAGE: there is no store '{name}'; .* s3, shelf$"):
+        open_store()
+
+
+@pytest.mark.parametrize("name", ["IMAGEMILL_STORAGE_SHELF_COLOUR", "IMAGEMILL_STORAGE_BOARD_COLOR"])
+def test_unknown_setting_of_a_store_is_refused_by_its_name(shelf: pytest.MonkeyPatch, name: str) -> None:
+    shelf.setenv(name, "red")
+    with pytest.raises(StorageMisconfigured, match=f"^{name}: no such setting"):
+        open_store()
+
+
+def test_settings_of_a_store_that_is_not_chosen_are_its_own(shelf: pytest.MonkeyPatch) -> None:
+    shelf.setenv("IMAGEMILL_STORAGE", "s3")
+    shelf.setenv("IMAGEMILL_STORAGE_SHELF_COLOR", "red")
+    assert isinstance(open_store(), S3Store)
+
+
+def test_what_a_backend_leaves_out_is_there() -> None:
+    store = ShelfStore(ShelfSettings(prefix="a"))
+    store.check_write()
+    assert list(store.objects()) == []
+    for key in ("a/2", "a/1", "b"):
+        store.put(key, b"here", "image/png")
+    store.delete_many(["a/1", "b", "never there"])
+    assert [each.key for each in store.objects()] == ["a/2"]
+    for call in (store.retention_rule, store.remove_retention_rule, lambda: store.set_retention_rule(1)):
+        with pytest.raises(NotSupported, match=r"^the white shelf "):
+            call()
+
+
+@pytest.mark.usefixtures("shelf")
+def test_client_uses_it() -> None:
+    client = Client()
+    assert isinstance(client.parts.store, ShelfStore)
+    client.close()
+
+
+@pytest.mark.usefixtures("shelf")
+def test_doctor_tries_it_and_calls_it_by_its_name() -> None:
+    found = {each.check: each.state for each in check_store()}
+    assert found == {
+        "Shelf board": State.OK,
+        "Shelf write": State.OK,
+        "Shelf read": State.OK,
+        "Shelf link": State.INFORMATION,
+        "Shelf altered link": State.INFORMATION,
+        "Shelf delete": State.OK,
+    }
+
+
+def test_doctor_tells_of_a_store_that_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEMILL_STORAGE", "s4")
+    (finding,) = check_store()
+    assert (finding.check, finding.state) == ("image store", State.FAILURE)
+    assert finding.found.startswith("IMAGEMILL_STORAGE: ")
