@@ -45,7 +45,7 @@ def worker(
         int | None, typer.Option(min=1, help="Several share this machine's processors, for small models on a CPU.")
     ] = None,
     concurrency: Annotated[int | None, typer.Option(help="Jobs in hand at a time, of each process.")] = None,
-    wait_for_services: Annotated[float, typer.Option(help="Seconds to wait for Redis and S3 at the start.")] = 0,
+    wait_for_services: Annotated[float, typer.Option(help="Seconds to wait for Redis and the store at the start.")] = 0,
 ) -> None:
     """Run a worker in the foreground."""
     from workers.process.launch import launch
@@ -98,7 +98,7 @@ def doctor(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check Redis, S3, models, workers, Flower and GPU, and say what to do; exit code 1 when a check failed."""
+    """Check Redis, the store, models, workers, Flower and GPU, and say what to do; exit code 1 when a check failed."""
     from ops.doctor.command import doctor as run_doctor
 
     with reporting(as_json):

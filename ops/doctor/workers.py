@@ -22,7 +22,7 @@ def check_workers() -> list[Finding]:
 
 
 def _check() -> list[Finding]:
-    # Not by the producer's client: it wants S3 and the catalogue, which may be what is wrong.
+    # Not by the producer's client: it wants the store and the catalogue, which may be what is wrong.
     settings = load_settings()
     with open_once(settings) as client:
         if reach(client, settings).state is not State.OK:

@@ -1,8 +1,8 @@
 """
 The command line of everybody who submits.
 
-Exit codes: 0 done; 1 the job ended without images; 2 bad input; 3 Redis or S3 cannot be used; 4 no end in the time
-given; 5 no such job.
+Exit codes: 0 done; 1 the job ended without images; 2 bad input; 3 Redis or the store cannot be used; 4 no end in the
+time given; 5 no such job.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ class Attempt:
         if self._kept is None:
             return self._make()
         if self._is_refused:
-            raise Draining("S3 refuses")
+            raise Draining("the store refuses")
         self._leave_if_asked()
         return self._try_to_store(self._while_wanted(self._kept.made()))
 
@@ -198,10 +198,10 @@ class Attempt:
         except SpoolFull:
             raise
         except StorageUnavailable as exc:
-            log.warning("S3 is away; the image waits in the spool", job_id=job_id, reason=str(exc))
+            log.warning("the store is away; the image waits in the spool", job_id=job_id, reason=str(exc))
             return None
         except StorageMisconfigured as exc:
-            log.error("S3 refuses; the image waits in the spool", job_id=job_id, reason=str(exc))
+            log.error("the store refuses; the image waits in the spool", job_id=job_id, reason=str(exc))
             self._is_refused = True
             self._context.stop_refused(exc)
             return None

@@ -37,7 +37,7 @@ def _fetch(store: Store, field: str, key: str, pause: Callable[[float], None]) -
         try:
             return store.get(key, max_bytes=MAX_INPUT_BYTES)
         except StorageUnavailable as exc:
-            log.warning("S3 is away; the job waits for its input", reason=str(exc))
+            log.warning("the store is away; the job waits for its input", reason=str(exc))
         except StorageError as exc:  # Refused, too: the key is the job's, and one job must not stop a fleet.
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"{field}: {_explain(exc, key)}") from exc
         pause(pause_s)
@@ -49,5 +49,5 @@ def _explain(exc: StorageError, key: str) -> str:
         return f"there is no object {key!r} in the store"
     if isinstance(exc, ObjectTooLarge):
         return str(exc)
-    log.warning("S3 refuses an input", reason=str(exc))
+    log.warning("the store refuses an input", reason=str(exc))
     return f"the store does not give out {key!r}"

@@ -62,7 +62,7 @@ class Recovery:
             log.exception("bug in the recovery of the spool")
         else:
             if record is None:
-                log.warning("spool: S3 is away, or Redis; it waits", job_id=job_id)
+                log.warning("spool: the store is away, or Redis; it waits", job_id=job_id)
                 return False
             self._context.metrics.note_end(record, getattr(attempt.claim.spec, "model", ""))
             said = "spool: stored what waited" if record.artifacts else "spool: what waited is not wanted any more"

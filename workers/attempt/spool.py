@@ -205,7 +205,9 @@ class Spool:
             shutil.rmtree(partial, ignore_errors=True)
             self._reserve(-reserved)
             if isinstance(exc, OSError):
-                raise SpoolFull(f"S3 is away, and the image cannot be kept in {self._folder}: {exc.strerror}") from exc
+                raise SpoolFull(
+                    f"the store is away, and the image cannot be kept in {self._folder}: {exc.strerror}"
+                ) from exc
             raise
         return Spooled(**note, files=plain, folder=folder)
 
@@ -213,7 +215,7 @@ class Spool:
         with self._lock:
             if size > 0 and self._used_bytes + size > self._max_bytes:
                 raise SpoolFull(
-                    f"S3 is away, and the spool in {self._folder} is full ({self._used_bytes >> 20} of "
+                    f"the store is away, and the spool in {self._folder} is full ({self._used_bytes >> 20} of "
                     f"{self._max_bytes >> 20} MiB); IMAGEMILL_WORKER_SPOOL_MIB makes it larger"
                 )
             self._used_bytes += size

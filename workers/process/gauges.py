@@ -60,7 +60,9 @@ class WorkerGauges(Collector):
             self._heart.heard_at,
         )
         load = self._spool.load
-        yield _gauge("imagemill_spool_jobs", "Finished jobs whose images wait here until S3 takes them.", load.jobs)
+        yield _gauge(
+            "imagemill_spool_jobs", "Finished jobs whose images wait here until the store takes them.", load.jobs
+        )
         yield _gauge("imagemill_spool_used_bytes", "Size of those images.", load.used_bytes)
         yield _gauge("imagemill_spool_limit_bytes", "How much may wait.", load.max_bytes)
         yield from self._of_caches()

@@ -33,7 +33,7 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
     Args:
         models: Names to serve; empty for what the settings say.
         concurrency: Jobs in hand at a time, of each process; None for what the settings say, or the engine takes.
-        wait_s: How long to wait for Redis and S3, in seconds.
+        wait_s: How long to wait for Redis and the store, in seconds.
         processes: How many; None for what the settings say.
 
     Returns:

@@ -28,7 +28,7 @@ class WorkerSettings(RoomSettings):
         threads: CPU threads of torch, of each process; 0 leaves it to torch, or divides the processors among several.
         embedding_cache_mib: Memory for embeddings of prompts that may come again, for each model.
         cache_dir: Where measured batch sizes are kept from start to start.
-        spool_dir: Where finished images wait while S3 is away; unset, `spool` in `cache_dir`.
+        spool_dir: Where finished images wait while the store is away; unset, `spool` in `cache_dir`.
         spool_mib: How much may wait there.
         postprocess_mib: Memory that making files of pictures may take, all jobs together.
         grace_s: On SIGTERM, how long running jobs may take to finish; the others go back to the queue at once.

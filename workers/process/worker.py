@@ -124,7 +124,7 @@ class WorkerProcess:
 
     def _stop_refused(self, exc: StorageMisconfigured) -> None:
         """Stop taking jobs: what this worker makes, nobody can store until a person has acted."""
-        log.error("stopping: S3 refuses what this worker makes", exit_code=EX_REFUSED, reason=str(exc))
+        log.error("stopping: the store refuses what this worker makes", exit_code=EX_REFUSED, reason=str(exc))
         self.drain()
         leave_with(EX_REFUSED)
 
