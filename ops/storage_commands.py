@@ -29,7 +29,7 @@ Days = Annotated[
 WholeBucket = Annotated[bool, typer.Option("--whole-bucket", help="Without a prefix: all in the bucket is ours.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")]
 
-_SWEEP = "This store has no lifecycle rules: let `./imagemill storage sweep` run once a day instead."
+_SWEEP = "Let `./imagemill storage sweep` run once a day instead."
 _DELETED_AT_ONCE = 1_000
 
 
