@@ -102,7 +102,7 @@ def test_page_of_another_origin_cannot_revoke_in_a_browser_that_is_logged_in(
         logged_in.open(f"{api.url}/health")
         logged_in.run(_PRESS_FROM_ELSEWHERE.format(url=f"{flower.url}/api/task/revoke/{job.id}"))
         # It answers in turn: a revocation before this has been done by now.
-        assert worker_is_ready(system.parts.settings)
+        assert wait_until(lambda: worker_is_ready(system.parts.settings), 60)
         assert job.status().status is Status.QUEUED
         job.cancel()
     finally:
