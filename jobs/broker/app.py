@@ -12,8 +12,6 @@ from jobs.names import queue_of
 from jobs.process.settings import Settings, load_settings
 from jobs.scripts.ranks import PRIORITY_RANK
 
-PRIORITY_OF = PRIORITY_RANK  # On Redis, a message's priority is its rank: 0 goes first.
-
 
 def make_app(settings: Settings) -> Celery:
     """
@@ -29,7 +27,7 @@ def make_app(settings: Settings) -> Celery:
             Queue(name) for name in queues_for(catalogue.models)
         ],  # Declared, so that Flower shows them empty.
         task_default_queue=queue_of(next(iter(catalogue.models))),
-        task_default_priority=PRIORITY_OF["normal"],
+        task_default_priority=PRIORITY_RANK["normal"],  # On Redis a message's priority is its rank: 0 goes first.
         task_acks_late=False,
         task_ignore_result=settings.result_backend is None,
         task_serializer="json",
@@ -43,7 +41,7 @@ def make_app(settings: Settings) -> Celery:
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         broker_transport_options={
-            "priority_steps": sorted(PRIORITY_OF.values()),
+            "priority_steps": sorted(PRIORITY_RANK.values()),
             "socket_timeout": 30,  # A publish can hang forever without.
             "socket_connect_timeout": 10,
             "socket_keepalive": True,

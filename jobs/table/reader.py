@@ -145,11 +145,6 @@ class JobReader:
         """Where a queued job stands, about; None for one that is not queued. See `Place`."""
         return place_of(self._scripts.run("place", job_id=job_id))
 
-    def position(self, job_id: str) -> int | None:
-        """The `position` of that place."""
-        place = self.place(job_id)
-        return place.position if place else None
-
     def queues(self) -> list[QueueCounts]:
         """How many jobs each queue holds."""
         with map_errors(self._settings):

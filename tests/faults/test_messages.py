@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from jobs import names
-from jobs.broker.app import PRIORITY_OF, make_app
+from jobs.broker.app import make_app
+from jobs.scripts.ranks import PRIORITY_RANK
 from producer import Job
 from tests.faults.harness.rows import Row
 from tests.faults.harness.system import QUEUE, System
@@ -22,7 +23,7 @@ def test_same_message_delivered_5_times_at_once_to_3_workers_makes_one_run(syste
         jobs = system.submit(20)
         for job in jobs:
             for _ in range(4):
-                app.send_task(names.RUN_TASK, task_id=job.id, queue=QUEUE, priority=PRIORITY_OF["normal"])
+                app.send_task(names.RUN_TASK, task_id=job.id, queue=QUEUE, priority=PRIORITY_RANK["normal"])
         delivered = _messages(system)
         assert sorted(delivered) == sorted([job.id for job in jobs] * 5)
         app.control.add_consumer(QUEUE)

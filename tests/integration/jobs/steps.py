@@ -38,6 +38,12 @@ def counts(table: JobTable) -> tuple[int, int, int]:
     return counted.waiting, counted.released, counted.running
 
 
+def position(table: JobTable, job_id: str) -> int | None:
+    """1 for the queue's next; None for a job that is not queued."""
+    place = table.place(job_id)
+    return place.position if place else None
+
+
 def wait_for_redis_clock(client: redis.Redis, moment: float) -> None:
     def is_past() -> bool:
         seconds, microseconds = client.time()

@@ -9,51 +9,51 @@ from jobs import names
 from jobs.table.queues import QueueControl
 from jobs.table.states import Status
 from jobs.table.table import JobTable
-from tests.integration.jobs.steps import QUEUE, MakeJob, claim, submit
+from tests.integration.jobs.steps import QUEUE, MakeJob, claim, position, submit
 
 
 def test_jobs_of_one_caller_have_the_places_in_which_they_go(narrow: JobTable, a_job: MakeJob) -> None:
     normal = submit(narrow, *(a_job() for _ in range(4)))
-    assert [narrow.position(job_id) for job_id in normal] == [1, 2, 3, 4]
+    assert [position(narrow, job_id) for job_id in normal] == [1, 2, 3, 4]
     high = submit(narrow, a_job(priority="high"))
     # It takes the turn of the first, whose message is out.
-    assert [narrow.position(job_id) for job_id in [*high, *normal]] == [1, 2, 3, 4, 5]
+    assert [position(narrow, job_id) for job_id in [*high, *normal]] == [1, 2, 3, 4, 5]
 
 
 def test_place_moves_up_when_a_job_is_claimed(narrow: JobTable, a_job: MakeJob) -> None:
     first, *others = submit(narrow, *(a_job() for _ in range(4)))
     claim(narrow, first)
-    assert narrow.position(first) is None
-    assert [narrow.position(job_id) for job_id in others] == [1, 2, 3]
+    assert position(narrow, first) is None
+    assert [position(narrow, job_id) for job_id in others] == [1, 2, 3]
 
 
 def test_callers_take_turns_so_that_a_backlog_counts_for_its_owner_alone(narrow: JobTable, a_job: MakeJob) -> None:
     backlog = submit(narrow, *(a_job(caller="one") for _ in range(12)))
     late = submit(narrow, *(a_job(caller="two") for _ in range(3)))
-    assert [narrow.position(job_id) for job_id in late] == [3, 4, 5]
-    assert narrow.position(backlog[-1]) == 4 + 2 * 9 + 1
+    assert [position(narrow, job_id) for job_id in late] == [3, 4, 5]
+    assert position(narrow, backlog[-1]) == 4 + 2 * 9 + 1
 
 
 def test_priority_moves_nobody_before_jobs_of_others(table: JobTable, a_job: MakeJob) -> None:
     submit(table, *(a_job(caller="other") for _ in range(6)))
     low = submit(table, *(a_job(priority="low") for _ in range(3)))
     high = submit(table, *(a_job(priority="high") for _ in range(2)))
-    assert [table.position(job_id) for job_id in high] == [7, 8]  # The first own message is the seventh.
-    assert [table.position(job_id) for job_id in low] == [9, 10, 11]
+    assert [position(table, job_id) for job_id in high] == [7, 8]  # The first own message is the seventh.
+    assert [position(table, job_id) for job_id in low] == [9, 10, 11]
     submit(table, *(a_job(caller="other", priority="high") for _ in range(2)))
-    assert table.position(high[0]) == 7
+    assert position(table, high[0]) == 7
 
 
 def test_job_that_was_called_up_has_its_place_before_all(narrow: JobTable, a_job: MakeJob) -> None:
     others = submit(narrow, *(a_job(caller="other") for _ in range(2)))
     first, second, third = submit(narrow, *(a_job() for _ in range(3)))
     high = narrow.submit(a_job(priority="high")).job_id
-    assert narrow.position(high) == 3
+    assert position(narrow, high) == 3
     narrow.claim(first, owner="a worker", gives_way=True)
-    assert narrow.position(high) == 1
-    assert [narrow.position(job_id) for job_id in others] == [2, 3]
-    assert narrow.position(second) == 4
-    assert narrow.position(third) is not None
+    assert position(narrow, high) == 1
+    assert [position(narrow, job_id) for job_id in others] == [2, 3]
+    assert position(narrow, second) == 4
+    assert position(narrow, third) is not None
 
 
 def test_no_place_for_a_job_that_is_not_queued(table: JobTable, a_job: MakeJob) -> None:

@@ -21,6 +21,7 @@ from tests.integration.jobs.steps import (
     MakeJob,
     counts,
     messages,
+    position,
     submit,
     turn_of,
     wait_for_redis_clock,
@@ -106,7 +107,7 @@ def test_paused_queue_calls_nobody_up(narrow: JobTable, control: QueueControl, a
     assert take_turn(narrow, first) == (False, [])
     assert counts(narrow) == (2, 1, 0)
     control.resume(QUEUE)
-    assert narrow.position(high) is not None
+    assert position(narrow, high) is not None
     assert counts(narrow) == (1, 2, 0)
 
 
@@ -156,7 +157,7 @@ def test_jobs_that_the_version_before_released_get_turns_and_none_stays_in_its_l
     # The best one's message stands where workers look first already: it needs no other's turn.
     assert redis_client.zrange(names.turns_key(QUEUE, "default"), 0, -1) == [normal, low, high]
     assert low in messages(redis_client)
-    assert [wide.position(job_id) for job_id in (high, normal, low)] == [1, 2, 3]
+    assert [position(wide, job_id) for job_id in (high, normal, low)] == [1, 2, 3]
     with pytest.raises(QuotaExceeded):
         wide.submit(replace(a_job(), quota=3))
 
@@ -170,6 +171,6 @@ def test_jobs_that_the_version_before_released_can_be_claimed_and_canceled_befor
     claimed, _ = table.claim(high, owner="a worker", gives_way=True)
     assert claimed is not None
     assert counts(table) == (0, 1, 1)
-    assert table.position(low) == 1
+    assert position(table, low) == 1
     reconciler.run_once()
     assert redis_client.zrange(names.turns_key(QUEUE, "default"), 0, -1) == [low]
