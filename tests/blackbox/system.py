@@ -77,7 +77,7 @@ def _meaning_of(text: bytes, content_type: str) -> Any:
 
 class Command(Process):
     """
-    `./imagemill ARGS…` that goes on until it is stopped.
+    `./imagemill ARGS…` of a checkout that goes on until it is stopped.
 
     Attributes:
         lines: All that it has printed.
@@ -85,13 +85,15 @@ class Command(Process):
 
     grace_s = 60.0
 
-    def __init__(self, args: list[str], env: Mapping[str, str], ready: str, port: int | None = None) -> None:
-        super().__init__(args[0], env=env, cwd=CHECKOUT, port=port)
-        self._args, self._ready = args, ready
+    def __init__(
+        self, args: list[str], env: Mapping[str, str], ready: str, port: int | None = None, checkout: Path = CHECKOUT
+    ) -> None:
+        super().__init__(args[0], env=env, cwd=checkout, port=port)
+        self._args, self._ready, self._checkout = args, ready, checkout
         self.lines: list[str] = []
 
     def command(self) -> list[str]:
-        return [str(CHECKOUT / "imagemill"), *self._args]
+        return [str(self._checkout / "imagemill"), *self._args]
 
     def start(self, _on_line: Callable[[str], None] | None = None) -> None:
         super().start(self.lines.append)
@@ -103,6 +105,22 @@ class Command(Process):
     def printed(self, pattern: str) -> int:
         """How many of its lines hold a match."""
         return sum(re.search(pattern, line) is not None for line in list(self.lines))
+
+    def http(
+        self, method: str, path: str, body: Any = None, key: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Ask it over HTTP, if it is an API process; `body` goes as JSON."""
+        connection = http.client.HTTPConnection(LOOPBACK, self.port or 0, timeout=PATIENCE_S)
+        sent = {"Content-Type": "application/json"} if body is not None else {}
+        sent |= {"Authorization": f"Bearer {key}"} if key else {}
+        try:
+            connection.request(method, path, json.dumps(body) if body is not None else None, sent | dict(headers or {}))
+            reply = connection.getresponse()
+            text = reply.read()
+            body = _meaning_of(text, reply.getheader("Content-Type") or "")
+            return Answer(status=reply.status, headers=dict(reply.getheaders()), body=body)
+        finally:
+            connection.close()
 
     def wait_for_exit(self, deadline_s: float = PATIENCE_S) -> int:
         """Its exit code, when it has one."""
@@ -222,17 +240,7 @@ class System:
     ) -> Answer:
         """Ask the API; `body` goes as JSON."""
         assert self.api is not None, "serve() first"
-        connection = http.client.HTTPConnection(LOOPBACK, self.api.port or 0, timeout=PATIENCE_S)
-        sent = {"Content-Type": "application/json"} if body is not None else {}
-        sent |= {"Authorization": f"Bearer {key}"} if key else {}
-        try:
-            connection.request(method, path, json.dumps(body) if body is not None else None, sent | dict(headers or {}))
-            reply = connection.getresponse()
-            text = reply.read()
-            body = _meaning_of(text, reply.getheader("Content-Type") or "")
-            return Answer(status=reply.status, headers=dict(reply.getheaders()), body=body)
-        finally:
-            connection.close()
+        return self.api.http(method, path, body, key, headers)
 
     def submit(self, key: str | None = None, **fields: Any) -> str:
         """Submit a job over HTTP; its id."""

@@ -10,7 +10,7 @@ from jobs import names
 from jobs.table.states import Status
 from jobs.view import JobView
 from producer import Job
-from tests.faults.harness.system import QUEUE, System
+from tests.faults.harness.system import System
 
 
 def audit(system: System, jobs: Sequence[Job]) -> Counter[str]:
@@ -48,7 +48,7 @@ def _check_images(system: System, job: Job, record: JobView) -> None:
 
 
 def _check_nothing_is_left(system: System) -> None:
-    counts = system.counts_of_queue()
-    assert (counts.waiting, counts.released, counts.running) == (0, 0, 0), f"left in the table: {counts}"
-    left = list(system.redis.scan_iter(f"imagemill:turns:{QUEUE}:*"))
+    for counts in system.client.queues():
+        assert (counts.waiting, counts.released, counts.running) == (0, 0, 0), f"left in the table: {counts}"
+    left = list(system.redis.scan_iter("imagemill:turns:*"))
     assert not left, f"windows still hold jobs: {left}"

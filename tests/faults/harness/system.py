@@ -59,6 +59,7 @@ class System:
         folder: Of this test alone.
         cache_dir: Where workers keep what they measured; shared, so that only the first one measures.
         told: `IMAGEMILL_*` variables of every process.
+        models: The text of models.toml.
     """
 
     def __init__(
@@ -68,12 +69,13 @@ class System:
         s3_server: S3Server,
         cache_dir: Path,
         told: dict[str, str] | None = None,
+        models: str = CATALOGUE,
     ) -> None:
         self.folder = folder
         self.redis_server, self.s3_server = redis_server, s3_server
         self.workers: list[WorkerUnderTest] = []
         models_file = folder / "models.toml"
-        models_file.write_text(CATALOGUE)
+        models_file.write_text(models)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEMILL_")}
         own = {
             "PYTHONPATH": str(CHECKOUT),
@@ -97,10 +99,11 @@ class System:
         alone: bool = False,
         told: dict[str, str] | None = None,
         prefix: Sequence[str] = (),
+        checkout: Path = CHECKOUT,
     ) -> WorkerUnderTest:
-        """Start a worker, with these words in front of its command; wait with `ready`."""
-        env = with_faults(self.env | (told or {}), faults, self.evidence_file)
-        worker = WorkerUnderTest(env, queues=[QUEUE], alone=alone, prefix=prefix)
+        """Start a worker from a checkout, with these words in front of its command; wait with `ready`."""
+        env = with_faults(self.env_in(checkout) | (told or {}), faults, self.evidence_file)
+        worker = WorkerUnderTest(env, queues=[QUEUE], alone=alone, prefix=prefix, checkout=checkout)
         worker.start()
         self.workers.append(worker)
         return worker
@@ -120,12 +123,18 @@ class System:
         """Submit jobs of so many steps."""
         return self.client.submit_many({"prompt": prompt, "num_inference_steps": steps, **fields} for _ in range(count))
 
-    def cli(self, *args: str, faults: Faults | None = None) -> subprocess.CompletedProcess[str]:
-        """Run `./imagemill ARGS…` to its end."""
-        env = with_faults(self.env, faults, self.evidence_file)
+    def env_in(self, checkout: Path) -> dict[str, str]:
+        """The environment of a process that runs a checkout's code."""
+        return self.env | {"PYTHONPATH": str(checkout)}
+
+    def cli(
+        self, *args: str, faults: Faults | None = None, checkout: Path = CHECKOUT
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `./imagemill ARGS…` of a checkout to its end."""
+        env = with_faults(self.env_in(checkout), faults, self.evidence_file)
         command = [sys.executable, "-m", "ops.cli", *args]
         return subprocess.run(
-            command, env=env, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=PATIENCE_S
+            command, env=env, cwd=checkout, capture_output=True, text=True, check=False, timeout=PATIENCE_S
         )
 
     def evidence(self, fault: str) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ def with_faults(env: Mapping[str, str], faults: Faults | None, evidence: Path) -
 
 class WorkerUnderTest(Process):
     """
-    `./imagemill worker`; or, `alone`, the Celery process without its supervisor.
+    `./imagemill worker`, of this checkout or another; or, `alone`, the Celery process without its supervisor.
 
     Attributes:
         lines: Everything that it has printed.
@@ -41,9 +41,15 @@ class WorkerUnderTest(Process):
     grace_s = 30.0
 
     def __init__(
-        self, env: Mapping[str, str], *, queues: Sequence[str], alone: bool = False, prefix: Sequence[str] = ()
+        self,
+        env: Mapping[str, str],
+        *,
+        queues: Sequence[str],
+        alone: bool = False,
+        prefix: Sequence[str] = (),
+        checkout: Path = CHECKOUT,
     ) -> None:
-        super().__init__("worker", env=env, cwd=CHECKOUT)
+        super().__init__("worker", env=env, cwd=checkout)
         self._alone = alone
         self._prefix = list(prefix)
         self._queues = list(queues)
