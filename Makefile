@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-blackbox test-kinds test-api test-network test-compose test-faults test-s3 test-redis format lock
+.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-s3 test-redis format lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -35,6 +35,9 @@ test-blackbox: venv  ## Hold the running system to what users were promised, fro
 
 test-kinds: venv  ## Run kinds of jobs that live in the tests alone through the whole system; up to 5 minutes
 	$(PYTHON) -m pytest tests/kinds
+
+test-versions: venv  ## Run the previous version's workers beside this one's producers, and the reverse, under load; up to 5 minutes
+	$(PYTHON) -m pytest tests/versions
 
 test-api: venv  ## Hold the HTTP API to its OpenAPI document, and to its bounds while others abuse it; up to 3 minutes
 	$(PYTHON) -m pytest tests/api
