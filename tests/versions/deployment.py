@@ -126,12 +126,13 @@ class Deployment:
             process.stop()
 
     def _check_sender(self, sender: Sender) -> None:
+        told = sender.ended
         for job_id in sender.submitted:
             view = self.system.client.status(job_id)
             assert view.status is Status.SUCCEEDED, f"{job_id}, sent by {sender.door}: {view.status}, {view.error}"
             if sender.is_told:
                 end = End(status=view.status, sha256=[image.sha256 for image in view.images])
-                assert sender.ended[job_id] == end, f"{job_id}: told to {sender.door} was {sender.ended.get(job_id)}"
+                assert told.get(job_id) == end, f"{job_id}: told to {sender.door} was {told.get(job_id)}"
 
     def _run_in(self, owner: str) -> bool:
         held = self.system.held_by(owner)
