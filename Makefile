@@ -34,10 +34,10 @@ test-blackbox: venv  ## Hold the running system to what users were promised, fro
 	$(PYTHON) -m pytest -n 2 --dist worksteal tests/blackbox
 
 test-kinds: venv  ## Run kinds of jobs that live in the tests alone through the whole system; up to 5 minutes
-	$(PYTHON) -m pytest tests/kinds
+	$(PYTHON) -m pytest -n 2 --dist loadfile tests/kinds
 
 test-versions: venv  ## Run the previous version's workers beside this one's producers, and the reverse, under load; up to 5 minutes
-	$(PYTHON) -m pytest tests/versions
+	$(PYTHON) -m pytest -n 2 tests/versions
 
 test-api: venv  ## Hold the HTTP API to its OpenAPI document, and to its bounds while others abuse it; up to 3 minutes
 	$(PYTHON) -m pytest tests/api

@@ -35,9 +35,12 @@ def previous_commit() -> str:
     return FILE.read_text("utf-8").strip()
 
 
-def has_history(repository: Path) -> bool:
-    """Whether there is any: a source archive has none, and nothing to fetch it with."""
-    return (repository / ".git").exists()
+def is_cut_off(repository: Path) -> bool:
+    """Whether the history is not here for good reason: a source archive has none, and a shallow clone not all of it."""
+    if not (repository / ".git").exists():
+        return True
+    asked = _git(repository, "rev-parse", "--is-shallow-repository")
+    return asked.returncode == 0 and asked.stdout.strip() == b"true"
 
 
 def check_out(repository: Path, commit: str, folder: Path) -> None:
@@ -47,12 +50,7 @@ def check_out(repository: Path, commit: str, folder: Path) -> None:
     Raises:
         HistoryMissing: The repository has no such commit, or git does not read the repository.
     """
-    git = shutil.which("git")
-    if git is None:
-        raise HistoryMissing("the previous version comes out of the history, and there is no git on the PATH")
-    archive = subprocess.run(
-        [git, "-C", str(repository), "archive", "--format=tar", commit], capture_output=True, check=False
-    )
+    archive = _git(repository, "archive", "--format=tar", commit)
     if archive.returncode != 0:
         raise HistoryMissing(
             f"the previous version, commit {commit}, is not in this checkout: fetch the history with "
@@ -61,3 +59,12 @@ def check_out(repository: Path, commit: str, folder: Path) -> None:
         )
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
         files.extractall(folder, filter="data")
+
+
+def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    git = shutil.which("git")
+    if git is None:
+        raise HistoryMissing("the previous version comes out of the history, and there is no git on the PATH")
+    # Whoever owns the checkout, as where a container mounts it.
+    command = [git, "-c", "safe.directory=*", "-C", str(repository), *arguments]
+    return subprocess.run(command, capture_output=True, check=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.versions.checkouts import HistoryMissing, Version, check_out, has_history, previous_commit
+from tests.versions.checkouts import HistoryMissing, Version, check_out, is_cut_off, previous_commit
 
 GIT = shutil.which("git")
 
@@ -18,13 +18,26 @@ GIT = shutil.which("git")
 def test_checkout_without_the_commit_says_how_to_fetch_it(tmp_path: Path) -> None:
     assert GIT is not None
     subprocess.run([GIT, "init", "--quiet", str(tmp_path)], check=True)
-    assert has_history(tmp_path)
+    assert not is_cut_off(tmp_path)
     with pytest.raises(HistoryMissing, match=r"not in this checkout: fetch the history with `git fetch --unshallow`"):
         check_out(tmp_path, previous_commit(), tmp_path / "previous")
 
 
 def test_source_archive_has_no_history(tmp_path: Path) -> None:
-    assert not has_history(tmp_path)
+    assert is_cut_off(tmp_path)
+
+
+@pytest.mark.skipif(GIT is None, reason="there is no git here")
+def test_shallow_clone_has_not_all_of_it(tmp_path: Path) -> None:
+    assert GIT is not None
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([GIT, "init", "--quiet", str(origin)], check=True)
+    for message in ("one", "two"):
+        subprocess.run([GIT, "-C", str(origin), *who, "commit", "--quiet", "--allow-empty", "-m", message], check=True)
+    subprocess.run([GIT, "clone", "--quiet", "--depth", "1", f"file://{origin}", str(clone)], check=True)
+    assert is_cut_off(clone)
+    assert not is_cut_off(origin)
 
 
 def test_each_version_runs_its_own_code(versions: dict[str, Version]) -> None:
