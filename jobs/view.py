@@ -40,7 +40,7 @@ class Image(Picture):
     """One stored image."""
 
     key: str
-    """Object key in the bucket."""
+    """Object key in the store."""
     thumbnail_key: str | None = None
     """Object key of the thumbnail, if one was asked for."""
 

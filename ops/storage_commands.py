@@ -24,9 +24,11 @@ storage_app.add_typer(retention_app, name="retention")
 
 Days = Annotated[
     int | None,
-    typer.Option(min=1, help="How long images are kept. Default: the store's setting, IMAGEMILL_S3_RETENTION_DAYS."),
+    typer.Option(
+        min=1, help="How long images are kept. Default: as the store's settings say (IMAGEMILL_S3_RETENTION_DAYS)."
+    ),
 ]
-WholeBucket = Annotated[bool, typer.Option("--whole-bucket", help="Without a prefix: all in the bucket is ours.")]
+WholeBucket = Annotated[bool, typer.Option("--whole-bucket", help="Without a prefix: all that is there is ours.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")]
 
 _SWEEP = "Let `./imagemill storage sweep` run once a day instead."
@@ -37,7 +39,7 @@ _DELETED_AT_ONCE = 1_000
 def show_rule(as_json: JsonFlag = False) -> None:
     """Show the rule that the store has."""
     with reporting(as_json):
-        store = open_store()
+        store = _store()
         try:
             days = store.retention_rule()
         except NotSupported as exc:
@@ -49,9 +51,9 @@ def show_rule(as_json: JsonFlag = False) -> None:
 
 @retention_app.command("apply")
 def apply_rule(days: Days = None, whole_bucket: WholeBucket = False, as_json: JsonFlag = False) -> None:
-    """Have the store delete images a number of days after their upload; other rules of the bucket stay."""
+    """Have the store delete images a number of days after their upload; rules of others stay."""
     with reporting(as_json):
-        store = open_store()
+        store = _store()
         kept = _days(days, store)
         try:
             store.set_retention_rule(kept, whole_place=whole_bucket)
@@ -65,7 +67,7 @@ def apply_rule(days: Days = None, whole_bucket: WholeBucket = False, as_json: Js
 def remove_rule(as_json: JsonFlag = False) -> None:
     """Take the rule away: images are kept for good."""
     with reporting(as_json):
-        store = open_store()
+        store = _store()
         removed = store.remove_retention_rule()
         tell({"removed": removed}, f"{store.where}: {'removed' if removed else 'there was no rule'}", as_json)
 
@@ -74,7 +76,7 @@ def remove_rule(as_json: JsonFlag = False) -> None:
 def sweep(days: Days = None, dry_run: DryRun = False, as_json: JsonFlag = False) -> None:
     """Delete images a number of days after their upload, where the store has no rule for it. Safe at any time."""
     with reporting(as_json):
-        store = open_store()
+        store = _store()
         found = retention.expired(store, _days(days, store), time.time())
         _delete(store, found, "old", dry_run, as_json)
 
@@ -89,7 +91,7 @@ def orphans(
 ) -> None:
     """Find images of attempts that were never published: their worker died, or another attempt was faster."""
     with reporting(as_json):
-        store, settings = open_store(), load_settings()
+        store, settings = _store(), load_settings()
         with connect(settings) as client:
             folders = find_orphans(store, JobReader(client, settings), time.time(), older_than * 3600)
             _delete(store, (each for folder in folders for each in folder.objects), "orphaned", not delete, as_json)
@@ -128,3 +130,9 @@ def _warn_of_records(days: int) -> str:
     if days * 24 * 3600 >= kept_s:
         return ""
     return f" Records of jobs stay {kept_s / 86400:g} days and will name images that are gone (IMAGEMILL_RETENTION_S)."
+
+
+def _store() -> Store:
+    """The one of the environment, in which no name of any room may be misspelt: what follows may delete."""
+    load_settings()
+    return open_store()

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from pkgutil import resolve_name
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
-
 from storage.errors import StorageMisconfigured
-from storage.settings import StorageSettings, names_set, read_fields, read_settings, refuse_unknown
+from storage.settings import Choice, StorageSettings, names_set, read_fields, read_settings, refuse_unknown
 from storage.store import Store
 
 BACKENDS = {
@@ -21,22 +19,19 @@ BACKENDS = {
 _SETTING = "IMAGEMILL_STORAGE"
 
 
-class _Choice(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_", frozen=True, extra="ignore")
-
-    storage: str = "s3"
-
-
 def backend_of(name: str) -> type[Store]:
     """
     A backend by its name.
 
     Raises:
-        StorageMisconfigured: There is none of that name.
+        StorageMisconfigured: There is none of that name, or its library is not installed.
     """
     if name not in BACKENDS:
         raise StorageMisconfigured(f"{_SETTING}: there is no store {name!r}; known are {', '.join(sorted(BACKENDS))}")
-    backend: type[Store] = resolve_name(BACKENDS[name])
+    try:
+        backend: type[Store] = resolve_name(BACKENDS[name])
+    except ImportError as exc:
+        raise StorageMisconfigured(f"{_SETTING}: store {name!r} needs what is not installed: {exc}") from exc
     return backend
 
 
@@ -47,10 +42,14 @@ def chosen_backend() -> type[Store]:
     Raises:
         StorageMisconfigured: There is none of that name, or an `IMAGEMILL_STORAGE*` name is unknown.
     """
-    others = tuple(f"{_SETTING}_{name.upper()}_" for name in BACKENDS)  # Each backend refuses what it does not know.
-    names = [name for name in names_set() if name.startswith(f"{_SETTING}_") and not name.startswith(others)]
-    refuse_unknown(names, {_SETTING})
-    return backend_of(read_fields(_Choice).storage)
+    name = read_fields(Choice).storage
+    backend = backend_of(name)
+    own = backend.settings_class  # Reading them refuses what has their prefix, and is none of them.
+    others = tuple(f"{_SETTING}_{other.upper()}_" for other in BACKENDS if other != name)
+    left_alone = (str(own.model_config["env_prefix"]), *others)
+    names = [each for each in names_set() if each.startswith(f"{_SETTING}_") and not each.startswith(left_alone)]
+    refuse_unknown(names, {_SETTING, *(own.variable(field) for field in own.model_fields)})
+    return backend
 
 
 def load_storage_settings() -> StorageSettings:

@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from storage.errors import StorageMisconfigured
 from storage.kubernetes import is_service_variable
@@ -22,9 +22,40 @@ from storage.kubernetes import is_service_variable
 Room = TypeVar("Room", bound=BaseSettings)
 
 
-class StorageSettings(BaseSettings):
+class _FromTheEnvironment(BaseSettings):
+    """Frozen, and what Kubernetes sets is no setting, whatever its name."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Pydantic's, with an environment that has only what somebody set for us."""
+        if isinstance(env_settings, EnvSettingsSource):
+            found = env_settings.env_vars.items()
+            env_settings.env_vars = {
+                name: value for name, value in found if not is_service_variable(name.upper(), value or "")
+            }
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
+
+
+class Choice(_FromTheEnvironment):
+    """Which store it is: a name in `storage.registry`."""
+
+    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_", extra="ignore")
+
+    storage: str = "s3"
+
+
+class StorageSettings(_FromTheEnvironment):
     """
-    A store, whatever it is. A backend has its own class of them, with its `env_prefix`.
+    A store, whatever it is. A backend has its own class of them, with its `env_prefix`; this one is no store's.
 
     Attributes:
         backend: Its name in `storage.registry`.
@@ -33,13 +64,21 @@ class StorageSettings(BaseSettings):
         retention_days: How long images are kept, counted from their upload; unset for good.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
-
     backend: ClassVar[str]
 
     prefix: str = ""
     link_expiry_s: Annotated[int, Field(ge=1)] = 24 * 3600
     retention_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+
+    def __init__(self, **fields: Any) -> None:
+        if type(self) is StorageSettings:
+            raise TypeError("StorageSettings are no store's own: use those of a backend, such as S3Settings")
+        super().__init__(**fields)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_kwargs: Any) -> None:
+        if not cls.model_config.get("env_prefix"):
+            raise TypeError(f"{cls.__name__} needs an env_prefix: without one it reads variables of any program")
 
     @classmethod
     def variable(cls, field: str) -> str:

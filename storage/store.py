@@ -142,7 +142,12 @@ class Store(Protocol):
 
     @abstractmethod
     def link(self, key: str, content_type: str, expiry_s: int | None = None) -> str:
-        """A URL that gives the object to whoever has it, for so many seconds; None for what the settings say."""
+        """
+        A URL that gives the object to whoever has it, for so many seconds; None for what the settings say.
+
+        Raises:
+            StorageMisconfigured: There is nothing to sign it with.
+        """
 
     @abstractmethod
     def objects(self, prefix: str = "", after: str = "") -> Iterator[StoredObject]:

@@ -140,7 +140,9 @@ def read_room(
             if name.startswith(prefix) and not name.startswith(skip or "\0") and name not in {*known, *others}
         )
         if unknown:
-            raise InvalidConfiguration(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")
+            raise InvalidConfiguration(
+                f"{unknown[0]}: no such setting; known are {', '.join(sorted({*known, *others}))}"
+            )
         return room(_secrets_dir=secrets, **(overrides or {}))
     except OSError as exc:
         raise InvalidConfiguration(f"a file of settings cannot be read: {exc}") from exc

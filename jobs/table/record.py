@@ -25,7 +25,7 @@ class Artifact(BaseModel):
     One stored object that a job made. What else its kind says of it (a picture's size and seed) stands beside these.
 
     Attributes:
-        key: In the bucket.
+        key: In the store.
         bytes: Size of the object.
         thumbnail_key: Of a small picture of it, if one was asked for.
         name: Of its kind's choice; empty where it has but one sort of artifacts.

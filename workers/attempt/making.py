@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import structlog
-from pydantic_core import to_json
 
 from jobs.errors import RedisUnavailable
 from jobs.kinds.kind import POSTPROCESS, UPLOAD
@@ -21,7 +21,7 @@ from workers.attempt.trace import NoTrace
 from workers.engine.errors import INVALID_OUTPUT, GenerationFailed
 from workers.runners.files import MadeFile
 from workers.runners.registry import RUNNERS
-from workers.runners.runner import MAX_DATA_BYTES, Running, Tools
+from workers.runners.runner import MAX_RECORD_DATA_BYTES, Running, Tools
 
 log = structlog.get_logger()
 
@@ -143,9 +143,16 @@ class Making:
 
 
 def _of_a_record(data: dict[str, Any] | None) -> dict[str, Any] | None:
-    """What fits into a job's record, which Redis keeps for a week."""
-    if data is not None and (size_bytes := len(to_json(data))) > MAX_DATA_BYTES:
+    """What a job's record takes, as it is written there: Redis keeps it for a week."""
+    if data is None:
+        return None
+    try:
+        size_bytes = len(json.dumps(data))
+    except (TypeError, ValueError) as exc:
+        raise GenerationFailed(INVALID_OUTPUT, f"data: what the job made is no JSON: {exc}") from exc
+    if size_bytes > MAX_RECORD_DATA_BYTES:
         raise GenerationFailed(
-            INVALID_OUTPUT, f"data: the job made {size_bytes} bytes of it; its record takes {MAX_DATA_BYTES} at most"
+            INVALID_OUTPUT,
+            f"data: the job made {size_bytes} bytes of it; its record takes {MAX_RECORD_DATA_BYTES} at most",
         )
     return data

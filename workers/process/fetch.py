@@ -16,6 +16,7 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
+from workers.families.registry import check_family
 from workers.loading.folder import not_loaded
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -29,8 +30,10 @@ def fetch_models(catalogue: Catalogue) -> dict[str, Path]:
         The folder of each model that comes from a hub, by the model's name. The folder's name is the commit.
 
     Raises:
-        InvalidConfiguration: A model cannot be had at its revision; says which, and why.
+        InvalidConfiguration: A model cannot be had at its revision, or no worker could run it; says which, and why.
     """
+    for model in catalogue.models.values():
+        check_family(model)
     return {model.name: _fetch(model) for model in catalogue.models.values() if is_from_hub(catalogue, model)}
 
 

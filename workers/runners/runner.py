@@ -13,7 +13,7 @@ from workers.runners.files import MadeFile
 Note = Callable[[str, int, int], None]  # told a stage, and its step of its steps
 Send = Callable[[Mapping[str, Any]], None]  # given what those who follow the job are to see now, as JSON takes it
 
-MAX_DATA_BYTES = 64 << 10  # of what a job's record keeps of what was made; more belongs into a file
+MAX_RECORD_DATA_BYTES = 64 << 10  # of what a job's record keeps of what was made; more belongs into a file
 
 S_contra = TypeVar("S_contra", contravariant=True)  # a specification of the kind
 R = TypeVar("R")  # what a run of it makes
@@ -82,4 +82,4 @@ class Runner(Protocol[S_contra, R]):
         """How many files those are."""
 
     def data(self, result: R, spec: S_contra) -> dict[str, Any] | None:
-        """What was made that needs no object of its own: JSON of `MAX_DATA_BYTES` at most, kept in the job's record."""
+        """What was made that needs no object of its own: JSON of `MAX_RECORD_DATA_BYTES` at most, for the record."""

@@ -21,7 +21,7 @@ class S3Settings(StorageSettings):
         link_expiry_s: How long a presigned link works; S3 allows seven days at most.
     """
 
-    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_S3_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_S3_")
 
     backend: ClassVar[str] = "s3"
 

@@ -120,13 +120,19 @@ class S3Store(Store):
             return
 
     def link(self, key: str, content_type: str, expiry_s: int | None = None) -> str:
-        """A presigned URL (Signature Version 4) that anybody may GET until it expires, in seconds."""
-        return self._links.generate_presigned_url(
-            "get_object",
-            # Not every store remembers the type, so the link itself asks for it.
-            Params={"Bucket": self.settings.bucket, "Key": key, "ResponseContentType": content_type},
-            ExpiresIn=self.settings.link_expiry_s if expiry_s is None else expiry_s,
-        )
+        """
+        A presigned URL (Signature Version 4) that anybody may GET until it expires, in seconds.
+
+        Raises:
+            StorageMisconfigured: There are no keys to sign it with.
+        """
+        with map_errors(self.settings, key):
+            return self._links.generate_presigned_url(
+                "get_object",
+                # Not every store remembers the type, so the link itself asks for it.
+                Params={"Bucket": self.settings.bucket, "Key": key, "ResponseContentType": content_type},
+                ExpiresIn=self.settings.link_expiry_s if expiry_s is None else expiry_s,
+            )
 
     def objects(self, prefix: str = "", after: str = "") -> Iterator[StoredObject]:
         """

@@ -124,8 +124,11 @@ class System:
         return self.client.submit_many({"prompt": prompt, "num_inference_steps": steps, **fields} for _ in range(count))
 
     def env_in(self, checkout: Path) -> dict[str, str]:
-        """The environment of a process that runs a checkout's code."""
-        return self.env | {"PYTHONPATH": str(checkout)}
+        """The environment of a process that runs a checkout's code; of a version that may not know every setting."""
+        env = self.env | {"PYTHONPATH": str(checkout)}
+        if checkout != CHECKOUT:
+            del env["IMAGEMILL_STORAGE"]  # It says the default.
+        return env
 
     def cli(
         self, *args: str, faults: Faults | None = None, checkout: Path = CHECKOUT

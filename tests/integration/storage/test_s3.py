@@ -45,6 +45,11 @@ def key() -> str:
     return f"2026/11/24/{uuid.uuid4()}/1-token/0.png"
 
 
+def link_to(store: S3Store) -> str:
+    """Which asks nobody, and fails without keys alone."""
+    return store.link("a/0.png", "image/png")
+
+
 def changed(settings: S3Settings, **fields: object) -> S3Settings:
     return settings.model_copy(update=fields)
 
@@ -242,7 +247,7 @@ def test_wrong_keys_are_named_by_their_settings(
         call(S3Store(changed(storage_settings, **wrong)))
 
 
-@every_call
+@pytest.mark.parametrize("call", [*CALLS.values(), link_to], ids=[*CALLS, "link"])
 def test_no_keys_at_all_are_a_misconfiguration(
     storage_settings: S3Settings, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:

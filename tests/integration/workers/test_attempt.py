@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.families.simulated import DeviceTimes, SimulatedModel
 from workers.runners.registry import RUNNERS
-from workers.runners.runner import MAX_DATA_BYTES
+from workers.runners.runner import MAX_RECORD_DATA_BYTES
 
 
 class Store(S3Store):
@@ -130,15 +131,25 @@ def test_attempt_with_everything_there_is_over_in_one_step(context: Context) -> 
     assert {"queued", "encode", "generate", "postprocess", "upload", "total"} == record.timings.keys()
 
 
-def test_data_that_no_record_takes_fails_its_job(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "x" * MAX_DATA_BYTES
-    monkeypatch.setattr(RUNNERS["generate"], "data", lambda _result, _spec: {"text": text})
+@pytest.mark.parametrize(
+    ("made", "reason"),
+    [
+        ("x" * MAX_RECORD_DATA_BYTES, f"{MAX_RECORD_DATA_BYTES + 12} bytes"),
+        ("ж" * (MAX_RECORD_DATA_BYTES // 6), f"{MAX_RECORD_DATA_BYTES // 6 * 6 + 12} bytes"),  # \u0436, as it is kept
+        (datetime(2026, 11, 28, tzinfo=UTC), "no JSON"),
+    ],
+    ids=["long", "not ASCII", "no JSON"],
+)
+def test_data_that_no_record_takes_fails_its_job(
+    context: Context, monkeypatch: pytest.MonkeyPatch, made: Any, reason: str
+) -> None:
+    monkeypatch.setattr(RUNNERS["generate"], "data", lambda _result, _spec: {"text": made})
     record = Attempt(claim_one(context), context).step()
     assert record is not None
     assert record.status is Status.FAILED
     assert record.error is not None
     assert record.error.code == ErrorCode.INVALID_OUTPUT
-    assert f"{MAX_DATA_BYTES + 11} bytes" in record.error.message
+    assert reason in record.error.message
 
 
 def test_what_is_made_waits_for_the_store_and_is_made_once(context: Context, own_store: Store) -> None:

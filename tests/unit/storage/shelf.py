@@ -16,11 +16,12 @@ from storage.store import Store, StoredObject
 class ShelfSettings(StorageSettings):
     """Of a store in memory."""
 
-    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_STORAGE_SHELF_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_STORAGE_SHELF_")
 
     backend: ClassVar[str] = "shelf"
 
     color: str = "white"
+    port: int = 21
 
 
 class ShelfStore(Store):

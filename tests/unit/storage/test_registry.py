@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from ops.doctor.finding import State
 from ops.doctor.store import check_store
@@ -13,6 +14,7 @@ from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from storage.errors import NotSupported, StorageMisconfigured
 from storage.registry import BACKENDS, backend_of, load_storage_settings, open_store
+from storage.settings import StorageSettings
 from tests.unit.storage.shelf import ShelfSettings, ShelfStore
 
 
@@ -67,11 +69,63 @@ def test_unknown_store_is_refused_with_those_that_there_are(monkeypatch: pytest.
         open_store()
 
 
-@pytest.mark.parametrize("name", ["IMAGEMILL_STORAGE_SHELF_COLOUR", "IMAGEMILL_STORAGE_BOARD_COLOR"])
-def test_unknown_setting_of_a_store_is_refused_by_its_name(shelf: pytest.MonkeyPatch, name: str) -> None:
-    shelf.setenv(name, "red")
-    with pytest.raises(StorageMisconfigured, match=f"^{name}: no such setting"):
+@pytest.mark.parametrize(
+    ("chosen", "name", "known"),
+    [
+        ("shelf", "IMAGEMILL_STORAGE_SHELF_COLOUR", "IMAGEMILL_STORAGE_SHELF_COLOR"),
+        ("shelf", "IMAGEMILL_STORAGE_BOARD_COLOR", "IMAGEMILL_STORAGE_SHELF_COLOR"),
+        ("s3", "IMAGEMILL_STORAGE_S3_BUCKET", "IMAGEMILL_S3_BUCKET"),
+        ("s3", "IMAGEMILL_STORAGE_RETENTION_DAYS", "IMAGEMILL_S3_RETENTION_DAYS"),
+        ("s3", "IMAGEMILL_STORAGE_PORT", "IMAGEMILL_STORAGE$"),
+    ],
+)
+def test_unknown_setting_of_a_store_is_refused_with_those_that_there_are(
+    shelf: pytest.MonkeyPatch, chosen: str, name: str, known: str
+) -> None:
+    shelf.setenv("IMAGEMILL_STORAGE", chosen)
+    shelf.setenv(name, "80")
+    with pytest.raises(StorageMisconfigured, match=f"^{name}: no such setting; known are .*{known}"):
         open_store()
+
+
+def test_unknown_store_is_named_before_its_settings_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEMILL_STORAGE", "shelf")
+    monkeypatch.setenv("IMAGEMILL_STORAGE_SHELF_COLOR", "red")
+    with pytest.raises(StorageMisconfigured, match=r"^IMAGEMILL_STORAGE: there is no store 'shelf'"):
+        open_store()
+
+
+def test_store_whose_library_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(BACKENDS, "attic", "storage.backends.attic:AtticStore")
+    monkeypatch.setenv("IMAGEMILL_STORAGE", "attic")
+    with pytest.raises(StorageMisconfigured, match=r"^IMAGEMILL_STORAGE: store 'attic' needs what is not installed"):
+        open_store()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("IMAGEMILL_STORAGE_SHELF_BOARD", "tcp://10.0.0.1:21"),
+        ("IMAGEMILL_STORAGE_SHELF_PORT", "tcp://10.0.0.1:21"),
+        ("IMAGEMILL_STORAGE_SERVICE_HOST", "10.0.0.1"),
+    ],
+)
+def test_what_kubernetes_sets_is_no_setting(shelf: pytest.MonkeyPatch, name: str, value: str) -> None:
+    shelf.setenv(name, value)
+    if name.endswith("BOARD"):  # Not of the form of Kubernetes' names.
+        with pytest.raises(StorageMisconfigured, match=f"^{name}: "):
+            open_store()
+    else:
+        assert open_store().settings == ShelfSettings()
+
+
+def test_settings_of_no_store_are_not_taken() -> None:
+    with pytest.raises(TypeError, match="S3Settings"):
+        StorageSettings()
+    with pytest.raises(TypeError, match="env_prefix"):
+        type("Bare", (StorageSettings,), {})
+    with pytest.raises(ValidationError, match="colour"):
+        ShelfSettings.model_validate({"colour": "red"})
 
 
 def test_settings_of_a_store_that_is_not_chosen_are_its_own(shelf: pytest.MonkeyPatch) -> None:
