@@ -16,10 +16,18 @@ from storage.backends.s3.connection import connect
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from storage.errors import NotSupported, ObjectNotFound
+from storage.store import Store
+from tests.unit.storage.shelf import ShelfSettings, ShelfStore
 
 OPTION = "--s3-from-environment"
 
 NewStore = Callable[..., S3Store]
+
+# Given the one of S3, whose server is there before a test begins.
+STORES: dict[str, Callable[[S3Store], Store]] = {
+    "s3": lambda store: store,
+    "shelf": lambda _store: ShelfStore(ShelfSettings()),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -49,6 +57,19 @@ def store(storage_settings: S3Settings) -> Iterator[S3Store]:
     store.prepare()
     yield store
     _remove_bucket(store)
+
+
+@pytest.fixture(params=STORES)
+def any_store(request: pytest.FixtureRequest, store: S3Store) -> Store:
+    """Each that has to keep the contract, ready for use."""
+    made: Store = STORES[request.param](store)
+    return made
+
+
+@pytest.fixture
+def key() -> str:
+    """Of an object that is not there yet."""
+    return f"2026/11/24/{uuid.uuid4()}/1-token/0.png"
 
 
 @pytest.fixture
