@@ -79,7 +79,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def settings(redis_server: RedisServer) -> Iterator[Settings]:
-    """Settings on a database of its own (1; the session's worker lives in 0), empty at the start of each test."""
+    """Settings on a database that is empty at the start of each test; it is 1, so that 0 is seen where that is forgotten."""
     url = redis_server.url.removesuffix("/0") + "/1"
     with redis.Redis.from_url(url) as client:
         client.flushdb()

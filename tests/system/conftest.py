@@ -31,6 +31,13 @@ RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One of the running system's own: other tests count what their server is asked, fill it, and cut it off."""
+    with RedisServer(tmp_path_factory.mktemp("redis-of-the-system")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def stack_env(
     redis_server: RedisServer, s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
