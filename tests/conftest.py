@@ -79,7 +79,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def settings(redis_server: RedisServer) -> Iterator[Settings]:
-    """Settings on a database that is empty at the start of each test; it is 1, so that 0 is seen where that is forgotten."""
+    """Settings on a database that is empty at the start of each test: 1, for nobody takes that by default."""
     url = redis_server.url.removesuffix("/0") + "/1"
     with redis.Redis.from_url(url) as client:
         client.flushdb()
