@@ -7,6 +7,7 @@ It is imported when a model needs it: most bring libraries that take seconds.
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from jobs.errors import InvalidConfiguration
 
 if TYPE_CHECKING:
     from workers.families.family import Family
+
+_DECLARATION = re.compile(r"^FAMILY\b.*= Family\(", re.MULTILINE)
 
 
 def check_family(entry: Model) -> None:
@@ -46,4 +49,4 @@ def family_of(entry: Model) -> Family:
 def families() -> list[str]:
     """The names of all families. Nothing is imported for it."""
     modules = sorted(Path(__file__).parent.glob("*.py"))
-    return [each.stem.replace("_", "-") for each in modules if "\nFAMILY = Family(" in each.read_text("utf-8")]
+    return [each.stem.replace("_", "-") for each in modules if _DECLARATION.search(each.read_text("utf-8"))]
