@@ -14,6 +14,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 PROMPT = "a yellow star on a black background"
 JOBS, LEAST_SHARE = 60, 10
+PATIENCE_S = 900  # Three workers on two cores: jobs that lost theirs run alone, one after the other, a minute each.
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def test_three_workers_share_sixty_jobs(three: Compose) -> None:
         f"worker@{three.name}-worker-{number}" for number in (1, 2, 3)
     }
     job_ids = three.submit(JOBS, prompt=PROMPT, num_inference_steps=30)
-    assert {job["status"] for job in three.ended(job_ids, 240)} == {"succeeded"}
+    assert {job["status"] for job in three.ended(job_ids, PATIENCE_S)} == {"succeeded"}
     counted = shares(three, job_ids)
     assert sum(counted.values()) == JOBS
     assert len(counted) == 3
@@ -46,21 +47,21 @@ def test_killed_worker_loses_nothing(three: Compose) -> None:
     assert wait_until(lambda: any(is_under_way(three, job_id) for job_id in held()), 60)
     lost = held()
     docker("kill", victim["Id"])
-    jobs = {job["id"]: job for job in three.ended(job_ids, 240)}
+    jobs = {job["id"]: job for job in three.ended(job_ids, PATIENCE_S)}
     assert {job["status"] for job in jobs.values()} == {"succeeded"}
     assert all(len(job["images"]) == 1 for job in jobs.values())
     assert max(jobs[job_id]["attempts"] for job_id in lost) > 1  # Begun there, and made elsewhere.
 
 
 def test_down_and_up_keeps_jobs_and_images(stack: Compose) -> None:
-    job = stack.ended(stack.submit(1, prompt=PROMPT, n=2), 120)[0]
+    job = stack.ended(stack.submit(1, prompt=PROMPT, n=2), PATIENCE_S)[0]
     files = [digest(stack, image) for image in job["images"]]
     stack.run("down")
     stack.up("--no-build")
     again = stack.ask(f"/v1/jobs/{job['id']}")
     assert again == job
     assert [digest(stack, image) for image in again["images"]] == files == [each["sha256"] for each in job["images"]]
-    assert stack.ended(stack.submit(1, prompt=PROMPT), 120)[0]["status"] == "succeeded"
+    assert stack.ended(stack.submit(1, prompt=PROMPT), PATIENCE_S)[0]["status"] == "succeeded"
 
 
 def is_under_way(stack: Compose, job_id: str) -> bool:
