@@ -39,13 +39,13 @@ test-kinds: venv  ## Run kinds of jobs that live in the tests alone through the 
 test-versions: venv  ## Run the previous version's workers beside this one's producers, and the reverse, under load; up to 5 minutes
 	$(PYTHON) -m pytest -n 2 tests/versions
 
-test-api: venv  ## Hold the HTTP API to its OpenAPI document, and to its bounds while others abuse it; up to 3 minutes
+test-api: venv  ## Hold the HTTP API to its OpenAPI document, and to its bounds while others abuse it; up to 5 minutes
 	$(PYTHON) -m pytest tests/api
 
 test-network: venv  ## Run workers on hosts of their own, and cut one off; as root; up to 3 minutes
 	$(PYTHON) -m pytest tests/network
 
-test-faults: venv  ## Break the running system in every way that the reliability table lists; up to 15 minutes
+test-faults: venv  ## Break the running system in every way that the reliability table lists; up to 20 minutes
 	$(PYTHON) -m pytest tests/faults
 
 test-s3: venv  ## Try the storage contract on any S3 store: S3_ENDPOINT_URL, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY
@@ -57,7 +57,7 @@ test-s3: venv  ## Try the storage contract on any S3 store: S3_ENDPOINT_URL, S3_
 test-redis: venv  ## Run jobs on a Redis behind TLS and behind Sentinels, and let it die; up to 3 minutes
 	$(PYTHON) -m pytest tests/redis
 
-test-compose: venv  ## Build, start and break docker-compose.yml where there is a Docker engine; up to 8 minutes
+test-compose: venv  ## Build, start and break docker-compose.yml where there is a Docker engine; up to 15 minutes
 	$(PYTHON) -m pytest tests/compose
 
 format: venv  ## Put the code in form
