@@ -20,8 +20,6 @@ WorkerState = Literal["starting", "ready", "busy", "draining"]
 
 log = structlog.get_logger()
 
-_STARTING_S = 600  # a large model takes its time
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerReport:
@@ -63,13 +61,12 @@ class Fleet:
         self._scripts = Scripts(client, settings)
 
     def report(self, worker: WorkerReport) -> None:
-        """Say where a worker is; holds for two leases, and longer while it starts."""
-        expiry_s = _STARTING_S if worker.state == "starting" else max(2, int(2 * self._settings.lease_s))
+        """Say where a worker is; holds for two leases."""
         self._scripts.run(
             "report",
             name=worker.name,
             report=json.dumps(asdict(worker)),
-            expiry_s=expiry_s,
+            expiry_s=max(2, int(2 * self._settings.lease_s)),
         )
 
     def leave(self, name: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import redis
 
+from jobs import names
 from ops.process import free_port
 from ops.servers import RedisServer
 from tests.system.conftest import RunCli
@@ -46,12 +48,16 @@ def test_misspelt_setting_is_named(cli: RunCli) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_worker_that_cannot_load_its_model_says_so_and_exits(cli: RunCli, tmp_path: Path) -> None:
+def test_worker_that_cannot_load_its_model_says_so_and_is_gone(
+    cli: RunCli, system_redis: redis.Redis, tmp_path: Path
+) -> None:
     catalogue = (Path(__file__).parents[2] / "models.toml").read_text("utf-8")
     models = tmp_path / "models.toml"
     (tmp_path / "empty").mkdir()
     models.write_text(catalogue.replace("workers/builtin/model", "empty"), "utf-8")
+    before = list(system_redis.scan_iter(names.worker_key("*")))
     done = cli("worker", env={"IMAGEMILL_MODELS_FILE": str(models)})
     assert done.returncode != 0
     assert "cannot be loaded" in done.stderr
     assert "Traceback" not in done.stderr
+    assert set(system_redis.scan_iter(names.worker_key("*"))) <= set(before)

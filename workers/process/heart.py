@@ -1,5 +1,5 @@
 """
-What a worker does four times in each lease: look whether it is stuck, and say that it is there.
+What a worker does four times in each lease: look whether it is stuck, and say that it is there, from its start on.
 
 A device call that hangs lets the leases go and ends the process. Being idle, compiling, or waiting for storage is
 healthy, however long it takes.
@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import structlog
@@ -63,3 +66,39 @@ class Heart:
             self.heard_at = time.time()
         except RedisUnavailable as exc:
             log.warning("worker not reported", reason=str(exc))
+
+
+@contextmanager
+def reported_while_starting(fleet: Fleet, report: WorkerReport, every_s: float) -> Iterator[None]:
+    """
+    Say that a worker starts, again and again, for as long as it does. One that fails says that it is gone; one that is
+    killed while it loads is forgotten as soon as any other.
+
+    Raises:
+        RedisUnavailable: It does not answer at the beginning.
+    """
+    fleet.report(report)
+    over = threading.Event()
+    thread = threading.Thread(target=_say_until, args=(over, fleet, report, every_s), name="starting", daemon=True)
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        _end(over, thread)
+        with suppress(RedisUnavailable):
+            fleet.leave(report.name)
+        raise
+    _end(over, thread)
+
+
+def _say_until(over: threading.Event, fleet: Fleet, report: WorkerReport, every_s: float) -> None:
+    while not over.wait(every_s):
+        try:
+            fleet.report(report)
+        except RedisUnavailable as exc:
+            log.warning("worker not reported", reason=str(exc))
+
+
+def _end(over: threading.Event, thread: threading.Thread) -> None:
+    over.set()
+    thread.join()

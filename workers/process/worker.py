@@ -33,7 +33,7 @@ from workers.attempt.spool import Spool, own_folder
 from workers.delivery.deliveries import Deliveries
 from workers.process.drain import EX_BUG, EX_REFUSED, drain, leave_with
 from workers.process.gauges import WorkerGauges
-from workers.process.heart import Heart
+from workers.process.heart import Heart, reported_while_starting
 from workers.process.settings import WorkerSettings
 from workers.process.start import ReadyEngine, start_engine
 
@@ -71,45 +71,45 @@ class WorkerProcess:
             kinds=tuple(kinds_without_model()),
             started_at=time.time(),
         )
-        self._fleet.report(starting)
-        metrics = WorkerMetrics(starting.models)
-        ready = start_engine(catalogue, worker_settings, metrics.note_pass)
-        seats, self.slots = _places(ready, worker_settings)
-        log.info("engine ready", jobs_a_pass=ready.jobs_a_pass, seats=seats.count, slots=self.slots)
+        with reported_while_starting(self._fleet, starting, settings.lease_s / 4):
+            metrics = WorkerMetrics(starting.models)
+            ready = start_engine(catalogue, worker_settings, metrics.note_pass)
+            seats, self.slots = _places(ready, worker_settings)
+            log.info("engine ready", jobs_a_pass=ready.jobs_a_pass, seats=seats.count, slots=self.slots)
 
-        table = JobTable(client, settings)
-        dispatcher = Dispatcher(app, table, settings)
-        report = replace(starting, state="ready", slots=self.slots)
-        heart = Heart(self._fleet, ready.engine, seats, report)
-        leases = heart.leases = LeaseKeeper(client, table, settings, heart.beat, self._stop_broken)
-        self.context = Context(
-            name=name,
-            catalogue=catalogue,
-            table=table,
-            dispatcher=dispatcher,
-            store=open_store(),
-            engine=ready.engine,
-            served=ready.served,
-            seats=seats,
-            leases=leases,
-            progress=ProgressWriter(table, leases.tell, self._stop_broken),
-            spool=Spool(own_folder(worker_settings.spool_root), worker_settings.spool_mib << 20),
-            memory=MemoryBudget(worker_settings.postprocess_mib << 20),
-            stop_refused=self._stop_refused,
-            metrics=metrics,
-            traces=open_traces(settings, "imagemill-worker"),
-        )
-        self.deliveries = Deliveries(client, settings)
-        gauges = WorkerGauges(
-            heart=heart,
-            slots=self.slots,
-            held=lambda: len(leases.held()),
-            spool=self.context.spool,
-            adapters=ready.adapters,
-            device=ready.device,
-        )
-        metrics.registry.register(gauges)
-        serve_metrics(metrics.registry, settings)
+            table = JobTable(client, settings)
+            dispatcher = Dispatcher(app, table, settings)
+            report = replace(starting, state="ready", slots=self.slots)
+            heart = Heart(self._fleet, ready.engine, seats, report)
+            leases = heart.leases = LeaseKeeper(client, table, settings, heart.beat, self._stop_broken)
+            self.context = Context(
+                name=name,
+                catalogue=catalogue,
+                table=table,
+                dispatcher=dispatcher,
+                store=open_store(),
+                engine=ready.engine,
+                served=ready.served,
+                seats=seats,
+                leases=leases,
+                progress=ProgressWriter(table, leases.tell, self._stop_broken),
+                spool=Spool(own_folder(worker_settings.spool_root), worker_settings.spool_mib << 20),
+                memory=MemoryBudget(worker_settings.postprocess_mib << 20),
+                stop_refused=self._stop_refused,
+                metrics=metrics,
+                traces=open_traces(settings, "imagemill-worker"),
+            )
+            self.deliveries = Deliveries(client, settings)
+            gauges = WorkerGauges(
+                heart=heart,
+                slots=self.slots,
+                held=lambda: len(leases.held()),
+                spool=self.context.spool,
+                adapters=ready.adapters,
+                device=ready.device,
+            )
+            metrics.registry.register(gauges)
+            serve_metrics(metrics.registry, settings)
         leases.start()
         reconciler = Reconciler(client, dispatcher, settings)
         recovery = Recovery(self.context)

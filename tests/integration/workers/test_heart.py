@@ -1,0 +1,36 @@
+"""A worker that starts: seen for as long as it does, and no longer."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from jobs import names
+from jobs.process.settings import Settings
+from jobs.table.fleet import Fleet, WorkerReport
+from ops.process import wait_until
+from workers.process.heart import reported_while_starting
+
+STARTING = WorkerReport(name="worker@slow", state="starting", models=("shapes",))
+
+
+def test_worker_that_loads_for_long_is_reported_again_and_again(redis_client: redis.Redis, settings: Settings) -> None:
+    fleet = Fleet(redis_client, settings)
+    with reported_while_starting(fleet, STARTING, 0.01):
+        for _ in range(2):
+            redis_client.delete(names.worker_key(STARTING.name))
+            assert wait_until(lambda: fleet.workers() == [STARTING], 60)
+
+
+def test_worker_that_has_started_speaks_for_itself(redis_client: redis.Redis, settings: Settings) -> None:
+    fleet = Fleet(redis_client, settings)
+    with reported_while_starting(fleet, STARTING, 0.01):
+        pass
+    assert fleet.workers() == [STARTING]
+
+
+def test_worker_that_cannot_start_is_gone_at_once(redis_client: redis.Redis, settings: Settings) -> None:
+    fleet = Fleet(redis_client, settings)
+    with pytest.raises(ValueError, match="no such model"), reported_while_starting(fleet, STARTING, 0.01):
+        raise ValueError("no such model")
+    assert fleet.workers() == []
