@@ -102,6 +102,14 @@ batch_refused_key = _by_one("batch_refused", "batch_id")  # bits: lines of a bat
 figures_key = _by_one("figures", "queue")
 pace_key = _by_one("pace", "queue")  # hash: how fast jobs of a queue end while others wait
 
+# Ends that somebody is to be told of, who does not ask: the outbox of each protocol.
+outbox_key = _by_one("outbox", "protocol")  # sorted set: ids of jobs, by when to tell their end (s)
+tellers_key = _by_one("tellers", "protocol")  # hash: by job, the token of whoever tells its end at the moment
+tries_key = _by_one("tries", "protocol")  # hash: by job, how often its end could not be told
+untold_key = _by_one("untold", "protocol")  # sorted set: ids of jobs whose end was given up, by when that was (s)
+taken_key = _by_one("taken", "token")  # list with expiry: what a teller was handed out last, should it ask again
+ENDS = _name("ends")  # stream: each job that ended, with its status, queue and caller
+
 # The system.
 RECONCILER = _name("reconciler")  # string with expiry: which process puts things right at the moment
 SERVER = _name("server")  # hash: which Redis the reconciler saw last, and until when it leaves leases alone

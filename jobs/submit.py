@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from jobs.kinds.kind import Request, Spec
 from jobs.kinds.registry import kind_of
 from jobs.table.submission import Submission
 
 
 def submission_of(
-    request: Request, spec: Spec, *, job_id: str, origin: str = "client", quota: int | None = None
+    request: Request,
+    spec: Spec,
+    *,
+    job_id: str,
+    origin: str = "client",
+    quota: int | None = None,
+    tells: Mapping[str, Any] = MappingProxyType({}),
 ) -> Submission:
     """What is written of a request that settled to `spec`. Other arguments as `Submission` has them."""
     kind = kind_of(request.kind)
@@ -21,4 +31,5 @@ def submission_of(
         queue=kind.queue(spec),
         origin=origin,
         quota=quota,
+        tells=tells,
     )

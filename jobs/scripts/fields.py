@@ -25,6 +25,7 @@ FIELDS: Final = {
     "idempotency": "the key of Redis that leads from its idempotency key to it",
     "batch": "the batch that it is part of",
     "custom_id": "its caller's own name for it in there",
+    "tell": "names of the protocols by which somebody is told of its end, separated by spaces",
     # Of its way.
     "status": "a `Status`",
     "turn": "its priority's rank and its number: the score by which it is ordered",
@@ -54,5 +55,6 @@ FIELDS: Final = {
 }
 
 PREFIXES: Final = {
+    "tell:": "and the name of a protocol: JSON of what that has to know",
     "charge:": "and the token of an attempt that counts: 1, until it is refunded",
 }

@@ -26,6 +26,7 @@ class Claim:
     Attributes:
         spec: What is to be run, as whoever claimed reads the record's payload.
         traceparent: The W3C trace context that its submission left.
+        tells: Who is to be told of its end: by protocol, what that has to know.
     """
 
     job_id: str
@@ -34,6 +35,7 @@ class Claim:
     record: JobRecord
     spec: Any
     traceparent: str | None = None
+    tells: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

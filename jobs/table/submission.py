@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jobs import names
@@ -53,6 +53,7 @@ class Submission:
         quota: How many queued jobs its caller may have, in all queues, this one included; None for any number.
         batch: Where it is part of one.
         traceparent: The W3C trace context that its spans are part of.
+        tells: Who is to be told of its end: by protocol, what that has to know.
     """
 
     job_id: str
@@ -65,6 +66,7 @@ class Submission:
     quota: int | None = None
     batch: BatchLine | None = None
     traceparent: str | None = None
+    tells: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +124,23 @@ def encode(submission: Submission, limits: Mapping[str, float]) -> Encoded:
         line=batch.line if batch else None,
         custom_id=(batch.custom_id or None) if batch else None,
         traceparent=submission.traceparent or None,
+        tells=as_told(submission.tells),
         **limits,
     )
     return submission.job_id, args
+
+
+def as_told(tells: Mapping[str, Any]) -> list[Mapping[str, str | int]] | None:
+    """Who is to be told, as scripts take it; None for nobody."""
+    return [{"protocol": protocol, "wants": json.dumps(wants)} for protocol, wants in tells.items()] or None
+
+
+def wanted(fields: Mapping[str, str], protocol: str) -> Any:
+    """What a protocol has to know of a job, as its record has it; nothing, where that cannot be read."""
+    try:
+        return json.loads(fields.get(f"tell:{protocol}", "{}"))
+    except ValueError:
+        return {}
 
 
 def read_answer(reply: list[Any] | RedisFull, encoded: Encoded) -> Submitted:

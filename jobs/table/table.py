@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import redis
@@ -27,7 +28,7 @@ from jobs.table.claim import Claim, Report, Verdict, event_data
 from jobs.table.reader import JobReader, QueueCounts
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
-from jobs.table.submission import Encoded, Submission, Submitted, encode, read_answer, shortened
+from jobs.table.submission import Encoded, Submission, Submitted, as_told, encode, read_answer, shortened, wanted
 
 __all__ = ["JobTable", "Offer", "QueueCounts"]
 
@@ -78,7 +79,15 @@ class JobTable(JobReader):
         replies = self._scripts.run_many([("submit", args) for _, args in submissions], may_be_full=True)
         return [read_answer(reply, each) for reply, each in zip(replies, submissions, strict=True)]
 
-    def reject(self, job_id: str, *, request: dict[str, Any], queue: str, error: InvalidRequest) -> None:
+    def reject(
+        self,
+        job_id: str,
+        *,
+        request: dict[str, Any],
+        queue: str,
+        error: InvalidRequest,
+        tells: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         """Record a job that failed before it was one, so that its sender can ask what became of it."""
         self._scripts.run(
             "reject",
@@ -88,6 +97,7 @@ class JobTable(JobReader):
             caller="celery",
             error=json.dumps({"code": error.code, "message": str(error)}),
             error_code=error.code,
+            tells=as_told(tells),
             retention_s=self._settings.retention_s,
         )
 
@@ -129,8 +139,15 @@ class JobTable(JobReader):
         except (InvalidRequest, RecordUnreadable) as exc:
             self._refuse(job_id, token, exc)
             return None
-        epoch, traceparent = int(fields["epoch"]), fields.get("traceparent")
-        return Claim(job_id=job_id, token=token, epoch=epoch, record=record, spec=spec, traceparent=traceparent)
+        return Claim(
+            job_id=job_id,
+            token=token,
+            epoch=int(fields["epoch"]),
+            record=record,
+            spec=spec,
+            traceparent=fields.get("traceparent"),
+            tells={protocol: wanted(fields, protocol) for protocol in fields.get("tell", "").split()},
+        )
 
     def _refuse(self, job_id: str, token: str, reason: Exception) -> None:
         """End a job that this version does not understand: with what it leaves aside, another picture would come."""

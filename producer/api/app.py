@@ -10,6 +10,7 @@ from contextlib import aclosing, asynccontextmanager, closing
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
+from jobs.announce.announcer import Announcer
 from jobs.broker.reconcile import Reconciler
 from jobs.process.settings import Settings
 from producer.api.batches import routes as batches
@@ -73,7 +74,7 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
                 )
                 is_local = is_loopback(own.host) and not own.require_key
                 app.state.callers = Callers(loop.redis, settings, is_local=is_local)
-                async with _reconciling(parts):
+                async with _taking_part(parts):
                     yield
 
     app = FastAPIOffline(title="Imagemill", version="1", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
@@ -88,14 +89,17 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
 
 
 @asynccontextmanager
-async def _reconciling(parts: Parts) -> AsyncIterator[None]:
-    """Take part in putting right what was interrupted, in a thread of its own."""
+async def _taking_part(parts: Parts) -> AsyncIterator[None]:
+    """Take part in putting right what was interrupted, and in telling of ends, in threads of their own."""
     stopping = threading.Event()
     reconciler = Reconciler(parts.redis, parts.dispatcher, parts.settings)
     thread = threading.Thread(target=reconciler.run, args=(stopping,), name="reconciler", daemon=True)
     thread.start()
+    announcer = Announcer(parts.redis, parts.settings)
+    announcer.start()
     try:
         yield
     finally:
         stopping.set()
+        await asyncio.to_thread(announcer.stop, _JOIN_S)
         await asyncio.to_thread(thread.join, _JOIN_S)

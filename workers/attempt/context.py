@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from jobs.announce.announcer import Announcer
 from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
@@ -44,6 +45,7 @@ class Context:
     catalogue: Catalogue
     table: JobTable
     dispatcher: Dispatcher
+    announcer: Announcer
     store: Store
     engine: Engine
     served: frozenset[str]

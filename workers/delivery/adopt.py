@@ -28,12 +28,13 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0  # between tries, while Redis is awa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A message as it came; `queue` is the one that it came through."""
+    """A message as it came; `queue` is the one that it came through, `tells` who is to hear of its end."""
 
     job_id: str
     queue: str
     args: tuple[Any, ...]
     fields: dict[str, Any]
+    tells: dict[str, Any]
 
 
 class Adopter:
@@ -48,16 +49,12 @@ class Adopter:
         self._context = context
         self._deliveries = deliveries
 
-    def adopt(self, sent: Request, delivery: Delivery) -> bool:
+    def adopt(self, sent: Request, delivery: Delivery) -> None:
         """
-        Write the job of a message, and be done with the message.
-
-        Returns:
-            Whether the job is written and can be claimed here and now. If not, the message has gone to another model's
-            queue, or its job is to be written later.
+        Write the job of a message, and be done with the message; or leave that to another time, where Redis is full.
 
         Raises:
-            JobFailed: The request was wrong, and that is written down.
+            JobFailed: There is no writing down of what is wrong with the request, for its id is none of a job.
         """
         pause_s = _FIRST_PAUSE_S
         while True:
@@ -67,24 +64,20 @@ class Adopter:
                 if pause_s == _FIRST_PAUSE_S:
                     log.warning("job not written yet: trying until Redis is back", reason=str(exc))
             if self._has_to_leave(delivery, pause_s):
-                return False
+                return None
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    def _try_to_adopt(self, sent: Request, delivery: Delivery) -> bool:
+    def _try_to_adopt(self, sent: Request, delivery: Delivery) -> None:
         try:
-            queue = self._write(sent)
+            self._write(sent)
         except JobFailed:
             self._deliveries.acknowledge(delivery)
             raise
         except RedisFull as exc:
             log.warning("job not written: its message waits in Redis", reason=str(exc))
             self._deliveries.postpone(delivery, _POSTPONE_FOR_S)
-            return False
-        if queue != sent.queue:  # A worker that serves it runs it there, and tells the sender.
-            self._deliveries.forward(delivery, queue)
-            return False
-        self._deliveries.acknowledge(delivery)
-        return True
+        else:
+            self._deliveries.acknowledge(delivery)
 
     def _has_to_leave(self, delivery: Delivery, pause_s: float) -> bool:
         """Wait a moment. A message with a copy holds no worker up that stops; one without, as long as there is one."""
@@ -95,37 +88,31 @@ class Adopter:
         delivery.is_left = True
         return True
 
-    def _write(self, sent: Request) -> str:
-        """
-        Write the job. What is wrong with the request becomes a failed job, for its sender to find.
-
-        Returns:
-            The job's queue.
-
-        Raises:
-            JobFailed: The request was wrong.
-        """
+    def _write(self, sent: Request) -> None:
+        """Write the job. What is wrong with the request becomes a failed job, for its sender to find."""
         if not names.is_job_id(sent.job_id):
             raise JobFailed(sent.job_id, ErrorCode.INVALID_REQUEST, "id: use letters, digits, '.', '_' and '-'")
         try:
-            submission = self._read(sent)
-            submitted = self._submit(submission)
+            submitted = self._submit(self._read(sent))
         except InvalidRequest as exc:
             self._context.table.reject(
-                sent.job_id, request={"args": sent.args, **sent.fields}, queue=sent.queue, error=exc
+                sent.job_id,
+                request={"args": sent.args, **sent.fields},
+                queue=sent.queue,
+                error=exc,
+                tells=sent.tells,
             )
             log.warning("job refused", job_id=sent.job_id, code=str(exc.code))  # Why may repeat what it was.
-            raise JobFailed(sent.job_id, exc.code, str(exc)) from exc
-        # Its own message is in hand.
-        self._context.pass_on([each for each in submitted.released if each != sent.job_id])
-        return submission.queue
+            self._context.announcer.note_end()
+        else:
+            self._context.pass_on(submitted.released)
 
     def _read(self, sent: Request) -> Submission:
         if sent.args:
             raise InvalidRequest("args", "the request goes into keyword arguments: kwargs={'prompt': …}")
         request = parse_request({**_said_by(sent.queue, sent.fields), **sent.fields})
         spec = settle(request, self._context.catalogue)
-        return submission_of(request, spec, job_id=sent.job_id, origin="celery")
+        return submission_of(request, spec, job_id=sent.job_id, origin="celery", tells=sent.tells)
 
     def _submit(self, submission: Submission) -> Submitted:
         try:

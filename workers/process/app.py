@@ -10,10 +10,10 @@ import structlog
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_init, worker_shutdown, worker_shutting_down
 
+from jobs.announce.backends import RESULT_BACKENDS
 from jobs.broker.app import make_app
 from jobs.errors import ImagemillError, InvalidConfiguration
 from jobs.process.settings import load_settings
-from workers.delivery.results import RESULT_BACKENDS
 from workers.delivery.tasks import register_tasks
 from workers.delivery.transport import LOOK_FOR_DUE_EVERY_S, use_tolerant_transport
 from workers.process.control import drain_on_shutdown, turn_revoke_into_cancel

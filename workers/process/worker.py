@@ -9,6 +9,7 @@ from dataclasses import replace
 import structlog
 from celery import Celery
 
+from jobs.announce.announcer import Announcer
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciler
 from jobs.catalogue.catalogue import Catalogue
@@ -38,6 +39,8 @@ from workers.process.settings import WorkerSettings
 from workers.process.start import ReadyEngine, start_engine
 
 log = structlog.get_logger()
+
+_TELLING_S = 10.0  # that a worker which ends waits for what it is telling
 
 
 class WorkerProcess:
@@ -87,6 +90,7 @@ class WorkerProcess:
                 catalogue=catalogue,
                 table=table,
                 dispatcher=dispatcher,
+                announcer=Announcer(client, settings),
                 store=open_store(),
                 engine=ready.engine,
                 served=ready.served,
@@ -111,6 +115,7 @@ class WorkerProcess:
             metrics.registry.register(gauges)
             serve_metrics(metrics.registry, settings)
         leases.start()
+        self.context.announcer.start()
         reconciler = Reconciler(client, dispatcher, settings)
         recovery = Recovery(self.context)
         self._recovery = threading.Thread(target=recovery.run, name="recovery", daemon=True)
@@ -137,6 +142,7 @@ class WorkerProcess:
         self.drain()  # Where something else than a signal ended Celery.
         self._recovery.join()  # It gives back what it holds when the grace is over.
         self._stopping.set()
+        self.context.announcer.stop(_TELLING_S)
         if self.context.traces is not None:
             self.context.traces.close()
         try:

@@ -5,6 +5,7 @@ local id, queue, caller, batch = args.job_id, args.queue, args.caller, args.batc
 local job = key.job(id)
 
 if redis.call('EXISTS', job) == 1 then
+  if args.tells then note_wants(id, args.tells) end
   return {'created', id, cjson.decode(field(id, 'next') or '[]')}
 end
 local owner = args.idempotency_key and key.idempotency(caller, args.idempotency_key)
@@ -39,6 +40,7 @@ if batch then
   keep_batch(batch)
 end
 redis.call('HSET', job, unpack(fields))
+if args.tells then note_wants(id, args.tells) end
 redis.call('SADD', key.queues, queue)
 redis.call('SADD', key.callers(queue), caller)
 enlist(id, caller, number)

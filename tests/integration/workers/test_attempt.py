@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from jobs import names
+from jobs.announce.announcer import Announcer
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
@@ -85,6 +86,7 @@ def context(redis_client: redis.Redis, settings: Settings, own_store: Store, tmp
         catalogue=catalogue,
         table=table,
         dispatcher=Dispatcher(make_app(settings), table, settings),
+        announcer=Announcer(redis_client, settings),
         store=own_store,
         engine=engine,
         served=frozenset({"sim"}),

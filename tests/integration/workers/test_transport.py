@@ -13,12 +13,12 @@ import redis
 from celery import Celery
 from kombu import Connection, Consumer, Queue
 
+from jobs.announce.backends import RESULT_BACKENDS
 from jobs.broker.app import make_app
 from jobs.names import GENERATE_TASK, RUN_TASK
 from jobs.process.settings import Settings
 from ops.servers import RedisServer
 from workers.delivery.deliveries import Deliveries, Delivery
-from workers.delivery.results import RESULT_BACKENDS
 from workers.delivery.transport import TolerantTransport
 from workers.delivery.unacked import Unacked
 

@@ -1,6 +1,8 @@
 -- A job's status and the counts of its batch; what an attempt may do; how a job ends. What ends jobs has the argument
 -- `retention_s`.
 
+local ENDS_MAX = 10000  -- of the stream of all ends
+
 -- The keys of a batch.
 local function batch_keys(batch)
   return {key.batch(batch), key.batch_jobs(batch), key.batch_refused(batch)}
@@ -66,6 +68,29 @@ local function take_back(id)
   announce(id, 'status', {status = 'queued'})
 end
 
+-- Has an end told by each protocol that wants it. One that was not told yet is told no more: what is told is what stands in
+-- the record.
+local function post(id, protocols)
+  for protocol in string.gmatch(protocols, '%S+') do
+    redis.call('ZADD', key.outbox(protocol), seconds(now()), id)
+    redis.call('HDEL', key.tellers(protocol), id)
+    redis.call('HDEL', key.tries(protocol), id)
+    redis.call('ZREM', key.untold(protocol), id)
+  end
+end
+
+-- Notes who wants to be told of the end of a job that is there; of one that has ended, he is told now.
+local function note_wants(id, tells)
+  local protocols = {}
+  for at, each in ipairs(tells) do
+    protocols[at] = each.protocol
+    redis.call('HSET', key.job(id), 'tell:' .. each.protocol, each.wants)
+  end
+  local tell = table.concat(protocols, ' ')
+  redis.call('HSET', key.job(id), 'tell', tell)
+  if field(id, 'ended_at') then post(id, tell) end
+end
+
 -- Writes the end of a job and tells those who wait. `fields` is a flat list of further hash fields; `code` is the
 -- error's, of a job that failed.
 local function conclude(id, status, fields, code)
@@ -76,8 +101,11 @@ local function conclude(id, status, fields, code)
   announce(id, 'completed', {status = status})
   redis.call('EXPIRE', job, args.retention_s)
   redis.call('EXPIRE', key.events(id), args.retention_s)
-  redis.call('ZADD', key.expiring, seconds(now() + args.retention_s), id .. ' ' .. field(id, 'caller'))
-  local idempotency, batch, queue = unpack(redis.call('HMGET', job, 'idempotency', 'batch', 'queue'))
+  local idempotency, batch, queue, tell, caller = unpack(redis.call('HMGET', job, 'idempotency', 'batch', 'queue',
+    'tell', 'caller'))
+  redis.call('ZADD', key.expiring, seconds(now() + args.retention_s), id .. ' ' .. caller)
+  redis.call('XADD', key.ends, 'MAXLEN', '~', ENDS_MAX, '*', 'id', id, 'status', status, 'queue', queue, 'caller', caller)
+  if tell then post(id, tell) end
   count(queue, status)
   if status == 'failed' and code then count(queue, 'failed:' .. code) end
   if idempotency then redis.call('EXPIRE', idempotency, args.retention_s) end

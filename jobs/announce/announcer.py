@@ -1,0 +1,50 @@
+"""What a process does about ends: a teller for each protocol. A further one is a file beside this one, a line here."""
+
+from __future__ import annotations
+
+import redis
+import structlog
+
+from jobs.announce import celery
+from jobs.announce.teller import Tell, Teller
+from jobs.process.settings import Settings
+from jobs.table.claim import Claim
+from jobs.table.outbox import Outbox
+
+log = structlog.get_logger()
+
+
+class Announcer:
+    """Of a worker or an API process."""
+
+    def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self._results = celery.CeleryResults(settings)
+        protocols: dict[str, Tell] = {
+            celery.PROTOCOL: self._results.tell,
+        }
+        self._tellers = [Teller(Outbox(client, settings, name), name, tell) for name, tell in protocols.items()]
+
+    def start(self) -> None:
+        """Start telling."""
+        for teller in self._tellers:
+            teller.start()
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        """End it, waiting so long at most for what is being told; what is not told yet is told by others."""
+        for teller in self._tellers:
+            teller.stop(timeout_s)
+
+    def note_end(self) -> None:
+        """A job has just ended in this process: whoever is to be told is told now."""
+        for teller in self._tellers:
+            teller.wake()
+
+    def note_start(self, claim: Claim, worker: str) -> None:
+        """A job begins in this process. That it began is worth less than that it runs: no error of it matters."""
+        wants = claim.tells.get(celery.PROTOCOL)
+        if wants is None:
+            return
+        try:
+            self._results.tell_start(claim.record, wants, worker)
+        except Exception as exc:  # noqa: BLE001 - backends of all kinds fail in ways of their own
+            log.warning("a start is not told", job_id=claim.job_id, error=type(exc).__name__)

@@ -1,0 +1,133 @@
+"""
+What callers who submit by Celery alone are told of their jobs: results, callbacks, and their parts of a canvas.
+
+It is Celery's own backend that tells, given what the message said of itself. A job that is done ends in SUCCESS, one
+that failed in FAILURE; one that was canceled, or whose deadline passed, is to Celery a task that was revoked.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from celery import Celery, group, signature
+from celery.app.task import Context
+from celery.exceptions import TaskRevokedError
+from celery.result import AsyncResult
+
+from jobs.announce.backends import RESULT_BACKENDS
+from jobs.broker.addresses import broker_settings, celery_url, sentinel_transport
+from jobs.errors import JobFailed
+from jobs.process.settings import Settings
+from jobs.table.record import JobRecord
+from jobs.table.states import Status
+from jobs.view import view_of
+
+PROTOCOL: Final = "celery"
+
+_KEPT = (
+    *("root_id", "parent_id", "correlation_id", "reply_to", "replaced_task_nesting", "stamps", "stamped_headers"),
+    *("callbacks", "errbacks", "chain", "chord", "group", "group_index"),
+)
+_DELIVERY = ("priority", "routing_key", "exchange")
+_CALLBACKS = ("callbacks", "errbacks")
+
+
+def wanted_by(request: Any) -> dict[str, Any] | None:
+    """
+    What has to be known of a Celery request (`task.request`) to tell its end; None where nobody wants to hear of it.
+
+    Callbacks get ids that follow from the job's, so that one that is sent twice can be known again.
+    """
+    wants = {name: value for name in _KEPT if (value := getattr(request, name, None))}
+    is_heard = not request.ignore_result
+    if not (is_heard or any(wants.get(name) for name in ("callbacks", "errbacks", "chain", "chord"))):
+        return None
+    for name in _CALLBACKS:
+        if name in wants:
+            wants[name] = _with_ids(wants[name], f"{request.id} {name}")
+    delivery = {name: value for name in _DELIVERY if (value := (request.delivery_info or {}).get(name)) is not None}
+    return {**wants, "delivery_info": delivery, "ignore_result": not is_heard}
+
+
+def _with_ids(callbacks: Sequence[Mapping[str, Any]], start: str) -> list[dict[str, Any]]:
+    found = []
+    for position, each in enumerate(callbacks):
+        callback = dict(each)
+        options = dict(callback.get("options") or {})
+        options.setdefault("task_id", str(uuid.uuid5(uuid.NAMESPACE_OID, f"imagemill {start} {position}")))
+        found.append({**callback, "options": options})
+    return found
+
+
+class CeleryResults:
+    """Tells through Celery's result backend and its broker. What it raises means that an end is not told yet."""
+
+    def __init__(self, settings: Settings) -> None:
+        """The app is as a sender's is: callbacks that name no queue go where Celery sends them, and not into ours."""
+        backend = settings.result_backend and celery_url(settings.result_backend)
+        app = Celery("imagemill.results", broker=celery_url(settings.redis_url), backend=backend, set_as_current=False)
+        app.loader.override_backends = RESULT_BACKENDS
+        app.conf.update(
+            task_serializer="json",
+            result_serializer="json",
+            accept_content=["json"],
+            result_expires=24 * 3600,
+            broker_transport_options={
+                "socket_timeout": 30,
+                "socket_connect_timeout": 10,
+                "socket_keepalive": True,
+                "health_check_interval": 15,
+                **sentinel_transport(settings.redis_url, settings),
+            },
+            redis_socket_timeout=30,
+            redis_socket_connect_timeout=10,
+            redis_socket_keepalive=True,
+            redis_backend_health_check_interval=15,
+            enable_utc=True,
+            **broker_settings(settings),
+        )
+        self._app = app
+
+    def tell_start(self, record: JobRecord, wants: Mapping[str, Any], worker: str) -> None:
+        """A worker has claimed the job."""
+        if not wants.get("ignore_result"):
+            self._app.backend.store_result(
+                record.id, {"hostname": worker}, "STARTED", request=_request(record.id, wants)
+            )
+
+    def tell(self, record: JobRecord, wants: Mapping[str, Any]) -> None:
+        """Tell an end; telling it again does no harm."""
+        request = _request(record.id, wants)
+        stores = not request.ignore_result
+        backend = self._app.backend
+        if record.status is Status.SUCCEEDED:
+            result = view_of(record).model_dump(mode="json", exclude_none=True)
+            self._call_back(request, result)
+            backend.mark_as_done(record.id, result, request=request, store_result=stores)
+        elif record.status is Status.FAILED:
+            error = record.error
+            reason = JobFailed(record.id, error.code if error else "", error.message if error else "")
+            backend.mark_as_failure(record.id, reason, request=request, store_result=stores)
+        else:
+            why = TaskRevokedError("expired" if record.status is Status.EXPIRED else "canceled")
+            backend.mark_as_failure(record.id, why, request=request, store_result=stores, state="REVOKED")
+
+    def _call_back(self, request: Any, result: Any) -> None:
+        """As `celery.app.trace` does when a task is done: its callbacks, then the next of its chain."""
+        about = {"parent_id": request.id, "root_id": request.root_id or request.id}
+        for each in request.callbacks or ():
+            callback = signature(each, app=self._app)
+            sent = callback.apply_async((result,), **about)
+            if not isinstance(callback, group):
+                request.children.append(AsyncResult(sent.id, app=self._app))
+        if request.chain:
+            following = signature(request.chain[-1], app=self._app)
+            following.apply_async((result,), chain=request.chain[:-1], **about)
+
+
+def _request(job_id: str, wants: Mapping[str, Any]) -> Any:
+    request = Context({"id": job_id, "delivery_info": {}, **wants}, called_directly=False)
+    request.headers = None
+    return request

@@ -1,0 +1,101 @@
+"""
+Tells ends: takes them out of a protocol's outbox, and tries each again, ever more seldom, until it is told or given up.
+
+Runs in every worker and API process. A receiver that is slow, or away, holds up its own ends alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from jobs.errors import RedisUnavailable
+from jobs.table.outbox import Outbox, Untold
+from jobs.table.record import JobRecord
+
+log = structlog.get_logger()
+
+_LOOK_EVERY_S = 0.5
+_MOST_AT_A_TIME = 32
+_FIRST_AGAIN_S, _LAST_AGAIN_S = 1.0, 600.0
+_MOST_TRIES = 60  # about eight hours
+
+Tell = Callable[[JobRecord, Mapping[str, Any]], None]  # raises where it could not be told
+
+
+class Teller:
+    """
+    One protocol's loop in one process.
+
+    Args:
+        tell: Tells one end; any exception means that it could not.
+    """
+
+    def __init__(self, outbox: Outbox, protocol: str, tell: Tell) -> None:
+        self._outbox = outbox
+        self._protocol = protocol
+        self._tell = tell
+        self._news = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"teller {protocol}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """A job has just ended here: look at once."""
+        self._news.set()
+
+    def stop(self, timeout_s: float | None = None) -> None:
+        """End the thread when what it tells is told, waiting so long at most."""
+        self._stopping.set()
+        self._news.set()
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._news.wait(_LOOK_EVERY_S)
+            self._news.clear()
+            try:
+                while self.run_once() and not self._stopping.is_set():
+                    pass
+            except RedisUnavailable as exc:
+                log.warning("ends are not told: Redis is away", protocol=self._protocol, reason=str(exc))
+                self._stopping.wait(_FIRST_AGAIN_S)
+            except Exception:
+                log.exception("bug while ends are told", protocol=self._protocol)
+                self._stopping.wait(_FIRST_AGAIN_S)
+
+    def run_once(self) -> int:
+        """
+        Tell what is due now, a bunch at most. Returns how many were tried.
+
+        Raises:
+            RedisUnavailable: What it holds is told by another when its lease is over.
+        """
+        ends = self._outbox.take(_MOST_AT_A_TIME)
+        for end in ends:
+            self._tell_one(end)
+        return len(ends)
+
+    def _tell_one(self, end: Untold) -> None:
+        try:
+            self._tell(end.record, end.wants)
+        except Exception as exc:  # noqa: BLE001 - receivers of all kinds fail in ways of their own
+            self._try_again(end, exc)
+        else:
+            self._outbox.told(end)
+
+    def _try_again(self, end: Untold, exc: Exception) -> None:
+        facts = {"protocol": self._protocol, "job_id": end.record.id, "tries": end.tries + 1}
+        if end.tries + 1 >= _MOST_TRIES:
+            log.error("an end is given up: it cannot be told", **facts, error=type(exc).__name__)
+            self._outbox.give_up(end)
+            return
+        after_s = min(_FIRST_AGAIN_S * 2.0**end.tries, _LAST_AGAIN_S)
+        log.warning("an end is not told yet", **facts, again_in_s=after_s, error=type(exc).__name__)
+        self._outbox.later(end, after_s)

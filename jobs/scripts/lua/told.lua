@@ -1,0 +1,15 @@
+#!lua flags=allow-oom
+-- What came of telling an end: it is told, it is to be told again after a while, or it is given up.
+-- Nothing where another teller has it, or the job has ended anew: that end is told by itself.
+local id, protocol, outcome = args.job_id, args.protocol, args.outcome
+if redis.call('HGET', key.tellers(protocol), id) ~= args.token then return {'fenced'} end
+redis.call('HDEL', key.tellers(protocol), id)
+if outcome == 'later' then
+  redis.call('HINCRBY', key.tries(protocol), id, 1)
+  redis.call('ZADD', key.outbox(protocol), seconds(now() + args.after_s), id)
+  return {'done'}
+end
+redis.call('ZREM', key.outbox(protocol), id)
+redis.call('HDEL', key.tries(protocol), id)
+if outcome == 'given_up' then redis.call('ZADD', key.untold(protocol), seconds(now()), id) end
+return {'done'}
