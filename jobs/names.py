@@ -102,12 +102,16 @@ batch_refused_key = _by_one("batch_refused", "batch_id")  # bits: lines of a bat
 figures_key = _by_one("figures", "queue")
 pace_key = _by_one("pace", "queue")  # hash: how fast jobs of a queue end while others wait
 
+# Messages from outside that somebody has in hand, until a job is made of them, or they are refused.
+HELD = _name("held")  # hash: by tag, the list that a message came through, and the message behind a line feed
+HELD_UNTIL = _name("held_until")  # sorted set: tags, by when they are handed out again (s)
+
 # Ends that somebody is to be told of, who does not ask: the outbox of each protocol.
 outbox_key = _by_one("outbox", "protocol")  # sorted set: ids of jobs, by when to tell their end (s)
 tellers_key = _by_one("tellers", "protocol")  # hash: by job, the token of whoever tells its end at the moment
 tries_key = _by_one("tries", "protocol")  # hash: by job, how often its end could not be told
 untold_key = _by_one("untold", "protocol")  # sorted set: ids of jobs whose end was given up, by when that was (s)
-taken_key = _by_one("taken", "token")  # list with expiry: what a teller was handed out last, should it ask again
+taken_key = _by_one("taken", "token")  # list with expiry: what was handed out under a token, should it be asked again
 ENDS = _name("ends")  # stream: each job that ended, with its status, queue and caller
 
 # The system.
@@ -126,6 +130,7 @@ RUN_TASK = "imagemill.run"  # from the job table: look at the job whose id is th
 
 _QUEUE_PREFIX = "gpu."
 _ANY_PREFIX = "any."
+_LINES = {_QUEUE_PREFIX: "run.", _ANY_PREFIX: "runs."}  # what begins the name of a queue's line
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -137,6 +142,19 @@ def queue_of(model: str) -> str:
 def queue_of_kind(kind: str) -> str:
     """The Celery queue of a kind of job that needs no model."""
     return f"{_ANY_PREFIX}{kind}"
+
+
+def line_of(queue: str) -> str:
+    """
+    The Celery queue for the table's own messages of jobs of a queue. What others send stands in the queue itself.
+
+    Raises:
+        ValueError: The queue is none of ours.
+    """
+    for prefix, line in _LINES.items():
+        if queue.startswith(prefix):
+            return f"{line}{queue.removeprefix(prefix)}"
+    raise ValueError(f"{queue!r} is no queue of jobs")
 
 
 def model_of(queue: str) -> str | None:

@@ -33,9 +33,18 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-def connect(settings: Settings) -> redis.Redis:
-    """A client that decodes to str. It connects at its first command; `map_errors` turns what that may raise."""
-    options = {**_OPTIONS, **tls_options(settings), "retry": Retry(_BACKOFF, _RETRIES)}
+def connect(settings: Settings, *, decodes: bool = True) -> redis.Redis:
+    """
+    A client that decodes to str, or leaves bytes as they are.
+
+    It connects at its first command; `map_errors` turns what that may raise.
+    """
+    options = {
+        **_OPTIONS,
+        "decode_responses": decodes,
+        **tls_options(settings),
+        "retry": Retry(_BACKOFF, _RETRIES),
+    }
     found = sentinels_of(settings.redis_url)
     if found is None:
         return redis.Redis.from_url(settings.redis_url, **options)

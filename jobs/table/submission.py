@@ -54,6 +54,7 @@ class Submission:
         batch: Where it is part of one.
         traceparent: The W3C trace context that its spans are part of.
         tells: Who is to be told of its end: by protocol, what that has to know.
+        tag: Of the message from outside of which it is made, which is done with when it is written.
     """
 
     job_id: str
@@ -67,6 +68,7 @@ class Submission:
     batch: BatchLine | None = None
     traceparent: str | None = None
     tells: Mapping[str, Any] = field(default_factory=dict)
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +127,7 @@ def encode(submission: Submission, limits: Mapping[str, float]) -> Encoded:
         custom_id=(batch.custom_id or None) if batch else None,
         traceparent=submission.traceparent or None,
         tells=as_told(submission.tells),
+        tag=submission.tag,
         **limits,
     )
     return submission.job_id, args

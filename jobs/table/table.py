@@ -87,6 +87,7 @@ class JobTable(JobReader):
         queue: str,
         error: InvalidRequest,
         tells: Mapping[str, Any] = MappingProxyType({}),
+        tag: str | None = None,
     ) -> None:
         """Record a job that failed before it was one, so that its sender can ask what became of it."""
         self._scripts.run(
@@ -98,6 +99,7 @@ class JobTable(JobReader):
             error=json.dumps({"code": error.code, "message": str(error)}),
             error_code=error.code,
             tells=as_told(tells),
+            tag=tag,
             retention_s=self._settings.retention_s,
         )
 

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- Record a job that failed before it could be queued: a message from outside with a wrong request.
 local id = args.job_id
+if args.tag then let_go(args.tag) end
 if redis.call('EXISTS', key.job(id)) == 1 then
   if args.tells then note_wants(id, args.tells) end
   return {'known'}

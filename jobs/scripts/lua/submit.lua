@@ -6,6 +6,7 @@ local job = key.job(id)
 
 if redis.call('EXISTS', job) == 1 then
   if args.tells then note_wants(id, args.tells) end
+  if args.tag then let_go(args.tag) end
   return {'created', id, cjson.decode(field(id, 'next') or '[]')}
 end
 local owner = args.idempotency_key and key.idempotency(caller, args.idempotency_key)
@@ -41,6 +42,7 @@ if batch then
 end
 redis.call('HSET', job, unpack(fields))
 if args.tells then note_wants(id, args.tells) end
+if args.tag then let_go(args.tag) end
 redis.call('SADD', key.queues, queue)
 redis.call('SADD', key.callers(queue), caller)
 enlist(id, caller, number)

@@ -44,6 +44,20 @@ local function count(queue, what)
   redis.call('HINCRBY', key.figures(queue), what, 1)
 end
 
+-- Whether Redis is so full that jobs are refused. INFO is not everybody's to ask.
+local function is_full(share)
+  local memory = redis.pcall('INFO', 'memory')
+  if type(memory) ~= 'string' then return false end
+  local used, most = string.match(memory, 'used_memory:(%d+)'), string.match(memory, 'maxmemory:(%d+)')
+  return used and most and tonumber(most) > 0 and tonumber(used) > share * tonumber(most)
+end
+
+-- A message from outside is done with: a job was made of it, or it was refused.
+local function let_go(tag)
+  redis.call('HDEL', key.held, tag)
+  redis.call('ZREM', key.held_until, tag)
+end
+
 local function is_past(moment)
   return moment and moment ~= '' and now() > tonumber(moment)
 end

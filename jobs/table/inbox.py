@@ -1,0 +1,81 @@
+"""
+Messages that others put into our queues, on their way to becoming jobs.
+
+A message is taken out of its list and kept under a tag by one script, and let go by the one that writes its job, so
+that no moment is without it. Whoever dies in between leaves it to others.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import redis
+
+from jobs.process.settings import Settings
+from jobs.redis.memory import FULL_SHARE
+from jobs.scripts.scripts import Scripts
+
+_SEPARATOR = "\x06\x16"  # kombu.transport.redis: a queue's list of each priority but 0 has it and the number
+_PRIORITIES = range(10)  # that a message may have; clients differ in which of them they use
+HOLD_S = 30  # longer than making a bunch of jobs takes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """
+    A message that is in hand.
+
+    Attributes:
+        tag: Whoever makes its job names it.
+        queue: That it was sent to.
+        raw: As it stood there.
+    """
+
+    tag: str
+    queue: str
+    raw: bytes
+
+
+class Inbox:
+    """
+    The queues of one process. All of it may raise `RedisUnavailable`.
+
+    Args:
+        client: Leaves bytes as they are: what others send may be anything.
+    """
+
+    def __init__(self, client: redis.Redis, settings: Settings, queues: Sequence[str]) -> None:
+        self._scripts = Scripts(client, settings)
+        self._lists = [list_of(queue, priority) for queue in queues for priority in _PRIORITIES]
+
+    def take(self, most: int) -> list[Held]:
+        """Messages, each for this process alone as long as it holds them; none while Redis has no room for jobs."""
+        found = self._scripts.run(
+            "take",
+            token=secrets.token_hex(8),
+            lists=self._lists,
+            most=most,
+            hold_s=HOLD_S,
+            full_share=FULL_SHARE,
+        )
+        return [_read(tag.decode(), held) for tag, held in found]
+
+    def drop(self, held: Held) -> None:
+        """No job is made of it."""
+        self._scripts.run("let_go", tag=held.tag)
+
+    def pass_on(self, held: Held, queue: str) -> None:
+        """It is meant for another queue."""
+        self._scripts.run("let_go", tag=held.tag, list=queue)
+
+
+def list_of(queue: str, priority: int) -> str:
+    """The list of Redis that a queue's messages of a priority stand in."""
+    return f"{queue}{_SEPARATOR}{priority}" if priority else queue
+
+
+def _read(tag: str, held: bytes) -> Held:
+    name, _, raw = held.partition(b"\n")
+    return Held(tag=tag, queue=name.decode().partition(_SEPARATOR)[0], raw=raw)
