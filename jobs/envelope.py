@@ -25,6 +25,10 @@ class Envelope(Strict):
     """Seconds after submission after which it is not worth starting."""
     deadline: Seconds | None = None
     """Seconds after submission after which it is not worth having."""
+    start_after: Seconds | None = None
+    """Seconds after submission before which it does not begin."""
+    time_limit: Seconds | None = None
+    """Seconds that it may run, from its beginning; one that runs for longer ends as expired."""
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
     """Submitting again with the same key and caller gives the same job."""
     metadata: Tags = {}  # noqa: RUF012 - pydantic copies it

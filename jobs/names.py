@@ -83,6 +83,10 @@ queued_key = _by_one("queued", "queue")  # sorted set: all jobs of a queue that 
 line_key = _by_one("line", "queue")  # sorted set: released and unclaimed jobs, in the order in which they are taken
 # sorted set: released and unclaimed jobs, by when to look for their message (s); the reconciler's work list
 released_key = _by_one("released", "queue")
+later_key = _by_one(
+    "later", "queue"
+)  # sorted set: jobs that are not to begin yet, by when they may (s); a work list, too
+later_of_key = _by_two("later_of", "queue", "caller")  # set: those of one caller among them
 DEADLINES = _name("deadlines")  # sorted set: waiting jobs, by when they expire (s); the reconciler's work list
 TURN = _name("turn")  # string: the last number that was given, of turns, submissions and releases
 

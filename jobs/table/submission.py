@@ -120,6 +120,8 @@ def encode(submission: Submission, limits: Mapping[str, float]) -> Encoded:
         digest=submission.digest,
         start_deadline=spec.start_deadline,
         deadline=spec.deadline,
+        start_after=spec.start_after,
+        time_limit=spec.time_limit,
         origin=submission.origin,
         quota=submission.quota,
         batch=batch.batch_id if batch else None,

@@ -50,6 +50,8 @@ end
 local time = now()
 set_status(id, 'processing')
 redis.call('HSET', job, 'owner', args.owner, 'token', token, 'started_at', seconds(time), 'next', released)
+local limit = tonumber(field(id, 'time_limit'))
+if limit then redis.call('HSET', job, 'run_by', seconds(time + limit)) end
 redis.call('HINCRBY', job, 'epoch', 1)
 redis.call('HINCRBY', job, 'deliveries', 1)
 redis.call('ZADD', key.running(queue), seconds(time + args.lease_s), id)

@@ -81,6 +81,13 @@ for _, queue in ipairs(redis.call('SMEMBERS', key.queues)) do
       lapse(queue, id)
     end
   end
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.later(queue), '-inf', due, 'LIMIT', 0, args.most)) do
+    local caller = field(id, 'caller')
+    redis.call('ZREM', key.later(queue), id)
+    redis.call('SREM', key.later_of(queue, caller), id)
+    wait_in_turn(id, queue, caller)
+    note_room(queue, caller)
+  end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.released(queue), '-inf', due, 'LIMIT', 0, args.most)) do
     look_later(queue, id, args.look_again_s)
     local place = redis.call('ZSCORE', key.line(queue), id)

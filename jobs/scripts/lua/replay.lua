@@ -14,7 +14,8 @@ for _, name in ipairs(redis.call('HKEYS', job)) do
   if string.sub(name, 1, 7) == 'charge:' then redis.call('HDEL', job, name) end
 end
 redis.call('HDEL', job, 'token', 'owner', 'stage', 'step', 'steps', 'started_at', 'ended_at', 'error', 'images',
-  'timings', 'cancel', 'overtaken', 'attempts', 'deliveries', 'given_back', 'start_by', 'end_by')
+  'timings', 'cancel', 'overtaken', 'attempts', 'deliveries', 'given_back', 'start_by', 'end_by',
+  'not_before', 'run_by')
 local time = now()
 if args.start_deadline then redis.call('HSET', job, 'start_by', seconds(time + args.start_deadline)) end
 if args.deadline then redis.call('HSET', job, 'end_by', seconds(time + args.deadline)) end

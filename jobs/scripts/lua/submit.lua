@@ -27,6 +27,8 @@ local function note(name, value)
 end
 if args.start_deadline then note('start_by', seconds(time + args.start_deadline)) end
 if args.deadline then note('end_by', seconds(time + args.deadline)) end
+if args.start_after then note('not_before', seconds(time + args.start_after)) end
+if args.time_limit then note('time_limit', args.time_limit) end
 if args.kind then note('kind', args.kind) end
 if args.traceparent then note('traceparent', args.traceparent) end
 if owner then
@@ -44,10 +46,15 @@ redis.call('HSET', job, unpack(fields))
 if args.tells then note_wants(id, args.tells) end
 if args.tag then let_go(args.tag) end
 redis.call('SADD', key.queues, queue)
-redis.call('SADD', key.callers(queue), caller)
 enlist(id, caller, number)
-redis.call('ZADD', key.waiting(queue, caller), turn, id)
 redis.call('ZADD', key.queued(queue), turn, id)
+if args.start_after then
+  redis.call('ZADD', key.later(queue), seconds(time + args.start_after), id)
+  redis.call('SADD', key.later_of(queue, caller), id)
+else
+  redis.call('SADD', key.callers(queue), caller)
+  redis.call('ZADD', key.waiting(queue, caller), turn, id)
+end
 count(queue, 'submitted')
 if args.start_deadline or args.deadline then note_deadline(id) end
 local released = release(queue, caller)

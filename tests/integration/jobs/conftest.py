@@ -77,9 +77,11 @@ def reconciler(redis_client: redis.Redis, dispatcher: Dispatcher, narrow_setting
 
 @pytest.fixture(scope="module")
 def a_job(catalogue: Catalogue) -> MakeJob:
-    def make(tag: str | None = None, **fields: Any) -> Submission:
+    def make(tag: str | None = None, quota: int | None = None, **fields: Any) -> Submission:
         request = parse_request({"prompt": "a red circle", "seed": 7, **fields})
         spec = settle(request, catalogue)
-        return Submission(job_id=str(uuid.uuid4()), spec=spec, digest=request.digest(), queue=QUEUE, tag=tag)
+        return Submission(
+            job_id=str(uuid.uuid4()), spec=spec, digest=request.digest(), queue=QUEUE, tag=tag, quota=quota
+        )
 
     return make

@@ -31,10 +31,11 @@ end
 
 -- What an attempt should do: 'go', 'cancel', 'expired', or 'fenced' where the job is not its own.
 local function verdict(id, token)
-  local status, holder, cancel, end_by = unpack(redis.call('HMGET', key.job(id), 'status', 'token', 'cancel', 'end_by'))
+  local status, holder, cancel, end_by, run_by = unpack(redis.call('HMGET', key.job(id), 'status', 'token', 'cancel',
+    'end_by', 'run_by'))
   if status ~= 'processing' or holder ~= token then return 'fenced' end
   if cancel then return 'cancel' end
-  return is_past(end_by) and 'expired' or 'go'
+  return (is_past(end_by) or is_past(run_by)) and 'expired' or 'go'
 end
 
 -- `stage` is whatever the attempt calls it.
@@ -61,7 +62,7 @@ end
 local function take_back(id)
   local queue = field(id, 'queue')
   redis.call('ZREM', key.running(queue), id)
-  redis.call('HDEL', key.job(id), 'token', 'owner', 'stage', 'step', 'steps', 'started_at')
+  redis.call('HDEL', key.job(id), 'token', 'owner', 'stage', 'step', 'steps', 'started_at', 'run_by')
   set_status(id, 'queued')
   wait_in_turn(id, queue, field(id, 'caller'))
   note_deadline(id)

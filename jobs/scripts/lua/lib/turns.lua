@@ -68,6 +68,8 @@ end
 local function withdraw(id, queue, caller)
   redis.call('ZREM', key.queued(queue), id)
   redis.call('ZREM', key.waiting(queue, caller), id)
+  redis.call('ZREM', key.later(queue), id)
+  redis.call('SREM', key.later_of(queue, caller), id)
   redis.call('ZREM', key.turns(queue, caller), id)
   redis.call('ZREM', key.released(queue), id)
   redis.call('ZREM', key.line(queue), id)
@@ -87,6 +89,7 @@ local function count_queued(caller)
   local sum = 0
   for _, queue in ipairs(redis.call('SMEMBERS', key.queues)) do
     sum = sum + redis.call('ZCARD', key.waiting(queue, caller)) + redis.call('ZCARD', key.turns(queue, caller))
+      + redis.call('SCARD', key.later_of(queue, caller))
   end
   return sum
 end
