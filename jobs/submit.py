@@ -19,6 +19,7 @@ def submission_of(
     origin: str = "client",
     quota: int | None = None,
     tells: Mapping[str, Any] = MappingProxyType({}),
+    tag: str | None = None,
 ) -> Submission:
     """What is written of a request that settled to `spec`. Other arguments as `Submission` has them."""
     kind = kind_of(request.kind)
@@ -32,4 +33,5 @@ def submission_of(
         origin=origin,
         quota=quota,
         tells=tells,
+        tag=tag,
     )

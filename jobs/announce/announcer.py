@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import redis
 import structlog
 
 from jobs.announce import celery
 from jobs.announce.teller import Tell, Teller
+from jobs.errors import JobFailed
 from jobs.process.settings import Settings
 from jobs.table.claim import Claim
 from jobs.table.outbox import Outbox
@@ -38,6 +42,16 @@ class Announcer:
         """A job has just ended in this process: whoever is to be told is told now."""
         for teller in self._tellers:
             teller.wake()
+
+    def refuse(self, task_id: str, tells: Mapping[str, Any], reason: JobFailed) -> None:
+        """Tell of a task that cannot become a job at all, once: there is no record that it could be told from later."""
+        wants = tells.get(celery.PROTOCOL)
+        if wants is None:
+            return
+        try:
+            self._results.tell_failure(task_id, wants, reason)
+        except Exception as exc:  # noqa: BLE001 - backends of all kinds fail in ways of their own
+            log.warning("a refusal is not told", error=type(exc).__name__)
 
     def note_start(self, claim: Claim, worker: str) -> None:
         """A job begins in this process. That it began is worth less than that it runs: no error of it matters."""

@@ -109,10 +109,15 @@ class CeleryResults:
         elif record.status is Status.FAILED:
             error = record.error
             reason = JobFailed(record.id, error.code if error else "", error.message if error else "")
-            backend.mark_as_failure(record.id, reason, request=request, store_result=stores)
+            self.tell_failure(record.id, wants, reason)
         else:
             why = TaskRevokedError("expired" if record.status is Status.EXPIRED else "canceled")
             backend.mark_as_failure(record.id, why, request=request, store_result=stores, state="REVOKED")
+
+    def tell_failure(self, task_id: str, wants: Mapping[str, Any], reason: JobFailed) -> None:
+        """Tell of a failure."""
+        request = _request(task_id, wants)
+        self._app.backend.mark_as_failure(task_id, reason, request=request, store_result=not request.ignore_result)
 
     def _call_back(self, request: Any, result: Any) -> None:
         """As `celery.app.trace` does when a task is done: its callbacks, then the next of its chain."""

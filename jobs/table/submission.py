@@ -22,7 +22,7 @@ Refused = IdempotencyConflict | QuotaExceeded | BatchCanceled | RedisFull
 # submission.
 Encoded = tuple[str, bytes]
 
-_KEPT_CHARS, _KEPT_ITEMS = 500, 50  # of a refused request
+_KEPT_CHARS, _KEPT_ITEMS, _KEPT_LEVELS = 500, 50, 16  # of a refused request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,13 +171,16 @@ def _refusal(outcome: str, job_id: str, args: dict[str, Any]) -> Refused:
             return BatchCanceled(args["batch"])
 
 
-def shortened(value: Any) -> Any:
-    """A request with long texts cut: what was refused for its length need not be kept at that length."""
+def shortened(value: Any, levels: int = _KEPT_LEVELS) -> Any:
+    """A request with long texts and deep nesting cut: what was refused for its size need not be kept at that size."""
     match value:
+        case dict() | list() | tuple() if not levels:
+            return "…"
         case dict():
-            return {str(key)[:_KEPT_CHARS]: shortened(each) for key, each in list(value.items())[:_KEPT_ITEMS]}
+            kept = list(value.items())[:_KEPT_ITEMS]
+            return {str(key)[:_KEPT_CHARS]: shortened(each, levels - 1) for key, each in kept}
         case list() | tuple():
-            return [shortened(each) for each in value[:_KEPT_ITEMS]]
+            return [shortened(each, levels - 1) for each in value[:_KEPT_ITEMS]]
         case str():
             return value[:_KEPT_CHARS]
         case _:

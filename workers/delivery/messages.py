@@ -30,6 +30,7 @@ class UnreadableMessage(Exception):
         task_id: Whose result its sender waits for; None where it does not say.
         task: What it calls, as far as it says so.
         field: What of it is wrong; the text says how.
+        request: What it says of itself, as far as it could be read.
     """
 
     def __init__(self, field: str, reason: str, head: Mapping[str, Any]) -> None:
@@ -37,7 +38,7 @@ class UnreadableMessage(Exception):
         self.field = field
         self.task_id = str(head["id"]) if head.get("id") else None
         self.task = str(head["task"]) if head.get("task") else None
-        self.head = head
+        self.request = Context({name: value for name, value in head.items() if isinstance(name, str)}, delivery_info={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +98,7 @@ def _body(envelope: Mapping[str, Any], head: Mapping[str, Any]) -> Any:
     try:
         if properties.get("body_encoding") == "base64" and isinstance(body, str):
             body = base64.b64decode(body)
-        return loads(body, content_type, envelope.get("content-encoding") or "utf-8", accept={"json"})
+        return loads(body, content_type, envelope.get("content-encoding") or "utf-8", accept={"application/json"})
     except ContentDisallowed:
         reason = f"is {content_type!r}, and only JSON is read: set task_serializer='json'"
         raise UnreadableMessage("content_type", reason, _with_id(head, properties)) from None

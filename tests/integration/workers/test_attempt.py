@@ -3,102 +3,33 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
 from jobs import names
-from jobs.announce.announcer import Announcer
-from jobs.broker.app import make_app
-from jobs.broker.dispatch import Dispatcher
-from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import ErrorCode, Fenced
 from jobs.kinds.generate import spec_of
 from jobs.kinds.registry import parse_request
-from jobs.process.settings import Settings
 from jobs.submit import submission_of
 from jobs.table.claim import Claim
 from jobs.table.states import Status
-from jobs.table.table import JobTable
 from jobs.view import spec_to_run
-from ops.process import free_port
-from storage.backends.s3.settings import S3Settings
-from storage.backends.s3.store import S3Store
-from tests.blackbox.system import simulated
+from tests.integration.workers.conftest import Store
 from workers.attempt import upload
 from workers.attempt.attempt import Attempt
 from workers.attempt.context import Context
 from workers.attempt.errors import Draining, JobLeft
-from workers.attempt.leases import LeaseKeeper
-from workers.attempt.memory import MemoryBudget
-from workers.attempt.progress import ProgressWriter
 from workers.attempt.recover import Recovery
-from workers.attempt.seats import Seats
-from workers.attempt.spool import Spool
-from workers.engine.capacity import Capacity
-from workers.engine.engine import Engine
-from workers.families.simulated import DeviceTimes, SimulatedModel
 from workers.runners.registry import RUNNERS
 from workers.runners.runner import MAX_RECORD_DATA_BYTES
-
-
-class Store(S3Store):
-    """The store, which can go away: then it is one at an address where nobody listens."""
-
-    def __init__(self, there: S3Store) -> None:
-        super().__init__(there.settings)
-        self._there = there
-        self._away = S3Store(S3Settings(endpoint_url=f"http://127.0.0.1:{free_port()}", bucket="none"))
-        self.is_away = False
-
-    def put(self, key: str, body: bytes, content_type: str) -> None:
-        (self._away if self.is_away else self._there).put(key, body, content_type)
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload._put.retry, "stop", lambda _state: True)
-
-
-@pytest.fixture
-def own_store(store: S3Store) -> Store:
-    return Store(store)
-
-
-@pytest.fixture
-def context(redis_client: redis.Redis, settings: Settings, own_store: Store, tmp_path: Path) -> Iterator[Context]:
-    models = tmp_path / "models.toml"
-    models.write_text(simulated(row_s=0.0), "utf-8")
-    settings = settings.model_copy(update={"models_file": models})
-    catalogue = Catalogue.read(models)
-    entry = catalogue.models["sim"]
-    engine = Engine({"sim": SimulatedModel(entry, DeviceTimes(launch_s=0.0, row_s=0.0))}, Capacity())
-    engine.start()
-    table = JobTable(redis_client, settings)
-    leases = LeaseKeeper(redis_client, table, settings, lambda: True)
-    progress = ProgressWriter(table, leases.tell)
-    yield Context(
-        name="worker@here",
-        catalogue=catalogue,
-        table=table,
-        dispatcher=Dispatcher(make_app(settings), table, settings),
-        announcer=Announcer(redis_client, settings),
-        store=own_store,
-        engine=engine,
-        served=frozenset({"sim"}),
-        seats=Seats(4),
-        leases=leases,
-        progress=progress,
-        spool=Spool(tmp_path / "spool", 1 << 20),
-        memory=MemoryBudget(1 << 28),
-        stop_refused=lambda exc: pytest.fail(str(exc)),
-    )
-    progress.stop()
-    engine.stop()
 
 
 def claim_one(context: Context, **fields: Any) -> Claim:

@@ -1,0 +1,79 @@
+"""A worker's parts without Celery: a real Redis, a real store that goes away, a simulated device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from jobs.announce.announcer import Announcer
+from jobs.broker.app import make_app
+from jobs.broker.dispatch import Dispatcher
+from jobs.catalogue.catalogue import Catalogue
+from jobs.process.settings import Settings
+from jobs.table.table import JobTable
+from ops.process import free_port
+from storage.backends.s3.settings import S3Settings
+from storage.backends.s3.store import S3Store
+from tests.blackbox.system import simulated
+from workers.attempt.context import Context
+from workers.attempt.leases import LeaseKeeper
+from workers.attempt.memory import MemoryBudget
+from workers.attempt.progress import ProgressWriter
+from workers.attempt.seats import Seats
+from workers.attempt.spool import Spool
+from workers.engine.capacity import Capacity
+from workers.engine.engine import Engine
+from workers.families.simulated import DeviceTimes, SimulatedModel
+
+
+class Store(S3Store):
+    """The store, which can go away: then it is one at an address where nobody listens."""
+
+    def __init__(self, there: S3Store) -> None:
+        super().__init__(there.settings)
+        self._there = there
+        self._away = S3Store(S3Settings(endpoint_url=f"http://127.0.0.1:{free_port()}", bucket="none"))
+        self.is_away = False
+
+    def put(self, key: str, body: bytes, content_type: str) -> None:
+        (self._away if self.is_away else self._there).put(key, body, content_type)
+
+
+@pytest.fixture
+def own_store(store: S3Store) -> Store:
+    return Store(store)
+
+
+@pytest.fixture
+def context(redis_client: redis.Redis, settings: Settings, own_store: Store, tmp_path: Path) -> Iterator[Context]:
+    models = tmp_path / "models.toml"
+    models.write_text(simulated(row_s=0.0), "utf-8")
+    settings = settings.model_copy(update={"models_file": models})
+    catalogue = Catalogue.read(models)
+    entry = catalogue.models["sim"]
+    engine = Engine({"sim": SimulatedModel(entry, DeviceTimes(launch_s=0.0, row_s=0.0))}, Capacity())
+    engine.start()
+    table = JobTable(redis_client, settings)
+    leases = LeaseKeeper(redis_client, table, settings, lambda: True)
+    progress = ProgressWriter(table, leases.tell)
+    yield Context(
+        name="worker@here",
+        catalogue=catalogue,
+        table=table,
+        dispatcher=Dispatcher(make_app(settings), table, settings),
+        announcer=Announcer(redis_client, settings),
+        store=own_store,
+        engine=engine,
+        served=frozenset({"sim"}),
+        seats=Seats(4),
+        leases=leases,
+        progress=progress,
+        spool=Spool(tmp_path / "spool", 1 << 20),
+        memory=MemoryBudget(1 << 28),
+        stop_refused=lambda exc: pytest.fail(str(exc)),
+    )
+    progress.stop()
+    engine.stop()

@@ -1,0 +1,228 @@
+"""Messages as Celery's clients of all kinds send them become jobs, or ends that their senders hear of: a real Redis."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from celery.result import AsyncResult
+
+from jobs import names
+from jobs.announce.celery import PROTOCOL, CeleryResults
+from jobs.announce.teller import Teller
+from jobs.process.settings import Settings
+from jobs.redis.connection import connect
+from jobs.table.inbox import Inbox, list_of
+from jobs.table.outbox import Outbox
+from jobs.table.record import JobRecord
+from jobs.table.states import Status
+from workers.attempt.context import Context
+from workers.delivery.adoption import Adoption
+
+QUEUE = "gpu.sim"
+FIELDS: dict[str, Any] = {"prompt": "a red circle", "seed": 7}
+
+
+@pytest.fixture
+def sender(settings: Settings) -> Iterator[Celery]:
+    with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
+        yield app
+
+
+@pytest.fixture
+def adoption(context: Context, settings: Settings) -> Iterator[Adoption]:
+    with connect(settings, decodes=False) as client:
+        yield Adoption(context, Inbox(client, settings, [QUEUE]))
+
+
+@pytest.fixture
+def teller(redis_client: redis.Redis, settings: Settings) -> Teller:
+    return Teller(Outbox(redis_client, settings, PROTOCOL), PROTOCOL, CeleryResults(settings).tell)
+
+
+def send(sender: Celery, task: str = names.GENERATE_TASK, **options: Any) -> str:
+    options = {"kwargs": FIELDS, "queue": QUEUE, **options}
+    return str(sender.send_task(task, **options).id)
+
+
+def adopted(adoption: Adoption, context: Context, job_id: str) -> JobRecord:
+    assert adoption.run_once() == 1
+    return context.table.get(job_id)
+
+
+def refusal(adoption: Adoption, teller: Teller, sender: Celery, task_id: str) -> str:
+    """What a sender is told whose message was taken."""
+    adoption.run_once()
+    teller.run_once()
+    result: Any = AsyncResult(task_id, app=sender)
+    with pytest.raises(Exception) as caught:
+        result.get(timeout=5)
+    return str(caught.value)
+
+
+def test_message_becomes_a_job_like_any_other(
+    adoption: Adoption, context: Context, sender: Celery, redis_client: redis.Redis
+) -> None:
+    record = adopted(adoption, context, send(sender, kwargs={**FIELDS, "n": 2, "caller": "somebody"}))
+    assert (record.status, record.queue, record.caller) == (Status.QUEUED, QUEUE, "somebody")
+    assert record.payload is not None
+    assert (record.payload["model"], record.payload["n"]) == ("sim", 2)
+    assert redis_client.hlen(names.HELD) == 0
+    assert context.table.queues()[0].waiting + context.table.queues()[0].released == 1
+
+
+@pytest.mark.parametrize(("priority", "word"), [(0, "high"), (2, "high"), (4, "normal"), (6, "low"), (9, "low")])
+def test_priority_of_the_message_is_the_job_s(
+    adoption: Adoption, context: Context, sender: Celery, redis_client: redis.Redis, priority: int, word: str
+) -> None:
+    sender.conf.broker_transport_options = {"priority_steps": list(range(10))}
+    record = adopted(adoption, context, send(sender, priority=priority))
+    assert (record.payload or {}).get("priority", "normal") == word
+
+
+def test_request_s_own_priority_wins(adoption: Adoption, context: Context, sender: Celery) -> None:
+    record = adopted(adoption, context, send(sender, kwargs={**FIELDS, "priority": "low"}, priority=0))
+    assert (record.payload or {})["priority"] == "low"
+
+
+def test_countdown_expiry_and_time_limit_are_the_job_s(
+    adoption: Adoption, context: Context, sender: Celery, redis_client: redis.Redis
+) -> None:
+    job_id = send(sender, countdown=3600, expires=7200, time_limit=60)
+    adopted(adoption, context, job_id)
+    fields = redis_client.hgetall(names.job_key(job_id))
+    created = float(fields["created_at"])
+    assert float(fields["not_before"]) - created == pytest.approx(3600, abs=120)
+    assert float(fields["start_by"]) - created == pytest.approx(7200, abs=120)
+    assert float(fields["time_limit"]) == 60
+    assert context.table.claim(job_id, owner="a worker", gives_way=True) == (None, [])
+
+
+def test_message_that_has_expired_is_no_job_to_run(
+    adoption: Adoption, context: Context, sender: Celery, teller: Teller
+) -> None:
+    job_id = send(sender, expires=datetime.now(UTC) - timedelta(hours=1))
+    adopted(adoption, context, job_id)
+    context.table.claim(job_id, owner="a worker", gives_way=True)
+    teller.run_once()
+    assert AsyncResult(job_id, app=sender).state == "REVOKED"  # type: ignore[comparison-overlap]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"kwargs": {"prompt": "a", "n": 0}}, "n: "),
+        ({"kwargs": {}}, "prompt: "),
+        ({"kwargs": FIELDS, "args": ["a"]}, "args: the request goes into keyword arguments"),
+        ({"serializer": "pickle"}, "content_type: is 'application/x-python-serialize', and only JSON is read"),
+        ({"serializer": "yaml"}, "content_type: "),
+        ({"task": "imagemill.generated"}, "task: there is no task 'imagemill.generated' here"),
+        ({"task_id": "with spaces"}, "id: use letters"),
+        ({"kwargs": {**FIELDS, "model": "dream"}}, "model: "),
+    ],
+)
+def test_refusal_reaches_its_sender(
+    adoption: Adoption, teller: Teller, sender: Celery, options: dict[str, Any], sentence: str
+) -> None:
+    assert sentence in refusal(adoption, teller, sender, send(sender, **options))
+
+
+def envelope(body: Any, **headers: Any) -> str:
+    """As kombu writes it."""
+    return json.dumps(
+        {
+            "body": base64.b64encode(json.dumps(body).encode()).decode(),
+            "content-type": "application/json",
+            "content-encoding": "utf-8",
+            "headers": headers,
+            "properties": {
+                "body_encoding": "base64",
+                "delivery_info": {"exchange": "", "routing_key": QUEUE},
+                "delivery_tag": "1",
+            },
+        }
+    )
+
+
+def deep(levels: int) -> str:
+    nested = "[" * levels + "]" * levels
+    return envelope([[], {"prompt": "a", "metadata": "@"}, {}], task=names.GENERATE_TASK, id="deep").replace(
+        base64.b64encode(json.dumps([[], {"prompt": "a", "metadata": "@"}, {}]).encode()).decode(),
+        base64.b64encode(
+            json.dumps([[], {"prompt": "a", "metadata": "@"}, {}]).replace('"@"', nested).encode()
+        ).decode(),
+    )
+
+
+@pytest.mark.parametrize("kwargs", [None, ["a"], 5])
+def test_keyword_arguments_that_are_none_reach_their_sender(
+    adoption: Adoption, teller: Teller, sender: Celery, redis_client: redis.Redis, kwargs: Any
+) -> None:
+    redis_client.lpush(QUEUE, envelope([[], kwargs, {}], task=names.GENERATE_TASK, id="odd"))
+    assert "kwargs: is no mapping" in refusal(adoption, teller, sender, "odd")
+
+
+@pytest.mark.parametrize("levels", [400, 500, 5_000, 100_000])
+def test_nesting_however_deep_reaches_its_sender(
+    adoption: Adoption, teller: Teller, sender: Celery, redis_client: redis.Redis, levels: int
+) -> None:
+    redis_client.lpush(QUEUE, deep(levels))
+    assert refusal(adoption, teller, sender, "deep")
+
+
+@pytest.mark.parametrize("body", [5, [[], {}], {"no": "task"}, None])
+def test_body_that_is_no_call_reaches_its_sender(
+    adoption: Adoption, teller: Teller, sender: Celery, redis_client: redis.Redis, body: Any
+) -> None:
+    redis_client.lpush(QUEUE, envelope(body, task=names.GENERATE_TASK, id="odd"))
+    assert refusal(adoption, teller, sender, "odd")
+
+
+@pytest.mark.parametrize("message", ["", "5", "{", '{"body": "x"}', "[" * 100_000, "\xff"])
+def test_what_is_no_message_is_dropped_and_holds_nothing_up(
+    adoption: Adoption, context: Context, sender: Celery, redis_client: redis.Redis, message: str
+) -> None:
+    redis_client.lpush(QUEUE, message)
+    job_id = send(sender)
+    assert adoption.run_once() == 2
+    assert context.table.get(job_id).status is Status.QUEUED
+    assert redis_client.hlen(names.HELD) == 0
+
+
+def test_protocol_1_is_read(adoption: Adoption, context: Context, redis_client: redis.Redis) -> None:
+    job_id = str(uuid.uuid4())
+    body = {"task": names.GENERATE_TASK, "id": job_id, "args": [], "kwargs": FIELDS, "retries": 0, "eta": None}
+    redis_client.lpush(QUEUE, envelope(body))
+    assert adopted(adoption, context, job_id).status is Status.QUEUED
+
+
+def test_protocol_1_of_celery_itself_is_read(adoption: Adoption, context: Context, sender: Celery) -> None:
+    sender.conf.task_protocol = 1
+    assert adopted(adoption, context, send(sender)).status is Status.QUEUED
+
+
+def test_message_of_a_producer_of_the_version_before_goes_into_the_line(
+    adoption: Adoption, sender: Celery, redis_client: redis.Redis
+) -> None:
+    job_id = send(sender, names.RUN_TASK)
+    adoption.run_once()
+    (message,) = redis_client.lrange(list_of("run.sim", 3), 0, -1)
+    assert json.loads(message)["headers"]["id"] == job_id
+
+
+def test_message_that_comes_twice_is_one_job(
+    adoption: Adoption, context: Context, sender: Celery, redis_client: redis.Redis
+) -> None:
+    job_id = send(sender)
+    (message,) = redis_client.lrange(QUEUE, 0, -1)
+    redis_client.lpush(QUEUE, message)
+    assert adoption.run_once() == 2
+    assert context.table.get(job_id).status is Status.QUEUED
+    assert redis_client.zcard(names.JOBS) == 1

@@ -1,0 +1,162 @@
+"""
+Makes jobs of plain Celery messages: the keyword arguments are the request, the task id is the job's.
+
+It takes them out of the queues by itself, over a connection of its own, so that none waits for a free slot: from then
+on it is a job like any other. What is wrong with a request becomes a failed job, of which its sender is told.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import structlog
+from celery.app.task import Context as TaskRequest
+
+from jobs import names
+from jobs.announce.celery import PROTOCOL, wanted_by
+from jobs.errors import ErrorCode, IdempotencyConflict, InvalidRequest, JobFailed, RedisFull, RedisUnavailable
+from jobs.kinds.registry import DEFAULT, KINDS, parse_request, settle
+from jobs.scripts.ranks import LINE
+from jobs.submit import submission_of
+from jobs.table.inbox import Held, Inbox, list_of
+from jobs.table.submission import Submission, Submitted
+from workers.attempt.context import Context
+from workers.delivery.messages import TaskCall, UnreadableMessage, read
+
+log = structlog.get_logger()
+
+_LOOK_EVERY_S = 0.4
+_AGAIN_AFTER_S = 1.0
+_MOST_AT_A_TIME = 100
+_LEAST_S = 0.001  # of a deadline that has passed already: the table takes no other
+
+
+class Adoption:
+    """One worker's part in it."""
+
+    def __init__(self, context: Context, inbox: Inbox) -> None:
+        self._context = context
+        self._inbox = inbox
+
+    def run(self) -> None:
+        """Until the worker begins to stop; the others go on."""
+        pause_s = _LOOK_EVERY_S
+        while not self._context.draining.wait(pause_s):
+            try:
+                pause_s = 0.0 if self.run_once() == _MOST_AT_A_TIME else _LOOK_EVERY_S
+            except (RedisUnavailable, RedisFull) as exc:
+                log.warning("messages are left where they are", reason=str(exc))
+                pause_s = _AGAIN_AFTER_S
+
+    def run_once(self) -> int:
+        """
+        Make jobs of a bunch of messages. Returns how many there were.
+
+        Raises:
+            RedisUnavailable, RedisFull: What is in hand is handed out again, here or elsewhere.
+        """
+        held = self._inbox.take(_MOST_AT_A_TIME)
+        calls = [(each, call) for each in held if (call := self._read(each)) is not None]
+        found = [(each, call, submission) for each, call in calls if (submission := self._prepare(each, call))]
+        answers = self._context.table.submit_many([submission for *_, submission in found]) if found else []
+        released: list[str] = []
+        for (each, call, submission), answer in zip(found, answers, strict=True):
+            if (reason := _reason(submission, answer)) is not None:
+                self._refuse(each, call, reason)
+            released += answer.released
+        self._context.pass_on(released)
+        return len(held)
+
+    def _read(self, held: Held) -> TaskCall | None:
+        try:
+            call = read(held.raw, held.queue)
+        except UnreadableMessage as exc:
+            self._refuse_unreadable(held, exc)
+            return None
+        if call.task == names.RUN_TASK:  # Of a producer of the version before.
+            self._inbox.pass_on(held, list_of(names.line_of(held.queue), LINE))
+            return None
+        return call
+
+    def _prepare(self, held: Held, call: TaskCall) -> Submission | None:
+        try:
+            return self._submission(held, call)
+        except InvalidRequest as exc:
+            self._refuse(held, call, exc)
+        return None
+
+    def _submission(self, held: Held, call: TaskCall) -> Submission:
+        if call.task != names.GENERATE_TASK:
+            raise InvalidRequest("task", f"there is no task {call.task!r} here; send {names.GENERATE_TASK}")
+        if not names.is_job_id(call.task_id):
+            raise InvalidRequest("id", "use letters, digits, '.', '_' and '-'")
+        if call.args:
+            raise InvalidRequest("args", "the request goes into keyword arguments: kwargs={'prompt': …}")
+        request = parse_request({**_said_by(held.queue, call), **call.fields})
+        spec = settle(request, self._context.catalogue).model_copy(update=_said_of_times(call, request.start_deadline))
+        return submission_of(
+            request, spec, job_id=call.task_id, origin="celery", tells=_told_of(call.request), tag=held.tag
+        )
+
+    def _refuse(self, held: Held, call: TaskCall, reason: InvalidRequest) -> None:
+        """Write a failed job, for its sender to find; or tell him alone, where it cannot be called as he called it."""
+        log.warning("job refused", job_id=call.task_id, code=str(reason.code))  # Why may repeat what it was.
+        self._reject(held, call.task_id, {"args": call.args, **call.fields}, reason, _told_of(call.request))
+
+    def _refuse_unreadable(self, held: Held, exc: UnreadableMessage) -> None:
+        log.error("message refused: it is no task call", queue=held.queue, field=exc.field, job_id=exc.task_id)
+        if exc.task_id is None:
+            self._inbox.drop(held)
+            return
+        self._reject(held, exc.task_id, {}, InvalidRequest(exc.field, str(exc)), _told_of(exc.request))
+
+    def _reject(
+        self, held: Held, task_id: str, request: dict[str, Any], reason: InvalidRequest, tells: dict[str, Any]
+    ) -> None:
+        if names.is_job_id(task_id):
+            self._context.table.reject(
+                task_id, request=request, queue=held.queue, error=reason, tells=tells, tag=held.tag
+            )
+            self._context.announcer.note_end()
+            return
+        self._context.announcer.refuse(task_id, tells, JobFailed(task_id, ErrorCode.INVALID_REQUEST, str(reason)))
+        self._inbox.drop(held)
+
+
+def _said_by(queue: str, call: TaskCall) -> dict[str, str]:
+    """What a request need not say: its priority, and the model where the queue is one's and the kind has one."""
+    kind, model = KINDS.get(str(call.fields.get("kind", DEFAULT))), names.model_of(queue)
+    said = {"priority": call.priority}
+    return said | {"model": model} if kind is not None and kind.needs_model and model is not None else said
+
+
+def _said_of_times(call: TaskCall, start_deadline: float | None) -> dict[str, float]:
+    """What the message says of its times, in the words of a job's; not part of the request, and of its digest."""
+    now, said = time.time(), {}
+    if call.eta is not None and call.eta > now:
+        said["start_after"] = call.eta - now
+    if call.expires is not None:
+        left_s = max(_LEAST_S, call.expires - now)
+        said["start_deadline"] = left_s if start_deadline is None else min(left_s, start_deadline)
+    if call.time_limit_s is not None and call.time_limit_s > 0:
+        said["time_limit"] = call.time_limit_s
+    return said
+
+
+def _told_of(request: TaskRequest) -> dict[str, Any]:
+    wants = wanted_by(request)
+    return {} if wants is None else {PROTOCOL: wants}
+
+
+def _reason(submission: Submission, answer: Submitted) -> InvalidRequest | None:
+    """Why no job was made of a message whose job could be written."""
+    if isinstance(answer.refused, RedisFull):
+        raise answer.refused
+    if isinstance(answer.refused, IdempotencyConflict):
+        return InvalidRequest("idempotency_key", str(answer.refused))
+    if answer.refused is not None:
+        return InvalidRequest("request", str(answer.refused))
+    if answer.job_id != submission.job_id:
+        return InvalidRequest("idempotency_key", f"was used for job {answer.job_id}; ask for that one")
+    return None
