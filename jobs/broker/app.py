@@ -8,7 +8,7 @@ from kombu import Queue
 from jobs.broker.addresses import broker_settings, celery_url, sentinel_transport
 from jobs.catalogue.catalogue import Catalogue
 from jobs.kinds.registry import queues_for
-from jobs.names import queue_of
+from jobs.names import line_of, queue_of
 from jobs.process.settings import Settings, load_settings
 from jobs.scripts.ranks import PRIORITY_RANK
 
@@ -23,9 +23,8 @@ def make_app(settings: Settings) -> Celery:
     app = Celery("imagemill", broker=celery_url(settings.redis_url), backend=backend, set_as_current=False)
     catalogue = Catalogue.read(settings.models_file)
     app.conf.update(
-        task_queues=[
-            Queue(name) for name in queues_for(catalogue.models)
-        ],  # Declared, so that Flower shows them empty.
+        # Declared, so that Flower shows them empty: where others send to, and where the table does.
+        task_queues=[Queue(name) for queue in queues_for(catalogue.models) for name in (queue, line_of(queue))],
         task_default_queue=queue_of(next(iter(catalogue.models))),
         task_default_priority=PRIORITY_RANK["normal"],  # On Redis a message's priority is its rank: 0 goes first.
         task_acks_late=False,

@@ -8,6 +8,7 @@ import structlog
 from celery import Celery
 
 from jobs import names
+from jobs.broker.lines import Lines
 from jobs.errors import ImagemillError
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
@@ -28,12 +29,18 @@ class _NoResult:
 
 
 class Dispatcher:
-    """Publishes through one Celery app; safe to use from many threads."""
+    """
+    Publishes through one Celery app; safe to use from many threads.
+
+    Attributes:
+        lines: Where to.
+    """
 
     def __init__(self, app: Celery, table: JobTable, settings: Settings) -> None:
         self._app = app
         self._table = table
         self._settings = settings
+        self.lines = Lines(table.fleet)
 
     def offer(self, job_ids: Sequence[str]) -> None:
         """
@@ -67,7 +74,7 @@ class Dispatcher:
                     self._app.send_task(
                         names.RUN_TASK,
                         task_id=record.id,
-                        queue=record.queue,
+                        queue=self.lines.of(record.queue),
                         priority=FIRST if is_called else LINE,
                         argsrepr=summary,
                         kwargsrepr="",

@@ -26,12 +26,12 @@ from jobs.redis.connection import map_errors
 from jobs.scripts.limits import limits_of, times_of
 from jobs.scripts.ranks import FIRST, LINE
 from jobs.scripts.scripts import Scripts
+from jobs.table.inbox import list_of
 from jobs.table.older import holder_name
 
 log = structlog.get_logger()
 
 _MOST_AT_A_TIME = 256
-_PRIORITY_SEPARATOR = "\x06\x16"  # kombu.transport.redis: a queue's list of each priority but 0 has it and the number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +120,9 @@ class Reconciler:
         return [job_id for job_id, queue in queued.items() if job_id not in standing[queue]]
 
     def _messages(self, queue: str, priority: int) -> set[str]:
-        key = f"{queue}{_PRIORITY_SEPARATOR}{priority}" if priority else queue
+        line = self._dispatcher.lines.of(queue)
         with map_errors(self._settings):
-            messages = cast("list[str]", self._redis.lrange(key, 0, -1))
+            messages = cast("list[str]", self._redis.lrange(list_of(line, priority), 0, -1))
         return {job_id for job_id in map(_job_of, messages) if job_id}
 
 

@@ -35,6 +35,8 @@ class WorkerReport:
         slots: Jobs that it takes at a time; 0 while it starts.
         started_at: Unix time, seconds, by its own clock.
         known_schema: The newest schema of a record that it knows; 1 where it says nothing of it, as the first version.
+        reads_lines: Whether it takes the table's messages from `names.line_of` its queues; versions before took them
+            from the queues themselves.
     """
 
     name: str
@@ -45,6 +47,7 @@ class WorkerReport:
     slots: int = 0
     started_at: float = 0.0
     known_schema: int = names.SCHEMA_VERSION
+    reads_lines: bool = True
 
     @property
     def queues(self) -> tuple[str, ...]:
@@ -98,6 +101,7 @@ class _Written(BaseModel):
     slots: int = 0
     started_at: float = 0.0
     known_schema: int = 1
+    reads_lines: bool = False
 
 
 def _parse(name: str, report: str) -> WorkerReport | None:

@@ -25,6 +25,7 @@ from jobs.redis.memory import MemoryGauge
 from jobs.scripts.limits import limits_of
 from jobs.scripts.scripts import Argument, arguments, as_mapping
 from jobs.table.claim import Claim, Report, Verdict, event_data
+from jobs.table.fleet import Fleet
 from jobs.table.reader import JobReader, QueueCounts
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
@@ -38,12 +39,18 @@ log = structlog.get_logger()
 
 
 class JobTable(JobReader):
-    """Owns every `imagemill:*` key in Redis."""
+    """
+    Owns every `imagemill:*` key in Redis.
+
+    Attributes:
+        fleet: The workers.
+    """
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         super().__init__(client, settings)
         self._memory = MemoryGauge(client, settings)
         self._limits = limits_of(settings)
+        self.fleet = Fleet(client, settings)
 
     def submit(self, submission: Submission) -> Submitted:
         """

@@ -1,4 +1,4 @@
-"""The Celery tasks: every message means only "look at this job"; the job table decides whether to run it."""
+"""The Celery task: a message means only "look at this job"; the job table decides whether to run it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from celery.exceptions import Ignore
 from structlog.contextvars import bound_contextvars
 
 from jobs import names
-from jobs.announce.celery import PROTOCOL as CELERY
-from jobs.announce.celery import wanted_by
 from jobs.errors import ErrorCode, Fenced, JobFailed, RedisUnavailable
 from jobs.table.claim import Claim
 from jobs.table.record import JobRecord
@@ -22,39 +20,19 @@ from workers.attempt.attempt import Attempt
 from workers.attempt.context import Context
 from workers.attempt.errors import Draining
 from workers.attempt.trace import NoTrace, trace_of
-from workers.delivery.adopt import Adopter, Request
-from workers.delivery.deliveries import Deliveries
 from workers.engine.errors import EngineDied
 from workers.runners.registry import RUNNERS
 
 log = structlog.get_logger()
 
 
-def register_tasks(app: Celery, context: Context, deliveries: Deliveries) -> None:
-    """Give the app the two tasks. Their names are the wire; nothing depends on a Python path."""
-    adopter = Adopter(context, deliveries)
+def register_tasks(app: Celery, context: Context) -> None:
+    """Give the app its task. The name is the wire; nothing depends on a Python path."""
 
     @app.task(name=names.RUN_TASK, bind=True, throws=(JobFailed,), ignore_result=True)
     def run(task: Task[..., Any], /, *_args: Any, **_kwargs: Any) -> str:
         with bound_contextvars(job_id=str(task.request.id)):
             return _summary(_run(task, context))
-
-    @app.task(
-        name=names.GENERATE_TASK,
-        bind=True,
-        throws=(JobFailed,),
-        typing=False,
-        track_started=False,  # It has not: its job may wait for long.
-        acks_late=True,  # `adopt` does, as soon as may be.
-        Request="workers.delivery.deliveries:DeliveredRequest",
-    )
-    def generate(task: Task[..., Any], /, *args: Any, **kwargs: Any) -> None:
-        wants = wanted_by(task.request)
-        tells = {} if wants is None else {CELERY: wants}
-        sent = Request(job_id=str(task.request.id), queue=_queue_of(task), args=args, fields=kwargs, tells=tells)
-        with bound_contextvars(job_id=sent.job_id):
-            adopter.adopt(sent, task.request.get("delivery"))
-        raise Ignore  # It is a job now, and its end is told by whoever comes to know it: see `jobs.announce`.
 
 
 def _run(task: Task[..., Any], context: Context) -> JobRecord:
@@ -123,7 +101,3 @@ def _summary(record: JobRecord) -> str:
     """What Flower shows as the result."""
     made = f"{len(record.artifacts)} object{'' if len(record.artifacts) == 1 else 's'}"
     return f"{made} in {record.timings.get('total', 0):.2f} s"
-
-
-def _queue_of(task: Task[..., Any]) -> str:
-    return str((task.request.delivery_info or {}).get("routing_key", ""))

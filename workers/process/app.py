@@ -15,7 +15,7 @@ from jobs.broker.app import make_app
 from jobs.errors import ImagemillError, InvalidConfiguration
 from jobs.process.settings import load_settings
 from workers.delivery.tasks import register_tasks
-from workers.delivery.transport import LOOK_FOR_DUE_EVERY_S, use_tolerant_transport
+from workers.delivery.transport import use_tolerant_transport
 from workers.process.control import drain_on_shutdown, turn_revoke_into_cancel
 from workers.process.logs import configure_logging
 from workers.process.settings import load_worker_settings
@@ -32,7 +32,6 @@ worker_settings = load_worker_settings()
 use_tolerant_transport()
 app = make_app(settings)
 app.conf.worker_consumer = "workers.delivery.consumer:TolerantConsumer"
-app.conf.broker_transport_options["unacked_restore_interval"] = LOOK_FOR_DUE_EVERY_S
 app.loader.override_backends = RESULT_BACKENDS
 
 
@@ -58,7 +57,7 @@ def _load_before_the_first_job(sender: Any, **_: Any) -> None:
         log.exception("worker cannot start")
         sys.exit(1)
     sender.concurrency = process.slots  # Celery makes its threads later than this.
-    register_tasks(app, process.context, process.deliveries)
+    register_tasks(app, process.context)
     turn_revoke_into_cancel(process.context)
     drain_on_shutdown(process.drain)
     worker_shutting_down.connect(lambda **_: process.drain(), weak=False)

@@ -13,6 +13,7 @@ import tenacity
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import RedisUnavailable
 from jobs.kinds.registry import queues_for
+from jobs.names import line_of
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect, map_errors
 from jobs.table.older import wait_for_older_to_go
@@ -55,7 +56,7 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its import advises on image processors, never used here.
     if concurrency:
         os.environ["IMAGEMILL_WORKER_CONCURRENCY"] = str(concurrency)
-    queues = queues_for(names)
+    queues = [line_of(queue) for queue in queues_for(names)]
     count = processes or worker.processes
     return supervise(
         [

@@ -20,6 +20,7 @@ from jobs.process.settings import Settings
 from jobs.process.traces import open_traces
 from jobs.redis.connection import connect
 from jobs.table.fleet import Fleet, WorkerReport
+from jobs.table.inbox import Inbox
 from jobs.table.table import JobTable
 from storage.errors import StorageMisconfigured
 from storage.registry import open_store
@@ -31,7 +32,8 @@ from workers.attempt.progress import ProgressWriter
 from workers.attempt.recover import Recovery
 from workers.attempt.seats import Seats
 from workers.attempt.spool import Spool, own_folder
-from workers.delivery.deliveries import Deliveries
+from workers.attempt.vital import run_vital
+from workers.delivery.adoption import Adoption
 from workers.process.drain import EX_BUG, EX_REFUSED, drain, leave_with
 from workers.process.gauges import WorkerGauges
 from workers.process.heart import Heart, reported_while_starting
@@ -50,7 +52,6 @@ class WorkerProcess:
     Attributes:
         slots: Jobs in hand at a time.
         context: What its tasks share.
-        deliveries: Where messages from outside are settled.
     """
 
     def __init__(self, name: str, app: Celery, settings: Settings, worker_settings: WorkerSettings) -> None:
@@ -103,7 +104,6 @@ class WorkerProcess:
                 metrics=metrics,
                 traces=open_traces(settings, "imagemill-worker"),
             )
-            self.deliveries = Deliveries(client, settings)
             gauges = WorkerGauges(
                 heart=heart,
                 slots=self.slots,
@@ -117,6 +117,9 @@ class WorkerProcess:
         leases.start()
         self.context.announcer.start()
         reconciler = Reconciler(client, dispatcher, settings)
+        adoption = Adoption(self.context, Inbox(connect(settings, decodes=False), settings, report.queues))
+        adopting = ("adoption", adoption.run, self.context.draining, self._stop_broken)
+        threading.Thread(target=run_vital, args=adopting, name="adoption", daemon=True).start()
         recovery = Recovery(self.context)
         self._recovery = threading.Thread(target=recovery.run, name="recovery", daemon=True)
         self._recovery.start()

@@ -11,6 +11,7 @@ import redis
 from jobs import names
 from jobs.scripts.ranks import PRIORITY_RANK
 from jobs.table.claim import Claim
+from jobs.table.inbox import list_of
 from jobs.table.submission import Submission
 from jobs.table.table import JobTable, QueueCounts
 from ops.process import wait_until
@@ -68,6 +69,6 @@ def turn_of(client: redis.Redis, job_id: str) -> float | None:
 
 def messages(client: redis.Redis) -> list[str]:
     """Ids of the jobs whose messages stand in the broker's lists, the next to be taken first."""
-    lists = [QUEUE if rank == 0 else f"{QUEUE}\x06\x16{rank}" for rank in sorted(PRIORITY_RANK.values())]
+    lists = [list_of(names.line_of(QUEUE), rank) for rank in sorted(PRIORITY_RANK.values())]
     found = [each for key in lists for each in reversed(cast("list[str]", client.lrange(key, 0, -1)))]
     return [json.loads(each)["headers"]["id"] for each in found]

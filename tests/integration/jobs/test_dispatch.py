@@ -21,10 +21,11 @@ from ops.process import free_port
 from producer import Client
 
 QUEUE = "gpu.shapes"
+LINE = "run.shapes"
 LONG_PROMPT = "a large red circle " + "on a blue background " * 150 + "with a secret"
 
 # kombu keeps a list for each priority: https://docs.celeryq.dev/en/stable/userguide/routing.html#redis-message-priorities
-LISTS = {"high": QUEUE, "normal": f"{QUEUE}\x06\x163", "low": f"{QUEUE}\x06\x166"}
+LISTS = {"high": LINE, "normal": f"{LINE}\x06\x163", "low": f"{LINE}\x06\x166"}
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def messages(client: redis.Redis, key: str) -> list[dict[str, Any]]:
 
 def read_ids(app: Celery, count: int) -> list[str]:
     """Task ids in the order in which a worker gets them."""
-    with app.connection_for_read() as connection, connection.SimpleQueue(QUEUE, no_ack=True) as queue:
+    with app.connection_for_read() as connection, connection.SimpleQueue(LINE, no_ack=True) as queue:
         return [str(queue.get(timeout=5).headers["id"]) for _ in range(count)]
 
 
@@ -94,7 +95,7 @@ def test_job_that_has_begun_meanwhile_gets_no_message(
     read_ids(app, 1)
     table.claim(job.id, owner="a worker")
     Dispatcher(app, table, settings).send([job.id])
-    assert redis_client.keys(f"{QUEUE}*") == []
+    assert redis_client.keys(f"{LINE}*") == []
 
 
 def test_job_is_announced_once(client: Client, redis_client: redis.Redis) -> None:
@@ -106,7 +107,7 @@ def test_job_without_a_record_is_passed_over(
     app: Celery, table: JobTable, settings: Settings, redis_client: redis.Redis
 ) -> None:
     Dispatcher(app, table, settings).send(["no-such-job"])
-    assert redis_client.keys(f"{QUEUE}*") == []
+    assert redis_client.keys(f"{LINE}*") == []
 
 
 def test_broker_that_is_away_is_an_error_of_ours(client: Client, table: JobTable, settings: Settings) -> None:

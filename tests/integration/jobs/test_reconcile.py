@@ -10,6 +10,7 @@ from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciled, Reconciler
 from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
+from jobs.table.inbox import list_of
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import (
@@ -196,7 +197,7 @@ def test_message_of_a_job_that_was_called_up_is_sent_again_where_workers_look_fi
     """The worker that was to send it died: the one that it had before stands in the line of all."""
     low, high = submit(table, a_job(priority="low"), a_job(priority="high"))
     dispatcher.send([low, high])
-    assert redis_client.rpop(f"{QUEUE}\x06\x163") is not None
+    assert redis_client.rpop(list_of(names.line_of(QUEUE), 3)) is not None
     assert table.claim(low, owner="a worker", gives_way=True) == (None, [high, low])
     let_look_be_due(redis_client, low, high)
     assert reconciler.run_once() == Reconciled(resent=2)
@@ -210,7 +211,7 @@ def test_message_is_not_looked_for_at_every_pass(
     assert reconciler.run_once() == Reconciled()  # Whoever released it is about to send it.
     let_look_be_due(redis_client, job_id)
     assert reconciler.run_once() == Reconciled(resent=1)
-    redis_client.delete(f"{QUEUE}\x06\x163")
+    redis_client.delete(list_of(names.line_of(QUEUE), 3))
     assert reconciler.run_once() == Reconciled()
 
 

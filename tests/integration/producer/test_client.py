@@ -25,6 +25,7 @@ from jobs.errors import (
 from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.table.claim import Claim
+from jobs.table.inbox import list_of
 from jobs.table.states import Status
 from jobs.table.table import JobTable, QueueCounts
 from ops.process import free_port, wait_until
@@ -57,7 +58,7 @@ def claim(table: JobTable, job_id: str) -> Claim:
 
 def announced_ids(client: redis.Redis) -> set[str]:
     """Ids of the messages in Celery's queue, of normal priority."""
-    return {json.loads(message)["headers"]["id"] for message in client.lrange(f"{QUEUE}\x06\x163", 0, -1)}
+    return {json.loads(message)["headers"]["id"] for message in client.lrange(list_of(names.line_of(QUEUE), 3), 0, -1)}
 
 
 def is_waited_for(client: redis.Redis) -> bool:
