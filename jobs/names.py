@@ -110,6 +110,8 @@ pace_key = _by_one("pace", "queue")  # hash: how fast jobs of a queue end while 
 HELD = _name("held")  # hash: by tag, the list that a message came through, and the message behind a line feed
 HELD_UNTIL = _name("held_until")  # sorted set: tags, by when they are handed out again (s)
 
+tombstone_key = _by_one("tombstone", "job_id")  # string with expiry: one that was canceled before its message came
+
 # Ends that somebody is to be told of, who does not ask: the outbox of each protocol.
 outbox_key = _by_one("outbox", "protocol")  # sorted set: ids of jobs, by when to tell their end (s)
 tellers_key = _by_one("tellers", "protocol")  # hash: by job, the token of whoever tells its end at the moment

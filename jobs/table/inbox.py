@@ -7,11 +7,14 @@ that no moment is without it. Whoever dies in between leaves it to others.
 
 from __future__ import annotations
 
+import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import redis
+from redis.client import NEVER_DECODE
 
 from jobs.process.settings import Settings
 from jobs.redis.memory import FULL_SHARE
@@ -69,6 +72,19 @@ class Inbox:
     def pass_on(self, held: Held, queue: str) -> None:
         """It is meant for another queue."""
         self._scripts.run("let_go", tag=held.tag, list=queue)
+
+
+def task_ids(client: redis.Redis, queue: str) -> Iterator[str]:
+    """The ids that the messages of a queue say of themselves; raises what redis-py does."""
+    for priority in _PRIORITIES:
+        reading = {NEVER_DECODE: True}  # What others send may be anything.
+        messages = client.execute_command("LRANGE", list_of(queue, priority), 0, -1, **reading)  # type: ignore[no-untyped-call]
+        for message in cast("list[bytes]", messages):
+            try:
+                envelope = json.loads(message)
+                yield str(envelope["headers"].get("id") or envelope["properties"]["correlation_id"])
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                continue  # It will be no job.
 
 
 def list_of(queue: str, priority: int) -> str:

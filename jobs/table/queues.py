@@ -15,6 +15,7 @@ from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.scripts.limits import limits_of
 from jobs.scripts.scripts import Scripts, as_mapping
+from jobs.table.inbox import task_ids
 from jobs.table.record import JobRecord, deadlines_of
 from jobs.table.table import JobTable, Offer
 
@@ -44,7 +45,8 @@ class QueueControl:
         """Jobs of a queue that have not begun; with `running`, those that run as well."""
         with map_errors(self._settings):
             callers = sorted(cast("set[str]", self._redis.smembers(names.callers_key(queue))))
-            keys = [*(names.waiting_key(queue, caller) for caller in callers), names.released_key(queue)]
+            keys = [names.later_key(queue), *(names.waiting_key(queue, caller) for caller in callers)]
+            keys += [names.released_key(queue)]
             keys += [names.running_key(queue)] if running else []
             for key in keys:  # In the order in which jobs go through them, so that none slips past.
                 yield from [str(job_id) for job_id, _ in self._redis.zscan_iter(key, count=_PAGE)]
@@ -56,7 +58,7 @@ class QueueControl:
         Raises:
             RedisUnavailable: Some may have been canceled; doing it again does the rest.
         """
-        count = 0
+        count = self._cancel_messages(queue)
         for job_id in dict.fromkeys(self.job_ids(queue, running=running)):
             try:
                 _, released = self._table.cancel(job_id)
@@ -65,6 +67,13 @@ class QueueControl:
             self._offer(released)
             count += 1
         return count
+
+    def _cancel_messages(self, queue: str) -> int:
+        """Have messages of others that are no jobs yet end as they become some; their senders hear of it."""
+        with map_errors(self._settings):
+            ids = [task_id for each in task_ids(self._redis, queue) if names.is_job_id(task_id := each)]
+        found = self._table.cancel_many(ids, remembers=True)
+        return sum(each is None for each in found)
 
     def dead(self) -> list[JobRecord]:
         """Jobs whose workers were lost every time, the last to die first."""

@@ -37,6 +37,8 @@ Offer = Callable[[Sequence[str]], None]  # has the messages of released jobs sen
 
 log = structlog.get_logger()
 
+_REMEMBERED_S = 24 * 3600  # that a job was canceled before it came
+
 
 class JobTable(JobReader):
     """
@@ -274,9 +276,12 @@ class JobTable(JobReader):
             "retention_s": self._settings.retention_s,
         }
 
-    def cancel(self, job_id: str) -> tuple[Status | str, list[str]]:
+    def cancel(self, job_id: str, *, remembers: bool = False) -> tuple[Status | str, list[str]]:
         """
         Ask for a job's end. No error on one that has ended.
+
+        Args:
+            remembers: One that is not there may be a message that has not become a job yet: then it ends as it comes.
 
         Returns:
             Its status now (`processing` leaves at its next step), and the ids that were released in turn.
@@ -284,14 +289,18 @@ class JobTable(JobReader):
         Raises:
             JobNotFound: There is no such job.
         """
-        answer = self.cancel_many([job_id])[0]
+        answer = self.cancel_many([job_id], remembers=remembers)[0]
         if answer is None:
             raise JobNotFound(job_id)
         return answer
 
-    def cancel_many(self, job_ids: Sequence[str]) -> list[tuple[Status | str, list[str]] | None]:
+    def cancel_many(
+        self, job_ids: Sequence[str], *, remembers: bool = False
+    ) -> list[tuple[Status | str, list[str]] | None]:
         """Ask for the end of many jobs, in one round trip. None for one that there is not."""
-        replies = self._scripts.run_many([("cancel", arguments(job_id=job_id, **self._limits)) for job_id in job_ids])
+        remember_s = _REMEMBERED_S if remembers else None
+        calls = [("cancel", arguments(job_id=each, remember_s=remember_s, **self._limits)) for each in job_ids]
+        replies = self._scripts.run_many(calls)
         return [
             None if status == "missing" else (word(Status, status), list(json.loads(ids))) for status, ids, _ in replies
         ]

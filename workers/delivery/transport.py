@@ -36,7 +36,8 @@ class _LightQoS(QoS):
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         if requeue:
-            self._put_back([(self._delivered or {})[delivery_tag]])
+            in_hand: dict[str, Any] = self._delivered or {}
+            self._put_back([in_hand[delivery_tag]])
         self.ack(delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> None:

@@ -60,7 +60,7 @@ def _revoke_by(context: Context) -> Callable[..., Any]:
 
 def _cancel(context: Context, job_id: str) -> Status | str | None:
     try:
-        status, released = context.table.cancel(job_id)
+        status, released = context.table.cancel(job_id, remembers=True)
     except JobNotFound:
         return None
     except RedisUnavailable as exc:

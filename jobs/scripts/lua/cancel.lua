@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
 -- A queued job ends at once; a running one is asked to leave at its next step; an ended one stays as it is.
+-- With `remember_s` one that is not there yet, because its message has not become a job, is canceled when it comes.
 -- Repeating it gives the same answer, the ids released in turn included. With `is_shown` the record stands behind it.
 local id = args.job_id
 local status = field(id, 'status')
@@ -8,7 +9,10 @@ local function answer(now_is, released)
   return {now_is, released, args.is_shown and redis.call('HGETALL', key.job(id)) or {}}
 end
 
-if not status then return {'missing', '[]', {}} end
+if not status then
+  if args.remember_s then redis.call('SET', key.tombstone(id), 1, 'EX', args.remember_s) end
+  return {'missing', '[]', {}}
+end
 if status == 'queued' then
   local queue, caller = field(id, 'queue'), field(id, 'caller')
   withdraw(id, queue, caller)

@@ -47,6 +47,11 @@ if args.tells then note_wants(id, args.tells) end
 if args.tag then let_go(args.tag) end
 redis.call('SADD', key.queues, queue)
 enlist(id, caller, number)
+count(queue, 'submitted')
+if args.tag and redis.call('DEL', key.tombstone(id)) == 1 then
+  conclude(id, 'canceled', {})
+  return {'created', id, {}}
+end
 redis.call('ZADD', key.queued(queue), turn, id)
 if args.start_after then
   redis.call('ZADD', key.later(queue), seconds(time + args.start_after), id)
@@ -55,7 +60,6 @@ else
   redis.call('SADD', key.callers(queue), caller)
   redis.call('ZADD', key.waiting(queue, caller), turn, id)
 end
-count(queue, 'submitted')
 if args.start_deadline or args.deadline then note_deadline(id) end
 local released = release(queue, caller)
 if #released > 0 then redis.call('HSET', job, 'next', cjson.encode(released)) end

@@ -17,10 +17,12 @@ from celery.result import AsyncResult
 from jobs import names
 from jobs.announce.celery import PROTOCOL, CeleryResults
 from jobs.announce.teller import Teller
+from jobs.errors import JobNotFound
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.inbox import Inbox, list_of
 from jobs.table.outbox import Outbox
+from jobs.table.queues import QueueControl
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from workers.attempt.context import Context
@@ -226,3 +228,30 @@ def test_message_that_comes_twice_is_one_job(
     assert adoption.run_once() == 2
     assert context.table.get(job_id).status is Status.QUEUED
     assert redis_client.zcard(names.JOBS) == 1
+
+
+def test_message_that_was_revoked_before_it_came_is_a_job_that_never_runs(
+    adoption: Adoption, context: Context, teller: Teller, sender: Celery
+) -> None:
+    job_id = send(sender)
+    with pytest.raises(JobNotFound):
+        context.table.cancel(job_id, remembers=True)
+    assert adopted(adoption, context, job_id).status is Status.CANCELED
+    assert context.table.claim(job_id, owner="a worker", gives_way=True) == (None, [])
+    teller.run_once()
+    assert AsyncResult(job_id, app=sender).state == "REVOKED"  # type: ignore[comparison-overlap]
+    again = send(sender)
+    assert adopted(adoption, context, again).status is Status.QUEUED
+
+
+def test_purge_reaches_messages_that_are_no_jobs_yet_and_jobs_that_wait_for_their_time(
+    adoption: Adoption, context: Context, settings: Settings, sender: Celery, redis_client: redis.Redis
+) -> None:
+    later = send(sender, countdown=3600)
+    adopted(adoption, context, later)
+    redis_client.lpush(QUEUE, b"\xff")
+    sent = [send(sender, priority=priority) for priority in (0, 9)]
+    control = QueueControl(redis_client, context.table, context.dispatcher.offer, settings)
+    assert control.cancel_all(QUEUE) == 3
+    adoption.run_once()
+    assert {context.table.get(job_id).status for job_id in (later, *sent)} == {Status.CANCELED}
