@@ -82,6 +82,9 @@ class Settings(RoomSettings):
     models_file: Path = Field(_CHECKOUT / "models.toml", description="The model catalogue.")
     release_window: Annotated[int, Field(ge=1, le=100_000)] = 256
     """Unclaimed messages per caller and queue that stand in Celery at a time; the rest waits in the table."""
+    max_queued: Annotated[int, Field(ge=1)] | None = None
+    """How many queued jobs a caller may have, in all queues and through any door, unless its API key says otherwise;
+    unset, any number."""
     lease_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 8.0
     """How long a job stays with a worker that says nothing; workers renew four times as often. How soon a lost message
     or a passed deadline is noticed follows it: see `jobs.scripts.limits`."""

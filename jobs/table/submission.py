@@ -50,7 +50,7 @@ class Submission:
         spec: What is to be run, of which the table reads no more than what every job has.
         digest: Of the request's parameters; tells a repeated submission from another one with the same key.
         origin: "client", or "celery" for a job that came as a plain Celery message.
-        quota: How many queued jobs its caller may have, in all queues, this one included; None for any number.
+        quota: How many queued jobs its caller may have, in all queues, this one included; None for what the settings say.
         batch: Where it is part of one.
         traceparent: The W3C trace context that its spans are part of.
         tells: Who is to be told of its end: by protocol, what that has to know.
@@ -105,8 +105,14 @@ def as_written(submission: Submission) -> JobRecord:
     )
 
 
-def encode(submission: Submission, limits: Mapping[str, float]) -> Encoded:
-    """A submission as `submit.lua` takes it; `limits` are those of `jobs.scripts.limits`."""
+def encode(submission: Submission, limits: Mapping[str, float], quota: int | None = None) -> Encoded:
+    """
+    A submission as `submit.lua` takes it.
+
+    Args:
+        limits: Those of `jobs.scripts.limits`.
+        quota: Of callers of whom the submission says none.
+    """
     spec, batch = submission.spec, submission.batch
     args = arguments(
         job_id=submission.job_id,
@@ -123,7 +129,7 @@ def encode(submission: Submission, limits: Mapping[str, float]) -> Encoded:
         start_after=spec.start_after,
         time_limit=spec.time_limit,
         origin=submission.origin,
-        quota=submission.quota,
+        quota=submission.quota if submission.quota is not None else quota,
         batch=batch.batch_id if batch else None,
         line=batch.line if batch else None,
         custom_id=(batch.custom_id or None) if batch else None,

@@ -80,7 +80,7 @@ class JobTable(JobReader):
 
     def encode(self, submission: Submission) -> Encoded:
         """A submission in the form in which many can be held."""
-        return encode(submission, self._limits)
+        return encode(submission, self._limits, self._settings.max_queued)
 
     def submit_encoded(self, submissions: Sequence[Encoded]) -> list[Submitted]:
         """`submit_many`, of what `encode` made."""

@@ -28,7 +28,9 @@ _NOTE = "It is shown this once. Send it with each request:\n  Authorization: Bea
 def create(
     name: KeyName,
     rate: Annotated[str | None, typer.Option(help="Requests in a time, e.g. 10/second. Default: any number.")] = None,
-    max_queued: Annotated[int | None, typer.Option(help="Jobs in the queue at a time. Default: any number.")] = None,
+    max_queued: Annotated[
+        int | None, typer.Option(help="Jobs in the queue at a time. Default: IMAGEMILL_MAX_QUEUED, or any number.")
+    ] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="A model that it may use; any number of times. Default: all.")
     ] = None,

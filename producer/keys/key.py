@@ -30,7 +30,7 @@ class ApiKey(BaseModel):
             add nothing: there is no list of likely tokens to try.
         hint: How the token begins, so that a person can tell which it is.
         rate: How often it may be used, e.g. "10/second"; None for any number.
-        max_queued: How many queued jobs it may have; None for any number.
+        max_queued: How many queued jobs it may have; None for what the settings say.
         models: Which it may use; None for all.
         created_at, revoked_at: Unix time, seconds.
     """

@@ -52,7 +52,7 @@ class Caller:
 
     @property
     def quota(self) -> int | None:
-        """How many queued jobs it may have, for `Submission.quota`; None for any number."""
+        """How many queued jobs it may have, for `Submission.quota`; None for what the settings say."""
         return self.key.max_queued if self.key else None
 
     def own(self, record: JobView) -> JobView:

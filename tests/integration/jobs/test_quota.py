@@ -73,3 +73,12 @@ def test_quota_holds_when_many_submit_at_once(settings: Settings, a_job: MakeJob
 
     with ThreadPoolExecutor(THREADS) as pool:
         assert sum(pool.map(submit_part, range(THREADS))) == QUOTA
+
+
+def test_settings_say_it_for_callers_of_whom_nothing_else_is_said(
+    redis_client: redis.Redis, settings: Settings, a_job: MakeJob
+) -> None:
+    table = JobTable(redis_client, settings.model_copy(update={"max_queued": 1}))
+    more = replace(a_job(), quota=2)
+    answers = table.submit_many([a_job(), a_job(), more, a_job(caller="other")])
+    assert [isinstance(each.refused, QuotaExceeded) for each in answers] == [False, True, False, False]

@@ -6,6 +6,7 @@ import base64
 import json
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +26,7 @@ from jobs.table.outbox import Outbox
 from jobs.table.queues import QueueControl
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
+from jobs.table.table import JobTable
 from workers.attempt.context import Context
 from workers.delivery.adoption import Adoption
 
@@ -228,6 +230,20 @@ def test_message_that_comes_twice_is_one_job(
     assert adoption.run_once() == 2
     assert context.table.get(job_id).status is Status.QUEUED
     assert redis_client.zcard(names.JOBS) == 1
+
+
+def test_message_over_its_caller_s_quota_is_refused_as_by_any_other_door(
+    context: Context, settings: Settings, teller: Teller, sender: Celery, redis_client: redis.Redis
+) -> None:
+    table = JobTable(redis_client, settings.model_copy(update={"max_queued": 1}))
+    with connect(settings, decodes=False) as client:
+        narrow = Adoption(replace(context, table=table), Inbox(client, settings, [QUEUE]))
+        first, second = send(sender), send(sender)
+        others = send(sender, kwargs={**FIELDS, "caller": "other"})
+        assert "default may have 1 jobs in the queue and has them" in refusal(narrow, teller, sender, second)
+    assert [table.get(each).status for each in (first, second, others)] == [
+        *(Status.QUEUED, Status.FAILED, Status.QUEUED),
+    ]
 
 
 def test_message_that_was_revoked_before_it_came_is_a_job_that_never_runs(
