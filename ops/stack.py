@@ -27,7 +27,7 @@ from workers.process.settings import load_worker_settings
 
 BUCKET = "imagemill"
 PROCESSES = "IMAGEMILL_WORKER_PROCESSES"
-_WORKER_START_S = 180.0  # Imports torch and loads the model; many times what it takes, for a busy machine.
+_WORKER_START_S = 600.0  # Imports torch and loads the model; many times what it takes, for a busy machine.
 _FLOWER_USER = "imagemill"
 _MOST_PROCESSES = 4
 

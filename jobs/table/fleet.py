@@ -20,6 +20,8 @@ WorkerState = Literal["starting", "ready", "busy", "draining"]
 
 log = structlog.get_logger()
 
+_STARTING_S = 30.0  # at least, of a worker that starts: loading may keep all threads of a process from speaking
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerReport:
@@ -65,11 +67,12 @@ class Fleet:
 
     def report(self, worker: WorkerReport) -> None:
         """Say where a worker is; holds for two leases."""
+        least_s = _STARTING_S if worker.state == "starting" else 2.0
         self._scripts.run(
             "report",
             name=worker.name,
             report=json.dumps(asdict(worker)),
-            expiry_s=max(2, int(2 * self._settings.lease_s)),
+            expiry_s=int(max(least_s, 2 * self._settings.lease_s)),
         )
 
     def leave(self, name: str) -> None:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 CHECKOUT = Path(os.environ.get("BLACKBOX_CHECKOUT", Path(__file__).resolve().parents[2]))
 PATIENCE_S = 200.0  # for what only has to happen, on a machine that is busy
-START_S = 180.0
+START_S = 600.0
 BUCKET = "imagemill"
 ENDED = ("succeeded", "failed", "canceled", "expired")
 _POLL_INTERVAL_S = 0.05

@@ -25,7 +25,7 @@ from storage.backends.s3.settings import S3Settings
 from tests.system.browser import Browser, run_browser
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-_START_S = 180.0
+_START_S = 600.0
 
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
 

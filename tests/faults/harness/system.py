@@ -24,7 +24,7 @@ from tests.faults.harness.waiting import PATIENCE_S, until
 from tests.faults.harness.worker import Faults, WorkerUnderTest, with_faults
 
 MODEL, QUEUE = "sim", "gpu.sim"
-START_S = 180.0
+START_S = 600.0
 
 # Two rows share a pass of 0.07 s, so a worker has 4 seats and 6 slots, and runs about 28 steps a second.
 CATALOGUE = """
