@@ -251,7 +251,7 @@ def test_models_and_queues_are_listed(api: TestClient) -> None:
     assert api.get("/v1/queues").json() == {"object": "list", "data": []}
     submit(api)
     (queue,) = api.get("/v1/queues").json()["data"]
-    assert queue == {"queue": "gpu.shapes", "model": "shapes", "waiting": 1, "running": 0, "paused": False}
+    assert queue == {"queue": "gpu.shapes", "model": "shapes", "waiting": 1, "running": 0, "later": 0, "paused": False}
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/nothing", 404), ("PUT", "/v1/jobs", 405)])
