@@ -118,8 +118,8 @@ outbox_key = _by_one("outbox", "protocol")  # sorted set: ids of jobs, by when t
 tellers_key = _by_one("tellers", "protocol")  # hash: by job, the token of whoever tells its end at the moment
 tries_key = _by_one("tries", "protocol")  # hash: by job, how often its end could not be told
 untold_key = _by_one("untold", "protocol")  # sorted set: ids of jobs whose end was given up, by when that was (s)
-late_key = _by_one("late", "protocol")  # sorted set: ids of jobs whose end could not be told yet, by when they ended (s)
-tellings_key = _by_one("tellings", "protocol")  # hash: how often ends were `told`, put off (`later`), `given_up`, for ever
+late_key = _by_one("late", "protocol")  # sorted set: ids of jobs whose end could not be told yet, by their end (s)
+tellings_key = _by_one("tellings", "protocol")  # hash: how often ends were `told`, put off (`later`), `given_up`
 taken_key = _by_one("taken", "token")  # list with expiry: what was handed out under a token, should it be asked again
 ENDS = _name("ends")  # stream: each job that ended, with its status, queue and caller
 

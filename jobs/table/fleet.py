@@ -34,7 +34,7 @@ class WorkerReport:
 
     Attributes:
         name: Celery's name of it, as Flower shows it.
-        state: A `WorkerState`, or what a newer version calls it. One that is `detached` was told to take no more jobs of
+        state: A `WorkerState`, or what a newer version calls it. One that is `detached` was told to take no jobs of
             any queue; one that `failed` could not start, or has ended by itself.
         models: That it serves.
         kinds: Those that it runs without a model.

@@ -29,8 +29,7 @@ _MOST_LOOKS = 10
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueCounts:
     """
-    Jobs of one queue: `waiting` in the table, `released` to Celery and unclaimed, `running`; and those that are to begin
-    `later`.
+    Jobs of one queue: `waiting` in the table, `released` to Celery and unclaimed, `running`; those to begin `later`.
     """
 
     queue: str

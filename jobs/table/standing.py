@@ -1,8 +1,8 @@
 """
 Messages in the lists of Celery's queues, and whether anybody takes what stands there.
 
-A message that was sent to where nobody looks never becomes a job, and its sender hears of nothing. No figure of the table
-shows it; so it is looked at the lists themselves.
+A message that was sent to where nobody looks never becomes a job, and its sender hears of nothing. No figure of the
+table shows it; so it is looked at the lists themselves.
 """
 
 from __future__ import annotations

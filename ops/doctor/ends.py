@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import redis
+
 from jobs.announce.announcer import PROTOCOLS
-from jobs.process.settings import load_settings
+from jobs.process.settings import Settings, load_settings
 from jobs.table.outbox import LEASE_S, Outbox, OutboxCounts
 from ops.doctor.finding import Finding, State, attempt, attempt_all, unchecked
 from ops.doctor.redis import open_once, reach
@@ -24,13 +26,11 @@ def _check() -> list[Finding]:
     with open_once(settings) as client:
         if reach(client, settings).state is not State.OK:
             return unchecked([f"{ENDS} by {protocol}" for protocol in PROTOCOLS], "Redis cannot be asked")
-        return [
-            attempt(
-                f"{ENDS} by {protocol}",
-                lambda protocol=protocol: judge_ends(protocol, Outbox(client, settings, protocol).counts()),  # type: ignore[misc]
-            )
-            for protocol in PROTOCOLS
-        ]
+        return [_look(client, settings, protocol) for protocol in PROTOCOLS]
+
+
+def _look(client: redis.Redis, settings: Settings, protocol: str) -> Finding:
+    return attempt(f"{ENDS} by {protocol}", lambda: judge_ends(protocol, Outbox(client, settings, protocol).counts()))
 
 
 def judge_ends(protocol: str, counts: OutboxCounts) -> Finding:

@@ -41,7 +41,9 @@ def _judge(client: redis.Redis, settings: Settings) -> list[Finding]:
     return judge_messages(find_standing(client, settings), Fleet(client, settings).workers(), known)
 
 
-def judge_messages(standing: Sequence[Standing], workers: Sequence[WorkerReport], known: Sequence[str]) -> list[Finding]:
+def judge_messages(
+    standing: Sequence[Standing], workers: Sequence[WorkerReport], known: Sequence[str]
+) -> list[Finding]:
     """
     A finding for each list from which nobody takes, or one that there is none.
 
@@ -62,11 +64,12 @@ def _judge_list(standing: Standing, workers: Sequence[WorkerReport], known: Sequ
     which = "of another form than kombu's" if standing.priority is None else f"of priority {standing.priority}"
     count = f"{standing.messages:,} message{'' if standing.messages == 1 else 's'}"
     found = f"{count} in its list {which}, from which nobody takes any"
+    thrown_away = f"To throw them away: redis-cli -u URL DEL {_for_a_shell(standing.key)}."
     return Finding(
         check=f"{MESSAGES} in {_shown(standing.key)}",
         state=State.FAILURE,
         found=found,
-        advice=f"{_advice(standing, workers, known)} To throw them away: redis-cli -u URL DEL {_for_a_shell(standing.key)}.",
+        advice=f"{_advice(standing, workers, known)} {thrown_away}",
     )
 
 

@@ -1,8 +1,8 @@
 """
 Whether jobs, and messages of others, still come into this worker.
 
-Celery's remote `cancel_consumer`, which is a button of Flower's, has its consumer read a queue no more: for good, a lost
-connection does not bring it back. The worker lives on, and would look idle.
+Celery's remote `cancel_consumer`, which is a button of Flower's, has its consumer read a queue no more: for good, for a
+lost connection does not bring it back. The worker lives on, and would look idle.
 """
 
 from __future__ import annotations

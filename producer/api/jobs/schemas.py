@@ -58,7 +58,9 @@ class DryRunBody(BaseModel):
     kind: str
     model: str | None
     queue: str
-    queue_position: int | None = Field(description="Where it would stand if it were submitted now, about; null with `start_after`.")
+    queue_position: int | None = Field(
+        description="Where it would stand if it were submitted now, about; null with `start_after`."
+    )
     starts_in_s: float | None = Field(description="Seconds until it would begin, about; null while unknown.")
     parameters: dict[str, Any]
     warnings: tuple[str, ...] = Field(description="As of a submission.")

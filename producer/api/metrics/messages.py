@@ -1,4 +1,4 @@
-"""Families of metrics about what stands before the job table, and behind it: messages from outside, and ends to be told."""
+"""Metrics of what stands before the job table, and behind it: messages from outside, and ends to be told."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def remembered_workers(loop: LoopParts) -> Remembered[dict[str, int]]:
 
 
 def remembered_unread(loop: LoopParts) -> Remembered[dict[str, int]]:
-    """Messages in lists of Celery's queues, as far as their names are known, from which no worker takes any; by queue."""
+    """Messages in lists of Celery's known queues from which no worker takes any; by queue."""
 
     async def count() -> dict[str, int]:
         return await loop.run(lambda: _unread(loop.parts))
