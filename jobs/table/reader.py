@@ -28,9 +28,7 @@ _MOST_LOOKS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueCounts:
-    """
-    Jobs of one queue: `waiting` in the table, `released` to Celery and unclaimed, `running`; those to begin `later`.
-    """
+    """Jobs of a queue: `waiting` in the table, `released` to Celery and unclaimed, `running`; and those for `later`."""
 
     queue: str
     waiting: int

@@ -101,7 +101,7 @@ def find_standing(client: redis.Redis, settings: Settings) -> list[Standing]:
         for key in _list_keys(client):
             queue, priority = queue_in_list(key)
             if names.is_queue(queue):
-                messages = int(client.llen(key))  # type: ignore[arg-type]
+                messages = int(client.llen(key))
                 found.append(Standing(queue=queue, priority=priority, key=key, messages=messages))
     return sorted((each for each in found if each.messages), key=lambda each: each.key)
 

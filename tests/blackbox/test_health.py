@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from ops.process import free_port, http_answers
 from tests.blackbox.conftest import MakeSystem
-from tests.blackbox.system import System, free_port, http_answers, simulated, until
+from tests.blackbox.system import System, simulated, until
 from tests.processes import children_of
 
 FIELDS: dict[str, Any] = {"prompt": "a green cross on a white background"}
@@ -128,7 +129,7 @@ def test_worker_that_is_killed_again_and_again_is_seen(make_system: MakeSystem) 
     worker = system.worker()
     (pid,) = children_of(worker.pid or 0)
     os.kill(pid, signal.SIGKILL)
-    (shown,) = until("it is seen", lambda: [each for each in workers(system) if each["troubles"]])
+    [shown] = until("it is seen", lambda: [each for each in workers(system) if each["troubles"]])
     assert "SIGKILL" in shown["troubles"][0]
     assert failures(system, "SIGKILL")
 

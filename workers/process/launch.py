@@ -72,9 +72,7 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
         for number, each in enumerate(reports)
     ]
     crashed = {each.name: each for each in reports}
-    return supervise(
-        commands, lambda command, code: note_failure(settings, crashed[command.name], how_it_ended(code))
-    )
+    return supervise(commands, lambda command, code: note_failure(settings, crashed[command.name], how_it_ended(code)))
 
 
 def _name(given: str = "") -> str:

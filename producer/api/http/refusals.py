@@ -33,12 +33,11 @@ def refusal_of(exc: ImagemillError) -> Refusal | None:
             return Refusal(status=403, code=f"{what}_not_allowed")
         case RateExceeded():
             return _later("rate_limit_exceeded", exc.retry_after_s)
-        case QuotaExceeded():
-            return _later("quota_exceeded", _QUEUE_RETRY_S)
+        case QuotaExceeded() | RedisFull():
+            is_quota = isinstance(exc, QuotaExceeded)
+            return _later(*(("quota_exceeded", _QUEUE_RETRY_S) if is_quota else ("system_full", _MEMORY_RETRY_S)))
         case NotServed():
             return Refusal(status=503, code=exc.code, headers={"Retry-After": str(_WORKER_RETRY_S)})
-        case RedisFull():
-            return _later("system_full", _MEMORY_RETRY_S)
     return None
 
 

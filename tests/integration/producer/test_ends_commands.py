@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -52,7 +52,7 @@ def lines(result: Result) -> list[dict[str, Any]]:
 
 
 def waiting(client: redis.Redis) -> set[str]:
-    return set(client.zrange(names.outbox_key(PROTOCOL), 0, -1))
+    return set(cast("list[str]", client.zrange(names.outbox_key(PROTOCOL), 0, -1)))
 
 
 def test_ends_that_were_given_up_are_listed(run: Run, given_up: list[str]) -> None:

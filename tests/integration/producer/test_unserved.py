@@ -116,9 +116,7 @@ def test_python_client_is_warned_in_the_log(
     assert capsys.readouterr().out.count(WARNING) == 1  # In a while, however much is submitted.
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, storage: S3Settings, policy: Policy, *args: str
-) -> Any:
+def run(monkeypatch: pytest.MonkeyPatch, settings: Settings, storage: S3Settings, policy: Policy, *args: str) -> Any:
     monkeypatch.setenv("IMAGEMILL_REDIS_URL", settings.redis_url)
     monkeypatch.setenv("IMAGEMILL_S3_ENDPOINT_URL", storage.endpoint_url)
     monkeypatch.setenv("IMAGEMILL_UNSERVED_MODELS", policy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -155,8 +155,8 @@ def test_messages_are_counted_by_what_became_of_them(
     with connect(settings, decodes=False) as client:
         Inbox(client, settings, [QUEUE]).take(10)
     assert reader.read().held == {QUEUE: 3}
-    for tag in redis_client.zrange(names.HELD_UNTIL, 0, -1):
-        redis_client.zadd(names.HELD_UNTIL, {tag: 1})  # Whoever took them has died.
+    tags = cast("list[str]", redis_client.zrange(names.HELD_UNTIL, 0, -1))
+    redis_client.zadd(names.HELD_UNTIL, dict.fromkeys(tags, 1))  # Whoever took them has died.
     make_adoption().run_once()
     figures = reader.read()
     (queue,) = figures.queues
