@@ -49,6 +49,7 @@ def test_submitted_job_is_queued_and_says_where_to_ask_for_it(api: TestClient, t
     assert (job["events_url"], job["cancel_url"]) == (f"{job['status_url']}/events", job["status_url"])
     assert (job["parameters"]["seed"], job["metadata"], job["caller"]) == (7, {"order": "12"}, "default")
     assert table.get(job["id"]).status is Status.QUEUED
+    assert len(job.pop("warnings")) == 1  # That there is no worker.
     assert api.get(job["status_url"]).json() == job
 
 
