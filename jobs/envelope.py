@@ -26,7 +26,7 @@ class Envelope(Strict):
     deadline: Seconds | None = None
     """Seconds after submission after which it is not worth having."""
     start_after: Seconds | None = None
-    """Seconds after submission before which it does not begin."""
+    """Seconds after submission before which it does not begin; less than both deadlines."""
     time_limit: Seconds | None = None
     """Seconds that it may run, from its beginning; one that runs for longer ends as expired."""
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None

@@ -18,6 +18,7 @@ What can go wrong with a job, and whether trying again helps.
         ├── RedisFull             Redis has no memory for more jobs
         ├── PartlySubmitted       some of many jobs are queued, and Redis failed at the others
         ├── QuotaExceeded         the caller has as many queued jobs as it may
+        ├── NotServed             no worker runs such jobs at the moment, and the operator wants none to wait
         ├── WaitTimeout           the job did not end in the time given
         └── Fenced                another attempt owns the job now
 """
@@ -200,6 +201,23 @@ class QuotaExceeded(Retryable):
             "Submit again when some have begun"
         )
         self.caller, self.quota = caller, quota
+
+
+class NotServed(Retryable):
+    """
+    No worker runs such jobs at the moment, and the operator wants none to wait for one; nothing was queued.
+
+    Attributes:
+        field: Of the request: "model", or "kind" of a job that needs none.
+    """
+
+    code = ErrorCode.MODEL_NOT_AVAILABLE
+
+    def __init__(self, field: str, name: str) -> None:
+        super().__init__(
+            f"no worker serves {field} {name!r} at the moment: nothing was queued. Submit again when one does"
+        )
+        self.field = field
 
 
 class WaitTimeout(Retryable):

@@ -79,7 +79,7 @@ waiting_key = _by_two("waiting", "queue", "caller")  # sorted set: jobs not yet 
 # those that were called up before their turn
 turns_key = _by_two("turns", "queue", "caller")
 window_key = _by_two("window", "queue", "caller")  # set: the same before 0.1.0; the reconciler moves what stands in it
-queued_key = _by_one("queued", "queue")  # sorted set: all jobs of a queue that have not begun, by turn
+queued_key = _by_one("queued", "queue")  # sorted set: all jobs of a queue that have not begun and may, by turn
 line_key = _by_one("line", "queue")  # sorted set: released and unclaimed jobs, in the order in which they are taken
 # sorted set: released and unclaimed jobs, by when to look for their message (s); the reconciler's work list
 released_key = _by_one("released", "queue")
@@ -102,7 +102,8 @@ jobs_key = _by_one("jobs", "caller", lua="jobs_of")  # sorted set: jobs of one c
 batch_key = _by_one("batch", "batch_id")  # hash: a batch's caller, and how many of its jobs have each status
 batch_jobs_key = _by_one("batch_jobs", "batch_id")  # sorted set: the jobs of a batch, by line
 batch_refused_key = _by_one("batch_refused", "batch_id")  # bits: lines of a batch that were refused
-# hash: how often things happened in a queue, for ever: `submitted`, each end, `failed:CODE`, `lapsed`
+# hash: how often things happened in a queue, for ever: `submitted`, `adopted`, `refused`,
+# each end, `failed:CODE`, `lapsed`
 figures_key = _by_one("figures", "queue")
 pace_key = _by_one("pace", "queue")  # hash: how fast jobs of a queue end while others wait
 
@@ -117,6 +118,8 @@ outbox_key = _by_one("outbox", "protocol")  # sorted set: ids of jobs, by when t
 tellers_key = _by_one("tellers", "protocol")  # hash: by job, the token of whoever tells its end at the moment
 tries_key = _by_one("tries", "protocol")  # hash: by job, how often its end could not be told
 untold_key = _by_one("untold", "protocol")  # sorted set: ids of jobs whose end was given up, by when that was (s)
+late_key = _by_one("late", "protocol")  # sorted set: ids of jobs whose end could not be told yet, by their end (s)
+tellings_key = _by_one("tellings", "protocol")  # hash: how often ends were `told`, put off (`later`), `given_up`
 taken_key = _by_one("taken", "token")  # list with expiry: what was handed out under a token, should it be asked again
 ENDS = _name("ends")  # stream: each job that ended, with its status, queue and caller
 
@@ -163,9 +166,27 @@ def line_of(queue: str) -> str:
     raise ValueError(f"{queue!r} is no queue of jobs")
 
 
+def queue_of_line(line: str) -> str | None:
+    """The queue of jobs whose line a Celery queue is; None for one that is no line."""
+    for prefix, start in _LINES.items():
+        if line.startswith(start):
+            return f"{prefix}{line.removeprefix(start)}"
+    return None
+
+
 def model_of(queue: str) -> str | None:
     """The model of a queue; None for a queue that is not ours."""
     return queue.removeprefix(_QUEUE_PREFIX) if queue.startswith(_QUEUE_PREFIX) else None
+
+
+def kind_of(queue: str) -> str:
+    """The kind of job of a queue of one that needs no model."""
+    return queue.removeprefix(_ANY_PREFIX)
+
+
+def is_queue(name: str) -> bool:
+    """Whether a Celery queue has a name like those of our queues and lines, whether or not it is one."""
+    return name.startswith((*_LINES, *_LINES.values()))
 
 
 def is_job_id(text: str) -> bool:

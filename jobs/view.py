@@ -71,6 +71,8 @@ class JobView(BaseModel):
     attempts: int = 0
     """How often it began."""
     created_at: float
+    not_before: float | None = None
+    """Before which it does not begin; null where it may at any time."""
     started_at: float | None = None
     ended_at: float | None = None
     timings: dict[str, float] = {}
@@ -121,6 +123,7 @@ def view_of(record: JobRecord) -> JobView:
         caller=record.caller,
         attempts=record.attempts,
         created_at=record.created_at,
+        not_before=record.not_before,
         started_at=record.started_at,
         ended_at=record.ended_at,
         timings=dict(record.timings),

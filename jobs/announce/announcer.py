@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import redis
 import structlog
@@ -16,6 +16,8 @@ from jobs.table.claim import Claim
 from jobs.table.outbox import Outbox
 
 log = structlog.get_logger()
+
+PROTOCOLS: Final = (celery.PROTOCOL,)
 
 
 class Announcer:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable
 
 from jobs import names
-from jobs.table.fleet import Fleet
+from jobs.table.fleet import Fleet, WorkerReport
 
 _LOOK_EVERY_S = 1.0
-_TAKES_JOBS = ("ready", "busy")
 
 
 class Lines:
@@ -34,6 +34,10 @@ class Lines:
             return queue if queue in self._old else names.line_of(queue)
 
     def _look(self) -> frozenset[str]:
-        workers = [each for each in self._fleet.workers() if each.state in _TAKES_JOBS]
-        old = {queue for each in workers if not each.reads_lines for queue in each.queues}
-        return frozenset(old - {queue for each in workers if each.reads_lines for queue in each.queues})
+        workers = self._fleet.workers()
+        old = _served_by(each for each in workers if not each.reads_lines)
+        return old - _served_by(each for each in workers if each.reads_lines)
+
+
+def _served_by(workers: Iterable[WorkerReport]) -> frozenset[str]:
+    return frozenset(queue for each in workers for queue in each.queues if each.serves(queue))

@@ -6,9 +6,9 @@ import hashlib
 import json
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from pydantic import ConfigDict, GetJsonSchemaHandler
+from pydantic import ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -42,6 +42,15 @@ class Request(Envelope):
     # What the first version hashed of a request that is all at its defaults, for a kind that it knew. Its digests live
     # on in Redis beside idempotency keys, so this stays as it is, whatever fields or defaults come later.
     digested_at_first: ClassVar[Mapping[str, Any]] = {}
+
+    @model_validator(mode="after")
+    def _begins_before_it_ends(self) -> Self:
+        """A job that is over before it may begin is refused, by the name of what ends it."""
+        for name in ("start_deadline", "deadline"):
+            ends_s = getattr(self, name)
+            if self.start_after is not None and ends_s is not None and ends_s <= self.start_after:
+                raise ValueError(f"{name}: has to be more than start_after, which is {self.start_after:g} s")
+        return self
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

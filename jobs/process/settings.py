@@ -92,6 +92,8 @@ class Settings(RoomSettings):
     """How often a job may lose its worker before it is dead."""
     max_deliveries: Annotated[int, Field(ge=1, le=1_000)] = 20
     """How often it may be handed out without ever beginning."""
+    unserved_models: Literal["allow", "warn", "refuse"] = "warn"
+    """A job whose model no living worker serves: taken without a word, with a warning to its sender, or refused."""
     retention_s: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
     """How long records and events are kept after the end of a job."""
     metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,11 @@ from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.scripts.ranks import PRIORITY_RANK
 from jobs.scripts.scripts import Scripts
+from jobs.table.outbox import Outbox, OutboxCounts
+from jobs.table.standing import Standing, standing_in
 
 _FAILED = "failed:"
+_EVENTS = ("submitted", "lapsed", "adopted", "refused")  # of a queue, beside the ends of its jobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +30,10 @@ class QueueFigures:
         oldest_s: How long the oldest of them has been queued, by priority; 0 where there is none.
         released: How many of them are released to Celery.
         running: Jobs that a worker holds.
+        later: Jobs that are not to begin yet; they are not among the queued ones.
         submitted, ended, failed, lapsed: What happened since the first job: submissions and replays, ends by status,
             failures by error code, leases that ran out.
+        adopted, refused: Messages from outside of which jobs were made, and others, of which none could be made.
     """
 
     queue: str
@@ -40,6 +46,9 @@ class QueueFigures:
     ended: Mapping[str, int]
     failed: Mapping[str, int]
     lapsed: int
+    later: int = 0
+    adopted: int = 0
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,18 +60,20 @@ class Figures:
         queues: Every queue that ever had a job, by name.
         dead: Jobs on the list of the dead.
         kept: Jobs that have a record.
+        held: Messages from outside that are in somebody's hands, and no jobs yet, by queue; of the first 1,000.
         memory_used_bytes, memory_max_bytes: Of Redis; without a bound, the latter is 0.
     """
 
     queues: tuple[QueueFigures, ...]
     dead: int
     kept: int
+    held: Mapping[str, int]
     memory_used_bytes: int
     memory_max_bytes: int
 
 
 class FigureReader:
-    """Asks Redis: two round trips, and work that grows with the number of queues, not of jobs."""
+    """Asks Redis: a few round trips, and work that grows with the number of queues, not of jobs."""
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         self._redis = client
@@ -76,23 +87,32 @@ class FigureReader:
         Raises:
             RedisUnavailable
         """
-        queues, dead, kept = self._scripts.run("figures", priorities=list(PRIORITY_RANK))
+        queues, dead, kept, tags = self._scripts.run("figures", priorities=list(PRIORITY_RANK))
         with map_errors(self._settings):
             memory: dict[str, Any] = self._redis.info("memory")
         return Figures(
             queues=tuple(sorted((_read(each) for each in queues), key=lambda figures: figures.queue)),
             dead=dead,
             kept=kept,
+            held=Counter(tag.partition(" ")[2] for tag in tags),
             memory_used_bytes=int(memory["used_memory"]),
             memory_max_bytes=int(memory.get("maxmemory", 0)),
         )
 
+    def standing(self, queues: Iterable[str]) -> list[Standing]:
+        """What stands in the lists of these queues, and of their lines. Raises as `read` does."""
+        return standing_in(self._redis, self._settings, queues)
+
+    def ends(self, protocols: Iterable[str]) -> dict[str, OutboxCounts]:
+        """What stands in the outboxes of these protocols. Raises as `read` does."""
+        return {each: Outbox(self._redis, self._settings, each).counts() for each in protocols}
+
 
 def _read(answer: list[Any]) -> QueueFigures:
-    queue, running, released, is_paused, flat, ranks = answer
+    queue, running, released, later, is_paused, flat, ranks = answer
     counts = {name: int(count) for name, count in zip(flat[::2], flat[1::2], strict=True) if count.isdecimal()}
     by_priority = dict(zip(PRIORITY_RANK, ranks, strict=True))
-    submitted, lapsed = counts.pop("submitted", 0), counts.pop("lapsed", 0)
+    submitted, lapsed, adopted, refused = (counts.pop(name, 0) for name in _EVENTS)
     failed = {name.removeprefix(_FAILED): count for name, count in counts.items() if name.startswith(_FAILED)}
     return QueueFigures(
         queue=queue,
@@ -105,4 +125,7 @@ def _read(answer: list[Any]) -> QueueFigures:
         ended={name: count for name, count in counts.items() if not name.startswith(_FAILED)},
         failed=failed,
         lapsed=lapsed,
+        later=later,
+        adopted=adopted,
+        refused=refused,
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from typing import Literal, cast
 
 import redis
@@ -16,7 +17,12 @@ from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.scripts.scripts import Scripts
 
-WorkerState = Literal["starting", "ready", "busy", "draining"]
+WorkerState = Literal["starting", "ready", "busy", "draining", "detached", "failed"]
+
+FAILURE_SHOWN_S = 300  # for which a worker that could not start is listed
+
+_TAKES_JOBS = ("ready", "busy")
+_IS_UP = (*_TAKES_JOBS, "detached")
 
 log = structlog.get_logger()
 
@@ -30,7 +36,8 @@ class WorkerReport:
 
     Attributes:
         name: Celery's name of it, as Flower shows it.
-        state: A `WorkerState`, or what a newer version calls it.
+        state: A `WorkerState`, or what a newer version calls it. One that is `detached` was told to take no jobs of
+            any queue; one that `failed` could not start, or has ended by itself.
         models: That it serves.
         kinds: Those that it runs without a model.
         jobs: Ids of those that it holds.
@@ -39,6 +46,10 @@ class WorkerReport:
         known_schema: The newest schema of a record that it knows; 1 where it says nothing of it, as the first version.
         reads_lines: Whether it takes the table's messages from `names.line_of` its queues; versions before took them
             from the queues themselves.
+        detached: Queues whose jobs it was told to take no more, by canceling Celery's consumer.
+        adopts: Whether it makes jobs of others' messages; not where the thread that does stands still.
+        failure: Why it could not start the last time, or how its process ended; empty where neither happened.
+        failed_at: When that was; as `started_at`.
     """
 
     name: str
@@ -50,11 +61,27 @@ class WorkerReport:
     started_at: float = 0.0
     known_schema: int = names.SCHEMA_VERSION
     reads_lines: bool = True
+    detached: tuple[str, ...] = ()
+    adopts: bool = True
+    failure: str = ""
+    failed_at: float = 0.0
 
     @property
     def queues(self) -> tuple[str, ...]:
-        """Whose jobs it takes."""
+        """Whose jobs are its to take."""
         return (*map(names.queue_of, self.models), *map(names.queue_of_kind, self.kinds))
+
+    def serves(self, queue: str) -> bool:
+        """Whether it takes jobs of a queue."""
+        return self.state in _TAKES_JOBS and queue in self.queues and queue not in self.detached
+
+    def will_serve(self, queue: str) -> bool:
+        """Whether it does, or is about to, when it has loaded its models."""
+        return self.serves(queue) or (self.state == "starting" and queue in self.queues)
+
+    def makes_jobs_for(self, queue: str) -> bool:
+        """Whether it makes jobs of what others send to a queue."""
+        return self.state in _IS_UP and self.adopts and self.reads_lines and queue in self.queues
 
 
 class Fleet:
@@ -65,15 +92,26 @@ class Fleet:
         self._settings = settings
         self._scripts = Scripts(client, settings)
 
-    def report(self, worker: WorkerReport) -> None:
-        """Say where a worker is; holds for two leases."""
+    def report(self, worker: WorkerReport, expiry_s: int | None = None) -> None:
+        """Say where a worker is; holds for two leases, unless `expiry_s` says for how long."""
         least_s = _STARTING_S if worker.state == "starting" else 2.0
         self._scripts.run(
             "report",
             name=worker.name,
             report=json.dumps(asdict(worker)),
-            expiry_s=int(max(least_s, 2 * self._settings.lease_s)),
+            expiry_s=expiry_s or int(max(least_s, 2 * self._settings.lease_s)),
         )
+
+    def note_failure(self, worker: WorkerReport, why: str) -> None:
+        """A worker could not start, or ended by itself: listed with a sentence for some minutes, or until it starts."""
+        failed = replace(worker, state="failed", jobs=(), failure=why, failed_at=time.time())
+        self.report(failed, FAILURE_SHOWN_S)
+
+    def find(self, name: str) -> WorkerReport | None:
+        """What a worker said last; None where that is not known any more."""
+        with map_errors(self._settings):
+            report = self._redis.get(names.worker_key(name))
+        return _parse(name, str(report)) if report else None
 
     def leave(self, name: str) -> None:
         """A worker that ends in order says so."""
@@ -105,6 +143,10 @@ class _Written(BaseModel):
     started_at: float = 0.0
     known_schema: int = 1
     reads_lines: bool = False
+    detached: tuple[str, ...] = ()
+    adopts: bool = True
+    failure: str = ""
+    failed_at: float = 0.0
 
 
 def _parse(name: str, report: str) -> WorkerReport | None:
@@ -117,3 +159,16 @@ def _parse(name: str, report: str) -> WorkerReport | None:
         log.warning("a worker's report cannot be read", worker=name)
         return None
     return WorkerReport(**written.model_dump())
+
+
+def troubles_of(worker: WorkerReport) -> list[str]:
+    """What is wrong with a worker, each in a sentence; nothing, most of the time."""
+    troubles = []
+    if worker.detached:
+        troubles.append(f"was told to take no more jobs of {', '.join(worker.detached)}")
+    if not worker.adopts:
+        troubles.append("makes no jobs of others' messages: the thread that does stands still")
+    ago_s = time.time() - worker.failed_at
+    if worker.failure and ago_s < FAILURE_SHOWN_S:
+        troubles.append(f"failed {max(0.0, ago_s):.0f} s ago: {worker.failure}")
+    return troubles

@@ -21,7 +21,7 @@ from jobs.redis.memory import FULL_SHARE
 from jobs.scripts.scripts import Scripts
 
 _SEPARATOR = "\x06\x16"  # kombu.transport.redis: a queue's list of each priority but 0 has it and the number
-_PRIORITIES = range(10)  # that a message may have; clients differ in which of them they use
+PRIORITIES = range(10)  # that a message may have; clients differ in which of them they use
 HOLD_S = 30  # longer than making a bunch of jobs takes
 
 
@@ -51,7 +51,7 @@ class Inbox:
 
     def __init__(self, client: redis.Redis, settings: Settings, queues: Sequence[str]) -> None:
         self._scripts = Scripts(client, settings)
-        self._lists = [list_of(queue, priority) for queue in queues for priority in _PRIORITIES]
+        self._lists = [list_of(queue, priority) for queue in queues for priority in PRIORITIES]
 
     def take(self, most: int) -> list[Held]:
         """Messages, each for this process alone as long as it holds them; none while Redis has no room for jobs."""
@@ -76,7 +76,7 @@ class Inbox:
 
 def task_ids(client: redis.Redis, queue: str) -> Iterator[str]:
     """The ids that the messages of a queue say of themselves; raises what redis-py does."""
-    for priority in _PRIORITIES:
+    for priority in PRIORITIES:
         reading = {NEVER_DECODE: True}  # What others send may be anything.
         messages = client.execute_command("LRANGE", list_of(queue, priority), 0, -1, **reading)  # type: ignore[no-untyped-call]
         for message in cast("list[bytes]", messages):
@@ -90,6 +90,14 @@ def task_ids(client: redis.Redis, queue: str) -> Iterator[str]:
 def list_of(queue: str, priority: int) -> str:
     """The list of Redis that a queue's messages of a priority stand in."""
     return f"{queue}{_SEPARATOR}{priority}" if priority else queue
+
+
+def queue_in_list(key: str) -> tuple[str, int | None]:
+    """The queue and the priority whose messages stand in a list of Redis; None for a name that kombu gives none."""
+    queue, separator, priority = key.partition(_SEPARATOR)
+    if not separator:
+        return queue, 0
+    return queue, next((each for each in PRIORITIES if each and priority == str(each)), None)
 
 
 def _read(tag: str, held: bytes) -> Held:

@@ -8,6 +8,7 @@ teller for as long as a lease holds; one that dies leaves it to others, so it ma
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -25,6 +26,8 @@ from jobs.table.submission import wanted
 log = structlog.get_logger()
 
 LEASE_S = 60.0  # longer than telling one takes, whoever is slow
+
+_AT_A_TIME = 250  # ends that one script has told after all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,11 +49,24 @@ class Untold:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboxCounts:
-    """How many ends are to be told, how long the oldest that is due has been so (s), and how many were given up."""
+    """
+    What stands in an outbox, and what became of what stood there.
+
+    Attributes:
+        waiting: Ends that are to be told.
+        put_off: Those of them that could not be told yet, and are to be tried again.
+        given_up: Ends that are not tried again unless somebody asks for it.
+        overdue_s: For how long the first of them has been due: nobody has taken it so far.
+        oldest_s: How long ago the oldest job ended whose end is still to be told.
+        history: How often ends were told, put off and given up, so far.
+    """
 
     waiting: int
-    overdue_s: float
+    put_off: int
     given_up: int
+    overdue_s: float
+    oldest_s: float
+    history: Mapping[str, int]
 
 
 class Outbox:
@@ -101,17 +117,34 @@ class Outbox:
 
     def given_up(self) -> list[str]:
         """Ids of jobs whose end was given up, the last first."""
+        return [job_id for job_id, _ in self.given_up_at()]
+
+    def given_up_at(self) -> list[tuple[str, float]]:
+        """The same, each with when that was; Unix time, seconds."""
         with map_errors(self._settings):
-            return cast("list[str]", self._redis.zrevrange(names.untold_key(self._protocol), 0, -1))
+            found = self._redis.zrevrange(names.untold_key(self._protocol), 0, -1, withscores=True)
+        return [(str(job_id), float(moment)) for job_id, moment in cast("list[tuple[str, float]]", found)]
+
+    def retry(self, job_ids: Sequence[str]) -> list[str]:
+        """Have ends told that were given up, or put off. Returns the jobs of which there is one to be told."""
+        asked: list[str] = []
+        for at in range(0, len(job_ids), _AT_A_TIME):
+            some = job_ids[at : at + _AT_A_TIME]
+            answers = self._scripts.run("retell", protocol=self._protocol, job_ids=some)
+            asked += [job_id for job_id, is_there in zip(some, answers, strict=True) if is_there]
+        return asked
 
     def counts(self) -> OutboxCounts:
-        """What stands in it."""
-        with map_errors(self._settings):
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.zcard(names.outbox_key(self._protocol))
-            pipeline.zrange(names.outbox_key(self._protocol), 0, 0, withscores=True)
-            pipeline.zcard(names.untold_key(self._protocol))
-            pipeline.time()
-            waiting, first, given_up, (seconds, microseconds) = pipeline.execute()
-        overdue_s = max(0.0, seconds + microseconds / 1e6 - first[0][1]) if first else 0.0
-        return OutboxCounts(waiting=waiting, overdue_s=overdue_s, given_up=given_up)
+        """What stands in it, and what became of what stood there."""
+        waiting, put_off, given_up, overdue_s, put_off_s, history = self._scripts.run(
+            "outbox", protocol=self._protocol, retention_s=self._settings.retention_s
+        )
+        overdue_s = float(overdue_s or 0)
+        return OutboxCounts(
+            waiting=waiting,
+            put_off=put_off,
+            given_up=given_up,
+            overdue_s=overdue_s,
+            oldest_s=max(overdue_s, float(put_off_s or 0)),
+            history={outcome: int(count) for outcome, count in as_mapping(history).items()},
+        )

@@ -28,13 +28,14 @@ _MOST_LOOKS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueCounts:
-    """Jobs of one queue: `waiting` in the table, `released` to Celery and unclaimed, `running`."""
+    """Jobs of a queue: `waiting` in the table, `released` to Celery and unclaimed, `running`; and those for `later`."""
 
     queue: str
     waiting: int
     released: int
     running: int
     is_paused: bool = False
+    later: int = 0
 
 
 class JobReader:
@@ -142,7 +143,7 @@ class JobReader:
         return self.get_many(ids), behind or None
 
     def place(self, job_id: str) -> Place | None:
-        """Where a queued job stands, about; None for one that is not queued. See `Place`."""
+        """Where a queued job stands, about; None for one that is not queued, or not to begin yet. See `Place`."""
         return place_of(self._scripts.run("place", job_id=job_id))
 
     def queues(self) -> list[QueueCounts]:
@@ -154,13 +155,13 @@ class JobReader:
     def _count(self, queue: str) -> QueueCounts:
         callers = cast("set[str]", self._redis.smembers(names.callers_key(queue)))
         pipeline = self._redis.pipeline(transaction=False)
-        for key in (names.released_key(queue), names.running_key(queue)):
+        for key in (names.released_key(queue), names.running_key(queue), names.later_key(queue)):
             pipeline.zcard(key)
         for caller in callers:
             pipeline.zcard(names.waiting_key(queue, caller))
         pipeline.sismember(names.PAUSED, queue)
-        released, running, *waiting, is_paused = pipeline.execute()
-        counts = {"waiting": sum(waiting), "released": released, "running": running}
+        released, running, later, *waiting, is_paused = pipeline.execute()
+        counts = {"waiting": sum(waiting), "released": released, "running": running, "later": later}
         return QueueCounts(queue=queue, is_paused=bool(is_paused), **counts)
 
 

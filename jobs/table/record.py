@@ -67,6 +67,7 @@ class JobRecord:
             it became one. `request` then holds what came.
         stage: Of its kind.
         created_at, started_at, ended_at: Unix time, seconds, by Redis' clock.
+        not_before: Likewise; when it may begin, of one that was to wait.
         attempts: How often it began, and was not taken back.
         artifacts: What it made, in its kind's order.
         data: What it made that needs no object of its own: a text, a number.
@@ -87,6 +88,7 @@ class JobRecord:
     steps: int = 0
     attempts: int = 0
     created_at: float
+    not_before: float | None = None
     started_at: float | None = None
     ended_at: float | None = None
     error: JobError | None = None
@@ -152,6 +154,7 @@ def _read(fields: Mapping[str, str]) -> dict[str, Any]:
         "steps": _number(fields, "steps"),
         "attempts": _number(fields, "attempts"),
         "created_at": _time(fields, "created_at"),
+        "not_before": _time(fields, "not_before") if fields.get("not_before") else None,
         "started_at": _time(fields, "started_at") if fields.get("started_at") else None,
         "ended_at": _time(fields, "ended_at") if fields.get("ended_at") else None,
         "error": _error(fields),

@@ -10,12 +10,12 @@ from typing import Any
 
 from jobs import names
 from jobs.envelope import Envelope
-from jobs.errors import BatchCanceled, IdempotencyConflict, QuotaExceeded, RedisFull
+from jobs.errors import BatchCanceled, IdempotencyConflict, NotServed, QuotaExceeded, RedisFull
 from jobs.scripts.scripts import arguments
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 
-Refused = IdempotencyConflict | QuotaExceeded | BatchCanceled | RedisFull
+Refused = IdempotencyConflict | QuotaExceeded | BatchCanceled | RedisFull | NotServed
 
 # A job's id, and the arguments of `submit.lua`. Text alone, in no more than a tuple: a hundred thousand of these that
 # wait for their turn are nothing to Python's garbage collector, and as many specifications take it longer than their
@@ -80,7 +80,7 @@ class Submitted:
         job_id: The first job's, where the idempotency key was used before.
         released: Ids that were released in turn.
         refused: Why nothing was written: the key belongs to a job with other parameters, the caller has as many queued
-            jobs as it may, the batch was canceled, or Redis has no room.
+            jobs as it may, the batch was canceled, Redis has no room, or no worker would run it.
         is_replayed: The idempotency key was used before, with the same parameters.
     """
 
@@ -92,6 +92,7 @@ class Submitted:
 
 def as_written(submission: Submission) -> JobRecord:
     """The record of a job that has just been written, for whoever cannot ask Redis for it any more."""
+    now, start_after = time.time(), submission.spec.start_after
     return JobRecord(
         id=submission.job_id,
         status=Status.QUEUED,
@@ -99,7 +100,8 @@ def as_written(submission: Submission) -> JobRecord:
         caller=submission.spec.caller,
         kind=submission.kind,
         payload=submission.spec.model_dump(mode="json", exclude_defaults=True),
-        created_at=time.time(),
+        created_at=now,
+        not_before=None if start_after is None else now + start_after,
         batch=submission.batch.batch_id if submission.batch else None,
         custom_id=submission.batch.custom_id if submission.batch else None,
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
-from jobs.names import model_of
+from jobs.names import line_of, model_of
 from jobs.process.settings import load_settings
-from jobs.table.fleet import Fleet, WorkerReport
+from jobs.table.fleet import Fleet, WorkerReport, troubles_of
 from jobs.table.reader import JobReader, QueueCounts
 from ops.doctor.finding import Finding, State, attempt, attempt_all, unchecked
 from ops.doctor.redis import open_once, reach
@@ -29,7 +29,8 @@ def _check() -> list[Finding]:
             return unchecked([WORKERS, QUEUES], "Redis cannot be asked")
         fleet, reader = Fleet(client, settings), JobReader(client, settings)
         workers = attempt(WORKERS, lambda: judge_workers(fleet.workers()))
-        return [workers, *attempt_all(QUEUES, lambda: judge_queues(reader.queues(), fleet.workers()))]
+        troubles = attempt_all(f"each of the {WORKERS}", lambda: judge_each(fleet.workers()))
+        return [workers, *troubles, *attempt_all(QUEUES, lambda: judge_queues(reader.queues(), fleet.workers()))]
 
 
 def judge_workers(workers: list[WorkerReport]) -> Finding:
@@ -45,6 +46,31 @@ def judge_workers(workers: list[WorkerReport]) -> Finding:
     return Finding(check=WORKERS, state=State.WARNING, found=found, advice=advice)
 
 
+def judge_each(workers: list[WorkerReport]) -> list[Finding]:
+    """A finding for each worker with which something is wrong; one for all that failed for the same reason."""
+    alike: dict[str, list[WorkerReport]] = defaultdict(list)
+    for worker in sorted(workers, key=lambda each: -each.failed_at):
+        if troubles_of(worker):
+            alike[f"{worker.failure} {worker.detached} {worker.adopts}"].append(worker)
+    return [_judge_trouble(each[0], len(each) - 1) for each in alike.values()]
+
+
+def _judge_trouble(worker: WorkerReport, others: int) -> Finding:
+    found = f"{worker.state}: it {'; and it '.join(troubles_of(worker))}"
+    if others:
+        found += f" (and {others} more)"
+    advice = "Put right what it says; its log has more. It is listed for five minutes, and as long as it fails again."
+    if worker.detached:
+        line = line_of(worker.detached[0])
+        advice = (
+            f"Somebody canceled its consumer, perhaps in Flower. It takes jobs again by: celery -A jobs.broker.app "
+            f"control add_consumer {line} -d {worker.name}, by the same in Flower, or when it is started again."
+        )
+    elif not worker.adopts:
+        advice = "Restart it; its log may say what keeps that thread."
+    return Finding(check=f"worker {worker.name}", state=State.WARNING, found=found, advice=advice)
+
+
 def judge_queues(queues: list[QueueCounts], workers: list[WorkerReport]) -> list[Finding]:
     """A finding for each queue that has jobs or is paused."""
     findings = [judge_queue(each, workers) for each in queues if _jobs(each) or each.is_paused]
@@ -55,9 +81,11 @@ def judge_queue(queue: QueueCounts, workers: list[WorkerReport]) -> Finding:
     """Whether its jobs will run."""
     check, model = f"queue {queue.queue}", model_of(queue.queue)
     what, option = (queue.queue, "") if model is None else (model, f" --model {model}")
-    states = Counter(worker.state for worker in workers if queue.queue in worker.queues)
-    serving = sum(count for state, count in states.items() if state in _SERVING)
+    states = Counter(_state_for(queue.queue, worker) for worker in workers if queue.queue in worker.queues)
+    serving = sum(worker.serves(queue.queue) for worker in workers)
     jobs = f"{queue.waiting + queue.released} waiting, {queue.running} running"
+    if queue.later:
+        jobs += f", {queue.later} to begin later"
     paused = ", paused" if queue.is_paused else ""
     if _jobs(queue) and not serving:
         others = ", ".join(f"{count} {state}" for state, count in states.items())
@@ -74,5 +102,9 @@ def judge_queue(queue: QueueCounts, workers: list[WorkerReport]) -> Finding:
     return Finding(check=check, state=State.OK, found=f"{jobs}, workers that serve it: {serving}")
 
 
+def _state_for(queue: str, worker: WorkerReport) -> str:
+    return "detached" if queue in worker.detached else worker.state
+
+
 def _jobs(queue: QueueCounts) -> int:
-    return queue.waiting + queue.released + queue.running
+    return queue.waiting + queue.released + queue.running + queue.later

@@ -29,12 +29,15 @@ def worker() -> str | None:
     try:
         settings = load_settings()
         with connect(settings) as client:
-            states = [each.state for each in Fleet(client, settings).workers() if is_start_of(each.name, name)]
+            own = [each for each in Fleet(client, settings).workers() if is_start_of(each.name, name)]
     except ImagemillError as exc:
         return str(exc)
+    states = {each.state for each in own if each.state != "failed"}  # Of an earlier start, where another has come.
+    if not states and own:
+        return max(own, key=lambda each: each.failed_at).failure
     if not states:
         return f"no worker {name} says that it is there"
-    return "it has not loaded its models yet" if set(states) == {"starting"} else None
+    return "it has not loaded its models yet" if states == {"starting"} else None
 
 
 def api() -> str | None:

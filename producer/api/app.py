@@ -27,7 +27,7 @@ from producer.api.metrics.metrics import ApiMetrics
 from producer.api.openai import images
 from producer.api.settings import ApiSettings
 from producer.api.system import health, models, queues
-from producer.api.system.surroundings import remembered_storage, remembered_workers
+from producer.api.system.surroundings import remembered_storage, remembered_unread, remembered_workers
 from producer.api.views import Views
 from producer.client.loop import LoopParts
 from producer.client.parts import Parts, open_parts
@@ -70,6 +70,7 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
                     settings=own,
                     views=Views(Links(parts.store), own.public_url, own.image_links),
                     workers=remembered_workers(loop),
+                    unread=remembered_unread(loop),
                     storage_state=remembered_storage(loop),
                 )
                 is_local = is_loopback(own.host) and not own.require_key

@@ -23,6 +23,7 @@ class Context:
         parts: Of the process; what blocks in them is for the threads of `loop.run`.
         loop: What asks and waits without a thread.
         workers: How many serve each model.
+        unread: Messages in lists from which no worker takes any, by queue.
         storage_state: "ok", or what is wrong with the image store.
     """
 
@@ -31,6 +32,7 @@ class Context:
     settings: ApiSettings
     views: Views
     workers: Remembered[dict[str, int]]
+    unread: Remembered[dict[str, int]]
     storage_state: Remembered[str]
 
 

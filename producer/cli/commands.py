@@ -21,13 +21,14 @@ from jobs.kinds.registry import DEFAULT, KINDS, kind_of
 from jobs.process.logs import configure_logging
 from jobs.table.states import Status
 from jobs.view import JobView, view_of
+from producer.cli.ends_commands import ends_app
 from producer.cli.file_commands import submit_file
 from producer.cli.keys_commands import keys_app
 from producer.cli.made import add_links, artifact_name
 from producer.cli.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
 from producer.cli.options import with_field_options
 from producer.cli.progress import follow_on_terminal, print_result
-from producer.cli.reporting import EXIT_NO_IMAGES, JsonFlag, print_json, reporting
+from producer.cli.reporting import EXIT_NO_IMAGES, JsonFlag, print_json, reporting, warn
 from producer.client.job import Job
 from producer.client.parts import open_parts
 
@@ -40,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(queue_app, name="queue")
 app.add_typer(dead_app, name="dead")
+app.add_typer(ends_app, name="ends")
 app.add_typer(keys_app, name="keys")
 app.command("workers")(workers)
 
@@ -91,6 +93,7 @@ def submit(
         parts = open_parts()
         submission = parts.submitter.prepare(asked if prompt is None else {"prompt": prompt, **asked})
         job = Job(parts.submitter.enter(submission), parts)
+        warn(parts.submitter.warning(submission))
         if wait or out is not None:
             _see_through(job, out, timeout, as_json)
         elif as_json:

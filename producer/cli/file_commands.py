@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from jobs.errors import InvalidRequest, RedisFull, RedisUnavailable
 from producer.cli.file_run import Ended, FileRun
 from producer.cli.prompt_file import PromptLine, read_prompts
-from producer.cli.reporting import EXIT_NO_IMAGES, EXIT_TIMEOUT, print_json
+from producer.cli.reporting import EXIT_NO_IMAGES, EXIT_TIMEOUT, print_json, warn
 from producer.client.parts import open_parts
 
 _SHOWN_FAILURES = 10
@@ -79,6 +79,8 @@ class _Shown:
         with self._bar("submitting") as advance:
             for count in self._work.submit():
                 advance(count, "")
+        for each in self._work.warnings:
+            warn(each)
 
     def follow(self, timeout_s: float | None) -> None:
         started = time.monotonic()

@@ -53,6 +53,7 @@ class FileRun:
 
     Attributes:
         job_ids: Of the lines that were submitted so far, in their order; None for a line that was refused.
+        warnings: What there is to say of lines that were taken, each once; None where there is nothing.
     """
 
     def __init__(self, parts: Parts, prompts: Sequence[PromptLine], out: Path | None) -> None:
@@ -61,6 +62,7 @@ class FileRun:
         self._out = out
         self._digits = len(str(prompts[-1].line))
         self._refused: list[Ended] = []
+        self.warnings: dict[str | None, None] = {}
         self.job_ids: list[str | None] = []
 
     def submit(self) -> Iterator[int]:
@@ -77,6 +79,7 @@ class FileRun:
                 self.job_ids.append(None if entered.refused else entered.job_id)
                 if entered.refused:
                     self._refused.append(Ended(prompt=prompt, refused=entered.refused))
+            self.warnings |= dict.fromkeys(self._parts.submitter.warning(each.submission) for each in some)
             yield len(some)
 
     def follow(self, timeout_s: float | None = None) -> Iterator[list[Ended]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,6 +11,7 @@ from rich.table import Table
 from jobs.errors import InvalidRequest
 from jobs.kinds.registry import queues_for
 from jobs.names import queue_of, queue_of_kind
+from jobs.table.fleet import WorkerReport, troubles_of
 from jobs.table.record import JobRecord
 from jobs.view import summary_of, view_of
 from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell
@@ -32,11 +33,11 @@ def list_queues(as_json: JsonFlag = False) -> None:
         if as_json:
             for each in queues:
                 counts = {"waiting": each.waiting, "released": each.released, "running": each.running}
-                print_json({"queue": each.queue, **counts, "paused": each.is_paused})
+                print_json({"queue": each.queue, **counts, "later": each.later, "paused": each.is_paused})
             return
-        table = Table("queue", "waiting in the table", "released to Celery", "running", "")
+        table = Table("queue", "waiting in the table", "released to Celery", "running", "later", "")
         for each in queues:
-            counted = (str(each.waiting), str(each.released), str(each.running))
+            counted = (str(each.waiting), str(each.released), str(each.running), str(each.later))
             table.add_row(each.queue, *counted, "paused" if each.is_paused else "")
         Console().print(table)
 
@@ -71,7 +72,7 @@ def cancel_queue(queue: str, *, running: bool, yes: bool, as_json: bool) -> None
         parts = open_parts()
         name = _known(parts, queue)
         counted = [each for each in parts.table.queues() if each.queue == name]  # None of a queue that never had a job.
-        count = sum(each.waiting + each.released + (each.running if running else 0) for each in counted)
+        count = sum(each.waiting + each.released + each.later + (each.running if running else 0) for each in counted)
         if not yes and count and not typer.confirm(f"Cancel {count} jobs of {name}?", err=True):
             raise typer.Exit(1)
         canceled = parts.control.cancel_all(name, running=running)
@@ -118,18 +119,26 @@ def drop(job_id: DeadJob, as_json: JsonFlag = False) -> None:
 
 
 def workers(as_json: JsonFlag = False) -> None:
-    """Which workers there are, what each serves and runs, and its state."""
+    """Which workers there are, what each serves and runs, its state, and what is wrong with it."""
     with reporting(as_json):
         found = open_parts().fleet.workers()
         if as_json:
             for each in found:
-                print_json({"name": each.name, "state": each.state, "models": each.models, "jobs": each.jobs})
+                print_json(_described(each))
             return
         table = Table("worker", "state", "models", "slots", "since", "jobs")
         for each in found:
             shown = ", ".join(each.jobs[:3]) + (f" and {len(each.jobs) - 3} more" if len(each.jobs) > 3 else "")
             table.add_row(each.name, each.state, ", ".join(each.models), str(each.slots), ago(each.started_at), shown)
         Console().print(table)
+        for each in found:
+            for trouble in troubles_of(each):
+                typer.echo(f"{each.name} {trouble}")
+
+
+def _described(worker: WorkerReport) -> dict[str, Any]:
+    shown = {"name": worker.name, "state": worker.state, "models": worker.models, "jobs": worker.jobs}
+    return {**shown, "detached": worker.detached, "troubles": troubles_of(worker)}
 
 
 def _known(parts: Parts, queue: str) -> str:

@@ -64,6 +64,12 @@ def tell(fields: dict[str, Any], sentence: str, as_json: bool) -> None:
         typer.echo(sentence)
 
 
+def warn(sentence: str | None) -> None:
+    """What a person should know though all went well, if anything; beside what a script reads."""
+    if sentence is not None:
+        typer.echo(f"imagemill: warning: {sentence}", err=True)
+
+
 def ago(moment: float | None) -> str:
     """How long ago a Unix time was, for a person: "3 min ago"."""
     seconds = int(time.time() - (moment or 0))

@@ -15,6 +15,7 @@ from jobs.redis.connection import connect
 from jobs.table.batches import Batches
 from jobs.table.fleet import Fleet
 from jobs.table.queues import QueueControl
+from jobs.table.serving import Serving
 from jobs.table.table import JobTable
 from producer.client.submitter import Submitter
 from producer.client.traces import SubmitTraces
@@ -90,5 +91,5 @@ def open_parts(settings: Settings | None = None, storage: StorageSettings | None
         batches=Batches(client, table, dispatcher.offer, settings),
         fleet=Fleet(client, settings),
         traces=traces,
-        submitter=Submitter(catalogue, table, dispatcher.offer, traces),
+        submitter=Submitter(catalogue, table, dispatcher.offer, traces, Serving(table.fleet, settings)),
     )

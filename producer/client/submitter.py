@@ -6,29 +6,41 @@ What is written stays so: `offer`, which sends the messages of released jobs beh
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import structlog
+
 from jobs.catalogue.catalogue import Catalogue
-from jobs.errors import InvalidRequest, RedisUnavailable
+from jobs.errors import InvalidRequest, NotServed, RedisUnavailable
 from jobs.kinds.registry import parse_request, settle
 from jobs.submit import submission_of
 from jobs.table.record import JobRecord
+from jobs.table.serving import Serving
 from jobs.table.submission import Encoded, Submission, Submitted, as_written
 from jobs.table.table import JobTable, Offer
 from producer.client.many import write_all
 from producer.client.traces import SubmitTraces
 
+log = structlog.get_logger()
+
+_TELL_EVERY_S = 60.0
+
 
 class Submitter:
     """Checks requests and writes their jobs; safe to use from many threads."""
 
-    def __init__(self, catalogue: Catalogue, table: JobTable, offer: Offer, traces: SubmitTraces) -> None:
+    def __init__(
+        self, catalogue: Catalogue, table: JobTable, offer: Offer, traces: SubmitTraces, serving: Serving
+    ) -> None:
         self._catalogue = catalogue
         self._table = table
         self._offer = offer
         self._traces = traces
+        self._serving = serving
+        self._told_until: dict[str, float] = {}  # By sentence, of which there are as many as models.
 
     def prepare(
         self, fields: Mapping[str, Any], quota: int | None = None, traceparent: str | None = None
@@ -58,11 +70,21 @@ class Submitter:
 
         Raises:
             IdempotencyConflict, QuotaExceeded, RedisFull, RedisUnavailable: As `JobTable.submit` does.
+            NotServed: No worker would run it, and the settings say that it is refused then.
         """
         submitted = self.enter_many([submission])[0]
         if submitted.refused:
             raise submitted.refused
         return submitted.job_id
+
+    def check_served(self, submission: Submission) -> None:
+        """Raises `NotServed` where `enter` would; as far as is known now."""
+        if (refusal := self._serving.refusal(submission.queue)) is not None:
+            raise refusal
+
+    def warning(self, submission: Submission) -> str | None:
+        """What to tell whoever submitted a job that was taken, if anything: no worker serves its model."""
+        return self._serving.warning(submission.queue)
 
     def entered(self, submission: Submission, job_id: str) -> JobRecord:
         """
@@ -85,11 +107,20 @@ class Submitter:
         Raises:
             RedisFull, RedisUnavailable: As `JobTable.submit_many` does.
         """
-        return self._write([self._table.encode(each) for each in submissions])
+        refusals = [self._serving.refusal(each.queue) for each in submissions]
+        taken = [each for each, refusal in zip(submissions, refusals, strict=True) if refusal is None]
+        written = iter(self._write([self._table.encode(each) for each in taken]) if taken else ())
+        return [
+            next(written) if refusal is None else self._refuse(each, refusal)
+            for each, refusal in zip(submissions, refusals, strict=True)
+        ]
 
     def submit(self, request: Mapping[str, Any]) -> str:
-        """Prepare and enter one job; its id. Raises as both do."""
-        return self.enter(self.prepare(request))
+        """Prepare and enter one job; its id. What there is to warn of is in the log. Raises as both do."""
+        submission = self.prepare(request)
+        job_id = self.enter(submission)
+        self.tell_log([self.warning(submission)])
+        return job_id
 
     def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> list[str]:
         """
@@ -101,17 +132,37 @@ class Submitter:
             The jobs' ids, in the order of their requests.
 
         Raises:
-            InvalidRequest: With a note that names the request by its index; nothing was queued.
+            InvalidRequest, NotServed: With a note that names the request by its index; nothing was queued.
             PartlySubmitted, IdempotencyConflict, RedisFull, RedisUnavailable: As `write_all` does.
         """
         submissions: list[Encoded] = []
+        warnings: dict[str | None, None] = {}
         for index, request in enumerate(requests):
             try:
-                submissions.append(self._table.encode(self.prepare(request)))
-            except InvalidRequest as exc:
+                submission = self.prepare(request)
+                if (refusal := self._serving.refusal(submission.queue)) is not None:
+                    self._refuse(submission, refusal)
+                    raise refusal
+                warnings[self.warning(submission)] = None
+                submissions.append(self._table.encode(submission))
+            except (InvalidRequest, NotServed) as exc:
                 exc.add_note(f"in request {index}")
                 raise
+        self.tell_log(warnings)
         return write_all(submissions, self._write)
+
+    def tell_log(self, warnings: Iterable[str | None]) -> None:
+        """Have the log of this process say what submitters are told, too: each sentence once a minute."""
+        now = time.monotonic()
+        for each in warnings:
+            if each is not None and now >= self._told_until.get(each, now):
+                self._told_until[each] = now + _TELL_EVERY_S
+                log.warning(each)
+
+    def _refuse(self, submission: Submission, reason: NotServed) -> Submitted:
+        refused = Submitted(job_id=submission.job_id, released=[], refused=reason)
+        self._traces.end([submission.job_id], [refused])
+        return refused
 
     def _write(self, submissions: Sequence[Encoded]) -> list[Submitted]:
         submitted = self._table.submit_encoded(submissions)

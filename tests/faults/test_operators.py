@@ -112,7 +112,7 @@ def test_pause_lets_running_jobs_finish_and_keeps_what_waits(system: System, row
     system.finish(running)
     until("messages of a paused queue are taken and given back", lambda: system.counts_of_queue().released == 0)
     counts = _json_lines(system.cli("queue", "list", "--json").stdout)[0]
-    assert counts == {"queue": QUEUE, "waiting": 10, "released": 0, "running": 0, "paused": True}
+    assert counts == {"queue": QUEUE, "waiting": 10, "released": 0, "running": 0, "later": 0, "paused": True}
     assert all(system.counts(job).epoch == 0 for job in waiting)
     assert system.cli("queue", "resume", QUEUE).returncode == 0
     system.finish(waiting)

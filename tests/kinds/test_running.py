@@ -162,7 +162,7 @@ def test_operators_see_the_queue_pause_it_and_are_told_that_it_has_workers(syste
     job = post(system, COUNT)
     until("it waits", lambda: system.job(job)["queue_position"] == 1)
     shown = {each["queue"]: each for each in system.http("GET", "/v1/queues").body["data"]}["any.count"]
-    assert shown == {"queue": "any.count", "model": None, "waiting": 1, "running": 0, "paused": True}
+    assert shown == {"queue": "any.count", "model": None, "waiting": 1, "running": 0, "later": 0, "paused": True}
     findings = {each["check"]: each for each in map(json.loads, system.cli("doctor", "--json").stdout.splitlines())}
     assert "paused" in findings["queue any.count"]["found"]
     assert "no worker" not in findings["queue any.count"]["found"]

@@ -59,8 +59,8 @@ class Attempt:
         self._context = context
         self._trace = trace or NoTrace()
         self._on_leave = on_leave
-        started_at = claim.record.started_at or claim.record.created_at
-        self.timings = {"queued": round(started_at - claim.record.created_at, 4)}
+        queued_at = max(claim.record.created_at, claim.record.not_before or 0.0)
+        self.timings = {"queued": round(max(0.0, (claim.record.started_at or queued_at) - queued_at), 4)}
         self._making = Making(claim, context, self._trace, self.timings, self._why_leave)
         self._reason: Exception | None = None
         self._leaving = threading.Event()

@@ -15,11 +15,20 @@ from celery.app.task import Context as TaskRequest
 
 from jobs import names
 from jobs.announce.celery import PROTOCOL, wanted_by
-from jobs.errors import ErrorCode, IdempotencyConflict, InvalidRequest, JobFailed, RedisFull, RedisUnavailable
+from jobs.errors import (
+    ErrorCode,
+    IdempotencyConflict,
+    InvalidRequest,
+    JobFailed,
+    ModelNotAvailable,
+    RedisFull,
+    RedisUnavailable,
+)
 from jobs.kinds.registry import DEFAULT, KINDS, parse_request, settle
 from jobs.scripts.ranks import LINE
 from jobs.submit import submission_of
 from jobs.table.inbox import Held, Inbox, list_of
+from jobs.table.serving import Serving
 from jobs.table.submission import Submission, Submitted
 from workers.attempt.context import Context
 from workers.delivery.messages import TaskCall, UnreadableMessage, read
@@ -33,11 +42,21 @@ _LEAST_S = 0.001  # of a deadline that has passed already: the table takes no ot
 
 
 class Adoption:
-    """One worker's part in it."""
+    """
+    One worker's part in it.
 
-    def __init__(self, context: Context, inbox: Inbox) -> None:
+    Args:
+        serving: Says what becomes of jobs that no worker serves; None where nothing does.
+
+    Attributes:
+        looked_at: When it last went through to the end, or heard that Redis cannot be asked; in seconds, monotonic.
+    """
+
+    def __init__(self, context: Context, inbox: Inbox, serving: Serving | None = None) -> None:
         self._context = context
         self._inbox = inbox
+        self._serving = serving
+        self.looked_at = time.monotonic()
 
     def run(self) -> None:
         """Until the worker begins to stop; the others go on."""
@@ -48,6 +67,7 @@ class Adoption:
             except (RedisUnavailable, RedisFull) as exc:
                 log.warning("messages are left where they are", reason=str(exc))
                 pause_s = _AGAIN_AFTER_S
+            self.looked_at = time.monotonic()
 
     def run_once(self) -> int:
         """
@@ -95,9 +115,20 @@ class Adoption:
             raise InvalidRequest("args", "the request goes into keyword arguments: kwargs={'prompt': …}")
         request = parse_request({**_said_by(held.queue, call), **call.fields})
         spec = settle(request, self._context.catalogue).model_copy(update=_said_of_times(call, request.start_deadline))
-        return submission_of(
+        submission = submission_of(
             request, spec, job_id=call.task_id, origin="celery", tells=_told_of(call.request), tag=held.tag
         )
+        self._check_served(submission)
+        return submission
+
+    def _check_served(self, submission: Submission) -> None:
+        """A job may be for another model than those of the queue that its message was sent to."""
+        if self._serving is None:
+            return
+        if (refusal := self._serving.refusal(submission.queue)) is not None:
+            raise ModelNotAvailable(refusal.field, str(refusal))
+        if (warning := self._serving.warning(submission.queue)) is not None:
+            log.warning(warning, job_id=submission.job_id)
 
     def _refuse(self, held: Held, call: TaskCall, reason: InvalidRequest) -> None:
         """Write a failed job, for its sender to find; or tell him alone, where it cannot be called as he called it."""

@@ -16,7 +16,7 @@ from jobs.errors import ImagemillError, InvalidConfiguration
 from jobs.process.settings import load_settings
 from workers.delivery.tasks import register_tasks
 from workers.delivery.transport import use_tolerant_transport
-from workers.process.control import drain_on_shutdown, turn_revoke_into_cancel
+from workers.process.control import drain_on_shutdown, keep_to_lines, turn_revoke_into_cancel
 from workers.process.logs import configure_logging
 from workers.process.settings import load_worker_settings
 from workers.process.supervise import EX_CONFIG
@@ -60,5 +60,6 @@ def _load_before_the_first_job(sender: Any, **_: Any) -> None:
     register_tasks(app, process.context)
     turn_revoke_into_cancel(process.context)
     drain_on_shutdown(process.drain)
+    keep_to_lines(process.queues)
     worker_shutting_down.connect(lambda **_: process.drain(), weak=False)
     worker_shutdown.connect(lambda **_: process.leave(), weak=False)

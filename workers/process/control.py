@@ -8,13 +8,14 @@ and the threads pool cannot terminate a task.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 from celery.utils.functional import maybe_list
 from celery.worker.control import Panel
 
+from jobs import names
 from jobs.errors import JobNotFound, RedisUnavailable
 from jobs.table.states import Status
 from workers.attempt.context import Context
@@ -41,6 +42,29 @@ def drain_on_shutdown(drain: Callable[[], None]) -> None:
         return {"ok": "draining"}
 
     Panel.data["shutdown"] = shutdown
+
+
+def keep_to_lines(queues: Sequence[str]) -> None:
+    """
+    Have Celery's remote `add_consumer` and `cancel_consumer`, which are buttons of Flower's, mean the line of a queue.
+
+    Celery's consumer must never read a queue itself, which is adopted from: it would drop what others send.
+
+    Args:
+        queues: Of this worker's jobs.
+    """
+    lines = {name: names.line_of(queue) for queue in queues for name in (queue, names.line_of(queue))}
+
+    def of_lines(command: Callable[..., Any]) -> Callable[..., Any]:
+        def run(state: Any, queue: Any = None, **rest: Any) -> Any:
+            if queue not in lines:
+                return {"error": f"this worker takes no jobs of {queue}; its queues are {', '.join(queues)}"}
+            return command(state, queue=lines[queue], **rest)
+
+        return run
+
+    for name in ("add_consumer", "cancel_consumer"):
+        Panel.data[name] = of_lines(Panel.data[name])
 
 
 def _revoke_by(context: Context) -> Callable[..., Any]:

@@ -1,5 +1,6 @@
 """
-What a worker does four times in each lease: look whether it is stuck, and say that it is there, from its start on.
+What a worker does four times in each lease: look whether it is stuck, and say that it is there, and whether jobs still
+come to it, from its start on.
 
 A device call that hangs lets the leases go and ends the process. Being idle, compiling, or waiting for storage is
 healthy, however long it takes.
@@ -22,6 +23,8 @@ from jobs.table.fleet import Fleet, WorkerReport, WorkerState
 from workers.attempt.leases import LeaseKeeper
 from workers.attempt.seats import Seats
 from workers.engine.engine import Engine
+from workers.process.failures import sentence_of
+from workers.process.intake import Intake
 
 log = structlog.get_logger()
 
@@ -43,6 +46,8 @@ class Heart:
         self._report = report
         self._parent = os.getppid()
         self.leases: LeaseKeeper | None = None
+        self.intake: Intake | None = None
+        self._detached: tuple[str, ...] = ()
         self.heard_at = time.time()
 
     def beat(self) -> bool:
@@ -60,29 +65,50 @@ class Heart:
 
     def _say(self) -> None:
         jobs = tuple(claim.job_id for claim in self.leases.held()) if self.leases else ()
-        state: WorkerState = "draining" if self._seats.is_closed else "busy" if jobs else "ready"
+        detached = self.intake.detached() if self.intake else ()
+        self._tell_of(detached)
+        state: WorkerState = "busy" if jobs else "ready"
+        if self._seats.is_closed:
+            state = "draining"
+        elif detached and detached == self._report.queues:
+            state = "detached"
+        said = replace(self._report, state=state, jobs=jobs, detached=detached)
         try:
-            self._fleet.report(replace(self._report, state=state, jobs=jobs))
+            self._fleet.report(replace(said, adopts=self.intake is None or self.intake.adopts()))
             self.heard_at = time.time()
         except RedisUnavailable as exc:
             log.warning("worker not reported", reason=str(exc))
 
+    def _tell_of(self, detached: tuple[str, ...]) -> None:
+        if detached != self._detached:
+            log.warning("told which queues to take no jobs of; add_consumer takes one up again", queues=list(detached))
+        self._detached = detached
+
 
 @contextmanager
-def reported_while_starting(fleet: Fleet, report: WorkerReport, every_s: float) -> Iterator[None]:
+def reported_while_starting(fleet: Fleet, report: WorkerReport, every_s: float) -> Iterator[WorkerReport]:
     """
-    Say that a worker starts, again and again, for as long as it does. One that fails says that it is gone; one that is
-    killed while it loads is forgotten as soon as any other.
+    Say that a worker starts, again and again, for as long as it does; gives the report, which has the failure of the
+    start before. One that fails says why, and is listed so for some minutes; one that is killed while it loads is
+    forgotten as soon as any other.
 
     Raises:
         RedisUnavailable: It does not answer at the beginning.
     """
+    last = fleet.find(report.name)
+    if last is not None:
+        report = replace(report, failure=last.failure, failed_at=last.failed_at)
     fleet.report(report)
     over = threading.Event()
     thread = threading.Thread(target=_say_until, args=(over, fleet, report, every_s), name="starting", daemon=True)
     thread.start()
     try:
-        yield
+        yield report
+    except Exception as exc:
+        _end(over, thread)
+        with suppress(RedisUnavailable):
+            fleet.note_failure(report, sentence_of(exc))
+        raise
     except BaseException:
         _end(over, thread)
         with suppress(RedisUnavailable):

@@ -6,20 +6,23 @@ import os
 import socket
 import sys
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import tenacity
 
 from jobs.catalogue.catalogue import Catalogue
-from jobs.errors import RedisUnavailable
+from jobs.errors import OlderVersionRuns, RedisUnavailable
 from jobs.kinds.registry import queues_for
 from jobs.names import line_of
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect, map_errors
+from jobs.table.fleet import WorkerReport
 from jobs.table.older import wait_for_older_to_go
-from storage.errors import StorageUnavailable
+from storage.errors import StorageError, StorageUnavailable
 from storage.registry import open_store
 from workers.families.registry import check_family
+from workers.process.failures import how_it_ended, note_failure
 from workers.process.logs import configure_logging
 from workers.process.settings import WorkerSettings, load_worker_settings
 from workers.process.supervise import Command, supervise
@@ -52,18 +55,29 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
     names = worker.served(catalogue)
     for name in names:
         check_family(catalogue.models[name])
-    _wait_for_services(settings, wait_s)
+    report = WorkerReport(name=_name(worker.name), state="starting", models=tuple(names))
+    try:
+        _wait_for_services(settings, wait_s)
+    except (OlderVersionRuns, StorageError) as exc:
+        note_failure(settings, report, str(exc))
+        raise
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # Its import advises on image processors, never used here.
     if concurrency:
         os.environ["IMAGEMILL_WORKER_CONCURRENCY"] = str(concurrency)
     queues = [line_of(queue) for queue in queues_for(names)]
     count = processes or worker.processes
-    return supervise(
-        [
-            Command(argv=_command(queues, worker.name), env=_share_of(number, count, settings, worker))
-            for number in range(count)
-        ]
-    )
+    reports = [replace(report, name=_name(worker.name)) for _ in range(count)]
+    commands = [
+        Command(name=each.name, argv=_command(queues, each.name), env=_share_of(number, count, settings, worker))
+        for number, each in enumerate(reports)
+    ]
+    crashed = {each.name: each for each in reports}
+    return supervise(commands, lambda command, code: note_failure(settings, crashed[command.name], how_it_ended(code)))
+
+
+def _name(given: str = "") -> str:
+    """Of a worker, with a mark of this start: no two have one name."""
+    return f"worker@{given or socket.gethostname()}-{uuid.uuid4().hex[:6]}"
 
 
 def _share_of(number: int, count: int, settings: Settings, worker: WorkerSettings) -> dict[str, str]:
@@ -80,12 +94,11 @@ def threads_of_each(processes: int) -> int:
     return 0 if processes == 1 else max(1, len(os.sched_getaffinity(0)) // processes)
 
 
-def _command(queues: list[str], given_name: str = "") -> list[str]:
-    name = f"{given_name or socket.gethostname()}-{uuid.uuid4().hex[:6]}"
+def _command(queues: list[str], name: str = "") -> list[str]:
     options = {
         "pool": "threads",
         "queues": ",".join(queues),
-        "hostname": f"worker@{name}",
+        "hostname": name or _name(),
         "loglevel": "INFO",
     }
     flags = [f"--{option}={value}" for option, value in options.items()]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -30,23 +30,30 @@ _GOOD_RUN_S = 120.0  # after which a crash counts as the first one again
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """A program, and the variables that it has beyond ours."""
+    """A program, the variables that it has beyond ours, and what others call it."""
 
+    name: str = ""
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-def supervise(commands: Sequence[Command]) -> int:
+OnCrash = Callable[[Command, int], None]
+
+
+def supervise(commands: Sequence[Command], on_crash: OnCrash = lambda _command, _code: None) -> int:
     """
     Run commands until one of them ends by itself, which ends the others in order, or until told to stop.
 
     SIGTERM is passed on once. SIGINT is not: a terminal sends it to the whole group, and a second one would mean hurry.
 
+    Args:
+        on_crash: Is told of a command that ended by itself, with which exit code; must not raise.
+
     Returns:
         The exit code: 0 where all stopped in order, else that of the first that did not, or cannot run as it is
         configured.
     """
-    parent = _Parent()
+    parent = _Parent(on_crash)
     signal.signal(signal.SIGTERM, parent.on_signal)
     signal.signal(signal.SIGINT, parent.on_signal)
     threads = [threading.Thread(target=parent.keep_running, args=(each,)) for each in commands]
@@ -63,8 +70,9 @@ def supervise(commands: Sequence[Command]) -> int:
 class _Parent:
     """Attributes: `codes`, how the children ended for good."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_crash: OnCrash) -> None:
         self.codes: list[int] = []
+        self._on_crash = on_crash
         self._stopping = threading.Event()
         self._lock = threading.RLock()  # Signals come in between. Guards what follows.
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -110,6 +118,7 @@ class _Parent:
             if time.monotonic() - started > _GOOD_RUN_S:
                 pause_s = _FIRST_PAUSE_S
             log.error("worker process ended; starting another", exit_code=code, pause_s=pause_s)
+            self._on_crash(command, code)
             if self._stopping.wait(pause_s):
                 return 0
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

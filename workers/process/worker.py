@@ -21,6 +21,7 @@ from jobs.process.traces import open_traces
 from jobs.redis.connection import connect
 from jobs.table.fleet import Fleet, WorkerReport
 from jobs.table.inbox import Inbox
+from jobs.table.serving import Serving
 from jobs.table.table import JobTable
 from storage.errors import StorageMisconfigured
 from storage.registry import open_store
@@ -37,6 +38,7 @@ from workers.delivery.adoption import Adoption
 from workers.process.drain import EX_BUG, EX_REFUSED, drain, leave_with
 from workers.process.gauges import WorkerGauges
 from workers.process.heart import Heart, reported_while_starting
+from workers.process.intake import Intake
 from workers.process.settings import WorkerSettings
 from workers.process.start import ReadyEngine, start_engine
 
@@ -52,6 +54,7 @@ class WorkerProcess:
     Attributes:
         slots: Jobs in hand at a time.
         context: What its tasks share.
+        queues: Whose jobs it takes.
     """
 
     def __init__(self, name: str, app: Celery, settings: Settings, worker_settings: WorkerSettings) -> None:
@@ -75,7 +78,7 @@ class WorkerProcess:
             kinds=tuple(kinds_without_model()),
             started_at=time.time(),
         )
-        with reported_while_starting(self._fleet, starting, settings.lease_s / 4):
+        with reported_while_starting(self._fleet, starting, settings.lease_s / 4) as starting:
             metrics = WorkerMetrics(starting.models)
             ready = start_engine(catalogue, worker_settings, metrics.note_pass)
             seats, self.slots = _places(ready, worker_settings)
@@ -117,7 +120,10 @@ class WorkerProcess:
         leases.start()
         self.context.announcer.start()
         reconciler = Reconciler(client, dispatcher, settings)
-        adoption = Adoption(self.context, Inbox(connect(settings, decodes=False), settings, report.queues))
+        inbox = Inbox(connect(settings, decodes=False), settings, report.queues)
+        adoption = Adoption(self.context, inbox, Serving(self._fleet, settings))
+        self.queues = report.queues
+        heart.intake = Intake(app, self.queues, adoption)
         adopting = ("adoption", adoption.run, self.context.draining, self._stop_broken)
         threading.Thread(target=run_vital, args=adopting, name="adoption", daemon=True).start()
         recovery = Recovery(self.context)

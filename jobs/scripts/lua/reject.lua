@@ -6,6 +6,7 @@ if redis.call('EXISTS', key.job(id)) == 1 then
   if args.tells then note_wants(id, args.tells) end
   return {'known'}
 end
+note_refused(args.queue)
 redis.call('HSET', key.job(id), 'request', args.request, 'schema', SCHEMA_VERSION, 'queue', args.queue,
   'caller', args.caller, 'origin', 'celery', 'created_at', seconds(now()))
 if args.tells then note_wants(id, args.tells) end

@@ -48,17 +48,18 @@ if args.tag then let_go(args.tag) end
 redis.call('SADD', key.queues, queue)
 enlist(id, caller, number)
 count(queue, 'submitted')
+if args.tag then count(queue, 'adopted') end
 if args.tag and redis.call('DEL', key.tombstone(id)) == 1 then
   conclude(id, 'canceled', {})
   return {'created', id, {}}
 end
-redis.call('ZADD', key.queued(queue), turn, id)
 if args.start_after then
   redis.call('ZADD', key.later(queue), seconds(time + args.start_after), id)
   redis.call('SADD', key.later_of(queue, caller), id)
 else
   redis.call('SADD', key.callers(queue), caller)
   redis.call('ZADD', key.waiting(queue, caller), turn, id)
+  redis.call('ZADD', key.queued(queue), turn, id)
 end
 if args.start_deadline or args.deadline then note_deadline(id) end
 local released = release(queue, caller)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Hands out messages that others sent, as many as there are up to `most`, each to one for `hold_s`. They stay in Redis
--- under a tag until somebody lets go of them; where nobody does, they are handed out again.
+-- under a tag, its number and queue, until somebody lets go of them; where nobody does, they are handed out again.
 -- Nothing while Redis is full: no job could be made of them.
 -- Repeating it, under the same token, hands out the same ones.
 local taken = key.taken(args.token)
@@ -13,7 +13,7 @@ if #tags == 0 and not is_full(args.full_share) then
     while #tags < args.most do
       local message = redis.call('RPOP', list)
       if not message then break end
-      local tag = string.format('%.0f', next_number())
+      local tag = string.format('%.0f ', next_number()) .. string.match(list, '^[^\6]*')
       redis.call('HSET', key.held, tag, list .. '\n' .. message)
       tags[#tags + 1] = tag
     end

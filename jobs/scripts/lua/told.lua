@@ -4,12 +4,15 @@
 local id, protocol, outcome = args.job_id, args.protocol, args.outcome
 if redis.call('HGET', key.tellers(protocol), id) ~= args.token then return {'fenced'} end
 redis.call('HDEL', key.tellers(protocol), id)
+redis.call('HINCRBY', key.tellings(protocol), outcome, 1)
 if outcome == 'later' then
-  redis.call('HINCRBY', key.tries(protocol), id, 1)
+  if redis.call('HINCRBY', key.tries(protocol), id, 1) == 1 then
+    redis.call('ZADD', key.late(protocol), field(id, 'ended_at') or seconds(now()), id)
+  end
   redis.call('ZADD', key.outbox(protocol), seconds(now() + args.after_s), id)
   return {'done'}
 end
 redis.call('ZREM', key.outbox(protocol), id)
-redis.call('HDEL', key.tries(protocol), id)
+forget_tries(protocol, id)
 if outcome == 'given_up' then redis.call('ZADD', key.untold(protocol), seconds(now()), id) end
 return {'done'}

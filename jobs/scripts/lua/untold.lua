@@ -19,7 +19,7 @@ for _, id in ipairs(ids) do
   if #fields == 0 then
     redis.call('ZREM', outbox, id)
     redis.call('HDEL', key.tellers(args.protocol), id)
-    redis.call('HDEL', key.tries(args.protocol), id)
+    forget_tries(args.protocol, id)
   else
     found[#found + 1] = {id, tonumber(redis.call('HGET', key.tries(args.protocol), id) or 0), fields}
   end

@@ -25,18 +25,20 @@ _BATCHES = uuid.UUID("6f2c6d1e-54a5-4f0b-9a0a-3c8c6f1d2b7e")  # Only its differe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineAnswer:
-    """What became of a line: the job's id, or why there is none."""
+    """What became of a line: the job's id, or why there is none; and what its sender should know nevertheless."""
 
     line: int
     custom_id: str | None = None
     job_id: str | None = None
     error: Exception | None = None
+    warning: str | None = None
 
     def encoded(self) -> bytes:
         """As a line of JSON."""
         problem = problem_of(self.error) if self.error else None
         error = problem.content() if problem else {"error": None}
-        answer = {"line": self.line, "custom_id": self.custom_id, "id": self.job_id, **error}
+        warned = {"warnings": [self.warning]} if self.warning else {}
+        answer = {"line": self.line, "custom_id": self.custom_id, "id": self.job_id, **error, **warned}
         return orjson.dumps(answer) + b"\n"
 
 
@@ -116,11 +118,13 @@ class Bulk:
                 self._away = exc
             else:
                 self._away = next((each.refused for each in entered if isinstance(each.refused, RedisFull)), None)
+                warnings = [self._context.parts.submitter.warning(each) for each in submissions]
+                self._context.parts.submitter.tell_log(dict.fromkeys(warnings))
                 return [
                     LineAnswer(line=line, custom_id=name, error=each.refused)
                     if each.refused
-                    else LineAnswer(line=line, custom_id=name, job_id=each.job_id)
-                    for (line, name), each in zip(names, entered, strict=True)
+                    else LineAnswer(line=line, custom_id=name, job_id=each.job_id, warning=warning)
+                    for (line, name), each, warning in zip(names, entered, warnings, strict=True)
                 ]
         return [LineAnswer(line=line, custom_id=name, error=self._away) for line, name in names]
 

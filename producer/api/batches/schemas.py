@@ -33,6 +33,7 @@ class BatchLineBody(BaseModel):
     custom_id: str | None
     id: str | None = Field(description="The job's.")
     error: ProblemDetail | None
+    warnings: tuple[str, ...] = Field((), description="What its sender should know though it was taken.")
 
 
 class BatchResultBody(BaseModel):

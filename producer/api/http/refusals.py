@@ -1,4 +1,4 @@
-"""What HTTP says of a request that is refused for its caller, or because the system is full."""
+"""What HTTP says of a request that is refused for its caller, or because the system is full, or has nobody for it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from jobs.errors import ImagemillError, QuotaExceeded, RedisFull
+from jobs.errors import ImagemillError, NotServed, QuotaExceeded, RedisFull
 from producer.keys.errors import KeyRefused, KindNotAllowed, ModelNotAllowed, RateExceeded
 
 _QUEUE_RETRY_S = 5  # A queue that is full has room when a job begins, which takes about as long as a job.
 _MEMORY_RETRY_S = 10  # Redis' memory comes back more slowly: with records that expire.
+_WORKER_RETRY_S = 10  # A worker loads its models for longer; one that restarts with small ones takes about as long.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +33,11 @@ def refusal_of(exc: ImagemillError) -> Refusal | None:
             return Refusal(status=403, code=f"{what}_not_allowed")
         case RateExceeded():
             return _later("rate_limit_exceeded", exc.retry_after_s)
-        case QuotaExceeded():
-            return _later("quota_exceeded", _QUEUE_RETRY_S)
-        case RedisFull():
-            return _later("system_full", _MEMORY_RETRY_S)
+        case QuotaExceeded() | RedisFull():
+            is_quota = isinstance(exc, QuotaExceeded)
+            return _later(*(("quota_exceeded", _QUEUE_RETRY_S) if is_quota else ("system_full", _MEMORY_RETRY_S)))
+        case NotServed():
+            return Refusal(status=503, code=exc.code, headers={"Retry-After": str(_WORKER_RETRY_S)})
     return None
 
 

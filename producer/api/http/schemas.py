@@ -59,7 +59,9 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     429: problem(
         "The key was used too often, or the system is full. `Retry-After` says when to come again.", RETRY_AFTER
     ),
-    503: problem("The job table or the image store cannot be reached for now.", RETRY_AFTER),
+    503: problem(
+        "The job table or the image store cannot be reached, or no worker serves the model, for now.", RETRY_AFTER
+    ),
 }
 BODY_REFUSALS: dict[int | str, dict[str, Any]] = {
     400: problem("The body is no JSON."),

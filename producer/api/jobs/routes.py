@@ -10,7 +10,6 @@ from pydantic.json_schema import SkipJsonSchema
 
 from jobs import names
 from jobs.errors import JobNotFound, RecordUnreadable, RedisUnavailable, WaitTimeout
-from jobs.table.rates import Place
 from jobs.table.reader import CURSOR
 from jobs.table.states import Status
 from jobs.table.submission import Submission
@@ -20,11 +19,12 @@ from producer.api.http.errors import json_response
 from producer.api.http.openapi import Router
 from producer.api.http.preferences import asked_wait_s
 from producer.api.http.schemas import BODY_REFUSALS, REFUSALS, text_header
-from producer.api.jobs.schemas import BODIES, NOT_FOUND, DryRunBody, JobBody, JobsBody, body_of_job
+from producer.api.jobs.schemas import BODIES, NOT_FOUND, DryRunBody, JobBody, JobsBody, SubmittedBody, body_of_job
 from producer.api.jobs.submissions import IdempotencyKey, enter, prepare, read_fields
 from producer.api.keys.callers import CurrentCaller
 from producer.api.views import place_in_line
 from producer.client.async_job import AsyncJob
+from producer.client.submitter import Submitter
 
 router = Router(prefix="/v1", tags=["jobs"], responses=REFUSALS, models=BODIES)
 
@@ -58,11 +58,11 @@ OwnJob = Annotated[JobView, Depends(own_job)]
     summary="Submit a job",
     responses={
         200: {
-            "model": JobBody | DryRunBody,
+            "model": SubmittedBody | DryRunBody,
             "description": "With `Prefer: wait=N`: the job has ended. With `dry_run`: what would be queued.",
         },
         202: {
-            "model": JobBody,
+            "model": SubmittedBody,
             "description": "The job is queued.",
             "headers": {"Location": text_header("The job.")},
         },
@@ -87,16 +87,17 @@ async def submit(
     fields, traceparent = await read_fields(request, context), request.headers.get("traceparent")
     submission = prepare(fields, caller, context, idempotency_key, traceparent)
     if dry_run:
-        return json_response(_dry_run(submission, await context.loop.reader.prospect(submission)))
+        return json_response(await _dry_run(submission, context))
     job_id = await enter(submission, context, request)
-    record = view_of(await context.loop.run(lambda: context.parts.submitter.entered(submission, job_id)))
+    record, warnings = await context.loop.run(lambda: _entered(submission, job_id, context.parts.submitter))
     headers = {"Location": context.views.urls(job_id, request)["status_url"]}
     wait_s = min(asked_wait_s(prefer), context.settings.max_wait_s)
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
         record = await _wait(context, record, wait_s)
     is_waited_for = bool(wait_s) and record.has_ended
-    return json_response(await _show(record, request, context), 200 if is_waited_for else 202, headers)
+    shown = await _show(record, request, context) | {"warnings": warnings}
+    return json_response(shown, 200 if is_waited_for else 202, headers)
 
 
 @router.get(
@@ -159,8 +160,24 @@ async def _show(record: JobView, request: Request, context: Context) -> dict[str
     return context.views.job(record, request, place)
 
 
-def _dry_run(submission: Submission, place: Place | None) -> dict[str, Any]:
-    spec = submission.spec
+def _entered(submission: Submission, job_id: str, submitter: Submitter) -> tuple[JobView, list[str]]:
+    return view_of(submitter.entered(submission, job_id)), _warnings(submission, submitter)
+
+
+def _warnings(submission: Submission, submitter: Submitter) -> list[str]:
+    warning = submitter.warning(submission)
+    return [] if warning is None else [warning]
+
+
+def _checked(submission: Submission, submitter: Submitter) -> list[str]:
+    submitter.check_served(submission)
+    return _warnings(submission, submitter)
+
+
+async def _dry_run(submission: Submission, context: Context) -> dict[str, Any]:
+    warnings = await context.loop.run(lambda: _checked(submission, context.parts.submitter))
+    is_later = submission.spec.start_after is not None
+    place = None if is_later else await context.loop.reader.prospect(submission)
     shown = {
         "object": "dry_run",
         "kind": submission.kind,
@@ -168,7 +185,7 @@ def _dry_run(submission: Submission, place: Place | None) -> dict[str, Any]:
         "queue": submission.queue,
         **place_in_line(place),
     }
-    return {**shown, "parameters": parameters_of(spec)}
+    return {**shown, "parameters": parameters_of(submission.spec), "warnings": warnings}
 
 
 async def _wait(context: Context, record: JobView, wait_s: int) -> JobView:

@@ -36,12 +36,19 @@ class JobBody(JobView):
     artifacts: tuple[ArtifactBody, ...]
     """Other objects that it made."""
     queue_position: int | None
-    """1: about the next to be taken. Null in lists, and once it began."""
+    """1: about the next to be taken. Null in lists, once it began, and before it may."""
     starts_in_s: float | None
     """Seconds until then at the measured pace, about; null while unknown."""
     status_url: str
     events_url: str
     cancel_url: str
+
+
+class SubmittedBody(JobBody):
+    """A job that was just submitted."""
+
+    warnings: tuple[str, ...]
+    """What its sender should know though it was taken: that no worker serves its model, for one."""
 
 
 class DryRunBody(BaseModel):
@@ -51,9 +58,12 @@ class DryRunBody(BaseModel):
     kind: str
     model: str | None
     queue: str
-    queue_position: int | None = Field(description="Where it would stand if it were submitted now, about.")
+    queue_position: int | None = Field(
+        description="Where it would stand if it were submitted now, about; null with `start_after`."
+    )
     starts_in_s: float | None = Field(description="Seconds until it would begin, about; null while unknown.")
     parameters: dict[str, Any]
+    warnings: tuple[str, ...] = Field(description="As of a submission.")
 
 
 class JobsBody(BaseModel):

@@ -14,6 +14,7 @@ from producer.api.context import Context
 from producer.api.http.bodies import read_object
 from producer.api.http.request_log import concerns
 from producer.api.keys.callers import Caller
+from producer.client.submitter import Submitter
 
 IdempotencyKey = Annotated[
     str | SkipJsonSchema[None],
@@ -63,6 +64,12 @@ def prepare(
 
 async def enter(submission: Submission, context: Context, request: Request) -> str:
     """Queue it, on behalf of a request; the job's id. Raises as `Submitter.enter` does."""
-    job_id = await context.loop.run(lambda: context.parts.submitter.enter(submission))
+    job_id = await context.loop.run(lambda: _enter(submission, context.parts.submitter))
     concerns(request, job_id)
+    return job_id
+
+
+def _enter(submission: Submission, submitter: Submitter) -> str:
+    job_id = submitter.enter(submission)
+    submitter.tell_log([submitter.warning(submission)])
     return job_id

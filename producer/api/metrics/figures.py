@@ -11,20 +11,20 @@ import structlog
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from jobs import names
+from jobs.announce.announcer import PROTOCOLS
 from jobs.errors import ErrorCode, ImagemillError
 from jobs.kinds.registry import queues_for
 from jobs.scripts.ranks import PRIORITY_RANK
 from jobs.table.figures import FigureReader, Figures, QueueFigures
 from jobs.table.fleet import Fleet, WorkerReport
 from jobs.table.states import Status
+from producer.api.metrics.messages import QUEUE, labels_of, of_ends, of_messages
 
 log = structlog.get_logger()
 
 _KEEP_S = 2.0
 _ANSWER_S = 3.0  # Well within Prometheus' patience: that Redis is away has to be seen.
-_QUEUE = ["queue", "model"]
-_STATES = ("starting", "ready", "busy", "draining")
+_STATES = ("starting", "ready", "busy", "draining", "detached", "failed")
 _NO_FIGURES = QueueFigures(
     queue="",
     queued=dict.fromkeys(PRIORITY_RANK, 0),
@@ -86,7 +86,7 @@ class SystemFigures(Collector):
     def _ask(self) -> None:
         families = [_redis_up(False)]
         try:
-            families = self._families(self._reader.read(), self._fleet.workers())
+            families = list(self._families(self._reader.read(), self._fleet.workers()))
         except ImagemillError as exc:
             log.warning("no figures for metrics", reason=str(exc))
         finally:
@@ -94,57 +94,57 @@ class SystemFigures(Collector):
                 self._kept, self._kept_at, self._is_asking = families, self._clock(), False
                 self._news.notify_all()
 
-    def _families(self, figures: Figures, workers: list[WorkerReport]) -> list[Metric]:
+    def _families(self, figures: Figures, workers: list[WorkerReport]) -> Iterator[Metric]:
         known = {each.queue: each for each in figures.queues}
         queues = {queue: known.get(queue, _NO_FIGURES) for queue in sorted({*self._queues, *known})}
-        families = [_redis_up(True), *_of_queues(queues), *_of_history(queues)]
-        return [*families, _of_workers(list(queues), workers), *_of_redis(figures)]
+        yield from (_redis_up(True), *_of_queues(queues), *_of_history(queues), _of_workers(list(queues), workers))
+        yield from of_messages(queues, figures.held, self._reader.standing(queues), workers)
+        yield from of_ends(self._reader.ends(PROTOCOLS))
+        yield from _of_redis(figures)
 
 
 def _redis_up(is_up: bool) -> Metric:
     return GaugeMetricFamily("imagemill_redis_up", "Whether Redis answers this process.", value=is_up)
 
 
-def _labels(queue: str) -> list[str]:
-    return [queue, names.model_of(queue) or ""]
-
-
 def _of_queues(queues: dict[str, QueueFigures]) -> Iterator[Metric]:
-    queued = GaugeMetricFamily("imagemill_queued_jobs", "Jobs that have not begun.", labels=[*_QUEUE, "priority"])
+    queued = GaugeMetricFamily("imagemill_queued_jobs", "Jobs that have not begun.", labels=[*QUEUE, "priority"])
     oldest = GaugeMetricFamily(
         "imagemill_oldest_queued_seconds",
         "How long the oldest job that has not begun has been there; 0 where there is none.",
-        labels=[*_QUEUE, "priority"],
+        labels=[*QUEUE, "priority"],
     )
     released = GaugeMetricFamily(
-        "imagemill_released_jobs", "Of the queued jobs, those that workers are offered.", labels=_QUEUE
+        "imagemill_released_jobs", "Of the queued jobs, those that workers are offered.", labels=QUEUE
     )
-    running = GaugeMetricFamily("imagemill_processing_jobs", "Jobs that a worker holds.", labels=_QUEUE)
-    paused = GaugeMetricFamily("imagemill_queue_paused", "1 where an operator has paused the queue.", labels=_QUEUE)
+    later = GaugeMetricFamily("imagemill_later_jobs", "Jobs that are not to begin yet.", labels=QUEUE)
+    running = GaugeMetricFamily("imagemill_processing_jobs", "Jobs that a worker holds.", labels=QUEUE)
+    paused = GaugeMetricFamily("imagemill_queue_paused", "1 where an operator has paused the queue.", labels=QUEUE)
     for queue, each in queues.items():
-        labels = _labels(queue)
+        labels = labels_of(queue)
         for priority in PRIORITY_RANK:
             queued.add_metric([*labels, priority], each.queued[priority])
             oldest.add_metric([*labels, priority], each.oldest_s[priority])
         released.add_metric(labels, each.released)
+        later.add_metric(labels, each.later)
         running.add_metric(labels, each.running)
         paused.add_metric(labels, each.is_paused)
-    yield from (queued, oldest, released, running, paused)
+    yield from (queued, oldest, released, later, running, paused)
 
 
 def _of_history(queues: dict[str, QueueFigures]) -> Iterator[Metric]:
     submitted = CounterMetricFamily(
-        "imagemill_jobs_submitted", "Jobs that were queued, replays included.", labels=_QUEUE
+        "imagemill_jobs_submitted", "Jobs that were queued, replays included.", labels=QUEUE
     )
-    ended = CounterMetricFamily("imagemill_jobs_ended", "Jobs that ended, by how.", labels=[*_QUEUE, "status"])
+    ended = CounterMetricFamily("imagemill_jobs_ended", "Jobs that ended, by how.", labels=[*QUEUE, "status"])
     failed = CounterMetricFamily(
-        "imagemill_jobs_failed", "Jobs that failed, by the code of their error.", labels=[*_QUEUE, "code"]
+        "imagemill_jobs_failed", "Jobs that failed, by the code of their error.", labels=[*QUEUE, "code"]
     )
     lapsed = CounterMetricFamily(
-        "imagemill_leases_lapsed", "Jobs that were taken back from a worker that said nothing any more.", labels=_QUEUE
+        "imagemill_leases_lapsed", "Jobs that were taken back from a worker that said nothing any more.", labels=QUEUE
     )
     for queue, each in queues.items():
-        labels = _labels(queue)
+        labels = labels_of(queue)
         submitted.add_metric(labels, each.submitted)
         for status in (status for status in Status if status.is_terminal):
             ended.add_metric([*labels, status], each.ended.get(status, 0))
@@ -155,14 +155,16 @@ def _of_history(queues: dict[str, QueueFigures]) -> Iterator[Metric]:
 
 
 def _of_workers(queues: list[str], workers: list[WorkerReport]) -> Metric:
-    counts: Counter[tuple[str, str]] = Counter((queue, each.state) for each in workers for queue in each.queues)
+    counts: Counter[tuple[str, str]] = Counter(
+        (queue, "detached" if queue in each.detached else each.state) for each in workers for queue in each.queues
+    )
     states = sorted({each.state for each in workers})
     family = GaugeMetricFamily(
-        "imagemill_workers", "Workers that say they are there, by what they do.", labels=[*_QUEUE, "state"]
+        "imagemill_workers", "Workers that say they are there, by what they do.", labels=[*QUEUE, "state"]
     )
     for queue in queues:
         for state in dict.fromkeys([*_STATES, *states]):
-            family.add_metric([*_labels(queue), state], counts[queue, state])
+            family.add_metric([*labels_of(queue), state], counts[queue, state])
     return family
 
 

@@ -94,6 +94,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "The key was used too often, or the system is full. `Retry-After` says when to come again.", RETRY_AFTER
     ),
     500: _error("The job failed."),
-    503: _error("The job table or the image store cannot be reached for now.", RETRY_AFTER),
+    503: _error(
+        "The job table or the image store cannot be reached, or no worker serves the model, for now.", RETRY_AFTER
+    ),
     504: _error("The job was not done in its time."),
 }

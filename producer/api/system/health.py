@@ -32,6 +32,9 @@ class ReadyBody(BaseModel):
     redis: str = Field(description='"ok", or what is wrong. Required.')
     storage: str = Field(description='"ok", or what is wrong. Reported only: jobs are taken without it.')
     workers: dict[str, int] | None = Field(description="How many serve each model. Reported only.")
+    unread: dict[str, int] | None = Field(
+        description="Messages in lists of Celery's queues from which no worker takes any, by queue. Reported only."
+    )
 
 
 @router.get("/health", summary="Is it alive?", responses={200: {"model": HealthBody}})
@@ -61,6 +64,7 @@ async def ready(context: CurrentContext) -> Response:
         "redis": redis,
         "storage": await context.storage_state.get(),
         "workers": workers,
+        "unread": await context.unread.get() if is_ready else None,
     }
     return json_response(body, 200 if is_ready else 503)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from fastapi import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from jobs.names import model_of
 from jobs.table.table import QueueCounts
@@ -25,6 +25,7 @@ class QueueBody(BaseModel):
     model: str | None
     waiting: int
     running: int
+    later: int = Field(description="Jobs whose time has not come: `start_after`.")
     paused: bool
 
 
@@ -49,5 +50,6 @@ def _show(counts: QueueCounts) -> dict[str, Any]:
         "model": model_of(counts.queue),
         "waiting": counts.waiting + counts.released,
         "running": counts.running,
+        "later": counts.later,
         "paused": counts.is_paused,
     }

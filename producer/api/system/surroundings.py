@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from jobs import names
+from jobs.kinds.registry import queues_for
+from jobs.table.standing import nobody_takes, standing_in
 from producer.api.remembered import Remembered
 from producer.client.loop import LoopParts
+from producer.client.parts import Parts
 from storage.errors import StorageError, StorageUnavailable
 from storage.store import Store
 
@@ -18,7 +22,19 @@ def remembered_workers(loop: LoopParts) -> Remembered[dict[str, int]]:
     """How many workers serve each model."""
 
     async def count() -> dict[str, int]:
-        return Counter(model for worker in await loop.run(loop.parts.fleet.workers) for model in worker.models)
+        workers = await loop.run(loop.parts.fleet.workers)
+        return Counter(
+            model for worker in workers for model in worker.models if worker.will_serve(names.queue_of(model))
+        )
+
+    return Remembered(count, _REMEMBER_S)
+
+
+def remembered_unread(loop: LoopParts) -> Remembered[dict[str, int]]:
+    """Messages in lists of Celery's known queues from which no worker takes any; by queue."""
+
+    async def count() -> dict[str, int]:
+        return await loop.run(lambda: _unread(loop.parts))
 
     return Remembered(count, _REMEMBER_S)
 
@@ -35,6 +51,14 @@ def remembered_storage(loop: LoopParts) -> Remembered[str]:
         return asking.result() if done else "does not answer"
 
     return Remembered(ask, _REMEMBER_S)
+
+
+def _unread(parts: Parts) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    queues = queues_for(parts.catalogue.models)
+    for each in nobody_takes(standing_in(parts.redis, parts.settings, queues), parts.fleet.workers()):
+        counts[each.queue] += each.messages
+    return dict(counts)
 
 
 def _state_of(store: Store) -> str:

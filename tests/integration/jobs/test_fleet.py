@@ -47,4 +47,5 @@ def test_worker_that_leaves_is_gone_at_once(redis_client: redis.Redis, settings:
 def test_report_of_a_newer_version_is_read_as_far_as_it_is_known(redis_client: redis.Redis, settings: Settings) -> None:
     redis_client.sadd(names.WORKERS, "worker@new")
     redis_client.set(names.worker_key("worker@new"), '{"name": "worker@new", "state": "ready", "mood": "good"}')
-    assert Fleet(redis_client, settings).workers() == [WorkerReport(name="worker@new", state="ready", known_schema=1)]
+    found = Fleet(redis_client, settings).workers()
+    assert found == [WorkerReport(name="worker@new", state="ready", known_schema=1, reads_lines=False)]

@@ -139,8 +139,8 @@ def test_reports_of_workers_are_read_as_far_as_they_are_understood(
         redis_client.sadd(names.WORKERS, name)
         redis_client.set(names.worker_key(name), report)
     assert Fleet(redis_client, settings).workers() == [
-        WorkerReport(name="newer", state="dreaming", models=("sim",), known_schema=1),
-        WorkerReport(name="ours", state="ready", slots=4, known_schema=1),
+        WorkerReport(name="newer", state="dreaming", models=("sim",), known_schema=1, reads_lines=False),
+        WorkerReport(name="ours", state="ready", slots=4, known_schema=1, reads_lines=False),
     ]
 
 

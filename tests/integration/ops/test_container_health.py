@@ -43,3 +43,15 @@ def test_worker_is_healthy_while_its_heart_beats(name: str, redis_client: redis.
 def test_worker_without_redis_is_not_healthy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEMILL_REDIS_URL", "redis://127.0.0.1:1/0")
     assert "does not answer" in (health.worker() or "")
+
+
+def test_worker_that_failed_at_its_start_is_not_healthy_until_another_start_is(
+    name: str, redis_client: redis.Redis, settings: Settings
+) -> None:
+    first = WorkerReport(name=f"worker@{name}-4f21ab", state="starting")
+    Fleet(redis_client, settings).note_failure(first, "model shapes: there is no such folder")
+    assert health.worker() == "model shapes: there is no such folder"
+    report(redis_client, settings, f"worker@{name}-9c03de", "starting")
+    assert health.worker() == "it has not loaded its models yet"
+    report(redis_client, settings, f"worker@{name}-9c03de", "ready")
+    assert health.worker() is None

@@ -21,6 +21,7 @@ from producer.cli.commands import app
 from storage.backends.s3.settings import S3Settings
 
 QUEUE = "gpu.shapes"
+WELL: dict[str, list[str]] = {"detached": [], "troubles": []}
 
 Run = Callable[..., Result]
 
@@ -163,7 +164,7 @@ def test_workers_are_listed_with_what_they_do(run: Run, redis_client: redis.Redi
     report = WorkerReport(name="worker@here", state="busy", models=("shapes",), jobs=("a", "b", "c", "d"), slots=6)
     Fleet(redis_client, settings).report(report)
     (shown,) = lines(run("workers", "--json"))
-    assert shown == {"name": "worker@here", "state": "busy", "models": ["shapes"], "jobs": ["a", "b", "c", "d"]}
+    assert shown == {"name": "worker@here", "state": "busy", "models": ["shapes"], "jobs": ["a", "b", "c", "d"], **WELL}
     assert "busy" in run("workers").stdout
 
 

@@ -7,7 +7,7 @@ import redis
 
 from jobs import names
 from jobs.process.settings import Settings
-from jobs.table.fleet import Fleet, WorkerReport
+from jobs.table.fleet import Fleet, WorkerReport, troubles_of
 from ops.process import wait_until
 from workers.process.heart import reported_while_starting
 
@@ -29,8 +29,21 @@ def test_worker_that_has_started_speaks_for_itself(redis_client: redis.Redis, se
     assert fleet.workers() == [STARTING]
 
 
-def test_worker_that_cannot_start_is_gone_at_once(redis_client: redis.Redis, settings: Settings) -> None:
+def test_worker_that_cannot_start_says_why_for_some_minutes(redis_client: redis.Redis, settings: Settings) -> None:
     fleet = Fleet(redis_client, settings)
     with pytest.raises(ValueError, match="no such model"), reported_while_starting(fleet, STARTING, 0.01):
         raise ValueError("no such model")
+    (failed,) = fleet.workers()
+    assert (failed.state, failed.failure) == ("failed", "ValueError: no such model")
+    assert redis_client.ttl(names.worker_key(STARTING.name)) > 2 * settings.lease_s
+    with reported_while_starting(fleet, STARTING, 0.01) as again:
+        (shown,) = fleet.workers()
+        assert (shown.state, shown.failure) == ("starting", failed.failure)
+        assert troubles_of(again)[0].endswith("ValueError: no such model")
+
+
+def test_worker_that_is_stopped_while_it_starts_is_gone_at_once(redis_client: redis.Redis, settings: Settings) -> None:
+    fleet = Fleet(redis_client, settings)
+    with pytest.raises(SystemExit), reported_while_starting(fleet, STARTING, 0.01):
+        raise SystemExit(0)
     assert fleet.workers() == []

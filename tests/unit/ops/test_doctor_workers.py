@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from jobs.table.fleet import WorkerReport, WorkerState
 from jobs.table.reader import QueueCounts
 from ops.doctor.finding import State
-from ops.doctor.workers import judge_queue, judge_queues, judge_workers
+from ops.doctor.workers import judge_each, judge_queue, judge_queues, judge_workers
 
 
 def worker(state: WorkerState, *models: str) -> WorkerReport:
@@ -58,3 +60,39 @@ def test_jobs_with_a_worker_are_well_and_paused_ones_a_warning() -> None:
 def test_queues_without_jobs_need_no_worker() -> None:
     (finding,) = judge_queues([queue()], [])
     assert (finding.check, finding.state) == ("queues", State.OK)
+
+
+def test_worker_that_was_told_to_take_no_jobs_is_said_with_how_to_have_it_take_some() -> None:
+    found = WorkerReport(name="worker@a", state="detached", models=("shapes",), detached=("gpu.shapes",))
+    (finding,) = judge_each([found, worker("ready")])
+    assert (finding.check, finding.state) == ("worker worker@a", State.WARNING)
+    assert "told to take no more jobs of gpu.shapes" in finding.found
+    assert "add_consumer run.shapes -d worker@a" in finding.advice
+    assert judge_queue(queue(waiting=1), [found]).state is State.FAILURE
+    assert "(1 detached)" in judge_queue(queue(waiting=1), [found]).found
+
+
+def test_worker_whose_adoption_stands_still_is_said() -> None:
+    (finding,) = judge_each([WorkerReport(name="worker@a", state="busy", models=("shapes",), adopts=False)])
+    assert "makes no jobs of others' messages" in finding.found
+    assert finding.state is State.WARNING
+
+
+def test_workers_that_failed_alike_are_one_finding_and_one_that_failed_long_ago_is_none() -> None:
+    failed = [
+        WorkerReport(name=f"worker@{n}", state="failed", failure="model shapes: no such folder", failed_at=at)
+        for n, at in enumerate((time.time(), time.time() - 10, time.time() - 20))
+    ]
+    (finding,) = judge_each(failed)
+    assert finding.check == "worker worker@0"
+    assert "model shapes: no such folder" in finding.found
+    assert finding.found.endswith("(and 2 more)")
+    long_ago = WorkerReport(name="worker@b", state="ready", failure="was ended by SIGKILL", failed_at=1.0)
+    assert judge_each([long_ago, worker("ready")]) == []
+
+
+def test_jobs_that_are_to_begin_later_need_a_worker_too() -> None:
+    later = QueueCounts(queue="gpu.shapes", waiting=0, released=0, running=0, later=2)
+    (finding,) = judge_queues([later], [])
+    assert finding.state is State.FAILURE
+    assert "2 to begin later" in finding.found

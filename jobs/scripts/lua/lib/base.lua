@@ -52,6 +52,12 @@ local function is_full(share)
   return used and most and tonumber(most) > 0 and tonumber(used) > share * tonumber(most)
 end
 
+-- A message that came through a queue was refused: there may never be a job in it.
+local function note_refused(queue)
+  redis.call('SADD', key.queues, queue)
+  count(queue, 'refused')
+end
+
 -- A message from outside is done with: a job was made of it, or it was refused.
 local function let_go(tag)
   redis.call('HDEL', key.held, tag)

@@ -69,13 +69,18 @@ local function take_back(id)
   announce(id, 'status', {status = 'queued'})
 end
 
+-- How often an end could not be told is no matter any more: it is told, or is to be told anew.
+local function forget_tries(protocol, id)
+  if redis.call('HDEL', key.tries(protocol), id) == 1 then redis.call('ZREM', key.late(protocol), id) end
+end
+
 -- Has an end told by each protocol that wants it. One that was not told yet is told no more: what is told is what stands in
 -- the record.
 local function post(id, protocols)
   for protocol in string.gmatch(protocols, '%S+') do
     redis.call('ZADD', key.outbox(protocol), seconds(now()), id)
     redis.call('HDEL', key.tellers(protocol), id)
-    redis.call('HDEL', key.tries(protocol), id)
+    forget_tries(protocol, id)
     redis.call('ZREM', key.untold(protocol), id)
   end
 end

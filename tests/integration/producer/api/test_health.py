@@ -20,7 +20,7 @@ def test_ready_when_redis_answers(api: TestClient) -> None:
     answer = api.get("/ready")
     assert (answer.status_code, answer.json()) == (
         200,
-        {"status": "ready", "redis": "ok", "storage": "ok", "workers": {}},
+        {"status": "ready", "redis": "ok", "storage": "ok", "workers": {}, "unread": {}},
     )
 
 

@@ -126,7 +126,7 @@ def models(two: Two) -> None:
 def queues(two: Two) -> None:
     """How much waits there, of all, and of nobody by name."""
     (queue,) = two.ask("GET", "/v1/queues").json()["data"]
-    assert queue == {"queue": "gpu.shapes", "model": "shapes", "waiting": 2, "running": 0, "paused": False}
+    assert queue == {"queue": "gpu.shapes", "model": "shapes", "waiting": 2, "running": 0, "later": 0, "paused": False}
 
 
 def of_job(two: Two, method: str, path: str) -> None:

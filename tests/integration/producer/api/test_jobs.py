@@ -49,6 +49,7 @@ def test_submitted_job_is_queued_and_says_where_to_ask_for_it(api: TestClient, t
     assert (job["events_url"], job["cancel_url"]) == (f"{job['status_url']}/events", job["status_url"])
     assert (job["parameters"]["seed"], job["metadata"], job["caller"]) == (7, {"order": "12"}, "default")
     assert table.get(job["id"]).status is Status.QUEUED
+    assert len(job.pop("warnings")) == 1  # That there is no worker.
     assert api.get(job["status_url"]).json() == job
 
 
@@ -251,7 +252,7 @@ def test_models_and_queues_are_listed(api: TestClient) -> None:
     assert api.get("/v1/queues").json() == {"object": "list", "data": []}
     submit(api)
     (queue,) = api.get("/v1/queues").json()["data"]
-    assert queue == {"queue": "gpu.shapes", "model": "shapes", "waiting": 1, "running": 0, "paused": False}
+    assert queue == {"queue": "gpu.shapes", "model": "shapes", "waiting": 1, "running": 0, "later": 0, "paused": False}
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/nothing", 404), ("PUT", "/v1/jobs", 405)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.errors import ImagemillError, InvalidRequest, QuotaExceeded, RedisFull
+from jobs.errors import ImagemillError, InvalidRequest, NotServed, QuotaExceeded, RedisFull
 from producer.api.http.refusals import refusal_of
 from producer.keys import errors
 
@@ -16,6 +16,7 @@ CASES: list[tuple[ImagemillError, int, dict[str, str]]] = [
     (errors.RateExceeded("10/second", 0.1), 429, {"Retry-After": "1"}),
     (QuotaExceeded("blog", 5), 429, {"Retry-After": "5"}),
     (RedisFull("full"), 429, {"Retry-After": "10"}),
+    (NotServed("model", "shapes"), 503, {"Retry-After": "10"}),
 ]
 
 

@@ -1,0 +1,16 @@
+#!lua flags=allow-oom
+-- What stands in the outbox of a protocol: ends that are to be told, those of them that could not be told yet, those that
+-- were given up; for how long the first of them has been due, and for how long the oldest has been put off (s; '' where
+-- there is none); and how often each thing happened.
+-- An end that was given up is forgotten with the record of its job.
+local protocol, time = args.protocol, now()
+redis.call('ZREMRANGEBYSCORE', key.untold(protocol), '-inf', seconds(time - args.retention_s))
+
+local function age_of_first(set)
+  local since = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2]
+  return since and seconds(math.max(0, time - tonumber(since))) or ''
+end
+
+return {redis.call('ZCARD', key.outbox(protocol)), redis.call('ZCARD', key.late(protocol)),
+  redis.call('ZCARD', key.untold(protocol)), age_of_first(key.outbox(protocol)), age_of_first(key.late(protocol)),
+  redis.call('HGETALL', key.tellings(protocol))}

@@ -1,0 +1,100 @@
+"""Metrics of what stands before the job table, and behind it: messages from outside, and ends to be told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from jobs import names
+from jobs.table.figures import QueueFigures
+from jobs.table.fleet import WorkerReport
+from jobs.table.outbox import OutboxCounts
+from jobs.table.standing import Standing, nobody_takes
+
+QUEUE = ["queue", "model"]
+
+_SENDERS = ("others", "table")
+_OUTCOMES = {"told": "told", "put_off": "later", "given_up": "given_up"}  # and what the table calls them
+_PROTOCOL = ["protocol"]
+
+
+def labels_of(queue: str) -> list[str]:
+    """The values of a queue's labels."""
+    return [queue, names.model_of(queue) or ""]
+
+
+def of_messages(
+    queues: Mapping[str, QueueFigures],
+    held: Mapping[str, int],
+    standing: Sequence[Standing],
+    workers: Sequence[WorkerReport],
+) -> Iterator[Metric]:
+    """What others sent, and what stands in Celery's lists."""
+    adopted = CounterMetricFamily(
+        "imagemill_messages_adopted", "Messages from outside of which jobs were made.", labels=QUEUE
+    )
+    refused = CounterMetricFamily(
+        "imagemill_messages_refused", "Messages from outside of which no job could be made.", labels=QUEUE
+    )
+    in_hand = GaugeMetricFamily(
+        "imagemill_held_messages",
+        "Messages from outside that are in somebody's hands, and no jobs yet.",
+        labels=QUEUE,
+    )
+    for queue, each in queues.items():
+        adopted.add_metric(labels_of(queue), each.adopted)
+        refused.add_metric(labels_of(queue), each.refused)
+        in_hand.add_metric(labels_of(queue), held.get(queue, 0))
+    yield from (adopted, refused, in_hand)
+    yield _standing(
+        "imagemill_broker_messages",
+        "Messages that stand in Celery's lists: `others` sent them, or the `table`.",
+        queues,
+        standing,
+    )
+    yield _standing(
+        "imagemill_unread_messages",
+        "Of these, those that stand in lists from which no worker takes any.",
+        queues,
+        nobody_takes(standing, workers),
+    )
+
+
+def _standing(name: str, text: str, queues: Mapping[str, QueueFigures], standing: Sequence[Standing]) -> Metric:
+    counts: Counter[tuple[str, str]] = Counter()
+    for each in standing:
+        counts[each.of_jobs, "table" if each.is_line else "others"] += each.messages
+    family = GaugeMetricFamily(name, text, labels=[*QUEUE, "sender"])
+    for queue in queues:
+        for sender in _SENDERS:
+            family.add_metric([*labels_of(queue), sender], counts[queue, sender])
+    return family
+
+
+def of_ends(ends: Mapping[str, OutboxCounts]) -> Iterator[Metric]:
+    """Ends that are told to those who do not ask."""
+    waiting = GaugeMetricFamily("imagemill_ends_waiting", "Ends of jobs that are to be told.", labels=_PROTOCOL)
+    put_off = GaugeMetricFamily(
+        "imagemill_ends_put_off", "Of these, those that could not be told yet, and are tried again.", labels=_PROTOCOL
+    )
+    given_up = GaugeMetricFamily(
+        "imagemill_ends_given_up", "Ends that could not be told, and are tried no more.", labels=_PROTOCOL
+    )
+    oldest = GaugeMetricFamily(
+        "imagemill_ends_oldest_seconds",
+        "How long ago the oldest job ended whose end is still to be told; 0 where there is none.",
+        labels=_PROTOCOL,
+    )
+    told = CounterMetricFamily(
+        "imagemill_ends_told", "Times that an end was told, put off or given up.", labels=[*_PROTOCOL, "outcome"]
+    )
+    for protocol, each in ends.items():
+        waiting.add_metric([protocol], each.waiting)
+        put_off.add_metric([protocol], each.put_off)
+        given_up.add_metric([protocol], each.given_up)
+        oldest.add_metric([protocol], each.oldest_s)
+        for outcome, name in _OUTCOMES.items():
+            told.add_metric([protocol, outcome], each.history.get(name, 0))
+    yield from (waiting, put_off, given_up, oldest, told)

@@ -1,0 +1,60 @@
+"""The operator's commands for ends of jobs that could not be told to whom they were to be told."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from jobs.announce.announcer import PROTOCOLS
+from jobs.errors import InvalidRequest
+from jobs.table.outbox import Outbox
+from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell
+from producer.client.parts import Parts, open_parts
+
+ends_app = typer.Typer(help="Ends of jobs that nobody could be told of, and were given up.", no_args_is_help=True)
+
+
+@ends_app.command("list")
+def list_ends(as_json: JsonFlag = False) -> None:
+    """Those that were given up, the last first."""
+    with reporting(as_json):
+        parts = open_parts()
+        table = Table("protocol", "job", "queue", "status", "ended", "given up")
+        for protocol, outbox in _outboxes(parts):
+            found = dict(outbox.given_up_at())
+            for record in parts.table.get_many(list(found)):
+                given_up_at = found[record.id]
+                if as_json:
+                    where = {"protocol": protocol, "id": record.id, "queue": record.queue, "status": record.status}
+                    print_json({**where, "ended_at": record.ended_at, "given_up_at": given_up_at})
+                else:
+                    where_told = (protocol, record.id, record.queue, str(record.status))
+                    table.add_row(*where_told, ago(record.ended_at), ago(given_up_at))
+        if not as_json:
+            Console().print(table)
+
+
+@ends_app.command()
+def retry(
+    job_ids: Annotated[list[str] | None, typer.Argument(help="Ids of their jobs.", metavar="[ID]…")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that were given up.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Have them told after all; those that are put off now, and not when it is their time."""
+    with reporting(as_json):
+        if everything == bool(job_ids):
+            raise InvalidRequest("job", "name jobs, or --all")
+        asked: list[str] = []
+        for _, outbox in _outboxes(open_parts()):
+            asked += outbox.retry(job_ids or outbox.given_up())
+        if missing := [each for each in job_ids or () if each not in asked]:
+            raise InvalidRequest("job", f"{missing[0]} has no end that is still to be told")
+        count = len(set(asked))
+        tell({"retried": sorted(set(asked))}, f"{count} end{'' if count == 1 else 's'} will be told again", as_json)
+
+
+def _outboxes(parts: Parts) -> list[tuple[str, Outbox]]:
+    return [(protocol, Outbox(parts.redis, parts.settings, protocol)) for protocol in PROTOCOLS]

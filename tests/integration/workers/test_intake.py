@@ -1,0 +1,195 @@
+"""Whether jobs and messages still come into a worker, and what it says of that: a real Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import pytest
+import redis
+from celery import Celery
+from celery.result import AsyncResult
+from celery.worker.control import Panel
+
+from jobs import names
+from jobs.announce.celery import PROTOCOL, CeleryResults
+from jobs.announce.teller import Teller
+from jobs.broker.app import make_app
+from jobs.process.settings import Settings
+from jobs.redis.connection import connect
+from jobs.table.figures import FigureReader
+from jobs.table.fleet import Fleet, WorkerReport
+from jobs.table.inbox import Inbox
+from jobs.table.outbox import Outbox
+from jobs.table.serving import Serving
+from jobs.table.states import Status
+from tests.blackbox.system import simulated
+from workers.attempt.context import Context
+from workers.delivery.adoption import Adoption
+from workers.process.control import keep_to_lines
+from workers.process.failures import how_it_ended, note_failure
+from workers.process.heart import Heart
+from workers.process.intake import Intake
+
+QUEUE, OTHER = "gpu.sim", "gpu.other"
+REPORT = WorkerReport(name="worker@here", state="ready", models=("sim", "other"))
+
+MakeAdoption = Callable[..., Adoption]
+
+
+@pytest.fixture
+def own_settings(settings: Settings, tmp_path: Any) -> Settings:
+    models = tmp_path / "own.toml"
+    models.write_text(simulated("sim") + simulated("other"), "utf-8")
+    return settings.model_copy(update={"models_file": models})
+
+
+@pytest.fixture
+def make_adoption(context: Context, settings: Settings) -> Iterator[MakeAdoption]:
+    with connect(settings, decodes=False) as client:
+        yield lambda serving=None: Adoption(context, Inbox(client, settings, [QUEUE]), serving)
+
+
+@pytest.fixture
+def app(own_settings: Settings) -> Iterator[Celery]:
+    """Of a worker that was started for two models."""
+    with make_app(own_settings) as app:
+        queues: Any = app.amqp.queues
+        queues.select([names.line_of(each) for each in REPORT.queues])
+        yield app
+
+
+@pytest.fixture
+def heart(app: Celery, context: Context, make_adoption: MakeAdoption, own_settings: Settings) -> Heart:
+    heart = Heart(context.table.fleet, context.engine, context.seats, REPORT)
+    heart.intake = Intake(app, REPORT.queues, make_adoption())
+    return heart
+
+
+def said(client: redis.Redis, settings: Settings) -> WorkerReport:
+    (report,) = Fleet(client, settings).workers()
+    return report
+
+
+def test_worker_whose_consumer_was_canceled_says_so_until_it_is_there_again(
+    heart: Heart, app: Celery, redis_client: redis.Redis, settings: Settings
+) -> None:
+    queues: Any = app.amqp.queues
+    heart.beat()
+    assert (said(redis_client, settings).state, said(redis_client, settings).detached) == ("ready", ())
+    queues.deselect("run.sim")
+    heart.beat()
+    report = said(redis_client, settings)
+    assert (report.state, report.detached) == ("ready", (QUEUE,))
+    assert (report.serves(QUEUE), report.serves(OTHER)) == (False, True)
+    queues.deselect("run.other")
+    heart.beat()
+    report = said(redis_client, settings)
+    assert (report.state, report.detached) == ("detached", (QUEUE, OTHER))
+    assert report.makes_jobs_for(QUEUE)
+    queues.select_add(queues["run.sim"])
+    queues.select_add(queues["run.other"])
+    heart.beat()
+    assert said(redis_client, settings).state == "ready"
+
+
+def test_worker_whose_adoption_stands_still_says_so(
+    context: Context, app: Celery, make_adoption: MakeAdoption, redis_client: redis.Redis, settings: Settings
+) -> None:
+    adoption = make_adoption()
+    heart = Heart(context.table.fleet, context.engine, context.seats, REPORT)
+    heart.intake = Intake(app, REPORT.queues, adoption)
+    adoption.looked_at = time.monotonic() - 3600
+    heart.beat()
+    assert not said(redis_client, settings).adopts
+    adoption.looked_at = time.monotonic()
+    heart.beat()
+    assert said(redis_client, settings).adopts
+
+
+@pytest.mark.parametrize("command", ["add_consumer", "cancel_consumer"])
+def test_consumer_is_of_the_line_whatever_queue_is_named_and_of_none_that_is_not_its_own(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    called: list[str] = []
+    for each in ("add_consumer", "cancel_consumer"):
+        monkeypatch.setitem(Panel.data, each, lambda _state, queue, **_: called.append(queue))
+    keep_to_lines([QUEUE])
+    for queue in (QUEUE, "run.sim"):
+        Panel.data[command](None, queue=queue, exchange=None)
+    assert called == ["run.sim", "run.sim"]
+    assert "takes no jobs of celery" in Panel.data[command](None, queue="celery")["error"]
+    assert called == ["run.sim", "run.sim"]
+
+
+def test_crash_is_listed_unless_the_worker_has_said_more_itself(redis_client: redis.Redis, settings: Settings) -> None:
+    note_failure(settings, REPORT, how_it_ended(-9))
+    assert said(redis_client, settings).failure == "its process was ended by SIGKILL"
+    fleet = Fleet(redis_client, settings)
+    fleet.note_failure(REPORT, "model sim: there is no such folder")
+    note_failure(settings, REPORT, how_it_ended(1))
+    report = said(redis_client, settings)
+    assert (report.state, report.failure) == ("failed", "model sim: there is no such folder")
+    assert redis_client.ttl(names.worker_key(REPORT.name)) > 2 * settings.lease_s
+
+
+def send(app: Celery, **fields: Any) -> str:
+    kwargs = {"prompt": "a red circle", **fields}
+    return str(app.send_task(names.GENERATE_TASK, kwargs=kwargs, queue=QUEUE).id)
+
+
+@pytest.fixture
+def sender(settings: Settings) -> Iterator[Celery]:
+    with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
+        yield app
+
+
+def test_messages_are_counted_by_what_became_of_them(
+    make_adoption: MakeAdoption, sender: Celery, context: Context, redis_client: redis.Redis, settings: Settings
+) -> None:
+    reader = FigureReader(redis_client, settings)
+    send(sender)
+    send(sender, n=0)
+    redis_client.lpush(QUEUE, "no message at all")
+    with connect(settings, decodes=False) as client:
+        Inbox(client, settings, [QUEUE]).take(10)
+    assert reader.read().held == {QUEUE: 3}
+    tags = cast("list[str]", redis_client.zrange(names.HELD_UNTIL, 0, -1))
+    redis_client.zadd(names.HELD_UNTIL, dict.fromkeys(tags, 1))  # Whoever took them has died.
+    make_adoption().run_once()
+    figures = reader.read()
+    (queue,) = figures.queues
+    assert (queue.adopted, queue.refused, figures.held) == (1, 2, {})
+    assert (queue.submitted, queue.ended) == (1, {"failed": 1})
+
+
+def test_message_of_a_queue_that_never_had_a_job_is_counted_when_it_is_refused(
+    make_adoption: MakeAdoption, sender: Celery, redis_client: redis.Redis, settings: Settings
+) -> None:
+    send(sender, n=0)
+    make_adoption().run_once()
+    (queue,) = FigureReader(redis_client, settings).read().queues
+    assert (queue.queue, queue.adopted, queue.refused) == (QUEUE, 0, 1)
+
+
+@pytest.mark.parametrize("policy", ["allow", "warn", "refuse"])
+def test_sender_hears_of_a_model_that_nobody_serves_where_the_operator_wants_it(
+    make_adoption: MakeAdoption,
+    context: Context,
+    sender: Celery,
+    redis_client: redis.Redis,
+    settings: Settings,
+    policy: str,
+) -> None:
+    serving = Serving(Fleet(redis_client, settings), settings.model_copy(update={"unserved_models": policy}))
+    adoption, job_id = make_adoption(serving), send(sender)
+    adoption.run_once()
+    Teller(Outbox(redis_client, settings, PROTOCOL), PROTOCOL, CeleryResults(settings).tell).run_once()
+    if policy != "refuse":
+        assert context.table.get(job_id).status is Status.QUEUED
+        return
+    result: Any = AsyncResult(job_id, app=sender)
+    with pytest.raises(Exception, match="model_not_available: model: no worker serves model 'sim'"):
+        result.get(timeout=5)
+    assert context.table.get(job_id).status is Status.FAILED

@@ -1,0 +1,42 @@
+"""
+Whether jobs, and messages of others, still come into this worker.
+
+Celery's remote `cancel_consumer`, which is a button of Flower's, has its consumer read a queue no more: for good, for a
+lost connection does not bring it back. The worker lives on, and would look idle.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from celery import Celery
+
+from jobs import names
+from workers.delivery.adoption import Adoption
+
+_STANDS_STILL_S = 60.0  # longer than a Redis that hangs keeps a look waiting
+
+
+class Intake:
+    """
+    Of one worker.
+
+    Args:
+        queues: Whose jobs it takes, unless it was told otherwise.
+    """
+
+    def __init__(self, app: Celery, queues: Sequence[str], adoption: Adoption) -> None:
+        self._app: Any = app
+        self._queues = queues
+        self._adoption = adoption
+
+    def detached(self) -> tuple[str, ...]:
+        """Queues whose lines Celery's consumer was told to read no more."""
+        read = self._app.amqp.queues.consume_from
+        return tuple(queue for queue in self._queues if names.line_of(queue) not in read)
+
+    def adopts(self) -> bool:
+        """Whether others' messages are still looked for."""
+        return time.monotonic() - self._adoption.looked_at < _STANDS_STILL_S
