@@ -49,7 +49,19 @@ def deliver(client: redis.Redis, copies: Sequence[tuple[str, str]]) -> None:
         client.lpush(name, message)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclassdef fill(client: redis.Redis, share: float) -> None:
+    """Give Redis so little memory that this share of it is used."""
+    client.setrange("outsider", 20 << 20, "x")
+    client.config_set("maxmemory", int(int(client.info("memory")["used_memory"]) / share))
+
+
+def make_room(client: redis.Redis) -> None:
+    """Take the bound away again."""
+    client.config_set("maxmemory", 0)
+    client.delete("outsider")
+
+
+(frozen=True, slots=True, kw_only=True)
 class Call:
     """A task that was sent to `THEIRS`."""
 
@@ -150,8 +162,7 @@ class Fan:
             self._check_errbacks(client)
             wait_for(self.chained, state)
             wait_for(self.body, "FAILURE")
-            followed = [each for name in ("done", "next", "body") for each in calls(client, f"theirs.{name}")]
-            assert not followed, "something followed what did not succeed"
+            assert not self._following(client), "something followed what did not succeed"
         assert self.unheard.state == "PENDING", "nobody wanted to hear of it"
 
     def _check_success(self, client: redis.Redis, *, has_chord: bool) -> None:
@@ -161,9 +172,16 @@ class Fan:
         following = self._called(client, "theirs.next", self.first)
         assert (following.task_id, following.args[0]["id"]) == (self.chained.id, self.first.id)
         if has_chord:
-            (body,) = until("the chord's body was called", lambda: distinct(calls(client, "theirs.body")))
-            assert body.task_id == self.body.id
+            (body,) = until("the chord's body was called", lambda: self._bodies(client))
             assert [each["id"] for each in body.args[0]] == [each.id for each in self.parts]
+
+    def _bodies(self, client: redis.Redis) -> list[Call]:
+        return distinct(each for each in calls(client, "theirs.body") if each.task_id == self.body.id)
+
+    def _following(self, client: redis.Redis) -> list[Call]:
+        """What is to follow a success alone."""
+        found = [*calls(client, "theirs.done"), *calls(client, "theirs.next")]
+        return [*(each for each in found if each.parent_id in self.ids), *self._bodies(client)]
 
     def _check_errbacks(self, client: redis.Redis) -> None:
         for each in (self.linked, self.unheard):

@@ -70,7 +70,7 @@ def test_messages_are_counted_and_purged_while_all_slots_are_busy(make_system: M
     (listed,) = [json.loads(line) for line in system.cli("queue", "list", "--json").stdout.splitlines()]
     assert listed["waiting"] + listed["released"] == MANY
     (shown,) = [each for each in system.http("GET", "/v1/queues").body["data"] if each["queue"] == QUEUE]
-    assert shown["waiting"] + shown["released"] == MANY
+    assert shown["waiting"] == MANY
     assert metric(port, "imagemill_queued_jobs") == MANY
     assert {each["status"] for each in system.http("GET", "/v1/jobs?limit=100").body["data"]} == {"queued", "processing"}
     new = system.http("POST", "/v1/jobs?dry_run=true", {"prompt": "a star"}).body

@@ -16,12 +16,10 @@ from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
 from tests.blackbox.conftest import MakeSystem
-from tests.blackbox.outside import PROMPT, standing
+from tests.blackbox.outside import PROMPT, fill, make_room, standing
 from tests.blackbox.system import PATIENCE_S, Command, System, simulated, until
 
 Sent = list[AsyncResult[dict[str, Any]]]
-
-MIB = 1 << 20
 
 
 def send(app: Celery, count: int, queue: str = "gpu.sim", **fields: Any) -> Sent:
@@ -29,22 +27,11 @@ def send(app: Celery, count: int, queue: str = "gpu.sim", **fields: Any) -> Sent
     return [app.send_task("imagemill.generate", kwargs={"prompt": PROMPT, **fields}, queue=queue) for _ in range(count)]
 
 
-def fill(client: redis.Redis, share: float) -> None:
-    """Give Redis so little memory that this share of it is used."""
-    client.setrange("outsider", 20 * MIB, "x")
-    client.config_set("maxmemory", int(int(client.info("memory")["used_memory"]) / share))
-
-
 def fill_up(client: redis.Redis) -> None:
     """Until it refuses every write."""
     fill(client, 1.1)
     with pytest.raises(redis.exceptions.OutOfMemoryError):
         client.set("one_more", "x")
-
-
-def make_room(client: redis.Redis) -> None:
-    client.config_set("maxmemory", 0)
-    client.delete("outsider")
 
 
 def assert_they_stand(system: System, client: redis.Redis, sent: Sent, job: str) -> None:
