@@ -206,4 +206,9 @@ def distinct(found: Any) -> list[Call]:
 def wait_for(result: Result, state: str, before: str = "") -> None:
     """Until a task has an end, another than `before` where it had one; and it is this one."""
     ends = {"SUCCESS", "FAILURE", "REVOKED"} - {before}
-    assert until(f"task {result.id} has an end", lambda: result.state in ends and result.state) == state
+
+    def end() -> str | None:
+        told = str(result.app.AsyncResult(result.id).state)  # A new one each time: it remembers the first end.
+        return told if told in ends else None
+
+    assert until(f"task {result.id} has an end", end) == state
