@@ -77,7 +77,7 @@ class Inbox:
 
 
 def task_ids(client: redis.Redis, queue: str) -> Iterator[str]:
-    """The ids that the messages of a queue, in somebody's hands or not, say of themselves; raises what redis-py does."""
+    """The ids that a queue's messages, in somebody's hands or not, say of themselves; raises what redis-py does."""
     for priority in _PRIORITIES:
         yield from _ids(_bytes(client, "LRANGE", list_of(queue, priority), 0, -1))
     held = [_read("", each) for each in _bytes(client, "HVALS", names.HELD)]  # Asked last, so that none slips past.

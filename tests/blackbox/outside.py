@@ -49,7 +49,7 @@ def deliver(client: redis.Redis, copies: Sequence[tuple[str, str]]) -> None:
         client.lpush(name, message)
 
 
-@dataclassdef fill(client: redis.Redis, share: float) -> None:
+def fill(client: redis.Redis, share: float) -> None:
     """Give Redis so little memory that this share of it is used."""
     client.setrange("outsider", 20 << 20, "x")
     client.config_set("maxmemory", int(int(client.info("memory")["used_memory"]) / share))
@@ -61,7 +61,7 @@ def make_room(client: redis.Redis) -> None:
     client.delete("outsider")
 
 
-(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """A task that was sent to `THEIRS`."""
 
@@ -153,7 +153,7 @@ class Fan:
         return [str(each.id) for each in (*self.heard, self.unheard)]
 
     def check(self, client: redis.Redis, state: str, before: str = "") -> None:
-        """Wait until all of it has ended in a state of Celery's, as stock Celery has it end; `before` in another one."""
+        """Wait until all of it has ended as stock Celery has it end in a state, `before` in another."""
         for each in self.heard:
             wait_for(each, state, before)
         if state == "SUCCESS":

@@ -1,4 +1,4 @@
-"""Jobs of plain Celery are jobs like any other: counted, ordered, paused, limited, listed and emptied with all others."""
+"""Jobs of plain Celery are jobs like any other: counted, ordered, paused, listed and emptied with all others."""
 
 from __future__ import annotations
 
@@ -72,7 +72,10 @@ def test_messages_are_counted_and_purged_while_all_slots_are_busy(make_system: M
     (shown,) = [each for each in system.http("GET", "/v1/queues").body["data"] if each["queue"] == QUEUE]
     assert shown["waiting"] == MANY
     assert metric(port, "imagemill_queued_jobs") == MANY
-    assert {each["status"] for each in system.http("GET", "/v1/jobs?limit=100").body["data"]} == {"queued", "processing"}
+    assert {each["status"] for each in system.http("GET", "/v1/jobs?limit=100").body["data"]} == {
+        "queued",
+        "processing",
+    }
     new = system.http("POST", "/v1/jobs?dry_run=true", {"prompt": "a star"}).body
     assert new["queue_position"] > MANY
     purged = json.loads(system.cli("queue", "purge", QUEUE, "--yes", "--json").stdout)

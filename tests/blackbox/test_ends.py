@@ -30,8 +30,17 @@ WAYS: list[Way] = [
     *(ways.sent_with_the_last_priority, ways.sent_compressed),
     *(ways.revoked_before_a_worker_has_seen_it, ways.revoked_while_it_waits, ways.revoked_while_it_waits_for_its_time),
     *(ways.revoked_while_it_runs, ways.canceled_over_http_while_it_waits, ways.canceled_over_http_while_it_runs),
-    *(ways.canceled_by_command_while_it_waits, ways.canceled_by_command_while_it_runs, ways.canceled_as_its_worker_dies),
-    *(ways.purged, ways.purged_before_a_worker_has_seen_it, ways.expired_while_it_waits, ways.expired_before_a_worker_has_seen_it),
+    *(
+        ways.canceled_by_command_while_it_waits,
+        ways.canceled_by_command_while_it_runs,
+        ways.canceled_as_its_worker_dies,
+    ),
+    *(
+        ways.purged,
+        ways.purged_before_a_worker_has_seen_it,
+        ways.expired_while_it_waits,
+        ways.expired_before_a_worker_has_seen_it,
+    ),
     *(ways.deadline_passed_while_it_runs, ways.time_limit_passed, ways.lost_with_its_worker_every_time),
     *(ways.refused, ways.refused_and_sent_again, ways.sent_to_a_model_that_there_is_not),
 ]

@@ -78,7 +78,10 @@ GOOD = [[], {"prompt": PROMPT}, SIGNATURES]
 REFUSED: dict[str, tuple[Send, str]] = {
     "pickle": (by_celery(serializer="pickle"), "content_type: .*only JSON is read"),
     "yaml": (by_celery(serializer="yaml"), "content_type: .*only JSON is read"),
-    "a compression that there is not": (by_hand(GOOD, head={"compression": "application/x-snappy"}), "body: cannot be decoded"),
+    "a compression that there is not": (
+        by_hand(GOOD, head={"compression": "application/x-snappy"}),
+        "body: cannot be decoded",
+    ),
     "a null in place of the keyword arguments": (by_hand([[], None, SIGNATURES]), "kwargs: is no mapping"),
     "a list in place of the keyword arguments": (by_hand([[], [PROMPT], SIGNATURES]), "kwargs: is no mapping"),
     "a body without its third element": (by_hand([[], {"prompt": PROMPT}]), "body: is no task call"),
@@ -87,7 +90,7 @@ REFUSED: dict[str, tuple[Send, str]] = {
     "a body that is not what it is said to be": (by_hand(GOOD, head={"compression": "zlib"}), "body: cannot be"),
     "400 nested dictionaries": (by_hand(text=nested(400)), "nested|metadata"),
     "500 nested dictionaries": (by_hand(text=nested(500)), "nested|metadata"),
-    "100,000 nested dictionaries": (by_hand(text=nested(100_000)), "nested"),
+    "100,000 nested dictionaries": (by_hand(text=nested(100_000)), "cannot be decoded|nested"),
     "arguments by their place": (by_celery(args=[PROMPT]), "args: .*keyword arguments"),
     "a task that there is not": (by_celery(name="imagemill.paint"), r"there is no task 'imagemill\.paint'"),
     "an id that is no job's": (by_celery(task_id="my picture"), "id: use letters"),

@@ -82,7 +82,7 @@ class Go(Client):
 
 
 class Php(Client):
-    """`PostTask` of an associative array, and `AsyncResult::get`: the first that is found is the end, and is deleted."""
+    """`PostTask` of an associative array, and `AsyncResult::get`: the first that it finds is the end, and deleted."""
 
     def send(self, **fields: Any) -> str:
         seconds, microseconds = divmod(time.time_ns() // 1000, 1_000_000)

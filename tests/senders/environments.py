@@ -19,7 +19,7 @@ CACHE = CHECKOUT / ".imagemill" / "senders"
 CELERY = {
     "5.3": ("celery==5.3.6", "kombu==5.3.7", "billiard==4.2.0", "vine==5.1.0", "redis==4.6.0"),
     "5.4": ("celery==5.4.0", "kombu==5.4.2", "billiard==4.2.1", "vine==5.1.0", "redis==5.2.1"),
-    "5.7": ("celery==5.7.0", "kombu==5.7.0", "redis==8.1.0"),
+    "5.7": ("celery==5.7.0", "kombu==5.7.0", "redis==8.1.0", "packaging==25.0"),
 }
 NODE_CLIENT = "celery-node@0.5.9"
 

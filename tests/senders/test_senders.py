@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +41,15 @@ def running(system: System, command: list[str], protocol: int, **told: str) -> I
         "SENDER_PROTOCOL": str(protocol),
         **told,
     }
-    with subprocess.Popen(command, cwd=HERE, env=env, stdout=subprocess.PIPE, text=True) as program:
+    piped = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, cwd=HERE, env=env, **piped) as program:  # type: ignore[call-overload]
         try:
             assert program.stdout is not None
             yield (json.loads(line) for line in program.stdout)
             assert program.wait() == 0
         finally:
-            program.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(program.pid, signal.SIGKILL)  # What it started, too.
 
 
 def check(told: Mapping[str, Any]) -> None:

@@ -44,7 +44,9 @@ def test_fleet_changes_over_under_load_and_loses_nothing(
     until("all of it is sent", lambda: len(outside.submitted) == 5 * JOBS)
     deployment.drain(first)
     outside.finish()
-    deployment.end_of(outside)  # What the previous version's kombu has in hand when it is killed comes back an hour later.
+    deployment.end_of(
+        outside
+    )  # What the previous version's kombu has in hand when it is killed comes back an hour later.
     lost = deployment.kill(joined)
     deployment.take_over(lost, second)
     last = deployment.worker(new)

@@ -150,7 +150,12 @@ def _said_of_times(call: TaskCall, start_deadline: float | None) -> dict[str, fl
 def _told_of(request: TaskRequest) -> dict[str, Any]:
     try:
         wants = wanted_by(request)
-    except (TypeError, ValueError, LookupError, AttributeError):  # Signatures that are none: the sender himself is told.
+    except (
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+    ):  # Signatures that are none: the sender himself is told.
         wants = wanted_by(TaskRequest(id=request.id, delivery_info={}))
     return {} if wants is None else {PROTOCOL: wants}
 
