@@ -15,7 +15,7 @@ import pytest
 from tests.blackbox import ways
 from tests.blackbox.conftest import MakeSystem
 from tests.blackbox.outside import Fan, generate, wait_for
-from tests.blackbox.stage import MODELS, Stage, kill
+from tests.blackbox.stage import MODELS, SOME, Stage, kill
 from tests.blackbox.system import simulated, until
 
 Way = Callable[[Stage], str]
@@ -61,7 +61,7 @@ def test_sender_hears_how_a_job_ends_that_was_dead(make_system: MakeSystem) -> N
     stage = Stage(make_system(MODELS, TOLD | ONE_ATTEMPT))
     stage.system.serve()
     worker = stage.worker()
-    stage.send({"num_inference_steps": 200})
+    stage.send(SOME)
     stage.running()
     kill(worker)
     stage.fan.check(stage.client, "FAILURE")
