@@ -87,12 +87,12 @@ def generate(app: Celery, fields: Mapping[str, Any] | None = None, **options: An
     """A request, as README has it; `options` are the message's."""
     where = {name: value for name, value in {"queue": QUEUE, **options}.items() if value is not None}
     kwargs = {"prompt": PROMPT, **(fields or {})}
-    return app.signature(GENERATE, kwargs=kwargs, options=where, immutable=True)  # type: ignore[no-any-return]
+    return app.signature(GENERATE, kwargs=kwargs, options=where, immutable=True)
 
 
 def theirs(app: Celery, name: str) -> Signature[Any]:
     """A task of the sender's own."""
-    return app.signature(name, options={"queue": THEIRS})  # type: ignore[no-any-return]
+    return app.signature(name, options={"queue": THEIRS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ class Fan:
         def one() -> Signature[Any]:
             return generate(app, fields, **options)
 
-        links = {"link": theirs(app, "theirs.done"), "link_error": theirs(app, "theirs.failed")}
+        links: Any = {"link": theirs(app, "theirs.done"), "link_error": theirs(app, "theirs.failed")}
         chained: Any = chain(one(), theirs(app, "theirs.next"), app=app).apply_async()
         grouped: Any = group([one(), one()], app=app).apply_async()
         body: Any = chord([one(), one(), one()], theirs(app, "theirs.body"), app=app).apply_async()

@@ -39,7 +39,7 @@ class Stage:
     def send(self, fields: dict[str, Any] | None = None, **options: Any) -> None:
         self._fan = Fan.send(self.app, fields, **options)
 
-    def statuses(self) -> list[str | None]:
+    def statuses(self) -> list[Any]:
         """Of all jobs, as they stand in the table."""
         return [self.client.hget(f"imagemill:job:{job_id}", "status") for job_id in self.fan.ids]
 
@@ -54,7 +54,7 @@ class Stage:
 
         until("all jobs run", run)
 
-    def _stages(self) -> list[str | None]:
+    def _stages(self) -> list[Any]:
         return [self.client.hget(f"imagemill:job:{job_id}", "stage") for job_id in self.fan.ids]
 
     def ended(self) -> None:

@@ -76,7 +76,7 @@ def test_sender_finds_results_where_the_operator_has_them_kept(make_system: Make
     elsewhere = f"{system.redis_server.url.removesuffix('/0')}/3"
     system.worker("--model", "sim", told={"IMAGEMILL_RESULT_BACKEND_URL": elsewhere})
     app = system.celery()
-    app.conf.result_backend = elsewhere
+    app.conf.update(result_backend=elsewhere)
     fan = Fan.send(app)
     fan.check(system.redis(), "SUCCESS")
 

@@ -90,18 +90,18 @@ def linked_error() -> dict[str, Any]:
 
 
 def chained() -> dict[str, Any]:
-    result = chain(picture(), own(id_of)).apply_async()
+    result: Any = chain(picture(), own(id_of)).apply_async()
     return {**wait(result), "expected": result.parent.id}
 
 
 def grouped() -> dict[str, Any]:
-    result = group([picture(), picture()]).apply_async()
+    result: Any = group([picture(), picture()]).apply_async()
     end = {"state": "SUCCESS", "told": ids(result.get(timeout=PATIENCE_S))}
     return {**end, "expected": [each.id for each in result.results]}
 
 
 def chorded() -> dict[str, Any]:
-    result = chord([picture(), picture(), picture()], own(ids)).apply_async()
+    result: Any = chord([picture(), picture(), picture()], own(ids)).apply_async()
     return {**wait(result), "expected": [each.id for each in result.parent.results]}
 
 

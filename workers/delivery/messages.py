@@ -18,6 +18,7 @@ from celery.app.task import Context
 from kombu.compression import decompress
 from kombu.exceptions import ContentDisallowed
 from kombu.serialization import loads
+from kombu.utils.encoding import ensure_bytes
 
 _HIGH, _NORMAL = range(3), range(3, 6)  # of the ten priorities that a message may have; 0 goes first on Redis
 _ENDS = ("callbacks", "errbacks", "chain", "chord")  # what may follow a task
@@ -106,7 +107,7 @@ def _body(envelope: Mapping[str, Any], head: Mapping[str, Any]) -> Any:
         if properties.get("body_encoding") == "base64" and isinstance(body, str):
             body = base64.b64decode(body)
         if compression := head.get("compression"):
-            body = decompress(body, compression)
+            body = decompress(ensure_bytes(body), compression)
         return loads(body, content_type, envelope.get("content-encoding") or "utf-8", accept={"application/json"})
     except ContentDisallowed:
         reason = f"is {content_type!r}, and only JSON is read: set task_serializer='json'"
