@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-s3 test-redis format lock
+.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-s3 test-redis test-senders format lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -56,6 +56,9 @@ test-s3: venv  ## Try the storage contract on any S3 store: S3_ENDPOINT_URL, S3_
 
 test-redis: venv  ## Run jobs on a Redis behind TLS and behind Sentinels, and let it die; up to 3 minutes
 	$(PYTHON) -m pytest tests/redis
+
+test-senders: venv  ## Send by other versions of Celery, and from other languages, as services do; up to 4 minutes
+	$(PYTHON) -m pytest tests/senders
 
 test-compose: venv  ## Build, start and break docker-compose.yml where there is a Docker engine; up to 15 minutes
 	$(PYTHON) -m pytest tests/compose

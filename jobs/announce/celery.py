@@ -32,6 +32,9 @@ _KEPT = (
 )
 _DELIVERY = ("priority", "routing_key", "exchange")
 _CALLBACKS = ("callbacks", "errbacks")
+_CANVAS = ("celery.group", "celery.chain")  # tasks of which a callback may be made
+# Of Celery itself. Clients in other languages take the first result that they find for the end: celery-php does.
+_LANGUAGE = "py"
 
 
 def wanted_by(request: Any) -> dict[str, Any] | None:
@@ -40,25 +43,28 @@ def wanted_by(request: Any) -> dict[str, Any] | None:
 
     Callbacks get ids that follow from the job's, so that one that is sent twice can be known again.
     """
-    wants = {name: value for name in _KEPT if (value := getattr(request, name, None))}
+    wants = {name: value for name in _KEPT if (value := getattr(request, name, None)) is not None}
     is_heard = not request.ignore_result
     if not (is_heard or any(wants.get(name) for name in ("callbacks", "errbacks", "chain", "chord"))):
         return None
     for name in _CALLBACKS:
-        if name in wants:
+        if isinstance(wants.get(name), list):
             wants[name] = _with_ids(wants[name], f"{request.id} {name}")
     delivery = {name: value for name in _DELIVERY if (value := (request.delivery_info or {}).get(name)) is not None}
-    return {**wants, "delivery_info": delivery, "ignore_result": not is_heard}
+    hears_start = is_heard and getattr(request, "lang", None) == _LANGUAGE
+    return {**wants, "delivery_info": delivery, "ignore_result": not is_heard, "hears_start": hears_start}
 
 
 def _with_ids(callbacks: Sequence[Mapping[str, Any]], start: str) -> list[dict[str, Any]]:
-    found = []
-    for position, each in enumerate(callbacks):
-        callback = dict(each)
-        options = dict(callback.get("options") or {})
-        options.setdefault("task_id", str(uuid.uuid5(uuid.NAMESPACE_OID, f"imagemill {start} {position}")))
-        found.append({**callback, "options": options})
-    return found
+    return [_with_id(each, f"{start} {position}") for position, each in enumerate(callbacks)]
+
+
+def _with_id(callback: Mapping[str, Any], name: str) -> dict[str, Any]:
+    options = {"task_id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"imagemill {name}")), **(callback.get("options") or {})}
+    fields = callback.get("kwargs") or {}
+    if callback.get("task") in _CANVAS:
+        fields = {**fields, "tasks": _with_ids(fields["tasks"], name)}
+    return {**callback, "options": options, "kwargs": fields}
 
 
 class CeleryResults:
@@ -92,7 +98,7 @@ class CeleryResults:
 
     def tell_start(self, record: JobRecord, wants: Mapping[str, Any], worker: str) -> None:
         """A worker has claimed the job."""
-        if not wants.get("ignore_result"):
+        if wants.get("hears_start"):
             self._app.backend.store_result(
                 record.id, {"hostname": worker}, "STARTED", request=_request(record.id, wants)
             )

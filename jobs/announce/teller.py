@@ -7,13 +7,14 @@ Runs in every worker and API process. A receiver that is slow, or away, holds up
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 
 from jobs.errors import RedisUnavailable
-from jobs.table.outbox import Outbox, Untold
+from jobs.table.outbox import LEASE_S, Outbox, Untold
 from jobs.table.record import JobRecord
 
 log = structlog.get_logger()
@@ -38,6 +39,8 @@ class Teller:
         self._outbox = outbox
         self._protocol = protocol
         self._tell = tell
+        self._in_hand: list[Untold] = []
+        self._in_hand_until = 0.0
         self._news = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"teller {protocol}", daemon=True)
@@ -51,23 +54,26 @@ class Teller:
         self._news.set()
 
     def stop(self, timeout_s: float | None = None) -> None:
-        """End the thread when what it tells is told, waiting so long at most."""
+        """End the thread when all that is due is told, waiting so long at most."""
         self._stopping.set()
         self._news.set()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
+        is_last = False
+        while not is_last:
             self._news.wait(_LOOK_EVERY_S)
             self._news.clear()
+            is_last = self._stopping.is_set()  # What ended before may have nobody else to tell it.
             try:
-                while self.run_once() and not self._stopping.is_set():
+                while self.run_once() and (is_last or not self._stopping.is_set()):
                     pass
             except RedisUnavailable as exc:
                 log.warning("ends are not told: Redis is away", protocol=self._protocol, reason=str(exc))
                 self._stopping.wait(_FIRST_AGAIN_S)
             except Exception:
                 log.exception("bug while ends are told", protocol=self._protocol)
+                self._in_hand = []
                 self._stopping.wait(_FIRST_AGAIN_S)
 
     def run_once(self) -> int:
@@ -75,12 +81,18 @@ class Teller:
         Tell what is due now, a bunch at most. Returns how many were tried.
 
         Raises:
-            RedisUnavailable: What it holds is told by another when its lease is over.
+            RedisUnavailable: What it holds is told next time, or by another when its lease is over.
         """
-        ends = self._outbox.take(_MOST_AT_A_TIME)
-        for end in ends:
-            self._tell_one(end)
-        return len(ends)
+        if time.monotonic() >= self._in_hand_until:
+            self._in_hand = []  # Others may tell them by now.
+        if not self._in_hand:
+            self._in_hand_until = time.monotonic() + LEASE_S
+            self._in_hand = self._outbox.take(_MOST_AT_A_TIME)
+        count = len(self._in_hand)
+        while self._in_hand:  # What Redis goes away from stays in hand, and is told when it is back.
+            self._tell_one(self._in_hand[0])
+            del self._in_hand[0]
+        return count
 
     def _tell_one(self, end: Untold) -> None:
         try:

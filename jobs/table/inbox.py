@@ -7,6 +7,7 @@ that no moment is without it. Whoever dies in between leaves it to others.
 
 from __future__ import annotations
 
+import base64
 import json
 import secrets
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from typing import cast
 import redis
 from redis.client import NEVER_DECODE
 
+from jobs import names
 from jobs.process.settings import Settings
 from jobs.redis.memory import FULL_SHARE
 from jobs.scripts.scripts import Scripts
@@ -75,16 +77,27 @@ class Inbox:
 
 
 def task_ids(client: redis.Redis, queue: str) -> Iterator[str]:
-    """The ids that the messages of a queue say of themselves; raises what redis-py does."""
+    """The ids that a queue's messages, in somebody's hands or not, say of themselves; raises what redis-py does."""
     for priority in PRIORITIES:
-        reading = {NEVER_DECODE: True}  # What others send may be anything.
-        messages = client.execute_command("LRANGE", list_of(queue, priority), 0, -1, **reading)  # type: ignore[no-untyped-call]
-        for message in cast("list[bytes]", messages):
-            try:
-                envelope = json.loads(message)
-                yield str(envelope["headers"].get("id") or envelope["properties"]["correlation_id"])
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                continue  # It will be no job.
+        yield from _ids(_bytes(client, "LRANGE", list_of(queue, priority), 0, -1))
+    held = [_read("", each) for each in _bytes(client, "HVALS", names.HELD)]  # Asked last, so that none slips past.
+    yield from _ids([each.raw for each in held if each.queue == queue])
+
+
+def _bytes(client: redis.Redis, *command: str | int) -> list[bytes]:
+    """The answer as it is: what others send may be anything."""
+    reading = {NEVER_DECODE: True}
+    return cast("list[bytes]", client.execute_command(*command, **reading))  # type: ignore[no-untyped-call]
+
+
+def _ids(messages: Sequence[bytes]) -> Iterator[str]:
+    for message in messages:
+        try:
+            envelope = json.loads(message)
+            said = (envelope.get("headers") or {}).get("id")  # In protocol 1 the body alone has it.
+            yield str(said or json.loads(base64.b64decode(envelope["body"]))["id"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            continue  # It will be no job.
 
 
 def list_of(queue: str, priority: int) -> str:

@@ -71,7 +71,7 @@ class QueueControl:
     def _cancel_messages(self, queue: str) -> int:
         """Have messages of others that are no jobs yet end as they become some; their senders hear of it."""
         with map_errors(self._settings):
-            ids = [task_id for each in task_ids(self._redis, queue) if names.is_job_id(task_id := each)]
+            ids = list(dict.fromkeys(each for each in task_ids(self._redis, queue) if names.is_job_id(each)))
         found = self._table.cancel_many(ids, remembers=True)
         return sum(each is None for each in found)
 

@@ -45,11 +45,13 @@ def until(what: str, ask: Callable[[], T | None], deadline_s: float = PATIENCE_S
     return answer
 
 
-def simulated(name: str = "sim", *, row_s: float = 0.03, max_n: int = 16, more: str = "") -> str:
-    """An entry of models.toml: a model without weights, that takes `row_s` for each image and step."""
+def simulated(
+    name: str = "sim", *, launch_s: float = 0.01, row_s: float = 0.03, max_n: int = 16, more: str = ""
+) -> str:
+    """An entry of models.toml: a model without weights: `launch_s` for each step, and `row_s` for each image."""
     return f"""
 [models.{name}]
-source = "launch_s=0.01 row_s={row_s} encode_s=0.01 decode_s=0.01"
+source = "launch_s={launch_s} row_s={row_s} encode_s=0.01 decode_s=0.01"
 revision = "test"
 dtype = "float32"
 family = "simulated"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,24 +16,15 @@ from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
 from tests.blackbox.conftest import MakeSystem
+from tests.blackbox.outside import PROMPT, fill, make_room, standing
 from tests.blackbox.system import PATIENCE_S, Command, System, simulated, until
 
 Sent = list[AsyncResult[dict[str, Any]]]
-
-PROMPT = "a green cross on a white background"
-MIB = 1 << 20
-VISIBILITY_TIMEOUT_S = 3600  # kombu's
 
 
 def send(app: Celery, count: int, queue: str = "gpu.sim", **fields: Any) -> Sent:
     """As README has it."""
     return [app.send_task("imagemill.generate", kwargs={"prompt": PROMPT, **fields}, queue=queue) for _ in range(count)]
-
-
-def fill(client: redis.Redis, share: float) -> None:
-    """Give Redis so little memory that this share of it is used."""
-    client.setrange("outsider", 20 * MIB, "x")
-    client.config_set("maxmemory", int(int(client.info("memory")["used_memory"]) / share))
 
 
 def fill_up(client: redis.Redis) -> None:
@@ -44,23 +34,11 @@ def fill_up(client: redis.Redis) -> None:
         client.set("one_more", "x")
 
 
-def make_room(client: redis.Redis) -> None:
-    client.config_set("maxmemory", 0)
-    client.delete("outsider")
-
-
-def standing(client: redis.Redis, queue: str = "gpu.sim") -> int:
-    """Messages that Redis has, in the queue's lists or as copies of what is in somebody's hands."""
-    lists = [queue, *(f"{queue}\x06\x16{rank}" for rank in (3, 6, 9))]
-    return sum(int(client.llen(each)) for each in lists) + int(client.hlen("unacked"))
-
-
-def wait_until_none_is_in_hand(client: redis.Redis, count: int) -> None:
-    """So many messages were taken from the queue, and are to go back into it before long."""
-    until("the worker has taken all", lambda: client.llen("gpu.sim") == 0)
-    soon = time.time() - VISIBILITY_TIMEOUT_S + 60
-    until("they wait in Redis", lambda: client.zcount("unacked_index", "-inf", soon) == count, 30)
-    assert standing(client) == count
+def assert_they_stand(system: System, client: redis.Redis, sent: Sent, job: str) -> None:
+    """All messages are in Redis, and no job is made of them, though a worker has run another job meanwhile."""
+    assert system.end_of(job)["status"] == "succeeded"
+    assert standing(client) == len(sent)
+    assert not client.exists(*(f"imagemill:job:{task.id}" for task in sent))
 
 
 def assert_each_ran_once(system: System, sent: Sequence[AsyncResult[Any]]) -> None:
@@ -105,10 +83,10 @@ def test_what_is_sent_to_a_redis_with_little_room_waits_there(make_system: MakeS
     client = system.redis()
     system.serve()
     worker = system.worker()
+    job = system.submit(num_inference_steps=30)
     fill(client, 0.9)
     sent = send(system.celery(), 5)
-    wait_until_none_is_in_hand(client, len(sent))
-    assert not client.exists(*(f"imagemill:job:{task.id}" for task in sent))
+    assert_they_stand(system, client, sent, job)
     make_room(client)
     assert_each_ran_once(system, sent)
     assert standing(client) == 0
@@ -122,8 +100,9 @@ def test_what_was_sent_before_redis_was_entirely_full_waits_there(make_system: M
     worker = system.worker()
     with paused(worker):
         sent = send(system.celery(), 5)
+        job = system.submit()
         fill_up(client)
-    wait_until_none_is_in_hand(client, len(sent))
+    assert_they_stand(system, client, sent, job)
     make_room(client)
     assert_each_ran_once(system, sent)
     assert standing(client) == 0
@@ -154,8 +133,9 @@ def test_a_worker_that_ends_takes_no_message_along(make_system: MakeSystem, full
     worker = system.worker()
     with paused(worker):
         sent = send(system.celery(), 5)
+        job = system.submit()
         fill(client, fullness)
-    wait_until_none_is_in_hand(client, len(sent))
+    assert_they_stand(system, client, sent, job)
     assert worker.pid is not None
     os.kill(worker.pid, end) if end == signal.SIGTERM else os.killpg(worker.pid, end)
     assert worker.wait_for_exit() == (0 if end == signal.SIGTERM else -end)
@@ -205,16 +185,19 @@ def test_a_sender_hears_of_the_end_of_a_job_while_redis_is_full(make_system: Mak
     assert task.get(timeout=PATIENCE_S)["status"] == "succeeded"
 
 
-def test_a_sender_hears_why_his_request_is_refused_while_redis_is_full(make_system: MakeSystem) -> None:
+def test_a_sender_hears_why_his_request_is_refused_when_redis_has_room_again(make_system: MakeSystem) -> None:
     system = make_system(simulated())
     system.serve()
     worker = system.worker(told=results_of(system))
     with paused(worker):
-        [task] = send(system.celery(), 1, num_inference_steps=0)
+        sent = send(system.celery(), 1, num_inference_steps=0)
+        job = system.submit()
         fill_up(system.redis())
+    assert_they_stand(system, system.redis(), sent, job)
+    make_room(system.redis())
     with pytest.raises(Exception, match=r"invalid_request: num_inference_steps"):
-        task.get(timeout=PATIENCE_S)
-    assert system.end_of(task.id)["error"]["code"] == "invalid_request"
+        sent[0].get(timeout=PATIENCE_S)
+    assert system.end_of(sent[0].id)["error"]["code"] == "invalid_request"
 
 
 def test_a_sender_hears_that_there_is_no_such_task(make_system: MakeSystem) -> None:

@@ -8,17 +8,25 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pytest
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
 
+from jobs.broker.app import make_app
 from jobs.errors import RedisUnavailable
+from jobs.names import GENERATE_TASK
 from jobs.table.states import Status
 from producer import AsyncClient, Job
 from tests.faults.harness.audit import audit
-from tests.faults.harness.system import System
+from tests.faults.harness.system import MODEL, QUEUE, System
 from tests.faults.harness.waiting import until
 from tests.redis.conftest import Behind
 from tests.redis.servers import MASTER, Cluster, program_with_tls
+
+T = TypeVar("T")
 
 DOORS = ["sentinels with tls" if program_with_tls() else "sentinels"]
 
@@ -73,6 +81,38 @@ def test_waiting_client_hears_of_a_job_that_ends_behind_the_next_redis(behind: B
             return (await waiting).status
 
     assert asyncio.run(cancel_behind_the_next()) is Status.CANCELED
+
+
+def test_senders_with_celery_alone_hear_from_the_next_redis(behind: Behind) -> None:
+    system, cluster = behind("sentinels")
+    assert cluster is not None
+    system.run_workers(2)
+    with make_app(system.settings) as app:
+        sent = [send(app) for _ in range(30)]
+        until("some are done", lambda: succeeded(system) >= 4)
+        wait_for_the_replica(system, cluster)
+        kill_the_primary(cluster)
+        sent += [until("a Redis takes messages", lambda: unless_away(lambda: send(app))) for _ in range(10)]
+        states = [until(f"{task_id} has an end", lambda task_id=task_id: end_of(app, task_id)) for task_id in sent]  # type: ignore[misc]
+    assert set(states) == {"SUCCESS"}
+    audit(system, [system.client.job(task_id) for task_id in sent])
+
+
+def send(app: Celery) -> str:
+    fields = {"prompt": "a picture", "model": MODEL, "num_inference_steps": 10}
+    return str(app.send_task(GENERATE_TASK, kwargs=fields, queue=QUEUE, ignore_result=False).id)
+
+
+def end_of(app: Celery, task_id: str) -> str | None:
+    state = unless_away(lambda: str(app.AsyncResult(task_id).state))
+    return state if state in ("SUCCESS", "FAILURE", "REVOKED") else None
+
+
+def unless_away(ask: Callable[[], T]) -> T | None:
+    try:
+        return ask()
+    except (redis.exceptions.RedisError, OperationalError):
+        return None
 
 
 def succeeded(system: System) -> int:

@@ -91,7 +91,7 @@ def by_celery(*, is_heard: bool = True) -> Door:
     """
     Celery alone, with nothing of ours; results are waited for if `is_heard`.
 
-    A job that a worker gave back when it was stopped has no result in Celery (docs/architecture.md, Results).
+    A job that a worker of the previous version gave back when it was stopped has no result in Celery.
     """
     from celery import Celery
 

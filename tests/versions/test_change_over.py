@@ -39,10 +39,14 @@ def test_fleet_changes_over_under_load_and_loses_nothing(
     compare_by_http(deployment, states.paths)
 
     # Drain one of the old, kill the new one beside the other, and then the last old one beside another new one.
-    outside = deployment.sender(new, UNHEARD, rounds=1, jobs=5 * JOBS)
-    outside.finish()
+    # A worker of the previous version takes along what it was to tell.
+    outside = deployment.sender(new, UNHEARD if old.name == "previous" else "celery", rounds=1, jobs=5 * JOBS)
+    until("all of it is sent", lambda: len(outside.submitted) == 5 * JOBS)
     deployment.drain(first)
-    deployment.end_of(outside)  # What kombu has in hand when a worker is killed comes back an hour later.
+    outside.finish()
+    deployment.end_of(
+        outside
+    )  # What the previous version's kombu has in hand when it is killed comes back an hour later.
     lost = deployment.kill(joined)
     deployment.take_over(lost, second)
     last = deployment.worker(new)

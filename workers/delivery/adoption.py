@@ -104,6 +104,9 @@ class Adoption:
             return self._submission(held, call)
         except InvalidRequest as exc:
             self._refuse(held, call, exc)
+        except Exception:  # What nobody foresaw of one message must not hold up all others.
+            log.exception("bug: a message is refused", job_id=call.task_id)
+            self._refuse(held, call, InvalidRequest("request", "cannot be read"))
         return None
 
     def _submission(self, held: Held, call: TaskCall) -> Submission:
@@ -176,7 +179,15 @@ def _said_of_times(call: TaskCall, start_deadline: float | None) -> dict[str, fl
 
 
 def _told_of(request: TaskRequest) -> dict[str, Any]:
-    wants = wanted_by(request)
+    try:
+        wants = wanted_by(request)
+    except (
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+    ):  # Signatures that are none: the sender himself is told.
+        wants = wanted_by(TaskRequest(id=request.id, delivery_info={}))
     return {} if wants is None else {PROTOCOL: wants}
 
 

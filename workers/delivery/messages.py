@@ -7,19 +7,22 @@ https://docs.celeryq.dev/en/stable/internals/protocol.html; the envelope is that
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery.app.task import Context
-from kombu.exceptions import ContentDisallowed, KombuError
+from kombu.compression import decompress
+from kombu.exceptions import ContentDisallowed
 from kombu.serialization import loads
+from kombu.utils.encoding import ensure_bytes
 
 _HIGH, _NORMAL = range(3), range(3, 6)  # of the ten priorities that a message may have; 0 goes first on Redis
-_ENDS = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+_ENDS = ("callbacks", "errbacks", "chain", "chord")  # what may follow a task
+_MOST_LEVELS = 300  # of nesting; what goes on with a message nests it deeper, and Python's own limit is 1,000
 
 
 class UnreadableMessage(Exception):
@@ -38,7 +41,7 @@ class UnreadableMessage(Exception):
         self.field = field
         self.task_id = str(head["id"]) if head.get("id") else None
         self.task = str(head["task"]) if head.get("task") else None
-        self.request = Context({name: value for name, value in head.items() if isinstance(name, str)}, delivery_info={})
+        self.request = Context({**head, "delivery_info": {}})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +75,18 @@ def read(raw: bytes, queue: str) -> TaskCall:
         UnreadableMessage: It is none, or what it carries is no call.
     """
     envelope = _envelope(raw)
-    head = envelope.get("headers")
-    head = head if isinstance(head, dict) else {}
+    head = _with_id(_mapping(envelope, "headers"), _mapping(envelope, "properties"))
     try:
         body = _body(envelope, head)
+        if _is_deeper_than(_MOST_LEVELS, [body, head]):
+            raise RecursionError
         return _call(body, head, envelope, queue)
+    except UnreadableMessage:
+        raise
     except RecursionError:
         raise UnreadableMessage("request", "is nested too deeply", head) from None
+    except Exception as exc:
+        raise UnreadableMessage("message", f"cannot be read ({type(exc).__name__})", head) from exc
 
 
 def _envelope(raw: bytes) -> dict[str, Any]:
@@ -98,23 +106,27 @@ def _body(envelope: Mapping[str, Any], head: Mapping[str, Any]) -> Any:
     try:
         if properties.get("body_encoding") == "base64" and isinstance(body, str):
             body = base64.b64decode(body)
+        if compression := head.get("compression"):
+            body = decompress(ensure_bytes(body), compression)
         return loads(body, content_type, envelope.get("content-encoding") or "utf-8", accept={"application/json"})
     except ContentDisallowed:
         reason = f"is {content_type!r}, and only JSON is read: set task_serializer='json'"
-        raise UnreadableMessage("content_type", reason, _with_id(head, properties)) from None
-    except (KombuError, binascii.Error, ValueError, TypeError, LookupError) as exc:
+        raise UnreadableMessage("content_type", reason, head) from None
+    except RecursionError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - decoders of all kinds fail in ways of their own
         reason = f"cannot be decoded ({type(exc).__name__})"
-        raise UnreadableMessage("body", reason, _with_id(head, properties)) from None
+        raise UnreadableMessage("body", reason, head) from None
 
 
 def _with_id(head: Mapping[str, Any], properties: Mapping[str, Any]) -> dict[str, Any]:
-    """In protocol 1 the body alone has the id; clients of both repeat it here."""
+    """In protocol 1 the body alone has the id; clients of both repeat it here, some that of an answer of their own."""
     return {"id": properties.get("correlation_id"), **head}
 
 
-def _call(body: Any, head: Mapping[str, Any], envelope: Mapping[str, Any], queue: str) -> TaskCall:
+def _call(body: Any, head: dict[str, Any], envelope: Mapping[str, Any], queue: str) -> TaskCall:
     properties = _mapping(envelope, "properties")
-    head, args, fields, ends = _parts(body, _with_id(head, properties))
+    head, args, fields = _parts(body, head)
     if not head.get("id") or not head.get("task"):
         raise UnreadableMessage("message", "names no task, or no id", head)
     if not isinstance(args, list | tuple):
@@ -122,14 +134,15 @@ def _call(body: Any, head: Mapping[str, Any], envelope: Mapping[str, Any], queue
     if not isinstance(fields, dict):
         raise UnreadableMessage("kwargs", "is no mapping: the request goes into keyword arguments", head)
     request = Context(
-        {**{name: value for name, value in head.items() if isinstance(name, str)}, **ends},
-        args=args,
-        kwargs=fields,
-        reply_to=properties.get("reply_to"),
-        correlation_id=properties.get("correlation_id"),
-        delivery_info={"routing_key": queue, "exchange": "", "priority": _priority(properties)},
+        {
+            **head,
+            "args": args,
+            "kwargs": fields,
+            "reply_to": properties.get("reply_to"),
+            "correlation_id": properties.get("correlation_id"),
+            "delivery_info": {"routing_key": queue, "exchange": "", "priority": _priority(properties)},
+        }
     )
-    limit = head.get("timelimit")
     return TaskCall(
         task=str(head["task"]),
         task_id=str(head["id"]),
@@ -139,22 +152,48 @@ def _call(body: Any, head: Mapping[str, Any], envelope: Mapping[str, Any], queue
         priority=_in_words(_priority(properties)),
         eta=_moment(head, "eta"),
         expires=_moment(head, "expires"),
-        time_limit_s=_seconds(limit[0]) if isinstance(limit, list | tuple) and limit else None,
+        time_limit_s=_time_limit(head),
     )
 
 
-def _parts(body: Any, head: dict[str, Any]) -> tuple[dict[str, Any], Any, Any, dict[str, Any]]:
-    """Head, arguments, keyword arguments, what is to follow: of protocol 2, or of protocol 1, which has one mapping."""
+def _parts(body: Any, head: dict[str, Any]) -> tuple[dict[str, Any], Any, Any]:
+    """Head with what is to follow, arguments, keyword arguments: of protocol 2, or of 1, which has one mapping."""
     if isinstance(body, dict):
-        head = {**body, **{name: value for name, value in head.items() if value is not None}}
+        head = {**head, **{name: value for name, value in body.items() if value is not None}}
         head["group"] = head.get("group") or body.get("taskset")
-        ends = {name: body.get(name) for name in _ENDS}
-        return head, body.get("args", ()), body.get("kwargs", {}), ends
+        return {**head, **_ends(body, head)}, body.get("args", ()), body.get("kwargs", {})
     if isinstance(body, list) and len(body) == 3:
         args, fields, embedded = body
-        embedded = embedded if isinstance(embedded, dict) else {}
-        return head, args, fields, {name: embedded.get(name) for name in _ENDS}
+        return {**head, **_ends(embedded if isinstance(embedded, dict) else {}, head)}, args, fields
     raise UnreadableMessage("body", "is no task call: a list of arguments, keyword arguments and what follows", head)
+
+
+def _ends(told: Mapping[str, Any], head: dict[str, Any]) -> dict[str, Any]:
+    """What is to follow: lists of signatures; a chord's body is one alone."""
+    for name in _ENDS:
+        value = told.get(name)
+        is_right = _is_signature(value) if name == "chord" else _are_signatures(value)
+        if value is not None and not is_right:
+            raise UnreadableMessage(name, "is no signature of a task", head)
+    return {name: told.get(name) for name in _ENDS}
+
+
+def _are_signatures(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_signature(each) for each in value)
+
+
+def _is_signature(value: Any) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("task"), str):
+        return False
+    kinds = {"args": list, "kwargs": dict, "options": dict}
+    return all(value.get(name) is None or isinstance(value[name], kind) for name, kind in kinds.items())
+
+
+def _is_deeper_than(levels: int, value: Any) -> bool:
+    if levels == 0:
+        return True
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_is_deeper_than(levels - 1, each) for each in inside)
 
 
 def _mapping(envelope: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -178,14 +217,23 @@ def _moment(head: Mapping[str, Any], name: str) -> float | None:
     value = head.get(name)
     if value is None:
         return None
-    if (seconds := _seconds(value)) is not None:
-        return (datetime.now(UTC) + timedelta(seconds=seconds)).timestamp()
     try:
+        if (seconds := _seconds(value)) is not None:
+            return (datetime.now(UTC) + timedelta(seconds=seconds)).timestamp()
         moment = datetime.fromisoformat(str(value))
-    except ValueError:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
         raise UnreadableMessage(name, "is no moment", head) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _time_limit(head: Mapping[str, Any]) -> float | None:
+    """The hard one of two; that of a client that writes them otherwise is none."""
+    limit = head.get("timelimit")
+    seconds = _seconds(limit[0]) if isinstance(limit, list) and limit else None
+    return seconds if seconds is not None and math.isfinite(seconds) else None
 
 
 def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value)

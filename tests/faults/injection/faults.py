@@ -43,6 +43,26 @@ def kill_before_publish() -> None:
     _before("jobs.broker.dispatch", "Dispatcher.send", before)
 
 
+def kill_before_told(times: int = 1) -> None:
+    """SIGKILL ourselves when the end of a job is told, and that it is told is not noted yet."""
+
+    def before(_outbox: Any, end: Any) -> None:
+        if _strike("kill_before_told", times, job_id=end.record.id):
+            _kill()
+
+    _before("jobs.table.outbox", "Outbox.told", before)
+
+
+def kill_with_messages_in_hand(times: int = 1) -> None:
+    """SIGKILL ourselves when messages of others were taken out of their lists, and no job is made of them yet."""
+
+    def before(_adoption: Any, held: Any, _call: Any) -> None:
+        if _strike("kill_with_messages_in_hand", times, tag=held.tag):
+            _kill()
+
+    _before("workers.delivery.adoption", "Adoption._prepare", before)
+
+
 def kill_in_forward(prompt: str, times: int = 1_000_000) -> None:
     """SIGKILL ourselves in a forward pass that holds a job with this prompt."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import redis
-from celery import Celery
+from celery import Celery, group
 from celery.result import AsyncResult
 
 from jobs import names
@@ -271,3 +271,63 @@ def test_purge_reaches_messages_that_are_no_jobs_yet_and_jobs_that_wait_for_thei
     assert control.cancel_all(QUEUE) == 3
     adoption.run_once()
     assert {context.table.get(job_id).status for job_id in (later, *sent)} == {Status.CANCELED}
+
+
+def test_purge_reaches_messages_that_somebody_has_in_hand(
+    adoption: Adoption, context: Context, settings: Settings, sender: Celery, redis_client: redis.Redis
+) -> None:
+    job_id = send(sender)
+    with connect(settings, decodes=False) as client:
+        (held,) = Inbox(client, settings, [QUEUE]).take(10)
+    control = QueueControl(redis_client, context.table, context.dispatcher.offer, settings)
+    assert control.cancel_all("gpu.other") == 0
+    assert control.cancel_all(QUEUE) == 1
+    redis_client.zadd(names.HELD_UNTIL, {held.tag: 1})
+    assert adopted(adoption, context, job_id).status is Status.CANCELED
+
+
+def test_id_of_protocol_1_is_the_body_s(adoption: Adoption, context: Context, redis_client: redis.Redis) -> None:
+    """Go's client has another id for the answer."""
+    message = json.loads(envelope({"task": names.GENERATE_TASK, "id": "of-the-body", "args": [], "kwargs": FIELDS}))
+    del message["headers"]
+    message["properties"]["correlation_id"] = "of-the-answer"
+    redis_client.lpush(QUEUE, json.dumps(message))
+    assert adopted(adoption, context, "of-the-body").status is Status.QUEUED
+
+
+@pytest.mark.parametrize(("lang", "state"), [("py", "STARTED"), (None, "PENDING"), ("js", "PENDING")])
+def test_start_is_told_to_celery_itself_alone(
+    adoption: Adoption, context: Context, sender: Celery, redis_client: redis.Redis, lang: str | None, state: str
+) -> None:
+    redis_client.lpush(QUEUE, envelope([[], FIELDS, {}], task=names.GENERATE_TASK, id="a-job", lang=lang))
+    adopted(adoption, context, "a-job")
+    claim, _ = context.table.claim("a-job", owner="a worker")
+    assert claim is not None
+    context.announcer.note_start(claim, "a worker")
+    assert AsyncResult("a-job", app=sender).state == state
+
+
+def test_callbacks_in_a_group_have_ids_that_follow_from_the_job_s(
+    adoption: Adoption, context: Context, sender: Celery, redis_client: redis.Redis
+) -> None:
+    def ids() -> list[str]:
+        follow = group([sender.signature("theirs.one"), sender.signature("theirs.two")], app=sender)
+        adopted(adoption, context, send(sender, task_id="a-job", link=follow))
+        claim, _ = context.table.claim("a-job", owner="a worker")
+        assert claim is not None
+        (callback,) = claim.tells[PROTOCOL]["callbacks"]
+        return [each["options"]["task_id"] for each in (callback, *callback["kwargs"]["tasks"])]
+
+    first = ids()
+    assert len(set(first)) == 3
+    redis_client.flushdb()
+    assert ids() == first
+
+
+def test_first_part_of_a_chord_is_known_as_the_first(adoption: Adoption, context: Context, sender: Celery) -> None:
+    body = {"task": "theirs.body"}
+    job_id = send(sender, group_id="a-group", group_index=0, chord=body)
+    adopted(adoption, context, job_id)
+    claim, _ = context.table.claim(job_id, owner="a worker")
+    assert claim is not None
+    assert (claim.tells[PROTOCOL]["group"], claim.tells[PROTOCOL]["group_index"]) == ("a-group", 0)

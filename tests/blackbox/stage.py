@@ -1,0 +1,94 @@
+"""A system whose workers are started, and whose jobs are sent, by whatever is tried in it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from tests.blackbox.outside import QUEUE, Fan
+from tests.blackbox.system import ENDED, Command, System, simulated, until
+
+LONG = {"num_inference_steps": 1000}  # A minute; nobody waits for its end.
+SOME = {"num_inference_steps": 150}  # Some seconds: long enough to be met while it runs.
+
+# All of a sender's jobs share a pass, so that they run at the same time.
+MODELS = simulated(launch_s=0.05, row_s=0.001) + simulated("idle", launch_s=0.05, row_s=0.001)
+
+
+class Stage:
+    """A system whose workers are started by the way that is tried, and one sender."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.client = system.redis()
+        self.app = system.celery()
+        self._fan: Fan | None = None
+
+    @property
+    def fan(self) -> Fan:
+        assert self._fan is not None, "send() first"
+        return self._fan
+
+    def worker(self, model: str = "sim", **told: str) -> Command:
+        """A worker, told of the place for results as the first version had to be."""
+        variables = {"IMAGEMILL_RESULT_BACKEND_URL": self.system.redis_server.url}
+        variables |= {f"IMAGEMILL_{name}": value for name, value in told.items()}
+        return self.system.worker("--model", model, "--concurrency", "16", told=variables)
+
+    def send(self, fields: dict[str, Any] | None = None, **options: Any) -> None:
+        self._fan = Fan.send(self.app, fields, **options)
+
+    def statuses(self) -> list[Any]:
+        """Of all jobs, as they stand in the table."""
+        return [self.client.hget(f"imagemill:job:{job_id}", "status") for job_id in self.fan.ids]
+
+    def adopted(self) -> None:
+        until("all messages are jobs", lambda: all(self.statuses()))
+
+    def running(self) -> None:
+        """All that have not ended, and one at least."""
+
+        def run() -> bool:
+            return set(self.statuses()) <= {"processing", *ENDED} and "generate" in self._stages()
+
+        until("all jobs run", run)
+
+    def _stages(self) -> list[Any]:
+        return [self.client.hget(f"imagemill:job:{job_id}", "stage") for job_id in self.fan.ids]
+
+    def ended(self) -> None:
+        until("all jobs have ended", lambda: set(self.statuses()) <= set(ENDED))
+
+    def cli(self, *args: str) -> None:
+        done = self.system.cli(*args)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def pause(self) -> None:
+        self.cli("queue", "pause", QUEUE)
+
+    def resume(self) -> None:
+        self.cli("queue", "resume", QUEUE)
+
+    def revoke(self) -> None:
+        """Until a worker has answered."""
+        told = self.app.control.revoke(self.fan.ids, reply=True, timeout=30, limit=1)
+        assert told, "no worker has heard of it"
+
+    def waits_in_a_paused_queue(self, **options: Any) -> None:
+        self.worker()
+        self.pause()
+        self.send(**options)
+        self.adopted()
+
+    def runs_for_long(self, **options: Any) -> Command:
+        worker = self.worker()
+        self.send(LONG, **options)
+        self.running()
+        return worker
+
+
+def kill(worker: Command) -> None:
+    assert worker.pid is not None
+    os.killpg(worker.pid, signal.SIGKILL)
+    worker.wait_for_exit()
