@@ -95,6 +95,7 @@ running_key = _by_one("running", "queue")  # sorted set: claimed jobs, by the en
 DEAD = _name("dead")  # sorted set: jobs that failed with worker_lost, by the time of their end (s)
 EXPIRING = _name("expiring")  # sorted set: ended jobs, each with its caller, by when their records expire (s)
 CANCEL_CHANNEL = _name("cancel", is_channel=True)  # pub/sub: ids of running jobs to be canceled
+watched_channel = _by_one("watched", "owner", is_channel=True)  # pub/sub: ids of its jobs that somebody reads
 
 # All jobs.
 JOBS = _name("jobs")  # sorted set: everybody's jobs, in the order of their submission
@@ -117,7 +118,8 @@ outbox_key = _by_one("outbox", "protocol")  # sorted set: ids of jobs, by when t
 tellers_key = _by_one("tellers", "protocol")  # hash: by job, the token of whoever tells its end at the moment
 tries_key = _by_one("tries", "protocol")  # hash: by job, how often its end could not be told
 untold_key = _by_one("untold", "protocol")  # sorted set: ids of jobs whose end was given up, by when that was (s)
-taken_key = _by_one("taken", "token")  # list with expiry: what was handed out under a token, should it be asked again
+# string with expiry, JSON: what was handed out under a token, should it be asked again
+taken_key = _by_one("taken", "token")
 ENDS = _name("ends")  # stream: each job that ended, with its status, queue and caller
 
 # The system.

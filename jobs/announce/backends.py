@@ -10,8 +10,7 @@ from typing import Any
 from celery.backends.redis import RedisBackend, SentinelBackend
 
 _SET = """#!lua flags=allow-oom
-redis.call('SET', KEYS[1], ARGV[1])
-if tonumber(ARGV[2]) > 0 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
+if tonumber(ARGV[2]) > 0 then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) else redis.call('SET', KEYS[1], ARGV[1]) end
 redis.call('PUBLISH', KEYS[1], ARGV[1])
 """
 

@@ -11,18 +11,22 @@ import json
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import cast
 
 import redis
 from redis.client import NEVER_DECODE
 
+from jobs import names
 from jobs.process.settings import Settings
+from jobs.redis.connection import map_errors
 from jobs.redis.memory import FULL_SHARE
 from jobs.scripts.scripts import Scripts
 
 _SEPARATOR = "\x06\x16"  # kombu.transport.redis: a queue's list of each priority but 0 has it and the number
 _PRIORITIES = range(10)  # that a message may have; clients differ in which of them they use
 HOLD_S = 30  # longer than making a bunch of jobs takes
+_READ_AT_A_TIME = 250  # messages of a list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +54,16 @@ class Inbox:
     """
 
     def __init__(self, client: redis.Redis, settings: Settings, queues: Sequence[str]) -> None:
+        self._redis = client
+        self._settings = settings
         self._scripts = Scripts(client, settings)
         self._lists = [list_of(queue, priority) for queue in queues for priority in _PRIORITIES]
 
     def take(self, most: int) -> list[Held]:
         """Messages, each for this process alone as long as it holds them; none while Redis has no room for jobs."""
+        with map_errors(self._settings):
+            if not self._redis.exists(names.HELD, *self._lists):  # Most looks: they are many, and cost a script.
+                return []
         found = self._scripts.run(
             "take",
             token=secrets.token_hex(8),
@@ -75,16 +84,31 @@ class Inbox:
 
 
 def task_ids(client: redis.Redis, queue: str) -> Iterator[str]:
-    """The ids that the messages of a queue say of themselves; raises what redis-py does."""
+    """
+    The ids that the messages of a queue say of themselves; raises what redis-py does.
+
+    From the end at which they come in: those that come meanwhile have some be read twice, and none be left out.
+    """
     for priority in _PRIORITIES:
-        reading = {NEVER_DECODE: True}  # What others send may be anything.
-        messages = client.execute_command("LRANGE", list_of(queue, priority), 0, -1, **reading)  # type: ignore[no-untyped-call]
-        for message in cast("list[bytes]", messages):
-            try:
-                envelope = json.loads(message)
-                yield str(envelope["headers"].get("id") or envelope["properties"]["correlation_id"])
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                continue  # It will be no job.
+        for start in count(0, _READ_AT_A_TIME):
+            messages = _read_list(client, list_of(queue, priority), start)
+            yield from filter(None, map(_task_id, messages))
+            if len(messages) < _READ_AT_A_TIME:
+                break
+
+
+def _read_list(client: redis.Redis, key: str, start: int) -> list[bytes]:
+    reading = {NEVER_DECODE: True}  # What others send may be anything.
+    end = start + _READ_AT_A_TIME - 1
+    return cast("list[bytes]", client.execute_command("LRANGE", key, start, end, **reading))  # type: ignore[no-untyped-call]
+
+
+def _task_id(message: bytes) -> str | None:
+    try:
+        envelope = json.loads(message)
+        return str(envelope["headers"].get("id") or envelope["properties"]["correlation_id"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None  # It will be no job.
 
 
 def list_of(queue: str, priority: int) -> str:

@@ -42,12 +42,14 @@ if batch then
   redis.call('HINCRBY', key.batch(batch), 'queued', 1)
   keep_batch(batch)
 end
+if args.tells then
+  for _, each in ipairs(args.tells) do note('tell:' .. each.protocol, each.wants) end
+  note('tell', names_of(args.tells))
+end
 redis.call('HSET', job, unpack(fields))
-if args.tells then note_wants(id, args.tells) end
 if args.tag then let_go(args.tag) end
-redis.call('SADD', key.queues, queue)
 enlist(id, caller, number)
-count(queue, 'submitted')
+if count(queue, 'submitted') == 1 then redis.call('SADD', key.queues, queue) end
 if args.tag and redis.call('DEL', key.tombstone(id)) == 1 then
   conclude(id, 'canceled', {})
   return {'created', id, {}}

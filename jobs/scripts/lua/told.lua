@@ -10,6 +10,6 @@ if outcome == 'later' then
   return {'done'}
 end
 redis.call('ZREM', key.outbox(protocol), id)
-redis.call('HDEL', key.tries(protocol), id)
+if args.tries > 0 then redis.call('HDEL', key.tries(protocol), id) end
 if outcome == 'given_up' then redis.call('ZADD', key.untold(protocol), seconds(now()), id) end
 return {'done'}
