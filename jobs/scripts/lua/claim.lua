@@ -25,9 +25,9 @@ if redis.call('SISMEMBER', key.paused, queue) == 1 then
   return {'refused', '[]', 'paused'}
 end
 local is_late = is_past(is.end_by) or is_past(is.start_by)
-local was_in_line = redis.call('ZREM', key.line(queue), id) == 1
+local is_released = redis.call('ZSCORE', key.line(queue), id)
 -- A message too many, of a job that is not released, brings no turn.
-if gives_way and not is_late and not was_in_line then return {'refused', '[]', 'waiting'} end
+if gives_way and not is_late and not is_released then return {'refused', '[]', 'waiting'} end
 local better = gives_way and not is_late and better_than(rank_of(is.turn), queue, caller)
 if better then
   withdraw(id, queue, caller)
@@ -38,10 +38,9 @@ if better then
   redis.call('HSET', job, 'overtaken', cjson.encode({token = token, released = ids}))
   return {'refused', as_list(ids), 'overtaken'}
 end
-if was_in_line then  -- So it waits nowhere else than released jobs do.
-  for _, each in ipairs({key.queued(queue), key.turns(queue, caller), key.released(queue)}) do
-    redis.call('ZREM', each, id)
-  end
+if is_released then  -- So it stands nowhere else.
+  local sets = {key.queued(queue), key.turns(queue, caller), key.released(queue), key.line(queue)}
+  for _, each in ipairs(sets) do redis.call('ZREM', each, id) end
 else
   withdraw(id, queue, caller)
 end

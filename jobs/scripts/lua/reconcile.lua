@@ -17,12 +17,14 @@ end
 
 -- After a restart or a failover of Redis, owners renew first. Asked here, so that no failover comes between.
 local server = key.server
-local identity = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. ' '
-  .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
-if redis.call('HGET', server, 'identity') ~= identity then
-  redis.call('HSET', server, 'identity', identity, 'hold_until', seconds(time + args.lease_s))
+local info = redis.call('INFO', 'server', 'replication')
+local identity = string.match(info, 'run_id:(%w+)') .. ' ' .. string.match(info, 'master_replid:(%w+)')
+local known, hold_until, has_turns = unpack(redis.call('HMGET', server, 'identity', 'hold_until', 'has_turns'))
+if known ~= identity then
+  hold_until = seconds(time + args.lease_s)
+  redis.call('HSET', server, 'identity', identity, 'hold_until', hold_until)
 end
-local is_held = tonumber(redis.call('HGET', server, 'hold_until')) > time
+local is_held = tonumber(hold_until) > time
 
 -- The version before had released jobs in another set, and a line for each priority. Once for each database: those of
 -- the best one go first, and are as if called up; those of the last one get a message in everybody's line.
@@ -39,7 +41,7 @@ local function move_to_turns(queue, id)
   end
 end
 
-if not redis.call('HGET', server, 'has_turns') then
+if not has_turns then
   for _, queue in ipairs(redis.call('SMEMBERS', key.queues)) do
     for _, id in ipairs(redis.call('ZRANGE', key.released(queue), 0, -1)) do move_to_turns(queue, id) end
   end
