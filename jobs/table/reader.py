@@ -115,9 +115,12 @@ class JobReader:
     def _note_messages(self, fields: dict[str, str]) -> None:
         """Keep what a claim's answer says of the messages to be sent next, for whoever sends them."""
         for name in [each for each in fields if each.startswith(_MESSAGE)]:
-            while len(self._messages) >= _MOST_MESSAGES:  # Of jobs whose messages nobody sent after all.
-                self._messages.pop(next(iter(self._messages)), None)
-            self._messages[name.removeprefix(_MESSAGE)] = as_mapping(json.loads(fields.pop(name)))
+            self._note_message(name.removeprefix(_MESSAGE), as_mapping(json.loads(fields.pop(name))))
+
+    def _note_message(self, job_id: str, fields: dict[str, str]) -> None:
+        while len(self._messages) >= _MOST_MESSAGES:  # Of jobs whose messages nobody sent after all.
+            self._messages.pop(next(iter(self._messages)), None)
+        self._messages[job_id] = fields
 
     def statuses(self, job_ids: Sequence[str]) -> list[Status | str | None]:
         """

@@ -30,7 +30,17 @@ from jobs.table.outbox import TELLER_LEASE_S, Untold
 from jobs.table.reader import JobReader, QueueCounts
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
-from jobs.table.submission import Encoded, Submission, Submitted, as_told, encode, read_answer, shortened, wanted
+from jobs.table.submission import (
+    Encoded,
+    Submission,
+    Submitted,
+    as_told,
+    encode,
+    read_answer,
+    shortened,
+    wanted,
+    written_as,
+)
 
 __all__ = ["JobTable", "Offer", "QueueCounts"]
 
@@ -87,7 +97,11 @@ class JobTable(JobReader):
         """`submit_many`, of what `encode` made."""
         self._memory.refuse_if_full()
         replies = self._scripts.run_many([("submit", args) for _, args in submissions], may_be_full=True)
-        return [read_answer(reply, each) for reply, each in zip(replies, submissions, strict=True)]
+        answers = [read_answer(reply, each) for reply, each in zip(replies, submissions, strict=True)]
+        for answer, (job_id, args) in zip(answers, submissions, strict=True):
+            if job_id in answer.released:
+                self._note_message(job_id, written_as(args))
+        return answers
 
     def reject(
         self,

@@ -19,7 +19,7 @@ if status ~= 'queued' then return {'refused', '[]', status} end
 
 -- A newer producer wrote it; a newer worker will run it. It stays released, and its message is sent again.
 if tonumber(is.schema) > SCHEMA_VERSION then return {'refused', '[]', 'newer'} end
-if redis.call('SISMEMBER', key.paused, queue) == 1 then
+if is_paused(queue) then
   withdraw(id, queue, caller)
   wait_in_turn(id, queue, caller)
   return {'refused', '[]', 'paused'}
@@ -60,7 +60,7 @@ count_in_batch(is.batch, status, 'processing')
 redis.call('ZADD', key.running(queue), seconds(time + args.lease_s), id)
 if is.start_by or is.end_by then redis.call('ZREM', key.deadlines, id) end
 announce(id, 'status', {status = 'processing'}, not is.watched)
-for _, each in ipairs(written) do record[#record + 1] = each end
+add_written(record, written)
 -- What their messages are made of goes along, once: else whoever sends them asks for it.
 for _, each in ipairs(ids) do
   record[#record + 1], record[#record + 2] = 'message:' .. each, as_list(message_of(each))

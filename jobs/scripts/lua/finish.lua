@@ -20,6 +20,6 @@ if args.stage then
   note('step', args.step)
   note('steps', args.steps)
 end
-for _, each in ipairs(conclude(id, status, fields, args.error_code, is)) do record[#record + 1] = each end
+add_written(record, conclude(id, status, fields, args.error_code, is))
 note_pace(is.queue)
 return {'done', record}

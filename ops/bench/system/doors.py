@@ -189,7 +189,9 @@ def _jobs_per_s(cost: Cost) -> float:
 
 def _by_command(rounds: Sequence[Cost]) -> dict[str, float]:
     every = {name for each in rounds for name in each.redis.by_command}
-    return _shown({name: _median(rounds, lambda each, name=name: each.redis.by_command.get(name, 0.0)) for name in every})
+    return _shown(
+        {name: _median(rounds, lambda each, name=name: each.redis.by_command.get(name, 0.0)) for name in every}
+    )
 
 
 def _by_script_of(rounds: Sequence[Cost]) -> dict[str, float]:

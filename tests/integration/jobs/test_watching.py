@@ -10,12 +10,19 @@ import redis
 
 from jobs import names
 from jobs.kinds.picture import Stage
+from jobs.process.settings import Settings
 from jobs.table.claim import Claim, Report
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from jobs.table.watching import SAY_EVERY_S, WATCH_S, Watching
 from tests.integration.jobs.steps import MakeJob, claim, submit
+
+
+@pytest.fixture
+def table(redis_client: redis.Redis, settings: Settings) -> JobTable:
+    """Whose commands are counted, and so not sent twice."""
+    return JobTable(redis_client, settings)
 
 
 def events(client: redis.Redis, job_id: str) -> list[str]:
@@ -78,9 +85,7 @@ def test_end_tells_where_the_job_was_at_last(table: JobTable, a_job: MakeJob) ->
     assert place(record) == place(table.get(job_id)) == (Stage.GENERATE, 7, 20)
 
 
-def test_read_tells_followers_where_the_job_is_once(
-    table: JobTable, redis_client: redis.Redis, a_job: MakeJob
-) -> None:
+def test_read_tells_followers_where_the_job_is_once(table: JobTable, redis_client: redis.Redis, a_job: MakeJob) -> None:
     (job_id,) = submit(table, a_job())
     claimed = begun(table, job_id)
     table.renew([claimed], at(claimed, 3))

@@ -34,7 +34,7 @@ from workers.attempt.progress import ProgressWriter
 from workers.delivery.adoption import Adoption
 
 JOBS = 40
-MOST, MOST_IF_TOLD = 56, 78  # commands, with those that scripts run
+MOST, MOST_IF_TOLD = 60, 80  # commands, with those that scripts run
 FIELDS: dict[str, Any] = {"prompt": "a red circle", "model": "sim", "num_inference_steps": 20}
 DEADLINE_S = 20.0
 
@@ -66,7 +66,12 @@ def run(worker: Context, job_id: str) -> None:
 
 
 def commands(client: redis.Redis) -> dict[str, int]:
-    ours = ("info", "exists", "script|load", "smembers", "mget")  # `smembers`: which workers there are, once a second
+    ours = (
+        "info",
+        "script|load",
+        "smembers",
+        "mget",
+    )  # of which the last two ask which workers there are, once a second
     found = {name.removeprefix("cmdstat_"): each["calls"] for name, each in client.info("commandstats").items()}
     return {name: calls for name, calls in found.items() if name not in ours and "client" not in name}
 

@@ -167,9 +167,7 @@ def test_attempt_whose_time_is_over_asks_though_nobody_reads(begin: ClaimOne) ->
     assert audience.wants(claim)
 
 
-def test_data_is_sent_though_nobody_reads(
-    begin: ClaimOne, writer: ProgressWriter, redis_client: redis.Redis
-) -> None:
+def test_data_is_sent_though_nobody_reads(begin: ClaimOne, writer: ProgressWriter, redis_client: redis.Redis) -> None:
     claim = begin()
     writer.note(claim, Stage.GENERATE, 1, 20)
     writer.send(claim, {"a": 1})

@@ -40,6 +40,11 @@ local function by_name(record)
   return found
 end
 
+-- Has a record as it was read say what was written since: what comes later counts.
+local function add_written(record, written)
+  for _, each in ipairs(written) do record[#record + 1] = tostring(each) end
+end
+
 -- A list as JSON; Lua's own makes an object of an empty one.
 local function as_list(ids)
   return #ids == 0 and '[]' or cjson.encode(ids)
@@ -57,6 +62,13 @@ end
 -- Numbers go up, and no two are alike: turns, and the order of submissions and releases.
 local function next_number()
   return redis.call('INCR', key.turn)
+end
+
+local paused = {}  -- by queue, what `is_paused` has answered
+
+local function is_paused(queue)
+  if paused[queue] == nil then paused[queue] = redis.call('SISMEMBER', key.paused, queue) == 1 end
+  return paused[queue]
 end
 
 -- What happened in a queue, counted for ever: where it is decided, so that each thing counts once. Answers how often.
