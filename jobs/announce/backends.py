@@ -11,7 +11,7 @@ from celery.backends.redis import RedisBackend, SentinelBackend
 from celery.exceptions import BackendStoreError
 from kombu.utils.encoding import bytes_to_str
 
-# That a task has begun, which may come late, goes over no success. An end is written over whatever is there: a job has one.
+# That a task has begun, which may come late, goes over no success. An end goes over whatever is there: a job has one.
 _SET = """#!lua flags=allow-oom
 local function set(...)
   if tonumber(ARGV[2]) > 0 then return redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2], ...) end
@@ -43,7 +43,7 @@ class _SetsWhenFull:
         meta["task_id"] = bytes_to_str(task_id)
         value = backend.encode(meta)
         if len(value) > backend._MAX_STR_VALUE_SIZE:
-            raise BackendStoreError("the result is too large for Redis", state=state, task_id=task_id)
+            raise BackendStoreError("the result is too large for Redis")
         backend.ensure(self._set, (backend.get_key_for_task(task_id), value, None, state))
         return result
 

@@ -95,8 +95,8 @@ def follow(
     Ends early, without that event, when `timeout_s` has passed.
 
     Args:
-        watch: Says that somebody reads the job; called every few seconds. Without, progress comes only as far as somebody
-            else watches.
+        watch: Says that somebody reads the job; called every few seconds. Without, progress comes only as far as
+            somebody else watches.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     watched_at = float("-inf")

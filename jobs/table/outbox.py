@@ -67,9 +67,7 @@ class Outbox:
     def take(self, most: int) -> list[Untold]:
         """Ends that are due, for this teller alone. One that only a newer version can read is left to that."""
         with map_errors(self._settings):
-            if not self._redis.exists(
-                names.outbox_key(self._protocol)
-            ):  # Most looks: they are many, and cost a script.
+            if not self._redis.zcard(names.outbox_key(self._protocol)):  # Most looks: they are many, and cost a script.
                 return []
         token = secrets.token_hex(8)
         found = self._scripts.run("untold", protocol=self._protocol, token=token, most=most, lease_s=int(LEASE_S))

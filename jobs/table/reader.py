@@ -102,15 +102,19 @@ class JobReader:
 
         Not those that are not released (any more), nor those that only a newer version can read.
         """
-        known = {each: fields for each in job_ids if (fields := self._messages.pop(each, None)) is not None}
-        asked = [each for each in job_ids if each not in known]
-        replies = self._scripts.run("outgoing", job_ids=asked) if asked else []
-        found = {job_id: (fields, False) for job_id, fields in known.items()}
-        for job_id, reply in zip(asked, replies, strict=True):
-            if reply:
-                found[job_id] = (as_mapping(reply[1]), bool(reply[0]))
-        read = [(_read(each, found[each][0]), found[each][1]) for each in job_ids if each in found]
-        return [(record, is_called) for record, is_called in read if record is not None]
+        replies = self._scripts.run("outgoing", job_ids=job_ids)
+        found = [
+            (_read(job_id, as_mapping(reply[1])), bool(reply[0]))
+            for job_id, reply in zip(job_ids, replies, strict=True)
+            if reply
+        ]
+        return [(record, is_called) for record, is_called in found if record is not None]
+
+    def take_noted(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
+        """Those of these jobs whose records this process knows from when they were released, once."""
+        noted = {each: fields for each in job_ids if (fields := self._messages.pop(each, None)) is not None}
+        read = {job_id: _read(job_id, fields) for job_id, fields in noted.items()}
+        return {job_id: record for job_id, record in read.items() if record is not None}
 
     def _note_messages(self, fields: dict[str, str]) -> None:
         """Keep what a claim's answer says of the messages to be sent next, for whoever sends them."""

@@ -288,7 +288,7 @@ class JobTable(JobReader):
         """
         told = [("progress", arguments(reports=[each.told() for each in reports]))] if reports else []
         args = self._end_args(claim.job_id, claim.token, status, artifacts, timings, error, data)
-        teller = {"teller": claim.token, "teller_lease_s": TELLER_LEASE_S} if tells else {}
+        teller: dict[str, Argument] = {"teller": claim.token, "teller_lease_s": TELLER_LEASE_S} if tells else {}
         end = arguments(**args, **teller, **(at.where() if at else {}))
         outcome, *rest = self._scripts.run_many([*told, ("finish", end)])[-1]
         if outcome == "fenced":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import redis
 from celery import Celery
 from celery.result import AsyncResult
@@ -12,7 +14,7 @@ from producer import Client
 
 JOBS = 60
 QUEUE = "gpu.shapes"
-FIELDS = {"prompt": "a red circle", "num_inference_steps": 2}
+FIELDS: dict[str, Any] = {"prompt": "a red circle", "num_inference_steps": 2}
 MOST_OF_A_JOB, MOST_OF_ONE_FROM_CELERY = 60, 80  # commands, with those that scripts run
 DEADLINE_S = 120.0
 

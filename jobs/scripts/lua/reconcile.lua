@@ -19,8 +19,8 @@ end
 local server = key.server
 local info = redis.call('INFO', 'server', 'replication')
 local identity = string.match(info, 'run_id:(%w+)') .. ' ' .. string.match(info, 'master_replid:(%w+)')
-local known, hold_until, has_turns = unpack(redis.call('HMGET', server, 'identity', 'hold_until', 'has_turns'))
-if known ~= identity then
+local hold_until = redis.call('HGET', server, 'hold_until')
+if redis.call('HGET', server, 'identity') ~= identity then
   hold_until = seconds(time + args.lease_s)
   redis.call('HSET', server, 'identity', identity, 'hold_until', hold_until)
 end
@@ -41,7 +41,7 @@ local function move_to_turns(queue, id)
   end
 end
 
-if not has_turns then
+if not redis.call('HGET', server, 'has_turns') then
   for _, queue in ipairs(redis.call('SMEMBERS', key.queues)) do
     for _, id in ipairs(redis.call('ZRANGE', key.released(queue), 0, -1)) do move_to_turns(queue, id) end
   end

@@ -1,4 +1,4 @@
-"""What a job costs Redis by the door that it came through, read by somebody or by nobody: commands, and time in scripts."""
+"""What a job costs Redis by the door that it came through, read by somebody or by nobody."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _noted(fleet: ChangingFleet) -> Iterator[dict[str, float]]:
     fleet.redis.slowlog_reset()
     try:
         yield found
-        found.update(_by_script(cast("list[dict[str, Any]]", fleet.redis.slowlog_get(_MOST_LOGGED))))
+        found.update(_by_script(fleet.redis.slowlog_get(_MOST_LOGGED)))
     finally:
         for name, value in cast("dict[str, str]", before).items():
             fleet.redis.config_set(name, value)
@@ -188,16 +188,15 @@ def _jobs_per_s(cost: Cost) -> float:
 
 
 def _by_command(rounds: Sequence[Cost]) -> dict[str, float]:
-    every = {name for each in rounds for name in each.redis.by_command}
-    return _shown(
-        {name: _median(rounds, lambda each, name=name: each.redis.by_command.get(name, 0.0)) for name in every}
-    )
+    return _shown([each.redis.by_command for each in rounds])
 
 
 def _by_script_of(rounds: Sequence[Cost]) -> dict[str, float]:
-    every = {name for each in rounds for name in each.script_ms}
-    return _shown({name: _median(rounds, lambda each, name=name: each.script_ms.get(name, 0.0)) for name in every})
+    return _shown([each.script_ms for each in rounds])
 
 
-def _shown(values: dict[str, float]) -> dict[str, float]:
+def _shown(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Medians by name, the largest first."""
+    every = {name for each in rounds for name in each}
+    values = {name: statistics.median(each.get(name, 0.0) for each in rounds) for name in every}
     return dict(sorted(values.items(), key=lambda item: -item[1])[:_SHOWN])

@@ -114,7 +114,10 @@ def bench_scale(effort: Effort, folder: Path, console: Console) -> Report:
         title=f"scale: jobs of {effort.steps} steps on {effort.simulated}, medians of {effort.rounds} rounds",
         figures=[*_figures(measured, effort), *door_figures(costs)],
         surroundings=surroundings,
-        rounds={name: [dataclasses.asdict(each) for each in rounds] for name, rounds in {**measured, **costs}.items()},
+        rounds={
+            **{name: [dataclasses.asdict(each) for each in rounds] for name, rounds in measured.items()},
+            **{name: [dataclasses.asdict(each) for each in rounds] for name, rounds in costs.items()},
+        },
     )
     plot(_panels(measured), folder / "scale.png")
     publish(report, folder, console)

@@ -37,7 +37,7 @@ def sent(table: JobTable, dispatcher: Dispatcher, a_job: MakeJob) -> list[str]:
 
 def lose(client: redis.Redis, line: str, job_id: str) -> None:
     """Its message gets lost."""
-    (message,) = [each for each in client.lrange(line, 0, -1) if job_id in each]
+    (message,) = [each for each in map(str, client.lrange(line, 0, -1)) if job_id in each]
     client.lrem(line, 1, message)
 
 

@@ -122,7 +122,7 @@ def test_whoever_runs_the_job_hears_of_its_readers_and_of_no_others(
     mine, others, waiting = submit(table, a_job(), a_job(), a_job())
     begun(table, mine)
     claim(table, others, owner="worker@there")
-    with redis_client.pubsub(ignore_subscribe_messages=True) as channel:
+    with redis_client.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
         channel.subscribe(names.watched_channel("worker@here"))
         channel.get_message(timeout=5)
         table.watch([others, waiting, mine, "no-such-job"])

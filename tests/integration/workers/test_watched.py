@@ -106,7 +106,7 @@ def test_reader_who_comes_later_sees_the_step_at_once_and_each_from_then_on(
         writer.note(each, Stage.GENERATE, 3, 20)
     told = follow(redis_client, settings, claim.job_id, timeout_s=DEADLINE_S, watch=lambda: table.watch([claim.job_id]))
     assert next(told).type == "status"
-    places = []
+    places: list[tuple[str, int]] = []
     while not places or places[-1] != ("generate", 3):
         event = next(told)
         places.append((event.data["stage"], event.data["step"]))
