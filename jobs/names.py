@@ -95,6 +95,7 @@ running_key = _by_one("running", "queue")  # sorted set: claimed jobs, by the en
 DEAD = _name("dead")  # sorted set: jobs that failed with worker_lost, by the time of their end (s)
 EXPIRING = _name("expiring")  # sorted set: ended jobs, each with its caller, by when their records expire (s)
 CANCEL_CHANNEL = _name("cancel", is_channel=True)  # pub/sub: ids of running jobs to be canceled
+watched_channel = _by_one("watched", "owner", is_channel=True)  # pub/sub: ids of its jobs that somebody reads
 
 # All jobs.
 JOBS = _name("jobs")  # sorted set: everybody's jobs, in the order of their submission
@@ -120,7 +121,8 @@ tries_key = _by_one("tries", "protocol")  # hash: by job, how often its end coul
 untold_key = _by_one("untold", "protocol")  # sorted set: ids of jobs whose end was given up, by when that was (s)
 late_key = _by_one("late", "protocol")  # sorted set: ids of jobs whose end could not be told yet, by their end (s)
 tellings_key = _by_one("tellings", "protocol")  # hash: how often ends were `told`, put off (`later`), `given_up`
-taken_key = _by_one("taken", "token")  # list with expiry: what was handed out under a token, should it be asked again
+# string with expiry, JSON: what was handed out under a token, should it be asked again
+taken_key = _by_one("taken", "token")
 ENDS = _name("ends")  # stream: each job that ended, with its status, queue and caller
 
 # The system.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import redis
@@ -13,7 +13,7 @@ from jobs.announce.teller import Tell, Teller
 from jobs.errors import JobFailed
 from jobs.process.settings import Settings
 from jobs.table.claim import Claim
-from jobs.table.outbox import Outbox
+from jobs.table.outbox import Outbox, Untold
 
 log = structlog.get_logger()
 
@@ -40,10 +40,28 @@ class Announcer:
         for teller in self._tellers:
             teller.stop(timeout_s)
 
-    def note_end(self) -> None:
-        """A job has just ended in this process: whoever is to be told is told now."""
+    def takes(self, tells: Mapping[str, Any]) -> bool:
+        """Whether this process tells the end of such a job at once; `tells` as of its claim."""
+        found = [each for each in self._tellers if each.protocol in tells]
+        return len(found) == len(tells) > 0 and all(each.has_room for each in found)
+
+    def hand(self, ends: Sequence[Untold]) -> None:
+        """Tell what `JobTable.end` says is to be told."""
+        for end in ends:
+            for teller in self._tellers:
+                if teller.protocol == end.protocol:
+                    teller.hand(end)
+
+    def note_end(self, tells: Mapping[str, Any]) -> None:
+        """
+        A job has just ended in this process: whoever is to be told is told now.
+
+        Args:
+            tells: By protocol, as of a claim. Of the many that tell nobody there is nothing to look for.
+        """
         for teller in self._tellers:
-            teller.wake()
+            if teller.protocol in tells:
+                teller.wake()
 
     def refuse(self, task_id: str, tells: Mapping[str, Any], reason: JobFailed) -> None:
         """Tell of a task that cannot become a job at all, once: there is no record that it could be told from later."""

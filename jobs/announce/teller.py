@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,15 +34,20 @@ class Teller:
 
     Args:
         tell: Tells one end; any exception means that it could not.
+
+    Attributes:
+        protocol: Its name.
     """
 
     def __init__(self, outbox: Outbox, protocol: str, tell: Tell) -> None:
         self._outbox = outbox
-        self._protocol = protocol
+        self.protocol = protocol
         self._tell = tell
         self._in_hand: list[Untold] = []
         self._in_hand_until = 0.0
         self._news = threading.Event()
+        self._handed: deque[Untold] = deque()
+        self._is_woken = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"teller {protocol}", daemon=True)
 
@@ -51,6 +57,18 @@ class Teller:
 
     def wake(self) -> None:
         """A job has just ended here: look at once."""
+        self._is_woken = True
+        self._news.set()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether ends that are handed over are told at once."""
+        is_running = self._thread.is_alive() and not self._stopping.is_set()
+        return is_running and len(self._handed) < _MOST_AT_A_TIME
+
+    def hand(self, end: Untold) -> None:
+        """Have an end told that this process has in hand already."""
+        self._handed.append(end)
         self._news.set()
 
     def stop(self, timeout_s: float | None = None) -> None:
@@ -60,19 +78,23 @@ class Teller:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        is_last = False
+        next_look, is_last = 0.0, False
         while not is_last:
-            self._news.wait(_LOOK_EVERY_S)
+            self._news.wait(max(0.0, next_look - time.monotonic()))
             self._news.clear()
             is_last = self._stopping.is_set()  # What ended before may have nobody else to tell it.
             try:
-                while self.run_once() and (is_last or not self._stopping.is_set()):
-                    pass
+                while self._handed:
+                    self._tell_one(self._handed.popleft())
+                if is_last or self._is_woken or time.monotonic() >= next_look:
+                    self._is_woken, next_look = False, time.monotonic() + _LOOK_EVERY_S
+                    while self.run_once() and (is_last or not self._stopping.is_set()):
+                        pass
             except RedisUnavailable as exc:
-                log.warning("ends are not told: Redis is away", protocol=self._protocol, reason=str(exc))
+                log.warning("ends are not told: Redis is away", protocol=self.protocol, reason=str(exc))
                 self._stopping.wait(_FIRST_AGAIN_S)
             except Exception:
-                log.exception("bug while ends are told", protocol=self._protocol)
+                log.exception("bug while ends are told", protocol=self.protocol)
                 self._in_hand = []
                 self._stopping.wait(_FIRST_AGAIN_S)
 
@@ -103,7 +125,7 @@ class Teller:
             self._outbox.told(end)
 
     def _try_again(self, end: Untold, exc: Exception) -> None:
-        facts = {"protocol": self._protocol, "job_id": end.record.id, "tries": end.tries + 1}
+        facts = {"protocol": self.protocol, "job_id": end.record.id, "tries": end.tries + 1}
         if end.tries + 1 >= _MOST_TRIES:
             log.error("an end is given up: it cannot be told", **facts, error=type(exc).__name__)
             self._outbox.give_up(end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 from celery import Celery
@@ -34,6 +35,7 @@ class Dispatcher:
 
     Attributes:
         lines: Where to.
+        sent_events: Tells Flower of messages that were sent, in place of Celery's own, which does so one by one.
     """
 
     def __init__(self, app: Celery, table: JobTable, settings: Settings) -> None:
@@ -41,6 +43,7 @@ class Dispatcher:
         self._table = table
         self._settings = settings
         self.lines = Lines(table.fleet)
+        self.sent_events: Any = None
 
     def offer(self, job_ids: Sequence[str]) -> None:
         """
@@ -50,24 +53,27 @@ class Dispatcher:
         stays released, and the reconciler sends what is missing.
         """
         try:
-            self.send(job_ids)
+            self.send(job_ids, are_new=True)
         except ImagemillError as exc:
             log.warning("released jobs have no message yet", job_ids=list(job_ids), reason=str(exc))
         except Exception:  # A bug of ours, or of kombu's, undoes as little of it.
             log.exception("bug: released jobs have no message yet", job_ids=list(job_ids))
 
-    def send(self, job_ids: Sequence[str]) -> None:
+    def send(self, job_ids: Sequence[str], *, are_new: bool = False) -> None:
         """
-        Send the messages of released jobs.
+        Send the messages of released jobs; `are_new` where they were released just now, by this process.
 
         Raises:
             RedisUnavailable, RedisFull: Some may not have been sent; they stay released, for the reconciler to send.
         """
         for at in range(0, len(job_ids), _AT_A_TIME):
-            self._send(job_ids[at : at + _AT_A_TIME])
+            self._send(job_ids[at : at + _AT_A_TIME], are_new)
 
-    def _send(self, job_ids: Sequence[str]) -> None:
-        outgoing = self._table.outgoing(job_ids)
+    def _send(self, job_ids: Sequence[str], are_new: bool) -> None:
+        noted = self._table.take_noted(job_ids)
+        asked = [each for each in job_ids if not are_new or each not in noted]
+        outgoing = [(record, False) for record in noted.values()] if are_new else []
+        outgoing += self._table.outgoing(asked) if asked else []
         with map_errors(self._settings), self._app.producer_or_acquire() as producer:
             for record, is_called in outgoing:
                 if summary := summary_of(record):
@@ -79,6 +85,7 @@ class Dispatcher:
                         argsrepr=summary,
                         kwargsrepr="",
                         producer=producer,
+                        event_dispatcher=self.sent_events,
                         ignore_result=True,
                         add_to_parent=False,  # Whoever awaits the task that this is sent from has no part in this job.
                         result_cls=_NoResult,  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
@@ -32,6 +33,7 @@ from jobs.table.older import holder_name
 log = structlog.get_logger()
 
 _MOST_AT_A_TIME = 256
+_PIECE, _MOST_PIECES, _OVERLAP = 200, 5, 50  # messages of a list that are read at once, and how often
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +118,33 @@ class Reconciler:
             for job_id in ids:
                 pipeline.hget(names.job_key(job_id), "queue")
             queued = {job_id: queue for job_id, queue in zip(ids, pipeline.execute(), strict=True) if queue}
-        standing = {queue: self._messages(queue, priority) for queue in set(queued.values())}
-        return [job_id for job_id, queue in queued.items() if job_id not in standing[queue]]
+            by_queue: dict[str, set[str]] = defaultdict(set)
+            for job_id, queue in queued.items():
+                by_queue[queue].add(job_id)
+            lost = {job_id for queue, wanted in by_queue.items() for job_id in self._lost(queue, wanted, priority)}
+        return [job_id for job_id in queued if job_id in lost]
 
-    def _messages(self, queue: str, priority: int) -> set[str]:
-        line = self._dispatcher.lines.of(queue)
-        with map_errors(self._settings):
-            messages = cast("list[str]", self._redis.lrange(list_of(line, priority), 0, -1))
-        return {job_id for job_id in map(_job_of, messages) if job_id}
+    def _lost(self, queue: str, wanted: set[str], priority: int) -> set[str]:
+        """
+        Which of these jobs have no message in the list, of which no more is read than the end where messages are taken.
+
+        There stands what has waited for longest. Of a job behind more others than were read nothing is known: its turn
+        to be looked for comes again, when it is nearer.
+        """
+        key, missing = list_of(self._dispatcher.lines.of(queue), priority), set(wanted)
+        for piece in range(_MOST_PIECES):
+            # Some are taken meanwhile, which moves the others: a piece begins within the one before.
+            overlap = _OVERLAP if piece else 0
+            start, end = -(piece + 1) * _PIECE, overlap - piece * _PIECE - 1
+            messages = cast("list[str]", self._redis.lrange(key, start, end))
+            missing.difference_update(filter(None, map(_job_of, messages)))
+            if not missing or len(messages) < _PIECE + overlap:
+                return missing
+        pipeline = self._redis.pipeline(transaction=False)
+        for job_id in missing:
+            pipeline.zrank(names.line_key(queue), job_id)
+        places = zip(missing, pipeline.execute(), strict=True)
+        return {job_id for job_id, place in places if place is not None and place < _MOST_PIECES * _PIECE}
 
 
 def _job_of(message: str) -> str | None:

@@ -48,6 +48,8 @@ FIELDS: Final = {
     "stage": "what its attempt does, by whatever name it calls that",
     "step": "of `steps`, where the stage has steps",
     "steps": "0 where it has none",
+    "watched": "until when somebody reads it: so long, what it does is told as it happens",
+    "unseen": "1 where no event tells of its stage and step",
     "sent": "token of the attempt that sent data last, and the number of that",
     # Of its end.
     "ended_at": "when",

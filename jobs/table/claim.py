@@ -27,6 +27,8 @@ class Claim:
         spec: What is to be run, as whoever claimed reads the record's payload.
         traceparent: The W3C trace context that its submission left.
         tells: Who is to be told of its end: by protocol, what that has to know.
+        watched_s: For how long from the claim on somebody who has read it counts as watching.
+        left_s: How long from the claim on it may run; None for any time.
     """
 
     job_id: str
@@ -36,6 +38,18 @@ class Claim:
     spec: Any
     traceparent: str | None = None
     tells: Mapping[str, Any] = field(default_factory=dict)
+    watched_s: float = 0.0
+    left_s: float | None = None
+
+
+def times_in(fields: Mapping[str, str]) -> dict[str, Any]:
+    """Of a claim: what the record that was claimed says of `watched_s` and `left_s`."""
+    started_at = float(fields["started_at"])
+    ends = [float(fields[name]) - started_at for name in ("end_by", "run_by") if fields.get(name)]
+    return {
+        "watched_s": max(0.0, float(fields.get("watched") or 0.0) - started_at),
+        "left_s": min(ends, default=None),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +74,11 @@ class Report:
         whose: dict[str, str | int] = {"job_id": self.claim.job_id, "token": self.claim.token}
         if self.data is not None:
             return {**whose, "data": self.data, "number": self.number}
-        return {**whose, "stage": self.stage, "step": self.step, "steps": self.steps}
+        return {**whose, **self.where()}
+
+    def where(self) -> dict[str, str | int]:
+        """Where the job is."""
+        return {"stage": self.stage, "step": self.step, "steps": self.steps}
 
 
 def event_data(data: Mapping[str, Any]) -> str:

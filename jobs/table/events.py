@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -81,18 +81,32 @@ def _order(entry_id: str) -> tuple[int, int]:
 
 
 def follow(
-    client: redis.Redis, settings: Settings, job_id: str, *, after: str = "0", timeout_s: float | None = None
+    client: redis.Redis,
+    settings: Settings,
+    job_id: str,
+    *,
+    after: str = "0",
+    timeout_s: float | None = None,
+    watch: Callable[[], None] = lambda: None,
 ) -> Iterator[Event]:
     """
     Yield a job's events behind `after`, as they come, up to "completed".
 
     Ends early, without that event, when `timeout_s` has passed.
+
+    Args:
+        watch: Says that somebody reads the job; called every few seconds. Without, progress comes only as far as
+            somebody else watches.
     """
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    watched_at = float("-inf")
     while not _is_over(client, settings, job_id, after):
         left_s = _BLOCK_S if deadline is None else min(_BLOCK_S, deadline - time.monotonic())
         if left_s <= 0:
             return
+        if time.monotonic() - watched_at >= _BLOCK_S / 2:
+            watch()
+            watched_at = time.monotonic()
         for event in _read(client, settings, job_id, after, left_s):
             after = event.id
             yield event

@@ -12,6 +12,7 @@ import json
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import cast
 
 import redis
@@ -19,12 +20,14 @@ from redis.client import NEVER_DECODE
 
 from jobs import names
 from jobs.process.settings import Settings
+from jobs.redis.connection import map_errors
 from jobs.redis.memory import FULL_SHARE
 from jobs.scripts.scripts import Scripts
 
 _SEPARATOR = "\x06\x16"  # kombu.transport.redis: a queue's list of each priority but 0 has it and the number
 PRIORITIES = range(10)  # that a message may have; clients differ in which of them they use
 HOLD_S = 30  # longer than making a bunch of jobs takes
+_READ_AT_A_TIME = 250  # messages of a list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +55,16 @@ class Inbox:
     """
 
     def __init__(self, client: redis.Redis, settings: Settings, queues: Sequence[str]) -> None:
+        self._redis = client
+        self._settings = settings
         self._scripts = Scripts(client, settings)
         self._lists = [list_of(queue, priority) for queue in queues for priority in PRIORITIES]
 
     def take(self, most: int) -> list[Held]:
         """Messages, each for this process alone as long as it holds them; none while Redis has no room for jobs."""
+        with map_errors(self._settings):
+            if not self._redis.exists(names.HELD, *self._lists):  # Most looks: they are many, and cost a script.
+                return []
         found = self._scripts.run(
             "take",
             token=secrets.token_hex(8),
@@ -77,11 +85,20 @@ class Inbox:
 
 
 def task_ids(client: redis.Redis, queue: str) -> Iterator[str]:
-    """The ids that a queue's messages, in somebody's hands or not, say of themselves; raises what redis-py does."""
+    """
+    The ids that a queue's messages, in somebody's hands or not, say of themselves; raises what redis-py does.
+
+    From the end at which they come in: those that come meanwhile have some be read twice, and none be left out.
+    """
     for priority in PRIORITIES:
-        yield from _ids(_bytes(client, "LRANGE", list_of(queue, priority), 0, -1))
+        for start in count(0, _READ_AT_A_TIME):
+            end = start + _READ_AT_A_TIME - 1
+            messages = _bytes(client, "LRANGE", list_of(queue, priority), start, end)
+            yield from filter(None, map(_task_id, messages))
+            if len(messages) < _READ_AT_A_TIME:
+                break
     held = [_read("", each) for each in _bytes(client, "HVALS", names.HELD)]  # Asked last, so that none slips past.
-    yield from _ids([each.raw for each in held if each.queue == queue])
+    yield from filter(None, (_task_id(each.raw) for each in held if each.queue == queue))
 
 
 def _bytes(client: redis.Redis, *command: str | int) -> list[bytes]:
@@ -90,14 +107,13 @@ def _bytes(client: redis.Redis, *command: str | int) -> list[bytes]:
     return cast("list[bytes]", client.execute_command(*command, **reading))  # type: ignore[no-untyped-call]
 
 
-def _ids(messages: Sequence[bytes]) -> Iterator[str]:
-    for message in messages:
-        try:
-            envelope = json.loads(message)
-            said = (envelope.get("headers") or {}).get("id")  # In protocol 1 the body alone has it.
-            yield str(said or json.loads(base64.b64decode(envelope["body"]))["id"])
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            continue  # It will be no job.
+def _task_id(message: bytes) -> str | None:
+    try:
+        envelope = json.loads(message)
+        said = (envelope.get("headers") or {}).get("id")  # In protocol 1 the body alone has it.
+        return str(said or json.loads(base64.b64decode(envelope["body"]))["id"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None  # It will be no job.
 
 
 def list_of(queue: str, priority: int) -> str:

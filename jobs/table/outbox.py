@@ -26,6 +26,7 @@ from jobs.table.submission import wanted
 log = structlog.get_logger()
 
 LEASE_S = 60.0  # longer than telling one takes, whoever is slow
+TELLER_LEASE_S = 15  # of whoever ended the job himself, and tells it next
 
 _AT_A_TIME = 250  # ends that one script has told after all
 
@@ -42,8 +43,9 @@ class Untold:
     """
 
     record: JobRecord
+    protocol: str
     wants: dict[str, Any]
-    tries: int
+    tries: int = 0
     token: str
 
 
@@ -80,6 +82,9 @@ class Outbox:
 
     def take(self, most: int) -> list[Untold]:
         """Ends that are due, for this teller alone. One that only a newer version can read is left to that."""
+        with map_errors(self._settings):
+            if not self._redis.zcard(names.outbox_key(self._protocol)):  # Most looks: they are many, and cost a script.
+                return []
         token = secrets.token_hex(8)
         found = self._scripts.run("untold", protocol=self._protocol, token=token, most=most, lease_s=int(LEASE_S))
         taken = [self._read(job_id, tries, as_mapping(fields), token) for job_id, tries, fields in found]
@@ -88,7 +93,8 @@ class Outbox:
     def _read(self, job_id: str, tries: int, fields: dict[str, str], token: str) -> Untold | None:
         try:
             record = JobRecord.from_hash(job_id, fields)
-            return Untold(record=record, wants=wanted(fields, self._protocol), tries=tries, token=token)
+            wants = wanted(fields, self._protocol)
+            return Untold(record=record, protocol=self._protocol, wants=wants, tries=tries, token=token)
         except RecordUnreadable as exc:
             log.warning("an end cannot be told: its record cannot be read", job_id=job_id, reason=str(exc))
             return None
@@ -112,6 +118,7 @@ class Outbox:
             job_id=end.record.id,
             token=end.token,
             outcome=outcome,
+            tries=end.tries,
             after_s=after_s,
         )
 

@@ -71,7 +71,8 @@ class QueueControl:
     def _cancel_messages(self, queue: str) -> int:
         """Have messages of others that are no jobs yet end as they become some; their senders hear of it."""
         with map_errors(self._settings):
-            ids = list(dict.fromkeys(each for each in task_ids(self._redis, queue) if names.is_job_id(each)))
+            found_ids = dict.fromkeys(task_ids(self._redis, queue))
+        ids = [each for each in found_ids if names.is_job_id(each)]
         found = self._table.cancel_many(ids, remembers=True)
         return sum(each is None for each in found)
 

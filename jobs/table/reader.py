@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import redis
+import structlog
 
 from jobs import names
-from jobs.errors import InvalidRequest, JobNotFound, RecordUnreadable
+from jobs.errors import InvalidRequest, JobNotFound, RecordUnreadable, RedisUnavailable
 from jobs.newer import word
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
@@ -18,12 +20,17 @@ from jobs.scripts.scripts import Scripts, as_mapping
 from jobs.table.rates import Place, place_of
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
+from jobs.table.watching import WATCH_S, Watching
 
 CURSOR = "^[0-9]{1,15}$"  # The number of the last submission that was looked at.
 
 _NEWEST = "+inf"
-_LOOK_AT = 1_000  # entries of a list in one script: a millisecond of Redis' time
-_MOST_LOOKS = 10
+_LOOK_AT = 200  # entries of a list in one script: a millisecond of Redis' time
+_MOST_LOOKS = 50
+_WATCH_AT_A_TIME = 100
+_MESSAGE, _MOST_MESSAGES = "message:", 1_000  # as claim.lua calls what it says of messages
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +52,8 @@ class JobReader:
         self._redis = client
         self._settings = settings
         self._scripts = Scripts(client, settings)
+        self._watching = Watching()
+        self._messages: dict[str, dict[str, str]] = {}  # by job: what its message is made of, where that is known
 
     def get(self, job_id: str) -> JobRecord:
         """
@@ -59,6 +68,24 @@ class JobReader:
         if "status" not in fields:
             raise JobNotFound(job_id)
         return JobRecord.from_hash(job_id, fields)
+
+    def look(self, job_id: str) -> JobRecord:
+        """`get`, for somebody who reads the job: what it does in the next seconds is told as it happens."""
+        record = self.get(job_id)
+        if not record.has_ended:
+            self.watch([job_id])
+        return record
+
+    def watch(self, job_ids: Iterable[str]) -> None:
+        """Say that somebody reads these jobs. A Redis that is away is no matter: the next read says it again."""
+        due = self._watching.due(job_ids)
+        for at in range(0, len(due), _WATCH_AT_A_TIME):
+            some = due[at : at + _WATCH_AT_A_TIME]
+            try:
+                self._scripts.run("watch", job_ids=some, watch_s=WATCH_S)
+            except RedisUnavailable as exc:
+                self._watching.forget(some)
+                log.info("jobs are read, which is not said", jobs=len(some), reason=str(exc))
 
     def get_many(self, job_ids: Sequence[str]) -> list[JobRecord]:
         """Records of those jobs that are there, in one round trip; not of those that cannot be read."""
@@ -83,6 +110,22 @@ class JobReader:
             if reply
         ]
         return [(record, is_called) for record, is_called in found if record is not None]
+
+    def take_noted(self, job_ids: Sequence[str]) -> dict[str, JobRecord]:
+        """Those of these jobs whose records this process knows from when they were released, once."""
+        noted = {each: fields for each in job_ids if (fields := self._messages.pop(each, None)) is not None}
+        read = {job_id: _read(job_id, fields) for job_id, fields in noted.items()}
+        return {job_id: record for job_id, record in read.items() if record is not None}
+
+    def _note_messages(self, fields: dict[str, str]) -> None:
+        """Keep what a claim's answer says of the messages to be sent next, for whoever sends them."""
+        for name in [each for each in fields if each.startswith(_MESSAGE)]:
+            self._note_message(name.removeprefix(_MESSAGE), as_mapping(json.loads(fields.pop(name))))
+
+    def _note_message(self, job_id: str, fields: dict[str, str]) -> None:
+        while len(self._messages) >= _MOST_MESSAGES:  # Of jobs whose messages nobody sent after all.
+            self._messages.pop(next(iter(self._messages)), None)
+        self._messages[job_id] = fields
 
     def statuses(self, job_ids: Sequence[str]) -> list[Status | str | None]:
         """
@@ -140,7 +183,9 @@ class JobReader:
             ids += found
             if not behind or len(ids) >= limit:
                 break
-        return self.get_many(ids), behind or None
+        records = self.get_many(ids)
+        self.watch([each.id for each in records if not each.has_ended])
+        return records, behind or None
 
     def place(self, job_id: str) -> Place | None:
         """Where a queued job stands, about; None for one that is not queued, or not to begin yet. See `Place`."""

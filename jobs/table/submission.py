@@ -143,6 +143,13 @@ def encode(submission: Submission, limits: Mapping[str, float], quota: int | Non
     return submission.job_id, args
 
 
+def written_as(args: bytes) -> dict[str, str]:
+    """What the record of a submission says that was written with these arguments, as far as its message needs it."""
+    said = json.loads(args)
+    found = {name: said[name] for name in ("queue", "caller", "kind", "spec") if name in said}
+    return {**found, "status": Status.QUEUED, "created_at": str(time.time())}
+
+
 def as_told(tells: Mapping[str, Any]) -> list[Mapping[str, str | int]] | None:
     """Who is to be told, as scripts take it; None for nobody."""
     return [{"protocol": protocol, "wants": json.dumps(wants)} for protocol, wants in tells.items()] or None

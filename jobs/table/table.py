@@ -24,12 +24,23 @@ from jobs.process.settings import Settings
 from jobs.redis.memory import MemoryGauge
 from jobs.scripts.limits import limits_of
 from jobs.scripts.scripts import Argument, arguments, as_mapping
-from jobs.table.claim import Claim, Report, Verdict, event_data
+from jobs.table.claim import Claim, Report, Verdict, event_data, times_in
 from jobs.table.fleet import Fleet
+from jobs.table.outbox import TELLER_LEASE_S, Untold
 from jobs.table.reader import JobReader, QueueCounts
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
-from jobs.table.submission import Encoded, Submission, Submitted, as_told, encode, read_answer, shortened, wanted
+from jobs.table.submission import (
+    Encoded,
+    Submission,
+    Submitted,
+    as_told,
+    encode,
+    read_answer,
+    shortened,
+    wanted,
+    written_as,
+)
 
 __all__ = ["JobTable", "Offer", "QueueCounts"]
 
@@ -86,7 +97,11 @@ class JobTable(JobReader):
         """`submit_many`, of what `encode` made."""
         self._memory.refuse_if_full()
         replies = self._scripts.run_many([("submit", args) for _, args in submissions], may_be_full=True)
-        return [read_answer(reply, each) for reply, each in zip(replies, submissions, strict=True)]
+        answers = [read_answer(reply, each) for reply, each in zip(replies, submissions, strict=True)]
+        for answer, (job_id, args) in zip(answers, submissions, strict=True):
+            if job_id in answer.released:
+                self._note_message(job_id, written_as(args))
+        return answers
 
     def reject(
         self,
@@ -140,7 +155,11 @@ class JobTable(JobReader):
         if outcome == "missing":
             return None, []
         released = list(json.loads(rest[0]))
-        return None if outcome == "refused" else self._read(job_id, token, as_mapping(rest[1]), read), released
+        if outcome == "refused":
+            return None, released
+        fields = as_mapping(rest[1])
+        self._note_messages(fields)
+        return self._read(job_id, token, fields, read), released
 
     def _read(self, job_id: str, token: str, fields: dict[str, str], read: Callable[[JobRecord], Any]) -> Claim | None:
         """The claim of a record; None, and the job's end, where this version does not understand it whole."""
@@ -158,6 +177,7 @@ class JobTable(JobReader):
             spec=spec,
             traceparent=fields.get("traceparent"),
             tells={protocol: wanted(fields, protocol) for protocol in fields.get("tell", "").split()},
+            **times_in(fields),
         )
 
     def _refuse(self, job_id: str, token: str, reason: Exception) -> None:
@@ -200,9 +220,17 @@ class JobTable(JobReader):
         """Note where jobs are, and send what they send, in one step."""
         return [Verdict(reply) for reply in self._scripts.run("progress", reports=[each.told() for each in reports])]
 
-    def renew(self, claims: Sequence[Claim]) -> list[Verdict]:
-        """Renew the leases of all jobs that a worker holds, in one step."""
-        held = [{"job_id": claim.job_id, "token": claim.token} for claim in claims]
+    def renew(self, claims: Sequence[Claim], where: Mapping[str, Report] = MappingProxyType({})) -> list[Verdict]:
+        """
+        Renew the leases of all jobs that a worker holds, in one step.
+
+        Args:
+            where: Where some of them are, by token: for whoever comes to read them, and no event.
+        """
+        held: list[Mapping[str, str | int]] = [
+            {"job_id": each.job_id, "token": each.token, **(where[each.token].where() if each.token in where else {})}
+            for each in claims
+        ]
         answers = self._scripts.run("renew", claims=held, lease_s=self._settings.lease_s)
         return [Verdict(answer) for answer in answers]
 
@@ -225,34 +253,52 @@ class JobTable(JobReader):
         """Uncount an attempt that lost its job though its worker is alive: it was not the job's doing."""
         self._scripts.run("refund", job_id=claim.job_id, token=claim.token)
 
-    def finish(
+    def finish(self, claim: Claim, status: Status, **result: Any) -> JobRecord:
+        """`end`, of which others are to tell."""
+        return self.end(claim, status, **result)[0]
+
+    def end(
         self,
         claim: Claim,
         status: Status,
         *,
+        tells: bool = False,
         artifacts: Iterable[dict[str, Any]] = (),
         timings: dict[str, float] | None = None,
         error: dict[str, str] | None = None,
         data: dict[str, Any] | None = None,
         reports: Sequence[Report] = (),
-    ) -> JobRecord:
+        at: Report | None = None,
+    ) -> tuple[JobRecord, list[Untold]]:
         """
         End a job; what is committed first wins.
 
         Args:
+            tells: Whether the caller tells those who want to hear of it, at once. Should it not, others do later.
             artifacts: What is stored, each as `Artifact` has it.
             data: What was made that needs no object of its own.
             reports: Of the way here that are not noted yet; they go first, in the same round trip.
+            at: Where the job was at last, of which the record may not know.
+
+        Returns:
+            Its record, and what the caller is to tell.
 
         Raises:
             Fenced: Another attempt owns the job, or it has ended otherwise.
         """
         told = [("progress", arguments(reports=[each.told() for each in reports]))] if reports else []
-        end = arguments(**self._end_args(claim.job_id, claim.token, status, artifacts, timings, error, data))
+        args = self._end_args(claim.job_id, claim.token, status, artifacts, timings, error, data)
+        teller: dict[str, Argument] = {"teller": claim.token, "teller_lease_s": TELLER_LEASE_S} if tells else {}
+        end = arguments(**args, **teller, **(at.where() if at else {}))
         outcome, *rest = self._scripts.run_many([*told, ("finish", end)])[-1]
         if outcome == "fenced":
             raise Fenced(claim.job_id)
-        return JobRecord.from_hash(claim.job_id, as_mapping(rest[0]))
+        fields = as_mapping(rest[0])
+        record = JobRecord.from_hash(claim.job_id, fields)
+        protocols = fields.get("tell", "").split() if tells else []
+        return record, [
+            Untold(record=record, protocol=each, wants=wanted(fields, each), token=claim.token) for each in protocols
+        ]
 
     def _end_args(
         self,

@@ -24,7 +24,7 @@ class AsyncJob:
 
     async def status(self) -> JobView:
         """Where it stands. Raises `JobNotFound`."""
-        return view_of(await self._loop.reader.get(self.id))
+        return view_of(await self._loop.reader.look(self.id))
 
     async def wait(self, timeout_s: float | None = None) -> JobView:
         """
@@ -34,12 +34,12 @@ class AsyncJob:
             JobNotFound: There is no such job.
             WaitTimeout: It did not end in time, or this process is about to stop; it goes on.
         """
-        record = await self.status()
+        record = await self._record()
         try:
             async with asyncio.timeout(timeout_s):
                 while not record.has_ended:
                     await self._loop.waiters.wait_for_end(self.id)
-                    record = await self.status()
+                    record = await self._record()
                     if self._loop.waiters.is_closed:
                         break
         except TimeoutError as exc:
@@ -58,8 +58,9 @@ class AsyncJob:
         """
         check_event_id(after, "after")
         await self.status()
-        async for event in self._loop.waiters.follow(self.id, after):
-            yield event
+        async with self._loop.audience.following(self.id):
+            async for event in self._loop.waiters.follow(self.id, after):
+                yield event
 
     async def cancel(self) -> JobView:
         """Ask for its end, as `Job.cancel` does."""
@@ -78,6 +79,10 @@ class AsyncJob:
     async def artifacts(self, timeout_s: float | None = None) -> list[Artifact]:
         """Wait for the job's end and return what else it made. Raises as `images` does."""
         return artifacts_of(await self.wait(timeout_s), self._loop.parts.store)
+
+    async def _record(self) -> JobView:
+        """As `status`, of a job that is waited for alone: nobody reads how far it is."""
+        return view_of(await self._loop.reader.get(self.id))
 
     def __repr__(self) -> str:
         return f"AsyncJob({self.id!r})"

@@ -25,7 +25,7 @@ class Job:
 
     def status(self) -> JobView:
         """Where it stands. Raises `JobNotFound`."""
-        return view_of(self._parts.table.get(self.id))
+        return view_of(self._parts.table.look(self.id))
 
     def wait(self, timeout_s: float | None = None) -> JobView:
         """
@@ -37,15 +37,15 @@ class Job:
             WaitTimeout: It did not end in time; it goes on.
         """
         started = time.monotonic()
-        record = self.status()
+        record = self._record()
         while not record.has_ended:
             left_s = None if timeout_s is None else timeout_s - (time.monotonic() - started)
             if left_s is not None and left_s <= 0:
                 raise WaitTimeout(self.id, timeout_s or 0)
             try:
-                for _ in self._follow(timeout_s=left_s):
+                for _ in follow(self._parts.redis, self._parts.settings, self.id, timeout_s=left_s):
                     pass
-                record = self.status()
+                record = self._record()
             except RedisUnavailable:
                 time.sleep(_AGAIN_S if left_s is None else min(_AGAIN_S, left_s))
         return record
@@ -60,7 +60,10 @@ class Job:
         """
         check_event_id(after, "after")
         self.status()
-        return self._follow(after)
+        table = self._parts.table
+        return follow(
+            self._parts.redis, self._parts.settings, self.id, after=after, watch=lambda: table.watch([self.id])
+        )
 
     def cancel(self) -> JobView:
         """
@@ -88,8 +91,9 @@ class Job:
         """Wait for the job's end and return what else it made. Raises as `images` does."""
         return artifacts_of(self.wait(timeout_s), self._parts.store)
 
-    def _follow(self, after: str = "0", timeout_s: float | None = None) -> Iterator[Event]:
-        return follow(self._parts.redis, self._parts.settings, self.id, after=after, timeout_s=timeout_s)
+    def _record(self) -> JobView:
+        """As `status`, of a job that is waited for alone: nobody reads how far it is."""
+        return view_of(self._parts.table.get(self.id))
 
     def __repr__(self) -> str:
         return f"Job({self.id!r})"

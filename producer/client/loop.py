@@ -15,6 +15,7 @@ import redis.asyncio
 
 from jobs.redis.connection import connect_async
 from producer.client.async_reader import AsyncReader
+from producer.client.audience import Audience
 from producer.client.parts import Parts
 from producer.client.waiters import Waiters
 
@@ -34,6 +35,7 @@ class LoopParts:
         redis: Connections of this loop; others in it may use them, too.
         reader: What is asked often.
         waiters: Everybody who waits for jobs.
+        audience: The jobs among them that are followed step by step.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -41,6 +43,7 @@ class LoopParts:
         self.redis: redis.asyncio.Redis = connect_async(parts.settings, _CONNECTIONS)
         self.reader = AsyncReader(self.redis, parts.settings)
         self.waiters = Waiters(self.redis, parts.settings)
+        self.audience = Audience(self.reader.watch)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="client")
         # Of their own: a store that hangs must not keep jobs from being submitted.
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store")
@@ -57,6 +60,7 @@ class LoopParts:
     async def aclose(self) -> None:
         """Let everybody go who waits, and close the connections of this loop."""
         await self.waiters.aclose()
+        await self.audience.aclose()
         await self.redis.aclose()
         self._readers.shutdown(wait=False, cancel_futures=True)
         await asyncio.to_thread(self._threads.shutdown)

@@ -74,7 +74,8 @@ class Attempt:
 
     def hold(self) -> None:
         """Have the claim's lease renewed from now on."""
-        self._context.leases.hold(self.claim, self.leave)
+        progress = self._context.progress
+        self._context.leases.hold(self.claim, self.leave, lambda: progress.unseen(self.claim))
 
     def let_go(self) -> None:
         self._context.leases.let_go(self.claim)
@@ -265,16 +266,23 @@ class Attempt:
         return Status.FAILED, {"error": {"code": code, "message": reason}}
 
     def _write(self, status: Status, result: dict[str, Any]) -> JobRecord | None:
+        at = self._context.progress.where(self.claim)
         unwritten = self._context.progress.forget(self.claim)
+        announcer = self._context.announcer
+        tells = announcer.takes(self.claim.tells)
         try:
             with self._trace.finishing():
-                record = self._context.table.finish(
-                    self.claim, status, timings=self.timings, reports=unwritten, **result
+                record, untold = self._context.table.end(
+                    self.claim, status, tells=tells, timings=self.timings, reports=unwritten, at=at, **result
                 )
         except RedisUnavailable as exc:
             log.warning("the end of the job is not written yet", job_id=self.claim.job_id, reason=str(exc))
             self._pause_s = self._longer_pause()
             return None
+        if tells:
+            announcer.hand(untold)
+        else:
+            announcer.note_end(self.claim.tells)
         self._drop()
         return record
 

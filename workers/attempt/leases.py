@@ -19,8 +19,9 @@ from jobs import names
 from jobs.errors import Fenced, RedisUnavailable
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.table.claim import Claim, Verdict
+from jobs.table.claim import Claim, Report, Verdict
 from jobs.table.table import JobTable
+from workers.attempt.audience import Audience
 from workers.attempt.errors import JobLeft
 from workers.attempt.vital import run_vital
 
@@ -29,12 +30,14 @@ log = structlog.get_logger()
 _RENEWALS_PER_LEASE = 4
 
 Leave = Callable[[Exception], None]
+Where = Callable[[], Report | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Held:
     claim: Claim
     leave: Leave
+    where: Where
 
 
 class LeaseKeeper:
@@ -45,6 +48,7 @@ class LeaseKeeper:
         on_beat: Called before each renewal, from the keeper's thread; returns whether to go on. A worker that is stuck
             says no, and its jobs go to others.
         give_up: As `run_vital` takes it.
+        audience: Told of jobs that somebody reads, as Redis says so; None where nobody wants to know.
     """
 
     def __init__(
@@ -54,13 +58,16 @@ class LeaseKeeper:
         settings: Settings,
         on_beat: Callable[[], bool],
         give_up: Callable[[], None] = lambda: None,
+        audience: Audience | None = None,
     ) -> None:
         self._redis = client
+        self._audience = audience
         self._table = table
         self._settings = settings
         self._on_beat = on_beat
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
+        self._told: dict[str, Report] = {}  # by token: where the last renewal said that its attempt is
         self._stopping = threading.Event()
         loops = {"leases": self._renew_until_stopped, "cancels": self._listen_until_stopped}
         self._threads = [
@@ -73,15 +80,22 @@ class LeaseKeeper:
         for thread in self._threads:
             thread.start()
 
-    def hold(self, claim: Claim, leave: Leave) -> None:
-        """Renew this claim's lease until `let_go`; `leave` is called with the reason why its job should end, if any."""
+    def hold(self, claim: Claim, leave: Leave, where: Where = lambda: None) -> None:
+        """
+        Renew this claim's lease until `let_go`.
+
+        Args:
+            leave: Called with the reason why its job should end, if any.
+            where: Where its attempt is, which goes along with a renewal.
+        """
         with self._lock:
-            self._held[claim.token] = _Held(claim=claim, leave=leave)
+            self._held[claim.token] = _Held(claim=claim, leave=leave, where=where)
 
     def let_go(self, claim: Claim) -> None:
         """The attempt is over."""
         with self._lock:
             self._held.pop(claim.token, None)
+            self._told.pop(claim.token, None)
 
     def tell(self, claim: Claim, verdict: Verdict) -> None:
         """Pass on what the table says of a job."""
@@ -119,10 +133,21 @@ class LeaseKeeper:
         Raises:
             RedisUnavailable: None may have been renewed.
         """
-        claims = self.held()
+        claims, news = self.held(), self._news()
         if claims:
-            for claim, verdict in zip(claims, self._table.renew(claims), strict=True):
+            verdicts = self._table.renew(claims, news)
+            with self._lock:
+                self._told.update((token, report) for token, report in news.items() if token in self._held)
+            for claim, verdict in zip(claims, verdicts, strict=True):
                 self.tell(claim, verdict)
+
+    def _news(self) -> dict[str, Report]:
+        """By token: where those are that have gone on since the last renewal."""
+        with self._lock:
+            held = list(self._held.values())
+            told = dict(self._told)
+        found = {each.claim.token: report for each in held if (report := each.where()) is not None}
+        return {token: report for token, report in found.items() if report is not told.get(token)}
 
     def _renew_until_stopped(self) -> None:
         interval_s = self._settings.lease_s / _RENEWALS_PER_LEASE
@@ -144,14 +169,21 @@ class LeaseKeeper:
                     while not self._stopping.is_set():
                         message = channel.get_message(timeout=1.0)
                         if message is not None:
-                            self._cancel(str(message["data"]))
+                            self._hear(str(message["channel"]), str(message["data"]))
             except RedisUnavailable:
                 self._stopping.wait(1.0)  # Renewals tell of cancels too.
 
     def _subscribe(self) -> redis.client.PubSub:
         channel: redis.client.PubSub = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-        channel.subscribe(names.CANCEL_CHANNEL)
+        watched = [] if self._audience is None else [names.watched_channel(self._audience.owner)]
+        channel.subscribe(names.CANCEL_CHANNEL, *watched)
         return channel
+
+    def _hear(self, channel: str, job_id: str) -> None:
+        if channel == names.CANCEL_CHANNEL:
+            self._cancel(job_id)
+        elif self._audience is not None:
+            self._audience.note(job_id)
 
     def _cancel(self, job_id: str) -> None:
         for claim in self.held():

@@ -14,6 +14,7 @@ import structlog
 from jobs.errors import RedisUnavailable
 from jobs.table.claim import Claim, Report, Verdict, event_data
 from jobs.table.table import JobTable
+from workers.attempt.audience import Audience
 from workers.attempt.vital import run_vital
 
 log = structlog.get_logger()
@@ -29,37 +30,77 @@ class ProgressWriter:
     Collects what the engine's threads note, and writes it behind their backs.
 
     Of the steps of a stage only the latest is written; every stage is, and all data. A report is worth less than a
-    picture: while Redis is away, reports are dropped.
+    picture: while Redis is away, reports are dropped. Of jobs that nobody reads, data alone is written: see `unseen`.
+
+    Args:
+        audience: Knows which of them somebody reads; None where all are.
     """
 
-    def __init__(self, table: JobTable, on_verdict: OnVerdict, give_up: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        table: JobTable,
+        on_verdict: OnVerdict,
+        give_up: Callable[[], None] = lambda: None,
+        audience: Audience | None = None,
+    ) -> None:
         self._table = table
+        self._audience = audience
         self._on_verdict = on_verdict
         self._writing = threading.Lock()  # held from taking reports up until they are written
         self._stopping = threading.Event()
         self._bell = threading.Condition()  # guards what follows; rung for the first report alone: see `_loop`
         self._waiting: dict[str, list[Report]] = {}
+        self._at: dict[str, Report] = {}  # by token: where its attempt is
+        self._told: dict[str, Report] = {}  # by token: the last of those that was to be written
         self._followed: dict[str, int] = {}  # by token: how many bytes of data it may send yet
         work = ("progress", self._loop, self._stopping, give_up)
         self._thread = threading.Thread(target=run_vital, args=work, name="progress", daemon=True)
         self._thread.start()
+        if audience is not None:
+            audience.tell(self._tell_at)
 
     def follow(self, claim: Claim) -> None:
         """Take notes of this attempt from now on."""
         with self._bell:
             self._followed[claim.token] = _MOST_DATA_BYTES
+        if self._audience is not None:
+            self._audience.follow(claim)
 
     def forget(self, claim: Claim) -> list[Report]:
         """The attempt ends. Returns what is not written yet; whatever was taken up for writing is written by then."""
+        if self._audience is not None:
+            self._audience.forget(claim)
         with self._writing, self._bell:
             self._followed.pop(claim.token, None)
+            self._at.pop(claim.token, None)
+            self._told.pop(claim.token, None)
             return self._waiting.pop(claim.token, [])
 
     def note(self, claim: Claim, stage: str, step: int = 0, steps: int = 0) -> None:
         """Note where a followed attempt is. Does not wait."""
         with self._bell:
-            if claim.token in self._followed:
-                self._add(Report(claim=claim, stage=stage, step=step, steps=steps))
+            if claim.token not in self._followed:
+                return
+            report = self._at[claim.token] = Report(claim=claim, stage=stage, step=step, steps=steps)
+            if self._audience is None or self._audience.wants(claim):
+                self._add(report)
+
+    def where(self, claim: Claim) -> Report | None:
+        """Where a followed attempt is, written or not; None where it noted nothing yet."""
+        with self._bell:
+            return self._at.get(claim.token)
+
+    def unseen(self, claim: Claim) -> Report | None:
+        """Where a followed attempt is, if that was not to be written: nobody read its job."""
+        with self._bell:
+            at = self._at.get(claim.token)
+            return None if at is self._told.get(claim.token) else at
+
+    def _tell_at(self, job_id: str) -> None:
+        """Somebody came to read this job, who knows of no more than what was renewed last."""
+        with self._bell:
+            for report in [each for each in self._at.values() if each.claim.job_id == job_id]:
+                self._add(report)
 
     def send(self, claim: Claim, data: Mapping[str, Any]) -> None:
         """
@@ -82,6 +123,8 @@ class ProgressWriter:
     def _add(self, report: Report) -> None:
         if not self._waiting:
             self._bell.notify()
+        if report.data is None:
+            self._told[report.claim.token] = report
         reports = self._waiting.setdefault(report.claim.token, [])
         if reports and report.data is None and reports[-1].data is None and reports[-1].stage == report.stage:
             reports[-1] = report

@@ -152,7 +152,7 @@ class Adoption:
             self._context.table.reject(
                 task_id, request=request, queue=held.queue, error=reason, tells=tells, tag=held.tag
             )
-            self._context.announcer.note_end()
+            self._context.announcer.note_end(tells)
             return
         self._context.announcer.refuse(task_id, tells, JobFailed(task_id, ErrorCode.INVALID_REQUEST, str(reason)))
         self._inbox.drop(held)

@@ -76,6 +76,19 @@ class TolerantConsumer(Consumer):
         message.ack()
 
 
+class SentEvents:
+    """Puts word of messages that this process sent among a consumer's other events."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+
+    def publish(self, kind: str, fields: dict[str, Any], producer: Any, **_options: Any) -> None:
+        """As `celery.events.EventDispatcher.publish`, but that it goes with the next bunch."""
+        del producer
+        if self._consumer.event_dispatcher is not None:  # type: ignore[attr-defined]
+            self._consumer.event_dispatcher.send(kind, **fields)  # type: ignore[attr-defined]
+
+
 def _without_reprs(message: Any) -> Any:
     if isinstance(message.headers, dict):
         message.headers = {name: value for name, value in message.headers.items() if name not in _REPRS}

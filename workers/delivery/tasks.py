@@ -49,7 +49,6 @@ def _run(task: Task[..., Any], context: Context) -> JobRecord:
     except RedisUnavailable as exc:
         log.warning("end of the job not written: it will run again", reason=str(exc))
         raise Ignore from exc
-    context.announcer.note_end()
     context.metrics.note_end(record, getattr(claim.spec, "model", ""))
     log.info("job ended", job_id=job_id, status=str(record.status), **record.timings)
     return _succeeded(task, record)
@@ -84,7 +83,9 @@ def _refuse(claim: Claim, context: Context) -> JobRecord:
     reason = f"this worker does not serve {model!r}" if is_run else f"kind: this worker does not run {kind!r}"
     code = ErrorCode.MODEL_NOT_AVAILABLE if is_run else ErrorCode.INVALID_REQUEST
     error = {"code": code, "message": reason}
-    return context.table.finish(claim, Status.FAILED, error=error)
+    record = context.table.finish(claim, Status.FAILED, error=error)
+    context.announcer.note_end(claim.tells)
+    return record
 
 
 def _succeeded(task: Task[..., Any], record: JobRecord) -> JobRecord:

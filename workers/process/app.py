@@ -8,12 +8,13 @@ from typing import Any
 
 import structlog
 from celery.exceptions import SecurityWarning
-from celery.signals import setup_logging, worker_init, worker_shutdown, worker_shutting_down
+from celery.signals import setup_logging, worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from jobs.announce.backends import RESULT_BACKENDS
 from jobs.broker.app import make_app
 from jobs.errors import ImagemillError, InvalidConfiguration
 from jobs.process.settings import load_settings
+from workers.delivery.consumer import SentEvents
 from workers.delivery.tasks import register_tasks
 from workers.delivery.transport import use_tolerant_transport
 from workers.process.control import drain_on_shutdown, keep_to_lines, turn_revoke_into_cancel
@@ -61,5 +62,10 @@ def _load_before_the_first_job(sender: Any, **_: Any) -> None:
     turn_revoke_into_cancel(process.context)
     drain_on_shutdown(process.drain)
     keep_to_lines(process.queues)
+    worker_ready.connect(lambda sender, **_: _bunch_sent_events(process, sender), weak=False)
     worker_shutting_down.connect(lambda **_: process.drain(), weak=False)
     worker_shutdown.connect(lambda **_: process.leave(), weak=False)
+
+
+def _bunch_sent_events(process: WorkerProcess, consumer: Any) -> None:
+    process.context.dispatcher.sent_events = SentEvents(consumer)

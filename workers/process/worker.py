@@ -25,6 +25,7 @@ from jobs.table.serving import Serving
 from jobs.table.table import JobTable
 from storage.errors import StorageMisconfigured
 from storage.registry import open_store
+from workers.attempt.audience import Audience
 from workers.attempt.context import Context
 from workers.attempt.leases import LeaseKeeper
 from workers.attempt.memory import MemoryBudget
@@ -88,7 +89,8 @@ class WorkerProcess:
             dispatcher = Dispatcher(app, table, settings)
             report = replace(starting, state="ready", slots=self.slots)
             heart = Heart(self._fleet, ready.engine, seats, report)
-            leases = heart.leases = LeaseKeeper(client, table, settings, heart.beat, self._stop_broken)
+            audience = Audience(name)
+            leases = heart.leases = LeaseKeeper(client, table, settings, heart.beat, self._stop_broken, audience)
             self.context = Context(
                 name=name,
                 catalogue=catalogue,
@@ -100,7 +102,7 @@ class WorkerProcess:
                 served=ready.served,
                 seats=seats,
                 leases=leases,
-                progress=ProgressWriter(table, leases.tell, self._stop_broken),
+                progress=ProgressWriter(table, leases.tell, self._stop_broken, audience),
                 spool=Spool(own_folder(worker_settings.spool_root), worker_settings.spool_mib << 20),
                 memory=MemoryBudget(worker_settings.postprocess_mib << 20),
                 stop_refused=self._stop_refused,

@@ -5,33 +5,30 @@
 -- Repeating it, under the same token, gives the same answer.
 local id, token, gives_way = args.job_id, args.token, args.gives_way
 local job = key.job(id)
-local status, overtaken = unpack(redis.call('HMGET', job, 'status', 'overtaken'))
+local record = redis.call('HGETALL', job)
+local is = by_name(record)
+local status, queue, caller = is.status, is.queue, is.caller
 
 if not status then return {'missing'} end
 -- Asked first: it may be another's by now, and the messages have to be sent nevertheless.
-if overtaken and cjson.decode(overtaken).token == token then
-  return {'refused', as_list(cjson.decode(overtaken).released), 'overtaken'}
-end
-if status == 'processing' and field(id, 'token') == token then
-  return {'claimed', field(id, 'next'), redis.call('HGETALL', job)}
-end
-if status == 'expired' and not field(id, 'token') then return {'refused', field(id, 'next'), status} end
+local overtaken = is.overtaken and cjson.decode(is.overtaken)
+if overtaken and overtaken.token == token then return {'refused', as_list(overtaken.released), 'overtaken'} end
+if status == 'processing' and is.token == token then return {'claimed', is.next, record} end
+if status == 'expired' and not is.token then return {'refused', is.next, status} end
 if status ~= 'queued' then return {'refused', '[]', status} end
 
-local queue, caller = field(id, 'queue'), field(id, 'caller')
 -- A newer producer wrote it; a newer worker will run it. It stays released, and its message is sent again.
-if tonumber(field(id, 'schema')) > SCHEMA_VERSION then return {'refused', '[]', 'newer'} end
-if redis.call('SISMEMBER', key.paused, queue) == 1 then
+if tonumber(is.schema) > SCHEMA_VERSION then return {'refused', '[]', 'newer'} end
+if is_paused(queue) then
   withdraw(id, queue, caller)
   wait_in_turn(id, queue, caller)
   return {'refused', '[]', 'paused'}
 end
-local is_late = is_past(field(id, 'end_by')) or is_past(field(id, 'start_by'))
+local is_late = is_past(is.end_by) or is_past(is.start_by)
+local is_released = redis.call('ZSCORE', key.line(queue), id)
 -- A message too many, of a job that is not released, brings no turn.
-if gives_way and not is_late and not redis.call('ZSCORE', key.line(queue), id) then
-  return {'refused', '[]', 'waiting'}
-end
-local better = gives_way and not is_late and better_than(rank_of(field(id, 'turn')), queue, caller)
+if gives_way and not is_late and not is_released then return {'refused', '[]', 'waiting'} end
+local better = gives_way and not is_late and better_than(rank_of(is.turn), queue, caller)
 if better then
   withdraw(id, queue, caller)
   wait_in_turn(id, queue, caller)
@@ -41,20 +38,31 @@ if better then
   redis.call('HSET', job, 'overtaken', cjson.encode({token = token, released = ids}))
   return {'refused', as_list(ids), 'overtaken'}
 end
-withdraw(id, queue, caller)
-local released = as_list(release(queue, caller))
+if is_released then  -- So it stands nowhere else.
+  local sets = {key.queued(queue), key.turns(queue, caller), key.released(queue), key.line(queue)}
+  for _, each in ipairs(sets) do redis.call('ZREM', each, id) end
+else
+  withdraw(id, queue, caller)
+end
+local ids = release(queue, caller)
+local released = as_list(ids)
 if is_late then
-  conclude(id, 'expired', {'error', late_error(id), 'next', released})
+  conclude(id, 'expired', {'error', late_error(id), 'next', released}, nil, is)
   return {'refused', released, 'expired'}
 end
 local time = now()
-set_status(id, 'processing')
-redis.call('HSET', job, 'owner', args.owner, 'token', token, 'started_at', seconds(time), 'next', released)
-local limit = tonumber(field(id, 'time_limit'))
-if limit then redis.call('HSET', job, 'run_by', seconds(time + limit)) end
-redis.call('HINCRBY', job, 'epoch', 1)
-redis.call('HINCRBY', job, 'deliveries', 1)
+local written = {'status', 'processing', 'owner', args.owner, 'token', token, 'started_at', seconds(time),
+  'next', released, 'epoch', (is.epoch or 0) + 1, 'deliveries', (is.deliveries or 0) + 1}
+local limit = tonumber(is.time_limit)
+if limit then written[#written + 1], written[#written + 2] = 'run_by', seconds(time + limit) end
+redis.call('HSET', job, unpack(written))
+count_in_batch(is.batch, status, 'processing')
 redis.call('ZADD', key.running(queue), seconds(time + args.lease_s), id)
-redis.call('ZREM', key.deadlines, id)
-announce(id, 'status', {status = 'processing'})
-return {'claimed', released, redis.call('HGETALL', job)}
+if is.start_by or is.end_by then redis.call('ZREM', key.deadlines, id) end
+announce(id, 'status', {status = 'processing'}, not is.watched)
+add_written(record, written)
+-- What their messages are made of goes along, once: else whoever sends them asks for it.
+for _, each in ipairs(ids) do
+  record[#record + 1], record[#record + 2] = 'message:' .. each, as_list(message_of(each))
+end
+return {'claimed', released, record}

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
 -- Stop or start handing out jobs of a queue. Starting again releases what the callers' windows allow.
 local queue = args.queue
+redis.call('HDEL', key.pace(queue), 'last')  -- No time counts for its pace in which it is paused.
 if args.is_paused then
   redis.call('SADD', key.paused, queue)
-  redis.call('HDEL', key.pace(queue), 'last')
   return {}
 end
 redis.call('SREM', key.paused, queue)

@@ -17,12 +17,14 @@ end
 
 -- After a restart or a failover of Redis, owners renew first. Asked here, so that no failover comes between.
 local server = key.server
-local identity = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. ' '
-  .. string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
+local info = redis.call('INFO', 'server', 'replication')
+local identity = string.match(info, 'run_id:(%w+)') .. ' ' .. string.match(info, 'master_replid:(%w+)')
+local hold_until = redis.call('HGET', server, 'hold_until')
 if redis.call('HGET', server, 'identity') ~= identity then
-  redis.call('HSET', server, 'identity', identity, 'hold_until', seconds(time + args.lease_s))
+  hold_until = seconds(time + args.lease_s)
+  redis.call('HSET', server, 'identity', identity, 'hold_until', hold_until)
 end
-local is_held = tonumber(redis.call('HGET', server, 'hold_until')) > time
+local is_held = tonumber(hold_until) > time
 
 -- The version before had released jobs in another set, and a line for each priority. Once for each database: those of
 -- the best one go first, and are as if called up; those of the last one get a message in everybody's line.

@@ -4,7 +4,9 @@
 local id, queue, caller, batch = args.job_id, args.queue, args.caller, args.batch
 local job = key.job(id)
 
-if redis.call('EXISTS', job) == 1 then
+-- Both at once, for nearly always there is neither: the job, and a tombstone of what was canceled before it came.
+local is_known = redis.call('EXISTS', unpack(args.tag and {job, key.tombstone(id)} or {job})) > 0
+if is_known and redis.call('EXISTS', job) == 1 then
   if args.tells then note_wants(id, args.tells) end
   if args.tag then let_go(args.tag) end
   return {'created', id, cjson.decode(field(id, 'next') or '[]')}
@@ -42,14 +44,16 @@ if batch then
   redis.call('HINCRBY', key.batch(batch), 'queued', 1)
   keep_batch(batch)
 end
+if args.tells then
+  for _, each in ipairs(args.tells) do note('tell:' .. each.protocol, each.wants) end
+  note('tell', names_of(args.tells))
+end
 redis.call('HSET', job, unpack(fields))
-if args.tells then note_wants(id, args.tells) end
 if args.tag then let_go(args.tag) end
-redis.call('SADD', key.queues, queue)
 enlist(id, caller, number)
-count(queue, 'submitted')
+if count(queue, 'submitted') == 1 then redis.call('SADD', key.queues, queue) end
 if args.tag then count(queue, 'adopted') end
-if args.tag and redis.call('DEL', key.tombstone(id)) == 1 then
+if is_known and redis.call('DEL', key.tombstone(id)) == 1 then
   conclude(id, 'canceled', {})
   return {'created', id, {}}
 end

@@ -4,34 +4,44 @@
 -- Nothing while Redis is full: no job could be made of them.
 -- Repeating it, under the same token, hands out the same ones.
 local taken = key.taken(args.token)
-local tags = redis.call('LRANGE', taken, 0, -1)
+local tags = cjson.decode(redis.call('GET', taken) or '[]')
+
+-- Takes more messages out of the lists, the first list first, and keeps each under a new tag.
+local function pop()
+  local asked = {#args.lists}
+  for _, each in ipairs(args.lists) do asked[#asked + 1] = each end
+  local held = {}
+  while #tags < args.most do
+    asked[#args.lists + 2], asked[#args.lists + 3], asked[#args.lists + 4] = 'RIGHT', 'COUNT', args.most - #tags
+    local list, messages = unpack(redis.call('LMPOP', unpack(asked)) or {})
+    if not list then break end
+    for _, message in ipairs(messages) do
+      local tag = args.token .. ':' .. #tags .. ' ' .. string.match(list, '^[^\6]*')
+      tags[#tags + 1] = tag
+      held[#held + 1], held[#held + 2] = tag, list .. '\n' .. message
+    end
+  end
+  if #held > 0 then redis.call('HSET', key.held, unpack(held)) end
+end
 
 if #tags == 0 and not is_full(args.full_share) then
   local time = now()
   tags = redis.call('ZRANGEBYSCORE', key.held_until, '-inf', seconds(time), 'LIMIT', 0, args.most)
-  for _, list in ipairs(args.lists) do
-    while #tags < args.most do
-      local message = redis.call('RPOP', list)
-      if not message then break end
-      local tag = string.format('%.0f ', next_number()) .. string.match(list, '^[^\6]*')
-      redis.call('HSET', key.held, tag, list .. '\n' .. message)
-      tags[#tags + 1] = tag
-    end
+  pop()
+  local until_s, holds = seconds(time + args.hold_s), {}
+  for _, tag in ipairs(tags) do holds[#holds + 1], holds[#holds + 2] = until_s, tag end
+  if #tags > 0 then
+    redis.call('ZADD', key.held_until, unpack(holds))
+    redis.call('SET', taken, cjson.encode(tags), 'EX', args.hold_s)
   end
-  for _, tag in ipairs(tags) do
-    redis.call('ZADD', key.held_until, seconds(time + args.hold_s), tag)
-    redis.call('RPUSH', taken, tag)
-  end
-  if #tags > 0 then redis.call('EXPIRE', taken, args.hold_s) end
 end
 
 local found = {}
-for _, tag in ipairs(tags) do
-  local held = redis.call('HGET', key.held, tag)
+for at, held in ipairs(#tags > 0 and redis.call('HMGET', key.held, unpack(tags)) or {}) do
   if held then
-    found[#found + 1] = {tag, held}
+    found[#found + 1] = {tags[at], held}
   else
-    redis.call('ZREM', key.held_until, tag)
+    redis.call('ZREM', key.held_until, tags[at])
   end
 end
 return found

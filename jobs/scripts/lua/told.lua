@@ -13,6 +13,6 @@ if outcome == 'later' then
   return {'done'}
 end
 redis.call('ZREM', key.outbox(protocol), id)
-forget_tries(protocol, id)
+if args.tries > 0 then forget_tries(protocol, id) end
 if outcome == 'given_up' then redis.call('ZADD', key.untold(protocol), seconds(now()), id) end
 return {'done'}

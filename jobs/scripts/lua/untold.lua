@@ -1,27 +1,31 @@
 #!lua flags=allow-oom
 -- Hands out ends that are due to be told by one protocol, each to one teller for as long as its lease holds.
 -- Repeating it, under the same token, hands out the same ones.
-local outbox, taken = key.outbox(args.protocol), key.taken(args.token)
-local ids = redis.call('LRANGE', taken, 0, -1)
+local outbox, tellers, taken = key.outbox(args.protocol), key.tellers(args.protocol), key.taken(args.token)
+local ids = cjson.decode(redis.call('GET', taken) or '[]')
 if #ids == 0 then
   local time = now()
   ids = redis.call('ZRANGEBYSCORE', outbox, '-inf', seconds(time), 'LIMIT', 0, args.most)
-  for _, id in ipairs(ids) do
-    redis.call('ZADD', outbox, seconds(time + args.lease_s), id)
-    redis.call('HSET', key.tellers(args.protocol), id, args.token)
-    redis.call('RPUSH', taken, id)
+  if #ids == 0 then return {} end
+  local leases, holders, until_s = {}, {}, seconds(time + args.lease_s)
+  for at, id in ipairs(ids) do
+    leases[2 * at - 1], leases[2 * at] = until_s, id
+    holders[2 * at - 1], holders[2 * at] = id, args.token
   end
-  if #ids > 0 then redis.call('EXPIRE', taken, args.lease_s) end
+  redis.call('ZADD', outbox, unpack(leases))
+  redis.call('HSET', tellers, unpack(holders))
+  redis.call('SET', taken, cjson.encode(ids), 'EX', args.lease_s)
 end
+local tries = redis.call('HMGET', key.tries(args.protocol), unpack(ids))
 local found = {}
-for _, id in ipairs(ids) do
+for at, id in ipairs(ids) do
   local fields = redis.call('HGETALL', key.job(id))
   if #fields == 0 then
     redis.call('ZREM', outbox, id)
-    redis.call('HDEL', key.tellers(args.protocol), id)
+    redis.call('HDEL', tellers, id)
     forget_tries(args.protocol, id)
   else
-    found[#found + 1] = {id, tonumber(redis.call('HGET', key.tries(args.protocol), id) or 0), fields}
+    found[#found + 1] = {id, tonumber(tries[at] or 0), fields}
   end
 end
 return found

@@ -25,6 +25,7 @@ from ops.bench.report.plot import Bars, plot
 from ops.bench.report.report import Figure, Report, publish
 from ops.bench.report.rounds import LEAST_BUNCHES, alternate, median_ratio, sustained_rate
 from ops.bench.report.surroundings import look_around
+from ops.bench.system.doors import DOORS, Cost, Door, door_figures, measure
 from ops.bench.system.fleet import ChangingFleet, changing_fleet
 from ops.bench.system.redis_calls import RedisCalls
 from ops.bench.workload import succeeded
@@ -105,13 +106,18 @@ def bench_scale(effort: Effort, folder: Path, console: Console) -> Report:
         with changing_fleet(told) as fleet:
             ways = {_name(count): partial(_measure, fleet, effort, count) for count in effort.workers}
             measured = alternate(ways, effort.rounds, console)
+            doors = {each.name: partial(_measure_door, fleet, effort, each) for each in DOORS}
+            costs = alternate(doors, effort.rounds, console)
             surroundings["slots"] = fleet.slots
     report = Report(
         name="scale",
         title=f"scale: jobs of {effort.steps} steps on {effort.simulated}, medians of {effort.rounds} rounds",
-        figures=_figures(measured, effort),
+        figures=[*_figures(measured, effort), *door_figures(costs)],
         surroundings=surroundings,
-        rounds={name: [dataclasses.asdict(each) for each in rounds] for name, rounds in measured.items()},
+        rounds={
+            **{name: [dataclasses.asdict(each) for each in rounds] for name, rounds in measured.items()},
+            **{name: [dataclasses.asdict(each) for each in rounds] for name, rounds in costs.items()},
+        },
     )
     plot(_panels(measured), folder / "scale.png")
     publish(report, folder, console)
@@ -135,6 +141,12 @@ def _measure(fleet: ChangingFleet, effort: Effort, workers: int, number: int) ->
         redis=redis_calls,
         cpu_ms={name: 1000 * seconds for name, seconds in spent_s.items()},
     )
+
+
+def _measure_door(fleet: ChangingFleet, effort: Effort, door: Door, number: int) -> Cost:
+    """On the largest fleet, with as many jobs as keep it busy for a while."""
+    del number
+    return measure(fleet, door, MODEL, effort.bunches * effort.rows)
 
 
 def _wait(fleet: ChangingFleet, jobs: Sequence[Job]) -> None:

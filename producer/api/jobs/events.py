@@ -76,15 +76,16 @@ async def events(
 
 async def _stream(request: Request, record: JobView, after: str, context: Context) -> AsyncIterator[bytes]:
     # FastAPI's own streams log an error when a client leaves while an event is on its way (0.165).
-    async for event in context.loop.waiters.follow_with_pauses(record.id, after, quiet_s=_PING_S):
-        if event is None:
-            yield KEEPALIVE_COMMENT
-            continue
-        try:
-            told = orjson.dumps(await _tell(event, record, request, context)).decode()
-        except (JobNotFound, RecordUnreadable, RedisUnavailable):
-            return  # Cut; the client comes back and asks for the same event.
-        yield format_sse_event(id=event.id, event=event.type, data_str=told)
+    async with context.loop.audience.following(record.id):
+        async for event in context.loop.waiters.follow_with_pauses(record.id, after, quiet_s=_PING_S):
+            if event is None:
+                yield KEEPALIVE_COMMENT
+                continue
+            try:
+                told = orjson.dumps(await _tell(event, record, request, context)).decode()
+            except (JobNotFound, RecordUnreadable, RedisUnavailable):
+                return  # Cut; the client comes back and asks for the same event.
+            yield format_sse_event(id=event.id, event=event.type, data_str=told)
 
 
 async def _tell(event: Event, record: JobView, request: Request, context: Context) -> dict[str, Any]:

@@ -136,6 +136,8 @@ async def list_jobs(
 )
 async def ask(request: Request, record: OwnJob, context: CurrentContext) -> Response:
     """Where a job stands; when it has succeeded, with fresh links to its images."""
+    if not record.has_ended:
+        await context.loop.reader.watch([record.id])
     return json_response(await _show(record, request, context))
 
 

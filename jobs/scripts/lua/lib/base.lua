@@ -7,10 +7,15 @@ local args = cjson.decode(ARGV[1])
 
 local EVENTS_MAX = 1000  -- of a job's stream
 
+local asked_at  -- what `now` has answered: a script runs at one moment
+
 -- Redis' clock decides, so that no two machines have to agree on the time. Seconds, to the microsecond.
 local function now()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) + tonumber(time[2]) / 1000000
+  if not asked_at then
+    local time = redis.call('TIME')
+    asked_at = tonumber(time[1]) + tonumber(time[2]) / 1000000
+  end
+  return asked_at
 end
 
 local function seconds(value)
@@ -21,16 +26,36 @@ local function field(id, name)
   return redis.call('HGET', key.job(id), name)
 end
 
+-- Fields of a job, by name, by one command.
+local function look_up(id, ...)
+  local found = {}
+  for at, value in ipairs(redis.call('HMGET', key.job(id), ...)) do found[select(at, ...)] = value or nil end
+  return found
+end
+
+-- A record as Redis gives it, names and values in turn, by name.
+local function by_name(record)
+  local found = {}
+  for at = 1, #record, 2 do found[record[at]] = record[at + 1] end
+  return found
+end
+
+-- Has a record as it was read say what was written since: what comes later counts.
+local function add_written(record, written)
+  for _, each in ipairs(written) do record[#record + 1] = tostring(each) end
+end
+
 -- A list as JSON; Lua's own makes an object of an empty one.
 local function as_list(ids)
   return #ids == 0 and '[]' or cjson.encode(ids)
 end
 
 -- An entry of the job's stream, and word of it to whoever listens now. Who was away reads the stream. `data` is a table,
--- or a text that is JSON itself.
-local function announce(id, kind, data)
+-- or a text that is JSON itself. Where nobody ever read the job, nobody listens for more than its end: `is_quiet`.
+local function announce(id, kind, data, is_quiet)
   local text = type(data) == 'string' and data or cjson.encode(data)
   local entry = redis.call('XADD', key.events(id), 'MAXLEN', '~', EVENTS_MAX, '*', 'type', kind, 'data', text)
+  if is_quiet then return end
   redis.call('PUBLISH', channel.news(id), entry .. ' ' .. kind .. ' ' .. text)
 end
 
@@ -39,9 +64,16 @@ local function next_number()
   return redis.call('INCR', key.turn)
 end
 
--- What happened in a queue, counted for ever: where it is decided, so that each thing counts once.
+local paused = {}  -- by queue, what `is_paused` has answered
+
+local function is_paused(queue)
+  if paused[queue] == nil then paused[queue] = redis.call('SISMEMBER', key.paused, queue) == 1 end
+  return paused[queue]
+end
+
+-- What happened in a queue, counted for ever: where it is decided, so that each thing counts once. Answers how often.
 local function count(queue, what)
-  redis.call('HINCRBY', key.figures(queue), what, 1)
+  return redis.call('HINCRBY', key.figures(queue), what, 1)
 end
 
 -- Whether Redis is so full that jobs are refused. INFO is not everybody's to ask.
@@ -66,4 +98,9 @@ end
 
 local function is_past(moment)
   return moment and moment ~= '' and now() > tonumber(moment)
+end
+
+-- Whether somebody has read the job lately: then what it does is told as it happens.
+local function is_watched(watched)
+  return watched and now() < tonumber(watched)
 end

@@ -19,36 +19,45 @@ local function let_batch_expire(batch)
   for _, each in ipairs(batch_keys(batch)) do redis.call('EXPIRE', each, args.retention_s) end
 end
 
--- Every change of a job's status, and so of the counts of its batch.
-local function set_status(id, status)
-  local job = key.job(id)
-  local before, batch = unpack(redis.call('HMGET', job, 'status', 'batch'))
-  redis.call('HSET', job, 'status', status)
+-- Every change of a job's status changes the counts of its batch.
+local function count_in_batch(batch, before, status)
   if not batch then return end
   if before then redis.call('HINCRBY', key.batch(batch), before, -1) end
   redis.call('HINCRBY', key.batch(batch), status, 1)
 end
 
--- What an attempt should do: 'go', 'cancel', 'expired', or 'fenced' where the job is not its own.
+local function set_status(id, status)
+  local is = look_up(id, 'status', 'batch')
+  redis.call('HSET', key.job(id), 'status', status)
+  count_in_batch(is.batch, is.status, status)
+end
+
+-- What the message of a released job is made of: a record, as far as that needs it. Nothing where it has gone.
+local function message_of(id)
+  local found = {}
+  local names = {'status', 'queue', 'caller', 'created_at', 'schema', 'kind', 'spec'}
+  for at, value in ipairs(redis.call('HMGET', key.job(id), unpack(names))) do
+    if value then found[#found + 1], found[#found + 2] = names[at], value end
+  end
+  return found
+end
+
+-- What an attempt should do, by what its job's record says: 'go', 'cancel', 'expired', or 'fenced' where the job is not
+-- its own.
+local function verdict_of(is, token)
+  if is.status ~= 'processing' or is.token ~= token then return 'fenced' end
+  if is.cancel then return 'cancel' end
+  return (is_past(is.end_by) or is_past(is.run_by)) and 'expired' or 'go'
+end
+
 local function verdict(id, token)
-  local status, holder, cancel, end_by, run_by = unpack(redis.call('HMGET', key.job(id), 'status', 'token', 'cancel',
-    'end_by', 'run_by'))
-  if status ~= 'processing' or holder ~= token then return 'fenced' end
-  if cancel then return 'cancel' end
-  return (is_past(end_by) or is_past(run_by)) and 'expired' or 'go'
+  return verdict_of(look_up(id, 'status', 'token', 'cancel', 'end_by', 'run_by'), token)
 end
 
 -- `stage` is whatever the attempt calls it.
 local function note_stage(id, stage, step, steps)
-  redis.call('HSET', key.job(id), 'stage', stage, 'step', step, 'steps', steps)
+  redis.call('HSET', key.job(id), 'stage', stage, 'step', step, 'steps', steps, 'unseen', 0)
   announce(id, 'progress', {stage = stage, step = step, steps = steps})
-end
-
--- Counts an attempt, once.
-local function charge(id, token)
-  if redis.call('HSETNX', key.job(id), 'charge:' .. token, 1) == 1 then
-    redis.call('HINCRBY', key.job(id), 'attempts', 1)
-  end
 end
 
 -- An attempt that did no harm is not counted. Each is taken back once.
@@ -74,48 +83,65 @@ local function forget_tries(protocol, id)
   if redis.call('HDEL', key.tries(protocol), id) == 1 then redis.call('ZREM', key.late(protocol), id) end
 end
 
--- Has an end told by each protocol that wants it. One that was not told yet is told no more: what is told is what stands in
--- the record.
-local function post(id, protocols)
+-- An end that was not told yet is told no more: the job goes on, or is to be told of anew.
+local function unpost(id, protocols)
   for protocol in string.gmatch(protocols, '%S+') do
-    redis.call('ZADD', key.outbox(protocol), seconds(now()), id)
+    redis.call('ZREM', key.outbox(protocol), id)
     redis.call('HDEL', key.tellers(protocol), id)
     forget_tries(protocol, id)
     redis.call('ZREM', key.untold(protocol), id)
   end
 end
 
+-- Has an end told by each protocol that wants it: by whoever comes for it; where whoever ends the job is to tell it himself,
+-- by others only when that has taken too long.
+local function post(id, protocols)
+  local due = seconds(now() + (args.teller and args.teller_lease_s or 0))
+  for protocol in string.gmatch(protocols, '%S+') do
+    redis.call('ZADD', key.outbox(protocol), due, id)
+    if args.teller then redis.call('HSET', key.tellers(protocol), id, args.teller) end
+  end
+end
+
+-- The names of those who want to be told, as a record has them.
+local function names_of(tells)
+  local protocols = {}
+  for at, each in ipairs(tells) do protocols[at] = each.protocol end
+  return table.concat(protocols, ' ')
+end
+
 -- Notes who wants to be told of the end of a job that is there; of one that has ended, he is told now.
 local function note_wants(id, tells)
-  local protocols = {}
-  for at, each in ipairs(tells) do
-    protocols[at] = each.protocol
-    redis.call('HSET', key.job(id), 'tell:' .. each.protocol, each.wants)
+  local fields, tell = {'tell', names_of(tells)}, names_of(tells)
+  for _, each in ipairs(tells) do fields[#fields + 1], fields[#fields + 2] = 'tell:' .. each.protocol, each.wants end
+  redis.call('HSET', key.job(id), unpack(fields))
+  if field(id, 'ended_at') then
+    unpost(id, tell)
+    post(id, tell)
   end
-  local tell = table.concat(protocols, ' ')
-  redis.call('HSET', key.job(id), 'tell', tell)
-  if field(id, 'ended_at') then post(id, tell) end
 end
 
 -- Writes the end of a job and tells those who wait. `fields` is a flat list of further hash fields; `code` is the
--- error's, of a job that failed.
-local function conclude(id, status, fields, code)
+-- error's, of a job that failed; `is` is what the record says, where that is known. Returns all fields that it wrote.
+local function conclude(id, status, fields, code, is)
   local job = key.job(id)
-  set_status(id, status)
-  redis.call('HSET', job, 'ended_at', seconds(now()), unpack(fields))
-  redis.call('ZREM', key.deadlines, id)
+  is = is or look_up(id, 'status', 'batch', 'start_by', 'end_by', 'idempotency', 'queue', 'tell', 'caller')
+  local written = {'status', status, 'ended_at', seconds(now()), unpack(fields)}
+  redis.call('HSET', job, unpack(written))
+  count_in_batch(is.batch, is.status, status)
+  if is.start_by or is.end_by then redis.call('ZREM', key.deadlines, id) end
   announce(id, 'completed', {status = status})
   redis.call('EXPIRE', job, args.retention_s)
   redis.call('EXPIRE', key.events(id), args.retention_s)
-  local idempotency, batch, queue, tell, caller = unpack(redis.call('HMGET', job, 'idempotency', 'batch', 'queue',
-    'tell', 'caller'))
-  redis.call('ZADD', key.expiring, seconds(now() + args.retention_s), id .. ' ' .. caller)
-  redis.call('XADD', key.ends, 'MAXLEN', '~', ENDS_MAX, '*', 'id', id, 'status', status, 'queue', queue, 'caller', caller)
-  if tell then post(id, tell) end
-  count(queue, status)
-  if status == 'failed' and code then count(queue, 'failed:' .. code) end
-  if idempotency then redis.call('EXPIRE', idempotency, args.retention_s) end
-  if batch then let_batch_expire(batch) end
+  redis.call('ZADD', key.expiring, seconds(now() + args.retention_s), id .. ' ' .. is.caller)
+  redis.call('XADD', key.ends, 'MAXLEN', '~', ENDS_MAX, '*', 'id', id, 'status', status, 'queue', is.queue,
+    'caller', is.caller)
+  if is.tell then post(id, is.tell) end
+  count(is.queue, status)
+  if status == 'failed' and code then count(is.queue, 'failed:' .. code) end
+  if is.idempotency then redis.call('EXPIRE', is.idempotency, args.retention_s) end
+  if is.batch then let_batch_expire(is.batch) end
+  return written
 end
 
 local function expire_error(what)

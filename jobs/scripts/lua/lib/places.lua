@@ -7,17 +7,16 @@ local PACE_MEMORY_S = 120  -- a queue's pace is that of about the last two minut
 local function note_pace(queue)
   local pace, time = key.pace(queue), now()
   local ended, busy_s, last = unpack(redis.call('HMGET', pace, 'ended', 'busy_s', 'last'))
+  local noted = {'last', seconds(time)}
   if last then
     local took = math.max(0, time - tonumber(last))
     local kept = math.exp(-took / PACE_MEMORY_S)
-    redis.call('HSET', pace, 'ended', string.format('%.6f', (tonumber(ended or 0)) * kept + 1),
-      'busy_s', string.format('%.6f', (tonumber(busy_s or 0)) * kept + took))
+    noted[3], noted[4] = 'ended', string.format('%.6f', (tonumber(ended or 0)) * kept + 1)
+    noted[5], noted[6] = 'busy_s', string.format('%.6f', (tonumber(busy_s or 0)) * kept + took)
   end
-  if redis.call('ZCARD', key.line(queue)) > 0 and redis.call('SISMEMBER', key.paused, queue) == 0 then
-    redis.call('HSET', pace, 'last', seconds(time))
-  else
-    redis.call('HDEL', pace, 'last')
-  end
+  local is_waited_for = redis.call('ZCARD', key.line(queue)) > 0
+  if last or is_waited_for then redis.call('HSET', pace, unpack(noted)) end
+  if last and not is_waited_for then redis.call('HDEL', pace, 'last') end
 end
 
 -- Where the first of a caller's messages stands in the line, of those that bring a turn: about, for only the first job

@@ -26,21 +26,19 @@ end
 -- their ids; whoever ran the script sends their messages. These stand in one line with everybody's, whatever their
 -- priority: that is for the caller's own jobs, and `claim` sees to it.
 local function release(queue, caller)
-  if redis.call('SISMEMBER', key.paused, queue) == 1 then return {} end
-  local open = key.turns(queue, caller)
-  local waiting = key.waiting(queue, caller)
-  local ids = {}
-  while redis.call('ZCARD', open) < args.window do
-    local first, turn = unpack(redis.call('ZPOPMIN', waiting))
-    if not first then
-      redis.call('SREM', key.callers(queue), caller)
-      break
-    end
+  if is_paused(queue) then return {} end
+  local open, ids = key.turns(queue, caller), {}
+  local room = args.window - redis.call('ZCARD', open)
+  if room <= 0 then return ids end
+  local found = redis.call('ZPOPMIN', key.waiting(queue, caller), room)
+  for at = 1, #found, 2 do
+    local first, turn = found[at], found[at + 1]
     redis.call('ZADD', open, turn, first)
     look_later(queue, first, args.look_after_s)
     redis.call('ZADD', key.line(queue), ranked(LINE, next_number()), first)
     ids[#ids + 1] = first
   end
+  if #found < 2 * room then redis.call('SREM', key.callers(queue), caller) end
   return ids
 end
 
