@@ -1,7 +1,8 @@
 """
 Which Celery queue the table's message of a job goes into: the line of the job's queue.
 
-While workers of the version before are all that there is, which read the queue itself, it goes there.
+While workers of the version before are all that there is, which read the queue itself, it goes there. Whoever looks
+after them counts their slots, too.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import threading
 import time
 
 from jobs import names
-from jobs.table.fleet import Fleet
+from jobs.table.fleet import TAKES_JOBS, Fleet
 
 _LOOK_EVERY_S = 1.0
-_TAKES_JOBS = ("ready", "busy")
 
 
 class Lines:
@@ -34,6 +34,9 @@ class Lines:
             return queue if queue in self._old else names.line_of(queue)
 
     def _look(self) -> frozenset[str]:
-        workers = [each for each in self._fleet.workers() if each.state in _TAKES_JOBS]
+        workers = [each for each in self._fleet.workers() if each.state in TAKES_JOBS]
+        for each in workers:
+            if not each.reads_lines:  # It does not say itself for how many slots jobs are to be released.
+                self._fleet.count_in(each)
         old = {queue for each in workers if not each.reads_lines for queue in each.queues}
         return frozenset(old - {queue for each in workers if each.reads_lines for queue in each.queues})

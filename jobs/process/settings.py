@@ -80,8 +80,9 @@ class Settings(RoomSettings):
         None, description='Where callers who submit by Celery alone find results; unset, `redis_url`. Or "off".'
     )
     models_file: Path = Field(_CHECKOUT / "models.toml", description="The model catalogue.")
-    release_window: Annotated[int, Field(ge=1, le=100_000)] = 256
-    """Unclaimed messages per caller and queue that stand in Celery at a time; the rest waits in the table."""
+    release_window: Annotated[int, Field(ge=1, le=100_000)] = 8
+    """Unclaimed messages of a queue, all callers together, that may stand in Celery at a time; two for each slot of its
+    living workers, where that is more. The rest waits in the table."""
     lease_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 8.0
     """How long a job stays with a worker that says nothing; workers renew four times as often. How soon a lost message
     or a passed deadline is noticed follows it: see `jobs.scripts.limits`."""

@@ -14,9 +14,10 @@ from jobs import names
 from jobs.newer import read_known
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.scripts.scripts import Scripts
+from jobs.scripts.scripts import Argument, Scripts
 
 WorkerState = Literal["starting", "ready", "busy", "draining"]
+TAKES_JOBS = ("ready", "busy")
 
 log = structlog.get_logger()
 
@@ -69,13 +70,29 @@ class Fleet:
             "report",
             name=worker.name,
             report=json.dumps(asdict(worker)),
-            expiry_s=max(2, int(2 * self._settings.lease_s)),
+            **self._slots_of(worker),
         )
+
+    def count_in(self, worker: WorkerReport) -> None:
+        """Have the slots of a worker count that cannot say it itself, for its version does not; for two leases, too."""
+        self._scripts.run("report", name=worker.name, **self._slots_of(worker))
+
+    def _slots_of(self, worker: WorkerReport) -> dict[str, Argument]:
+        """One that drains takes no more jobs, and one that starts none yet."""
+        return {
+            "queues": worker.queues,
+            "slots": worker.slots if worker.state in TAKES_JOBS else 0,
+            "expiry_s": max(2, int(2 * self._settings.lease_s)),
+        }
 
     def leave(self, name: str) -> None:
         """A worker that ends in order says so."""
         with map_errors(self._settings):
-            self._redis.delete(names.worker_key(name))
+            report = cast("str | None", self._redis.getdel(names.worker_key(name)))
+            worker = _parse(name, report) if report else None
+            for queue in worker.queues if worker else ():
+                self._redis.hdel(names.slots_key(queue), name)
+                self._redis.delete(names.capacity_key(queue))
 
     def workers(self) -> list[WorkerReport]:
         """All that are there, by name."""

@@ -96,7 +96,13 @@ class Adoption:
         request = parse_request({**_said_by(held.queue, call), **call.fields})
         spec = settle(request, self._context.catalogue).model_copy(update=_said_of_times(call, request.start_deadline))
         return submission_of(
-            request, spec, job_id=call.task_id, origin="celery", tells=_told_of(call.request), tag=held.tag
+            request,
+            spec,
+            self._context.catalogue,
+            job_id=call.task_id,
+            origin="celery",
+            tells=_told_of(call.request),
+            tag=held.tag,
         )
 
     def _refuse(self, held: Held, call: TaskCall, reason: InvalidRequest) -> None:

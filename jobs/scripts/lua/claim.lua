@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- queued → processing, and the next of the caller's jobs goes to Celery.
+-- queued → processing, and the next job goes to Celery: whose turn it is.
 -- A job's message brings its caller a turn. With `gives_way`, a job of its caller's with a better priority takes that,
 -- and this one waits for another.
 -- Repeating it, under the same token, gives the same answer.
@@ -22,8 +22,7 @@ local queue, caller = field(id, 'queue'), field(id, 'caller')
 -- A newer producer wrote it; a newer worker will run it. It stays released, and its message is sent again.
 if tonumber(field(id, 'schema')) > SCHEMA_VERSION then return {'refused', '[]', 'newer'} end
 if redis.call('SISMEMBER', key.paused, queue) == 1 then
-  withdraw(id, queue, caller)
-  wait_in_turn(id, queue, caller)
+  step_back(id, queue, caller)
   return {'refused', '[]', 'paused'}
 end
 local is_late = is_past(field(id, 'end_by')) or is_past(field(id, 'start_by'))
@@ -33,15 +32,14 @@ if gives_way and not is_late and not redis.call('ZSCORE', key.line(queue), id) t
 end
 local better = gives_way and not is_late and better_than(rank_of(field(id, 'turn')), queue, caller)
 if better then
-  withdraw(id, queue, caller)
-  wait_in_turn(id, queue, caller)
+  step_back(id, queue, caller)
   call_up(better, queue, caller)
   local ids = release(queue, caller)
   table.insert(ids, 1, better)
   redis.call('HSET', job, 'overtaken', cjson.encode({token = token, released = ids}))
   return {'refused', as_list(ids), 'overtaken'}
 end
-withdraw(id, queue, caller)
+if is_late then give_up(id, queue, caller) else withdraw(id, queue, caller) end
 local released = as_list(release(queue, caller))
 if is_late then
   conclude(id, 'expired', {'error', late_error(id), 'next', released})
