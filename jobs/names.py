@@ -14,10 +14,10 @@ from dataclasses import dataclass
 # Of the records. It rises where a worker that does not know the difference would do something wrong, and not for an
 # optional field: that one is in the record only where it is used, and a worker refuses what it does not know.
 SCHEMA_VERSION = 2
+FIRST_KIND = "generate"  # Of records that name none: they have the first schema, as the first version wrote it.
 # Of the reconciler: its number goes before the name by which a process holds the lock. It rises where an older one
 # would leave undone what this one does; a process of this version takes the lock from such a one.
 RECONCILER_VERSION = 3
-FIRST_KIND = "generate"  # Of records that name none: they have the first schema, as the first version wrote it.
 
 KEY_PREFIX = "imagemill"
 
