@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from jobs.fields import Name, Seconds, Strict
 
 Priority = Literal["low", "normal", "high"]
+DEFAULT_PRIORITY: Priority = "normal"
 
 Tags = Annotated[
     dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
@@ -19,7 +20,7 @@ Tags = Annotated[
 class Envelope(Strict):
     """Fields of every request and of every specification, beside those of its kind."""
 
-    priority: Priority = "normal"
+    priority: Priority = DEFAULT_PRIORITY
     """Order among the caller's own jobs that wait in a queue; others' are not concerned."""
     start_deadline: Seconds | None = None
     """Seconds after submission after which it is not worth starting."""
@@ -35,3 +36,18 @@ class Envelope(Strict):
     """The caller's own tags, kept and given back."""
     caller: Name = "default"
     """Whose turn it is, for fairness between callers."""
+
+
+class Change(Strict):
+    """What can be changed of a job while it waits: its place among its caller's own."""
+
+    priority: Priority | None = None
+    """Its new priority."""
+    position: Literal["front"] | None = None
+    """Before all of its caller's jobs that wait with the same priority."""
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Change:
+        if self.priority is None and self.position is None:
+            raise ValueError("says nothing to change; give `priority`, `position` or both")
+        return self

@@ -7,6 +7,7 @@ What can go wrong with a job, and whether trying again helps.
     │   │   └── ModelNotAvailable no model of that name
     │   ├── IdempotencyConflict   same idempotency key, other parameters
     │   ├── JobNotFound           no job of that id (any more)
+    │   ├── JobNotQueued          the job has begun or ended
     │   ├── RecordUnreadable      the job's record is none that this version can read
     │   ├── BatchNotFound         no batch of that id (any more)
     │   ├── BatchCanceled         the batch takes no more jobs
@@ -100,6 +101,14 @@ class JobNotFound(Permanent):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"there is no job {job_id} (records are kept for a while after the end of a job)")
         self.job_id = job_id
+
+
+class JobNotQueued(Permanent):
+    """The job has begun or ended, so it waits for no turn that could be changed."""
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"job {job_id} is {status}: only a job that is queued can change its place")
+        self.job_id, self.status = job_id, status
 
 
 class RecordUnreadable(Permanent):

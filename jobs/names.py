@@ -15,6 +15,9 @@ from dataclasses import dataclass
 # optional field: that one is in the record only where it is used, and a worker refuses what it does not know.
 SCHEMA_VERSION = 2
 FIRST_KIND = "generate"  # Of records that name none: they have the first schema, as the first version wrote it.
+# Of the reconciler: its number goes before the name by which a process holds the lock. It rises where an older one
+# would leave undone what this one does; a process of this version takes the lock from such a one.
+RECONCILER_VERSION = 3
 
 KEY_PREFIX = "imagemill"
 
@@ -72,11 +75,19 @@ idempotency_key = _by_two("idempotency", "caller", "idempotency_key")  # string:
 # Jobs that have not begun. Sets that are ordered "by turn" have the jobs of a better priority first.
 QUEUES = _name("queues")  # set: every queue that ever had a job
 PAUSED = _name("paused")  # set: queues that hand out no jobs
-# set: callers who have jobs that wait for their release; others may still be in it until their next one begins
+# set: callers who have jobs that wait for their release, and others until it would be their turn. Processes without
+# turns know them from here, and of those that these let wait the reconciler learns here
 callers_key = _by_one("callers", "queue")
+# sorted set: of these callers those that have had turns, by how much of the device they had (see `jobs.submit`)
+shares_key = _by_one("shares", "queue")
+newcomers_key = _by_one("newcomers", "queue")  # sorted set: the others of them, in the order of their coming
+slots_key = _by_one(
+    "slots", "queue"
+)  # hash: by worker, how many jobs it takes at a time, and until when that holds (s)
+capacity_key = _by_one("capacity", "queue")  # string with expiry: the sum of these, of living workers
 waiting_key = _by_two("waiting", "queue", "caller")  # sorted set: jobs not yet released to Celery, by turn
-# sorted set: jobs of one caller that are released and not claimed, at most the release window; by turn, and behind them
-# those that were called up before their turn
+# sorted set: jobs of one caller that are released and not claimed; by turn, and behind them those that were called up
+# before their turn
 turns_key = _by_two("turns", "queue", "caller")
 window_key = _by_two("window", "queue", "caller")  # set: the same before 0.1.0; the reconciler moves what stands in it
 queued_key = _by_one("queued", "queue")  # sorted set: all jobs of a queue that have not begun and may, by turn

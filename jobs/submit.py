@@ -6,18 +6,21 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from jobs.catalogue.catalogue import Catalogue
 from jobs.kinds.kind import Request, Spec
-from jobs.kinds.registry import kind_of
+from jobs.kinds.registry import cost_of, kind_of
 from jobs.table.submission import Submission
 
 
 def submission_of(
     request: Request,
     spec: Spec,
+    catalogue: Catalogue,
     *,
     job_id: str,
     origin: str = "client",
     quota: int | None = None,
+    weight: float = 1.0,
     tells: Mapping[str, Any] = MappingProxyType({}),
     tag: str | None = None,
 ) -> Submission:
@@ -32,6 +35,8 @@ def submission_of(
         queue=kind.queue(spec),
         origin=origin,
         quota=quota,
+        cost=cost_of(spec, catalogue),
+        weight=weight,
         tells=tells,
         tag=tag,
     )

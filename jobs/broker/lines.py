@@ -1,7 +1,8 @@
 """
 Which Celery queue the table's message of a job goes into: the line of the job's queue.
 
-While workers of the version before are all that there is, which read the queue itself, it goes there.
+While workers of the version before are all that there is, which read the queue itself, it goes there. Whoever looks
+after them counts their slots, too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterable
 
 from jobs import names
-from jobs.table.fleet import Fleet, WorkerReport
+from jobs.table.fleet import TAKES_JOBS, Fleet, WorkerReport
 
 _LOOK_EVERY_S = 1.0
 
@@ -35,6 +36,9 @@ class Lines:
 
     def _look(self) -> frozenset[str]:
         workers = self._fleet.workers()
+        for each in workers:
+            if not each.reads_lines and each.state in TAKES_JOBS:
+                self._fleet.count_in(each)  # It does not say itself for how many slots jobs are to be released.
         old = _served_by(each for each in workers if not each.reads_lines)
         return old - _served_by(each for each in workers if each.reads_lines)
 

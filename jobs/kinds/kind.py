@@ -128,6 +128,8 @@ class Kind(Generic[RequestT, SpecT]):
         stages: Through which a job goes, in order, each with its weight in the job's progress.
         inputs: Keys of the objects in the store that a job needs, each by the field that names it.
         needs_model: Whether a model of the catalogue runs it.
+        cost: What a job takes of the device, where one with its model's defaults takes 1: turns are paid with it. A
+            kind that has no passes leaves it at 1.
     """
 
     name: str
@@ -138,6 +140,7 @@ class Kind(Generic[RequestT, SpecT]):
     stages: Mapping[str, float]
     inputs: Callable[[SpecT], Mapping[str, str]] = lambda _spec: {}
     needs_model: bool = True
+    cost: Callable[[SpecT, Model | None], float] = lambda _spec, _model: 1.0
 
     def queue(self, spec: SpecT) -> str:
         """The Celery queue of a job: its model's, or the kind's own."""

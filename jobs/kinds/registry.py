@@ -34,6 +34,13 @@ def queues_for(models: Iterable[str]) -> list[str]:
     return [*map(queue_of, models), *map(queue_of_kind, kinds_without_model())]
 
 
+def cost_of(spec: Spec, catalogue: Catalogue) -> float:
+    """What a job takes of the device, where the usual one of its model takes 1."""
+    kind = kind_of(spec.kind)
+    cost: float = kind.cost(spec, catalogue.find(getattr(spec, "model", None)) if kind.needs_model else None)
+    return cost
+
+
 def kinds_without_model() -> list[str]:
     """The kinds that need none: every worker runs them."""
     return [kind.name for kind in KINDS.values() if not kind.needs_model]

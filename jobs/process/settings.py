@@ -80,8 +80,9 @@ class Settings(RoomSettings):
         None, description='Where callers who submit by Celery alone find results; unset, `redis_url`. Or "off".'
     )
     models_file: Path = Field(_CHECKOUT / "models.toml", description="The model catalogue.")
-    release_window: Annotated[int, Field(ge=1, le=100_000)] = 256
-    """Unclaimed messages per caller and queue that stand in Celery at a time; the rest waits in the table."""
+    release_window: Annotated[int, Field(ge=1, le=100_000)] = 8
+    """Unclaimed messages of a queue, all callers together, that may stand in Celery at a time; two for each slot of its
+    living workers, where that is more. The rest waits in the table."""
     max_queued: Annotated[int, Field(ge=1)] | None = None
     """How many queued jobs a caller may have, in all queues and through any door, unless its API key says otherwise;
     unset, any number."""

@@ -27,10 +27,12 @@ FIELDS: Final = {
     "idempotency": "the key of Redis that leads from its idempotency key to it",
     "batch": "the batch that it is part of",
     "custom_id": "its caller's own name for it in there",
+    "cost": "what a turn of it costs its caller; absent for 1",
     "tell": "names of the protocols by which somebody is told of its end, separated by spaces",
     # Of its way.
     "status": "a `Status`",
     "turn": "its priority's rank and its number: the score by which it is ordered",
+    "moved": "nonce of the last change of its priority or its place, which gives the same answer again",
     "replayed_at": "when it was last queued again by a replay",
     "replay": "nonce of the last replay, which gives the same answer again",
     "next": "JSON, written by scripts: ids that its last step released; the answer to a repetition of that step",

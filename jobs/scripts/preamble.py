@@ -48,6 +48,9 @@ def _numbers() -> list[tuple[str, object]]:
         ("SCHEMA_VERSION", names.SCHEMA_VERSION),
         ("FIRST", ranks.FIRST),
         ("LINE", ranks.LINE),
+        ("TURN", ranks.TURN),
+        ("FRONT", ranks.FRONT),
+        ("RECONCILER_VERSION", names.RECONCILER_VERSION),
         ("CALLED", ranks.CALLED),
         ("PRIORITY_RANK", f"{{{by_priority}}}"),
     ]

@@ -15,14 +15,14 @@ from jobs import names
 from jobs.newer import read_known
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.scripts.scripts import Scripts
+from jobs.scripts.scripts import Argument, Scripts
 
 WorkerState = Literal["starting", "ready", "busy", "draining", "detached", "failed"]
 
 FAILURE_SHOWN_S = 300  # for which a worker that could not start is listed
 
-_TAKES_JOBS = ("ready", "busy")
-_IS_UP = (*_TAKES_JOBS, "detached")
+TAKES_JOBS = ("ready", "busy")
+_IS_UP = (*TAKES_JOBS, "detached")
 
 log = structlog.get_logger()
 
@@ -73,7 +73,7 @@ class WorkerReport:
 
     def serves(self, queue: str) -> bool:
         """Whether it takes jobs of a queue."""
-        return self.state in _TAKES_JOBS and queue in self.queues and queue not in self.detached
+        return self.state in TAKES_JOBS and queue in self.queues and queue not in self.detached
 
     def will_serve(self, queue: str) -> bool:
         """Whether it does, or is about to, when it has loaded its models."""
@@ -100,7 +100,21 @@ class Fleet:
             name=worker.name,
             report=json.dumps(asdict(worker)),
             expiry_s=expiry_s or int(max(least_s, 2 * self._settings.lease_s)),
+            **self._slots_of(worker),
         )
+
+    def count_in(self, worker: WorkerReport) -> None:
+        """Have the slots of a worker count that cannot say it itself, for its version does not; for two leases, too."""
+        self._scripts.run(
+            "report", name=worker.name, expiry_s=max(2, int(2 * self._settings.lease_s)), **self._slots_of(worker)
+        )
+
+    def _slots_of(self, worker: WorkerReport) -> dict[str, Argument]:
+        """One that drains takes no more jobs, one that starts none yet, and one that was told so none of a queue."""
+        return {
+            "queues": worker.queues,
+            "slots": [worker.slots if worker.serves(each) else 0 for each in worker.queues],
+        }
 
     def note_failure(self, worker: WorkerReport, why: str) -> None:
         """A worker could not start, or ended by itself: listed with a sentence for some minutes, or until it starts."""
@@ -116,7 +130,11 @@ class Fleet:
     def leave(self, name: str) -> None:
         """A worker that ends in order says so."""
         with map_errors(self._settings):
-            self._redis.delete(names.worker_key(name))
+            report = cast("str | None", self._redis.getdel(names.worker_key(name)))
+            worker = _parse(name, report) if report else None
+            for queue in worker.queues if worker else ():
+                self._redis.hdel(names.slots_key(queue), name)
+                self._redis.delete(names.capacity_key(queue))
 
     def workers(self) -> list[WorkerReport]:
         """All that are there, by name."""

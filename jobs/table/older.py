@@ -64,4 +64,4 @@ def _older(client: redis.Redis, settings: Settings) -> str | None:
 
 def holder_name(token: str) -> str:
     """By what name a process of this version holds the reconciler's lock."""
-    return f"{names.SCHEMA_VERSION}-{token}"
+    return f"{names.RECONCILER_VERSION}-{token}"

@@ -44,12 +44,15 @@ class QueueControl:
     def job_ids(self, queue: str, *, running: bool = False) -> Iterator[str]:
         """Jobs of a queue that have not begun; with `running`, those that run as well."""
         with map_errors(self._settings):
-            callers = sorted(cast("set[str]", self._redis.smembers(names.callers_key(queue))))
-            keys = [names.later_key(queue), *(names.waiting_key(queue, caller) for caller in callers)]
-            keys += [names.released_key(queue)]
-            keys += [names.running_key(queue)] if running else []
-            for key in keys:  # In the order in which jobs go through them, so that none slips past.
-                yield from [str(job_id) for job_id, _ in self._redis.zscan_iter(key, count=_PAGE)]
+            # First what waits, or it would be released in place of what is canceled.
+            released = cast("list[str]", self._redis.zrange(names.line_key(queue), 0, -1))
+            first = frozenset(released)
+            yield from [str(job_id) for job_id, _ in self._redis.zscan_iter(names.later_key(queue), count=_PAGE)]
+            queued = (str(job_id) for job_id, _ in self._redis.zscan_iter(names.queued_key(queue), count=_PAGE))
+            yield from (job_id for job_id in queued if job_id not in first)
+            yield from released
+            if running:
+                yield from [str(job_id) for job_id, _ in self._redis.zscan_iter(names.running_key(queue), count=_PAGE)]
 
     def cancel_all(self, queue: str, *, running: bool = False) -> int:
         """

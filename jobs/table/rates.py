@@ -13,9 +13,9 @@ class Place:
 
     Attributes:
         position: 1 for the next one to be taken. Exact for a job that is released to Celery, as far as messages come in
-            the order in which they were sent, and while none of its caller's takes the turn of another. Else it is what
-            it would be if the callers that have jobs in the line now went on as they do: jobs of its caller take turns
-            with theirs.
+            the order in which they were sent, and while none of its caller's takes the turn of another; and for the
+            first of a caller's that waits, until another caller comes who has had no turn. Else it is an estimate: that
+            callers who wait take turns one job each, whatever those cost and the callers weigh.
         starts_in_s: Seconds until it is taken, at the pace of about the last two minutes in which jobs stood in line;
             None while that is unknown, or the queue is paused.
     """

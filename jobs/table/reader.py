@@ -198,15 +198,12 @@ class JobReader:
             return [self._count(queue) for queue in queues]
 
     def _count(self, queue: str) -> QueueCounts:
-        callers = cast("set[str]", self._redis.smembers(names.callers_key(queue)))
-        pipeline = self._redis.pipeline(transaction=False)
-        for key in (names.released_key(queue), names.running_key(queue), names.later_key(queue)):
-            pipeline.zcard(key)
-        for caller in callers:
-            pipeline.zcard(names.waiting_key(queue, caller))
+        pipeline = self._redis.pipeline(transaction=True)
+        for key in (names.queued_key, names.released_key, names.running_key, names.later_key):
+            pipeline.zcard(key(queue))
         pipeline.sismember(names.PAUSED, queue)
-        released, running, later, *waiting, is_paused = pipeline.execute()
-        counts = {"waiting": sum(waiting), "released": released, "running": running, "later": later}
+        queued, released, running, later, is_paused = pipeline.execute()
+        counts = {"waiting": max(0, queued - released), "released": released, "running": running, "later": later}
         return QueueCounts(queue=queue, is_paused=bool(is_paused), **counts)
 
 

@@ -22,6 +22,7 @@ Refused = IdempotencyConflict | QuotaExceeded | BatchCanceled | RedisFull | NotS
 # submission.
 Encoded = tuple[str, bytes]
 
+_LEAST_COST = 1e-6
 _KEPT_CHARS, _KEPT_ITEMS, _KEPT_LEVELS = 500, 50, 16  # of a refused request
 
 
@@ -51,6 +52,8 @@ class Submission:
         digest: Of the request's parameters; tells a repeated submission from another one with the same key.
         origin: "client", or "celery" for a job that came as a plain Celery message.
         quota: How many queued jobs its caller may have, in all queues, this one included; None for what the settings say.
+        cost: What a turn of it costs: what it takes of the device, where its model's usual job takes 1.
+        weight: How much of the device its caller gets, where others get 1.
         batch: Where it is part of one.
         traceparent: The W3C trace context that its spans are part of.
         tells: Who is to be told of its end: by protocol, what that has to know.
@@ -65,6 +68,8 @@ class Submission:
     queue: str
     origin: str = "client"
     quota: int | None = None
+    cost: float = 1.0
+    weight: float = 1.0
     batch: BatchLine | None = None
     traceparent: str | None = None
     tells: Mapping[str, Any] = field(default_factory=dict)
@@ -132,6 +137,7 @@ def encode(submission: Submission, limits: Mapping[str, float], quota: int | Non
         time_limit=spec.time_limit,
         origin=submission.origin,
         quota=submission.quota if submission.quota is not None else quota,
+        cost=_paid(submission.cost / submission.weight),
         batch=batch.batch_id if batch else None,
         line=batch.line if batch else None,
         custom_id=(batch.custom_id or None) if batch else None,
@@ -148,6 +154,11 @@ def written_as(args: bytes) -> dict[str, str]:
     said = json.loads(args)
     found = {name: said[name] for name in ("queue", "caller", "kind", "spec") if name in said}
     return {**found, "status": Status.QUEUED, "created_at": str(time.time())}
+
+
+def _paid(cost: float) -> str | None:
+    """What a caller pays for the turn of a job, as scripts take it; None for 1, as of a version that does not say."""
+    return None if cost == 1.0 else f"{max(cost, _LEAST_COST):.6g}"
 
 
 def as_told(tells: Mapping[str, Any]) -> list[Mapping[str, str | int]] | None:

@@ -18,6 +18,7 @@ from typing import Any
 import redis
 import structlog
 
+from jobs.envelope import Priority
 from jobs.errors import ErrorCode, Fenced, InvalidRequest, JobNotFound, RecordUnreadable
 from jobs.newer import word
 from jobs.process.settings import Settings
@@ -27,6 +28,7 @@ from jobs.scripts.scripts import Argument, arguments, as_mapping
 from jobs.table.claim import Claim, Report, Verdict, event_data, times_in
 from jobs.table.fleet import Fleet
 from jobs.table.outbox import TELLER_LEASE_S, Untold
+from jobs.table.moves import move
 from jobs.table.reader import JobReader, QueueCounts
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
@@ -350,6 +352,20 @@ class JobTable(JobReader):
         return [
             None if status == "missing" else (word(Status, status), list(json.loads(ids))) for status, ids, _ in replies
         ]
+
+    def reprioritize(self, job_id: str, *, priority: Priority | None = None, to_front: bool = False) -> JobRecord:
+        """
+        Change the place of a queued job among its caller's.
+
+        Args:
+            priority: None leaves it as it is.
+            to_front: Put it before all of its caller's that have this priority.
+
+        Raises:
+            JobNotFound: There is no such job.
+            JobNotQueued: It has begun, or ended.
+        """
+        return move(self, self._scripts, job_id, priority, to_front)
 
     def cancel_and_show(self, job_id: str) -> tuple[JobRecord, list[str]]:
         """`cancel`, with the record as it is then: whoever asks for it afterwards may find Redis gone."""

@@ -16,7 +16,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from jobs.envelope import Change
 from jobs.errors import InvalidRequest
+from jobs.fields import parse
 from jobs.kinds.registry import DEFAULT, KINDS, kind_of
 from jobs.process.logs import configure_logging
 from jobs.table.states import Status
@@ -160,6 +162,26 @@ def cancel(
         cancel_queue(queue, running=True, yes=yes, as_json=as_json)
     elif job_id is not None:
         _cancel_one(job_id, as_json)
+
+
+@app.command()
+def reprioritize(
+    job_id: JobId,
+    priority: Annotated[str | None, typer.Option(help="Its new priority: low, normal or high.")] = None,
+    front: Annotated[bool, typer.Option("--front", help="Before its caller's others with the same priority.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Change the place of a queued job among its caller's own."""
+    with reporting(as_json):
+        change = parse(Change, {"priority": priority, "position": "front" if front else None})
+        parts = open_parts()
+        job = Job(job_id, parts)
+        record = job.reprioritize(change.priority, change.position)
+        place = parts.table.place(job_id)
+        if as_json:
+            print_json(_describe(job, record))
+        else:
+            typer.echo(f"about number {place.position} of its queue" if place else record.status)
 
 
 def _cancel_one(job_id: str, as_json: bool) -> None:

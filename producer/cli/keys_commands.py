@@ -34,13 +34,16 @@ def create(
     model: Annotated[
         list[str] | None, typer.Option(help="A model that it may use; any number of times. Default: all.")
     ] = None,
+    weight: Annotated[
+        float, typer.Option(help="Share of the device while others wait, where others have 1: 0.01 to 100.")
+    ] = 1.0,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a key and print it; it is stored nowhere. With the first one the API is closed to whoever has none."""
     with reporting(as_json):
         settings = load_settings()
         _check_models(model or [], settings)
-        token, key = _store(settings).create(name, rate=rate, max_queued=max_queued, models=model)
+        token, key = _store(settings).create(name, rate=rate, max_queued=max_queued, models=model, weight=weight)
         _show_token(token, key, as_json)
 
 
@@ -61,10 +64,10 @@ def list_keys(as_json: JsonFlag = False) -> None:
             for each in keys:
                 print_json(each.public())
             return
-        table = Table("name", "key", "rate", "queued", "models", "made", "")
+        table = Table("name", "key", "rate", "queued", "models", "weight", "made", "")
         for each in keys:
             models = ", ".join(each.models) if each.models else "all"
-            limits = (each.rate or "any", str(each.max_queued or "any"), models)
+            limits = (each.rate or "any", str(each.max_queued or "any"), models, f"{each.weight:g}")
             state = "" if each.is_valid else f"revoked {ago(each.revoked_at)}"
             table.add_row(each.name, escape(f"{each.hint}…"), *limits, ago(each.created_at), state)
         Console().print(table)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
+from jobs.envelope import Priority
 from jobs.process.settings import Settings
 from jobs.table.events import Event
 from jobs.table.fleet import WorkerReport
@@ -65,6 +66,12 @@ class AsyncClient:
     async def cancel(self, job_id: str) -> JobView:
         """`AsyncJob.cancel`, by the job's id."""
         return await self.job(job_id).cancel()
+
+    async def reprioritize(
+        self, job_id: str, priority: Priority | None = None, position: Literal["front"] | None = None
+    ) -> JobView:
+        """`AsyncJob.reprioritize`, by the job's id."""
+        return await self.job(job_id).reprioritize(priority, position)
 
     def images(self, record: JobView) -> list[Image]:
         """The images of a finished job. Raises `JobFailed` where it ended without."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Literal
 
+from jobs.envelope import Priority
 from jobs.errors import WaitTimeout
 from jobs.table.events import Event, check_event_id
 from jobs.view import JobView, view_of
@@ -65,6 +67,10 @@ class AsyncJob:
     async def cancel(self) -> JobView:
         """Ask for its end, as `Job.cancel` does."""
         return await self._loop.run(Job(self.id, self._loop.parts).cancel)
+
+    async def reprioritize(self, priority: Priority | None = None, position: Literal["front"] | None = None) -> JobView:
+        """Change its place among its caller's jobs while it waits, as `Job.reprioritize` does."""
+        return await self._loop.run(lambda: Job(self.id, self._loop.parts).reprioritize(priority, position))
 
     async def images(self, timeout_s: float | None = None) -> list[Image]:
         """

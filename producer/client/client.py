@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
+from jobs.envelope import Priority
 from jobs.process.settings import Settings
 from jobs.table.events import Event
 from jobs.table.fleet import WorkerReport
@@ -77,6 +78,12 @@ class Client:
     def cancel(self, job_id: str) -> JobView:
         """`Job.cancel`, by the job's id."""
         return self.job(job_id).cancel()
+
+    def reprioritize(
+        self, job_id: str, priority: Priority | None = None, position: Literal["front"] | None = None
+    ) -> JobView:
+        """`Job.reprioritize`, by the job's id."""
+        return self.job(job_id).reprioritize(priority, position)
 
     def images(self, record: JobView) -> list[Image]:
         """The images of a finished job. Raises `JobFailed` where it ended without."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Literal
 
+from jobs.envelope import Change, Priority
 from jobs.errors import RedisUnavailable, WaitTimeout
+from jobs.fields import parse
 from jobs.table.events import Event, check_event_id, follow
 from jobs.view import JobView, view_of
 from producer.client.image import Artifact, Image, artifacts_of, images_of
@@ -76,6 +79,23 @@ class Job:
         record, released = self._parts.table.cancel_and_show(self.id)
         self._parts.dispatcher.offer(released)
         return view_of(record)
+
+    def reprioritize(self, priority: Priority | None = None, position: Literal["front"] | None = None) -> JobView:
+        """
+        Change its place among its caller's jobs while it waits. Returns where it stands then.
+
+        Args:
+            priority: Its new one; None leaves it as it is.
+            position: "front": before all of its caller's that wait with the same priority.
+
+        Raises:
+            InvalidRequest: Neither is given, or one is none of these.
+            JobNotFound: There is no such job.
+            JobNotQueued: It has begun, or ended.
+        """
+        change = parse(Change, {"priority": priority, "position": position})
+        to_front = change.position == "front"
+        return view_of(self._parts.table.reprioritize(self.id, priority=change.priority, to_front=to_front))
 
     def images(self, timeout_s: float | None = None) -> list[Image]:
         """

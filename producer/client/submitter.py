@@ -43,7 +43,11 @@ class Submitter:
         self._told_until: dict[str, float] = {}  # By sentence, of which there are as many as models.
 
     def prepare(
-        self, fields: Mapping[str, Any], quota: int | None = None, traceparent: str | None = None
+        self,
+        fields: Mapping[str, Any],
+        quota: int | None = None,
+        traceparent: str | None = None,
+        weight: float = 1.0,
     ) -> Submission:
         """
         Check a request and settle its parameters, without asking Redis.
@@ -52,13 +56,15 @@ class Submitter:
             fields: Those of its kind's request; `jobs.kinds` has them.
             quota: How many queued jobs its caller may have, this one included.
             traceparent: W3C trace context that the job is to be part of; ignored where it is malformed.
+            weight: How much of the device its caller gets, where others get 1.
 
         Raises:
             InvalidRequest: A field is wrong.
         """
         request = parse_request(dict(fields))
         spec = settle(request, self._catalogue)
-        submission = submission_of(request, spec, job_id=str(uuid.uuid4()), quota=quota)
+        job_id = str(uuid.uuid4())
+        submission = submission_of(request, spec, self._catalogue, job_id=job_id, quota=quota, weight=weight)
         return self._traces.begin(submission, traceparent)
 
     def enter(self, submission: Submission) -> str:

@@ -32,6 +32,7 @@ class ApiKey(BaseModel):
         rate: How often it may be used, e.g. "10/second"; None for any number.
         max_queued: How many queued jobs it may have; None for what the settings say.
         models: Which it may use; None for all.
+        weight: How much of the device its jobs get while others wait, too, where a key of weight 1 gets 1.
         created_at, revoked_at: Unix time, seconds.
     """
 
@@ -43,6 +44,7 @@ class ApiKey(BaseModel):
     rate: str | None = None
     max_queued: Annotated[int, Field(ge=1)] | None = None
     models: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    weight: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
     created_at: float
     revoked_at: float | None = None
 

@@ -54,6 +54,7 @@ class KeyStore:
         rate: str | None = None,
         max_queued: int | None = None,
         models: Sequence[str] | None = None,
+        weight: float = 1.0,
     ) -> tuple[str, ApiKey]:
         """
         Make a key; what is None has no limit.
@@ -72,6 +73,7 @@ class KeyStore:
             "rate": None if rate is None else parse_rate(rate),
             "max_queued": max_queued,
             "models": models or None,
+            "weight": weight,
         }
         key = make_key(token, name=name, created_at=time.time(), **limits)
         if not self._write(name, "", key.model_dump_json(), new_hash=key.token_hash):
@@ -89,7 +91,7 @@ class KeyStore:
         token = new_token()
         while True:
             before, key, written = self._read(name)
-            fields = key.model_dump(include={"name", "rate", "max_queued", "models"})
+            fields = key.model_dump(include={"name", "rate", "max_queued", "models", "weight"})
             rotated = make_key(token, created_at=time.time(), **fields)
             record = json.dumps(written | rotated.model_dump(mode="json"))
             if self._write(name, before, record, old_hash=key.token_hash, new_hash=rotated.token_hash):

@@ -119,7 +119,13 @@ class Adoption:
         request = parse_request({**_said_by(held.queue, call), **call.fields})
         spec = settle(request, self._context.catalogue).model_copy(update=_said_of_times(call, request.start_deadline))
         submission = submission_of(
-            request, spec, job_id=call.task_id, origin="celery", tells=_told_of(call.request), tag=held.tag
+            request,
+            spec,
+            self._context.catalogue,
+            job_id=call.task_id,
+            origin="celery",
+            tells=_told_of(call.request),
+            tag=held.tag,
         )
         self._check_served(submission)
         return submission

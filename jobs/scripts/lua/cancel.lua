@@ -15,7 +15,7 @@ if not status then
 end
 if status == 'queued' then
   local queue, caller = field(id, 'queue'), field(id, 'caller')
-  withdraw(id, queue, caller)
+  give_up(id, queue, caller)
   local released = as_list(release(queue, caller))
   conclude(id, 'canceled', {'next', released})
   return answer('canceled', released)

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- queued → processing, and the next of the caller's jobs goes to Celery.
+-- queued → processing, and the next job goes to Celery: whose turn it is.
 -- A job's message brings its caller a turn. With `gives_way`, a job of its caller's with a better priority takes that,
 -- and this one waits for another.
 -- Repeating it, under the same token, gives the same answer.
@@ -20,8 +20,7 @@ if status ~= 'queued' then return {'refused', '[]', status} end
 -- A newer producer wrote it; a newer worker will run it. It stays released, and its message is sent again.
 if tonumber(is.schema) > SCHEMA_VERSION then return {'refused', '[]', 'newer'} end
 if is_paused(queue) then
-  withdraw(id, queue, caller)
-  wait_in_turn(id, queue, caller)
+  step_back(id, queue, caller)
   return {'refused', '[]', 'paused'}
 end
 local is_late = is_past(is.end_by) or is_past(is.start_by)
@@ -30,15 +29,16 @@ local is_released = redis.call('ZSCORE', key.line(queue), id)
 if gives_way and not is_late and not is_released then return {'refused', '[]', 'waiting'} end
 local better = gives_way and not is_late and better_than(rank_of(is.turn), queue, caller)
 if better then
-  withdraw(id, queue, caller)
-  wait_in_turn(id, queue, caller)
+  step_back(id, queue, caller)
   call_up(better, queue, caller)
   local ids = release(queue, caller)
   table.insert(ids, 1, better)
   redis.call('HSET', job, 'overtaken', cjson.encode({token = token, released = ids}))
   return {'refused', as_list(ids), 'overtaken'}
 end
-if is_released then  -- So it stands nowhere else.
+if is_late then
+  give_up(id, queue, caller)
+elseif is_released then  -- So it stands nowhere else.
   local sets = {key.queued(queue), key.turns(queue, caller), key.released(queue), key.line(queue)}
   for _, each in ipairs(sets) do redis.call('ZREM', each, id) end
 else

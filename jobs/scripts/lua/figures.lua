@@ -29,9 +29,11 @@ local queues = {}
 for _, queue in ipairs(redis.call('SMEMBERS', key.queues)) do
   local ranks = {}
   for _, priority in ipairs(args.priorities) do
-    local from, to = ranked(PRIORITY_RANK[priority], 0), '(' .. ranked(PRIORITY_RANK[priority] + 1, 0)
+    local rank = PRIORITY_RANK[priority]
+    local front, from, to = ranked(rank - FRONT, 0), ranked(rank, 0), '(' .. ranked(rank + 1, 0)
     local oldest = oldest_s(queue, from, to)
-    ranks[#ranks + 1] = {redis.call('ZCOUNT', key.queued(queue), from, to), oldest}
+    if oldest == '' then oldest = oldest_s(queue, front, to) end
+    ranks[#ranks + 1] = {redis.call('ZCOUNT', key.queued(queue), front, to), oldest}
   end
   queues[#queues + 1] = {queue, redis.call('ZCARD', key.running(queue)), redis.call('ZCARD', key.line(queue)),
     redis.call('ZCARD', key.later(queue)), redis.call('SISMEMBER', key.paused, queue),

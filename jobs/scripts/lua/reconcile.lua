@@ -1,19 +1,15 @@
 #!lua flags=allow-oom
 -- What is due: lapsed leases, deadlines of waiting jobs, released jobs whose messages should be looked for, lists with
 -- jobs whose records have expired.
--- Its work grows with what is due, at most `most` of each kind at a time. Nothing, while another process has the lock.
+-- Its work grows with what is due, at most `most` of each kind at a time. Nothing, while another process has the lock;
+-- one of a version that knows nothing of turns gives it up to this one.
 local holder = args.holder
-if (redis.call('GET', key.reconciler) or holder) ~= holder then return {} end
+if (redis.call('GET', key.reconciler) or holder) ~= holder and not is_older_in_charge() then return {} end
 redis.call('SET', key.reconciler, holder, 'PX', args.lock_ms)
 
 local time = now()
 local due = seconds(time)
 local released, looked_for, called, requeued, dead, expired, canceled = {}, {}, {}, 0, 0, 0, 0
-
-local room = {}  -- whose windows may have some; released into at the end, when no job that is due to end waits any more
-local function note_room(queue, caller)
-  room[queue .. '\n' .. caller] = {queue, caller}
-end
 
 -- After a restart or a failover of Redis, owners renew first. Asked here, so that no failover comes between.
 local server = key.server
@@ -48,6 +44,43 @@ if not redis.call('HGET', server, 'has_turns') then
   redis.call('HSET', server, 'has_turns', 1)
 end
 
+-- That version released what each caller's window allowed. Once for each database: what there is room for stays in the
+-- line, and the rest waits for its turn; its messages mean nothing until then.
+local function move_to_line(queue)
+  local room = room_in(queue)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.line(queue), ranked(LINE, 0), '+inf')) do
+    local caller = field(id, 'caller')
+    if caller and room > 0 then
+      redis.call('ZADD', key.line(queue), ranked(TURN, next_number()), id)
+    elseif caller then
+      step_back(id, queue, caller)
+    end
+    room = room - 1
+  end
+end
+
+if not redis.call('HGET', server, 'has_shares') then
+  for _, queue in ipairs(redis.call('SMEMBERS', key.queues)) do move_to_line(queue) end
+  redis.call('HSET', server, 'has_shares', 1)
+end
+
+-- Callers whose jobs a process of that version has let wait, of whom only it knows.
+local function admit_callers(queue)
+  local taking = redis.call('ZCARD', key.newcomers(queue)) + redis.call('ZCARD', key.shares(queue))
+  if redis.call('SCARD', key.callers(queue)) == taking then return end
+  for _, caller in ipairs(redis.call('SMEMBERS', key.callers(queue))) do
+    local has_turns = redis.call('ZSCORE', key.shares(queue), caller)
+      or redis.call('ZSCORE', key.newcomers(queue), caller)
+    if not has_turns then
+      if redis.call('ZCARD', key.waiting(queue, caller)) > 0 then
+        take_turns(queue, caller)
+      else
+        redis.call('SREM', key.callers(queue), caller)
+      end
+    end
+  end
+end
+
 local function end_dead(id, attempts, deliveries)
   local why = 'the worker died or was lost ' .. attempts .. ' times while it ran this job'
   if attempts < args.max_attempts then why = 'the job was handed out ' .. deliveries .. ' times and never began' end
@@ -73,7 +106,6 @@ local function lapse(queue, id)
   else
     take_back(id)
     requeued = requeued + 1
-    note_room(queue, field(id, 'caller'))
   end
 end
 
@@ -88,7 +120,6 @@ for _, queue in ipairs(redis.call('SMEMBERS', key.queues)) do
     redis.call('ZREM', key.later(queue), id)
     redis.call('SREM', key.later_of(queue, caller), id)
     wait_in_turn(id, queue, caller)
-    note_room(queue, caller)
   end
   for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.released(queue), '-inf', due, 'LIMIT', 0, args.most)) do
     look_later(queue, id, args.look_again_s)
@@ -102,15 +133,18 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.deadlines, '-inf', due, 'LIM
   redis.call('ZREM', key.deadlines, id)
   if field(id, 'status') == 'queued' then
     local queue, caller = field(id, 'queue'), field(id, 'caller')
-    withdraw(id, queue, caller)
+    give_up(id, queue, caller)
     conclude(id, 'expired', {'error', late_error(id), 'next', '[]'})
     expired = expired + 1
-    note_room(queue, caller)
   end
 end
 
-for _, each in pairs(room) do
-  for _, id in ipairs(release(each[1], each[2])) do released[#released + 1] = id end
+-- At the end, when no job that is due to end waits any more.
+for _, queue in ipairs(redis.call('SMEMBERS', key.queues)) do
+  if redis.call('SCARD', key.callers(queue)) > 0 then
+    admit_callers(queue)
+    for _, id in ipairs(release(queue)) do released[#released + 1] = id end
+  end
 end
 redis.call('ZREMRANGEBYSCORE', key.dead, '-inf', seconds(time - args.retention_s))
 for _, entry in ipairs(redis.call('ZRANGEBYSCORE', key.expiring, '-inf', due, 'LIMIT', 0, 4 * args.most)) do

@@ -21,7 +21,7 @@ if args.start_deadline then redis.call('HSET', job, 'start_by', seconds(time + a
 if args.deadline then redis.call('HSET', job, 'end_by', seconds(time + args.deadline)) end
 local turn = tonumber(field(id, 'turn'))
 set_status(id, 'queued')
-redis.call('HSET', job, 'replay', args.nonce, 'turn', ranked(rank_of(turn), next_number()),
+redis.call('HSET', job, 'replay', args.nonce, 'turn', ranked(priority_rank(turn), next_number()),
   'replayed_at', seconds(time))
 count(queue, 'submitted')
 redis.call('PERSIST', job)

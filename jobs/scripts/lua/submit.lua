@@ -1,4 +1,4 @@
--- Write a job and release as many of its caller's jobs as the window allows.
+-- Write a job, and release it, or as many waiting ones as there is room for, in turn.
 -- Repeating it, under the same id, changes nothing and gives the same answer. A refusal leaves nothing behind, so a
 -- repetition of it asks again.
 local id, queue, caller, batch = args.job_id, args.queue, args.caller, args.batch
@@ -32,6 +32,7 @@ if args.deadline then note('end_by', seconds(time + args.deadline)) end
 if args.start_after then note('not_before', seconds(time + args.start_after)) end
 if args.time_limit then note('time_limit', args.time_limit) end
 if args.kind then note('kind', args.kind) end
+if args.cost then note('cost', args.cost) end
 if args.traceparent then note('traceparent', args.traceparent) end
 if owner then
   redis.call('SET', owner, id)
@@ -57,15 +58,20 @@ if is_known and redis.call('DEL', key.tombstone(id)) == 1 then
   conclude(id, 'canceled', {})
   return {'created', id, {}}
 end
+if args.start_deadline or args.deadline then note_deadline(id) end
+local released = {}
 if args.start_after then
   redis.call('ZADD', key.later(queue), seconds(time + args.start_after), id)
   redis.call('SADD', key.later_of(queue, caller), id)
-else
-  redis.call('SADD', key.callers(queue), caller)
-  redis.call('ZADD', key.waiting(queue, caller), turn, id)
+elseif not is_anybody_waiting(queue) and room_in(queue) > 0 then
   redis.call('ZADD', key.queued(queue), turn, id)
+  hand_out(id, queue, caller, turn, TURN, 0)
+  released = {id}
+else
+  redis.call('ZADD', key.queued(queue), turn, id)
+  redis.call('ZADD', key.waiting(queue, caller), turn, id)
+  take_turns(queue, caller)
+  released = release(queue, caller)
 end
-if args.start_deadline or args.deadline then note_deadline(id) end
-local released = release(queue, caller)
 if #released > 0 then redis.call('HSET', job, 'next', cjson.encode(released)) end
 return {'created', id, released}

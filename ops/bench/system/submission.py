@@ -128,7 +128,7 @@ def _parts(client: redis.Redis, job_id: str) -> dict[str, float]:
     queue = str(client.hget(names.job_key(job_id), "queue"))
     lists = [names.JOBS, *client.scan_iter(names.jobs_key("*"), count=10_000)]
     lists += list(client.scan_iter(names.waiting_key(queue, "*"), count=10_000))
-    messages = [key for key in client.scan_iter(f"{queue}*", count=10_000) if client.type(key) == "list"]
+    messages = [key for key in client.scan_iter(f"{names.line_of(queue)}*", count=10_000) if client.type(key) == "list"]
     return {
         "record": _bytes_of(client, [names.job_key(job_id)]),
         "lists and turn": sum(_bytes_of(client, [key]) / int(client.zcard(key)) for key in lists),

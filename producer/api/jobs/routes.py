@@ -9,7 +9,10 @@ from fastapi import Depends, Header, Query, Request, Response
 from pydantic.json_schema import SkipJsonSchema
 
 from jobs import names
+from jobs.envelope import Change
 from jobs.errors import JobNotFound, RecordUnreadable, RedisUnavailable, WaitTimeout
+from jobs.fields import parse
+from jobs.table.rates import Place
 from jobs.table.reader import CURSOR
 from jobs.table.states import Status
 from jobs.table.submission import Submission
@@ -18,15 +21,24 @@ from producer.api.context import Context, CurrentContext
 from producer.api.http.errors import json_response
 from producer.api.http.openapi import Router
 from producer.api.http.preferences import asked_wait_s
-from producer.api.http.schemas import BODY_REFUSALS, REFUSALS, text_header
-from producer.api.jobs.schemas import BODIES, NOT_FOUND, DryRunBody, JobBody, JobsBody, SubmittedBody, body_of_job
+from producer.api.http.schemas import BODY_REFUSALS, REFUSALS, problem, text_header
+from producer.api.jobs.schemas import (
+    BODIES,
+    NOT_FOUND,
+    DryRunBody,
+    JobBody,
+    JobsBody,
+    SubmittedBody,
+    body_of_change,
+    body_of_job,
+)
 from producer.api.jobs.submissions import IdempotencyKey, enter, prepare, read_fields
 from producer.api.keys.callers import CurrentCaller
 from producer.api.views import place_in_line
 from producer.client.async_job import AsyncJob
 from producer.client.submitter import Submitter
 
-router = Router(prefix="/v1", tags=["jobs"], responses=REFUSALS, models=BODIES)
+router = Router(prefix="/v1", tags=["jobs"], responses=REFUSALS, models=(*BODIES, Change))
 
 _MOST_LISTED = 100
 
@@ -152,6 +164,24 @@ async def cancel(request: Request, record: OwnJob, context: CurrentContext) -> R
     it is.
     """
     return json_response(context.views.job(await AsyncJob(record.id, context.loop).cancel(), request))
+
+
+@router.patch(
+    "/jobs/{job_id}",
+    summary="Change the place of a job that waits",
+    responses={
+        200: {"model": JobBody},
+        **NOT_FOUND,
+        409: problem("The job has begun or ended."),
+        **BODY_REFUSALS,
+    },
+    openapi_extra={"requestBody": body_of_change()},
+)
+async def change(request: Request, record: OwnJob, context: CurrentContext) -> Response:
+    """Give a queued job another priority, or put it before the others of its caller that have the same one."""
+    said = parse(Change, await read_fields(request, context))
+    changed = await AsyncJob(record.id, context.loop).reprioritize(said.priority, said.position)
+    return json_response(await _show(changed, request, context))
 
 
 async def _show(record: JobView, request: Request, context: Context) -> dict[str, Any]:

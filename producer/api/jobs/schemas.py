@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from jobs.envelope import Change
 from jobs.kinds.registry import KINDS
 from jobs.table.record import Artifact
 from jobs.view import JobView, Picture
@@ -97,6 +98,12 @@ def body_of_job() -> dict[str, Any]:
     """Of a request that submits one job."""
     content = {"schema": ref(*BODIES), "examples": JOB_EXAMPLES}
     return {"required": True, "content": {"application/json": content}}
+
+
+def body_of_change() -> dict[str, Any]:
+    """Of a request that changes the place of a job."""
+    examples = {"to the front": {"value": {"priority": "high", "position": "front"}}}
+    return {"required": True, "content": {"application/json": {"schema": ref(Change), "examples": examples}}}
 
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: problem("There is no such job, or not for this key.")}

@@ -55,6 +55,11 @@ class Caller:
         """How many queued jobs it may have, for `Submission.quota`; None for what the settings say."""
         return self.key.max_queued if self.key else None
 
+    @property
+    def weight(self) -> float:
+        """How much of the device it gets, for `Submission.weight`."""
+        return self.key.weight if self.key else 1.0
+
     def own(self, record: JobView) -> JobView:
         """
         The record, if this caller may see it.

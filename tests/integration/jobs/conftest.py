@@ -19,10 +19,11 @@ from jobs.broker.reconcile import Reconciler
 from jobs.catalogue.catalogue import Catalogue
 from jobs.kinds.registry import parse_request, settle
 from jobs.process.settings import Settings
+from jobs.submit import submission_of
 from jobs.table.queues import QueueControl
 from jobs.table.submission import Submission
 from jobs.table.table import JobTable
-from tests.integration.jobs.steps import QUEUE, MakeJob
+from tests.integration.jobs.steps import MakeJob
 
 
 class RepeatingRedis(redis.Redis):
@@ -45,7 +46,7 @@ def table(connection: redis.Redis, settings: Settings) -> JobTable:
 
 @pytest.fixture
 def narrow_settings(settings: Settings) -> Settings:
-    """Two jobs of a caller are released at a time."""
+    """Two jobs of a queue are released at a time."""
     return settings.model_copy(update={"release_window": 2})
 
 
@@ -77,11 +78,10 @@ def reconciler(redis_client: redis.Redis, dispatcher: Dispatcher, narrow_setting
 
 @pytest.fixture(scope="module")
 def a_job(catalogue: Catalogue) -> MakeJob:
-    def make(tag: str | None = None, quota: int | None = None, **fields: Any) -> Submission:
+    def make(tag: str | None = None, quota: int | None = None, weight: float = 1.0, **fields: Any) -> Submission:
         request = parse_request({"prompt": "a red circle", "seed": 7, **fields})
         spec = settle(request, catalogue)
-        return Submission(
-            job_id=str(uuid.uuid4()), spec=spec, digest=request.digest(), queue=QUEUE, tag=tag, quota=quota
-        )
+        job_id = str(uuid.uuid4())
+        return submission_of(request, spec, catalogue, job_id=job_id, tag=tag, quota=quota, weight=weight)
 
     return make

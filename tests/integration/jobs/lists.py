@@ -26,7 +26,7 @@ def check_lists(client: Any, model: Model) -> None:
     assert set(line) == set().union(*map(model.released, callers))
     queued = [job for job in model.jobs.values() if job.status is Status.QUEUED]
     wait = {job.caller for job in queued if job.job_id not in line}
-    assert wait <= client.smembers(names.callers_key(QUEUE)) <= callers
+    assert wait <= client.smembers(names.callers_key(QUEUE)) == {*model.turns.newcomers, *model.turns.shares}
     in_turn = [job.job_id for job in sorted(queued, key=lambda job: job.turn)]
     assert client.zrange(names.queued_key(QUEUE), 0, -1) == in_turn
     called = [model.jobs[job_id].is_called for job_id in line]

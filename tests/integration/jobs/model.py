@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from jobs.table.claim import Claim, Verdict
 from jobs.table.states import Status
 
 WINDOW, MAX_ATTEMPTS, MAX_DELIVERIES = 2, 2, 5
+AHEAD = 1e-6  # as in the scripts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,9 +45,45 @@ class ModelJob:
         self.lost.append(self.claim)
         self.claim, self.is_lapsed = None, False
 
-    def requeue(self) -> None:
-        self.lose_owner()
-        self.status = Status.QUEUED
+
+class Turns:
+    """Callers whose jobs wait; all jobs cost 1."""
+
+    def __init__(self) -> None:
+        self.newcomers: list[str] = []
+        self.shares: dict[str, float] = {}
+
+    @property
+    def front(self) -> float:
+        return min(self.shares.values(), default=0.0)
+
+    def join(self, caller: str, *, is_new: bool) -> None:
+        if caller in self.shares:
+            return
+        if is_new and caller not in self.newcomers:
+            self.newcomers.append(caller)
+            return
+        self.newcomers = [each for each in self.newcomers if each != caller]
+        self.shares[caller] = self.front - AHEAD
+
+    def pay(self, caller: str) -> None:
+        if caller in self.shares:
+            self.shares[caller] += 1
+
+    def pay_back(self, caller: str) -> None:
+        if caller in self.shares:
+            self.shares[caller] = max(self.shares[caller] - 1, self.front)
+
+    def next(self, has_waiting: Callable[[str], bool]) -> str | None:
+        while self.newcomers or self.shares:
+            first = min(self.shares, key=lambda each: (self.shares[each], each), default="")
+            had = self.shares.get(first, 0.0)
+            caller = self.newcomers.pop(0) if self.newcomers else first
+            if has_waiting(caller):
+                self.shares[caller] = had + 1
+                return caller
+            self.shares.pop(caller, None)
+        return None
 
 
 class Model:
@@ -55,11 +92,12 @@ class Model:
     def __init__(self) -> None:
         self.jobs: dict[str, ModelJob] = {}
         self.is_paused = False
-        self.turns = 0
+        self.numbers = 0
+        self.turns = Turns()
 
-    def next_turn(self) -> int:
-        self.turns += 1
-        return self.turns
+    def next_number(self) -> int:
+        self.numbers += 1
+        return self.numbers
 
     def where(self, *statuses: Status) -> list[ModelJob]:
         return [job for job in self.jobs.values() if job.status in statuses]
@@ -69,16 +107,33 @@ class Model:
         waiting = [job for job in self.where(Status.QUEUED) if job.caller == caller and not job.is_released]
         return [job.job_id for job in sorted(waiting, key=lambda job: job.turn)]
 
-    def released(self, caller: str) -> set[str]:
-        return {job.job_id for job in self.where(Status.QUEUED) if job.caller == caller and job.is_released}
+    def released(self, caller: str | None = None) -> set[str]:
+        """A caller's, or everybody's."""
+        queued = self.where(Status.QUEUED)
+        return {job.job_id for job in queued if job.is_released and caller in (None, job.caller)}
 
-    def release(self, callers: Iterable[str]) -> list[str]:
-        """Fill windows; returns who was released."""
-        filled = []
-        for caller in callers:
-            while not self.is_paused and len(self.released(caller)) < WINDOW and (first := self.waiting(caller)[:1]):
-                self.jobs[first[0]].is_released = True
-                filled += first
+    @property
+    def room(self) -> int:
+        return 0 if self.is_paused else WINDOW - len(self.released())
+
+    def add(self, job: ModelJob) -> list[str]:
+        """One that has come; returns what is released."""
+        self.jobs[job.job_id] = job
+        if not self.turns.newcomers and not self.turns.shares and self.room > 0:
+            job.is_released = True
+            return [job.job_id]
+        self.join(job.caller)
+        return self.release()
+
+    def join(self, caller: str) -> None:
+        self.turns.join(caller, is_new=not self.released(caller))
+
+    def release(self) -> list[str]:
+        """In turn, as far as there is room; returns what is released."""
+        filled: list[str] = []
+        while self.room > 0 and (caller := self.turns.next(lambda each: bool(self.waiting(each)))):
+            filled += self.waiting(caller)[:1]
+            self.jobs[filled[-1]].is_released = True
         return filled
 
     def better_than(self, job: ModelJob) -> ModelJob | None:
@@ -86,6 +141,29 @@ class Model:
         queued = [each for each in self.where(Status.QUEUED) if each.caller == job.caller and not each.is_called]
         best = min(queued, key=lambda each: each.turn, default=None)
         return best if best and best.turn[0] < job.turn[0] else None
+
+    def step_back(self, job: ModelJob) -> None:
+        """A released one waits again."""
+        if job.is_released:
+            job.is_released = job.is_called = False
+            self.turns.pay_back(job.caller)
+            self.join(job.caller)
+
+    def call_up(self, job: ModelJob) -> None:
+        if not job.is_released:
+            self.turns.pay(job.caller)
+        job.is_released = job.is_called = True
+
+    def end_queued(self, job: ModelJob, status: Status) -> None:
+        if job.is_released:
+            self.turns.pay_back(job.caller)
+        job.end(status)
+
+    def requeue(self, job: ModelJob) -> None:
+        job.lose_owner()
+        job.status = Status.QUEUED
+        self.turns.pay_back(job.caller)
+        self.join(job.caller)
 
     def lapse(self, job: ModelJob) -> None:
         """What a pass of the reconciler does with a job whose lease ran out."""
@@ -97,4 +175,4 @@ class Model:
             job.end(Status.FAILED)
             job.is_dead = True
         else:
-            job.requeue()
+            self.requeue(job)

@@ -72,3 +72,8 @@ def messages(client: redis.Redis) -> list[str]:
     lists = [list_of(names.line_of(QUEUE), rank) for rank in sorted(PRIORITY_RANK.values())]
     found = [each for key in lists for each in reversed(cast("list[str]", client.lrange(key, 0, -1)))]
     return [json.loads(each)["headers"]["id"] for each in found]
+
+
+def line(client: redis.Redis) -> list[str]:
+    """Released jobs, the next to be taken first."""
+    return cast("list[str]", client.zrange(names.line_key(QUEUE), 0, -1))

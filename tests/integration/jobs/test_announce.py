@@ -61,7 +61,7 @@ def send(table: JobTable, catalogue: Catalogue) -> Callable[..., str]:
         spec = settle(request, catalogue)
         job_id = str(uuid.uuid4())
         tells = {PROTOCOL: {**WANTS, **wants}}
-        table.submit(submission_of(request, spec, job_id=job_id, origin="celery", tells=tells))
+        table.submit(submission_of(request, spec, catalogue, job_id=job_id, origin="celery", tells=tells))
         return job_id
 
     return write

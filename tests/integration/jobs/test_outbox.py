@@ -38,7 +38,7 @@ def end(table: JobTable, catalogue: Catalogue) -> End:
         request = parse_request({"prompt": "a red circle"})
         job_id = str(uuid.uuid4())
         tells: dict[str, Any] = {PROTOCOL: {"to": "somebody"}}
-        table.submit(submission_of(request, settle(request, catalogue), job_id=job_id, tells=tells))
+        table.submit(submission_of(request, settle(request, catalogue), catalogue, job_id=job_id, tells=tells))
         table.finish(claim(table, job_id), Status.FAILED, error={"code": "generation_error", "message": "it broke"})
         return job_id
 

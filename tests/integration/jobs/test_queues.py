@@ -67,31 +67,29 @@ def test_job_given_back_to_a_paused_queue_stays_there(narrow: JobTable, control:
     assert counts(narrow) == (1, 0, 0)
 
 
-def test_resumed_queue_hands_out_what_every_callers_window_allows(
+def test_resumed_queue_hands_out_what_there_is_room_for_in_turn(
     narrow: JobTable, control: QueueControl, a_job: MakeJob, redis_client: redis.Redis
 ) -> None:
     control.pause(QUEUE)
     one, two = (submit(narrow, *(a_job(caller=caller) for _ in range(3))) for caller in ("one", "two"))
     assert counts(narrow) == (6, 0, 0)
     control.resume(QUEUE)
-    assert counts(narrow) == (2, 4, 0)
+    assert counts(narrow) == (4, 2, 0)
     assert not narrow.queues()[0].is_paused
     claim(narrow, one[0])
     claim(narrow, two[0])
 
 
-def test_callers_are_remembered_only_while_their_jobs_wait(
+def test_callers_are_remembered_only_while_jobs_wait(
     narrow: JobTable, redis_client: redis.Redis, a_job: MakeJob
 ) -> None:
-    one, two = (submit(narrow, *(a_job(caller=caller) for _ in range(3))) for caller in ("one", "two"))
-    submit(narrow, a_job(caller="brief"))
+    jobs = [*submit(narrow, *(a_job(caller="one") for _ in range(3))), *submit(narrow, a_job(caller="two"))]
     assert redis_client.smembers(names.callers_key(QUEUE)) == {"one", "two"}
-    claim(narrow, one[0])
-    narrow.cancel(two[2])
-    claim(narrow, one[1])
-    claim(narrow, two[0])
+    narrow.cancel(jobs[2])
+    for job_id in (*jobs[:2], jobs[3]):
+        claim(narrow, job_id)
     assert redis_client.smembers(names.callers_key(QUEUE)) == set()
-    assert counts(narrow) == (0, 3, 3)
+    assert counts(narrow) == (0, 0, 3)
 
 
 def test_resumed_jobs_are_sent_in_their_turn(

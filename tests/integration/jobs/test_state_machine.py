@@ -94,12 +94,10 @@ class TableMachine(RuleBasedStateMachine):
                 with pytest.raises(QuotaExceeded):
                     self.table.submit(submission)
             return
-        turn = (PRIORITY_RANK[priority], self.model.next_turn())
-        self.model.jobs[submission.job_id] = ModelJob(
-            job_id=submission.job_id, caller=caller, turn=turn, is_in_batch=is_in_batch
-        )
+        turn = (PRIORITY_RANK[priority], self.model.next_number())
+        job = ModelJob(job_id=submission.job_id, caller=caller, turn=turn, is_in_batch=is_in_batch)
         answers = [self.table.submit(submission).released for _ in range(1 + again)]
-        expected = self.model.release([caller])
+        expected = self.model.add(job)
         assert answers == [expected] * len(answers)
 
     @precondition(lambda self: self.model.jobs)
@@ -110,8 +108,8 @@ class TableMachine(RuleBasedStateMachine):
         self.redis.is_repeating = again
         was, answer = job.status, self.table.cancel(job.job_id)
         if was is QUEUED:
-            job.end(Status.CANCELED)
-            released = self.model.release([job.caller])
+            self.model.end_queued(job, Status.CANCELED)
+            released = self.model.release()
             assert answer[1] == released
         elif was is RUNNING:
             job.is_cancel_asked = True
@@ -128,25 +126,25 @@ class TableMachine(RuleBasedStateMachine):
         if job.status is not QUEUED or self.model.is_paused:
             assert claimed is None
             if job.status is QUEUED:
-                job.is_released = job.is_called = False
+                self.model.step_back(job)
             return
         if gives_way and not job.is_late and not job.is_released:
             assert (claimed, released) == (None, [])
             return
         if gives_way and not job.is_late and (better := self.model.better_than(job)):
             assert claimed is None
-            job.is_released = job.is_called = False
-            better.is_released = better.is_called = True
-            assert released == [better.job_id, *self.model.release([job.caller])]
+            self.model.step_back(job)
+            self.model.call_up(better)
+            assert released == [better.job_id, *self.model.release()]
             return
         if job.is_late:
-            job.end(Status.EXPIRED)
+            self.model.end_queued(job, Status.EXPIRED)
             assert claimed is None
         else:
             assert claimed is not None
             job.status, job.claim, job.is_released, job.is_called = RUNNING, claimed, False, False
             job.deliveries += 1
-        assert released == self.model.release([job.caller])
+        assert released == self.model.release()
 
     @precondition(lambda self: self.model.where(RUNNING))
     @rule(data=st.data(), again=twice)
@@ -193,12 +191,13 @@ class TableMachine(RuleBasedStateMachine):
         released = self.table.give_back(job.claim)
         job.charged.discard(job.claim.token)
         job.deliveries -= 1
-        job.requeue()
         if job.is_cancel_asked:
+            job.lose_owner()
             job.end(Status.CANCELED)
             assert released == []
         else:
-            assert released == self.model.release([job.caller])
+            self.model.requeue(job)
+            assert released == self.model.release()
 
     @precondition(lambda self: any(job.lost for job in self.model.jobs.values()))
     @rule(data=st.data(), again=twice)
@@ -250,13 +249,13 @@ class TableMachine(RuleBasedStateMachine):
     def reconcile_once(self, again: bool) -> None:
         self.redis.is_repeating = again
         assert self.reconciler.run_once() is not None
-        for job in self.model.where(RUNNING):
+        for job in sorted(self.model.where(RUNNING), key=lambda job: job.job_id):  # As what is due at once comes.
             if job.is_lapsed:
                 self.model.lapse(job)
-        for job in self.model.where(QUEUED):
+        for job in sorted(self.model.where(QUEUED), key=lambda job: job.job_id):
             if job.is_late:
-                job.end(Status.EXPIRED)
-        self.model.release(CALLERS)
+                self.model.end_queued(job, Status.EXPIRED)
+        self.model.release()
 
     # Operators.
 
@@ -265,7 +264,7 @@ class TableMachine(RuleBasedStateMachine):
         self.redis.is_repeating = again
         self.model.is_paused = paused
         (self.control.pause if paused else self.control.resume)(QUEUE)
-        self.model.release(CALLERS)
+        self.model.release()
 
     @precondition(lambda self: self.model.jobs)
     @rule(data=st.data(), again=twice)
@@ -279,10 +278,11 @@ class TableMachine(RuleBasedStateMachine):
         assert self.control.replay(job.job_id).status is QUEUED
         if job.claim is not None:
             job.lose_owner()
-        again_job = ModelJob(job_id=job.job_id, caller=job.caller, turn=(job.turn[0], self.model.next_turn()))
+        again_job = ModelJob(job_id=job.job_id, caller=job.caller, turn=(job.turn[0], self.model.next_number()))
         again_job.lost, again_job.is_in_batch = job.lost, job.is_in_batch
         self.model.jobs[job.job_id] = again_job
-        self.model.release([job.caller])
+        self.model.join(job.caller)
+        self.model.release()
 
     @invariant()
     def sets_and_records_agree_with_the_model(self) -> None:  # 1, 3, 4, 5, 9
@@ -290,8 +290,11 @@ class TableMachine(RuleBasedStateMachine):
         for caller in CALLERS:
             assert self.redis.zrange(names.waiting_key(QUEUE, caller), 0, -1) == self.model.waiting(caller)
             assert set(self.redis.zrange(names.turns_key(QUEUE, caller), 0, -1)) == self.model.released(caller)
-            assert len(self.model.released(caller)) <= WINDOW
-        released = set().union(*map(self.model.released, CALLERS))
+        released = self.model.released()
+        assert len(released) <= WINDOW
+        assert self.redis.zrange(names.newcomers_key(QUEUE), 0, -1) == self.model.turns.newcomers
+        shares = cast("Any", self.redis.zrange(names.shares_key(QUEUE), 0, -1, withscores=True))
+        assert dict(shares) == self.model.turns.shares
         assert set(self.redis.zrange(names.released_key(QUEUE), 0, -1)) == released
         running = {job.job_id for job in self.model.where(RUNNING)}
         assert set(self.redis.zrange(names.running_key(QUEUE), 0, -1)) == running

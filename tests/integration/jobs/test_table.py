@@ -27,6 +27,7 @@ from jobs.table.submission import Submission
 from jobs.table.table import JobTable, QueueCounts
 from jobs.view import spec_to_run, view_of
 from ops.process import free_port
+from tests.integration.jobs.model import WINDOW, Model, ModelJob
 from tests.integration.jobs.steps import DEADLINE_S, QUEUE, MakeJob, claim, submit, wait_for_redis_clock
 
 IMAGE = {
@@ -44,7 +45,7 @@ def released(counts: list[QueueCounts]) -> int:
     return sum(each.released for each in counts)
 
 
-# Release: at most so many unclaimed messages for each caller and queue.
+# Release: at most so many unclaimed messages for each queue.
 
 
 def test_third_job_waits_when_the_window_is_two(narrow: JobTable, a_job: MakeJob) -> None:
@@ -92,13 +93,14 @@ def test_waiting_jobs_leave_by_priority_and_then_by_turn(narrow: JobTable, a_job
 
 
 def test_callers_and_queues_do_not_block_each_other(narrow: JobTable, a_job: MakeJob) -> None:
-    submit(narrow, *(a_job(caller="greedy") for _ in range(5)))
+    first, *_ = submit(narrow, *(a_job(caller="greedy") for _ in range(5)))
     modest, elsewhere = a_job(caller="modest"), replace(a_job(caller="greedy"), queue="gpu.other")
-    assert narrow.submit(modest).released == [modest.job_id]
+    assert narrow.submit(modest).released == []
+    assert narrow.claim(first, owner="a worker")[1] == [modest.job_id]
     assert narrow.submit(elsewhere).released == [elsewhere.job_id]
     assert narrow.queues() == [
         QueueCounts(queue="gpu.other", waiting=0, released=1, running=0),
-        QueueCounts(queue=QUEUE, waiting=3, released=3, running=0),
+        QueueCounts(queue=QUEUE, waiting=3, released=2, running=1),
     ]
 
 
@@ -109,75 +111,61 @@ def test_submission_repeated_under_its_id_gives_the_same_answer_and_one_job(narr
 
 
 class ReleaseMachine(RuleBasedStateMachine):
-    """Any order of submissions, claims, finishes and cancels, beside a model of the release in a few lines."""
+    """Any order of submissions, claims, finishes and cancels, beside the model."""
 
     table: JobTable
     a_job: MakeJob
-    window = 2
 
     def __init__(self) -> None:
         super().__init__()
         self.table._redis.flushdb()
-        self.waiting: dict[str, list[tuple[int, int, str]]] = {"one": [], "two": []}  # (rank, turn, id)
-        self.open: dict[str, set[str]] = {"one": set(), "two": set()}
+        self.model = Model()
         self.running: dict[str, Claim] = {}
-        self.turn = 0
 
-    def expect_released(self, caller: str, answer: list[str]) -> None:
-        expected = []
-        while len(self.open[caller]) < self.window and self.waiting[caller]:
-            self.waiting[caller].sort()
-            expected.append(self.waiting[caller].pop(0)[2])
-            self.open[caller].add(expected[-1])
-        assert answer == expected
-
-    @rule(caller=st.sampled_from(["one", "two"]), priority=st.sampled_from(sorted(PRIORITY_RANK)))
+    @rule(caller=st.sampled_from(["one", "two", "three"]), priority=st.sampled_from(sorted(PRIORITY_RANK)))
     def submit(self, caller: str, priority: str) -> None:
         job = self.a_job(caller=caller, priority=priority)
-        self.turn += 1
-        self.waiting[caller].append((PRIORITY_RANK[priority], self.turn, job.job_id))
-        self.expect_released(caller, self.table.submit(job).released)
+        turn = (PRIORITY_RANK[priority], self.model.next_number())
+        expected = self.model.add(ModelJob(job_id=job.job_id, caller=caller, turn=turn))
+        assert self.table.submit(job).released == expected
 
-    @precondition(lambda self: any(self.open.values()))
+    @precondition(lambda self: self.model.released())
     @rule(data=st.data())
     def claim(self, data: st.DataObject) -> None:
-        caller = data.draw(st.sampled_from([each for each in self.open if self.open[each]]))
-        job_id = data.draw(st.sampled_from(sorted(self.open[caller])))
-        self.open[caller].remove(job_id)
-        claimed, answer = self.table.claim(job_id, owner="a worker")
+        job = self.model.jobs[data.draw(st.sampled_from(sorted(self.model.released())))]
+        claimed, answer = self.table.claim(job.job_id, owner="a worker")
         assert claimed is not None
-        self.running[job_id] = claimed
-        self.expect_released(caller, answer)
+        self.running[job.job_id] = claimed
+        job.status, job.is_released = Status.PROCESSING, False
+        assert answer == self.model.release()
 
-    @precondition(lambda self: any(self.waiting.values()) or any(self.open.values()))
+    @precondition(lambda self: self.model.where(Status.QUEUED))
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
-        queued = [(each, job_id) for each in self.open for job_id in sorted(self.open[each])]
-        queued += [(each, entry[2]) for each in self.waiting for entry in self.waiting[each]]
-        caller, job_id = data.draw(st.sampled_from(queued))
-        self.open[caller].discard(job_id)
-        self.waiting[caller] = [entry for entry in self.waiting[caller] if entry[2] != job_id]
-        status, answer = self.table.cancel(job_id)
+        job = data.draw(st.sampled_from(self.model.where(Status.QUEUED)))
+        status, answer = self.table.cancel(job.job_id)
         assert status is Status.CANCELED
-        self.expect_released(caller, answer)
+        self.model.end_queued(job, Status.CANCELED)
+        assert answer == self.model.release()
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), status=st.sampled_from([Status.SUCCEEDED, Status.FAILED, Status.CANCELED]))
     def finish(self, data: st.DataObject, status: Status) -> None:
         claimed = self.running.pop(data.draw(st.sampled_from(sorted(self.running))))
         assert self.table.finish(claimed, status).status is status
+        self.model.jobs[claimed.job_id].status = status
 
     @invariant()
     def counts_are_true(self) -> None:
         counted = [(each.waiting, each.released, each.running) for each in self.table.queues()]
-        waiting, open_ = (sum(map(len, each.values())) for each in (self.waiting, self.open))
-        assert counted == ([(waiting, open_, len(self.running))] if self.turn else [])
+        released, queued = len(self.model.released()), len(self.model.where(Status.QUEUED))
+        assert counted == ([(queued - released, released, len(self.running))] if self.model.jobs else [])
 
 
 def test_release_follows_its_model_in_any_order_of_calls(
     redis_client: redis.Redis, settings: Settings, a_job: MakeJob
 ) -> None:
-    narrow = JobTable(redis_client, settings.model_copy(update={"release_window": ReleaseMachine.window}))
+    narrow = JobTable(redis_client, settings.model_copy(update={"release_window": WINDOW}))
     machine = type("Machine", (ReleaseMachine,), {"table": narrow, "a_job": staticmethod(a_job)})
     run_state_machine_as_test(
         machine, settings=hypothesis_settings(max_examples=25, stateful_step_count=30, deadline=None)
@@ -466,7 +454,8 @@ def test_nothing_about_a_job_that_goes_on_expires(table: JobTable, a_job: MakeJo
     waiting, running = submit(table, a_job(idempotency_key="k"), a_job())
     table.begin(claim(table, running), Stage.ENCODE)
     assert table.get(waiting).status is Status.QUEUED
-    assert {redis_client.ttl(key) for key in redis_client.scan_iter()} == {-1}
+    about_jobs = set(redis_client.scan_iter()) - {names.capacity_key(QUEUE)}
+    assert {redis_client.ttl(key) for key in about_jobs} == {-1}
 
 
 def test_waiting_job_is_one_hash_without_a_stream(table: JobTable, a_job: MakeJob, redis_client: redis.Redis) -> None:

@@ -122,6 +122,18 @@ def test_key_is_found_by_its_token_and_by_no_other(keys: KeyStore, settings: Set
         assert look_up(settings, other) is None
 
 
+def test_key_of_a_version_without_weights_has_that_of_all_others(
+    keys: KeyStore, redis_client: redis.Redis, settings: Settings
+) -> None:
+    token, _ = keys.create("blog")
+    record = json.loads(redis_client.hget(names.API_KEYS, "blog") or "{}")
+    del record["weight"]
+    redis_client.hset(names.API_KEYS, "blog", json.dumps(record))
+    found = look_up(settings, token)
+    assert found is not None
+    assert found.weight == 1.0
+
+
 def test_token_stands_nowhere_in_redis(keys: KeyStore, redis_client: redis.Redis) -> None:
     token, _ = keys.create("blog")
     dump = json.dumps([redis_client.hgetall(each) for each in redis_client.scan_iter("*")])
@@ -167,11 +179,11 @@ def test_revoked_key_opens_nothing_and_stays_on_the_list(keys: KeyStore, setting
 
 
 def test_rotated_key_has_another_token_and_the_same_limits(keys: KeyStore, settings: Settings) -> None:
-    old, made = keys.create("blog", rate="10/second", max_queued=5, models=["shapes"])
+    old, made = keys.create("blog", rate="10/second", max_queued=5, models=["shapes"], weight=2.5)
     new, rotated = keys.rotate("blog")
     assert look_up(settings, old) is None
     assert look_up(settings, new) == rotated
-    limits = {"name", "rate", "max_queued", "models"}
+    limits = {"name", "rate", "max_queued", "models", "weight"}
     assert rotated.model_dump(include=limits) == made.model_dump(include=limits)
     keys.revoke("blog")
     newest, _ = keys.rotate("blog")
@@ -322,7 +334,8 @@ def test_used_up_rate_comes_back(settings: Settings, redis_client: redis.Redis) 
 
 
 def test_key_is_shown_once(run: Run, settings: Settings) -> None:
-    made = run("create", "blog", "--rate", "600 per minute", "--max-queued", "1000", "--model", "shapes")
+    limits = ("--rate", "600 per minute", "--max-queued", "1000", "--model", "shapes", "--weight", "2.5")
+    made = run("create", "blog", *limits)
     assert made.exit_code == 0, made.output
     token = made.stdout.strip()
     assert look_up(settings, token) is not None
@@ -336,12 +349,14 @@ def test_key_is_shown_once(run: Run, settings: Settings) -> None:
         "rate": "600/minute",
         "max_queued": 1000,
         "models": ["shapes"],
+        "weight": 2.5,
         "revoked_at": None,
     }
     assert created_at > 0
     table = run("list").stdout
     assert token not in table
     assert "blog" in table
+    assert "2.5" in table
 
 
 def test_key_as_json_has_its_token(run: Run, settings: Settings) -> None:
@@ -362,6 +377,9 @@ def test_key_as_json_has_its_token(run: Run, settings: Settings) -> None:
         (["create", "with space"], "name: "),
         (["create", "blog", "--rate", "often"], "rate: 'often' is no rate"),
         (["create", "blog", "--max-queued", "0"], "max_queued: "),
+        (["create", "blog", "--weight", "0"], "weight: "),
+        (["create", "blog", "--weight", "101"], "weight: "),
+        (["create", "blog", "--weight", "nan"], "weight: "),
         (["create", "blog", "--model", "no-such-model"], "model: there is no 'no-such-model'; there are "),
         (["revoke", "nobody"], "name: there is no key 'nobody'"),
         (["rotate", "nobody"], "name: there is no key 'nobody'"),

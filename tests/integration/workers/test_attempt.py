@@ -35,7 +35,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def claim_one(context: Context, **fields: Any) -> Claim:
     request = parse_request({"prompt": "a red circle", "model": "sim", "seed": 7, **fields})
     spec = spec_of({"prompt": "a red circle", "model": "sim", "seed": 7, **fields}, context.catalogue)
-    submission = submission_of(request, spec, job_id=str(uuid.uuid4()))
+    submission = submission_of(request, spec, context.catalogue, job_id=str(uuid.uuid4()))
     context.table.submit(submission)
     claim, _ = context.table.claim(submission.job_id, owner=context.name, read=spec_to_run)
     assert claim is not None

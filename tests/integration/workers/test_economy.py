@@ -51,7 +51,7 @@ def worker(context: Context) -> Iterator[Context]:
 
 def submit(worker: Context) -> str:
     request, spec = parse_request(FIELDS), spec_of(FIELDS, worker.catalogue)
-    submitted = worker.table.submit(submission_of(request, spec, job_id=str(uuid.uuid4())))
+    submitted = worker.table.submit(submission_of(request, spec, worker.catalogue, job_id=str(uuid.uuid4())))
     worker.pass_on(submitted.released)
     return submitted.job_id
 

@@ -69,11 +69,12 @@ end
 
 -- processing → queued. The attempt's token is cleared, so that whatever it still writes is refused.
 local function take_back(id)
-  local queue = field(id, 'queue')
+  local queue, caller = field(id, 'queue'), field(id, 'caller')
   redis.call('ZREM', key.running(queue), id)
   redis.call('HDEL', key.job(id), 'token', 'owner', 'stage', 'step', 'steps', 'started_at', 'run_by')
   set_status(id, 'queued')
-  wait_in_turn(id, queue, field(id, 'caller'))
+  pay_back(id, queue, caller)
+  wait_in_turn(id, queue, caller)
   note_deadline(id)
   announce(id, 'status', {status = 'queued'})
 end

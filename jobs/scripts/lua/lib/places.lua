@@ -33,10 +33,24 @@ local function first_of(queue, caller)
   end
 end
 
+-- About how many jobs that wait now are released before a caller's job that waits behind `own` others of its caller's.
+-- Exact for the only job of a newcomer, and for the first of any caller, unless newcomers come. Else it is an estimate:
+-- that in a round each caller who takes turns gets one job released, whatever it costs.
+local function released_before(queue, caller, own)
+  local newcomers, sharing = redis.call('ZCARD', key.newcomers(queue)), redis.call('ZCARD', key.shares(queue))
+  local newcomer = redis.call('ZRANK', key.newcomers(queue), caller)
+  local place = redis.call('ZRANK', key.shares(queue), caller)
+  local others = newcomers + sharing - ((newcomer or place) and 1 or 0)
+  local first = newcomer or newcomers + (place or 0)
+  local theirs = redis.call('ZCARD', key.queued(queue)) - redis.call('ZCARD', key.line(queue))
+    - redis.call('ZCARD', key.waiting(queue, caller))
+  return own + math.max(0, math.min(first + own * others, theirs))
+end
+
 -- About how many jobs of a queue, of all callers, are taken before the one with this turn of this caller. `at` is how
 -- many messages stand before its own; false where it has none yet. That is exact, unless jobs of its caller change
 -- places: one of a better rank takes the turn of another. Else those of its caller's that go before it count, and with
--- each of them as many as the line holds for each of its caller's.
+-- each of them as many as the line holds for each of its caller's; behind the line, as `released_before` reckons.
 local function jobs_before(queue, caller, turn, at)
   local open, waiting, rank = key.turns(queue, caller), key.waiting(queue, caller), rank_of(turn)
   local last = '(' .. ranked(CALLED, 0)
@@ -45,9 +59,10 @@ local function jobs_before(queue, caller, turn, at)
   end
   local is_overtaken = own_before(ranked(rank, 0)) > 0
   if at and not is_overtaken and redis.call('ZCOUNT', open, ranked(rank + 1, 0), last) == 0 then return at end
-  local share = redis.call('ZCARD', key.line(queue)) / math.max(1, redis.call('ZCOUNT', open, '-inf', last))
+  local line, turns = redis.call('ZCARD', key.line(queue)), redis.call('ZCOUNT', open, '-inf', last)
   local own = own_before(turn)
-  local before = math.max(first_of(queue, caller) + own, math.floor(own * math.max(1, share)))
+  if own >= turns then return line + released_before(queue, caller, own - turns) end
+  local before = math.max(first_of(queue, caller) + own, math.floor(own * math.max(1, line / turns)))
   return at and not is_overtaken and math.min(at, before) or before
 end
 

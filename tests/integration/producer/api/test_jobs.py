@@ -270,7 +270,7 @@ def finish(table: JobTable, job_id: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "methods"),
-    [("/v1/jobs", {"GET", "POST"}), ("/v1/jobs/batch", {"POST"}), ("/v1/jobs/one", {"GET", "DELETE"})],
+    [("/v1/jobs", {"GET", "POST"}), ("/v1/jobs/batch", {"POST"}), ("/v1/jobs/one", {"GET", "PATCH", "DELETE"})],
 )
 def test_other_method_is_refused_and_all_that_there_are_are_named(
     api: TestClient, path: str, methods: set[str]
