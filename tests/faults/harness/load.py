@@ -27,6 +27,7 @@ class Load:
         counts = self._system.counts_of_queue() if self.jobs else None
         under_way = counts.waiting + counts.released + counts.running if counts else 0
         self.jobs += self._system.submit(max(0, self._in_flight - under_way), steps=10)
+        self._system.watch(self.jobs)  # What is lost is looked for by stage.
         return True
 
     def keep_up_until(self, moment: float) -> None:

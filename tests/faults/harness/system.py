@@ -148,10 +148,15 @@ class System:
         return [note for note in notes if note["fault"] == fault]
 
     def counts(self, job: Job) -> Counts:
-        """The job's counters."""
+        """The job's counters; a read, like any other."""
+        self.watch([job])
         fields: dict[str, str] = self.redis.hgetall(names.job_key(job.id))  # type: ignore[assignment]
         numbers = {name: int(fields.get(name) or 0) for name in ("attempts", "deliveries", "epoch")}
         return Counts(status=fields["status"], owner=fields.get("owner"), stage=fields.get("stage"), **numbers)
+
+    def watch(self, jobs: Sequence[Job]) -> None:
+        """Read these jobs, so that they tell in which stage they are."""
+        self.client.parts.table.watch([job.id for job in jobs])
 
     def counts_of_queue(self) -> QueueCounts:
         """How many jobs wait, are released, run."""
