@@ -35,6 +35,11 @@ def workers(system: System) -> list[dict[str, Any]]:
     return [json.loads(line) for line in system.cli("workers", "--json").stdout.splitlines()]
 
 
+def troubled(system: System) -> list[dict[str, Any]]:
+    """Workers with which something is wrong."""
+    return [each for each in workers(system) if each["troubles"]]
+
+
 @pytest.mark.parametrize("queue", ["gpu.nope", "run.nope", "any.nope"])
 def test_messages_for_a_model_that_there_is_not_are_seen_with_what_to_do(make_system: MakeSystem, queue: str) -> None:
     system = make_system(simulated())
@@ -129,7 +134,7 @@ def test_worker_that_is_killed_again_and_again_is_seen(make_system: MakeSystem) 
     worker = system.worker()
     (pid,) = children_of(worker.pid or 0)
     os.kill(pid, signal.SIGKILL)
-    [shown] = until("it is seen", lambda: [each for each in workers(system) if each["troubles"]])
+    (shown,) = until("it is seen", lambda: troubled(system))
     assert "SIGKILL" in shown["troubles"][0]
     assert failures(system, "SIGKILL")
 
