@@ -35,6 +35,11 @@ def workers(system: System) -> list[dict[str, Any]]:
     return [json.loads(line) for line in system.cli("workers", "--json").stdout.splitlines()]
 
 
+def troubled(system: System) -> list[dict[str, Any]]:
+    """Workers with which something is wrong."""
+    return [each for each in workers(system) if each["troubles"]]
+
+
 @pytest.mark.parametrize("queue", ["gpu.nope", "run.nope", "any.nope"])
 def test_messages_for_a_model_that_there_is_not_are_seen_with_what_to_do(make_system: MakeSystem, queue: str) -> None:
     system = make_system(simulated())
@@ -103,8 +108,9 @@ def test_queue_that_is_no_worker_s_cannot_be_given_to_one(make_system: MakeSyste
     system = make_system(simulated())
     system.worker()
     app = system.celery()
-    [answer] = app.control.add_consumer("celery", reply=True, timeout=30) or [{}]
-    assert "takes no jobs of celery" in str(answer)
+    answers: Any = app.control.add_consumer("celery", reply=True, timeout=30)
+    assert len(answers) == 1
+    assert "takes no jobs of celery" in str(answers[0])
     app.send_task("theirs.task", queue="celery")
     assert system.redis().llen("celery") == 1
 
@@ -129,7 +135,7 @@ def test_worker_that_is_killed_again_and_again_is_seen(make_system: MakeSystem) 
     worker = system.worker()
     (pid,) = children_of(worker.pid or 0)
     os.kill(pid, signal.SIGKILL)
-    [shown] = until("it is seen", lambda: [each for each in workers(system) if each["troubles"]])
+    (shown,) = until("it is seen", lambda: troubled(system))
     assert "SIGKILL" in shown["troubles"][0]
     assert failures(system, "SIGKILL")
 
