@@ -8,6 +8,7 @@ import redis
 from jobs import names
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciled, Reconciler
+from jobs.process.settings import Settings
 from jobs.scripts.ranks import LINE
 from jobs.table.inbox import list_of
 from jobs.table.table import JobTable
@@ -21,6 +22,11 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.broker.reconcile._PIECE", READ // 2)
     monkeypatch.setattr("jobs.broker.reconcile._MOST_PIECES", 2)
     monkeypatch.setattr("jobs.broker.reconcile._OVERLAP", 1)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"release_window": 12})
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -170,14 +171,16 @@ def test_lists_of_released_jobs_stay_lists(
 def test_records_have_the_declared_fields_and_no_others(
     table: JobTable, redis_client: redis.Redis, a_job: MakeJob
 ) -> None:
-    (job_id,) = submit(table, a_job(deadline=60, idempotency_key="k"))
+    told = replace(a_job(deadline=60, idempotency_key="k"), tells={"somebody": {"where": "there"}})
+    (job_id,) = submit(table, told)
     claimed = claim(table, job_id)
     table.begin(claimed, Stage.ENCODE)
     table.progress(claimed, Stage.GENERATE, 1, 2)
     table.finish(claimed, Status.SUCCEEDED)
     found = cast("dict[str, str]", redis_client.hgetall(names.job_key(job_id)))
     others = set(found) - set(FIELDS)
-    assert others == {f"{prefix}{claimed.token}" for prefix in PREFIXES}
+    assert others == {f"charge:{claimed.token}", "tell:somebody"}
+    assert {each.partition(":")[0] + ":" for each in others} == set(PREFIXES)
 
 
 def test_encoded_submission_is_nothing_to_the_garbage_collector(table: JobTable, a_job: MakeJob) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from jobs.errors import RedisUnavailable
-from jobs.names import queue_of
+from jobs.names import line_of, queue_of
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect, connect_async, map_errors
 from jobs.table.table import JobTable
@@ -39,7 +39,7 @@ def test_job_and_its_message_are_written_where_the_sentinels_say(
         assert primary.exists(f"imagemill:job:{job.id}")
         assert any(
             job.id in message
-            for key in primary.scan_iter(f"{queue_of('shapes')}*")
+            for key in primary.scan_iter(f"{line_of(queue_of('shapes'))}*")
             for message in primary.lrange(key, 0, -1)
         )
 

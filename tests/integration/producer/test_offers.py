@@ -29,8 +29,8 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
 
 
 def limited(client: redis.Redis, settings: Settings, *rules: str) -> Settings:
-    """As somebody who may use the job table, and none of the broker's lists."""
-    told = ("reset", "on", ">secret", "~imagemill:*", "~_kombu*", "&*", "+@all", *rules)
+    """As somebody who may use the job table, and send no messages."""
+    told = ("reset", "on", ">secret", "~imagemill:*", "~gpu.*", "~_kombu*", "&*", "+@all", *rules)
     client.execute_command("ACL", "SETUSER", "limited", *told)  # type: ignore[no-untyped-call]
     return settings.model_copy(update={"redis_url": settings.redis_url.replace("//", "//limited:secret@")})
 
@@ -43,7 +43,7 @@ def client(redis_client: redis.Redis, settings: Settings) -> Iterator[Client]:
 
 
 def messages(client: redis.Redis) -> int:
-    return sum(client.llen(key) for key in client.scan_iter("gpu.*"))
+    return sum(client.llen(key) for key in client.scan_iter("run.*"))
 
 
 def test_submission_gives_its_handle_though_no_message_can_be_sent(client: Client, redis_client: redis.Redis) -> None:
