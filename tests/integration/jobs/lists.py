@@ -25,6 +25,12 @@ def check_lists(client: Any, model: Model) -> None:
     line = client.zrange(names.line_key(QUEUE), 0, -1)
     assert set(line) == set().union(*map(model.released, callers))
     queued = [job for job in model.jobs.values() if job.status is Status.QUEUED]
+    later = [job for job in queued if job.is_later]
+    assert set(client.zrange(names.later_key(QUEUE), 0, -1)) == {job.job_id for job in later}
+    for caller in callers:
+        of_caller = {job.job_id for job in later if job.caller == caller}
+        assert client.smembers(names.later_of_key(QUEUE, caller)) == of_caller
+    queued = [job for job in queued if not job.is_later]
     wait = {job.caller for job in queued if job.job_id not in line}
     assert wait <= client.smembers(names.callers_key(QUEUE)) == {*model.turns.newcomers, *model.turns.shares}
     in_turn = [job.job_id for job in sorted(queued, key=lambda job: job.turn)]

@@ -28,6 +28,15 @@ class ModelJob:
     is_late: bool = False
     is_dead: bool = False
     is_in_batch: bool = False
+    is_refused: bool = False  # before it was one
+    is_later: bool = False  # not to begin yet
+    is_due: bool = False  # its time has come
+    is_told: bool = False  # somebody wants to be told of its end
+    is_untold: bool = False  # and is not yet
+    is_put_off: bool = False
+    is_given_up: bool = False
+    teller: str | None = None  # the token of who tells it
+    has_slow_teller: bool = False  # so that others may
     charged: set[str] = field(default_factory=set)
     deliveries: int = 0
     lost: list[Claim] = field(default_factory=list)  # claims that do not count any more
@@ -38,7 +47,8 @@ class ModelJob:
         return Verdict.EXPIRED if self.is_late else Verdict.GO
 
     def end(self, status: Status) -> None:
-        self.status, self.is_released, self.is_called = status, False, False
+        self.status, self.is_released, self.is_called, self.is_later = status, False, False, False
+        self.is_untold = self.is_told
 
     def lose_owner(self) -> None:
         assert self.claim is not None
@@ -104,13 +114,18 @@ class Model:
 
     def waiting(self, caller: str) -> list[str]:
         """In turn."""
-        waiting = [job for job in self.where(Status.QUEUED) if job.caller == caller and not job.is_released]
+        queued = [job for job in self.where(Status.QUEUED) if job.caller == caller and not job.is_later]
+        waiting = [job for job in queued if not job.is_released]
         return [job.job_id for job in sorted(waiting, key=lambda job: job.turn)]
 
     def released(self, caller: str | None = None) -> set[str]:
         """A caller's, or everybody's."""
         queued = self.where(Status.QUEUED)
         return {job.job_id for job in queued if job.is_released and caller in (None, job.caller)}
+
+    def count_queued(self, caller: str) -> int:
+        """Those that are to begin later, too."""
+        return sum(job.caller == caller for job in self.where(Status.QUEUED))
 
     @property
     def room(self) -> int:
@@ -138,9 +153,17 @@ class Model:
 
     def better_than(self, job: ModelJob) -> ModelJob | None:
         """To which of its caller's jobs it has to give way."""
-        queued = [each for each in self.where(Status.QUEUED) if each.caller == job.caller and not each.is_called]
+        own = [each for each in self.where(Status.QUEUED) if each.caller == job.caller]
+        queued = [each for each in own if not each.is_called and not each.is_later]
         best = min(queued, key=lambda each: each.turn, default=None)
         return best if best and best.turn[0] < job.turn[0] else None
+
+    def begin_later(self) -> None:
+        """Those whose time has come wait as others do."""
+        due = [job for job in self.where(Status.QUEUED) if job.is_later and job.is_due]
+        for job in sorted(due, key=lambda job: job.job_id):
+            job.is_later = False
+            self.join(job.caller)
 
     def step_back(self, job: ModelJob) -> None:
         """A released one waits again."""

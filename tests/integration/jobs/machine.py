@@ -1,0 +1,329 @@
+"""What producers, workers, operators and time do to the job table, by a model; doors.py has the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+import redis
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from jobs import names
+from jobs.broker.dispatch import Dispatcher
+from jobs.broker.reconcile import Reconciler
+from jobs.errors import Fenced, InvalidRequest, QuotaExceeded
+from jobs.kinds.picture import Stage
+from jobs.process.settings import Settings
+from jobs.scripts.ranks import PRIORITY_RANK
+from jobs.table.claim import Claim, Verdict
+from jobs.table.queues import QueueControl
+from jobs.table.states import Status
+from jobs.table.submission import BatchLine, Submission
+from jobs.table.table import JobTable
+from tests.integration.jobs.lists import BATCH, check_batch, check_lists
+from tests.integration.jobs.model import WINDOW, Model, ModelJob
+from tests.integration.jobs.steps import QUEUE, MakeJob, let_lease_run_out
+
+CALLERS = ["one", "two"]
+ENDS = [Status.SUCCEEDED, Status.FAILED, Status.CANCELED]
+PROTOCOL = "celery"
+RUNNING, QUEUED = Status.PROCESSING, Status.QUEUED
+MOST_JOBS = 5  # Few, so that each lives through much.
+twice = st.booleans()
+
+
+class SometimesTwice(redis.Redis):
+    """Sends scripts twice while `is_repeating`, as redis-py does when a reply is lost."""
+
+    is_repeating = False
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        if self.is_repeating and args[0] == "EVALSHA":
+            super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+
+class TableMachine(RuleBasedStateMachine):
+    """Rules are what producers, workers, operators and time do."""
+
+    settings: Settings
+    a_job: MakeJob
+    dispatcher: Dispatcher
+
+    def __init__(self) -> None:
+        super().__init__()
+        client = SometimesTwice.from_url(self.settings.redis_url, decode_responses=True)
+        self.redis = cast("SometimesTwice", client)
+        self.redis.flushdb()
+        self.table = JobTable(self.redis, self.settings)
+        self.control = QueueControl(self.redis, self.table, self.dispatcher.offer, self.settings)
+        self.reconciler = Reconciler(self.redis, self.dispatcher, self.settings)
+        self.reconciler.run_once()
+        self.redis.hset("imagemill:server", "hold_until", 0)
+        self.model = Model()
+        self.ids = 0
+
+    def teardown(self) -> None:
+        self.redis.close()
+
+    def new_id(self) -> str:
+        """Alike whenever the same is done: what is drawn may hang on the order of ids."""
+        self.ids += 1
+        return f"job-{self.ids:03}"
+
+    def make(self, **fields: Any) -> Submission:
+        return replace(self.a_job(**fields), job_id=self.new_id())
+
+    def draw(self, data: st.DataObject, *statuses: Status) -> ModelJob:
+        return data.draw(st.sampled_from(self.model.where(*statuses)))
+
+    def enter_encode(self, job: ModelJob) -> None:
+        assert job.claim is not None
+        assert self.table.begin(job.claim, Stage.ENCODE) is job.verdict().leave_as
+        job.charged.add(job.claim.token)
+
+    # Producers.
+
+    @precondition(lambda self: len(self.model.jobs) < MOST_JOBS)
+    @rule(
+        caller=st.sampled_from(CALLERS),
+        priority=st.sampled_from(sorted(PRIORITY_RANK)),
+        quota=st.sampled_from([None, 1, 3]),
+        is_in_batch=st.booleans(),
+        is_told=st.booleans(),
+        again=twice,
+    )
+    def submit(
+        self, caller: str, priority: str, quota: int | None, is_in_batch: bool, is_told: bool, again: bool
+    ) -> None:
+        line = BatchLine(batch_id=BATCH, line=len(self.model.jobs)) if is_in_batch else None
+        tells: dict[str, Any] = {PROTOCOL: {}} if is_told else {}
+        submission = replace(self.make(caller=caller, priority=priority), quota=quota, batch=line, tells=tells)
+        if quota is not None and self.model.count_queued(caller) >= quota:
+            for _ in range(1 + again):
+                with pytest.raises(QuotaExceeded):
+                    self.table.submit(submission)
+            return
+        turn = (PRIORITY_RANK[priority], self.model.next_number())
+        job = ModelJob(job_id=submission.job_id, caller=caller, turn=turn, is_in_batch=is_in_batch, is_told=is_told)
+        answers = [self.table.submit(submission).released for _ in range(1 + again)]
+        expected = self.model.add(job)
+        assert answers == [expected] * len(answers)
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(data=st.data(), again=twice)
+    def cancel(self, data: st.DataObject, again: bool) -> None:
+        job = self.draw(data, *Status)
+        released: list[str] = []
+        self.redis.is_repeating = again
+        was, answer = job.status, self.table.cancel(job.job_id)
+        if was is QUEUED:
+            self.model.end_queued(job, Status.CANCELED)
+            released = self.model.release()
+            assert answer[1] == released
+        elif was is RUNNING:
+            job.is_cancel_asked = True
+        assert answer[0] is job.status
+
+    # Workers.
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(data=st.data(), owner=st.sampled_from(["here", "there"]), gives_way=st.booleans(), again=twice)
+    def claim(self, data: st.DataObject, owner: str, gives_way: bool, again: bool) -> None:
+        job = data.draw(st.sampled_from(self.model.where(QUEUED) or self.model.where(*Status)))
+        self.redis.is_repeating = again
+        claimed, released = self.table.claim(job.job_id, owner=owner, gives_way=gives_way)
+        if job.status is not QUEUED or self.model.is_paused:
+            assert claimed is None
+            if job.status is QUEUED:
+                self.model.step_back(job)
+            return
+        if gives_way and not job.is_late and not job.is_released:
+            assert (claimed, released) == (None, [])
+            return
+        if gives_way and not job.is_late and (better := self.model.better_than(job)):
+            assert claimed is None
+            self.model.step_back(job)
+            self.model.call_up(better)
+            assert released == [better.job_id, *self.model.release()]
+            return
+        if job.is_late:
+            self.model.end_queued(job, Status.EXPIRED)
+            assert claimed is None
+        else:
+            assert claimed is not None
+            job.status, job.claim = RUNNING, claimed
+            job.is_released = job.is_called = job.is_later = False
+            job.deliveries += 1
+        assert released == self.model.release()
+
+    @precondition(lambda self: self.model.where(RUNNING))
+    @rule(data=st.data(), again=twice)
+    def begin(self, data: st.DataObject, again: bool) -> None:
+        job = self.draw(data, RUNNING)
+        for _ in range(1 + again):
+            self.enter_encode(job)
+
+    @precondition(lambda self: self.model.where(RUNNING))
+    @rule(data=st.data(), stage=st.sampled_from(list(Stage)), again=twice)
+    def progress(self, data: st.DataObject, stage: Stage, again: bool) -> None:
+        job = self.draw(data, RUNNING)
+        assert job.claim is not None
+        for _ in range(1 + again):
+            assert self.table.progress(job.claim, stage) is job.verdict().leave_as
+
+    @precondition(lambda self: self.model.where(RUNNING))
+    @rule(again=twice)
+    def renew(self, again: bool) -> None:
+        running = self.model.where(RUNNING)
+        self.redis.is_repeating = again
+        claims = [job.claim for job in running if job.claim]
+        lost = [claim for job in self.model.jobs.values() for claim in job.lost]
+        answers = self.table.renew([*claims, *lost])
+        assert answers == [*(job.verdict() for job in running), *(Verdict.FENCED for _ in lost)]
+        for job in running:
+            job.is_lapsed = False
+
+    @precondition(lambda self: self.model.where(RUNNING))
+    @rule(data=st.data(), status=st.sampled_from(ENDS), again=twice)
+    def finish(self, data: st.DataObject, status: Status, again: bool) -> None:
+        job = self.draw(data, RUNNING)
+        assert job.claim is not None
+        for _ in range(1 + again):
+            assert self.table.finish(job.claim, status).status is status
+        job.end(status)
+
+    @precondition(lambda self: self.model.where(RUNNING))
+    @rule(data=st.data(), again=twice)
+    def give_back(self, data: st.DataObject, again: bool) -> None:
+        job = self.draw(data, RUNNING)
+        assert job.claim is not None
+        self.redis.is_repeating = again
+        released = self.table.give_back(job.claim)
+        job.charged.discard(job.claim.token)
+        job.deliveries -= 1
+        if job.is_cancel_asked:
+            job.lose_owner()
+            job.end(Status.CANCELED)
+            assert released == []
+        else:
+            self.model.requeue(job)
+            assert released == self.model.release()
+
+    @precondition(lambda self: any(job.lost for job in self.model.jobs.values()))
+    @rule(data=st.data(), again=twice)
+    def write_late(self, data: st.DataObject, again: bool) -> None:
+        job, late = self.draw_lost(data)
+        before = self.redis.hgetall(names.job_key(job.job_id))
+        for write in (
+            lambda: self.table.begin(late, Stage.ENCODE),
+            lambda: self.table.progress(late, Stage.ENCODE),
+            lambda: self.table.finish(late, Status.SUCCEEDED),
+        ):
+            with pytest.raises(Fenced):
+                write()
+        assert self.redis.hgetall(names.job_key(job.job_id)) == before  # 2
+        self.redis.is_repeating = again
+        self.table.refund(late)
+        job.charged.discard(late.token)
+
+    def draw_lost(self, data: st.DataObject) -> tuple[ModelJob, Claim]:
+        lost = [(job, claim) for job in self.model.jobs.values() for claim in job.lost]
+        return data.draw(st.sampled_from(lost))
+
+    # Time.
+
+    @precondition(lambda self: self.model.where(RUNNING))
+    @rule(data=st.data(), stages=st.sampled_from([[], [Stage.ENCODE]]), is_noticed=st.booleans(), again=twice)
+    def lose_a_worker(self, data: st.DataObject, stages: list[Stage], is_noticed: bool, again: bool) -> None:
+        job = self.draw(data, RUNNING)
+        for _ in stages:
+            self.enter_encode(job)
+        job.is_lapsed = True
+        let_lease_run_out(self.redis, job.job_id)
+        if is_noticed:
+            self.reconcile_once(again)
+
+    @precondition(lambda self: self.model.where(RUNNING, QUEUED))
+    @rule(data=st.data())
+    def let_a_deadline_pass(self, data: st.DataObject) -> None:
+        job = self.draw(data, RUNNING, QUEUED)
+        job.is_late = True
+        self.redis.hset(names.job_key(job.job_id), "end_by", 1)
+        if job.status is QUEUED:
+            self.redis.zadd("imagemill:deadlines", {job.job_id: 1.0})
+
+    @rule(again=twice)
+    def reconcile(self, again: bool) -> None:
+        self.reconcile_once(again)
+
+    def reconcile_once(self, again: bool) -> None:
+        self.redis.is_repeating = again
+        assert self.reconciler.run_once() is not None
+        for job in sorted(self.model.where(RUNNING), key=lambda job: job.job_id):  # As what is due at once comes.
+            if job.is_lapsed:
+                self.model.lapse(job)
+        self.model.begin_later()
+        for job in sorted(self.model.where(QUEUED), key=lambda job: job.job_id):
+            if job.is_late:
+                self.model.end_queued(job, Status.EXPIRED)
+        self.model.release()
+
+    # Operators.
+
+    @rule(paused=st.booleans(), again=twice)
+    def pause_or_resume(self, paused: bool, again: bool) -> None:
+        self.redis.is_repeating = again
+        self.model.is_paused = paused
+        (self.control.pause if paused else self.control.resume)(QUEUE)
+        self.model.release()
+
+    @precondition(lambda self: self.model.jobs)
+    @rule(data=st.data(), again=twice)
+    def replay(self, data: st.DataObject, again: bool) -> None:
+        job = self.draw(data, *Status)
+        self.redis.is_repeating = again
+        if job.is_refused or job.status in (QUEUED, RUNNING, Status.SUCCEEDED):
+            with pytest.raises(InvalidRequest):
+                self.control.replay(job.job_id)
+            return
+        assert self.control.replay(job.job_id).status is QUEUED
+        if job.claim is not None:
+            job.lose_owner()
+        again_job = ModelJob(job_id=job.job_id, caller=job.caller, turn=(job.turn[0], self.model.next_number()))
+        again_job.lost, again_job.is_in_batch, again_job.is_told = job.lost, job.is_in_batch, job.is_told
+        self.model.jobs[job.job_id] = again_job
+        self.model.join(job.caller)
+        self.model.release()
+
+    @invariant()
+    def sets_and_records_agree_with_the_model(self) -> None:  # 1, 3, 4, 5, 9
+        self.redis.is_repeating = False
+        for caller in CALLERS:
+            assert self.redis.zrange(names.waiting_key(QUEUE, caller), 0, -1) == self.model.waiting(caller)
+            assert set(self.redis.zrange(names.turns_key(QUEUE, caller), 0, -1)) == self.model.released(caller)
+        released = self.model.released()
+        assert len(released) <= WINDOW
+        assert self.redis.zrange(names.newcomers_key(QUEUE), 0, -1) == self.model.turns.newcomers
+        shares = cast("Any", self.redis.zrange(names.shares_key(QUEUE), 0, -1, withscores=True))
+        assert dict(shares) == self.model.turns.shares
+        assert set(self.redis.zrange(names.released_key(QUEUE), 0, -1)) == released
+        running = {job.job_id for job in self.model.where(RUNNING)}
+        assert set(self.redis.zrange(names.running_key(QUEUE), 0, -1)) == running
+        check_lists(self.redis, self.model)  # 12
+        check_batch(self.redis, self.model)  # 13
+        dead = {job.job_id for job in self.model.jobs.values() if job.is_dead}
+        assert set(self.redis.zrange(names.DEAD, 0, -1)) == dead
+
+    @invariant()
+    def each_record_agrees_with_the_model(self) -> None:  # 2, 3, 6, 8
+        for job_id, job in self.model.jobs.items():
+            fields = self.redis.hgetall(names.job_key(job_id))
+            assert fields["status"] == job.status
+            assert int(fields.get("attempts") or 0) == len(job.charged)
+            assert int(fields.get("deliveries") or 0) == job.deliveries
+            assert fields.get("token") == (job.claim.token if job.claim else None)
+            assert (self.redis.ttl(names.job_key(job_id)) > 0) == job.status.is_terminal
+            assert self.redis.ttl(names.events_key(job_id)) != -1 or not job.status.is_terminal
