@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-s3 test-redis test-senders format lock
+.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-mutations test-s3 test-redis test-senders format lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -47,6 +47,9 @@ test-network: venv  ## Run workers on hosts of their own, and cut one off; as ro
 
 test-faults: venv  ## Break the running system in every way that the reliability table lists; up to 20 minutes
 	$(PYTHON) -m pytest tests/faults
+
+test-mutations: venv  ## Take a write or a guard out of the job table's scripts, one after the other: a test has to notice each; up to an hour
+	$(PYTHON) -m tests.mutations.run
 
 test-s3: venv  ## Try the storage contract on any S3 store: S3_ENDPOINT_URL, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY
 	@for name in S3_ENDPOINT_URL S3_ACCESS_KEY_ID S3_SECRET_ACCESS_KEY; do \

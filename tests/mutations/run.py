@@ -44,15 +44,20 @@ def main(names: Sequence[str]) -> int:
     """The exit code: 0 where each mutation is noticed."""
     chosen = [each for each in MUTATIONS if not names or each.name in names]
     if unknown := set(names) - {each.name for each in MUTATIONS}:
-        print(f"there is no mutation {', '.join(sorted(unknown))}", file=sys.stderr)
+        sys.stderr.write(f"there is no mutation {', '.join(sorted(unknown))}\n")
         return 2
     survivors = 0
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         for outcome in pool.map(_try, chosen):
             survivors += outcome.noticed_by is None
-            print(f"{outcome.mutation.name}: {outcome.noticed_by or 'SURVIVED'}", flush=True)
-    print(f"{len(chosen) - survivors} of {len(chosen)} mutations are noticed")
+            _say(f"{outcome.mutation.name}: {outcome.noticed_by or 'SURVIVED'}")
+    _say(f"{len(chosen) - survivors} of {len(chosen)} mutations are noticed")
     return 1 if survivors else 0
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _try(mutation: Mutation) -> Outcome:
