@@ -83,7 +83,17 @@ def _copy(checkout: Path) -> None:
 def _first_failure(checkout: Path, tests: Sequence[str]) -> str | None:
     if not tests:
         return None
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--hypothesis-profile=unshrunk",
+        *tests,
+    ]
     env = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True, check=False, timeout=_MOST_S)
     if done.returncode == 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, cast
 
+import hypothesis
 import pytest
 import redis
 
@@ -32,6 +33,13 @@ class RepeatingRedis(redis.Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
         return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+
+
+# For whoever wants to know only whether a test fails: a shortest example may take minutes to find.
+hypothesis.settings.register_profile(
+    "unshrunk",
+    phases=[each for each in hypothesis.Phase if each not in (hypothesis.Phase.shrink, hypothesis.Phase.explain)],
+)
 
 
 @pytest.fixture(params=[redis.Redis, RepeatingRedis], ids=["once", "repeated"])
