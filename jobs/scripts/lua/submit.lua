@@ -63,15 +63,17 @@ local released = {}
 if args.start_after then
   redis.call('ZADD', key.later(queue), seconds(time + args.start_after), id)
   redis.call('SADD', key.later_of(queue, caller), id)
-elseif not is_anybody_waiting(queue) and room_in(queue) > 0 then
-  redis.call('ZADD', key.queued(queue), turn, id)
-  hand_out(id, queue, caller, turn, TURN, 0)
-  released = {id}
 else
   redis.call('ZADD', key.queued(queue), turn, id)
-  redis.call('ZADD', key.waiting(queue, caller), turn, id)
-  take_turns(queue, caller)
-  released = release(queue, caller)
+  local room = room_in(queue)
+  if room > 0 and not is_anybody_waiting(queue) then
+    hand_out(id, queue, caller, turn, TURN, 0)
+    released = {id}
+  else
+    redis.call('ZADD', key.waiting(queue, caller), turn, id)
+    take_turns(queue, caller)
+    released = release(queue, caller, room)
+  end
 end
 if #released > 0 then redis.call('HSET', job, 'next', cjson.encode(released)) end
 return {'created', id, released}

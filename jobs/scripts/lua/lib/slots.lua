@@ -11,8 +11,12 @@ local function note_slots(queue, name, slots, expiry_s)
 end
 
 -- Slots of a queue's living workers. These are looked at once in a second, or when one reports another number.
+-- Who puts things right comes along with it, for whoever asks for that next: `holder_of`.
+local holders = {}
+
 local function live_slots(queue)
-  local known = redis.call('GET', key.capacity(queue))
+  local known, holder = unpack(redis.call('MGET', key.capacity(queue), key.reconciler))
+  holders[1] = holder
   if known then return tonumber(known) end
   local sum, time, workers = 0, now(), redis.call('HKEYS', key.slots(queue))
   for at, said in ipairs(redis.call('HVALS', key.slots(queue))) do

@@ -44,7 +44,8 @@ end
 -- Whether a process of a version that has no turns puts things right: then its workers may be all that there are, and
 -- these release, when they claim, only what the same caller has.
 local function is_older_in_charge()
-  local holder = redis.call('GET', key.reconciler)
+  local holder = holders[1]
+  if holder == nil then holder = redis.call('GET', key.reconciler) end
   return holder and tonumber(string.match(holder, '^(%d+)%-') or 0) < RECONCILER_VERSION
 end
 
@@ -68,8 +69,8 @@ end
 -- Has a caller whose job waits take turns. One that has had none lately, and has nothing released, goes before all that
 -- have, in the order of coming; as soon as a second job of its waits, behind these and before all others.
 local function take_turns(queue, caller)
-  redis.call('SADD', key.callers(queue), caller)
   if redis.call('ZSCORE', key.shares(queue), caller) then return end
+  redis.call('SADD', key.callers(queue), caller)
   local is_new = redis.call('ZCARD', key.turns(queue, caller)) == 0
   if is_new and redis.call('ZADD', key.newcomers(queue), 'NX', next_number(), caller) == 1 then return end
   redis.call('ZREM', key.newcomers(queue), caller)
@@ -119,11 +120,12 @@ local function release_of(queue, caller)
   return ids
 end
 
--- Releases waiting jobs in turn, as far as there is room. Returns their ids. `caller` is the one whose job it is about.
-local function release(queue, caller)
+-- Releases waiting jobs in turn, as far as there is room. Returns their ids. `caller` is the one whose job it is about;
+-- `room` is how much there is, where it is known, and that somebody waits.
+local function release(queue, caller, room)
   local ids = {}
-  if not is_anybody_waiting(queue) then return ids end
-  local room = room_in(queue)
+  if not room and not is_anybody_waiting(queue) then return ids end
+  room = room or room_in(queue)
   for _ = 1, math.min(room, AT_ONCE) do
     local id, turn, whose, deliveries = next_in_turn(queue)
     if not id then break end

@@ -51,7 +51,10 @@ def record_fields(lua: str) -> Iterator[str]:
     yield from (each[0] for each in arguments_behind(lua, " note("))
     for _, _, *rest in arguments_behind(lua, " conclude("):
         yield from next(arguments_behind(rest[0], "{"), [])[::2]
-    yield from next(arguments_behind(lua, "local fields = {"), [])[::2]
+    for table in ("local fields = {", "local written = {"):
+        yield from next(arguments_behind(lua, table), [])[::2]
+    for each in arguments_behind(lua, " look_up("):
+        yield from each[1:]
 
 
 def test_scripts_and_records_name_the_declared_fields_and_no_others() -> None:
