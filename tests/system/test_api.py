@@ -48,7 +48,7 @@ def test_job_is_followed_from_its_beginning_to_its_end(api: Api) -> None:
 
 
 def test_worker_is_reported(api: Api) -> None:
-    alone = {"status": "ready", "redis": "ok", "storage": "ok", "workers": {"shapes": 1}}
+    alone = {"status": "ready", "redis": "ok", "storage": "ok", "workers": {"shapes": 1}, "unread": {}}
     # One that another test has killed is reported for two leases more.
     assert wait_until(lambda: httpx.get(f"{api.url}/ready", trust_env=False).json() == alone, 60)
     (model,) = httpx.get(f"{api.url}/v1/models", trust_env=False).json()["data"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import redis
 
-from jobs import names
 from ops.process import free_port
 from ops.servers import RedisServer
+from producer import Client
 from tests.system.conftest import RunCli
 
 
@@ -48,16 +47,18 @@ def test_misspelt_setting_is_named(cli: RunCli) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_worker_that_cannot_load_its_model_says_so_and_is_gone(
-    cli: RunCli, system_redis: redis.Redis, tmp_path: Path
+def test_worker_that_cannot_load_its_model_says_so_and_serves_nothing(
+    cli: RunCli, system: Client, tmp_path: Path
 ) -> None:
     catalogue = (Path(__file__).parents[2] / "models.toml").read_text("utf-8")
     models = tmp_path / "models.toml"
     (tmp_path / "empty").mkdir()
     models.write_text(catalogue.replace("workers/builtin/model", "empty"), "utf-8")
-    before = list(system_redis.scan_iter(names.worker_key("*")))
+    before = {each.name for each in system.workers()}
     done = cli("worker", env={"IMAGEMILL_MODELS_FILE": str(models)})
     assert done.returncode != 0
     assert "cannot be loaded" in done.stderr
     assert "Traceback" not in done.stderr
-    assert set(system_redis.scan_iter(names.worker_key("*"))) <= set(before)
+    (failed,) = [each for each in system.workers() if each.name not in before]
+    assert (failed.state, failed.serves("gpu.shapes")) == ("failed", False)
+    assert "cannot be loaded" in failed.failure
