@@ -11,7 +11,7 @@ from ops.programs import Flower
 from producer import Client
 from tests.system.conftest import ask_flower
 
-QUEUE = "gpu.shapes"
+QUEUE, LINE = "gpu.shapes", "run.shapes"
 
 
 def test_job_is_shown_with_a_short_readable_line(system: Client, flower: Flower) -> None:
@@ -42,7 +42,7 @@ def test_canceled_job_is_shown_as_revoked(system: Client, flower: Flower) -> Non
 def test_worker_and_queue_are_shown(system: Client, flower: Flower) -> None:
     assert wait_until(lambda: bool(ask_flower(flower, "/api/workers?refresh=1")), 30)
     queues = ask_flower(flower, "/api/queues/length")["active_queues"]
-    assert QUEUE in [queue["name"] for queue in queues]
+    assert LINE in [queue["name"] for queue in queues]
 
 
 def _task(flower: Flower, task_id: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from producer import Client, Job
 from tests.system.browser import Browser
 from tests.system.conftest import ask_flower
 
-QUEUE = "gpu.shapes"
+QUEUE, LINE = "gpu.shapes", "run.shapes"
 _ROW = "#tasks-table tbody tr"
 _TABLE_AND_FRAME = ("#tasks-table", "div:has(> #tasks-table)")
 _PRESS_FROM_ELSEWHERE = """
@@ -43,7 +43,7 @@ def test_worker_and_its_queue_are_shown(logged_in: Browser, flower: Flower) -> N
     logged_in.click("#workers-table .worker-name-link")
     logged_in.find("#workername", "worker@")
     logged_in.click("#worker-tab-queues")
-    logged_in.find("#worker-queues tr", QUEUE)
+    logged_in.find("#worker-queues tr", LINE)
     assert_all_is_well(logged_in, flower)
 
 
@@ -51,7 +51,7 @@ def test_queue_and_what_waits_in_it_are_shown(logged_in: Browser, flower: Flower
     jobs = system.submit_many({"prompt": "a red circle", "num_inference_steps": 200} for _ in range(60))
     logged_in.open(f"{flower.url}/broker")
     waiting = logged_in.text("#queue-table tbody tr").split()
-    assert waiting[0] == QUEUE
+    assert waiting[0] == LINE
     assert int(waiting[1]) > 0
     for job in jobs:
         job.cancel()

@@ -159,9 +159,19 @@ class Adoption:
                 task_id, request=request, queue=held.queue, error=reason, tells=tells, tag=held.tag
             )
             self._context.announcer.note_end(tells)
+            self._show(task_id, reason)
             return
         self._context.announcer.refuse(task_id, tells, JobFailed(task_id, ErrorCode.INVALID_REQUEST, str(reason)))
         self._inbox.drop(held)
+
+    def _show(self, task_id: str, reason: InvalidRequest) -> None:
+        """In Flower a refused request is a task that failed; nothing of it but the reason."""
+        events = self._context.dispatcher.sent_events
+        if events is None:  # Flower sees nothing of what comes while this worker starts.
+            return
+        task = {"uuid": task_id, "name": names.GENERATE_TASK, "args": "", "kwargs": ""}
+        events.publish("task-received", task, None)
+        events.publish("task-failed", {"uuid": task_id, "exception": f"{reason.code}: {reason}", "traceback": ""}, None)
 
 
 def _said_by(queue: str, call: TaskCall) -> dict[str, str]:
