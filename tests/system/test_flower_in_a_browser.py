@@ -65,7 +65,8 @@ def test_running_and_finished_jobs_are_shown_with_a_line_of_their_own(
     finished.wait(60)
     with Celery("elsewhere", broker=system.parts.settings.redis_url, set_as_current=False) as app:
         request = {"prompt": "a cyan ring", "num_inference_steps": 2}
-        app.send_task("imagemill.generate", kwargs=request, queue=QUEUE)
+        sent = app.send_task("imagemill.generate", kwargs=request, queue=QUEUE)
+    assert wait_until(lambda: ask_flower(flower, f"/api/task/info/{sent.id}") is not None, 60)
     running = running_job(system, flower)
     logged_in.open(f"{flower.url}/tasks")
     logged_in.until("the running job is on top", lambda: running.id in logged_in.text(_ROW))
