@@ -50,6 +50,14 @@ class _LightQoS(QoS):
             log.warning("messages in hand not put back", error=kind_of_error(exc))
         in_hand.clear()
 
+    def restore_visible(self, *args: Any, **kwargs: Any) -> Any:
+        """
+        Put back what an older worker had a copy of when it died. In a full Redis it waits for room:
+        kombu asks for a lock there, and a worker that connects anew would end with what it runs.
+        """
+        with suppress(redis.exceptions.OutOfMemoryError):
+            return super().restore_visible(*args, **kwargs)
+
     def _put_back(self, messages: list[Any]) -> None:
         channel: Any = self.channel
         with channel.conn_or_acquire() as client:
