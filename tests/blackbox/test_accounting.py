@@ -115,7 +115,7 @@ def test_priority_of_a_message_is_the_job_s(make_system: MakeSystem) -> None:
     adopted(system, sent)
     first, last = send(system, 1, priority=0), send(system, 1, priority=9)
     adopted(system, [*first, *last])
-    shown = [system.job(str(task.id))["priority"] for task in (*first, *last, sent[0])]
+    shown = [system.job(str(task.id))["parameters"]["priority"] for task in (*first, *last, sent[0])]
     assert shown == ["high", "low", "normal"]
     system.http("DELETE", f"/v1/jobs/{held}")
     (high,), (low,) = (began(system, [str(each[0].id)]) for each in (first, last))

@@ -14,8 +14,8 @@ PROMPT = "a red circle on a blue background"
 
 
 def told_to_be(system: System, *rules: str) -> dict[str, str]:
-    """What makes a process somebody who has the job table, and of the broker's lists none."""
-    told = ("reset", "on", ">secret", "~imagemill:*", "~_kombu*", "&*", "+@all", *rules)
+    """What makes a process somebody who has the job table, and can send none of its messages."""
+    told = ("reset", "on", ">secret", "~imagemill:*", "~gpu.*", "~_kombu*", "&*", "+@all", *rules)
     system.redis().execute_command("ACL", "SETUSER", "limited", *told)  # type: ignore[no-untyped-call]
     return {"IMAGEMILL_REDIS_URL": system.redis_server.url.replace("redis://", "redis://limited:secret@")}
 
