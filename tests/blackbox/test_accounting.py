@@ -111,7 +111,7 @@ def test_priority_of_a_message_is_the_job_s(make_system: MakeSystem) -> None:
     system.serve()
     system.worker("--concurrency", "1")
     held = busy(system)
-    sent = send(system, 10)
+    sent = send(system, 10, priority=4)
     adopted(system, sent)
     first, last = send(system, 1, priority=0), send(system, 1, priority=9)
     adopted(system, [*first, *last])
