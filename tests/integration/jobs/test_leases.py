@@ -252,3 +252,16 @@ def test_job_given_back_still_expires_while_it_waits(
     wait_for_redis_clock(redis_client, claimed.record.created_at + 0.5)
     reconciler.run_once()
     assert table.get(claimed.job_id).status is Status.EXPIRED
+
+
+def test_job_that_another_attempt_runs_is_not_given_back(
+    table: JobTable, reconciler: Reconciler, redis_client: redis.Redis, a_job: MakeJob
+) -> None:
+    (job_id,) = submit(table, a_job())
+    late = claim(table, job_id)
+    let_lease_run_out(redis_client, job_id)
+    reconciler.run_once()
+    again = claim(table, job_id)
+    with pytest.raises(Fenced):
+        table.give_back(late)
+    assert table.renew([again]) == [Verdict.GO]
