@@ -63,7 +63,7 @@ class Fleet:
         self._scripts = Scripts(client, settings)
 
     def report(self, worker: WorkerReport) -> None:
-        """Say where a worker is; holds for two leases."""
+        """Say where a worker is; holds for two leases, and 30 s at least while it starts."""
         least_s = _STARTING_S if worker.state == "starting" else 2.0
         self._scripts.run(
             "report",

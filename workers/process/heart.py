@@ -72,7 +72,7 @@ class Heart:
 def reported_while_starting(fleet: Fleet, report: WorkerReport, every_s: float) -> Iterator[None]:
     """
     Say that a worker starts, again and again, for as long as it does. One that fails says that it is gone; one that is
-    killed while it loads is forgotten as soon as any other.
+    killed while it loads is soon forgotten, as any other.
 
     Raises:
         RedisUnavailable: It does not answer at the beginning.
@@ -82,13 +82,15 @@ def reported_while_starting(fleet: Fleet, report: WorkerReport, every_s: float) 
     thread = threading.Thread(target=_say_until, args=(over, fleet, report, every_s), name="starting", daemon=True)
     thread.start()
     try:
-        yield
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
     except BaseException:
-        _end(over, thread)
         with suppress(RedisUnavailable):
             fleet.leave(report.name)
         raise
-    _end(over, thread)
 
 
 def _say_until(over: threading.Event, fleet: Fleet, report: WorkerReport, every_s: float) -> None:
@@ -97,8 +99,3 @@ def _say_until(over: threading.Event, fleet: Fleet, report: WorkerReport, every_
             fleet.report(report)
         except RedisUnavailable as exc:
             log.warning("worker not reported", reason=str(exc))
-
-
-def _end(over: threading.Event, thread: threading.Thread) -> None:
-    over.set()
-    thread.join()
