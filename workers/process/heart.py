@@ -103,18 +103,19 @@ def reported_while_starting(fleet: Fleet, report: WorkerReport, every_s: float) 
     thread = threading.Thread(target=_say_until, args=(over, fleet, report, every_s), name="starting", daemon=True)
     thread.start()
     try:
-        yield report
+        try:
+            yield report
+        finally:
+            over.set()
+            thread.join()
     except Exception as exc:
-        _end(over, thread)
         with suppress(RedisUnavailable):
             fleet.note_failure(report, sentence_of(exc))
         raise
     except BaseException:
-        _end(over, thread)
         with suppress(RedisUnavailable):
             fleet.leave(report.name)
         raise
-    _end(over, thread)
 
 
 def _say_until(over: threading.Event, fleet: Fleet, report: WorkerReport, every_s: float) -> None:
@@ -123,8 +124,3 @@ def _say_until(over: threading.Event, fleet: Fleet, report: WorkerReport, every_
             fleet.report(report)
         except RedisUnavailable as exc:
             log.warning("worker not reported", reason=str(exc))
-
-
-def _end(over: threading.Event, thread: threading.Thread) -> None:
-    over.set()
-    thread.join()
