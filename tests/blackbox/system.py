@@ -257,9 +257,11 @@ class System:
         return dict(answer.body)
 
     def end_of(self, job_id: str, key: str | None = None, deadline_s: float = PATIENCE_S) -> dict[str, Any]:
-        """The same, when the job has ended."""
+        """The same, when the job has ended; what went to plain Celery is shown from when a worker has taken it."""
 
         def ended() -> dict[str, Any] | None:
+            if self.http("GET", f"/v1/jobs/{job_id}", key=key).status == 404:
+                return None
             job = self.job(job_id, key)
             return job if job["status"] in ENDED else None
 
