@@ -51,7 +51,7 @@ class Submission:
         spec: What is to be run, of which the table reads no more than what every job has.
         digest: Of the request's parameters; tells a repeated submission from another one with the same key.
         origin: "client", or "celery" for a job that came as a plain Celery message.
-        quota: How many queued jobs its caller may have, in all queues, this one included; None for what the settings say.
+        quota: How many queued jobs its caller may have, in all queues, this one included; None: as the settings say.
         cost: What a turn of it costs: what it takes of the device, where its model's usual job takes 1.
         weight: How much of the device its caller gets, where others get 1.
         batch: Where it is part of one.

@@ -27,8 +27,8 @@ from jobs.scripts.limits import limits_of
 from jobs.scripts.scripts import Argument, arguments, as_mapping
 from jobs.table.claim import Claim, Report, Verdict, event_data, times_in
 from jobs.table.fleet import Fleet
-from jobs.table.outbox import TELLER_LEASE_S, Untold
 from jobs.table.moves import move
+from jobs.table.outbox import TELLER_LEASE_S, Untold
 from jobs.table.reader import JobReader, QueueCounts
 from jobs.table.record import JobRecord
 from jobs.table.states import Status

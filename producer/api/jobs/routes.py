@@ -12,7 +12,6 @@ from jobs import names
 from jobs.envelope import Change
 from jobs.errors import JobNotFound, RecordUnreadable, RedisUnavailable, WaitTimeout
 from jobs.fields import parse
-from jobs.table.rates import Place
 from jobs.table.reader import CURSOR
 from jobs.table.states import Status
 from jobs.table.submission import Submission
