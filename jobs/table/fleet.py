@@ -93,7 +93,7 @@ class Fleet:
         self._scripts = Scripts(client, settings)
 
     def report(self, worker: WorkerReport, expiry_s: int | None = None) -> None:
-        """Say where a worker is; for two leases, 30 s at least while it starts, or `expiry_s` if given."""
+        """Say where a worker is; for two leases, 30 s at least while it starts, or `expiry_s` where that is given."""
         least_s = _STARTING_S if worker.state == "starting" else 2.0
         self._scripts.run(
             "report",
