@@ -41,9 +41,9 @@ def test_outputs_without_bound_are_refused_at_every_door(system: System) -> None
     assert told.returncode == 2
     assert "output.resize" in told.stderr
     task = system.celery().send_task("imagemill.generate", kwargs={"prompt": "a circle", **HUGE}, queue="gpu.sim")
-    ended = until("the message is refused", lambda: system.http("GET", f"/v1/jobs/{task.id}").body.get("error"))
-    assert ended["code"] == "invalid_request"
-    assert "output.resize" in ended["message"]
+    error = system.end_of(task.id)["error"]
+    assert error["code"] == "invalid_request"
+    assert "output.resize" in error["message"]
 
 
 def test_largest_outputs_that_a_model_says_are_made(system: System) -> None:
