@@ -12,6 +12,8 @@ from tests.blackbox.system import System
 
 MakeSystem = Callable[..., System]
 
+_SYSTEMS = pytest.StashKey[list[System]]()
+
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -20,11 +22,21 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_system(tmp_path: Path, cache_dir: Path) -> Iterator[MakeSystem]:
+def make_system(request: pytest.FixtureRequest, tmp_path: Path, cache_dir: Path) -> Iterator[MakeSystem]:
     """Start Redis and S3 with these models and variables: see `System`."""
     with ExitStack() as cleanup:
 
         def make(models: str | None = None, told: Mapping[str, str] | None = None) -> System:
-            return cleanup.enter_context(System(tmp_path, cache_dir, models, told))
+            system = cleanup.enter_context(System(tmp_path, cache_dir, models, told))
+            request.node.stash.setdefault(_SYSTEMS, []).append(system)
+            return system
 
         yield make
+
+
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """What its processes said last says more about a failed test than its assertion."""
+    if call.when == "call" and call.excinfo is not None:
+        for system in item.stash.get(_SYSTEMS, []):
+            for number, command in enumerate(system.commands):
+                item.add_report_section("call", f"{number}: {command.name}", "\n".join(command.lines[-60:]))

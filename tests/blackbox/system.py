@@ -160,6 +160,9 @@ class System:
     """
     Redis, an S3 store, and whatever is started beside them. Owns every process that it started.
 
+    Attributes:
+        commands: Those processes, in their order.
+
     Args:
         folder: Of this test alone.
         cache_dir: Where workers keep what they measured.
@@ -194,6 +197,7 @@ class System:
             self.env["IMAGEMILL_MODELS_FILE"] = str(file)
         self.env |= told or {}
         self.api: Command | None = None
+        self.commands: list[Command] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as cleanup:
@@ -208,19 +212,22 @@ class System:
     def worker(self, *args: str, told: Mapping[str, str] | None = None, is_ready: bool = True) -> Command:
         """Start `./imagemill worker ARGS…`, and wait until it takes jobs unless `is_ready` is False."""
         process = Command(["worker", *args], {**self.env, **(told or {})}, r"worker@\S+ ready")
-        self._cleanup.callback(process.stop)
-        process.start()
+        self._start(process)
         if is_ready:
             process.wait_until_ready(START_S)
         return process
+
+    def _start(self, process: Command) -> None:
+        self._cleanup.callback(process.stop)
+        self.commands.append(process)
+        process.start()
 
     def serve(self, told: Mapping[str, str] | None = None, host: str = LOOPBACK) -> Command:
         """Start `./imagemill api`, wait for it, and have `http` ask it."""
         port = free_port()
         env = {**self.env, "IMAGEMILL_API_HOST": host, "IMAGEMILL_API_PORT": str(port), **(told or {})}
         process = Command(["api"], env, "", port=port)
-        self._cleanup.callback(process.stop)
-        process.start()
+        self._start(process)
         process.wait_until_ready(START_S)
         self.api = process
         return process
