@@ -47,10 +47,12 @@ class Stage:
         until("all messages are jobs", lambda: all(self.statuses()))
 
     def running(self) -> None:
-        """All that have not ended, and one at least."""
+        """All that have not ended generate, and one at least: a worker that drains gives back what has not come so far."""
 
         def run() -> bool:
-            return set(self.statuses()) <= {"processing", *ENDED} and "generate" in self._stages()
+            where = zip(self.statuses(), self._stages(), strict=True)
+            of_others = {stage for status, stage in where if status not in ENDED}
+            return of_others == {"generate"}
 
         until("all jobs run", run)
 
