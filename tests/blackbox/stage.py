@@ -47,7 +47,7 @@ class Stage:
         until("all messages are jobs", lambda: all(self.statuses()))
 
     def running(self) -> None:
-        """All that have not ended generate, and one at least: a worker that drains gives back what has not come so far."""
+        """All that have not ended generate: a worker that drains gives back what has not come so far."""
 
         def run() -> bool:
             where = zip(self.statuses(), self._stages(), strict=True)
