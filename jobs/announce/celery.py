@@ -7,6 +7,7 @@ that failed in FAILURE; one that was canceled, or whose deadline passed, is to C
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -15,6 +16,8 @@ from celery import Celery, group, signature
 from celery.app.task import Context
 from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
+from kombu.utils.json import dumps as marked
+from kombu.utils.json import loads as unmarked
 
 from jobs.announce.backends import RESULT_BACKENDS
 from jobs.broker.addresses import broker_settings, celery_url, sentinel_transport
@@ -52,7 +55,8 @@ def wanted_by(request: Any) -> dict[str, Any] | None:
             wants[name] = _with_ids(wants[name], f"{request.id} {name}")
     delivery = {name: value for name in _DELIVERY if (value := (request.delivery_info or {}).get(name)) is not None}
     hears_start = is_heard and getattr(request, "lang", None) == _LANGUAGE
-    return {**wants, "delivery_info": delivery, "ignore_result": not is_heard, "hears_start": hears_start}
+    wants |= {"delivery_info": delivery, "ignore_result": not is_heard, "hears_start": hears_start}
+    return dict(json.loads(marked(wants)))  # Arguments of callbacks may be moments, UUIDs, decimals: kombu marks them.
 
 
 def _with_ids(callbacks: Sequence[Mapping[str, Any]], start: str) -> list[dict[str, Any]]:
@@ -139,6 +143,6 @@ class CeleryResults:
 
 
 def _request(job_id: str, wants: Mapping[str, Any]) -> Any:
-    request = Context({"id": job_id, "delivery_info": {}, **wants}, called_directly=False)
+    request = Context({"id": job_id, "delivery_info": {}, **unmarked(json.dumps(wants))}, called_directly=False)
     request.headers = None
     return request

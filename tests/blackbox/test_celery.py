@@ -223,7 +223,7 @@ def test_a_worker_that_loses_its_connection_to_a_full_redis_goes_on(make_system:
     assert worker.printed("engine ready") == 1
 
 
-@pytest.mark.parametrize("by", ["revoke", "http", "cli"])
+@pytest.mark.parametrize("by", ["revoke", "terminate", "http", "cli"])
 def test_the_sender_of_a_job_that_is_canceled_while_it_runs_hears_of_it(make_system: MakeSystem, by: str) -> None:
     system = make_system(simulated())
     system.serve()
@@ -234,6 +234,8 @@ def test_the_sender_of_a_job_that_is_canceled_while_it_runs_hears_of_it(make_sys
     match by:
         case "revoke":
             app.control.revoke(task.id)
+        case "terminate":
+            app.control.broadcast("terminate", arguments={"signal": "SIGTERM", "task_id": task.id})
         case "http":
             system.http("DELETE", f"/v1/jobs/{task.id}")
         case _:

@@ -227,10 +227,10 @@ def _moment(head: Mapping[str, Any], name: str) -> float | None:
 
 
 def _time_limit(head: Mapping[str, Any]) -> float | None:
-    """The hard one of two; that of a client that writes them otherwise is none."""
-    limit = head.get("timelimit")
-    seconds = _seconds(limit[0]) if isinstance(limit, list) and limit else None
-    return seconds if seconds is not None and math.isfinite(seconds) else None
+    """The hard one of two, the soft one where it stands alone; none, where a client writes them otherwise."""
+    limits = head.get("timelimit")
+    said = [_seconds(each) for each in limits] if isinstance(limits, list) else []
+    return next((each for each in said if each is not None and math.isfinite(each)), None)
 
 
 def _seconds(value: Any) -> float | None:

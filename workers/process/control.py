@@ -1,5 +1,5 @@
 """
-Celery's `revoke`, and so Flower's, made a cancel of the job.
+Celery's `revoke` and `terminate`, and so Flower's, made a cancel of the job.
 
 Celery's own keeps revoked ids in each worker's memory for three hours, which would swallow a replay of the same id,
 and the threads pool cannot terminate a task.
@@ -25,8 +25,17 @@ log = structlog.get_logger()
 
 
 def turn_revoke_into_cancel(context: Context) -> None:
-    """Put ours in the place of Celery's control command, for this process."""
-    Panel.data["revoke"] = _revoke_by(context)
+    """Put ours in the place of Celery's control commands, for this process."""
+    revoke = _revoke_by(context)
+
+    def terminate(state: Any, signal: Any = None, task_id: Any = None, **_: Any) -> Any:
+        return revoke(state, task_id, terminate=True, signal=signal)
+
+    def revoke_by_stamped_headers(_state: Any, _headers: Any = None, **_: Any) -> dict[str, str]:
+        return {"error": "jobs are canceled by their ids: revoke or cancel each"}
+
+    for command in (revoke, terminate, revoke_by_stamped_headers):
+        Panel.data[command.__name__] = command
 
 
 def drain_on_shutdown(drain: Callable[[], None]) -> None:

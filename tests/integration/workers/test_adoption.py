@@ -8,12 +8,14 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import redis
 from celery import Celery, group
 from celery.result import AsyncResult
+from kombu.utils import json as kombu_json
 
 from jobs import names
 from jobs.announce.celery import PROTOCOL, CeleryResults
@@ -107,6 +109,14 @@ def test_countdown_expiry_and_time_limit_are_the_job_s(
     assert float(fields["start_by"]) - created == pytest.approx(7200, abs=120)
     assert float(fields["time_limit"]) == 60
     assert context.table.claim(job_id, owner="a worker", gives_way=True) == (None, [])
+
+
+def test_soft_time_limit_alone_is_the_job_s(
+    adoption: Adoption, context: Context, sender: Celery, redis_client: redis.Redis
+) -> None:
+    job_id = send(sender, soft_time_limit=60)
+    adopted(adoption, context, job_id)
+    assert redis_client.hget(names.job_key(job_id), "time_limit") == "60"
 
 
 def test_message_that_has_expired_is_no_job_to_run(
@@ -331,3 +341,19 @@ def test_first_part_of_a_chord_is_known_as_the_first(adoption: Adoption, context
     claim, _ = context.table.claim(job_id, owner="a worker")
     assert claim is not None
     assert (claim.tells[PROTOCOL]["group"], claim.tells[PROTOCOL]["group_index"]) == ("a-group", 0)
+
+
+def test_arguments_of_callbacks_that_celery_marks_reach_them_as_they_are(
+    adoption: Adoption, context: Context, sender: Celery, teller: Teller, redis_client: redis.Redis
+) -> None:
+    args = (uuid.uuid4(), datetime(2026, 11, 29, 4, tzinfo=UTC), Decimal("0.10"), b"bytes")
+    job_id = send(sender, link=sender.signature("theirs.done", args=args, queue="theirs"))
+    adopted(adoption, context, job_id)
+    claim, _ = context.table.claim(job_id, owner="a worker")
+    assert claim is not None
+    context.table.finish(claim, Status.SUCCEEDED, data={})
+    teller.run_once()
+    raw = redis_client.lindex("theirs", 0)
+    assert raw is not None
+    sent, _, _ = kombu_json.loads(base64.b64decode(json.loads(raw)["body"]))
+    assert tuple(sent[1:]) == args
