@@ -303,7 +303,9 @@ def test_start_is_told_to_celery_itself_alone(
     adopted(adoption, context, "a-job")
     claim, _ = context.table.claim("a-job", owner="a worker")
     assert claim is not None
+    context.announcer.start()
     context.announcer.note_start(claim, "a worker")
+    context.announcer.stop()
     assert AsyncResult("a-job", app=sender).state == state
 
 
