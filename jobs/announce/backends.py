@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery.backends.redis import RedisBackend, SentinelBackend
+from celery.backends.redis import RedisBackend, ResultConsumer, SentinelBackend
 from celery.exceptions import BackendStoreError
 from celery.states import READY_STATES
 from kombu.utils.encoding import bytes_to_str
@@ -39,8 +39,23 @@ class Overtaken(Exception):
     """A later run of the same job has told of itself: there is nothing to tell any more."""
 
 
+class _NoConsumer(ResultConsumer):  # type: ignore[misc]
+    """
+    Hears of no results: nobody here waits for what a callback comes to, and those of a chord's parts are there when it
+    is complete. Celery's own subscribes to each, and unsubscribes in whatever thread Python collects its garbage.
+    """
+
+    def consume_from(self, _task_id: str) -> None:
+        """Subscribe to nothing."""
+
+    def cancel_for(self, _task_id: str) -> None:
+        """Likewise."""
+
+
 class _SetsWhenFull:
     """Mixed into Celery's backends."""
+
+    ResultConsumer: Any = _NoConsumer
 
     def _set(
         self, key: str, value: str, expires: int | None = None, state: str = "", moment: float | None = None

@@ -121,6 +121,12 @@ class CeleryResults:
         app.conf.result_backend_transport_options = {**told.get("result_backend_transport_options", {}), **tries}
         self._app = app
 
+    def close(self) -> None:
+        """Close the connections to the backend of results that this thread has opened."""
+        client = getattr(self._app.backend, "client", None)
+        if client is not None:
+            client.connection_pool.disconnect()
+
     def tell_start(self, record: JobRecord, wants: Mapping[str, Any], worker: str) -> None:
         """A worker has claimed the job; said by nobody where it has ended since, or begun anew."""
         task_id, request = _request(record, wants, record.started_at)

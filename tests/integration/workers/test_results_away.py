@@ -98,7 +98,7 @@ def test_refusal_of_an_id_that_is_no_job_s_is_told_when_it_is_back(
     swallowed = settings.model_copy(update={"result_backend_url": hole.url})
     assert Teller(outbox, PROTOCOL, CeleryResults(swallowed).tell).run_once() == 2
     assert outbox.counts().put_off == 2
-    outbox.retry(redis_client.zrange(names.outbox_key(PROTOCOL), 0, -1))
+    outbox.retry([names.job_id_of(task_id) for task_id in ("my picture", "a" * 200)])
     assert Teller(outbox, PROTOCOL, CeleryResults(settings).tell).run_once() == 2
     for task_id in ("my picture", "a" * 200):
         result: Any = AsyncResult(task_id, app=sender)
