@@ -209,7 +209,7 @@ def is_job_id(text: str) -> bool:
 
 
 def job_id_of(task_id: str) -> str:
-    """The id of the job that a task is, or is refused as: its own, or one that follows from it where that is no job's."""
+    """The id of the job that a task is, or is refused as: its own; where that is no job's, one that follows from it."""
     if is_job_id(task_id):
         return task_id
     return f"refused-{hashlib.sha256(task_id.encode(errors='surrogatepass')).hexdigest()[:32]}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery.backends.redis import RedisBackend, ResultConsumer, SentinelBackend
+from celery.backends.redis import RedisBackend, SentinelBackend
 from celery.exceptions import BackendStoreError
 from celery.states import READY_STATES
 from kombu.utils.encoding import bytes_to_str
@@ -39,7 +39,10 @@ class Overtaken(Exception):
     """A later run of the same job has told of itself: there is nothing to tell any more."""
 
 
-class _NoConsumer(ResultConsumer):  # type: ignore[misc]
+_Consumer: Any = RedisBackend.ResultConsumer
+
+
+class _NoConsumer(_Consumer):  # type: ignore[misc]
     """
     Hears of no results: nobody here waits for what a callback comes to, and those of a chord's parts are there when it
     is complete. Celery's own subscribes to each, and unsubscribes in whatever thread Python collects its garbage.

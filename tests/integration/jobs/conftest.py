@@ -106,7 +106,8 @@ def sender(settings: Settings) -> Iterator[Celery]:
     """Somebody who has Celery alone."""
     with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
         yield app
-        app.backend.client.connection_pool.disconnect()
+        backend: Any = app.backend
+        backend.client.connection_pool.disconnect()
 
 
 @pytest.fixture
