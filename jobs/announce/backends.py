@@ -1,6 +1,7 @@
 """
 Celery's result backends, but that a result is written where Redis is full, too, as the end of the job itself is: it is
-small and expires, and whoever waits for one that was not written waits for ever.
+small and expires, and whoever waits for one that was not written waits for ever. And that a result that comes late goes
+over none of a later run.
 """
 
 from __future__ import annotations

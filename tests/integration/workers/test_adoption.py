@@ -326,6 +326,16 @@ def test_callbacks_in_a_group_have_ids_that_follow_from_the_job_s(
     assert ids() == first
 
 
+def test_id_that_is_no_text_holds_nobody_up(
+    adoption: Adoption, context: Context, sender: Celery, redis_client: redis.Redis
+) -> None:
+    redis_client.lpush(QUEUE, envelope([[], FIELDS, {}], task=names.GENERATE_TASK, id="\ud800"))
+    job_id = send(sender)
+    assert adoption.run_once() == 2
+    assert context.table.get(job_id).status is Status.QUEUED
+    assert context.table.get(names.job_id_of("\ud800")).status is Status.FAILED
+
+
 def test_first_part_of_a_chord_is_known_as_the_first(adoption: Adoption, context: Context, sender: Celery) -> None:
     body = {"task": "theirs.body"}
     job_id = send(sender, group_id="a-group", group_index=0, chord=body)
