@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 import redis
-from celery import Celery, group
+from celery import Celery, chain, chord, group
 from celery.result import AsyncResult
 
 from jobs import names
+from jobs.announce.backends import RESULT_BACKENDS
 from jobs.announce.celery import PROTOCOL, CeleryResults
 from jobs.announce.teller import Teller
 from jobs.errors import JobNotFound
@@ -343,3 +344,27 @@ def test_first_part_of_a_chord_is_known_as_the_first(adoption: Adoption, context
     claim, _ = context.table.claim(job_id, owner="a worker")
     assert claim is not None
     assert (claim.tells[PROTOCOL]["group"], claim.tells[PROTOCOL]["group_index"]) == ("a-group", 0)
+
+
+def test_chord_with_a_group_behind_a_part_of_it_has_its_body_called(
+    adoption: Adoption, context: Context, sender: Celery, teller: Teller, redis_client: redis.Redis
+) -> None:
+    """Celery joins the results of such a header in the process that tells the end of the last of them."""
+
+    def one() -> Any:
+        return sender.signature(names.GENERATE_TASK, kwargs=FIELDS, options={"queue": QUEUE}, immutable=True)
+
+    sender.loader.override_backends = RESULT_BACKENDS  # So that nobody unsubscribes when the server has gone.
+    parts = [one(), chain(one(), group([one(), one()], app=sender), app=sender)]
+    chord(parts, sender.signature("theirs.body"), app=sender).apply_async()
+    for _ in range(2):
+        assert adoption.run_once() == 2
+        for job_id in redis_client.zrange(names.queued_key(QUEUE), 0, -1):
+            claim, _ = context.table.claim(str(job_id), owner="a worker")
+            assert claim is not None
+            context.table.finish(claim, Status.SUCCEEDED)
+        assert teller.run_once() == 2
+    (message,) = [json.loads(each) for each in redis_client.lrange("celery", 0, -1)]
+    assert message["headers"]["task"] == "theirs.body"
+    first, grouped = json.loads(base64.b64decode(message["body"]))[0][0]
+    assert {each["status"] for each in (first, *grouped)} == {"succeeded"}
