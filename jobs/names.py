@@ -7,6 +7,7 @@ function of the same parts. `jobs/scripts/preamble.py` writes those down from `R
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -205,3 +206,10 @@ def is_queue(name: str) -> bool:
 def is_job_id(text: str) -> bool:
     """Whether a job may have this id: it goes into Redis keys and object keys."""
     return _JOB_ID.fullmatch(text) is not None
+
+
+def job_id_of(task_id: str) -> str:
+    """The id of the job that a task is, or is refused as: its own; where that is no job's, one that follows from it."""
+    if is_job_id(task_id):
+        return task_id
+    return f"refused-{hashlib.sha256(task_id.encode(errors='surrogatepass')).hexdigest()[:32]}"

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import redis
-import structlog
 
 from jobs.announce import celery
 from jobs.announce.teller import Tell, Teller
-from jobs.errors import JobFailed
 from jobs.process.settings import Settings
 from jobs.table.claim import Claim
 from jobs.table.outbox import Outbox, Untold
-
-log = structlog.get_logger()
 
 PROTOCOLS: Final = (celery.PROTOCOL,)
 
@@ -63,22 +60,11 @@ class Announcer:
             if teller.protocol in tells:
                 teller.wake()
 
-    def refuse(self, task_id: str, tells: Mapping[str, Any], reason: JobFailed) -> None:
-        """Tell of a task that cannot become a job at all, once: there is no record that it could be told from later."""
-        wants = tells.get(celery.PROTOCOL)
-        if wants is None:
-            return
-        try:
-            self._results.tell_failure(task_id, wants, reason)
-        except Exception as exc:  # noqa: BLE001 - backends of all kinds fail in ways of their own
-            log.warning("a refusal is not told", error=type(exc).__name__)
-
     def note_start(self, claim: Claim, worker: str) -> None:
-        """A job begins in this process. That it began is worth less than that it runs: no error of it matters."""
+        """A job begins in this process. That it began is worth less than that it runs: it waits for nobody to hear."""
         wants = claim.tells.get(celery.PROTOCOL)
-        if wants is None:
+        if wants is None or not celery.hears_start(wants):
             return
-        try:
-            self._results.tell_start(claim.record, wants, worker)
-        except Exception as exc:  # noqa: BLE001 - backends of all kinds fail in ways of their own
-            log.warning("a start is not told", job_id=claim.job_id, error=type(exc).__name__)
+        for teller in self._tellers:
+            if teller.protocol == celery.PROTOCOL:
+                teller.note(partial(self._results.tell_start, claim.record, wants, worker))

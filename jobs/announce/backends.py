@@ -1,6 +1,7 @@
 """
 Celery's result backends, but that a result is written where Redis is full, too, as the end of the job itself is: it is
-small and expires, and whoever waits for one that was not written waits for ever.
+small and expires, and whoever waits for one that was not written waits for ever. And that a result that comes late goes
+over none of a later run.
 """
 
 from __future__ import annotations
@@ -9,42 +10,87 @@ from typing import Any
 
 from celery.backends.redis import RedisBackend, SentinelBackend
 from celery.exceptions import BackendStoreError
+from celery.states import READY_STATES
 from kombu.utils.encoding import bytes_to_str
 
-# That a task has begun, which may come late, goes over no success. An end goes over whatever is there: a job has one.
+# What a run of a job tells has a moment: when that was claimed, or ended. A teller may be stalled until a later run has
+# told its own, which stays. A result without a moment is Celery's own, of no job: an end goes over it, and over such an
+# end no start. The moment stands last, where nothing that a sender chose can look like it.
 _SET = """#!lua flags=allow-oom
-local function set(...)
-  if tonumber(ARGV[2]) > 0 then return redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2], ...) end
-  return redis.call('SET', KEYS[1], ARGV[1], ...)
+local key, value, expires, state, moment = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+local before = redis.call('SET', key, value, 'GET', unpack(expires > 0 and {'EX', expires} or {}))
+
+local function is_overtaken()
+  if not before or not moment then return false end
+  local other = tonumber(string.match(string.sub(before, -64), '"moment": ([%d.]+)}$'))
+  if other then return moment < other end
+  return state == 'STARTED' and READY[string.match(before, '^{"status": "(%u+)"')]
 end
-if ARGV[3] ~= 'STARTED' then
-  set()
-elseif not set('NX') then
-  if string.find(redis.call('GET', KEYS[1]) or '', '"status": "SUCCESS"', 1, true) then return end
-  set()
+
+if is_overtaken() then
+  redis.call('SET', key, before, 'KEEPTTL')
+  return 0
 end
-redis.call('PUBLISH', KEYS[1], ARGV[1])
-"""
+redis.call('PUBLISH', key, value)
+return 1
+""".replace("READY", "({" + ", ".join(f"{each} = true" for each in sorted(READY_STATES)) + "})")
+
+
+class Overtaken(Exception):
+    """A later run of the same job has told of itself: there is nothing to tell any more."""
+
+
+_Consumer: Any = RedisBackend.ResultConsumer
+
+
+class _NoConsumer(_Consumer):  # type: ignore[misc]
+    """
+    Hears of no results: nobody here waits for what a callback comes to, and those of a chord's parts are there when it
+    is complete. Celery's own subscribes to each, and unsubscribes in whatever thread Python collects its garbage.
+    """
+
+    def consume_from(self, _task_id: str) -> None:
+        """Subscribe to nothing."""
+
+    def cancel_for(self, _task_id: str) -> None:
+        """Likewise."""
 
 
 class _SetsWhenFull:
     """Mixed into Celery's backends."""
 
-    def _set(self, key: str, value: str, expires: int | None = None, state: str = "") -> None:
+    ResultConsumer: Any = _NoConsumer
+
+    def _set(
+        self, key: str, value: str, expires: int | None = None, state: str = "", moment: float | None = None
+    ) -> bool:
         backend: Any = self
-        backend.client.eval(_SET, 1, key, value, backend.expires or 0 if expires is None else expires, state)
+        expires_s = backend.expires or 0 if expires is None else expires
+        return bool(backend.client.eval(_SET, 1, key, value, expires_s, state, "" if moment is None else moment))
 
     def _store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **_options: Any
     ) -> Any:
-        """Celery's own asks first what is there; here the script does that writes it, where it matters."""
+        """
+        Celery's own asks first what is there; here the script does that writes it.
+
+        Args:
+            request: With the `moment` of what is told, where it is a job's.
+
+        Raises:
+            Overtaken: Nothing is written.
+        """
         backend: Any = self
         meta = backend._get_result_meta(result=result, state=state, traceback=traceback, request=request)
         meta["task_id"] = bytes_to_str(task_id)
+        moment = getattr(request, "moment", None)
+        if moment is not None:
+            meta["moment"] = moment
         value = backend.encode(meta)
         if len(value) > backend._MAX_STR_VALUE_SIZE:
             raise BackendStoreError("the result is too large for Redis")
-        backend.ensure(self._set, (backend.get_key_for_task(task_id), value, None, state))
+        if not backend.ensure(self._set, (backend.get_key_for_task(task_id), value, None, state, moment)):
+            raise Overtaken(task_id)
         return result
 
 

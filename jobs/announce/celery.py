@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from celery import Celery, group, signature
@@ -19,7 +20,8 @@ from celery.result import AsyncResult
 from kombu.utils.json import dumps as marked
 from kombu.utils.json import loads as unmarked
 
-from jobs.announce.backends import RESULT_BACKENDS
+from jobs import names
+from jobs.announce.backends import RESULT_BACKENDS, Overtaken
 from jobs.broker.addresses import broker_settings, celery_url, sentinel_transport
 from jobs.errors import JobFailed
 from jobs.process.settings import Settings
@@ -35,9 +37,9 @@ _KEPT = (
 )
 _DELIVERY = ("priority", "routing_key", "exchange")
 _CALLBACKS = ("callbacks", "errbacks")
-_CANVAS = ("celery.group", "celery.chain")  # tasks of which a callback may be made
 # Of Celery itself. Clients in other languages take the first result that they find for the end: celery-php does.
 _LANGUAGE = "py"
+_ANSWERS_S = 5.0  # how long a server has for one answer
 
 
 def wanted_by(request: Any) -> dict[str, Any] | None:
@@ -46,7 +48,8 @@ def wanted_by(request: Any) -> dict[str, Any] | None:
 
     Callbacks get ids that follow from the job's, so that one that is sent twice can be known again.
     """
-    wants = {name: value for name in _KEPT if (value := getattr(request, name, None)) is not None}
+    wants: dict[str, Any] = {} if names.is_job_id(str(request.id)) else {"id": str(request.id)}
+    wants |= {name: value for name in _KEPT if (value := getattr(request, name, None)) is not None}
     is_heard = not request.ignore_result
     if not (is_heard or any(wants.get(name) for name in ("callbacks", "errbacks", "chain", "chord"))):
         return None
@@ -63,71 +66,96 @@ def _with_ids(callbacks: Sequence[Mapping[str, Any]], start: str) -> list[dict[s
     return [_with_id(each, f"{start} {position}") for position, each in enumerate(callbacks)]
 
 
-def _with_id(callback: Mapping[str, Any], name: str) -> dict[str, Any]:
-    options = {"task_id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"imagemill {name}")), **(callback.get("options") or {})}
-    fields = callback.get("kwargs") or {}
-    if callback.get("task") in _CANVAS:
-        fields = {**fields, "tasks": _with_ids(fields["tasks"], name)}
+def _with_id(callback: Mapping[str, Any], name: str, given: str | None = None) -> dict[str, Any]:
+    """A canvas has the id of what comes last in it, as Celery has it, and all else in it ids of its own."""
+    derived = given or str(uuid.uuid5(uuid.NAMESPACE_OID, f"imagemill {name}"))
+    options = {"task_id": derived, **(callback.get("options") or {})}
+    fields, own = callback.get("kwargs") or {}, options["task_id"]
+    match callback.get("task"):
+        case "celery.group":
+            fields = {**fields, "tasks": _with_ids(fields["tasks"], name)}
+        case "celery.chain" if fields["tasks"]:
+            *first, last = fields["tasks"]
+            fields = {**fields, "tasks": [*_with_ids(first, name), _with_id(last, f"{name} last", own)]}
+        case "celery.chord":
+            give = _with_id if isinstance(fields["header"], Mapping) else _with_ids
+            header, body = give(fields["header"], f"{name} header"), _with_id(fields["body"], f"{name} body", own)
+            fields = {**fields, "header": header, "body": body}
     return {**callback, "options": options, "kwargs": fields}
 
 
+def hears_start(wants: Mapping[str, Any]) -> bool:
+    """Whether somebody is told that a job has begun."""
+    return bool(wants.get("hears_start"))
+
+
 class CeleryResults:
-    """Tells through Celery's result backend and its broker. What it raises means that an end is not told yet."""
+    """
+    Tells through Celery's result backend and its broker. What it raises means that an end is not told yet.
+
+    It tries once, and waits for nobody for long: the outbox tries again.
+    """
 
     def __init__(self, settings: Settings) -> None:
         """The app is as a sender's is: callbacks that name no queue go where Celery sends them, and not into ours."""
         backend = settings.result_backend and celery_url(settings.result_backend)
         app = Celery("imagemill.results", broker=celery_url(settings.redis_url), backend=backend, set_as_current=False)
         app.loader.override_backends = RESULT_BACKENDS
+        told = broker_settings(settings)
         app.conf.update(
             task_serializer="json",
             result_serializer="json",
             accept_content=["json"],
             result_expires=24 * 3600,
             broker_transport_options={
-                "socket_timeout": 30,
-                "socket_connect_timeout": 10,
+                "socket_timeout": _ANSWERS_S,
+                "socket_connect_timeout": _ANSWERS_S,
                 "socket_keepalive": True,
                 "health_check_interval": 15,
                 **sentinel_transport(settings.redis_url, settings),
             },
-            redis_socket_timeout=30,
-            redis_socket_connect_timeout=10,
+            redis_socket_timeout=_ANSWERS_S,
+            redis_socket_connect_timeout=_ANSWERS_S,
             redis_socket_keepalive=True,
             redis_backend_health_check_interval=15,
             enable_utc=True,
-            **broker_settings(settings),
+            **told,
         )
+        tries = {"retry_policy": {"max_retries": 0}}
+        app.conf.result_backend_transport_options = {**told.get("result_backend_transport_options", {}), **tries}
         self._app = app
 
+    def close(self) -> None:
+        """Close the connections to the backend of results that this thread has opened."""
+        client = getattr(self._app.backend, "client", None)
+        if client is not None:
+            client.connection_pool.disconnect()
+
     def tell_start(self, record: JobRecord, wants: Mapping[str, Any], worker: str) -> None:
-        """A worker has claimed the job."""
-        if wants.get("hears_start"):
-            self._app.backend.store_result(
-                record.id, {"hostname": worker}, "STARTED", request=_request(record.id, wants)
-            )
+        """A worker has claimed the job; said by nobody where it has ended since, or begun anew."""
+        task_id, request = _request(record, wants, record.started_at)
+        with suppress(Overtaken):
+            self._app.backend.store_result(task_id, {"hostname": worker}, "STARTED", request=request)
 
     def tell(self, record: JobRecord, wants: Mapping[str, Any]) -> None:
-        """Tell an end; telling it again does no harm."""
-        request = _request(record.id, wants)
+        """Tell an end; telling it again does no harm. One that a later one of the same job has followed is not told."""
+        with suppress(Overtaken):
+            self._tell(record, *_request(record, wants, record.ended_at))
+
+    def _tell(self, record: JobRecord, task_id: str, request: Any) -> None:
         stores = not request.ignore_result
         backend = self._app.backend
         if record.status is Status.SUCCEEDED:
             result = view_of(record).model_dump(mode="json", exclude_none=True)
             self._call_back(request, result)
-            backend.mark_as_done(record.id, result, request=request, store_result=stores)
+            backend.mark_as_done(task_id, result, request=request, store_result=stores)
         elif record.status is Status.FAILED:
             error = record.error
-            reason = JobFailed(record.id, error.code if error else "", error.message if error else "")
-            self.tell_failure(record.id, wants, reason)
+            reason = JobFailed(task_id, error.code if error else "", error.message if error else "")
+            backend.mark_as_failure(task_id, reason, request=request, store_result=stores)
         else:
             why = TaskRevokedError("expired" if record.status is Status.EXPIRED else "canceled")
-            backend.mark_as_failure(record.id, why, request=request, store_result=stores, state="REVOKED")
-
-    def tell_failure(self, task_id: str, wants: Mapping[str, Any], reason: JobFailed) -> None:
-        """Tell of a failure."""
-        request = _request(task_id, wants)
-        self._app.backend.mark_as_failure(task_id, reason, request=request, store_result=not request.ignore_result)
+            backend.mark_as_failure(task_id, why, request=request, store_result=stores, state="REVOKED")
 
     def _call_back(self, request: Any, result: Any) -> None:
         """As `celery.app.trace` does when a task is done: its callbacks, then the next of its chain."""
@@ -142,7 +170,9 @@ class CeleryResults:
             following.apply_async((result,), chain=request.chain[:-1], **about)
 
 
-def _request(job_id: str, wants: Mapping[str, Any]) -> Any:
-    request = Context({"id": job_id, "delivery_info": {}, **unmarked(json.dumps(wants))}, called_directly=False)
+def _request(record: JobRecord, wants: Mapping[str, Any], moment: float | None) -> tuple[str, Any]:
+    """The task's id, and its request, with the moment of what is told of it."""
+    told = {"id": record.id, "delivery_info": {}, **unmarked(json.dumps(wants)), "moment": moment}
+    request: Any = Context(told, called_directly=False)
     request.headers = None
-    return request
+    return request.id, request

@@ -1,7 +1,8 @@
 """
 Tells ends: takes them out of a protocol's outbox, and tries each again, ever more seldom, until it is told or given up.
 
-Runs in every worker and API process. A receiver that is slow, or away, holds up its own ends alone.
+Runs in every worker and API process. A receiver that is slow, or away, holds up its own ends alone, and no job: what
+there is to tell waits here, and nobody waits for it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -24,7 +26,9 @@ _LOOK_EVERY_S = 0.5
 _MOST_AT_A_TIME = 32
 _FIRST_AGAIN_S, _LAST_AGAIN_S = 1.0, 600.0
 _MOST_TRIES = 60  # about eight hours
+_QUIET_S = 10.0  # without notices, where one could not be told: each may take as long as it takes to give up
 
+Notice = Callable[[], None]  # raises where it could not be told
 Tell = Callable[[JobRecord, Mapping[str, Any]], None]  # raises where it could not be told
 
 
@@ -46,7 +50,9 @@ class Teller:
         self._in_hand: list[Untold] = []
         self._in_hand_until = 0.0
         self._news = threading.Event()
-        self._handed: deque[Untold] = deque()
+        self._handed: deque[Callable[[], None]] = deque()
+        self._quiet_until = 0.0
+        self._has_failed = False  # since the last bunch was taken
         self._is_woken = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"teller {protocol}", daemon=True)
@@ -68,8 +74,14 @@ class Teller:
 
     def hand(self, end: Untold) -> None:
         """Have an end told that this process has in hand already."""
-        self._handed.append(end)
+        self._handed.append(partial(self._tell_one, end))
         self._news.set()
+
+    def note(self, notice: Notice) -> None:
+        """Have something told that is worth telling now or never: tried once, and dropped where there is no room."""
+        if len(self._handed) < _MOST_AT_A_TIME:
+            self._handed.append(partial(self._notify, notice))
+            self._news.set()
 
     def stop(self, timeout_s: float | None = None) -> None:
         """End the thread when all that is due is told, waiting so long at most."""
@@ -85,10 +97,10 @@ class Teller:
             is_last = self._stopping.is_set()  # What ended before may have nobody else to tell it.
             try:
                 while self._handed:
-                    self._tell_one(self._handed.popleft())
+                    self._handed.popleft()()
                 if is_last or self._is_woken or time.monotonic() >= next_look:
                     self._is_woken, next_look = False, time.monotonic() + _LOOK_EVERY_S
-                    while self.run_once() and (is_last or not self._stopping.is_set()):
+                    while self.run_once() and self._goes_on(is_last):
                         pass
             except RedisUnavailable as exc:
                 log.warning("ends are not told: Redis is away", protocol=self.protocol, reason=str(exc))
@@ -97,6 +109,10 @@ class Teller:
                 log.exception("bug while ends are told", protocol=self.protocol)
                 self._in_hand = []
                 self._stopping.wait(_FIRST_AGAIN_S)
+
+    def _goes_on(self, is_last: bool) -> bool:
+        """Who stops tells all that it can, and leaves what it cannot to others: that may be due again at once."""
+        return not self._has_failed if is_last else not self._stopping.is_set()
 
     def run_once(self) -> int:
         """
@@ -109,12 +125,22 @@ class Teller:
             self._in_hand = []  # Others may tell them by now.
         if not self._in_hand:
             self._in_hand_until = time.monotonic() + LEASE_S
-            self._in_hand = self._outbox.take(_MOST_AT_A_TIME)
+            self._in_hand, self._has_failed = self._outbox.take(_MOST_AT_A_TIME), False
         count = len(self._in_hand)
-        while self._in_hand:  # What Redis goes away from stays in hand, and is told when it is back.
+        # What Redis goes away from stays in hand, and is told when it is back.
+        while self._in_hand and time.monotonic() < self._in_hand_until:
             self._tell_one(self._in_hand[0])
             del self._in_hand[0]
         return count
+
+    def _notify(self, notice: Notice) -> None:
+        if time.monotonic() < self._quiet_until:
+            return
+        try:
+            notice()
+        except Exception as exc:  # noqa: BLE001 - receivers of all kinds fail in ways of their own
+            self._quiet_until = time.monotonic() + _QUIET_S
+            log.warning("a notice is not told", protocol=self.protocol, error=type(exc).__name__)
 
     def _tell_one(self, end: Untold) -> None:
         try:
@@ -125,6 +151,7 @@ class Teller:
             self._outbox.told(end)
 
     def _try_again(self, end: Untold, exc: Exception) -> None:
+        self._has_failed = True
         facts = {"protocol": self.protocol, "job_id": end.record.id, "tries": end.tries + 1}
         if end.tries + 1 >= _MOST_TRIES:
             log.error("an end is given up: it cannot be told", **facts, error=type(exc).__name__)

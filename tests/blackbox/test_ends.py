@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.blackbox.conftest import MakeSystem
 from tests.blackbox.outside import Fan, generate, wait_for
 from tests.blackbox.stage import MODELS, SOME, Stage, kill
 from tests.blackbox.system import simulated, until
+from tests.hole import BlackHole
 
 Way = Callable[[Stage], str]
 
@@ -79,6 +81,23 @@ def test_sender_finds_results_where_the_operator_has_them_kept(make_system: Make
     app.conf.update(result_backend=elsewhere)
     fan = Fan.send(app)
     fan.check(system.redis(), "SUCCESS")
+
+
+def test_backend_of_results_that_swallows_all_costs_no_job(make_system: MakeSystem) -> None:
+    """Nor does it hold up those whose messages come afterwards, or who ask elsewhere."""
+    system = make_system(MODELS, TOLD)
+    client, app = system.redis(), system.celery()
+
+    def found(*names: str) -> list[Any]:
+        return [client.hmget(f"imagemill:job:{each}", *names) for each in jobs]
+
+    with BlackHole() as hole:
+        system.worker("--model", "sim", told={"IMAGEMILL_RESULT_BACKEND_URL": hole.url})
+        first = [generate(app).apply_async(task_id=each) for each in ("my picture", "first", "second")]
+        until("its worker tells of them", hole.has_caught)
+        jobs = [str(each.id) for each in (*first[1:], generate(app).apply_async())]
+        until("all have ended", lambda: all(ended for (ended,) in found("ended_at")))
+        assert found("status", "deliveries", "attempts") == [["succeeded", "1", "1"]] * 3
 
 
 def test_every_sender_hears_while_one_of_three_workers_is_stopped(make_system: MakeSystem) -> None:

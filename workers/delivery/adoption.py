@@ -16,10 +16,8 @@ from celery.app.task import Context as TaskRequest
 from jobs import names
 from jobs.announce.celery import PROTOCOL, wanted_by
 from jobs.errors import (
-    ErrorCode,
     IdempotencyConflict,
     InvalidRequest,
-    JobFailed,
     ModelNotAvailable,
     RedisFull,
     RedisUnavailable,
@@ -140,7 +138,7 @@ class Adoption:
             log.warning(warning, job_id=submission.job_id)
 
     def _refuse(self, held: Held, call: TaskCall, reason: InvalidRequest) -> None:
-        """Write a failed job, for its sender to find; or tell him alone, where it cannot be called as he called it."""
+        """Write a failed job, for its sender to find, and to be told of however often that takes."""
         log.warning("job refused", job_id=call.task_id, code=str(reason.code))  # Why may repeat what it was.
         self._reject(held, call.task_id, {"args": call.args, **call.fields}, reason, _told_of(call.request))
 
@@ -154,15 +152,11 @@ class Adoption:
     def _reject(
         self, held: Held, task_id: str, request: dict[str, Any], reason: InvalidRequest, tells: dict[str, Any]
     ) -> None:
-        if names.is_job_id(task_id):
-            self._context.table.reject(
-                task_id, request=request, queue=held.queue, error=reason, tells=tells, tag=held.tag
-            )
-            self._context.announcer.note_end(tells)
-            self._show(task_id, reason)
-            return
-        self._context.announcer.refuse(task_id, tells, JobFailed(task_id, ErrorCode.INVALID_REQUEST, str(reason)))
-        self._inbox.drop(held)
+        self._context.table.reject(
+            names.job_id_of(task_id), request=request, queue=held.queue, error=reason, tells=tells, tag=held.tag
+        )
+        self._context.announcer.note_end(tells)
+        self._show(task_id, reason)
 
     def _show(self, task_id: str, reason: InvalidRequest) -> None:
         """In Flower a refused request is a task that failed; nothing of it but the reason."""

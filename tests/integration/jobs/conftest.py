@@ -8,12 +8,16 @@ answer, which is what redis-py does when a connection breaks between a command a
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import hypothesis
 import pytest
 import redis
+from celery import Celery
 
+from jobs.announce.celery import PROTOCOL, CeleryResults
+from jobs.announce.teller import Teller
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciler
@@ -21,10 +25,11 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.kinds.registry import parse_request, settle
 from jobs.process.settings import Settings
 from jobs.submit import submission_of
+from jobs.table.outbox import Outbox
 from jobs.table.queues import QueueControl
 from jobs.table.submission import Submission
 from jobs.table.table import JobTable
-from tests.integration.jobs.steps import MakeJob
+from tests.integration.jobs.steps import WANTS, MakeJob
 
 
 class RepeatingRedis(redis.Redis):
@@ -43,8 +48,9 @@ hypothesis.settings.register_profile(
 
 
 @pytest.fixture(params=[redis.Redis, RepeatingRedis], ids=["once", "repeated"])
-def connection(request: pytest.FixtureRequest, settings: Settings) -> redis.Redis:
-    return cast("redis.Redis", request.param.from_url(settings.redis_url, decode_responses=True))
+def connection(request: pytest.FixtureRequest, settings: Settings) -> Iterator[redis.Redis]:
+    with cast("redis.Redis", request.param.from_url(settings.redis_url, decode_responses=True)) as client:
+        yield client
 
 
 @pytest.fixture
@@ -93,3 +99,44 @@ def a_job(catalogue: Catalogue) -> MakeJob:
         return submission_of(request, spec, catalogue, job_id=job_id, tag=tag, quota=quota, weight=weight)
 
     return make
+
+
+@pytest.fixture
+def sender(settings: Settings) -> Iterator[Celery]:
+    """Somebody who has Celery alone."""
+    with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
+        yield app
+        backend: Any = app.backend
+        backend.client.connection_pool.disconnect()
+
+
+@pytest.fixture
+def outbox(connection: redis.Redis, settings: Settings) -> Outbox:
+    return Outbox(connection, settings, PROTOCOL)
+
+
+@pytest.fixture
+def results(settings: Settings) -> Iterator[CeleryResults]:
+    results = CeleryResults(settings)
+    yield results
+    results.close()
+
+
+@pytest.fixture
+def teller(outbox: Outbox, results: CeleryResults) -> Teller:
+    return Teller(outbox, PROTOCOL, results.tell)
+
+
+@pytest.fixture
+def send(table: JobTable, catalogue: Catalogue) -> Callable[..., str]:
+    """Write a job as the message of a sender is written; `wants` is what that said of itself."""
+
+    def write(wants: dict[str, Any] = WANTS, **fields: Any) -> str:
+        request = parse_request({"prompt": "a red circle", **fields})
+        spec = settle(request, catalogue)
+        job_id = str(uuid.uuid4())
+        tells = {PROTOCOL: {**WANTS, **wants}}
+        table.submit(submission_of(request, spec, catalogue, job_id=job_id, origin="celery", tells=tells))
+        return job_id
+
+    return write

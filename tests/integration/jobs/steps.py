@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import redis
 
@@ -18,6 +18,7 @@ from ops.process import wait_until
 
 QUEUE = "gpu.shapes"
 DEADLINE_S = 10.0
+WANTS: dict[str, Any] = {"ignore_result": False, "delivery_info": {}}  # what a task of Celery's says of itself
 
 MakeJob = Callable[..., Submission]
 

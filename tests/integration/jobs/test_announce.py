@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,56 +15,19 @@ from celery.exceptions import TaskRevokedError
 from celery.result import AsyncResult
 
 from jobs import names
-from jobs.announce.celery import PROTOCOL, CeleryResults
+from jobs.announce.celery import PROTOCOL
 from jobs.announce.teller import Teller
 from jobs.broker.reconcile import Reconciler
-from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidRequest
-from jobs.kinds.registry import parse_request, settle
-from jobs.process.settings import Settings
-from jobs.submit import submission_of
 from jobs.table.outbox import Outbox
 from jobs.table.queues import QueueControl
 from jobs.table.states import Status
 from jobs.table.table import JobTable
-from tests.integration.jobs.steps import QUEUE, claim, let_lease_run_out
+from tests.integration.jobs.steps import QUEUE, WANTS, claim, let_lease_run_out
 
-WANTS: dict[str, Any] = {"ignore_result": False, "delivery_info": {}}
 MADE: list[dict[str, Any]] = [
     {"key": "a/0.png", "content_type": "image/png", "size_bytes": 1, "sha256": "0", "meta": {}},
 ]
-
-
-@pytest.fixture
-def sender(settings: Settings) -> Iterator[Celery]:
-    """Somebody who has Celery alone."""
-    with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
-        yield app
-
-
-@pytest.fixture
-def outbox(connection: redis.Redis, settings: Settings) -> Outbox:
-    return Outbox(connection, settings, PROTOCOL)
-
-
-@pytest.fixture
-def teller(outbox: Outbox, settings: Settings) -> Teller:
-    return Teller(outbox, PROTOCOL, CeleryResults(settings).tell)
-
-
-@pytest.fixture
-def send(table: JobTable, catalogue: Catalogue) -> Callable[..., str]:
-    """Write a job as the message of a sender is written; `wants` is what that said of itself."""
-
-    def write(wants: dict[str, Any] = WANTS, **fields: Any) -> str:
-        request = parse_request({"prompt": "a red circle", **fields})
-        spec = settle(request, catalogue)
-        job_id = str(uuid.uuid4())
-        tells = {PROTOCOL: {**WANTS, **wants}}
-        table.submit(submission_of(request, spec, catalogue, job_id=job_id, origin="celery", tells=tells))
-        return job_id
-
-    return write
 
 
 def succeed(table: JobTable, job_id: str) -> str:

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 import redis
-from celery import Celery, group
+from celery import Celery, chain, chord, group
 from celery.result import AsyncResult
 from kombu.utils import json as kombu_json
 
 from jobs import names
+from jobs.announce.backends import RESULT_BACKENDS
 from jobs.announce.celery import PROTOCOL, CeleryResults
 from jobs.announce.teller import Teller
 from jobs.errors import JobNotFound
@@ -313,7 +314,9 @@ def test_start_is_told_to_celery_itself_alone(
     adopted(adoption, context, "a-job")
     claim, _ = context.table.claim("a-job", owner="a worker")
     assert claim is not None
+    context.announcer.start()
     context.announcer.note_start(claim, "a worker")
+    context.announcer.stop()
     assert AsyncResult("a-job", app=sender).state == state
 
 
@@ -332,6 +335,16 @@ def test_callbacks_in_a_group_have_ids_that_follow_from_the_job_s(
     assert len(set(first)) == 3
     redis_client.flushdb()
     assert ids() == first
+
+
+def test_id_that_is_no_text_holds_nobody_up(
+    adoption: Adoption, context: Context, sender: Celery, redis_client: redis.Redis
+) -> None:
+    redis_client.lpush(QUEUE, envelope([[], FIELDS, {}], task=names.GENERATE_TASK, id="\ud800"))
+    job_id = send(sender)
+    assert adoption.run_once() == 2
+    assert context.table.get(job_id).status is Status.QUEUED
+    assert context.table.get(names.job_id_of("\ud800")).status is Status.FAILED
 
 
 def test_first_part_of_a_chord_is_known_as_the_first(adoption: Adoption, context: Context, sender: Celery) -> None:
@@ -357,3 +370,27 @@ def test_arguments_of_callbacks_that_celery_marks_reach_them_as_they_are(
     assert raw is not None
     sent, _, _ = kombu_json.loads(base64.b64decode(json.loads(raw)["body"]))
     assert tuple(sent[1:]) == args
+
+
+def test_chord_with_a_group_behind_a_part_of_it_has_its_body_called(
+    adoption: Adoption, context: Context, sender: Celery, teller: Teller, redis_client: redis.Redis
+) -> None:
+    """Celery joins the results of such a header in the process that tells the end of the last of them."""
+
+    def one() -> Any:
+        return sender.signature(names.GENERATE_TASK, kwargs=FIELDS, options={"queue": QUEUE}, immutable=True)
+
+    sender.loader.override_backends = RESULT_BACKENDS  # So that nobody unsubscribes when the server has gone.
+    parts = [one(), chain(one(), group([one(), one()], app=sender), app=sender)]
+    chord(parts, sender.signature("theirs.body"), app=sender).apply_async()
+    for _ in range(2):
+        assert adoption.run_once() == 2
+        for job_id in redis_client.zrange(names.queued_key(QUEUE), 0, -1):
+            claim, _ = context.table.claim(str(job_id), owner="a worker")
+            assert claim is not None
+            context.table.finish(claim, Status.SUCCEEDED)
+        assert teller.run_once() == 2
+    (message,) = [json.loads(each) for each in redis_client.lrange("celery", 0, -1)]
+    assert message["headers"]["task"] == "theirs.body"
+    first, grouped = json.loads(base64.b64decode(message["body"]))[0][0]
+    assert {each["status"] for each in (first, *grouped)} == {"succeeded"}
