@@ -15,6 +15,7 @@ from celery.app.task import Context as TaskRequest
 
 from jobs import names
 from jobs.announce.celery import PROTOCOL, wanted_by
+from jobs.envelope import Envelope
 from jobs.errors import (
     ErrorCode,
     IdempotencyConflict,
@@ -117,7 +118,7 @@ class Adoption:
         if call.args:
             raise InvalidRequest("args", "the request goes into keyword arguments: kwargs={'prompt': …}")
         request = parse_request({**_said_by(held.queue, call), **call.fields})
-        spec = settle(request, self._context.catalogue).model_copy(update=_said_of_times(call, request.start_deadline))
+        spec = settle(request, self._context.catalogue).model_copy(update=_said_of_times(call, request))
         submission = submission_of(
             request,
             spec,
@@ -181,15 +182,19 @@ def _said_by(queue: str, call: TaskCall) -> dict[str, str]:
     return said | {"model": model} if kind is not None and kind.needs_model and model is not None else said
 
 
-def _said_of_times(call: TaskCall, start_deadline: float | None) -> dict[str, float]:
-    """What the message says of its times, in the words of a job's; not part of the request, and of its digest."""
+def _said_of_times(call: TaskCall, request: Envelope) -> dict[str, float]:
+    """
+    What the message says of its times, in the words of a job's; not part of the request, and of its digest.
+
+    What the request itself says goes first; of two moments until which it has to begin, the earlier holds.
+    """
     now, said = time.time(), {}
-    if call.eta is not None and call.eta > now:
+    if call.eta is not None and call.eta > now and request.start_after is None:
         said["start_after"] = call.eta - now
     if call.expires is not None:
-        left_s = max(_LEAST_S, call.expires - now)
-        said["start_deadline"] = left_s if start_deadline is None else min(left_s, start_deadline)
-    if call.time_limit_s is not None and call.time_limit_s > 0:
+        left_s, own_s = max(_LEAST_S, call.expires - now), request.start_deadline
+        said["start_deadline"] = left_s if own_s is None else min(left_s, own_s)
+    if call.time_limit_s is not None and call.time_limit_s > 0 and request.time_limit is None:
         said["time_limit"] = call.time_limit_s
     return said
 

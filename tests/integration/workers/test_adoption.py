@@ -109,6 +109,20 @@ def test_countdown_expiry_and_time_limit_are_the_job_s(
     assert context.table.claim(job_id, owner="a worker", gives_way=True) == (None, [])
 
 
+@pytest.mark.parametrize(("expires", "start_by"), [(7200, 600), (300, 300)])
+def test_request_s_own_times_win_and_of_two_deadlines_the_earlier(
+    adoption: Adoption, context: Context, sender: Celery, redis_client: redis.Redis, expires: int, start_by: int
+) -> None:
+    own = {"start_after": 60, "start_deadline": 600, "time_limit": 30}
+    job_id = send(sender, kwargs={**FIELDS, **own}, countdown=3600, expires=expires, time_limit=900)
+    adopted(adoption, context, job_id)
+    fields = redis_client.hgetall(names.job_key(job_id))
+    created = float(fields["created_at"])
+    assert float(fields["not_before"]) - created == pytest.approx(60, abs=1)
+    assert float(fields["start_by"]) - created == pytest.approx(start_by, abs=120)
+    assert float(fields["time_limit"]) == 30
+
+
 def test_message_that_has_expired_is_no_job_to_run(
     adoption: Adoption, context: Context, sender: Celery, teller: Teller
 ) -> None:
