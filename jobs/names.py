@@ -124,6 +124,8 @@ HELD = _name("held")  # hash: by tag, the list that a message came through, and 
 HELD_UNTIL = _name("held_until")  # sorted set: tags, by when they are handed out again (s)
 
 tombstone_key = _by_one("tombstone", "job_id")  # string with expiry: one that was canceled before its message came
+# sorted set with expiry: ids that a caller with a key canceled before they came, by until when that holds (s)
+tombstones_key = _by_one("tombstones", "caller")
 
 # Ends that somebody is to be told of, who does not ask: the outbox of each protocol.
 outbox_key = _by_one("outbox", "protocol")  # sorted set: ids of jobs, by when to tell their end (s)

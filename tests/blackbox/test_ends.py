@@ -35,6 +35,8 @@ WAYS: list[Way] = [
         ways.canceled_by_command_while_it_runs,
         ways.canceled_as_its_worker_dies,
     ),
+    ways.canceled_over_http_before_a_worker_has_seen_it,
+    ways.canceled_by_command_before_a_worker_has_seen_it,
     *(
         ways.purged,
         ways.purged_before_a_worker_has_seen_it,

@@ -176,7 +176,7 @@ MUTATIONS = (
     _forgets(
         "message-of-a-tombstone-runs",
         "submit.lua",
-        "if is_known and redis.call('DEL', key.tombstone(id)) == 1 then",
+        "if is_known and was_canceled() then",
         "if false then",
     ),
     _forgets("refused-message-stays", "reject.lua", "if args.tag then let_go(args.tag) end\n"),
