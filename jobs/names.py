@@ -141,6 +141,8 @@ ENDS = _name("ends")  # stream: each job that ended, with its status, queue and 
 # The system.
 RECONCILER = _name("reconciler")  # string with expiry: which process puts things right at the moment
 SERVER = _name("server")  # hash: which Redis the reconciler saw last, and until when it leaves leases alone
+# string with expiry, JSON: lists that are named as those of Celery's queues of jobs, as far as there were any lately
+LISTS = _name("lists")
 WORKERS = _name("workers")  # set: names of workers that said something of themselves; some may be gone
 worker_key = _by_one("worker", "name")  # string with expiry: what a worker says of itself
 QUIET_CHANNEL = _name("quiet", is_channel=True)  # pub/sub: nothing, ever; keeps a subscription open while nobody waits
