@@ -26,6 +26,7 @@ from jobs.process.settings import Settings
 from jobs.redis.memory import MemoryGauge
 from jobs.scripts.limits import limits_of
 from jobs.scripts.scripts import Argument, arguments, as_mapping
+from jobs.table.callers import CallerLookup
 from jobs.table.claim import Claim, Report, Verdict, event_data, times_in
 from jobs.table.fleet import Fleet
 from jobs.table.moves import move
@@ -60,6 +61,7 @@ class JobTable(JobReader):
 
     Attributes:
         fleet: The workers.
+        callers: Those who have API keys.
     """
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
@@ -67,6 +69,7 @@ class JobTable(JobReader):
         self._memory = MemoryGauge(client, settings)
         self._limits = limits_of(settings)
         self.fleet = Fleet(client, settings)
+        self.callers = CallerLookup(client, settings)
 
     def submit(self, submission: Submission) -> Submitted:
         """

@@ -8,6 +8,7 @@ on it is a job like any other. What is wrong with a request becomes a failed job
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -35,6 +36,8 @@ from workers.attempt.context import Context
 from workers.delivery.messages import TaskCall, UnreadableMessage, read
 
 log = structlog.get_logger()
+
+Prepared = tuple[Held, TaskCall, Submission]
 
 _LOOK_EVERY_S = 0.4
 _AGAIN_AFTER_S = 1.0
@@ -80,6 +83,7 @@ class Adoption:
         held = self._inbox.take(_MOST_AT_A_TIME)
         calls = [(each, call) for each in held if (call := self._read(each)) is not None]
         found = [(each, call, submission) for each, call in calls if (submission := self._prepare(each, call))]
+        found = self._limited(found)
         answers = self._context.table.submit_many([submission for *_, submission in found]) if found else []
         released: list[str] = []
         for (each, call, submission), answer in zip(found, answers, strict=True):
@@ -109,6 +113,16 @@ class Adoption:
             log.exception("bug: a message is refused", job_id=call.task_id)
             self._refuse(held, call, InvalidRequest("request", "cannot be read"))
         return None
+
+    def _limited(self, found: list[Prepared]) -> list[Prepared]:
+        """With what is said of their callers' API keys, where they have some: a key's limits hold at every door."""
+        limits = self._context.table.callers.find({submission.spec.caller for *_, submission in found})
+
+        def limited(submission: Submission) -> Submission:
+            its = limits[submission.spec.caller]
+            return replace(submission, quota=its.max_queued, weight=its.weight)
+
+        return [(each, call, limited(submission)) for each, call, submission in found]
 
     def _submission(self, held: Held, call: TaskCall) -> Submission:
         if call.task != names.GENERATE_TASK:

@@ -27,6 +27,7 @@ from jobs.table.queues import QueueControl
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.table import JobTable
+from producer.keys.store import KeyStore
 from workers.attempt.context import Context
 from workers.delivery.adoption import Adoption
 
@@ -258,6 +259,37 @@ def test_message_over_its_caller_s_quota_is_refused_as_by_any_other_door(
     assert [table.get(each).status for each in (first, second, others)] == [
         *(Status.QUEUED, Status.FAILED, Status.QUEUED),
     ]
+
+
+def test_limits_of_a_key_hold_for_messages_of_its_caller(
+    adoption: Adoption, context: Context, settings: Settings, teller: Teller, sender: Celery, redis_client: redis.Redis
+) -> None:
+    store = KeyStore(redis_client, settings)
+    store.create("blog", max_queued=1, weight=4)
+    redis_client.hset(names.API_KEYS, "damaged", "{broken")
+    mine = {**FIELDS, "caller": "blog"}
+    first, second = send(sender, kwargs=mine), send(sender, kwargs=mine)
+    others = [send(sender, kwargs={**FIELDS, "caller": each}) for each in ("damaged", "nobody", "default")]
+    assert "blog may have 1 jobs in the queue and has them" in refusal(adoption, teller, sender, second)
+    costs = [redis_client.hget(names.job_key(each), "cost") for each in (first, *others)]
+    assert costs == ["0.25", None, None, None]
+
+
+def test_whose_limits_are_asked_once_for_a_bunch_and_only_of_callers_who_have_a_name(
+    adoption: Adoption, sender: Celery, redis_client: redis.Redis
+) -> None:
+    def asked() -> int:
+        return int(redis_client.info("commandstats").get("cmdstat_hmget", {}).get("calls", 0))
+
+    def adopt(*callers: str) -> int:
+        for caller in callers:
+            send(sender, kwargs={**FIELDS, "caller": caller})
+        before = asked()
+        adoption.run_once()
+        return asked() - before
+
+    of_submitting = adopt("default", "default", "default")
+    assert adopt("one", "two", "one") == of_submitting + 1
 
 
 def test_message_that_was_revoked_before_it_came_is_a_job_that_never_runs(
