@@ -219,6 +219,14 @@ def expired_before_a_worker_has_seen_it(stage: Stage) -> str:
     return "REVOKED"
 
 
+def deadline_passed_while_it_waits(stage: Stage) -> str:
+    stage.worker()
+    stage.pause()
+    stage.send({"deadline": 3})
+    stage.adopted()
+    return "REVOKED"
+
+
 def deadline_passed_while_it_runs(stage: Stage) -> str:
     stage.worker()
     stage.send({**LONG, "deadline": 4})
