@@ -94,7 +94,7 @@ class QueueControl:
             RecordUnreadable: Its record is damaged.
         """
         with map_errors(self._settings):
-            spec = self._redis.hget(names.job_key(job_id), "spec")  # It never changes.
+            spec = self._redis.hget(names.job_key(job_id), "spec")  # Its deadlines never change.
         outcome, released, *fields = self._scripts.run(
             "replay",
             job_id=job_id,
