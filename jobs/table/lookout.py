@@ -61,10 +61,10 @@ class Lookout:
     def _go_on(self) -> None:
         for _ in range(self._pieces):
             self._cursor, keys = scan_lists(self._redis, self._cursor or 0)
-            self._found.update(key for key in keys if names.is_queue(queue_in_list(key)[0]))
+            alike = [key for key in keys if names.is_queue(queue_in_list(key)[0])]
+            self._found.update(alike[: _MOST_LISTS - len(self._found)])
             if not self._cursor:
-                noted = sorted(self._found)[:_MOST_LISTS]
-                self._redis.set(names.LISTS, json.dumps(noted), ex=_NOTED_FOR_S)
+                self._redis.set(names.LISTS, json.dumps(sorted(self._found)), ex=_NOTED_FOR_S)
                 self._end_round()
                 return
 

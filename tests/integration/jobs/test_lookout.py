@@ -78,6 +78,16 @@ def test_many_keys_are_looked_at_in_pieces(lookout: Lookout, redis_client: redis
     assert looks >= 9
 
 
+def test_lists_however_many_are_noted_up_to_a_number(
+    lookout: Lookout, redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.table.lookout._MOST_LISTS", 5)
+    for number in range(20):
+        redis_client.lpush(f"gpu.nope-{number}", "a message")
+    lookout.look()
+    assert len(seen(redis_client, settings)) == 5
+
+
 def test_redis_that_refuses_holds_up_no_reconciler(redis_client: redis.Redis, settings: Settings, clock: Clock) -> None:
     redis_client.acl_setuser("blind", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-scan"])
     try:
