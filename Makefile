@@ -13,7 +13,7 @@ override PROMPT := $(value PROMPT)
 export PROMPT
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 demo: venv  ## Make one picture from nothing, and stop: make demo PROMPT="a yellow star left of a cyan ring on a black background"
 	@./imagemill demo

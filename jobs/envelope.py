@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from jobs.fields import Name, Seconds, Strict
 
@@ -38,8 +38,15 @@ class Envelope(Strict):
     """Whose turn it is, for fairness between callers."""
 
 
+def _is_said(name: str) -> dict[str, JsonValue]:
+    return {"required": [name], "properties": {name: {"type": "string"}}}
+
+
 class Change(Strict):
     """What can be changed of a job while it waits: its place among its caller's own."""
+
+    # One of both has to be there, and not null.
+    model_config = ConfigDict(json_schema_extra={"anyOf": [_is_said("priority"), _is_said("position")]})
 
     priority: Priority | None = None
     """Its new priority."""

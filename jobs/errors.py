@@ -98,8 +98,11 @@ class IdempotencyConflict(Permanent):
 class JobNotFound(Permanent):
     """There is no job of that id, or its record has expired."""
 
-    def __init__(self, job_id: str) -> None:
-        super().__init__(f"there is no job {job_id} (records are kept for a while after the end of a job)")
+    def __init__(self, job_id: str, *, is_remembered: bool = False) -> None:
+        """`is_remembered`: it was to be canceled, and so it is, should it come after all."""
+        message = f"there is no job {job_id} (records are kept for a while after the end of a job)"
+        ahead = "; should a Celery message with this id come within a day, it will not run"
+        super().__init__(message + (ahead if is_remembered else ""))
         self.job_id = job_id
 
 

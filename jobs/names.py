@@ -125,6 +125,8 @@ HELD = _name("held")  # hash: by tag, the list that a message came through, and 
 HELD_UNTIL = _name("held_until")  # sorted set: tags, by when they are handed out again (s)
 
 tombstone_key = _by_one("tombstone", "job_id")  # string with expiry: one that was canceled before its message came
+# sorted set with expiry: ids that a caller with a key canceled before they came, by until when that holds (s)
+tombstones_key = _by_one("tombstones", "caller")
 
 # Ends that somebody is to be told of, who does not ask: the outbox of each protocol.
 outbox_key = _by_one("outbox", "protocol")  # sorted set: ids of jobs, by when to tell their end (s)
@@ -140,6 +142,8 @@ ENDS = _name("ends")  # stream: each job that ended, with its status, queue and 
 # The system.
 RECONCILER = _name("reconciler")  # string with expiry: which process puts things right at the moment
 SERVER = _name("server")  # hash: which Redis the reconciler saw last, and until when it leaves leases alone
+# string with expiry, JSON: lists that are named as those of Celery's queues of jobs, as far as there were any lately
+LISTS = _name("lists")
 WORKERS = _name("workers")  # set: names of workers that said something of themselves; some may be gone
 worker_key = _by_one("worker", "name")  # string with expiry: what a worker says of itself
 QUIET_CHANNEL = _name("quiet", is_channel=True)  # pub/sub: nothing, ever; keeps a subscription open while nobody waits

@@ -28,6 +28,7 @@ from jobs.scripts.limits import limits_of, times_of
 from jobs.scripts.ranks import FIRST, LINE
 from jobs.scripts.scripts import Scripts
 from jobs.table.inbox import list_of
+from jobs.table.lookout import Lookout
 from jobs.table.older import holder_name
 
 log = structlog.get_logger()
@@ -57,6 +58,7 @@ class Reconciler:
         self._times = times_of(settings.lease_s)
         self._scripts = Scripts(client, settings)
         self._name = holder_name(secrets.token_hex(8))
+        self._lookout = Lookout(client, settings)
 
     def run(self, stopping: threading.Event) -> None:
         """
@@ -103,6 +105,7 @@ class Reconciler:
         released, looked_for, called, requeued, dead, expired, canceled = reply
         lost = [*self._without_message(called, FIRST), *self._without_message(looked_for, LINE)]
         self._dispatcher.send([*released, *lost])
+        self._lookout.look()
         return Reconciled(requeued=requeued, dead=dead, expired=expired, canceled=canceled, resent=len(lost))
 
     def _without_message(self, job_ids: Iterable[str], priority: int) -> list[str]:

@@ -100,7 +100,7 @@ class FigureReader:
         )
 
     def standing(self, queues: Iterable[str]) -> list[Standing]:
-        """What stands in the lists of these queues, and of their lines. Raises as `read` does."""
+        """What stands in the lists of these queues, their lines, and others found lately. Raises as `read` does."""
         return standing_in(self._redis, self._settings, queues)
 
     def ends(self, protocols: Iterable[str]) -> dict[str, OutboxCounts]:

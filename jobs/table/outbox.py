@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import redis
 import structlog
@@ -20,6 +20,7 @@ from jobs.errors import RecordUnreadable
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.scripts.scripts import Scripts, as_mapping
+from jobs.table.pieces import in_pieces, newest_first
 from jobs.table.record import JobRecord
 from jobs.table.submission import wanted
 
@@ -27,8 +28,6 @@ log = structlog.get_logger()
 
 LEASE_S = 60.0  # longer than telling one takes, whoever is slow
 TELLER_LEASE_S = 15  # of whoever ended the job himself, and tells it next
-
-_AT_A_TIME = 250  # ends that one script has told after all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,14 +128,12 @@ class Outbox:
     def given_up_at(self) -> list[tuple[str, float]]:
         """The same, each with when that was; Unix time, seconds."""
         with map_errors(self._settings):
-            found = self._redis.zrevrange(names.untold_key(self._protocol), 0, -1, withscores=True)
-        return [(str(job_id), float(moment)) for job_id, moment in cast("list[tuple[str, float]]", found)]
+            return newest_first(self._redis, names.untold_key(self._protocol))
 
     def retry(self, job_ids: Sequence[str]) -> list[str]:
         """Have ends told that were given up, or put off. Returns the jobs of which there is one to be told."""
         asked: list[str] = []
-        for at in range(0, len(job_ids), _AT_A_TIME):
-            some = job_ids[at : at + _AT_A_TIME]
+        for some in in_pieces(job_ids):
             answers = self._scripts.run("retell", protocol=self._protocol, job_ids=some)
             asked += [job_id for job_id, is_there in zip(some, answers, strict=True) if is_there]
         return asked

@@ -16,10 +16,9 @@ from jobs.redis.connection import map_errors
 from jobs.scripts.limits import limits_of
 from jobs.scripts.scripts import Scripts, as_mapping
 from jobs.table.inbox import task_ids
+from jobs.table.pieces import PIECE, in_pieces, newest_first
 from jobs.table.record import JobRecord, deadlines_of
 from jobs.table.table import JobTable, Offer
-
-_PAGE = 500
 
 
 class QueueControl:
@@ -47,12 +46,12 @@ class QueueControl:
             # First what waits, or it would be released in place of what is canceled.
             released = cast("list[str]", self._redis.zrange(names.line_key(queue), 0, -1))
             first = frozenset(released)
-            yield from [str(job_id) for job_id, _ in self._redis.zscan_iter(names.later_key(queue), count=_PAGE)]
-            queued = (str(job_id) for job_id, _ in self._redis.zscan_iter(names.queued_key(queue), count=_PAGE))
+            yield from [str(job_id) for job_id, _ in self._redis.zscan_iter(names.later_key(queue), count=PIECE)]
+            queued = (str(job_id) for job_id, _ in self._redis.zscan_iter(names.queued_key(queue), count=PIECE))
             yield from (job_id for job_id in queued if job_id not in first)
             yield from released
             if running:
-                yield from [str(job_id) for job_id, _ in self._redis.zscan_iter(names.running_key(queue), count=_PAGE)]
+                yield from [str(job_id) for job_id, _ in self._redis.zscan_iter(names.running_key(queue), count=PIECE)]
 
     def cancel_all(self, queue: str, *, running: bool = False) -> int:
         """
@@ -82,8 +81,8 @@ class QueueControl:
     def dead(self) -> list[JobRecord]:
         """Jobs whose workers were lost every time, the last to die first."""
         with map_errors(self._settings):
-            ids = cast("list[str]", self._redis.zrevrange(names.DEAD, 0, -1))
-        return self._table.get_many(ids)
+            ids = [job_id for job_id, _ in newest_first(self._redis, names.DEAD)]
+        return [record for some in in_pieces(ids) for record in self._table.get_many(some)]
 
     def replay(self, job_id: str) -> JobRecord:
         """
@@ -95,7 +94,7 @@ class QueueControl:
             RecordUnreadable: Its record is damaged.
         """
         with map_errors(self._settings):
-            spec = self._redis.hget(names.job_key(job_id), "spec")  # It never changes.
+            spec = self._redis.hget(names.job_key(job_id), "spec")  # Its deadlines never change.
         outcome, released, *fields = self._scripts.run(
             "replay",
             job_id=job_id,

@@ -7,9 +7,11 @@ table shows it; so it is looked at the lists themselves.
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.client import NEVER_DECODE
@@ -62,22 +64,33 @@ class Standing:
 
 def standing_in(client: redis.Redis, settings: Settings, queues: Iterable[str]) -> list[Standing]:
     """
-    What stands in the lists of queues of jobs, and of their lines; nothing of empty lists.
+    What stands in the lists of queues of jobs and of their lines, and in others that are named alike and were found
+    lately (see `jobs.table.lookout`); nothing of empty lists.
 
     Raises:
         RedisUnavailable
     """
-    lists = [(queue, priority) for each in queues for queue in _with_line(each) for priority in PRIORITIES]
+    known = [list_of(queue, priority) for each in queues for queue in _with_line(each) for priority in PRIORITIES]
     with map_errors(settings):
+        noted: list[str] = json.loads(cast("str | None", client.get(names.LISTS)) or "[]")
+        keys = list(dict.fromkeys([*known, *noted]))
         pipeline = client.pipeline(transaction=False)
-        for queue, priority in lists:
-            pipeline.llen(list_of(queue, priority))
-        lengths = pipeline.execute()
-    return [
-        Standing(queue=queue, priority=priority, key=list_of(queue, priority), messages=length)
-        for (queue, priority), length in zip(lists, lengths, strict=True)
-        if length
-    ]
+        for key in keys:
+            pipeline.llen(key)
+        found = zip(keys, pipeline.execute(raise_on_error=False), strict=True)
+        return [_standing(key, length) for key, answer in found if (length := _length(answer))]
+
+
+def _length(answer: Any) -> int:
+    """As Redis answered; of a list that was found there may be something else in its place by now."""
+    if isinstance(answer, Exception) and not str(answer).startswith("WRONGTYPE"):
+        raise answer
+    return 0 if isinstance(answer, Exception) else int(answer)
+
+
+def _standing(key: str, messages: int) -> Standing:
+    queue, priority = queue_in_list(key)
+    return Standing(queue=queue, priority=priority, key=key, messages=messages)
 
 
 def _with_line(queue: str) -> tuple[str, ...]:
@@ -99,24 +112,40 @@ def find_standing(client: redis.Redis, settings: Settings) -> list[Standing]:
     found = []
     with map_errors(settings):
         for key in _list_keys(client):
-            queue, priority = queue_in_list(key)
-            if names.is_queue(queue):
-                messages = int(client.llen(key))
-                found.append(Standing(queue=queue, priority=priority, key=key, messages=messages))
+            if names.is_queue(queue_in_list(key)[0]):
+                found.append(_standing(key, int(client.llen(key))))
     return sorted((each for each in found if each.messages), key=lambda each: each.key)
 
 
 def _list_keys(client: redis.Redis) -> Iterator[str]:
     cursor = 0
     while True:
-        reading: dict[str, Any] = {NEVER_DECODE: True}  # Others' keys may be anything.
-        scan = ("SCAN", cursor, "COUNT", _KEYS_AT_A_TIME, "TYPE", "list")
-        cursor, keys = client.execute_command(*scan, **reading)  # type: ignore[no-untyped-call]
-        yield from (key.decode("utf-8", "replace") for key in keys)
+        cursor, keys = scan_lists(client, cursor)
+        yield from keys
         if not cursor:
             return
+
+
+def scan_lists(client: redis.Redis, cursor: int) -> tuple[int, list[str]]:
+    """
+    Look at the next 1,000 keys of Redis. Returns where to go on, 0 at the end, and those that are lists.
+
+    Raises what redis-py does.
+    """
+    reading: dict[str, Any] = {NEVER_DECODE: True}  # Others' keys may be anything.
+    scan = ("SCAN", cursor, "COUNT", _KEYS_AT_A_TIME, "TYPE", "list")
+    behind, keys = client.execute_command(*scan, **reading)  # type: ignore[no-untyped-call]
+    return int(behind), [key.decode("utf-8", "replace") for key in keys]
 
 
 def nobody_takes(standing: Sequence[Standing], workers: Sequence[WorkerReport]) -> list[Standing]:
     """Those of which no worker takes anything."""
     return [each for each in standing if not any(each.is_taken_by(worker) for worker in workers)]
+
+
+def unread_in(standing: Sequence[Standing], workers: Sequence[WorkerReport]) -> dict[str, int]:
+    """How many messages stand in lists from which no worker takes any, by Celery's queue."""
+    counts: Counter[str] = Counter()
+    for each in nobody_takes(standing, workers):
+        counts[each.queue] += each.messages
+    return dict(counts)

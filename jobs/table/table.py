@@ -18,6 +18,7 @@ from typing import Any
 import redis
 import structlog
 
+from jobs import names
 from jobs.envelope import Priority
 from jobs.errors import ErrorCode, Fenced, InvalidRequest, JobNotFound, RecordUnreadable
 from jobs.newer import word
@@ -25,6 +26,7 @@ from jobs.process.settings import Settings
 from jobs.redis.memory import MemoryGauge
 from jobs.scripts.limits import limits_of
 from jobs.scripts.scripts import Argument, arguments, as_mapping
+from jobs.table.callers import CallerLookup
 from jobs.table.claim import Claim, Report, Verdict, event_data, times_in
 from jobs.table.fleet import Fleet
 from jobs.table.moves import move
@@ -59,6 +61,7 @@ class JobTable(JobReader):
 
     Attributes:
         fleet: The workers.
+        callers: Those who have API keys.
     """
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
@@ -66,6 +69,7 @@ class JobTable(JobReader):
         self._memory = MemoryGauge(client, settings)
         self._limits = limits_of(settings)
         self.fleet = Fleet(client, settings)
+        self.callers = CallerLookup(client, settings)
 
     def submit(self, submission: Submission) -> Submitted:
         """
@@ -367,11 +371,21 @@ class JobTable(JobReader):
         """
         return move(self, self._scripts, job_id, priority, to_front)
 
-    def cancel_and_show(self, job_id: str) -> tuple[JobRecord, list[str]]:
-        """`cancel`, with the record as it is then: whoever asks for it afterwards may find Redis gone."""
-        status, released, fields = self._scripts.run("cancel", job_id=job_id, is_shown=True, **self._limits)
+    def cancel_and_show(self, job_id: str, *, scope: str | None = None) -> tuple[JobRecord, list[str]]:
+        """
+        `cancel`, with the record as it is then: whoever asks for it afterwards may find Redis gone.
+
+        One that is not there is remembered, as with `remembers`.
+
+        Args:
+            scope: The caller whose jobs alone are there, and whose messages alone are canceled before they come; None
+                for everybody's.
+        """
+        remember_s = _REMEMBERED_S if names.is_job_id(job_id) else None
+        args: dict[str, Argument] = {"is_shown": True, "remember_s": remember_s, "scope": scope}
+        status, released, fields = self._scripts.run("cancel", job_id=job_id, **args, **self._limits)
         if status == "missing":
-            raise JobNotFound(job_id)
+            raise JobNotFound(job_id, is_remembered=remember_s is not None)
         return JobRecord.from_hash(job_id, as_mapping(fields)), list(json.loads(released))
 
 

@@ -154,7 +154,10 @@ def cancel(
     yes: YesFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Ask for a job's end; one that has ended stays as it is."""
+    """
+    Ask for a job's end; one that has ended stays as it is, and a plain Celery message with that id, which no worker has
+    seen yet, will not run.
+    """
     with reporting(as_json):
         if everything != (queue is not None) or everything == (job_id is not None):
             raise InvalidRequest("job", "name a job, or --all with --queue")

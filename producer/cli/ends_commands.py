@@ -11,6 +11,7 @@ from rich.table import Table
 from jobs.announce.announcer import PROTOCOLS
 from jobs.errors import InvalidRequest
 from jobs.table.outbox import Outbox
+from jobs.table.pieces import in_pieces
 from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell
 from producer.client.parts import Parts, open_parts
 
@@ -25,7 +26,7 @@ def list_ends(as_json: JsonFlag = False) -> None:
         table = Table("protocol", "job", "queue", "status", "ended", "given up")
         for protocol, outbox in _outboxes(parts):
             found = dict(outbox.given_up_at())
-            for record in parts.table.get_many(list(found)):
+            for record in (each for some in in_pieces(list(found)) for each in parts.table.get_many(some)):
                 given_up_at = found[record.id]
                 if as_json:
                     where = {"protocol": protocol, "id": record.id, "queue": record.queue, "status": record.status}

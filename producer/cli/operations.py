@@ -13,8 +13,9 @@ from jobs.kinds.registry import queues_for
 from jobs.names import queue_of, queue_of_kind
 from jobs.table.fleet import WorkerReport, troubles_of
 from jobs.table.record import JobRecord
+from jobs.table.standing import standing_in, unread_in
 from jobs.view import summary_of, view_of
-from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell
+from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell, warn
 from producer.client.parts import Parts, open_parts
 
 queue_app = typer.Typer(help="Look at the queues, pause and empty them.", no_args_is_help=True)
@@ -62,7 +63,7 @@ def resume(queue: QueueName, as_json: JsonFlag = False) -> None:
 
 @queue_app.command()
 def purge(queue: QueueName, yes: YesFlag = False, as_json: JsonFlag = False) -> None:
-    """Cancel all jobs of a queue that have not begun."""
+    """Cancel all jobs of a queue that have not begun, and messages of others that are no jobs yet."""
     cancel_queue(queue, running=False, yes=yes, as_json=as_json)
 
 
@@ -119,9 +120,16 @@ def drop(job_id: DeadJob, as_json: JsonFlag = False) -> None:
 
 
 def workers(as_json: JsonFlag = False) -> None:
-    """Which workers there are, what each serves and runs, its state, and what is wrong with it."""
+    """
+    Which workers there are, what each serves and runs, its state, and what is wrong with it; and messages that no
+    worker takes.
+    """
     with reporting(as_json):
-        found = open_parts().fleet.workers()
+        parts = open_parts()
+        found = parts.fleet.workers()
+        unread = unread_in(standing_in(parts.redis, parts.settings, queues_for(parts.catalogue.models)), found)
+        for queue, count in unread.items():
+            warn(_unread(queue, count))
         if as_json:
             for each in found:
                 print_json(_described(each))
@@ -134,6 +142,11 @@ def workers(as_json: JsonFlag = False) -> None:
         for each in found:
             for trouble in troubles_of(each):
                 typer.echo(f"{each.name} {trouble}")
+
+
+def _unread(queue: str, count: int) -> str:
+    stand = "1 message stands" if count == 1 else f"{count:,} messages stand"
+    return f"{stand} in {queue}, from which no worker takes any; `./imagemill doctor` says what to do"
 
 
 def _described(worker: WorkerReport) -> dict[str, Any]:

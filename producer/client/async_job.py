@@ -64,9 +64,9 @@ class AsyncJob:
             async for event in self._loop.waiters.follow(self.id, after):
                 yield event
 
-    async def cancel(self) -> JobView:
+    async def cancel(self, *, caller: str | None = None) -> JobView:
         """Ask for its end, as `Job.cancel` does."""
-        return await self._loop.run(Job(self.id, self._loop.parts).cancel)
+        return await self._loop.run(lambda: Job(self.id, self._loop.parts).cancel(caller=caller))
 
     async def reprioritize(self, priority: Priority | None = None, position: Literal["front"] | None = None) -> JobView:
         """Change its place among its caller's jobs while it waits, as `Job.reprioritize` does."""

@@ -68,15 +68,19 @@ class Job:
             self._parts.redis, self._parts.settings, self.id, after=after, watch=lambda: table.watch([self.id])
         )
 
-    def cancel(self) -> JobView:
+    def cancel(self, *, caller: str | None = None) -> JobView:
         """
         Ask for its end; one that has ended stays as it is. Returns where it stands then.
 
+        Args:
+            caller: Where it is to be this caller's: another's is as if it were not there.
+
         Raises:
-            JobNotFound: There is no such job.
+            JobNotFound: There is no such job. Should a plain Celery message with its id come within a day, it becomes a
+                canceled one.
             RedisUnavailable: It is not known whether it was asked for; asking again is safe.
         """
-        record, released = self._parts.table.cancel_and_show(self.id)
+        record, released = self._parts.table.cancel_and_show(self.id, scope=caller)
         self._parts.dispatcher.offer(released)
         return view_of(record)
 

@@ -6,23 +6,21 @@ import hashlib
 import secrets
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from jobs.errors import InvalidRequest
 from jobs.fields import Name
+from jobs.table.callers import CallerLimits
 
 # Recognisable: for people, and for tools that look for secrets in what is published.
 TOKEN_PREFIX = "im_"  # noqa: S105  # it is none yet
 _TOKEN_BYTES = 32
 _HINT_CHARS = len(TOKEN_PREFIX) + 4
 
-# Whoever submits without a key is "default", and whoever submits by Celery alone is "celery": no key may be either.
-RESERVED_NAMES = ("default", "celery")
 
-
-class ApiKey(BaseModel):
+class ApiKey(CallerLimits):
     """
-    One key. Its token is nowhere in here.
+    One key. Its token is nowhere in here; what is not of HTTP alone stands in `CallerLimits`.
 
     Attributes:
         name: Also the caller of its jobs; no two keys ever have the same.
@@ -30,21 +28,15 @@ class ApiKey(BaseModel):
             add nothing: there is no list of likely tokens to try.
         hint: How the token begins, so that a person can tell which it is.
         rate: How often it may be used, e.g. "10/second"; None for any number.
-        max_queued: How many queued jobs it may have; None for what the settings say.
         models: Which it may use; None for all.
-        weight: How much of the device its jobs get while others wait, too, where a key of weight 1 gets 1.
         created_at, revoked_at: Unix time, seconds.
     """
-
-    model_config = ConfigDict(frozen=True, extra="ignore")  # A stored key may have fields of a newer version.
 
     name: Name
     token_hash: str
     hint: str
     rate: str | None = None
-    max_queued: Annotated[int, Field(ge=1)] | None = None
     models: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    weight: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
     created_at: float
     revoked_at: float | None = None
 

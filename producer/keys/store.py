@@ -19,7 +19,8 @@ from jobs import names
 from jobs.errors import InvalidRequest
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from producer.keys.key import RESERVED_NAMES, ApiKey, make_key, new_token, read_key
+from jobs.table.callers import RESERVED_NAMES
+from producer.keys.key import ApiKey, make_key, new_token, read_key
 from producer.keys.rates import parse_rate
 
 log = structlog.get_logger()

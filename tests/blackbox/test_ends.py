@@ -37,12 +37,15 @@ WAYS: list[Way] = [
         ways.canceled_by_command_while_it_runs,
         ways.canceled_as_its_worker_dies,
     ),
+    ways.canceled_over_http_before_a_worker_has_seen_it,
+    ways.canceled_by_command_before_a_worker_has_seen_it,
     *(
         ways.purged,
         ways.purged_before_a_worker_has_seen_it,
         ways.expired_while_it_waits,
         ways.expired_before_a_worker_has_seen_it,
     ),
+    ways.deadline_passed_while_it_waits,
     *(ways.deadline_passed_while_it_runs, ways.time_limit_passed, ways.lost_with_its_worker_every_time),
     *(ways.refused, ways.refused_and_sent_again, ways.sent_to_a_model_that_there_is_not),
 ]
@@ -71,6 +74,17 @@ def test_sender_hears_how_a_job_ends_that_was_dead(make_system: MakeSystem) -> N
         stage.cli("dead", "replay", job_id)
     stage.worker()
     stage.fan.check(stage.client, "SUCCESS", before="FAILURE")
+
+
+def test_sender_hears_how_a_job_ends_that_was_canceled_and_is_replayed(make_system: MakeSystem) -> None:
+    """Both ends, one after the other: who has heard of the first one asks again, and a chord is over."""
+    stage = Stage(make_system(MODELS, TOLD))
+    ways.purged(stage)
+    stage.fan.check(stage.client, "REVOKED")
+    for job_id in stage.fan.ids:
+        stage.cli("dead", "replay", job_id)
+    stage.resume()
+    stage.fan.check(stage.client, "SUCCESS", before="REVOKED")
 
 
 def test_sender_finds_results_where_the_operator_has_them_kept(make_system: MakeSystem) -> None:

@@ -40,17 +40,30 @@ def troubled(system: System) -> list[dict[str, Any]]:
     return [each for each in workers(system) if each["troubles"]]
 
 
-@pytest.mark.parametrize("queue", ["gpu.nope", "run.nope", "any.nope"])
+LABELS = {
+    "gpu.nope": 'model="nope",queue="gpu.nope",sender="others"',
+    "run.nope": 'model="nope",queue="gpu.nope",sender="table"',
+    "any.nope": 'model="",queue="any.nope",sender="others"',
+}
+
+
+@pytest.mark.parametrize("queue", LABELS)
 def test_messages_for_a_model_that_there_is_not_are_seen_with_what_to_do(make_system: MakeSystem, queue: str) -> None:
+    port = free_port()
     system = make_system(simulated())
-    system.worker()
     assert not failures(system, queue)
     for _ in range(2):
         system.celery().send_task("imagemill.generate", kwargs=FIELDS, queue=queue)
+    system.worker()
+    system.serve(told={"IMAGEMILL_METRICS_PORT": str(port)})
     (found,) = failures(system, queue)
     assert found["state"] == "failure"
     assert "2 messages" in found["found"]
     assert "gpu.sim" in found["advice"]
+    until("it can be read over HTTP", lambda: system.http("GET", "/ready").body["unread"] == {queue: 2})
+    assert f"2 messages stand in {queue}, from which no worker takes any" in system.cli("workers").stderr
+    labels = LABELS[queue]
+    until("it is in the metrics", lambda: value(port, "imagemill_unread_messages", labels) == 2)
 
 
 def test_messages_in_a_list_that_no_worker_reads_are_seen(make_system: MakeSystem) -> None:

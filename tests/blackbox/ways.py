@@ -175,6 +175,26 @@ def canceled_as_its_worker_dies(stage: Stage) -> str:
     return "REVOKED"
 
 
+def canceled_over_http_before_a_worker_has_seen_it(stage: Stage) -> str:
+    stage.system.serve()
+    stage.send()
+    for job_id in stage.fan.ids:
+        answer = stage.system.http("DELETE", f"/v1/jobs/{job_id}")
+        assert answer.status == 404, answer
+        assert "it will not run" in answer.body["error"]["message"]
+    stage.worker()
+    return "REVOKED"
+
+
+def canceled_by_command_before_a_worker_has_seen_it(stage: Stage) -> str:
+    stage.send()
+    for job_id in stage.fan.ids:
+        done = stage.system.cli("cancel", job_id)
+        assert (done.returncode, "it will not run" in done.stderr) == (5, True), done
+    stage.worker()
+    return "REVOKED"
+
+
 def purged(stage: Stage) -> str:
     stage.waits_in_a_paused_queue()
     stage.cli("queue", "purge", QUEUE, "--yes")
@@ -196,6 +216,14 @@ def expired_while_it_waits(stage: Stage) -> str:
 def expired_before_a_worker_has_seen_it(stage: Stage) -> str:
     stage.send(expires=1)
     stage.worker()
+    return "REVOKED"
+
+
+def deadline_passed_while_it_waits(stage: Stage) -> str:
+    stage.worker()
+    stage.pause()
+    stage.send({"deadline": 3})
+    stage.adopted()
     return "REVOKED"
 
 

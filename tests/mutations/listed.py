@@ -101,6 +101,7 @@ MUTATIONS = (
     _forgets("batch-does-not-expire", "lib/ends.lua", "  if is.batch then let_batch_expire(is.batch) end\n"),
     _forgets("cancel-leaves-a-job-where-it-waits", "cancel.lua", "  give_up(id, queue, caller)\n"),
     _forgets("cancel-does-not-ask-an-attempt", "cancel.lua", "  redis.call('HSET', key.job(id), 'cancel', 1)\n"),
+    _forgets("cancel-sees-another-caller-s", "cancel.lua", "if status and args.scope and", "if false and"),
     _forgets("cancel-leaves-no-tombstone", "cancel.lua", "if args.remember_s then", "if false then"),
     # Back to the queue.
     _forgets(
@@ -176,7 +177,7 @@ MUTATIONS = (
     _forgets(
         "message-of-a-tombstone-runs",
         "submit.lua",
-        "if is_known and redis.call('DEL', key.tombstone(id)) == 1 then",
+        "if is_known and was_canceled() then",
         "if false then",
     ),
     _forgets("refused-message-stays", "reject.lua", "if args.tag then let_go(args.tag) end\n"),

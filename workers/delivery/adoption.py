@@ -8,6 +8,7 @@ on it is a job like any other. What is wrong with a request becomes a failed job
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -15,6 +16,7 @@ from celery.app.task import Context as TaskRequest
 
 from jobs import names
 from jobs.announce.celery import PROTOCOL, wanted_by
+from jobs.envelope import Envelope
 from jobs.errors import (
     IdempotencyConflict,
     InvalidRequest,
@@ -32,6 +34,8 @@ from workers.attempt.context import Context
 from workers.delivery.messages import TaskCall, UnreadableMessage, read
 
 log = structlog.get_logger()
+
+Prepared = tuple[Held, TaskCall, Submission]
 
 _LOOK_EVERY_S = 0.4
 _AGAIN_AFTER_S = 1.0
@@ -77,6 +81,7 @@ class Adoption:
         held = self._inbox.take(_MOST_AT_A_TIME)
         calls = [(each, call) for each in held if (call := self._read(each)) is not None]
         found = [(each, call, submission) for each, call in calls if (submission := self._prepare(each, call))]
+        found = self._limited(found)
         answers = self._context.table.submit_many([submission for *_, submission in found]) if found else []
         released: list[str] = []
         for (each, call, submission), answer in zip(found, answers, strict=True):
@@ -107,6 +112,16 @@ class Adoption:
             self._refuse(held, call, InvalidRequest("request", "cannot be read"))
         return None
 
+    def _limited(self, found: list[Prepared]) -> list[Prepared]:
+        """With what is said of their callers' API keys, where they have some: a key's limits hold at every door."""
+        limits = self._context.table.callers.find({submission.spec.caller for *_, submission in found})
+
+        def limited(submission: Submission) -> Submission:
+            its = limits[submission.spec.caller]
+            return replace(submission, quota=its.max_queued, weight=its.weight)
+
+        return [(each, call, limited(submission)) for each, call, submission in found]
+
     def _submission(self, held: Held, call: TaskCall) -> Submission:
         if call.task != names.GENERATE_TASK:
             raise InvalidRequest("task", f"there is no task {call.task!r} here; send {names.GENERATE_TASK}")
@@ -115,7 +130,7 @@ class Adoption:
         if call.args:
             raise InvalidRequest("args", "the request goes into keyword arguments: kwargs={'prompt': …}")
         request = parse_request({**_said_by(held.queue, call), **call.fields})
-        spec = settle(request, self._context.catalogue).model_copy(update=_said_of_times(call, request.start_deadline))
+        spec = settle(request, self._context.catalogue).model_copy(update=_said_of_times(call, request))
         submission = submission_of(
             request,
             spec,
@@ -175,15 +190,19 @@ def _said_by(queue: str, call: TaskCall) -> dict[str, str]:
     return said | {"model": model} if kind is not None and kind.needs_model and model is not None else said
 
 
-def _said_of_times(call: TaskCall, start_deadline: float | None) -> dict[str, float]:
-    """What the message says of its times, in the words of a job's; not part of the request, and of its digest."""
+def _said_of_times(call: TaskCall, request: Envelope) -> dict[str, float]:
+    """
+    What the message says of its times, in the words of a job's; not part of the request, and of its digest.
+
+    What the request itself says goes first; of two moments until which it has to begin, the earlier holds.
+    """
     now, said = time.time(), {}
-    if call.eta is not None and call.eta > now:
+    if call.eta is not None and call.eta > now and request.start_after is None:
         said["start_after"] = call.eta - now
     if call.expires is not None:
-        left_s = max(_LEAST_S, call.expires - now)
-        said["start_deadline"] = left_s if start_deadline is None else min(left_s, start_deadline)
-    if call.time_limit_s is not None and call.time_limit_s > 0:
+        left_s, own_s = max(_LEAST_S, call.expires - now), request.start_deadline
+        said["start_deadline"] = left_s if own_s is None else min(left_s, own_s)
+    if call.time_limit_s is not None and call.time_limit_s > 0 and request.time_limit is None:
         said["time_limit"] = call.time_limit_s
     return said
 

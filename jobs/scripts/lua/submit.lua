@@ -4,8 +4,9 @@
 local id, queue, caller, batch = args.job_id, args.queue, args.caller, args.batch
 local job = key.job(id)
 
--- Both at once, for nearly always there is neither: the job, and a tombstone of what was canceled before it came.
-local is_known = redis.call('EXISTS', unpack(args.tag and {job, key.tombstone(id)} or {job})) > 0
+-- All at once, for nearly always there is none: the job, and tombstones of what was canceled before it came.
+local tombstones = key.tombstones(caller)
+local is_known = redis.call('EXISTS', unpack(args.tag and {job, key.tombstone(id), tombstones} or {job})) > 0
 if is_known and redis.call('EXISTS', job) == 1 then
   if args.tells then note_wants(id, args.tells) end
   if args.tag then let_go(args.tag) end
@@ -54,7 +55,15 @@ if args.tag then let_go(args.tag) end
 enlist(id, caller, number)
 if count(queue, 'submitted') == 1 then redis.call('SADD', key.queues, queue) end
 if args.tag then count(queue, 'adopted') end
-if is_known and redis.call('DEL', key.tombstone(id)) == 1 then
+
+-- Whether somebody canceled it before it came: whoever operates the system, or its own caller.
+local function was_canceled()
+  if redis.call('DEL', key.tombstone(id)) == 1 then return true end
+  local until_s = redis.call('ZSCORE', tombstones, id)
+  return until_s and redis.call('ZREM', tombstones, id) == 1 and not is_past(until_s)
+end
+
+if is_known and was_canceled() then
   conclude(id, 'canceled', {})
   return {'created', id, {}}
 end

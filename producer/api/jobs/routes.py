@@ -23,6 +23,7 @@ from producer.api.http.preferences import asked_wait_s
 from producer.api.http.schemas import BODY_REFUSALS, REFUSALS, problem, text_header
 from producer.api.jobs.schemas import (
     BODIES,
+    CANCELED_AHEAD,
     NOT_FOUND,
     DryRunBody,
     JobBody,
@@ -155,14 +156,18 @@ async def ask(request: Request, record: OwnJob, context: CurrentContext) -> Resp
 @router.delete(
     "/jobs/{job_id}",
     summary="Cancel a job",
-    responses={200: {"model": JobBody}, **NOT_FOUND},
+    responses={200: {"model": JobBody}, **CANCELED_AHEAD},
 )
-async def cancel(request: Request, record: OwnJob, context: CurrentContext) -> Response:
+async def cancel(request: Request, job_id: str, caller: CurrentCaller, context: CurrentContext) -> Response:
     """
     Ask for a job's end. One that waits ends at once, one that runs at its next step, and one that has ended stays as
-    it is.
+    it is. One that is not there may be a message of plain Celery that no worker has seen: should it come within a day,
+    it will not run. With a key that holds for messages that name the key's caller.
     """
-    return json_response(context.views.job(await AsyncJob(record.id, context.loop).cancel(), request))
+    if not names.is_job_id(job_id):
+        raise JobNotFound(job_id[:128])
+    canceled = await AsyncJob(job_id, context.loop).cancel(caller=caller.scope)
+    return json_response(context.views.job(canceled, request))
 
 
 @router.patch(

@@ -160,7 +160,9 @@ def _of_workers(queues: list[str], workers: list[WorkerReport]) -> Metric:
     )
     states = sorted({each.state for each in workers})
     family = GaugeMetricFamily(
-        "imagemill_workers", "Workers that say they are there, by what they do.", labels=[*QUEUE, "state"]
+        "imagemill_workers",
+        "Workers that say they are there, by what they do: starting, ready, busy, draining, detached, failed.",
+        labels=[*QUEUE, "state"],
     )
     for queue in queues:
         for state in dict.fromkeys([*_STATES, *states]):

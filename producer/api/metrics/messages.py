@@ -67,7 +67,7 @@ def _standing(name: str, text: str, queues: Mapping[str, QueueFigures], standing
     for each in standing:
         counts[each.of_jobs, "table" if each.is_line else "others"] += each.messages
     family = GaugeMetricFamily(name, text, labels=[*QUEUE, "sender"])
-    for queue in queues:
+    for queue in dict.fromkeys([*queues, *(each.of_jobs for each in standing)]):
         for sender in _SENDERS:
             family.add_metric([*labels_of(queue), sender], counts[queue, sender])
     return family

@@ -33,7 +33,8 @@ class ReadyBody(BaseModel):
     storage: str = Field(description='"ok", or what is wrong. Reported only: jobs are taken without it.')
     workers: dict[str, int] | None = Field(description="How many serve each model. Reported only.")
     unread: dict[str, int] | None = Field(
-        description="Messages in lists of Celery's queues from which no worker takes any, by queue. Reported only."
+        description="Messages in lists from which no worker takes any, by Celery's queue: of models that there are "
+        "not, too, which are looked for once a minute. Reported only."
     )
 
 

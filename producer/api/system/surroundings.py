@@ -7,7 +7,7 @@ from collections import Counter
 
 from jobs import names
 from jobs.kinds.registry import queues_for
-from jobs.table.standing import nobody_takes, standing_in
+from jobs.table.standing import standing_in, unread_in
 from producer.api.remembered import Remembered
 from producer.client.loop import LoopParts
 from producer.client.parts import Parts
@@ -31,7 +31,7 @@ def remembered_workers(loop: LoopParts) -> Remembered[dict[str, int]]:
 
 
 def remembered_unread(loop: LoopParts) -> Remembered[dict[str, int]]:
-    """Messages in lists of Celery's known queues from which no worker takes any; by queue."""
+    """Messages in lists of Celery's queues, whether or not there is such a queue, from which no worker takes any."""
 
     async def count() -> dict[str, int]:
         return await loop.run(lambda: _unread(loop.parts))
@@ -54,11 +54,8 @@ def remembered_storage(loop: LoopParts) -> Remembered[str]:
 
 
 def _unread(parts: Parts) -> dict[str, int]:
-    counts: Counter[str] = Counter()
     queues = queues_for(parts.catalogue.models)
-    for each in nobody_takes(standing_in(parts.redis, parts.settings, queues), parts.fleet.workers()):
-        counts[each.queue] += each.messages
-    return dict(counts)
+    return unread_in(standing_in(parts.redis, parts.settings, queues), parts.fleet.workers())
 
 
 def _state_of(store: Store) -> str:

@@ -58,13 +58,14 @@ class DoorsMachine(TableMachine):
         self.redis.lpush(QUEUE, job_id)
 
     @precondition(lambda self: self.messages)
-    @rule(data=st.data(), again=twice)
-    def cancel_before_it_is_a_job(self, data: st.DataObject, again: bool) -> None:
+    @rule(data=st.data(), scope=st.sampled_from([None, *CALLERS]), again=twice)
+    def cancel_before_it_is_a_job(self, data: st.DataObject, scope: str | None, again: bool) -> None:
         job_id = data.draw(st.sampled_from(sorted(self.messages)))
         self.redis.is_repeating = again
         with pytest.raises(JobNotFound):
-            self.table.cancel(job_id, remembers=True)
-        self.messages[job_id].is_canceled = True
+            self.table.cancel_and_show(job_id, scope=scope)
+        message = self.messages[job_id]
+        message.is_canceled |= scope in (None, message.caller)
 
     @precondition(lambda self: self.messages)
     @rule(data=st.data(), again=twice)

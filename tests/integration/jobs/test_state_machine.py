@@ -1,4 +1,4 @@
-"""Any order of calls by several owners, each sent twice at random, by a model: docs/invariants.md, 1-9, 11-13."""
+"""Any order of calls by several owners, each sent twice at random, by a model: invariants 1-9, 11-13, 16 and 17."""
 
 from __future__ import annotations
 

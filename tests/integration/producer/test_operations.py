@@ -168,6 +168,19 @@ def test_workers_are_listed_with_what_they_do(run: Run, redis_client: redis.Redi
     assert "busy" in run("workers").stdout
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_messages_that_no_worker_takes_are_told_beside_the_workers(
+    run: Run, redis_client: redis.Redis, options: list[str]
+) -> None:
+    redis_client.lpush("gpu.nope", "a message")
+    redis_client.lpush(QUEUE, *(["a message"] * 1_200))
+    redis_client.set(names.LISTS, json.dumps(["gpu.nope"]))
+    told = run("workers", *options)
+    assert "1 message stands in gpu.nope, from which no worker takes any" in told.stderr
+    assert f"1,200 messages stand in {QUEUE}, from which no worker takes any" in told.stderr
+    assert "stand" not in told.stdout
+
+
 @pytest.mark.parametrize("command", [["workers"], ["dead", "list"], ["queue", "pause", QUEUE]])
 def test_redis_that_is_away_is_exit_code_3(run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
     monkeypatch.setenv("IMAGEMILL_REDIS_URL", "redis://127.0.0.1:1/0")

@@ -30,6 +30,7 @@ from jobs.table.queues import QueueControl
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.table import JobTable
+from producer.keys.store import KeyStore
 from workers.attempt.context import Context
 from workers.delivery.adoption import Adoption
 
@@ -118,6 +119,20 @@ def test_soft_time_limit_alone_is_the_job_s(
     job_id = send(sender, soft_time_limit=60)
     adopted(adoption, context, job_id)
     assert redis_client.hget(names.job_key(job_id), "time_limit") == "60"
+
+
+@pytest.mark.parametrize(("expires", "start_by"), [(7200, 600), (300, 300)])
+def test_request_s_own_times_win_and_of_two_deadlines_the_earlier(
+    adoption: Adoption, context: Context, sender: Celery, redis_client: redis.Redis, expires: int, start_by: int
+) -> None:
+    own = {"start_after": 60, "start_deadline": 600, "time_limit": 30}
+    job_id = send(sender, kwargs={**FIELDS, **own}, countdown=3600, expires=expires, time_limit=900)
+    adopted(adoption, context, job_id)
+    fields = redis_client.hgetall(names.job_key(job_id))
+    created = float(fields["created_at"])
+    assert float(fields["not_before"]) - created == pytest.approx(60, abs=1)
+    assert float(fields["start_by"]) - created == pytest.approx(start_by, abs=120)
+    assert float(fields["time_limit"]) == 30
 
 
 def test_message_that_has_expired_is_no_job_to_run(
@@ -255,6 +270,37 @@ def test_message_over_its_caller_s_quota_is_refused_as_by_any_other_door(
     assert [table.get(each).status for each in (first, second, others)] == [
         *(Status.QUEUED, Status.FAILED, Status.QUEUED),
     ]
+
+
+def test_limits_of_a_key_hold_for_messages_of_its_caller(
+    adoption: Adoption, context: Context, settings: Settings, teller: Teller, sender: Celery, redis_client: redis.Redis
+) -> None:
+    store = KeyStore(redis_client, settings)
+    store.create("blog", max_queued=1, weight=4)
+    redis_client.hset(names.API_KEYS, "damaged", "{broken")
+    mine = {**FIELDS, "caller": "blog"}
+    first, second = send(sender, kwargs=mine), send(sender, kwargs=mine)
+    others = [send(sender, kwargs={**FIELDS, "caller": each}) for each in ("damaged", "nobody", "default")]
+    assert "blog may have 1 jobs in the queue and has them" in refusal(adoption, teller, sender, second)
+    costs = [redis_client.hget(names.job_key(each), "cost") for each in (first, *others)]
+    assert costs == ["0.25", None, None, None]
+
+
+def test_whose_limits_are_asked_once_for_a_bunch_and_only_of_callers_who_have_a_name(
+    adoption: Adoption, sender: Celery, redis_client: redis.Redis
+) -> None:
+    def asked() -> int:
+        return int(redis_client.info("commandstats").get("cmdstat_hmget", {}).get("calls", 0))
+
+    def adopt(*callers: str) -> int:
+        for caller in callers:
+            send(sender, kwargs={**FIELDS, "caller": caller})
+        before = asked()
+        adoption.run_once()
+        return asked() - before
+
+    of_submitting = adopt("default", "default", "default")
+    assert adopt("one", "two", "one") == of_submitting + 1
 
 
 def test_message_that_was_revoked_before_it_came_is_a_job_that_never_runs(

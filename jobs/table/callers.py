@@ -1,0 +1,81 @@
+"""
+What callers may do who have an API key, wherever their jobs come from: the part of a key's record that is not of HTTP.
+
+The records stand under the callers' names: see `producer.keys`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, cast
+
+import redis
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jobs import names
+from jobs.process.settings import Settings
+from jobs.redis.connection import map_errors
+
+log = structlog.get_logger()
+
+# Whoever submits without a key is "default", and whoever is refused by Celery alone "celery": no key may be either.
+RESERVED_NAMES = ("default", "celery")
+
+REMEMBER_S = 2.0
+
+
+class CallerLimits(BaseModel):
+    """
+    How many jobs a caller may have, and how many he gets.
+
+    Attributes:
+        max_queued: How many queued jobs it may have; None for what the settings say.
+        weight: How much of the device its jobs get while others wait, too, where a caller of weight 1 gets 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")  # A stored record has more, and may be of a newer version.
+
+    max_queued: Annotated[int, Field(ge=1)] | None = None
+    weight: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
+
+
+NO_LIMITS = CallerLimits()
+
+
+class CallerLookup:
+    """Finds limits by callers' names, and remembers them for a moment. One serves a thread."""
+
+    def __init__(self, client: redis.Redis, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._redis = client
+        self._settings = settings
+        self._clock = clock
+        self._known: dict[str, CallerLimits] = {}
+        self._forget_at = 0.0
+
+    def find(self, callers: Iterable[str]) -> Mapping[str, CallerLimits]:
+        """
+        The limits of each; `NO_LIMITS` of one that never had a key.
+
+        Raises:
+            RedisUnavailable
+        """
+        if self._clock() >= self._forget_at:  # All at once: whoever submits may name any number of callers.
+            self._known, self._forget_at = dict.fromkeys(RESERVED_NAMES, NO_LIMITS), self._clock() + REMEMBER_S
+        asked = set(callers)
+        if unknown := sorted(asked - self._known.keys()):
+            with map_errors(self._settings):
+                records = cast("list[str | None]", self._redis.hmget(names.API_KEYS, unknown))
+            self._known |= {caller: _read(caller, record) for caller, record in zip(unknown, records, strict=True)}
+        return {caller: self._known[caller] for caller in asked}
+
+
+def _read(caller: str, record: str | None) -> CallerLimits:
+    if record is None:
+        return NO_LIMITS
+    try:
+        return CallerLimits.model_validate_json(record)
+    except ValidationError:
+        log.warning("the limits of an API key cannot be read", key=caller)
+        return NO_LIMITS
