@@ -13,8 +13,8 @@ from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.inbox import Held, Inbox, list_of
 from jobs.table.table import JobTable
-from tests.integration.jobs.conftest import RepeatingRedis
 from tests.integration.jobs.steps import QUEUE, MakeJob
+from tests.integration.jobs.twice import RepeatingRedis
 
 OTHER = "gpu.other"
 
