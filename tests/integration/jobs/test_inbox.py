@@ -98,6 +98,15 @@ def test_message_is_dropped_or_passed_on_once(inbox: Inbox, redis_client: redis.
     assert redis_client.hlen(names.HELD) == 0
 
 
+def test_dropped_message_is_counted_as_refused_once(inbox: Inbox, redis_client: redis.Redis) -> None:
+    push(redis_client, "a", "b", priority=3)
+    first, second = inbox.take(10)
+    for _ in range(2):
+        inbox.drop(first)
+    inbox.pass_on(second, "run.shapes")
+    assert redis_client.hgetall(names.figures_key(QUEUE)) == {"refused": "1"}
+
+
 def test_nothing_is_taken_while_redis_is_full(inbox: Inbox, redis_client: redis.Redis) -> None:
     push(redis_client, "a")
     redis_client.config_set("maxmemory", int(redis_client.info("memory")["used_memory"] / 0.9))

@@ -122,6 +122,16 @@ def test_only_a_queued_job_is_moved(table: JobTable, a_job: MakeJob, status: str
         table.reprioritize(job_id, to_front=True)
 
 
+def test_job_that_begins_meanwhile_is_not_moved(table: JobTable, a_job: MakeJob, redis_client: redis.Redis) -> None:
+    """Between the look at its record and the script."""
+    (job_id,) = submit(table, a_job())
+    claim(table, job_id)
+    before = redis_client.hgetall(names.job_key(job_id))
+    args = {"job_id": job_id, "nonce": "a nonce", "spec": "{}", "priority": "low", "is_front": False}
+    assert table._scripts.run("reprioritize", **args) == ["processing"]
+    assert redis_client.hgetall(names.job_key(job_id)) == before
+
+
 def test_move_of_no_job_is_an_error(table: JobTable) -> None:
     with pytest.raises(JobNotFound):
         table.reprioritize("no-such-job", priority="high")
