@@ -24,6 +24,7 @@ from jobs.table.submission import BatchLine, Submission
 from jobs.table.table import JobTable
 from tests.integration.jobs.lists import BATCH, check_batch, check_lists
 from tests.integration.jobs.model import WINDOW, Model, ModelJob
+from tests.integration.jobs.snapshot import Snapshot
 from tests.integration.jobs.steps import QUEUE, MakeJob
 from tests.integration.jobs.twice import SometimesTwice
 
@@ -248,38 +249,45 @@ class TableMachine(RuleBasedStateMachine):
         return data.draw(st.sampled_from(lost))
 
     @invariant()
-    def sets_and_records_agree_with_the_model(self) -> None:  # 1, 3, 4, 5, 9
+    def all_that_is_there_agrees_with_the_model(self) -> None:
         self.redis.is_repeating = False
+        self.check(Snapshot(self.redis))
+
+    def check(self, seen: Snapshot) -> None:
+        """The invariants, by their numbers."""
+        self.check_sets(seen)
+        self.check_records(seen)
+        self.check_stream_of_ends(seen)
+        check_lists(seen, self.model)  # 12
+        check_batch(seen, self.model)  # 13
+
+    def check_sets(self, seen: Snapshot) -> None:  # 1, 3, 4, 5, 9
         for caller in CALLERS:
-            assert self.redis.zrange(names.waiting_key(QUEUE, caller), 0, -1) == self.model.waiting(caller)
-            assert set(self.redis.zrange(names.turns_key(QUEUE, caller), 0, -1)) == self.model.released(caller)
+            assert seen.zrange(names.waiting_key(QUEUE, caller)) == self.model.waiting(caller)
+            assert set(seen.zrange(names.turns_key(QUEUE, caller))) == self.model.released(caller)
         released = self.model.released()
         assert len(released) <= WINDOW
-        assert self.redis.zrange(names.newcomers_key(QUEUE), 0, -1) == self.model.turns.newcomers
-        shares = cast("Any", self.redis.zrange(names.shares_key(QUEUE), 0, -1, withscores=True))
-        assert dict(shares) == self.model.turns.shares
-        assert set(self.redis.zrange(names.released_key(QUEUE), 0, -1)) == released
+        assert seen.zrange(names.newcomers_key(QUEUE)) == self.model.turns.newcomers
+        assert seen.scores(names.shares_key(QUEUE)) == self.model.turns.shares
+        assert set(seen.zrange(names.released_key(QUEUE))) == released
         running = {job.job_id for job in self.model.where(RUNNING)}
-        assert set(self.redis.zrange(names.running_key(QUEUE), 0, -1)) == running
-        check_lists(self.redis, self.model)  # 12
-        check_batch(self.redis, self.model)  # 13
+        assert set(seen.zrange(names.running_key(QUEUE))) == running
         dead = {job.job_id for job in self.model.jobs.values() if job.is_dead}
-        assert set(self.redis.zrange(names.DEAD, 0, -1)) == dead
+        assert set(seen.zrange(names.DEAD)) == dead
 
-    @invariant()
-    def each_record_agrees_with_the_model(self) -> None:  # 2, 3, 6, 8
+    def check_records(self, seen: Snapshot) -> None:  # 2, 3, 6, 8
+        assert seen.keys(names.job_key("")) == set(map(names.job_key, self.model.jobs))
         for job_id, job in self.model.jobs.items():
-            fields = self.redis.hgetall(names.job_key(job_id))
+            fields = seen.hgetall(names.job_key(job_id))
             assert fields["status"] == job.status
             assert int(fields.get("attempts") or 0) == len(job.charged)
             assert int(fields.get("deliveries") or 0) == job.deliveries
             assert fields.get("token") == (job.claim.token if job.claim else None)
-            assert (self.redis.ttl(names.job_key(job_id)) > 0) == job.status.is_terminal
-            assert self.redis.ttl(names.events_key(job_id)) != -1 or not job.status.is_terminal
+            assert (seen.ttl(names.job_key(job_id)) > 0) == job.status.is_terminal
+            assert seen.ttl(names.events_key(job_id)) != -1 or not job.status.is_terminal
 
-    @invariant()
-    def stream_of_ends_has_each_end_once(self) -> None:  # 3
-        told: Any = self.redis.xrange(names.ENDS)
-        seen = [(each["id"], each["status"], each["queue"], each["caller"]) for _, each in told]
+    def check_stream_of_ends(self, seen: Snapshot) -> None:  # 3
+        """It has each end once."""
+        told = [(each["id"], each["status"], each["queue"], each["caller"]) for each in seen.xrange(names.ENDS)]
         ended = [(job, status) for job in self.model.jobs.values() for status in job.ends]
-        assert sorted(seen) == sorted((job.job_id, status, QUEUE, job.caller) for job, status in ended)
+        assert sorted(told) == sorted((job.job_id, status, QUEUE, job.caller) for job, status in ended)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule
+from hypothesis.stateful import precondition, rule
 
 from jobs import names
 from jobs.table.outbox import Outbox, Untold
@@ -13,6 +13,7 @@ from jobs.table.states import Status
 from tests.integration.jobs.doors import DoorsMachine
 from tests.integration.jobs.machine import ENDS, PROTOCOL, RUNNING, twice
 from tests.integration.jobs.model import ModelJob
+from tests.integration.jobs.snapshot import Snapshot
 
 OUTCOMES = {"told": "told", "put off": "later", "given up": "given_up"}  # as they are counted
 TELLINGS = [*OUTCOMES, "killed"]
@@ -106,16 +107,14 @@ class TellersMachine(DoorsMachine):
             job.is_put_off = False
         assert answer == [job_id for job_id in asked if self.model.jobs[job_id].is_untold]
 
-    @invariant()
-    def each_end_is_told_or_in_one_place(self) -> None:  # 17
-        self.redis.is_repeating = False
+    def check(self, seen: Snapshot) -> None:  # 17
+        """Each end is told, or in one place."""
+        super().check(seen)
         jobs = self.model.jobs.values()
-        assert set(self.redis.zrange(names.outbox_key(PROTOCOL), 0, -1)) == {job.job_id for job in self.untold}
+        assert set(seen.zrange(names.outbox_key(PROTOCOL))) == {job.job_id for job in self.untold}
         held = {job.job_id: job.teller for job in jobs if job.teller is not None}
-        assert self.redis.hgetall(names.tellers_key(PROTOCOL)) == held
-        given_up = {job.job_id for job in jobs if job.is_given_up}
-        assert set(self.redis.zrange(names.untold_key(PROTOCOL), 0, -1)) == given_up
-        late = {job.job_id for job in jobs if job.tries}
-        assert set(self.redis.zrange(names.late_key(PROTOCOL), 0, -1)) == late
+        assert seen.hgetall(names.tellers_key(PROTOCOL)) == held
+        assert set(seen.zrange(names.untold_key(PROTOCOL))) == {job.job_id for job in jobs if job.is_given_up}
+        assert set(seen.zrange(names.late_key(PROTOCOL))) == {job.job_id for job in jobs if job.tries}
         counted = {outcome: str(count) for outcome, count in self.tellings.items()}
-        assert self.redis.hgetall(names.tellings_key(PROTOCOL)) == counted
+        assert seen.hgetall(names.tellings_key(PROTOCOL)) == counted

@@ -23,5 +23,5 @@ def test_job_table_follows_its_model_in_any_order_of_calls(settings: Settings, a
         fields = {"settings": bounded, "a_job": staticmethod(a_job), "dispatcher": dispatcher}
         run_state_machine_as_test(
             type("Machine", (TellersMachine,), fields),
-            settings=hypothesis_settings(max_examples=40, stateful_step_count=60, deadline=None),
+            settings=hypothesis_settings(max_examples=150, stateful_step_count=60, deadline=None),
         )
