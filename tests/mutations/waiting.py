@@ -40,7 +40,7 @@ WAITING = (
         "moved-job-loses-the-turn-that-it-was-given",
         "reprioritize.lua",
         " and rank_of(released) ~= CALLED",
-        tests="moves:job_that_has_the_turn_of_another_keeps_it",
+        tests="moves:job_that_has_the_turn_of_another_takes_no_further_one_when_it_is_moved",
     ),
     forgets(
         "move-leaves-the-record",
@@ -49,7 +49,12 @@ WAITING = (
         "'spec'",
         tests="moves:moved_job_that_comes_back_has_its_new_place",
     ),
-    forgets("front-is-lost-with-another-priority", "reprioritize.lua", " or priority_rank(turn) ~= rank_of(turn)"),
+    forgets(
+        "front-is-lost-with-another-priority",
+        "reprioritize.lua",
+        " or priority_rank(turn) ~= rank_of(turn)",
+        tests="moves:job_at_the_front_stays_there_with_another_priority",
+    ),
     # Turns.
     forgets(
         "turn-costs-nothing",

@@ -1,4 +1,4 @@
-"""What the lists and counts beside the records have to hold, by the model."""
+"""What all that stands in Redis has to hold, by the model: records, and sets, lists and counts beside them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,46 @@ from collections import Counter
 
 from jobs import names
 from jobs.table.states import Status
-from tests.integration.jobs.model import Model
+from tests.integration.jobs.model import WINDOW, Model
 from tests.integration.jobs.snapshot import Snapshot
 from tests.integration.jobs.steps import QUEUE
 
 BATCH = "a-batch"
+
+
+def check_sets(seen: Snapshot, model: Model) -> None:
+    """Jobs stand where they are, and callers have had what they have had."""
+    for caller in {job.caller for job in model.jobs.values()}:
+        assert seen.zrange(names.waiting_key(QUEUE, caller)) == model.waiting(caller)
+        assert set(seen.zrange(names.turns_key(QUEUE, caller))) == model.released(caller)
+    released = model.released()
+    assert len(released) <= WINDOW
+    assert seen.zrange(names.newcomers_key(QUEUE)) == model.turns.newcomers
+    assert seen.scores(names.shares_key(QUEUE)) == model.turns.shares
+    assert set(seen.zrange(names.released_key(QUEUE))) == released
+    running = {job.job_id for job in model.where(Status.PROCESSING)}
+    assert set(seen.zrange(names.running_key(QUEUE))) == running
+    assert set(seen.zrange(names.DEAD)) == {job.job_id for job in model.jobs.values() if job.is_dead}
+
+
+def check_records(seen: Snapshot, model: Model) -> None:
+    """Each job has a record, which says what it should."""
+    assert seen.keys(names.job_key("")) == set(map(names.job_key, model.jobs))
+    for job_id, job in model.jobs.items():
+        fields = seen.hgetall(names.job_key(job_id))
+        assert fields["status"] == job.status
+        assert int(fields.get("attempts") or 0) == len(job.charged)
+        assert int(fields.get("deliveries") or 0) == job.deliveries
+        assert fields.get("token") == (job.claim.token if job.claim else None)
+        assert (seen.ttl(names.job_key(job_id)) > 0) == job.status.is_terminal
+        assert seen.ttl(names.events_key(job_id)) != -1 or not job.status.is_terminal
+
+
+def check_ends(seen: Snapshot, model: Model) -> None:
+    """The stream of all ends has each once."""
+    told = [(each["id"], each["status"], each["queue"], each["caller"]) for each in seen.xrange(names.ENDS)]
+    ended = [(job, status) for job in model.jobs.values() for status in job.ends]
+    assert sorted(told) == sorted((job.job_id, status, QUEUE, job.caller) for job, status in ended)
 
 
 def check_lists(seen: Snapshot, model: Model) -> None:

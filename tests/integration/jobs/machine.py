@@ -22,10 +22,10 @@ from jobs.table.queues import QueueControl
 from jobs.table.states import Status
 from jobs.table.submission import BatchLine, Submission
 from jobs.table.table import JobTable
-from tests.integration.jobs.lists import BATCH, check_batch, check_lists
-from tests.integration.jobs.model import WINDOW, Model, ModelJob
+from tests.integration.jobs.lists import BATCH, check_batch, check_ends, check_lists, check_records, check_sets
+from tests.integration.jobs.model import Model, ModelJob
 from tests.integration.jobs.snapshot import Snapshot
-from tests.integration.jobs.steps import QUEUE, MakeJob
+from tests.integration.jobs.steps import MakeJob
 from tests.integration.jobs.twice import SometimesTwice
 
 WEIGHTS = {"one": 1.0, "two": 4.0}
@@ -143,11 +143,19 @@ class TableMachine(RuleBasedStateMachine):
     # Workers.
 
     @precondition(lambda self: self.model.jobs)
-    @rule(data=st.data(), owner=st.sampled_from(["here", "there"]), gives_way=st.booleans(), again=twice)
-    def claim(self, data: st.DataObject, owner: str, gives_way: bool, again: bool) -> None:
+    @rule(data=st.data(), gives_way=st.booleans(), again=twice)
+    def claim(self, data: st.DataObject, gives_way: bool, again: bool) -> None:
         job = data.draw(st.sampled_from(self.model.where(QUEUED) or self.model.where(*Status)))
+        self.claim_one(job, gives_way, again)
+
+    @precondition(lambda self: self.model.that_give_way())
+    @rule(data=st.data(), again=twice)
+    def claim_what_has_to_give_way(self, data: st.DataObject, again: bool) -> None:
+        self.claim_one(data.draw(st.sampled_from(self.model.that_give_way())), True, again)
+
+    def claim_one(self, job: ModelJob, gives_way: bool, again: bool) -> None:
         self.redis.is_repeating = again
-        claimed, released = self.table.claim(job.job_id, owner=owner, gives_way=gives_way)
+        claimed, released = self.table.claim(job.job_id, owner="somebody", gives_way=gives_way)
         if job.status is not QUEUED or self.model.is_paused:
             assert claimed is None
             if job.status is QUEUED:
@@ -255,39 +263,8 @@ class TableMachine(RuleBasedStateMachine):
 
     def check(self, seen: Snapshot) -> None:
         """The invariants, by their numbers."""
-        self.check_sets(seen)
-        self.check_records(seen)
-        self.check_stream_of_ends(seen)
+        check_sets(seen, self.model)  # 1, 4, 5, 9
+        check_records(seen, self.model)  # 2, 3, 6, 8
+        check_ends(seen, self.model)  # 3
         check_lists(seen, self.model)  # 12
         check_batch(seen, self.model)  # 13
-
-    def check_sets(self, seen: Snapshot) -> None:  # 1, 3, 4, 5, 9
-        for caller in CALLERS:
-            assert seen.zrange(names.waiting_key(QUEUE, caller)) == self.model.waiting(caller)
-            assert set(seen.zrange(names.turns_key(QUEUE, caller))) == self.model.released(caller)
-        released = self.model.released()
-        assert len(released) <= WINDOW
-        assert seen.zrange(names.newcomers_key(QUEUE)) == self.model.turns.newcomers
-        assert seen.scores(names.shares_key(QUEUE)) == self.model.turns.shares
-        assert set(seen.zrange(names.released_key(QUEUE))) == released
-        running = {job.job_id for job in self.model.where(RUNNING)}
-        assert set(seen.zrange(names.running_key(QUEUE))) == running
-        dead = {job.job_id for job in self.model.jobs.values() if job.is_dead}
-        assert set(seen.zrange(names.DEAD)) == dead
-
-    def check_records(self, seen: Snapshot) -> None:  # 2, 3, 6, 8
-        assert seen.keys(names.job_key("")) == set(map(names.job_key, self.model.jobs))
-        for job_id, job in self.model.jobs.items():
-            fields = seen.hgetall(names.job_key(job_id))
-            assert fields["status"] == job.status
-            assert int(fields.get("attempts") or 0) == len(job.charged)
-            assert int(fields.get("deliveries") or 0) == job.deliveries
-            assert fields.get("token") == (job.claim.token if job.claim else None)
-            assert (seen.ttl(names.job_key(job_id)) > 0) == job.status.is_terminal
-            assert seen.ttl(names.events_key(job_id)) != -1 or not job.status.is_terminal
-
-    def check_stream_of_ends(self, seen: Snapshot) -> None:  # 3
-        """It has each end once."""
-        told = [(each["id"], each["status"], each["queue"], each["caller"]) for each in seen.xrange(names.ENDS)]
-        ended = [(job, status) for job in self.model.jobs.values() for status in job.ends]
-        assert sorted(told) == sorted((job.job_id, status, QUEUE, job.caller) for job, status in ended)
