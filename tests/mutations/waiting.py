@@ -84,11 +84,17 @@ WAITING = (
         tests="quota:submission_beyond_the_quota_is_refused_and_leaves_nothing",
     ),
     forgets("turns-cost-all-the-same", "lib/turns.lua", "return tonumber(cost) or 1,", "return 1,"),
-    forgets("turn-of-a-job-that-comes-back-is-not-paid-back", "lib/ends.lua", "  pay_back(id, queue, caller)\n"),
+    forgets(
+        "turn-of-a-job-that-comes-back-is-not-paid-back",
+        "lib/ends.lua",
+        "  pay_back(id, queue, caller)\n",
+        tests="turns:turn_of_a_job_that_comes_back_is_paid_back",
+    ),
     forgets(
         "job-that-is-called-up-pays-nothing",
         "lib/turns.lua",
         "    redis.call('ZADD', key.shares(queue), 'XX', 'INCR', cost, caller)\n",
+        tests="turns:job_that_is_called_up_before_its_release_is_paid_for",
     ),
     # Pauses.
     forgets(

@@ -121,9 +121,12 @@ class TableMachine(RuleBasedStateMachine):
                 with pytest.raises(QuotaExceeded):
                     self.table.submit(submission)
             return
+        self.write(submission, again, is_in_batch=is_in_batch)
+
+    def write(self, submission: Submission, again: bool, **fields: Any) -> None:
         self.redis.is_repeating = again
         released = self.table.submit(submission).released
-        assert released == self.model.add(self.modelled(submission, is_in_batch=is_in_batch))
+        assert released == self.model.add(self.modelled(submission, **fields))
 
     @precondition(lambda self: self.model.jobs)
     @rule(data=st.data(), again=twice)
@@ -148,10 +151,21 @@ class TableMachine(RuleBasedStateMachine):
         job = data.draw(st.sampled_from(self.model.where(QUEUED) or self.model.where(*Status)))
         self.claim_one(job, gives_way, again)
 
-    @precondition(lambda self: self.model.that_give_way())
+    @precondition(lambda self: self.model.released() and len(self.model.jobs) < MOST_JOBS)
+    @rule(data=st.data(), cost=st.sampled_from(COSTS), again=twice)
+    def overtake(self, data: st.DataObject, cost: float, again: bool) -> None:
+        """A job comes that is to be preferred to one of its caller's, whose message is taken next."""
+        job = self.model.jobs[data.draw(st.sampled_from(sorted(self.model.released())))]
+        self.write(self.make(job.caller, cost=cost, priority="high"), again)
+        self.claim_one(job, True, again)
+
+    @precondition(lambda self: self.model.released())
     @rule(data=st.data(), again=twice)
-    def claim_what_has_to_give_way(self, data: st.DataObject, again: bool) -> None:
-        self.claim_one(data.draw(st.sampled_from(self.model.that_give_way())), True, again)
+    def claim_and_begin(self, data: st.DataObject, again: bool) -> None:
+        job = self.model.jobs[data.draw(st.sampled_from(sorted(self.model.released())))]
+        self.claim_one(job, False, again)
+        if job.status is RUNNING:
+            self.enter_encode(job)
 
     def claim_one(self, job: ModelJob, gives_way: bool, again: bool) -> None:
         self.redis.is_repeating = again

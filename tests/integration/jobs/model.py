@@ -192,10 +192,6 @@ class Model:
         best = min(queued, key=lambda each: each.turn, default=None)
         return best if best and best.turn[0] < job.turn[0] else None
 
-    def that_give_way(self) -> list[ModelJob]:
-        """Released ones to which others of their callers' are to be preferred."""
-        return [job for job in self.where(Status.QUEUED) if job.is_released and self.better_than(job)]
-
     def begin_later(self) -> None:
         """Those whose time has come wait as others do."""
         due = [job for job in self.where(Status.QUEUED) if job.is_later and job.is_due]
