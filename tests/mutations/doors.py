@@ -129,7 +129,7 @@ DOORS = (
         "end-in-hand-is-told-by-another",
         "retell.lua",
         "\n    and redis.call('HEXISTS', key.tellers(protocol), id) == 0",
-        tests="outbox:end_that_is_put_off_is_told_now_and_one_in_hand_stays_there",
+        tests="outbox:end_that_was_put_off_and_is_in_hand_again_stays_there",
     ),
     forgets(
         "end-of-a-forgotten-job-is-to-be-told",

@@ -111,6 +111,20 @@ def test_end_that_is_put_off_is_told_now_and_one_in_hand_stays_there(
     assert [each.record.id for each in outbox.take(10)] == [put_off]
 
 
+def test_end_that_was_put_off_and_is_in_hand_again_stays_there(
+    outbox: Outbox, end: End, redis_client: redis.Redis
+) -> None:
+    job_id = end()
+    (first,) = outbox.take(10)
+    outbox.later(first, 600)
+    let_be_due(redis_client, job_id)
+    (second,) = outbox.take(10)
+    assert outbox.retry([job_id]) == [job_id]
+    assert outbox.take(10) == []
+    outbox.told(second)
+    assert outbox.counts().waiting == 0
+
+
 def test_message_that_comes_again_has_the_end_told_anew_as_it_asks(
     outbox: Outbox, table: JobTable, end: End, a_job: MakeJob
 ) -> None:
