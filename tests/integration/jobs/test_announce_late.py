@@ -209,6 +209,7 @@ def test_end_that_cannot_be_told_holds_up_those_behind_it_for_one_try(
             (lost if record.id == slow else results).tell(record, wants)
 
         assert Teller(outbox, PROTOCOL, tell).run_once() == 2
+        lost.close()
     assert AsyncResult(other, app=sender).state == "SUCCESS"
     counts = outbox.counts()
     assert (counts.waiting, counts.put_off, counts.history) == (1, 1, {"later": 1, "told": 1})

@@ -53,6 +53,8 @@ def adoption(worker: Context, settings: Settings) -> Iterator[Adoption]:
 def sender(settings: Settings) -> Iterator[Celery]:
     with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
         yield app
+        backend: Any = app.backend
+        backend.client.connection_pool.disconnect()
 
 
 def send(sender: Celery, **options: Any) -> str:
@@ -99,7 +101,9 @@ def test_refusal_of_an_id_that_is_no_job_s_is_told_when_it_is_back(
     assert Teller(outbox, PROTOCOL, CeleryResults(swallowed).tell).run_once() == 2
     assert outbox.counts().put_off == 2
     outbox.retry([names.job_id_of(task_id) for task_id in ("my picture", "a" * 200)])
-    assert Teller(outbox, PROTOCOL, CeleryResults(settings).tell).run_once() == 2
+    results = CeleryResults(settings)
+    assert Teller(outbox, PROTOCOL, results.tell).run_once() == 2
+    results.close()
     for task_id in ("my picture", "a" * 200):
         result: Any = AsyncResult(task_id, app=sender)
         with pytest.raises(Exception, match="id: use letters"):
