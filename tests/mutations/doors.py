@@ -165,7 +165,7 @@ DOORS = (
         "told-end-is-told-again",
         "told.lua",
         "redis.call('ZREM', key.outbox(protocol), id)\n",
-        tests="announce:result_is_told",
+        tests="outbox:what_becomes_of_an_end_is_counted_once",
     ),
     forgets(
         "given-up-end-is-forgotten",
