@@ -31,7 +31,7 @@ test: venv  ## The tests that a change is made with: of parts, of parts together
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-blackbox: venv  ## Hold the running system to what users were promised, from outside alone; up to 20 minutes
-	$(PYTHON) -m pytest -n 2 --dist worksteal tests/blackbox
+	$(PYTHON) -m pytest -n 3 --dist worksteal tests/blackbox
 
 test-kinds: venv  ## Run kinds of jobs that live in the tests alone through the whole system; up to 5 minutes
 	$(PYTHON) -m pytest -n 2 --dist loadfile tests/kinds
@@ -45,8 +45,8 @@ test-api: venv  ## Hold the HTTP API to its OpenAPI document, and to its bounds 
 test-network: venv  ## Run workers on hosts of their own, and cut one off; as root; up to 3 minutes
 	$(PYTHON) -m pytest tests/network
 
-test-faults: venv  ## Break the running system in every way that the reliability table lists; up to 20 minutes
-	$(PYTHON) -m pytest tests/faults
+test-faults: venv  ## Break the running system in every way that the reliability table lists; up to 15 minutes
+	$(PYTHON) -m pytest -n 2 --dist worksteal tests/faults
 
 test-mutations: venv  ## Take a write or a guard out of the job table's scripts, one at a time: a test has to notice each; up to half an hour
 	$(PYTHON) -m tests.mutations.run

@@ -14,7 +14,7 @@ from jobs.table.states import Status
 from ops.programs import Flower
 from producer import Job
 from tests.faults.harness.rows import Row
-from tests.faults.harness.system import QUEUE, System
+from tests.faults.harness.system import QUEUE, SLOTS, System
 from tests.faults.harness.waiting import until
 from tests.faults.harness.worker import WorkerUnderTest
 
@@ -44,9 +44,9 @@ def test_revoke_from_flower_and_from_celery_cancels_and_a_replay_runs(system: Sy
 
 
 def _revoke_a_running_and_a_waiting_job(system: System, worker: WorkerUnderTest, revoke: Revoke) -> list[Job]:
-    others = system.submit(5, steps=60)
+    others = system.submit(SLOTS - 1, steps=60)
     running = system.submit(1, steps=60, priority="high")[0]
-    until("the worker has all its slots taken", lambda: len(system.held_by(worker.owner)) == 6)
+    until("the worker has all its slots taken", lambda: len(system.held_by(worker.owner)) == SLOTS)
     waiting = system.submit(1)[0]
     until(
         "the waiting job's message stands in the broker",
@@ -80,8 +80,8 @@ def test_single_job_starts_after_what_was_released_before_it_of_10_000_others(sy
     system.client.parts.control.resume(QUEUE)
     system.run_workers(2)
     until("the bulk is under way", lambda: system.counts_of_queue().running)
-    submitted_at = system.now()
     single = system.submit(1, steps=1, caller="single")[0]
+    submitted_at = system.now()
     system.finish([single])
     started_at = single.status().started_at
     assert started_at is not None
@@ -104,8 +104,8 @@ def _started(system: System, jobs: list[Job]) -> list[float]:
 
 def test_pause_lets_running_jobs_finish_and_keeps_what_waits(system: System, row: Row) -> None:
     worker = system.run_workers(1)[0]
-    running = system.submit(6, steps=80)
-    until("the worker is full", lambda: len(system.held_by(worker.owner)) == 6)
+    running = system.submit(SLOTS, steps=80)
+    until("the worker is full", lambda: len(system.held_by(worker.owner)) == SLOTS)
     waiting = system.submit(10)
     assert system.cli("queue", "pause", "sim").returncode == 0
     system.finish(running)
@@ -121,12 +121,12 @@ def test_pause_lets_running_jobs_finish_and_keeps_what_waits(system: System, row
 
 def test_purge_cancels_what_waits_and_cancel_all_what_runs_too(system: System, row: Row) -> None:
     worker = system.run_workers(1)[0]
-    jobs = system.submit(6, steps=300)
-    until("the worker is full", lambda: len(system.held_by(worker.owner)) == 6)
+    jobs = system.submit(SLOTS, steps=300)
+    until("the worker is full", lambda: len(system.held_by(worker.owner)) == SLOTS)
     waiting = system.submit(600)
     assert system.cli("queue", "purge", "sim", "--yes").stdout.strip() == "600 jobs canceled"
     assert all(job.status().status is Status.CANCELED for job in waiting)
-    assert len(system.held_by(worker.owner)) == 6, "a purge ended what runs"
+    assert len(system.held_by(worker.owner)) == SLOTS, "a purge ended what runs"
     assert system.cli("cancel", "--all", "--queue", "sim").returncode == 1, "it did not ask"
     assert system.cli("cancel", "--all", "--queue", "sim", "--yes").returncode == 0
     system.finish(jobs, deadline_s=30)

@@ -25,8 +25,9 @@ from tests.faults.harness.worker import Faults, WorkerUnderTest, with_faults
 
 MODEL, QUEUE = "sim", "gpu.sim"
 START_S = 600.0
+SLOTS = 6  # of each worker
 
-# Two rows share a pass of 0.07 s, so a worker has 4 seats and 6 slots, and runs about 28 steps a second.
+# Two rows share a pass of 0.07 s, so a worker has 4 seats, and runs about 28 steps a second.
 CATALOGUE = """
 [models.sim]
 source = "launch_s=0.01 row_s=0.03 encode_s=0.02 decode_s=0.02"
@@ -83,6 +84,7 @@ class System:
             "IMAGEMILL_MODELS_FILE": str(models_file),
             "IMAGEMILL_WORKER_CACHE_DIR": str(cache_dir),
             "IMAGEMILL_WORKER_SPOOL_DIR": str(folder / "spool"),
+            "IMAGEMILL_WORKER_CONCURRENCY": str(SLOTS),  # Measured, it would be another on a busy machine.
         }
         self.env = {**inherited, **addresses(redis_server, s3_server), **own, **(told or {})}
         told_of = {name: self.env.get(f"IMAGEMILL_{name.upper()}") for name in Settings.model_fields}
