@@ -18,8 +18,6 @@ from tests.faults.harness.system import QUEUE, SLOTS, System
 from tests.faults.harness.waiting import until
 from tests.faults.harness.worker import WorkerUnderTest
 
-SLOTS = 6  # of each worker
-
 Revoke = Callable[[str], object]
 
 
@@ -144,7 +142,8 @@ def test_workers_are_shown_starting_ready_busy_and_draining(system: System) -> N
     worker.terminate()
     until("it is draining", lambda: _states(system) == ["draining"])
     shown = _json_lines(system.cli("workers", "--json").stdout)
-    assert shown == [{"name": worker.owner, "state": "draining", "models": ["sim"], "jobs": [job.id]}]
+    told = {"name": worker.owner, "state": "draining", "models": ["sim"], "jobs": [job.id]}
+    assert shown == [told | {"detached": [], "troubles": []}]
     job.cancel()
     until("it has left", lambda: worker.exit_code is not None)
     assert worker.exit_code == 0
