@@ -147,8 +147,10 @@ class CeleryResults:
         backend = self._app.backend
         if record.status is Status.SUCCEEDED:
             result = view_of(record).model_dump(mode="json", exclude_none=True)
-            self._call_back(request, result)
-            backend.mark_as_done(task_id, result, request=request, store_result=stores)
+            try:
+                self._call_back(request, result)
+            finally:  # One that cannot be sent is tried again, and keeps nobody from the result meanwhile.
+                backend.mark_as_done(task_id, result, request=request, store_result=stores)
         elif record.status is Status.FAILED:
             error = record.error
             reason = JobFailed(task_id, error.code if error else "", error.message if error else "")

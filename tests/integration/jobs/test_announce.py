@@ -198,3 +198,14 @@ def test_what_cannot_be_told_is_tried_again_and_given_up_in_the_end(
     assert (outbox.counts().waiting, outbox.counts().given_up) == (0, 1)
     succeed(table, other)
     assert refused.run_once() == 1
+
+
+def test_callback_that_cannot_be_sent_keeps_nobody_from_the_result(
+    sender: Celery, teller: Teller, table: JobTable, redis_client: redis.Redis, send: Callable[..., str]
+) -> None:
+    link = dict(signature("theirs.on_success", app=sender, options={"task_id": "linked", "serializer": "unheard of"}))
+    job_id = send({"callbacks": [link]})
+    succeed(table, job_id)
+    teller.run_once()
+    assert AsyncResult(job_id, app=sender).state == "SUCCESS"
+    assert redis_client.zscore(names.outbox_key(PROTOCOL), job_id) is not None
