@@ -21,7 +21,7 @@ local found = {}
 for at, id in ipairs(ids) do
   local fields = redis.call('HGETALL', key.job(id))
   if #fields == 0 then
-    redis.call('ZREM', outbox, id)
+    if redis.call('ZREM', outbox, id) == 1 then redis.call('HINCRBY', key.tellings(args.protocol), 'given_up', 1) end
     redis.call('HDEL', tellers, id)
     forget_tries(args.protocol, id)
   else

@@ -157,5 +157,6 @@ def test_end_whose_job_is_forgotten_is_forgotten(
     assert outbox.retry([gone]) == []
     assert outbox.take(10) == []
     assert (outbox.counts().waiting, outbox.counts().put_off, outbox.counts().given_up) == (0, 0, 0)
+    assert outbox.counts().history["given_up"] == 2  # One by its teller, one for it was too late to tell it.
     redis_client.zadd(names.untold_key(PROTOCOL), {"long ago": time.time() - settings.retention_s - 1})
     assert outbox.counts().given_up == 0
