@@ -170,9 +170,9 @@ MUTATIONS = (
     _forgets(
         "message-is-taken-and-not-kept",
         "take.lua",
-        "  if #held > 0 then redis.call('HSET', key.held, unpack(held)) end\n",
+        "  redis.call('HSET', key.held, unpack(held))\n",
     ),
-    _forgets("message-is-held-by-nobody", "take.lua", "    redis.call('ZADD', key.held_until, unpack(holds))\n"),
+    _forgets("message-is-held-by-nobody", "take.lua", "  redis.call('ZADD', key.held_until, unpack(holds))\n"),
     _forgets(
         "message-of-a-tombstone-runs",
         "submit.lua",

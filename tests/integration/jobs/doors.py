@@ -70,7 +70,9 @@ class DoorsMachine(TableMachine):
     @rule(data=st.data(), again=twice)
     def adopt(self, data: st.DataObject, again: bool) -> None:
         self.raw.is_repeating = again
-        found = self.inbox.take(10)
+        found: list[Held] = []
+        while some := self.inbox.take(10):  # Those whose holders died come one by one.
+            found += some
         there = {job_id for job_id, each in self.messages.items() if each.held is None or each.is_lapsed}
         assert {held.raw.decode() for held in found} == there
         for held in sorted(found, key=lambda held: held.raw):
