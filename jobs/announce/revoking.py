@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cached_property
 
 import structlog
 from celery.app.task import Context
@@ -38,6 +39,10 @@ class Revoking:
         self._offer = offer
         self._settings = settings
 
+    @cached_property
+    def _results(self) -> CeleryResults:
+        return CeleryResults(self._settings)
+
     def revoke(self, queue: str) -> int:
         """
         Take out all that stand in a queue now. Returns how many are canceled, or will be as they come.
@@ -53,9 +58,7 @@ class Revoking:
             while left > 0 and (held := inbox.take(min(left, _MOST_AT_A_TIME), even_if_full=True)):
                 left -= len(held)
                 found = [_found_in(each, inbox.most_takings) for each in held]
-                for each in found:
-                    if not each.job_id:  # Nobody waits for it.
-                        inbox.drop(each.held)
+                inbox.drop(*[each.held for each in found if not each.job_id])  # Nobody waits for those.
                 named = [each for each in found if names.is_job_id(each.job_id)]  # Adoption says what others are.
                 is_full = is_full or _is_full(gauge)  # What makes room need not be filled again with records.
                 count += self._tell_at_once(inbox, named) if is_full else sum(inbox.revoke(named))
@@ -64,12 +67,9 @@ class Revoking:
     def _tell_at_once(self, inbox: Inbox, found: Sequence[Revoked]) -> int:
         """Leave nothing but the results: records would be larger than the messages, and fill Redis further."""
         new = frozenset(inbox.without_job([each.job_id for each in found]))
-        results = CeleryResults(self._settings)
-        for each in found:
-            if each.job_id not in new or not _is_told(results, each):
-                inbox.revoke([each])  # It is told of like any other job.
-            else:
-                inbox.drop(each.held)
+        told = [each for each in found if each.job_id in new and _is_told(self._results, each)]
+        inbox.revoke([each for each in found if each not in told])  # They are told of like any other job.
+        inbox.drop(*[each.held for each in told])
         return len(new)
 
     def _forestall(self, inbox: Inbox) -> int:

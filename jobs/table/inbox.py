@@ -157,9 +157,9 @@ class Inbox:
                 pipeline.exists(names.job_key(each))
             return [each for each, is_there in zip(job_ids, pipeline.execute(), strict=True) if not is_there]
 
-    def drop(self, held: Held) -> None:
-        """No job is made of it."""
-        self._scripts.run("let_go", tag=held.tag)
+    def drop(self, *held: Held) -> None:
+        """No job is made of them."""
+        self._scripts.run_many([("let_go", arguments(tag=each.tag)) for each in held])
 
     def pass_on(self, held: Held, queue: str) -> None:
         """It is meant for another queue."""

@@ -7,7 +7,7 @@ import lzma
 import tracemalloc
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import redis
@@ -26,7 +26,11 @@ from workers.attempt.context import Context
 from workers.delivery import adoption as adopting
 from workers.delivery.adoption import Adoption
 
-PACKED = {"application/x-gzip": zlib.compress, "application/x-bz2": bz2.compress, "application/x-lzma": lzma.compress}
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    "application/x-gzip": zlib.compress,
+    "application/x-bz2": bz2.compress,
+    "application/x-lzma": lzma.compress,
+}
 
 
 @pytest.fixture
@@ -116,7 +120,7 @@ def test_message_that_kills_its_readers_is_refused_unread_and_its_neighbours_bec
                 pass
         except KeyboardInterrupt:
             deaths += 1
-        for tag in raw_client.hkeys(names.HELD):
+        for tag in cast("list[bytes]", raw_client.hkeys(names.HELD)):
             raw_client.zadd(names.HELD_UNTIL, {tag: 1})
     assert deaths == settings.max_attempts
     assert {each.status for each in context.table.get_many(neighbours)} == {Status.QUEUED}
@@ -128,7 +132,11 @@ def test_message_that_kills_its_readers_is_refused_unread_and_its_neighbours_bec
 
 
 def test_redis_that_fills_up_amid_a_bunch_keeps_no_neighbour_waiting_and_loses_nothing(
-    context: Context, raw_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    context: Context,
+    raw_client: redis.Redis,
+    redis_client: redis.Redis,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     inbox = Inbox(raw_client, settings, [QUEUE])
     adoption = Adoption(context, inbox)
@@ -138,17 +146,20 @@ def test_redis_that_fills_up_amid_a_bunch_keeps_no_neighbour_waiting_and_loses_n
     monkeypatch.setattr(Context, "pass_on", lambda _self, released: passed_on.extend(released))
     taken = inbox.take(100)
     monkeypatch.setattr(inbox, "take", lambda _most: taken)
-    raw_client.config_set("maxmemory", raw_client.info("memory")["used_memory"] + (300 << 10))
+    room = raw_client.info("memory")["used_memory"]
     try:
-        with pytest.raises(RedisFull):
-            adoption.run_once()
+        while not context.table.get_many(ids):  # Until there is room for the first of them, and for few more.
+            room += 20 << 10
+            raw_client.config_set("maxmemory", room)
+            with pytest.raises(RedisFull):
+                adoption.run_once()
     finally:
         raw_client.config_set("maxmemory", 0)
     written = context.table.get_many(ids)
     assert 0 < len(written) < 100
     assert len(written) + raw_client.hlen(names.HELD) == 100
     assert passed_on
-    assert sorted(passed_on) == sorted(each.decode() for each in raw_client.zrange(names.line_key(QUEUE), 0, -1))
+    assert sorted(passed_on) == sorted(cast("list[str]", redis_client.zrange(names.line_key(QUEUE), 0, -1)))
     monkeypatch.undo()
     while adoption.run_once():
         pass
@@ -173,7 +184,8 @@ MALFORMED: list[Any] = [
 def test_what_is_to_follow_and_could_never_be_sent_is_refused_at_once(
     adoption: Adoption, teller: Teller, sender: Celery, raw_client: redis.Redis, end: str, malformed: Any
 ) -> None:
-    raw_client.lpush(QUEUE, call("a-job", **{end: malformed if end == "chord" else [malformed]}))
+    parts: dict[str, Any] = {end: malformed if end == "chord" else [malformed]}
+    raw_client.lpush(QUEUE, call("a-job", **parts))
     assert f"{end}: is no signature of a task that could be sent" in told(adoption, teller, sender, "a-job")
 
 
@@ -181,7 +193,7 @@ def test_what_celery_itself_writes_to_follow_is_taken(
     adoption: Adoption, context: Context, sender: Celery, raw_client: redis.Redis
 ) -> None:
     one, two = sender.signature("theirs.one"), sender.signature("theirs.two", (1,), {"a": 2}, queue="theirs")
-    canvases = [one, group([one, two], app=sender), chain([one, two], app=sender), chord([one, two], one, app=sender)]
+    canvases = [one, group([one, two], app=sender), chain(one, two, app=sender), chord([one, two], one, app=sender)]
     for number, each in enumerate(canvases):
         options: dict[str, Any] = {"task_id": f"job-{number}", "link": each, "link_error": [one, each]}
         sender.send_task(names.GENERATE_TASK, kwargs=FIELDS, queue=QUEUE, **options)

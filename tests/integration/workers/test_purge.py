@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -56,7 +57,7 @@ def plain(job_id: str) -> bytes:
     return json.dumps(envelope).encode()
 
 
-WAYS = {
+WAYS: dict[str, Callable[[str], bytes]] = {
     "protocol-1": lambda job_id: message(of_protocol_1(job_id), {}),
     "protocol-1-plain": plain,
     "protocol-1-packed": lambda job_id: message(
