@@ -4,7 +4,8 @@ What can go wrong with a job, and whether trying again helps.
     ImagemillError
     ├── Permanent                 trying again gives the same answer
     │   ├── InvalidRequest        a field of the request is wrong
-    │   │   └── ModelNotAvailable no model of that name
+    │   │   ├── ModelNotAvailable no model of that name
+    │   │   └── ReadersLost       whoever read the message was lost, each time
     │   ├── IdempotencyConflict   same idempotency key, other parameters
     │   ├── JobNotFound           no job of that id (any more)
     │   ├── JobNotQueued          the job has begun or ended
@@ -75,6 +76,15 @@ class ModelNotAvailable(InvalidRequest):
     """The catalogue has no model of that name."""
 
     code = ErrorCode.MODEL_NOT_AVAILABLE
+
+
+class ReadersLost(InvalidRequest):
+    """Whoever read a message was lost, each time: nobody reads it any more."""
+
+    code = ErrorCode.WORKER_LOST
+
+    def __init__(self, times: int) -> None:
+        super().__init__("message", f"the worker that read it died or was lost {times} times; it is read no more")
 
 
 class IdempotencyConflict(Permanent):

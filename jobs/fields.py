@@ -12,6 +12,7 @@ from jobs.errors import InvalidRequest
 MAX_PROMPT_CHARS = 4_000
 MAX_SIDE_PX = 8_192
 MAX_SEED = 2**63 - 1
+MAX_S = 30 * 24 * 3600.0
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -31,7 +32,7 @@ Prompt = Annotated[
 ]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Side = Annotated[int, Field(ge=8, le=MAX_SIDE_PX)]
-Seconds = Annotated[float, Field(gt=0, le=30 * 24 * 3600, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=MAX_S, allow_inf_nan=False)]
 FileMetadata = Literal["full", "mark"]
 
 Parsed = TypeVar("Parsed", bound="Strict")

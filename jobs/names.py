@@ -123,6 +123,8 @@ pace_key = _by_one("pace", "queue")  # hash: how fast jobs of a queue end while 
 # Messages from outside that somebody has in hand, until a job is made of them, or they are refused.
 HELD = _name("held")  # hash: by tag, the list that a message came through, and the message behind a line feed
 HELD_UNTIL = _name("held_until")  # sorted set: tags, by when they are handed out again (s)
+# string with expiry: how often a message was handed out again, because nobody said what became of it
+takings_key = _by_one("takings", "tag")
 
 tombstone_key = _by_one("tombstone", "job_id")  # string with expiry: one that was canceled before its message came
 # sorted set with expiry: ids that a caller with a key canceled before they came, by until when that holds (s)

@@ -90,7 +90,7 @@ class Settings(RoomSettings):
     """How long a job stays with a worker that says nothing; workers renew four times as often. How soon a lost message
     or a passed deadline is noticed follows it: see `jobs.scripts.limits`."""
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
-    """How often a job may lose its worker before it is dead."""
+    """How often a job may lose its worker before it is dead, and a message from outside whoever reads it."""
     max_deliveries: Annotated[int, Field(ge=1, le=1_000)] = 20
     """How often it may be handed out without ever beginning."""
     unserved_models: Literal["allow", "warn", "refuse"] = "warn"

@@ -13,6 +13,7 @@ from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 
 FULL_SHARE = 0.85  # of maxmemory
+LAST_SHARE = 0.95  # from which on nothing comes in by any door: the rest is for jobs that are there already
 _LOOK_EVERY_S = 1.0
 
 

@@ -2,32 +2,35 @@
 Messages that others put into our queues, on their way to becoming jobs.
 
 A message is taken out of its list and kept under a tag by one script, and let go by the one that writes its job, so
-that no moment is without it. Whoever dies in between leaves it to others.
+that no moment is without it. Whoever dies in between leaves it to others, who take it alone: it may be what he died of.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
-from typing import cast
+from typing import Any, cast
 
 import redis
-from redis.client import NEVER_DECODE
+import structlog
 
 from jobs import names
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.redis.memory import FULL_SHARE
-from jobs.scripts.scripts import Scripts
+from jobs.redis.memory import FULL_SHARE, LAST_SHARE
+from jobs.scripts.scripts import Scripts, arguments
+from jobs.table.submission import as_told
+
+log = structlog.get_logger()
 
 _SEPARATOR = "\x06\x16"  # kombu.transport.redis: a queue's list of each priority but 0 has it and the number
 PRIORITIES = range(10)  # that a message may have; clients differ in which of them they use
 HOLD_S = 30  # longer than making a bunch of jobs takes
-_READ_AT_A_TIME = 250  # messages of a list
+# Of messages, while Redis has no room for what comes by other doors. They are there already, and do not end by
+# themselves: where they are what fills it, room comes only of what is made of them. That takes more than they did, for
+# as long as its record is kept, so it goes slowly, and not up to where running jobs could not be written down.
+_FEW = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +42,22 @@ class Held:
         tag: Whoever makes its job names it.
         queue: That it was sent to.
         raw: As it stood there.
+        takings: How often it was taken, this time included.
     """
 
     tag: str
     queue: str
     raw: bytes
+    takings: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoked:
+    """A message of which no job is to be made, because somebody emptied its queue."""
+
+    held: Held
+    job_id: str
+    tells: Mapping[str, Any]
 
 
 class Inbox:
@@ -52,68 +66,104 @@ class Inbox:
 
     Args:
         client: Leaves bytes as they are: what others send may be anything.
+
+    Attributes:
+        most_takings: How often a message is taken to be read: as often as a job may lose its worker.
     """
 
     def __init__(self, client: redis.Redis, settings: Settings, queues: Sequence[str]) -> None:
         self._redis = client
         self._settings = settings
         self._scripts = Scripts(client, settings)
-        self._lists = [list_of(queue, priority) for queue in queues for priority in PRIORITIES]
+        self._queues = list(queues)
+        self.most_takings = settings.max_attempts
+        self._said: set[str] = set()  # lists that are none
 
-    def take(self, most: int) -> list[Held]:
-        """Messages, each for this process alone as long as it holds them; none while Redis has no room for jobs."""
+    def take(self, most: int, *, even_if_full: bool = False) -> list[Held]:
+        """
+        Messages, each for this process alone as long as it holds them.
+
+        One that was taken before, by somebody who let it lie, comes alone.
+
+        Args:
+            even_if_full: Else few while Redis has no room for jobs, and none when what runs may soon have none.
+        """
+        lists = [list_of(queue, priority) for queue in self._queues for priority in PRIORITIES]
         with map_errors(self._settings):
-            if not self._redis.exists(names.HELD, *self._lists):  # Most looks: they are many, and cost a script.
+            if not self._redis.exists(names.HELD, *lists):  # Most looks: they are many, and cost a script.
                 return []
-        found = self._scripts.run(
+        found, wrong = self._scripts.run(
             "take",
             token=secrets.token_hex(8),
-            lists=self._lists,
+            lists=lists,
             most=most,
+            few=min(_FEW, most),
             hold_s=HOLD_S,
-            full_share=FULL_SHARE,
+            full_share=None if even_if_full else FULL_SHARE,
+            last_share=None if even_if_full else LAST_SHARE,
         )
-        return [_read(tag.decode(), held) for tag, held in found]
+        self._queues = [*self._queues[1:], *self._queues[:1]]  # Another is the first next time.
+        self._say_wrong({each.decode() for each in wrong})
+        return [_read(tag.decode(), held, takings) for tag, held, takings in found]
 
-    def drop(self, held: Held) -> None:
-        """No job is made of it."""
-        self._scripts.run("let_go", tag=held.tag)
+    def _say_wrong(self, lists: set[str]) -> None:
+        for each in sorted(lists - self._said):
+            log.error("a key of Redis that should be a list of messages is none; delete it or rename it", key=each)
+        self._said = lists
+
+    def put_back(self, held: Sequence[Held]) -> None:
+        """Nothing can be made of them at the moment, for no reason of theirs. Those that are let go stay so."""
+        if held:
+            self._scripts.run("put_back", tags=[each.tag for each in held])
+
+    def revoke(self, messages: Sequence[Revoked]) -> list[bool]:
+        """End messages as canceled jobs, of which their senders are told. Whether each was none before."""
+        calls = [
+            (
+                "reject",
+                arguments(
+                    job_id=each.job_id,
+                    queue=each.held.queue,
+                    caller="celery",
+                    status="canceled",
+                    tells=as_told(each.tells),
+                    tag=each.held.tag,
+                    retention_s=self._settings.retention_s,
+                ),
+            )
+            for each in messages
+        ]
+        return [outcome == b"rejected" for (outcome,) in self._scripts.run_many(calls)]
+
+    def count(self) -> int:
+        """How many messages stand in the lists, in nobody's hands."""
+        with map_errors(self._settings), self._redis.pipeline(transaction=False) as pipeline:
+            for queue in self._queues:
+                for priority in PRIORITIES:
+                    pipeline.llen(list_of(queue, priority))
+            return sum(each for each in pipeline.execute(raise_on_error=False) if isinstance(each, int))
+
+    def in_hand(self) -> list[Held]:
+        """Messages of these queues that somebody has taken, and made nothing of yet."""
+        with map_errors(self._settings):
+            pairs = cast("dict[bytes, bytes]", self._redis.hgetall(names.HELD))
+        found = [_read(tag.decode(), held) for tag, held in pairs.items()]
+        return [each for each in found if each.queue in self._queues]
+
+    def without_job(self, job_ids: Sequence[str]) -> list[str]:
+        """Those of these ids of which there is no record."""
+        with map_errors(self._settings), self._redis.pipeline(transaction=False) as pipeline:
+            for each in job_ids:
+                pipeline.exists(names.job_key(each))
+            return [each for each, is_there in zip(job_ids, pipeline.execute(), strict=True) if not is_there]
+
+    def drop(self, *held: Held) -> None:
+        """No job is made of them."""
+        self._scripts.run_many([("let_go", arguments(tag=each.tag)) for each in held])
 
     def pass_on(self, held: Held, queue: str) -> None:
         """It is meant for another queue."""
         self._scripts.run("let_go", tag=held.tag, list=queue)
-
-
-def task_ids(client: redis.Redis, queue: str) -> Iterator[str]:
-    """
-    The ids that a queue's messages, in somebody's hands or not, say of themselves; raises what redis-py does.
-
-    From the end at which they come in: those that come meanwhile have some be read twice, and none be left out.
-    """
-    for priority in PRIORITIES:
-        for start in count(0, _READ_AT_A_TIME):
-            end = start + _READ_AT_A_TIME - 1
-            messages = _bytes(client, "LRANGE", list_of(queue, priority), start, end)
-            yield from filter(None, map(_task_id, messages))
-            if len(messages) < _READ_AT_A_TIME:
-                break
-    held = [_read("", each) for each in _bytes(client, "HVALS", names.HELD)]  # Asked last, so that none slips past.
-    yield from filter(None, (_task_id(each.raw) for each in held if each.queue == queue))
-
-
-def _bytes(client: redis.Redis, *command: str | int) -> list[bytes]:
-    """The answer as it is: what others send may be anything."""
-    reading = {NEVER_DECODE: True}
-    return cast("list[bytes]", client.execute_command(*command, **reading))  # type: ignore[no-untyped-call]
-
-
-def _task_id(message: bytes) -> str | None:
-    try:
-        envelope = json.loads(message)
-        said = (envelope.get("headers") or {}).get("id")  # In protocol 1 the body alone has it.
-        return str(said or json.loads(base64.b64decode(envelope["body"]))["id"])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return None  # It will be no job.
 
 
 def list_of(queue: str, priority: int) -> str:
@@ -129,6 +179,6 @@ def queue_in_list(key: str) -> tuple[str, int | None]:
     return queue, next((each for each in PRIORITIES if each and priority == str(each)), None)
 
 
-def _read(tag: str, held: bytes) -> Held:
+def _read(tag: str, held: bytes, takings: int = 1) -> Held:
     name, _, raw = held.partition(b"\n")
-    return Held(tag=tag, queue=name.decode().partition(_SEPARATOR)[0], raw=raw)
+    return Held(tag=tag, queue=name.decode().partition(_SEPARATOR)[0], raw=raw, takings=takings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import redis
@@ -15,20 +15,33 @@ from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.scripts.limits import limits_of
 from jobs.scripts.scripts import Scripts, as_mapping
-from jobs.table.inbox import task_ids
 from jobs.table.pieces import PIECE, in_pieces, newest_first
 from jobs.table.record import JobRecord, deadlines_of
 from jobs.table.table import JobTable, Offer
 
 
 class QueueControl:
-    """Operations on whole queues, and on jobs that have ended without images."""
+    """
+    Operations on whole queues, and on jobs that have ended without images.
 
-    def __init__(self, client: redis.Redis, table: JobTable, offer: Offer, settings: Settings) -> None:
+    Args:
+        revoke: Has a queue's messages that are no jobs yet end as canceled, and says how many there were. None leaves
+            them to whoever makes jobs of them.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        table: JobTable,
+        offer: Offer,
+        settings: Settings,
+        revoke: Callable[[str], int] | None = None,
+    ) -> None:
         self._redis = client
         self._table = table
         self._offer = offer
         self._settings = settings
+        self._revoke = revoke
         self._scripts = Scripts(client, settings)
         self._limits = limits_of(settings)
 
@@ -55,12 +68,12 @@ class QueueControl:
 
     def cancel_all(self, queue: str, *, running: bool = False) -> int:
         """
-        Cancel what `job_ids` lists. Returns how many jobs were told.
+        Cancel what `job_ids` lists, and messages that would become such jobs. Returns how many were told.
 
         Raises:
             RedisUnavailable: Some may have been canceled; doing it again does the rest.
         """
-        count = self._cancel_messages(queue)
+        count = 0 if self._revoke is None else self._revoke(queue)
         for job_id in dict.fromkeys(self.job_ids(queue, running=running)):
             try:
                 _, released = self._table.cancel(job_id)
@@ -69,14 +82,6 @@ class QueueControl:
             self._offer(released)
             count += 1
         return count
-
-    def _cancel_messages(self, queue: str) -> int:
-        """Have messages of others that are no jobs yet end as they become some; their senders hear of it."""
-        with map_errors(self._settings):
-            found_ids = dict.fromkeys(task_ids(self._redis, queue))
-        ids = [each for each in found_ids if names.is_job_id(each)]
-        found = self._table.cancel_many(ids, remembers=True)
-        return sum(each is None for each in found)
 
     def dead(self) -> list[JobRecord]:
         """Jobs whose workers were lost every time, the last to die first."""

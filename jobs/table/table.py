@@ -95,6 +95,10 @@ class JobTable(JobReader):
         """
         return self.submit_encoded([self.encode(each) for each in submissions])
 
+    def adopt(self, submissions: Sequence[Submission]) -> list[Submitted]:
+        """`submit_many`, of messages that were taken: how many may be while Redis fills up was decided then."""
+        return self._write([self.encode(each) for each in submissions])
+
     def encode(self, submission: Submission) -> Encoded:
         """A submission in the form in which many can be held."""
         return encode(submission, self._limits, self._settings.max_queued)
@@ -102,6 +106,9 @@ class JobTable(JobReader):
     def submit_encoded(self, submissions: Sequence[Encoded]) -> list[Submitted]:
         """`submit_many`, of what `encode` made."""
         self._memory.refuse_if_full()
+        return self._write(submissions)
+
+    def _write(self, submissions: Sequence[Encoded]) -> list[Submitted]:
         replies = self._scripts.run_many([("submit", args) for _, args in submissions], may_be_full=True)
         answers = [read_answer(reply, each) for reply, each in zip(replies, submissions, strict=True)]
         for answer, (job_id, args) in zip(answers, submissions, strict=True):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import redis
 from celery import Celery
 
+from jobs.announce.revoking import Revoking
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
@@ -79,6 +80,7 @@ def open_parts(settings: Settings | None = None, storage: StorageSettings | None
     broker = make_app(settings)
     dispatcher = Dispatcher(broker, table, settings)
     traces = SubmitTraces(settings)
+    revoking = Revoking(table, dispatcher.offer, settings)
     return Parts(
         settings=settings,
         redis=client,
@@ -87,7 +89,7 @@ def open_parts(settings: Settings | None = None, storage: StorageSettings | None
         table=table,
         dispatcher=dispatcher,
         store=open_store(storage),
-        control=QueueControl(client, table, dispatcher.offer, settings),
+        control=QueueControl(client, table, dispatcher.offer, settings, revoking.revoke),
         batches=Batches(client, table, dispatcher.offer, settings),
         fleet=Fleet(client, settings),
         traces=traces,

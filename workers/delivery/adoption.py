@@ -15,15 +15,18 @@ import structlog
 from celery.app.task import Context as TaskRequest
 
 from jobs import names
-from jobs.announce.celery import PROTOCOL, wanted_by
+from jobs.announce.tells import tells_of
+from jobs.broker.messages import TaskCall, UnreadableMessage, id_at_a_glance, read
 from jobs.envelope import Envelope
 from jobs.errors import (
     IdempotencyConflict,
     InvalidRequest,
     ModelNotAvailable,
+    ReadersLost,
     RedisFull,
     RedisUnavailable,
 )
+from jobs.fields import MAX_S
 from jobs.kinds.registry import DEFAULT, KINDS, parse_request, settle
 from jobs.scripts.ranks import LINE
 from jobs.submit import submission_of
@@ -31,7 +34,6 @@ from jobs.table.inbox import Held, Inbox, list_of
 from jobs.table.serving import Serving
 from jobs.table.submission import Submission, Submitted
 from workers.attempt.context import Context
-from workers.delivery.messages import TaskCall, UnreadableMessage, read
 
 log = structlog.get_logger()
 
@@ -40,6 +42,7 @@ Prepared = tuple[Held, TaskCall, Submission]
 _LOOK_EVERY_S = 0.4
 _AGAIN_AFTER_S = 1.0
 _MOST_AT_A_TIME = 100
+_BOUNDS = ("start_deadline", "time_limit")
 _LEAST_S = 0.001  # of a deadline that has passed already: the table takes no other
 
 
@@ -58,6 +61,8 @@ class Adoption:
         self._context = context
         self._inbox = inbox
         self._serving = serving
+        self._takes_singly = False  # Others of the same bunch may wait, each to be taken alone.
+        self._in_hand: list[Held] = []  # of which it is not known that all are done with
         self.looked_at = time.monotonic()
 
     def run(self) -> None:
@@ -65,7 +70,7 @@ class Adoption:
         pause_s = _LOOK_EVERY_S
         while not self._context.draining.wait(pause_s):
             try:
-                pause_s = 0.0 if self.run_once() == _MOST_AT_A_TIME else _LOOK_EVERY_S
+                pause_s = 0.0 if self.run_once() == _MOST_AT_A_TIME or self._takes_singly else _LOOK_EVERY_S
             except (RedisUnavailable, RedisFull) as exc:
                 log.warning("messages are left where they are", reason=str(exc))
                 pause_s = _AGAIN_AFTER_S
@@ -78,20 +83,26 @@ class Adoption:
         Raises:
             RedisUnavailable, RedisFull: What is in hand is handed out again, here or elsewhere.
         """
-        held = self._inbox.take(_MOST_AT_A_TIME)
+        self._inbox.put_back(self._in_hand)
+        self._in_hand = held = self._inbox.take(_MOST_AT_A_TIME)
+        self._takes_singly = any(each.takings > 1 for each in held)
         calls = [(each, call) for each in held if (call := self._read(each)) is not None]
         found = [(each, call, submission) for each, call in calls if (submission := self._prepare(each, call))]
         found = self._limited(found)
-        answers = self._context.table.submit_many([submission for *_, submission in found]) if found else []
-        released: list[str] = []
+        answers = self._context.table.adopt([submission for *_, submission in found]) if found else []
+        self._context.pass_on([job_id for answer in answers for job_id in answer.released])  # Whatever comes behind it.
         for (each, call, submission), answer in zip(found, answers, strict=True):
             if (reason := _reason(submission, answer)) is not None:
                 self._refuse(each, call, reason)
-            released += answer.released
-        self._context.pass_on(released)
+        if (full := next((each.refused for each in answers if isinstance(each.refused, RedisFull)), None)) is not None:
+            raise full
+        self._in_hand = []
         return len(held)
 
     def _read(self, held: Held) -> TaskCall | None:
+        if held.takings > self._inbox.most_takings:
+            self._refuse_unread(held)
+            return None
         try:
             call = read(held.raw, held.queue)
         except UnreadableMessage as exc:
@@ -101,6 +112,15 @@ class Adoption:
             self._inbox.pass_on(held, list_of(names.line_of(held.queue), LINE))
             return None
         return call
+
+    def _refuse_unread(self, held: Held) -> None:
+        """As a job that is dead: whoever read it was lost, and it was alone."""
+        lost = ReadersLost(held.takings - 1)
+        log.error("message refused: whoever reads it is lost", queue=held.queue, times=held.takings - 1)
+        if (task_id := id_at_a_glance(held.raw)) is None:
+            self._inbox.drop(held)
+            return
+        self._reject(held, task_id, {}, lost, tells_of(TaskRequest(id=task_id, delivery_info={})))
 
     def _prepare(self, held: Held, call: TaskCall) -> Submission | None:
         try:
@@ -129,15 +149,18 @@ class Adoption:
             raise InvalidRequest("id", "use letters, digits, '.', '_' and '-'")
         if call.args:
             raise InvalidRequest("args", "the request goes into keyword arguments: kwargs={'prompt': …}")
-        request = parse_request({**_said_by(held.queue, call), **call.fields})
-        spec = settle(request, self._context.catalogue).model_copy(update=_said_of_times(call, request))
+        fields = {**_said_by(held.queue, call), **call.fields}
+        request = parse_request(fields)
+        said = _bounded(_said_of_times(call, request))
+        timed = parse_request({**fields, **said}) if said else request  # Held to what holds for a request.
+        spec = settle(timed, self._context.catalogue)
         submission = submission_of(
             request,
             spec,
             self._context.catalogue,
             job_id=call.task_id,
             origin="celery",
-            tells=_told_of(call.request),
+            tells=tells_of(call.request),
             tag=held.tag,
         )
         self._check_served(submission)
@@ -155,14 +178,14 @@ class Adoption:
     def _refuse(self, held: Held, call: TaskCall, reason: InvalidRequest) -> None:
         """Write a failed job, for its sender to find, and to be told of however often that takes."""
         log.warning("job refused", job_id=call.task_id, code=str(reason.code))  # Why may repeat what it was.
-        self._reject(held, call.task_id, {"args": call.args, **call.fields}, reason, _told_of(call.request))
+        self._reject(held, call.task_id, {"args": call.args, **call.fields}, reason, tells_of(call.request))
 
     def _refuse_unreadable(self, held: Held, exc: UnreadableMessage) -> None:
         log.error("message refused: it is no task call", queue=held.queue, field=exc.field, job_id=exc.task_id)
         if exc.task_id is None:
             self._inbox.drop(held)
             return
-        self._reject(held, exc.task_id, {}, InvalidRequest(exc.field, str(exc)), _told_of(exc.request))
+        self._reject(held, exc.task_id, {}, InvalidRequest(exc.field, str(exc)), tells_of(exc.request))
 
     def _reject(
         self, held: Held, task_id: str, request: dict[str, Any], reason: InvalidRequest, tells: dict[str, Any]
@@ -207,23 +230,21 @@ def _said_of_times(call: TaskCall, request: Envelope) -> dict[str, float]:
     return said
 
 
-def _told_of(request: TaskRequest) -> dict[str, Any]:
-    try:
-        wants = wanted_by(request)
-    except (
-        TypeError,
-        ValueError,
-        LookupError,
-        AttributeError,
-    ):  # Signatures that are none: the sender himself is told.
-        wants = wanted_by(TaskRequest(id=request.id, delivery_info={}))
-    return {} if wants is None else {PROTOCOL: wants}
+def _bounded(said: dict[str, float]) -> dict[str, float | None]:
+    """
+    What only ends a job may be as far away as its sender likes: it is ended no later than any other.
+
+    Of one that has expired nothing else matters: it ends as that, however late it was to begin.
+    """
+    if said.get("start_deadline") == _LEAST_S:
+        return {"start_deadline": _LEAST_S, "start_after": None}
+    return {name: min(value, MAX_S) if name in _BOUNDS else value for name, value in said.items()}
 
 
 def _reason(submission: Submission, answer: Submitted) -> InvalidRequest | None:
     """Why no job was made of a message whose job could be written."""
     if isinstance(answer.refused, RedisFull):
-        raise answer.refused
+        return None  # Of this one something will be made, once there is room.
     if isinstance(answer.refused, IdempotencyConflict):
         return InvalidRequest("idempotency_key", str(answer.refused))
     if answer.refused is not None:

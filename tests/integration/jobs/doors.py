@@ -92,7 +92,9 @@ class DoorsMachine(OperatorsMachine):
     @rule(data=st.data(), again=twice)
     def adopt(self, data: st.DataObject, again: bool) -> None:
         self.raw.is_repeating = again
-        found = self.inbox.take(3 * MOST_JOBS)
+        found: list[Held] = []
+        while some := self.inbox.take(3 * MOST_JOBS):  # Those whose holders died come one by one.
+            found += some
         there = [raw for raw, each in self.messages.items() if each.held is None or each.is_lapsed]
         assert sorted(held.raw.decode() for held in found) == sorted(there)
         for held in sorted(found, key=lambda held: held.raw):

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 import redis
+from celery import Celery
 
 from jobs.announce.announcer import Announcer
+from jobs.announce.celery import PROTOCOL, CeleryResults
+from jobs.announce.teller import Teller
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
 from jobs.process.settings import Settings
+from jobs.redis.connection import connect
+from jobs.table.outbox import Outbox
 from jobs.table.table import JobTable
 from ops.process import free_port
 from storage.backends.s3.settings import S3Settings
@@ -77,3 +82,22 @@ def context(redis_client: redis.Redis, settings: Settings, own_store: Store, tmp
     )
     progress.stop()
     engine.stop()
+
+
+@pytest.fixture
+def sender(settings: Settings) -> Iterator[Celery]:
+    """A client that has Celery and nothing of ours."""
+    with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
+        yield app
+
+
+@pytest.fixture
+def raw_client(settings: Settings) -> Iterator[redis.Redis]:
+    """Leaves bytes as they are."""
+    with connect(settings, decodes=False) as client:
+        yield client
+
+
+@pytest.fixture
+def teller(redis_client: redis.Redis, settings: Settings) -> Teller:
+    return Teller(Outbox(redis_client, settings, PROTOCOL), PROTOCOL, CeleryResults(settings).tell)

@@ -20,6 +20,7 @@ from kombu.utils import json as kombu_json
 from jobs import names
 from jobs.announce.backends import RESULT_BACKENDS
 from jobs.announce.celery import PROTOCOL, CeleryResults
+from jobs.announce.revoking import Revoking
 from jobs.announce.teller import Teller
 from jobs.errors import JobNotFound
 from jobs.process.settings import Settings
@@ -317,6 +318,12 @@ def test_message_that_was_revoked_before_it_came_is_a_job_that_never_runs(
     assert adopted(adoption, context, again).status is Status.QUEUED
 
 
+def purging(context: Context, settings: Settings) -> QueueControl:
+    """As the command has it."""
+    table, offer = context.table, context.dispatcher.offer
+    return QueueControl(connect(settings), table, offer, settings, Revoking(table, offer, settings).revoke)
+
+
 def test_purge_reaches_messages_that_are_no_jobs_yet_and_jobs_that_wait_for_their_time(
     adoption: Adoption, context: Context, settings: Settings, sender: Celery, redis_client: redis.Redis
 ) -> None:
@@ -324,9 +331,7 @@ def test_purge_reaches_messages_that_are_no_jobs_yet_and_jobs_that_wait_for_thei
     adopted(adoption, context, later)
     redis_client.lpush(QUEUE, b"\xff")
     sent = [send(sender, priority=priority) for priority in (0, 9)]
-    control = QueueControl(redis_client, context.table, context.dispatcher.offer, settings)
-    assert control.cancel_all(QUEUE) == 3
-    adoption.run_once()
+    assert purging(context, settings).cancel_all(QUEUE) == 3
     assert {context.table.get(job_id).status for job_id in (later, *sent)} == {Status.CANCELED}
 
 
@@ -336,7 +341,7 @@ def test_purge_reaches_messages_that_somebody_has_in_hand(
     job_id = send(sender)
     with connect(settings, decodes=False) as client:
         (held,) = Inbox(client, settings, [QUEUE]).take(10)
-    control = QueueControl(redis_client, context.table, context.dispatcher.offer, settings)
+    control = purging(context, settings)
     assert control.cancel_all("gpu.other") == 0
     assert control.cancel_all(QUEUE) == 1
     redis_client.zadd(names.HELD_UNTIL, {held.tag: 1})
@@ -394,7 +399,7 @@ def test_id_that_is_no_text_holds_nobody_up(
 
 
 def test_first_part_of_a_chord_is_known_as_the_first(adoption: Adoption, context: Context, sender: Celery) -> None:
-    body = {"task": "theirs.body"}
+    body = sender.signature("theirs.body")
     job_id = send(sender, group_id="a-group", group_index=0, chord=body)
     adopted(adoption, context, job_id)
     claim, _ = context.table.claim(job_id, owner="a worker")

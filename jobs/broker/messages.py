@@ -9,20 +9,25 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from celery.app.task import Context
-from kombu.compression import decompress
 from kombu.exceptions import ContentDisallowed
 from kombu.serialization import loads
 from kombu.utils.encoding import ensure_bytes
 
+from jobs.broker.canvas import is_signature
+from jobs.broker.unpacking import MOST_BYTES, NotUnpacked, unpacked
+
 _HIGH, _NORMAL = range(3), range(3, 6)  # of the ten priorities that a message may have; 0 goes first on Redis
 _ENDS = ("callbacks", "errbacks", "chain", "chord")  # what may follow a task
 _MOST_LEVELS = 300  # of nesting; what goes on with a message nests it deeper, and Python's own limit is 1,000
+_IDS = [re.compile(rb'"%s": ?"([^"\\]{1,255})"' % name) for name in (b"id", b"correlation_id")]  # the better one first
+_HEAD_BYTES = 1 << 16  # at the end of a message, where kombu writes what is not its body
 
 
 class UnreadableMessage(Exception):
@@ -74,6 +79,8 @@ def read(raw: bytes, queue: str) -> TaskCall:
     Raises:
         UnreadableMessage: It is none, or what it carries is no call.
     """
+    if len(raw) > MOST_BYTES:
+        raise UnreadableMessage("message", f"has more than {MOST_BYTES >> 20} MiB", {"id": id_at_a_glance(raw)})
     envelope = _envelope(raw)
     head = _with_id(_mapping(envelope, "headers"), _mapping(envelope, "properties"))
     try:
@@ -87,6 +94,16 @@ def read(raw: bytes, queue: str) -> TaskCall:
         raise UnreadableMessage("request", "is nested too deeply", head) from None
     except Exception as exc:
         raise UnreadableMessage("message", f"cannot be read ({type(exc).__name__})", head) from exc
+
+
+def id_at_a_glance(raw: bytes) -> str | None:
+    """
+    The id that a message gives itself, as far as that stands at its end; None where it is not seen there.
+
+    Nothing is decoded, so this can be done with a message that must not be read.
+    """
+    end = raw[-_HEAD_BYTES:]
+    return next((found[1].decode(errors="replace") for each in _IDS if (found := each.search(end))), None)
 
 
 def _envelope(raw: bytes) -> dict[str, Any]:
@@ -107,11 +124,13 @@ def _body(envelope: Mapping[str, Any], head: Mapping[str, Any]) -> Any:
         if properties.get("body_encoding") == "base64" and isinstance(body, str):
             body = base64.b64decode(body)
         if compression := head.get("compression"):
-            body = decompress(ensure_bytes(body), compression)
+            body = unpacked(ensure_bytes(body), str(compression))
         return loads(body, content_type, envelope.get("content-encoding") or "utf-8", accept={"application/json"})
     except ContentDisallowed:
         reason = f"is {content_type!r}, and only JSON is read: set task_serializer='json'"
         raise UnreadableMessage("content_type", reason, head) from None
+    except NotUnpacked as exc:
+        raise UnreadableMessage(exc.field, str(exc), head) from None
     except RecursionError:
         raise
     except Exception as exc:  # noqa: BLE001 - decoders of all kinds fail in ways of their own
@@ -172,21 +191,14 @@ def _ends(told: Mapping[str, Any], head: dict[str, Any]) -> dict[str, Any]:
     """What is to follow: lists of signatures; a chord's body is one alone."""
     for name in _ENDS:
         value = told.get(name)
-        is_right = _is_signature(value) if name == "chord" else _are_signatures(value)
+        is_right = is_signature(value) if name == "chord" else _are_signatures(value)
         if value is not None and not is_right:
-            raise UnreadableMessage(name, "is no signature of a task", head)
+            raise UnreadableMessage(name, "is no signature of a task that could be sent", head)
     return {name: told.get(name) for name in _ENDS}
 
 
 def _are_signatures(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_signature(each) for each in value)
-
-
-def _is_signature(value: Any) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("task"), str):
-        return False
-    kinds = {"args": list, "kwargs": dict, "options": dict}
-    return all(value.get(name) is None or isinstance(value[name], kind) for name, kind in kinds.items())
+    return isinstance(value, list) and all(is_signature(each) for each in value)
 
 
 def _is_deeper_than(levels: int, value: Any) -> bool:
