@@ -32,16 +32,6 @@ local function set_status(id, status)
   count_in_batch(is.batch, is.status, status)
 end
 
--- What the message of a released job is made of: a record, as far as that needs it. Nothing where it has gone.
-local function message_of(id)
-  local found = {}
-  local names = {'status', 'queue', 'caller', 'created_at', 'schema', 'kind', 'spec'}
-  for at, value in ipairs(redis.call('HMGET', key.job(id), unpack(names))) do
-    if value then found[#found + 1], found[#found + 2] = names[at], value end
-  end
-  return found
-end
-
 -- What an attempt should do, by what its job's record says: 'go', 'cancel', 'expired', or 'fenced' where the job is not
 -- its own.
 local function verdict_of(is, token)
@@ -71,7 +61,7 @@ end
 local function take_back(id)
   local queue, caller = field(id, 'queue'), field(id, 'caller')
   redis.call('ZREM', key.running(queue), id)
-  redis.call('HDEL', key.job(id), 'token', 'owner', 'stage', 'step', 'steps', 'started_at', 'run_by')
+  redis.call('HDEL', key.job(id), 'token', 'owner', 'stage', 'step', 'steps', 'started_at', 'run_by', 'guesses')
   set_status(id, 'queued')
   pay_back(id, queue, caller)
   wait_in_turn(id, queue, caller)
