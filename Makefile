@@ -48,7 +48,7 @@ test-network: venv  ## Run workers on hosts of their own, and cut one off; as ro
 test-faults: venv  ## Break the running system in every way that the reliability table lists; up to 20 minutes
 	$(PYTHON) -m pytest tests/faults
 
-test-mutations: venv  ## Take a write or a guard out of the job table's scripts, one after the other: a test has to notice each; up to an hour
+test-mutations: venv  ## Take a write or a guard out of the job table's scripts, one at a time: a test has to notice each; up to half an hour
 	$(PYTHON) -m tests.mutations.run
 
 test-s3: venv  ## Try the storage contract on any S3 store: S3_ENDPOINT_URL, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY

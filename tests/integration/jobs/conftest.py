@@ -25,15 +25,7 @@ from jobs.table.queues import QueueControl
 from jobs.table.submission import Submission
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import MakeJob
-
-
-class RepeatingRedis(redis.Redis):
-    """Sends every command twice, as if the first reply had been lost; gives the second."""
-
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-
+from tests.integration.jobs.twice import RepeatingRedis
 
 # For whoever wants to know only whether a test fails: a shortest example may take minutes to find.
 hypothesis.settings.register_profile(

@@ -1,4 +1,4 @@
-"""What comes from outside and what goes out, beside all else that is done to the job table."""
+"""What comes from outside, beside all else that is done to the job table."""
 
 from __future__ import annotations
 
@@ -7,72 +7,94 @@ from typing import Any, cast
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule
+from hypothesis.stateful import precondition, rule
 
 from jobs import names
 from jobs.errors import InvalidRequest, JobNotFound
-from jobs.scripts.ranks import PRIORITY_RANK
-from jobs.table.inbox import Held, Inbox
-from jobs.table.outbox import Outbox, Untold
+from jobs.scripts.ranks import LINE
+from jobs.table.inbox import Held, Inbox, list_of
 from jobs.table.states import Status
-from tests.integration.jobs.machine import CALLERS, MOST_JOBS, PROTOCOL, QUEUED, SometimesTwice, TableMachine, twice
+from tests.integration.jobs.machine import CALLERS, COSTS, MOST_JOBS, PROTOCOL, QUEUED, twice
 from tests.integration.jobs.model import ModelJob
+from tests.integration.jobs.operators import OperatorsMachine
+from tests.integration.jobs.snapshot import Snapshot
 from tests.integration.jobs.steps import QUEUE
+from tests.integration.jobs.twice import SometimesTwice
 
-TELLINGS = ["told", "later", "given up", "killed"]
-ADOPTIONS = ["job", "refused", "dropped", "killed"]
+ADOPTIONS = ["job", "refused", "dropped", "passed on", "killed"]
+PASSED_TO = list_of(names.line_of(QUEUE), LINE)  # where the table's own messages stand, too
 
 
 @dataclass(slots=True, kw_only=True)
 class Message:
     """One from outside; `held` is in somebody's hands."""
 
-    caller: str
     held: Held | None = None
     is_lapsed: bool = False  # so that it is handed out again
-    is_canceled: bool = False
 
 
-class DoorsMachine(TableMachine):
-    """Further rules: adoption, jobs for later, and the outbox."""
+def said_in(message: str) -> tuple[str, str]:
+    """The id that it gives its job, and the caller."""
+    job_id, caller, _ = message.split()
+    return job_id, caller
+
+
+class DoorsMachine(OperatorsMachine):
+    """Further rules: adoption, and jobs for later."""
 
     def __init__(self) -> None:
         super().__init__()
         self.raw = cast("SometimesTwice", SometimesTwice.from_url(self.settings.redis_url))
         self.inbox = Inbox(self.raw, self.settings, [QUEUE])
-        self.outbox = Outbox(self.redis, self.settings, PROTOCOL)
-        self.messages: dict[str, Message] = {}
-        self.left: list[Untold] = []  # ends in the hands of tellers that were killed, or are slow
+        self.sent = 0
+        self.messages: dict[str, Message] = {}  # by what they say; no two say the same
+        self.settled: list[tuple[Held, str]] = []  # and what came of each
+        self.tombstones: set[str] = set()
 
     def teardown(self) -> None:
         self.raw.close()
         super().teardown()
 
+    @property
+    def unknown(self) -> list[str]:
+        """Ids that messages give to jobs that are not there yet."""
+        return sorted({said_in(each)[0] for each in self.messages} - self.model.jobs.keys())
+
     # Adoption.
 
-    @precondition(lambda self: len(self.model.jobs) + len(self.messages) < MOST_JOBS)
+    @precondition(lambda self: len(self.model.jobs) + len(self.unknown) < MOST_JOBS)
     @rule(caller=st.sampled_from(CALLERS))
     def send(self, caller: str) -> None:
-        job_id = self.new_id()
-        self.messages[job_id] = Message(caller=caller)
-        self.redis.lpush(QUEUE, job_id)
+        self.push(self.new_id(), caller)
 
-    @precondition(lambda self: self.messages)
+    @precondition(lambda self: len(self.messages) < MOST_JOBS and (self.model.jobs or self.messages))
+    @rule(data=st.data(), caller=st.sampled_from(CALLERS))
+    def send_again(self, data: st.DataObject, caller: str) -> None:
+        """Under an id that was sent before, or is a producer's: the message of a job that goes on, or has ended."""
+        self.push(data.draw(st.sampled_from([*sorted(self.model.jobs), *self.unknown])), caller)
+
+    def push(self, job_id: str, caller: str) -> None:
+        self.sent += 1
+        message = f"{job_id} {caller} {self.sent}"
+        self.messages[message] = Message()
+        self.redis.lpush(QUEUE, message)
+
+    @precondition(lambda self: self.unknown)
     @rule(data=st.data(), again=twice)
     def cancel_before_it_is_a_job(self, data: st.DataObject, again: bool) -> None:
-        job_id = data.draw(st.sampled_from(sorted(self.messages)))
+        job_id = data.draw(st.sampled_from(self.unknown))
         self.redis.is_repeating = again
         with pytest.raises(JobNotFound):
             self.table.cancel(job_id, remembers=True)
-        self.messages[job_id].is_canceled = True
+        self.tombstones.add(job_id)
 
     @precondition(lambda self: self.messages)
     @rule(data=st.data(), again=twice)
     def adopt(self, data: st.DataObject, again: bool) -> None:
         self.raw.is_repeating = again
-        found = self.inbox.take(10)
-        there = {job_id for job_id, each in self.messages.items() if each.held is None or each.is_lapsed}
-        assert {held.raw.decode() for held in found} == there
+        found = self.inbox.take(2 * MOST_JOBS)
+        there = [raw for raw, each in self.messages.items() if each.held is None or each.is_lapsed]
+        assert sorted(held.raw.decode() for held in found) == sorted(there)
         for held in sorted(found, key=lambda held: held.raw):
             message = self.messages[held.raw.decode()]
             message.held, message.is_lapsed = held, False
@@ -84,32 +106,56 @@ class DoorsMachine(TableMachine):
         held = data.draw(st.sampled_from([each.held for each in self.messages.values() if each.held]))
         self.settle(held, outcome, again)
 
+    @precondition(lambda self: self.settled)
+    @rule(data=st.data(), again=twice)
+    def settle_what_another_has_settled(self, data: st.DataObject, again: bool) -> None:
+        """By somebody who was so slow that it was handed out anew, and who comes to the same."""
+        self.redis.is_repeating = self.raw.is_repeating = again
+        self.carry_out(*data.draw(st.sampled_from(self.settled)))
+
     def settle(self, held: Held, outcome: str, again: bool) -> None:
-        job_id = held.raw.decode()
-        message = self.messages[job_id]
         self.redis.is_repeating = self.raw.is_repeating = again
         if outcome == "killed":
             return
-        del self.messages[job_id]
-        if outcome == "dropped":
-            self.inbox.drop(held)
-        elif outcome == "refused":
-            wrong, told = InvalidRequest("n", "is wrong"), {PROTOCOL: {"to": "somebody"}}
-            self.table.reject(job_id, request={}, queue=QUEUE, error=wrong, tells=told, tag=held.tag)
-            self.model.next_number()
-            job = ModelJob(job_id=job_id, caller="celery", turn=(0, 0), is_refused=True, is_told=True)
-            self.model.jobs[job_id] = job
-            job.end(Status.FAILED)
-        else:
-            submission = self.a_job(caller=message.caller, tag=held.tag)
-            self.write(replace(submission, job_id=job_id, tells={PROTOCOL: {}}), message)
+        del self.messages[held.raw.decode()]
+        self.carry_out(held, outcome)
+        self.settled.append((held, outcome))
 
-    def write(self, submission: Any, message: Message) -> None:
+    def carry_out(self, held: Held, outcome: str) -> None:
+        match outcome:
+            case "dropped":
+                self.inbox.drop(held)
+            case "passed on":
+                self.inbox.pass_on(held, PASSED_TO)
+            case "refused":
+                self.refuse(held)
+            case _:
+                self.make_a_job(held)
+
+    def refuse(self, held: Held) -> None:
+        job_id, _ = said_in(held.raw.decode())
+        wrong, wants = InvalidRequest("n", "is wrong"), {"by": held.tag}
+        self.table.reject(job_id, request={}, queue=QUEUE, error=wrong, tells={PROTOCOL: wants}, tag=held.tag)
+        if known := self.model.jobs.get(job_id):
+            known.note_wants(wants)
+            return
+        turn = (0, self.model.next_number())
+        job = ModelJob(job_id=job_id, caller="celery", turn=turn, is_refused=True, wants=wants)
+        self.model.jobs[job_id] = job
+        job.end(Status.FAILED)
+
+    def make_a_job(self, held: Held) -> None:
+        job_id, caller = said_in(held.raw.decode())
+        submission = self.make(caller, job_id=job_id, cost=COSTS[self.sent % len(COSTS)], tag=held.tag)
+        submission = replace(submission, tells={PROTOCOL: {"by": held.tag}})
         released = self.table.submit(submission).released
-        turn = (PRIORITY_RANK["normal"], self.model.next_number())
-        job = ModelJob(job_id=submission.job_id, caller=message.caller, turn=turn, is_told=True)
-        if message.is_canceled:
-            self.model.jobs[job.job_id] = job
+        if known := self.model.jobs.get(job_id):
+            known.note_wants(submission.tells[PROTOCOL])
+            return
+        job = self.modelled(submission)
+        if job_id in self.tombstones:
+            self.tombstones.remove(job_id)
+            self.model.jobs[job_id] = job
             job.end(Status.CANCELED)
             assert released == []
         else:
@@ -125,16 +171,14 @@ class DoorsMachine(TableMachine):
 
     # Jobs for later.
 
-    @precondition(lambda self: len(self.model.jobs) + len(self.messages) < MOST_JOBS)
-    @rule(caller=st.sampled_from(CALLERS), is_told=st.booleans(), again=twice)
-    def submit_for_later(self, caller: str, is_told: bool, again: bool) -> None:
+    @precondition(lambda self: len(self.model.jobs) + len(self.unknown) < MOST_JOBS)
+    @rule(caller=st.sampled_from(CALLERS), cost=st.sampled_from(COSTS), is_told=st.booleans(), again=twice)
+    def submit_for_later(self, caller: str, cost: float, is_told: bool, again: bool) -> None:
         self.redis.is_repeating = again
-        tells: dict[str, Any] = {PROTOCOL: {}} if is_told else {}
-        submission = replace(self.make(caller=caller, start_after=3600), tells=tells)
+        tells: dict[str, Any] = {PROTOCOL: {"by": "a producer"}} if is_told else {}
+        submission = replace(self.make(caller, cost=cost, start_after=3600), tells=tells)
         assert self.table.submit(submission).released == []
-        turn = (PRIORITY_RANK["normal"], self.model.next_number())
-        job = ModelJob(job_id=submission.job_id, caller=caller, turn=turn, is_later=True, is_told=is_told)
-        self.model.jobs[job.job_id] = job
+        self.model.jobs[submission.job_id] = self.modelled(submission, is_later=True)
 
     @precondition(lambda self: any(job.is_later for job in self.model.where(QUEUED)))
     @rule(data=st.data())
@@ -143,65 +187,16 @@ class DoorsMachine(TableMachine):
         job.is_due = True
         self.redis.zadd(names.later_key(QUEUE), {job.job_id: 1.0}, xx=True)
 
-    # Ends.
-
-    @rule(data=st.data(), again=twice)
-    def tell(self, data: st.DataObject, again: bool) -> None:
-        self.redis.is_repeating = again
-        ends = self.outbox.take(10)
-        free = [job for job in self.untold() if job.teller is None or job.has_slow_teller]
-        due = {job.job_id for job in free if not job.is_put_off}
-        assert {end.record.id for end in ends} == due
-        for end in sorted(ends, key=lambda end: end.record.id):
-            job = self.model.jobs[end.record.id]
-            job.teller, job.has_slow_teller = end.token, False
-            self.settle_end(end, data.draw(st.sampled_from(TELLINGS)))
-
-    @precondition(lambda self: self.left)
-    @rule(data=st.data(), outcome=st.sampled_from(TELLINGS), again=twice)
-    def tell_late(self, data: st.DataObject, outcome: str, again: bool) -> None:
-        self.redis.is_repeating = again
-        end = data.draw(st.sampled_from(self.left))
-        self.left = [each for each in self.left if each.token != end.token or each.record.id != end.record.id]
-        self.settle_end(end, outcome)
-
-    def settle_end(self, end: Untold, outcome: str) -> None:
-        job = self.model.jobs[end.record.id]
-        is_its_own = job.teller == end.token
-        match outcome:
-            case "told":
-                self.outbox.told(end)
-            case "given up":
-                self.outbox.give_up(end)
-            case "later":
-                self.outbox.later(end, 3600)
-            case _:
-                self.left.append(end)
-        if outcome == "killed" or not is_its_own:
-            return
-        job.teller = None
-        job.is_untold, job.is_put_off = outcome == "later", outcome == "later"
-        job.is_given_up = outcome == "given up"
-
-    @rule()
-    def let_tellers_die_and_time_pass(self) -> None:
-        """Their leases run out; what was put off is due. A teller that was not dead may still say that it told."""
-        for job in self.untold():
-            job.is_put_off = False
-            self.redis.zadd(names.outbox_key(PROTOCOL), {job.job_id: 1.0}, xx=True)
-            job.has_slow_teller = job.teller is not None
-
-    def untold(self) -> list[ModelJob]:
-        return [job for job in self.model.jobs.values() if job.is_untold]
-
-    @invariant()
-    def what_came_and_what_goes_agrees_with_the_model(self) -> None:
-        self.redis.is_repeating = self.raw.is_repeating = False
-        sent = {job_id for job_id, each in self.messages.items() if each.held is None}
-        held = {each.held.tag for each in self.messages.values() if each.held}
-        assert set(self.redis.lrange(QUEUE, 0, -1)) == sent
-        assert set(self.redis.hkeys(names.HELD)) == set(self.redis.zrange(names.HELD_UNTIL, 0, -1)) == held
-        untold = {job.job_id for job in self.untold()}
-        assert set(self.redis.zrange(names.outbox_key(PROTOCOL), 0, -1)) == untold
-        given_up = {job.job_id for job in self.model.jobs.values() if job.is_given_up}
-        assert set(self.redis.zrange(names.untold_key(PROTOCOL), 0, -1)) == given_up
+    def check(self, seen: Snapshot) -> None:  # 16
+        """Each message is in one place."""
+        super().check(seen)
+        self.raw.is_repeating = False
+        sent = [raw for raw, each in self.messages.items() if each.held is None]
+        assert sorted(seen.lrange(QUEUE)) == sorted(sent)
+        held = {each.held.tag: f"{QUEUE}\n{raw}" for raw, each in self.messages.items() if each.held}
+        assert seen.hgetall(names.HELD) == held
+        assert set(seen.zrange(names.HELD_UNTIL)) == held.keys()
+        passed_on = [held.raw.decode() for held, outcome in self.settled if outcome == "passed on"]
+        others = [each for each in seen.lrange(PASSED_TO) if not each.startswith("{")]
+        assert others == passed_on[::-1]
+        assert seen.keys(names.tombstone_key("")) == set(map(names.tombstone_key, self.tombstones))

@@ -1,4 +1,4 @@
-"""What producers, workers, operators and time do to the job table, by a model; doors.py has the rest."""
+"""What producers and workers do to the job table, by a model; operators.py, doors.py and tellers.py have the rest."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-import redis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from jobs import names
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciler
-from jobs.errors import Fenced, InvalidRequest, QuotaExceeded
+from jobs.errors import Fenced, QuotaExceeded
 from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.scripts.ranks import PRIORITY_RANK
@@ -23,11 +22,15 @@ from jobs.table.queues import QueueControl
 from jobs.table.states import Status
 from jobs.table.submission import BatchLine, Submission
 from jobs.table.table import JobTable
-from tests.integration.jobs.lists import BATCH, check_batch, check_lists
-from tests.integration.jobs.model import WINDOW, Model, ModelJob
-from tests.integration.jobs.steps import QUEUE, MakeJob, let_lease_run_out
+from tests.integration.jobs.lists import BATCH, check_batch, check_ends, check_lists, check_records, check_sets
+from tests.integration.jobs.model import Model, ModelJob
+from tests.integration.jobs.snapshot import Snapshot
+from tests.integration.jobs.steps import MakeJob
+from tests.integration.jobs.twice import SometimesTwice
 
-CALLERS = ["one", "two"]
+WEIGHTS = {"one": 1.0, "two": 4.0}
+CALLERS = list(WEIGHTS)
+COSTS = [0.5, 1.0, 3.0]  # Of jobs; by these weights they give prices that are told exactly.
 ENDS = [Status.SUCCEEDED, Status.FAILED, Status.CANCELED]
 PROTOCOL = "celery"
 RUNNING, QUEUED = Status.PROCESSING, Status.QUEUED
@@ -35,19 +38,8 @@ MOST_JOBS = 5  # Few, so that each lives through much.
 twice = st.booleans()
 
 
-class SometimesTwice(redis.Redis):
-    """Sends scripts twice while `is_repeating`, as redis-py does when a reply is lost."""
-
-    is_repeating = False
-
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        if self.is_repeating and args[0] == "EVALSHA":
-            super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-        return super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
-
-
 class TableMachine(RuleBasedStateMachine):
-    """Rules are what producers, workers, operators and time do."""
+    """Rules are what producers and workers do."""
 
     settings: Settings
     a_job: MakeJob
@@ -74,8 +66,21 @@ class TableMachine(RuleBasedStateMachine):
         self.ids += 1
         return f"job-{self.ids:03}"
 
-    def make(self, **fields: Any) -> Submission:
-        return replace(self.a_job(**fields), job_id=self.new_id())
+    def make(self, caller: str, *, job_id: str | None = None, cost: float = 1.0, **fields: Any) -> Submission:
+        """One of that caller's, which pays by its weight."""
+        made = self.a_job(caller=caller, **fields)
+        return replace(made, job_id=job_id or self.new_id(), cost=cost, weight=WEIGHTS[caller])
+
+    def modelled(self, submission: Submission, **fields: Any) -> ModelJob:
+        """The model's, with the next number."""
+        return ModelJob(
+            job_id=submission.job_id,
+            caller=submission.spec.caller,
+            turn=(PRIORITY_RANK[submission.spec.priority], self.model.next_number()),
+            price=submission.cost / submission.weight,
+            wants=submission.tells.get(PROTOCOL),
+            **fields,
+        )
 
     def draw(self, data: st.DataObject, *statuses: Status) -> ModelJob:
         return data.draw(st.sampled_from(self.model.where(*statuses)))
@@ -91,27 +96,37 @@ class TableMachine(RuleBasedStateMachine):
     @rule(
         caller=st.sampled_from(CALLERS),
         priority=st.sampled_from(sorted(PRIORITY_RANK)),
+        cost=st.sampled_from(COSTS),
         quota=st.sampled_from([None, 1, 3]),
         is_in_batch=st.booleans(),
         is_told=st.booleans(),
         again=twice,
     )
     def submit(
-        self, caller: str, priority: str, quota: int | None, is_in_batch: bool, is_told: bool, again: bool
+        self,
+        caller: str,
+        priority: str,
+        cost: float,
+        quota: int | None,
+        is_in_batch: bool,
+        is_told: bool,
+        again: bool,
     ) -> None:
         line = BatchLine(batch_id=BATCH, line=len(self.model.jobs)) if is_in_batch else None
-        tells: dict[str, Any] = {PROTOCOL: {}} if is_told else {}
-        submission = replace(self.make(caller=caller, priority=priority), quota=quota, batch=line, tells=tells)
+        tells: dict[str, Any] = {PROTOCOL: {"by": "a producer"}} if is_told else {}
+        submission = self.make(caller, cost=cost, priority=priority)
+        submission = replace(submission, quota=quota, batch=line, tells=tells)
         if quota is not None and self.model.count_queued(caller) >= quota:
             for _ in range(1 + again):
                 with pytest.raises(QuotaExceeded):
                     self.table.submit(submission)
             return
-        turn = (PRIORITY_RANK[priority], self.model.next_number())
-        job = ModelJob(job_id=submission.job_id, caller=caller, turn=turn, is_in_batch=is_in_batch, is_told=is_told)
-        answers = [self.table.submit(submission).released for _ in range(1 + again)]
-        expected = self.model.add(job)
-        assert answers == [expected] * len(answers)
+        self.write(submission, again, is_in_batch=is_in_batch)
+
+    def write(self, submission: Submission, again: bool, **fields: Any) -> None:
+        self.redis.is_repeating = again
+        released = self.table.submit(submission).released
+        assert released == self.model.add(self.modelled(submission, **fields))
 
     @precondition(lambda self: self.model.jobs)
     @rule(data=st.data(), again=twice)
@@ -131,11 +146,30 @@ class TableMachine(RuleBasedStateMachine):
     # Workers.
 
     @precondition(lambda self: self.model.jobs)
-    @rule(data=st.data(), owner=st.sampled_from(["here", "there"]), gives_way=st.booleans(), again=twice)
-    def claim(self, data: st.DataObject, owner: str, gives_way: bool, again: bool) -> None:
+    @rule(data=st.data(), gives_way=st.booleans(), again=twice)
+    def claim(self, data: st.DataObject, gives_way: bool, again: bool) -> None:
         job = data.draw(st.sampled_from(self.model.where(QUEUED) or self.model.where(*Status)))
+        self.claim_one(job, gives_way, again)
+
+    @precondition(lambda self: self.model.released() and len(self.model.jobs) < MOST_JOBS)
+    @rule(data=st.data(), cost=st.sampled_from(COSTS), again=twice)
+    def overtake(self, data: st.DataObject, cost: float, again: bool) -> None:
+        """A job comes that is to be preferred to one of its caller's, whose message is taken next."""
+        job = self.model.jobs[data.draw(st.sampled_from(sorted(self.model.released())))]
+        self.write(self.make(job.caller, cost=cost, priority="high"), again)
+        self.claim_one(job, True, again)
+
+    @precondition(lambda self: self.model.released())
+    @rule(data=st.data(), again=twice)
+    def claim_and_begin(self, data: st.DataObject, again: bool) -> None:
+        job = self.model.jobs[data.draw(st.sampled_from(sorted(self.model.released())))]
+        self.claim_one(job, False, again)
+        if job.status is RUNNING:
+            self.enter_encode(job)
+
+    def claim_one(self, job: ModelJob, gives_way: bool, again: bool) -> None:
         self.redis.is_repeating = again
-        claimed, released = self.table.claim(job.job_id, owner=owner, gives_way=gives_way)
+        claimed, released = self.table.claim(job.job_id, owner="somebody", gives_way=gives_way)
         if job.status is not QUEUED or self.model.is_paused:
             assert claimed is None
             if job.status is QUEUED:
@@ -192,8 +226,8 @@ class TableMachine(RuleBasedStateMachine):
     def finish(self, data: st.DataObject, status: Status, again: bool) -> None:
         job = self.draw(data, RUNNING)
         assert job.claim is not None
-        for _ in range(1 + again):
-            assert self.table.finish(job.claim, status).status is status
+        self.redis.is_repeating = again
+        assert self.table.finish(job.claim, status).status is status
         job.end(status)
 
     @precondition(lambda self: self.model.where(RUNNING))
@@ -236,97 +270,15 @@ class TableMachine(RuleBasedStateMachine):
         lost = [(job, claim) for job in self.model.jobs.values() for claim in job.lost]
         return data.draw(st.sampled_from(lost))
 
-    # Time.
-
-    @precondition(lambda self: self.model.where(RUNNING))
-    @rule(data=st.data(), stages=st.sampled_from([[], [Stage.ENCODE]]), is_noticed=st.booleans(), again=twice)
-    def lose_a_worker(self, data: st.DataObject, stages: list[Stage], is_noticed: bool, again: bool) -> None:
-        job = self.draw(data, RUNNING)
-        for _ in stages:
-            self.enter_encode(job)
-        job.is_lapsed = True
-        let_lease_run_out(self.redis, job.job_id)
-        if is_noticed:
-            self.reconcile_once(again)
-
-    @precondition(lambda self: self.model.where(RUNNING, QUEUED))
-    @rule(data=st.data())
-    def let_a_deadline_pass(self, data: st.DataObject) -> None:
-        job = self.draw(data, RUNNING, QUEUED)
-        job.is_late = True
-        self.redis.hset(names.job_key(job.job_id), "end_by", 1)
-        if job.status is QUEUED:
-            self.redis.zadd("imagemill:deadlines", {job.job_id: 1.0})
-
-    @rule(again=twice)
-    def reconcile(self, again: bool) -> None:
-        self.reconcile_once(again)
-
-    def reconcile_once(self, again: bool) -> None:
-        self.redis.is_repeating = again
-        assert self.reconciler.run_once() is not None
-        for job in sorted(self.model.where(RUNNING), key=lambda job: job.job_id):  # As what is due at once comes.
-            if job.is_lapsed:
-                self.model.lapse(job)
-        self.model.begin_later()
-        for job in sorted(self.model.where(QUEUED), key=lambda job: job.job_id):
-            if job.is_late:
-                self.model.end_queued(job, Status.EXPIRED)
-        self.model.release()
-
-    # Operators.
-
-    @rule(paused=st.booleans(), again=twice)
-    def pause_or_resume(self, paused: bool, again: bool) -> None:
-        self.redis.is_repeating = again
-        self.model.is_paused = paused
-        (self.control.pause if paused else self.control.resume)(QUEUE)
-        self.model.release()
-
-    @precondition(lambda self: self.model.jobs)
-    @rule(data=st.data(), again=twice)
-    def replay(self, data: st.DataObject, again: bool) -> None:
-        job = self.draw(data, *Status)
-        self.redis.is_repeating = again
-        if job.is_refused or job.status in (QUEUED, RUNNING, Status.SUCCEEDED):
-            with pytest.raises(InvalidRequest):
-                self.control.replay(job.job_id)
-            return
-        assert self.control.replay(job.job_id).status is QUEUED
-        if job.claim is not None:
-            job.lose_owner()
-        again_job = ModelJob(job_id=job.job_id, caller=job.caller, turn=(job.turn[0], self.model.next_number()))
-        again_job.lost, again_job.is_in_batch, again_job.is_told = job.lost, job.is_in_batch, job.is_told
-        self.model.jobs[job.job_id] = again_job
-        self.model.join(job.caller)
-        self.model.release()
-
     @invariant()
-    def sets_and_records_agree_with_the_model(self) -> None:  # 1, 3, 4, 5, 9
+    def all_that_is_there_agrees_with_the_model(self) -> None:
         self.redis.is_repeating = False
-        for caller in CALLERS:
-            assert self.redis.zrange(names.waiting_key(QUEUE, caller), 0, -1) == self.model.waiting(caller)
-            assert set(self.redis.zrange(names.turns_key(QUEUE, caller), 0, -1)) == self.model.released(caller)
-        released = self.model.released()
-        assert len(released) <= WINDOW
-        assert self.redis.zrange(names.newcomers_key(QUEUE), 0, -1) == self.model.turns.newcomers
-        shares = cast("Any", self.redis.zrange(names.shares_key(QUEUE), 0, -1, withscores=True))
-        assert dict(shares) == self.model.turns.shares
-        assert set(self.redis.zrange(names.released_key(QUEUE), 0, -1)) == released
-        running = {job.job_id for job in self.model.where(RUNNING)}
-        assert set(self.redis.zrange(names.running_key(QUEUE), 0, -1)) == running
-        check_lists(self.redis, self.model)  # 12
-        check_batch(self.redis, self.model)  # 13
-        dead = {job.job_id for job in self.model.jobs.values() if job.is_dead}
-        assert set(self.redis.zrange(names.DEAD, 0, -1)) == dead
+        self.check(Snapshot(self.redis))
 
-    @invariant()
-    def each_record_agrees_with_the_model(self) -> None:  # 2, 3, 6, 8
-        for job_id, job in self.model.jobs.items():
-            fields = self.redis.hgetall(names.job_key(job_id))
-            assert fields["status"] == job.status
-            assert int(fields.get("attempts") or 0) == len(job.charged)
-            assert int(fields.get("deliveries") or 0) == job.deliveries
-            assert fields.get("token") == (job.claim.token if job.claim else None)
-            assert (self.redis.ttl(names.job_key(job_id)) > 0) == job.status.is_terminal
-            assert self.redis.ttl(names.events_key(job_id)) != -1 or not job.status.is_terminal
+    def check(self, seen: Snapshot) -> None:
+        """The invariants, by their numbers."""
+        check_sets(seen, self.model)  # 1, 4, 5, 9
+        check_records(seen, self.model)  # 2, 3, 6, 8
+        check_ends(seen, self.model)  # 3
+        check_lists(seen, self.model)  # 12
+        check_batch(seen, self.model)  # 13

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
+from jobs.scripts.ranks import FRONT, PRIORITY_RANK
 from jobs.table.claim import Claim, Verdict
 from jobs.table.states import Status
 
@@ -14,11 +16,12 @@ AHEAD = 1e-6  # as in the scripts
 
 @dataclass(slots=True, kw_only=True)
 class ModelJob:
-    """One job; `turn` is its rank and its number."""
+    """One job; `turn` is its rank and its number, and `price` what that costs its caller."""
 
     job_id: str
     caller: str
     turn: tuple[int, int]
+    price: float = 1.0
     status: Status = Status.QUEUED
     is_released: bool = False
     is_called: bool = False  # up, by one that gave way
@@ -31,15 +34,22 @@ class ModelJob:
     is_refused: bool = False  # before it was one
     is_later: bool = False  # not to begin yet
     is_due: bool = False  # its time has come
-    is_told: bool = False  # somebody wants to be told of its end
-    is_untold: bool = False  # and is not yet
+    wants: Any = None  # of whoever wants to be told of its end
+    is_untold: bool = False  # he is not told yet
     is_put_off: bool = False
     is_given_up: bool = False
     teller: str | None = None  # the token of who tells it
     has_slow_teller: bool = False  # so that others may
+    tries: int = 0  # to tell it
+    ends: list[Status] = field(default_factory=list)  # all that it ever had
     charged: set[str] = field(default_factory=set)
     deliveries: int = 0
     lost: list[Claim] = field(default_factory=list)  # claims that do not count any more
+
+    @property
+    def rank(self) -> int:
+        """That of its priority; what was moved to the front stands before it."""
+        return next(rank for rank in PRIORITY_RANK.values() if self.turn[0] in (rank, rank - FRONT))
 
     def verdict(self) -> Verdict:
         if self.is_cancel_asked:
@@ -48,7 +58,20 @@ class ModelJob:
 
     def end(self, status: Status) -> None:
         self.status, self.is_released, self.is_called, self.is_later = status, False, False, False
-        self.is_untold = self.is_told
+        self.ends.append(status)
+        if self.wants is not None:
+            self.post()
+
+    def post(self) -> None:
+        """Its end is to be told, as if nobody had ever tried to."""
+        self.is_untold, self.is_put_off, self.is_given_up, self.tries = True, False, False, 0
+        self.teller, self.has_slow_teller = None, False
+
+    def note_wants(self, wants: Any) -> None:
+        """Its message has come again."""
+        self.wants = wants
+        if self.status.is_terminal:
+            self.post()
 
     def lose_owner(self) -> None:
         assert self.claim is not None
@@ -57,7 +80,7 @@ class ModelJob:
 
 
 class Turns:
-    """Callers whose jobs wait; all jobs cost 1."""
+    """Callers whose jobs wait, by what they have had."""
 
     def __init__(self) -> None:
         self.newcomers: list[str] = []
@@ -76,22 +99,22 @@ class Turns:
         self.newcomers = [each for each in self.newcomers if each != caller]
         self.shares[caller] = self.front - AHEAD
 
-    def pay(self, caller: str) -> None:
-        if caller in self.shares:
-            self.shares[caller] += 1
+    def pay(self, job: ModelJob) -> None:
+        if job.caller in self.shares:
+            self.shares[job.caller] += job.price
 
-    def pay_back(self, caller: str) -> None:
-        if caller in self.shares:
-            self.shares[caller] = max(self.shares[caller] - 1, self.front)
+    def pay_back(self, job: ModelJob) -> None:
+        if job.caller in self.shares:
+            self.shares[job.caller] = max(self.shares[job.caller] - job.price, self.front)
 
-    def next(self, has_waiting: Callable[[str], bool]) -> str | None:
+    def next(self, first_of: Callable[[str], ModelJob | None]) -> ModelJob | None:
         while self.newcomers or self.shares:
             first = min(self.shares, key=lambda each: (self.shares[each], each), default="")
             had = self.shares.get(first, 0.0)
             caller = self.newcomers.pop(0) if self.newcomers else first
-            if has_waiting(caller):
-                self.shares[caller] = had + 1
-                return caller
+            if job := first_of(caller):
+                self.shares[caller] = had + job.price
+                return job
             self.shares.pop(caller, None)
         return None
 
@@ -146,10 +169,21 @@ class Model:
     def release(self) -> list[str]:
         """In turn, as far as there is room; returns what is released."""
         filled: list[str] = []
-        while self.room > 0 and (caller := self.turns.next(lambda each: bool(self.waiting(each)))):
-            filled += self.waiting(caller)[:1]
-            self.jobs[filled[-1]].is_released = True
+        while self.room > 0 and (job := self.turns.next(self.first_of)):
+            job.is_released = True
+            filled.append(job.job_id)
         return filled
+
+    def first_of(self, caller: str) -> ModelJob | None:
+        """That which is released next of a caller's."""
+        return next((self.jobs[job_id] for job_id in self.waiting(caller)), None)
+
+    def move(self, job: ModelJob, rank: int | None, *, to_front: bool) -> None:
+        """A queued job gets another place among its caller's: who moved to the front last is the first there."""
+        rank = job.rank if rank is None else rank
+        is_front = to_front or job.turn[0] != job.rank
+        number = -self.next_number() if to_front else job.turn[1]
+        job.turn = (rank - FRONT if is_front else rank, number)
 
     def better_than(self, job: ModelJob) -> ModelJob | None:
         """To which of its caller's jobs it has to give way."""
@@ -169,23 +203,23 @@ class Model:
         """A released one waits again."""
         if job.is_released:
             job.is_released = job.is_called = False
-            self.turns.pay_back(job.caller)
+            self.turns.pay_back(job)
             self.join(job.caller)
 
     def call_up(self, job: ModelJob) -> None:
         if not job.is_released:
-            self.turns.pay(job.caller)
+            self.turns.pay(job)
         job.is_released = job.is_called = True
 
     def end_queued(self, job: ModelJob, status: Status) -> None:
         if job.is_released:
-            self.turns.pay_back(job.caller)
+            self.turns.pay_back(job)
         job.end(status)
 
     def requeue(self, job: ModelJob) -> None:
         job.lose_owner()
         job.status = Status.QUEUED
-        self.turns.pay_back(job.caller)
+        self.turns.pay_back(job)
         self.join(job.caller)
 
     def lapse(self, job: ModelJob) -> None:

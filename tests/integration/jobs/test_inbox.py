@@ -13,8 +13,8 @@ from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.inbox import Held, Inbox, list_of
 from jobs.table.table import JobTable
-from tests.integration.jobs.conftest import RepeatingRedis
 from tests.integration.jobs.steps import QUEUE, MakeJob
+from tests.integration.jobs.twice import RepeatingRedis
 
 OTHER = "gpu.other"
 
@@ -96,6 +96,15 @@ def test_message_is_dropped_or_passed_on_once(inbox: Inbox, redis_client: redis.
         inbox.pass_on(second, "run.shapes")
     assert redis_client.lrange("run.shapes", 0, -1) == ["b\nc"]
     assert redis_client.hlen(names.HELD) == 0
+
+
+def test_dropped_message_is_counted_as_refused_once(inbox: Inbox, redis_client: redis.Redis) -> None:
+    push(redis_client, "a", "b", priority=3)
+    first, second = inbox.take(10)
+    for _ in range(2):
+        inbox.drop(first)
+    inbox.pass_on(second, "run.shapes")
+    assert redis_client.hgetall(names.figures_key(QUEUE)) == {"refused": "1"}
 
 
 def test_nothing_is_taken_while_redis_is_full(inbox: Inbox, redis_client: redis.Redis) -> None:

@@ -49,6 +49,25 @@ def test_job_that_has_the_turn_of_another_keeps_it(table: JobTable, a_job: MakeJ
     assert take(table, high) == (True, [])
 
 
+def test_job_that_has_the_turn_of_another_takes_no_further_one_when_it_is_moved(
+    table: JobTable, a_job: MakeJob
+) -> None:
+    low, other, high = submit(table, a_job(priority="low"), a_job(priority="low"), a_job(priority="high"))
+    assert take(table, low) == (False, [high, low])
+    table.reprioritize(high, priority="normal")
+    assert take(table, other) == (True, [])
+
+
+def test_job_at_the_front_stays_there_with_another_priority(narrow: JobTable, a_job: MakeJob) -> None:
+    first, second, third, last = submit(narrow, *(a_job() for _ in range(4)))
+    narrow.reprioritize(last, priority="low", to_front=True)
+    narrow.reprioritize(last, priority="normal")
+    assert take(narrow, first) == (False, [last])
+    assert position(narrow, second) is not None
+    assert take(narrow, last) == (True, [first])
+    assert take(narrow, second) == (True, [third])
+
+
 def test_moved_job_is_of_its_priority_in_the_figures(
     table: JobTable, a_job: MakeJob, redis_client: redis.Redis
 ) -> None:
@@ -120,6 +139,16 @@ def test_only_a_queued_job_is_moved(table: JobTable, a_job: MakeJob, status: str
             table.finish(claimed, Status.SUCCEEDED)
     with pytest.raises(JobNotQueued, match=f"^job {job_id} is {status}: only a job that is queued"):
         table.reprioritize(job_id, to_front=True)
+
+
+def test_job_that_begins_meanwhile_is_not_moved(table: JobTable, a_job: MakeJob, redis_client: redis.Redis) -> None:
+    """Between the look at its record and the script."""
+    (job_id,) = submit(table, a_job())
+    claim(table, job_id)
+    before = redis_client.hgetall(names.job_key(job_id))
+    args = {"job_id": job_id, "nonce": "a nonce", "spec": "{}", "priority": "low", "is_front": False}
+    assert table._scripts.run("reprioritize", **args) == ["processing"]
+    assert redis_client.hgetall(names.job_key(job_id)) == before
 
 
 def test_move_of_no_job_is_an_error(table: JobTable) -> None:

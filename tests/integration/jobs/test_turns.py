@@ -19,6 +19,7 @@ from jobs.table.table import JobTable
 from tests.integration.jobs.steps import (
     QUEUE,
     MakeJob,
+    claim,
     counts,
     messages,
     position,
@@ -109,6 +110,35 @@ def test_paused_queue_calls_nobody_up(narrow: JobTable, control: QueueControl, a
     control.resume(QUEUE)
     assert position(narrow, high) is not None
     assert counts(narrow) == (1, 2, 0)
+
+
+def test_turn_of_a_job_that_comes_back_is_paid_back(
+    narrow: JobTable, a_job: MakeJob, redis_client: redis.Redis
+) -> None:
+    first, *_ = submit(narrow, *(a_job(caller="one") for _ in range(3)))
+    (large,) = submit(narrow, replace(a_job(caller="another"), cost=3.0))
+    claim(narrow, first)
+    held = claim(narrow, large)
+    assert paid(redis_client, "another") == pytest.approx(3, abs=0.01)
+    narrow.give_back(held)
+    assert paid(redis_client, "another") == paid(redis_client, "one")
+
+
+def test_job_that_is_called_up_before_its_release_is_paid_for(
+    narrow: JobTable, a_job: MakeJob, redis_client: redis.Redis
+) -> None:
+    low, *_ = submit(narrow, *(a_job(priority="low") for _ in range(3)))
+    (high,) = submit(narrow, replace(a_job(priority="high"), cost=3.0))
+    before = paid(redis_client, "default")
+    assert take_turn(narrow, low) == (False, [high])
+    assert paid(redis_client, "default") == pytest.approx(before + 3)
+
+
+def paid(client: redis.Redis, caller: str) -> float:
+    """What a caller whose jobs wait has had of the device."""
+    score = client.zscore(names.shares_key(QUEUE), caller)
+    assert score is not None
+    return float(score)
 
 
 def test_repeated_claim_tells_again_whom_to_send_for_though_the_job_runs_by_now(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutations.listed import MUTATIONS, Mutation
+from tests.mutations.listed import MUTATIONS
+from tests.mutations.mutation import Mutation
 
 SCRIPTS = Path(__file__).parents[3] / "jobs" / "scripts" / "lua"
 

@@ -1,0 +1,178 @@
+"""Mutations. Where jobs wait, whose turn it is, and who reads them."""
+
+from __future__ import annotations
+
+from tests.mutations.mutation import forgets
+
+WAITING = (
+    # Moves.
+    forgets(
+        "move-is-not-repeated-alike",
+        "reprioritize.lua",
+        "if moved == args.nonce then return {'moved', redis.call('HGETALL', job)} end\n",
+        tests="moves:move_under_its_nonce_again_changes_nothing",
+    ),
+    forgets(
+        "move-of-a-job-that-began",
+        "reprioritize.lua",
+        "if status ~= 'queued' then return {status} end\n",
+        tests="moves:job_that_begins_meanwhile_is_not_moved",
+    ),
+    forgets(
+        "moved-job-stands-among-all-where-it-stood",
+        "reprioritize.lua",
+        "redis.call('ZADD', key.queued(queue), 'XX', turn, id)\n",
+        tests="moves:moved_job_is_of_its_priority_in_the_figures",
+    ),
+    forgets(
+        "moved-job-waits-where-it-waited",
+        "reprioritize.lua",
+        "redis.call('ZADD', key.waiting(queue, caller), 'XX', turn, id)\n",
+        tests="moves:moved_job_is_released_next",
+    ),
+    forgets(
+        "moved-job-keeps-the-turn-of-its-old-place",
+        "reprioritize.lua",
+        "if released and rank_of(released) ~= CALLED then redis.call('ZADD', key.turns(queue, caller), turn, id) end\n",
+        tests="moves:job_that_was_released_gives_way_when_its_priority_falls",
+    ),
+    forgets(
+        "moved-job-loses-the-turn-that-it-was-given",
+        "reprioritize.lua",
+        " and rank_of(released) ~= CALLED",
+        tests="moves:job_that_has_the_turn_of_another_takes_no_further_one_when_it_is_moved",
+    ),
+    forgets(
+        "move-leaves-the-record",
+        "reprioritize.lua",
+        "'turn', turn, 'spec'",
+        "'spec'",
+        tests="moves:moved_job_that_comes_back_has_its_new_place",
+    ),
+    forgets(
+        "front-is-lost-with-another-priority",
+        "reprioritize.lua",
+        " or priority_rank(turn) ~= rank_of(turn)",
+        tests="moves:job_at_the_front_stays_there_with_another_priority",
+    ),
+    # Turns.
+    forgets(
+        "turn-costs-nothing",
+        "lib/turns.lua",
+        "redis.call('ZADD', key.shares(queue), tonumber(had or 0) + cost, caller)",
+        "redis.call('ZADD', key.shares(queue), tonumber(had or 0), caller)",
+    ),
+    forgets(
+        "unused-turn-is-not-paid-back",
+        "lib/turns.lua",
+        "  if withdraw(id, queue, caller) then pay_back(id, queue, caller) end\n",
+        "  withdraw(id, queue, caller)\n",
+        tests="fairness:who_cancels_what_was_released_gains_nothing_and_loses_nothing",
+    ),
+    forgets(
+        "line-has-no-bound",
+        "lib/turns.lua",
+        "  return math.max(args.window, 2 * live_slots(queue)) - standing\n",
+        "  return 100\n",
+        tests="table:third_job_waits_when_the_window_is_two",
+    ),
+    forgets(
+        "quota-is-not-asked",
+        "submit.lua",
+        "if args.quota and count_queued(caller) >= args.quota then",
+        "if false then",
+        tests="quota:submission_beyond_the_quota_is_refused_and_leaves_nothing",
+    ),
+    forgets("turns-cost-all-the-same", "lib/turns.lua", "return tonumber(cost) or 1,", "return 1,"),
+    forgets(
+        "turn-of-a-job-that-comes-back-is-not-paid-back",
+        "lib/ends.lua",
+        "  pay_back(id, queue, caller)\n",
+        tests="turns:turn_of_a_job_that_comes_back_is_paid_back",
+    ),
+    forgets(
+        "job-that-is-called-up-pays-nothing",
+        "lib/turns.lua",
+        "    redis.call('ZADD', key.shares(queue), 'XX', 'INCR', cost, caller)\n",
+        tests="turns:job_that_is_called_up_before_its_release_is_paid_for",
+    ),
+    # Pauses.
+    forgets(
+        "pause-is-not-noted",
+        "pause.lua",
+        "  redis.call('SADD', key.paused, queue)\n",
+        tests="queues:paused_queue_hands_out_nothing_and_keeps_what_waits",
+    ),
+    forgets(
+        "resumption-is-not-noted",
+        "pause.lua",
+        "redis.call('SREM', key.paused, queue)\n",
+        tests="queues:resumed_queue_hands_out_what_there_is_room_for_in_turn",
+    ),
+    forgets(
+        "resumption-releases-nothing",
+        "pause.lua",
+        "local released = release(queue)",
+        "local released = {}",
+        tests="queues:resumed_queue_hands_out_what_there_is_room_for_in_turn",
+    ),
+    forgets(
+        "resumption-releases-nothing-for-older-workers", "pause.lua", "if is_older_in_charge() then", "if false then"
+    ),
+    forgets(
+        "pause-counts-for-the-pace",
+        "pause.lua",
+        "redis.call('HDEL', key.pace(queue), 'last')",
+        tests="places:paused_queue_promises_no_time_and_its_rest_does_not_count",
+    ),
+    # Reads.
+    forgets(
+        "read-of-what-has-ended",
+        "watch.lua",
+        "if status == 'queued' or status == 'processing' then",
+        "if status then",
+        tests="watching:job_that_has_ended_is_read_for_nothing",
+    ),
+    forgets(
+        "read-is-not-noted",
+        "watch.lua",
+        "'watched', seconds(now() + args.watch_s), 'unseen'",
+        "'unseen'",
+        tests="watching:job_that_was_read_while_it_waited_begins_before_its_readers",
+    ),
+    forgets(
+        "read-is-told-to-nobody-who-runs-the-job",
+        "watch.lua",
+        "      redis.call('PUBLISH', channel.watched(owner), id)\n",
+        tests="watching:whoever_runs_the_job_hears_of_its_readers_and_of_no_others",
+    ),
+    forgets(
+        "read-tells-not-where-the-job-is",
+        "watch.lua",
+        "if unseen == '1' and",
+        "if false and",
+        tests="watching:read_tells_followers_where_the_job_is_once",
+    ),
+    forgets(
+        "read-tells-again-where-the-job-is",
+        "watch.lua",
+        ", 'unseen', 0)",
+        ")",
+        tests="watching:read_tells_followers_where_the_job_is_once",
+    ),
+    # Later.
+    forgets(
+        "later-job-does-not-count-for-a-quota",
+        "lib/turns.lua",
+        "+ redis.call('SCARD', key.later_of(queue, caller))",
+        "",
+        tests="later:it_counts_for_its_caller_s_quota",
+    ),
+    forgets(
+        "later-job-never-begins",
+        "reconcile.lua",
+        "    wait_in_turn(id, queue, caller)\n  end\n",
+        "  end\n",
+        tests="later:job_begins_when_its_time_has_come_and_not_before",
+    ),
+)
