@@ -83,7 +83,7 @@ class Turns:
     Callers whose jobs wait, by what they have had.
 
     Attributes:
-        newcomers: Those that have had nothing, in the order of their coming, and whether more than one job of theirs waits.
+        newcomers: Those that have had nothing, in the order of their coming; whether more than one job of theirs waits.
         shares: What the others have had.
         gone: What those had of whom nothing waits any more.
         front: What the one had had whose turn was the last.
