@@ -223,11 +223,32 @@ local function unlist_some(_, most)
   return #entries
 end
 
+-- Ends of which a process of the version before told nobody, though somebody asked for it: those that were written since
+-- the last look, by the list of what expires, for that version writes there, too.
+local function post_some(_, most)
+  local newest = time + args.retention_s
+  local from = tonumber(redis.call('HGET', server, 'posted_to') or newest)
+  from = from < newest and from or newest - args.lease_s  -- It is later than all where `retention_s` was longer before.
+  local entries = redis.call('ZRANGEBYSCORE', key.expiring, '(' .. seconds(from), '+inf', 'WITHSCORES', 'LIMIT', 0, most)
+  for at = 1, #entries, 2 do
+    local id = string.match(entries[at], '^%S+')
+    local is = look_up(id, 'tell', 'posted', 'ended_at')
+    if is.tell and is.ended_at and is.posted ~= is.ended_at then
+      redis.call('HSET', key.job(id), 'posted', is.ended_at)
+      post(id, is.tell)
+    end
+  end
+  local last = entries[#entries] or seconds(from)
+  redis.call('HSET', server, 'posted_to', seconds(tonumber(last)))
+  return #entries / 2
+end
+
 local parts = {}
 for _, queue in ipairs(queues) do
   for _, each in ipairs({lapse_some, begin_some, look_for_some}) do parts[#parts + 1] = {each, queue} end
 end
 parts[#parts + 1] = {expire_some}
+parts[#parts + 1] = {post_some}
 parts[#parts + 1] = {unlist_some}
 
 -- Each part has its share, and then as much more as the others have left.

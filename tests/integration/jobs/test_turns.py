@@ -115,7 +115,7 @@ def test_paused_queue_calls_nobody_up(narrow: JobTable, control: QueueControl, a
 def test_turn_of_a_job_that_comes_back_is_paid_back(
     narrow: JobTable, a_job: MakeJob, redis_client: redis.Redis
 ) -> None:
-    first, *_ = submit(narrow, *(a_job(caller="one") for _ in range(3)))
+    first, *_ = submit(narrow, *(a_job(caller="one") for _ in range(5)))
     (large,) = submit(narrow, replace(a_job(caller="another"), cost=3.0))
     claim(narrow, first)
     held = claim(narrow, large)

@@ -106,9 +106,11 @@ local function note_wants(id, tells)
   local fields, tell = {'tell', names_of(tells)}, names_of(tells)
   for _, each in ipairs(tells) do fields[#fields + 1], fields[#fields + 2] = 'tell:' .. each.protocol, each.wants end
   redis.call('HSET', key.job(id), unpack(fields))
-  if field(id, 'ended_at') then
+  local ended_at = field(id, 'ended_at')
+  if ended_at then
     unpost(id, tell)
     post(id, tell)
+    redis.call('HSET', key.job(id), 'posted', ended_at)
   end
 end
 
@@ -118,6 +120,7 @@ local function conclude(id, status, fields, code, is)
   local job = key.job(id)
   is = is or look_up(id, 'status', 'batch', 'start_by', 'end_by', 'idempotency', 'queue', 'tell', 'caller')
   local written = {'status', status, 'ended_at', seconds(now()), unpack(fields)}
+  if is.tell then written[#written + 1], written[#written + 2] = 'posted', seconds(now()) end
   redis.call('HSET', job, unpack(written))
   count_in_batch(is.batch, is.status, status)
   if is.start_by or is.end_by then redis.call('ZREM', key.deadlines, id) end
