@@ -57,7 +57,7 @@ FIELDS: Final = {
     "sent": "token of the attempt that sent data last, and the number of that",
     # Of its end.
     "ended_at": "when",
-    "posted": "which of its ends, by `ended_at`, stands in the outbox or has stood there, of one that somebody is told of",
+    "posted": "`ended_at` of the end that stands in the outbox, or stood there, of one that somebody is told of",
     "images": "JSON: the artifacts that are published; so called since pictures were all that there was",
     "data": "JSON: what it made that needs no object",
     "timings": "JSON: seconds for each stage",
