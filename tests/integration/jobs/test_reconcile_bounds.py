@@ -12,6 +12,7 @@ from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciler
 from jobs.process.settings import Settings
 from jobs.scripts.limits import times_of
+from jobs.scripts.ranks import LINE
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import QUEUE, MakeJob, claim, let_lease_run_out, line, submit
@@ -25,11 +26,11 @@ def table(redis_client: redis.Redis, settings: Settings) -> JobTable:
     return JobTable(redis_client, settings)
 
 
-def most_commands(client: redis.Redis) -> int:
+def commands(client: redis.Redis) -> int:
     """So many commands since this was asked last."""
-    calls = sum(each["calls"] for each in client.info("commandstats").values())
+    calls = [int(each["calls"]) for each in client.info("commandstats").values()]
     client.config_resetstat()
-    return calls
+    return sum(calls)
 
 
 def test_pass_has_one_bound_for_all_that_is_due(
@@ -51,7 +52,7 @@ def test_pass_has_one_bound_for_all_that_is_due(
     assert done.has_more
     begun = len(later) - redis_client.zcard(names.later_key(QUEUE))
     shares = [done.requeued, done.expired, begun, done.resent]
-    assert min(shares) >= MOST // 5  # Whatever else is due, something is done of each.
+    assert min(shares) >= MOST // 10  # Whatever else is due, something is done of each.
     assert sum(shares) <= MOST + len(shares)
     requeued = done.requeued
     while (done := reconciler.run_once()) and done.has_more:
@@ -79,10 +80,8 @@ def test_upgrade_moves_what_stands_beyond_the_line_part_by_part(
 ) -> None:
     wide = JobTable(redis_client, settings.model_copy(update={"release_window": 1_000}))
     submit(wide, *(a_job(caller=f"caller-{number % 7}") for number in range(600)))
-    old = {
-        job_id: score % 1e14 + 3e14 for job_id, score in redis_client.zrange(names.line_key(QUEUE), 0, -1, False, True)
-    }
-    redis_client.zadd(names.line_key(QUEUE), old)
+    for number, job_id in enumerate(line(redis_client)):
+        redis_client.zadd(names.line_key(QUEUE), {job_id: LINE * 10**14 + number})
     redis_client.hdel(SERVER, "has_shares")
     stand = []
     while not redis_client.hget(SERVER, "has_shares"):
@@ -118,10 +117,10 @@ def test_no_claim_pays_for_all_callers_that_have_gone(
     submit(table, *(a_job(caller="stays") for _ in range(10)))
     for number in range(300):
         submit(table, *(a_job(caller=f"goes-{number:03}") for _ in range(jobs_each)))
-    most_commands(redis_client)
+    commands(redis_client)
     for _ in range(10 + 300 * jobs_each):
         claim(table, line(redis_client)[0])
-        assert most_commands(redis_client) < 100
+        assert commands(redis_client) < 100
 
 
 def test_callers_whose_jobs_were_canceled_are_forgotten_one_by_one(
@@ -130,10 +129,10 @@ def test_callers_whose_jobs_were_canceled_are_forgotten_one_by_one(
     table = JobTable(redis_client, narrow_settings)
     redis_client.sadd(names.PAUSED, QUEUE)
     ids = submit(table, *(a_job(caller=f"caller-{number}") for number in range(300)))
-    most_commands(redis_client)
+    commands(redis_client)
     for job_id in ids:
         table.cancel(job_id)
-        assert most_commands(redis_client) < 100
+        assert commands(redis_client) < 100
     assert not redis_client.exists(names.shares_key(QUEUE), names.callers_key(QUEUE))
 
 
