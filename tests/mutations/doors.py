@@ -32,6 +32,7 @@ DOORS = (
         "submit.lua",
         "if is_known and redis.call('DEL', key.tombstone(id)) == 1 then",
         "if false then",
+        tests="inbox:message_that_was_canceled_before_it_came_ends_as_it_comes",
     ),
     forgets(
         "refused-message-stays",
@@ -77,6 +78,7 @@ DOORS = (
         "message-that-comes-again-is-told-nothing",
         "submit.lua",
         "  if args.tells then note_wants(id, args.tells) end\n",
+        tests="outbox:message_that_comes_again_has_the_end_told_anew_as_it_asks",
     ),
     forgets(
         "refusal-that-comes-again-is-told-nothing",
@@ -85,7 +87,10 @@ DOORS = (
         tests="announce:refusal_is_told_and_again_to_who_sends_it_again",
     ),
     forgets(
-        "message-that-comes-again-is-not-noted", "lib/ends.lua", "  redis.call('HSET', key.job(id), unpack(fields))\n"
+        "message-that-comes-again-is-not-noted",
+        "lib/ends.lua",
+        "  redis.call('HSET', key.job(id), unpack(fields))\n",
+        tests="outbox:message_that_comes_again_has_the_end_told_anew_as_it_asks",
     ),
     forgets(
         "end-is-told-only-once-to-who-sends-again",
@@ -93,7 +98,12 @@ DOORS = (
         "    post(id, tell)\n",
         tests="announce:refusal_is_told_and_again_to_who_sends_it_again",
     ),
-    forgets("end-that-is-told-anew-stays-with-its-teller", "lib/ends.lua", "    unpost(id, tell)\n"),
+    forgets(
+        "end-that-is-told-anew-stays-with-its-teller",
+        "lib/ends.lua",
+        "    unpost(id, tell)\n",
+        tests="outbox:message_that_comes_again_has_the_end_told_anew_as_it_asks",
+    ),
     # Outbox.
     forgets(
         "end-is-not-in-the-stream-of-all",
@@ -119,7 +129,7 @@ DOORS = (
         "end-in-hand-is-told-by-another",
         "retell.lua",
         "\n    and redis.call('HEXISTS', key.tellers(protocol), id) == 0",
-        tests="outbox:end_that_is_put_off_is_told_now_and_one_in_hand_stays_there",
+        tests="outbox:end_that_was_put_off_and_is_in_hand_again_stays_there",
     ),
     forgets(
         "end-of-a-forgotten-job-is-to-be-told",
@@ -131,6 +141,7 @@ DOORS = (
         "teller-of-its-own-end-is-not-noted",
         "lib/ends.lua",
         "    if args.teller then redis.call('HSET', key.tellers(protocol), id, args.teller) end\n",
+        tests="outbox:end_is_told_by_whoever_brought_it_about",
     ),
     forgets(
         "end-is-not-posted",
@@ -154,7 +165,7 @@ DOORS = (
         "told-end-is-told-again",
         "told.lua",
         "redis.call('ZREM', key.outbox(protocol), id)\n",
-        tests="announce:result_is_told",
+        tests="outbox:what_becomes_of_an_end_is_counted_once",
     ),
     forgets(
         "given-up-end-is-forgotten",

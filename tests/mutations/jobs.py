@@ -144,7 +144,13 @@ JOBS = (
         "  redis.call('HSET', key.job(id), 'cancel', 1)\n",
         tests="table:running_job_is_told_at_its_next_step",
     ),
-    forgets("cancel-leaves-no-tombstone", "cancel.lua", "if args.remember_s then", "if false then"),
+    forgets(
+        "cancel-leaves-no-tombstone",
+        "cancel.lua",
+        "if args.remember_s then",
+        "if false then",
+        tests="inbox:message_that_was_canceled_before_it_came_ends_as_it_comes",
+    ),
     # Back to the queue.
     forgets(
         "given-back-token-goes-on",

@@ -178,7 +178,11 @@ WAITING = (
         tests="queues:resumed_queue_hands_out_what_there_is_room_for_in_turn",
     ),
     forgets(
-        "resumption-releases-nothing-for-older-workers", "pause.lua", "if is_older_in_charge() then", "if false then"
+        "resumption-releases-nothing-for-older-workers",
+        "pause.lua",
+        "if is_older_in_charge() then",
+        "if false then",
+        tests="beside_older:resumed_queue_has_jobs_of_each_caller_there",
     ),
     forgets(
         "pause-counts-for-the-pace",

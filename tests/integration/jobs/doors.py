@@ -92,7 +92,7 @@ class DoorsMachine(OperatorsMachine):
     @rule(data=st.data(), again=twice)
     def adopt(self, data: st.DataObject, again: bool) -> None:
         self.raw.is_repeating = again
-        found = self.inbox.take(2 * MOST_JOBS)
+        found = self.inbox.take(3 * MOST_JOBS)
         there = [raw for raw, each in self.messages.items() if each.held is None or each.is_lapsed]
         assert sorted(held.raw.decode() for held in found) == sorted(there)
         for held in sorted(found, key=lambda held: held.raw):

@@ -34,7 +34,7 @@ COSTS = [0.5, 1.0, 3.0]  # Of jobs; by these weights they give prices that are t
 ENDS = [Status.SUCCEEDED, Status.FAILED, Status.CANCELED]
 PROTOCOL = "celery"
 RUNNING, QUEUED = Status.PROCESSING, Status.QUEUED
-MOST_JOBS = 5  # Few, so that each lives through much.
+MOST_JOBS = 7  # Few, so that each lives through much, and enough for callers to wait beside each other.
 twice = st.booleans()
 
 

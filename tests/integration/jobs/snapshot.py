@@ -28,8 +28,8 @@ class Snapshot:
 
     def __init__(self, client: redis.Redis) -> None:
         found: Any = client.eval(_SCRIPT, 0)
-        self._values = {name: value for name, _, value in found}
-        self._ttls = {name: ttl for name, ttl, _ in found}
+        self._values: dict[str, Any] = {name: value for name, _, value in found}
+        self._ttls: dict[str, int] = {name: ttl for name, ttl, _ in found}
 
     def keys(self, start: str) -> set[str]:
         return {name for name in self._values if name.startswith(start)}

@@ -11,7 +11,7 @@ from jobs import names
 from jobs.table.outbox import Outbox, Untold
 from jobs.table.states import Status
 from tests.integration.jobs.doors import DoorsMachine
-from tests.integration.jobs.machine import ENDS, PROTOCOL, RUNNING, twice
+from tests.integration.jobs.machine import ENDS, MOST_JOBS, PROTOCOL, RUNNING, twice
 from tests.integration.jobs.model import ModelJob
 from tests.integration.jobs.snapshot import Snapshot
 
@@ -35,7 +35,7 @@ class TellersMachine(DoorsMachine):
     @rule(data=st.data(), again=twice)
     def tell(self, data: st.DataObject, again: bool) -> None:
         self.redis.is_repeating = again
-        ends = self.outbox.take(10)
+        ends = self.outbox.take(3 * MOST_JOBS)
         free = [job for job in self.untold if job.teller is None or job.has_slow_teller]
         due = {job.job_id for job in free if not job.is_put_off}
         assert {end.record.id for end in ends} == due

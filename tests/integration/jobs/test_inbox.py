@@ -8,10 +8,11 @@ import pytest
 import redis
 
 from jobs import names
-from jobs.errors import InvalidRequest
+from jobs.errors import InvalidRequest, JobNotFound
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.inbox import Held, Inbox, list_of
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import QUEUE, MakeJob
 from tests.integration.jobs.twice import RepeatingRedis
@@ -78,6 +79,19 @@ def test_message_is_let_go_by_the_script_that_writes_its_job(
     table.reject("refused", request={}, queue=QUEUE, error=InvalidRequest("n", "is wrong"), tag=second.tag)
     assert table.get(job.job_id).id == job.job_id
     assert (redis_client.hlen(names.HELD), redis_client.zcard(names.HELD_UNTIL)) == (0, 0)
+
+
+def test_message_that_was_canceled_before_it_came_ends_as_it_comes(
+    inbox: Inbox, table: JobTable, a_job: MakeJob, redis_client: redis.Redis
+) -> None:
+    push(redis_client, "a")
+    (held,) = inbox.take(10)
+    job = a_job(tag=held.tag)
+    with pytest.raises(JobNotFound):
+        table.cancel(job.job_id, remembers=True)
+    assert table.submit(job).released == []
+    assert table.get(job.job_id).status is Status.CANCELED
+    assert not redis_client.exists(names.tombstone_key(job.job_id))
 
 
 def test_message_whose_holder_died_is_handed_out_again(inbox: Inbox, redis_client: redis.Redis) -> None:

@@ -146,8 +146,10 @@ def test_job_that_begins_meanwhile_is_not_moved(table: JobTable, a_job: MakeJob,
     (job_id,) = submit(table, a_job())
     claim(table, job_id)
     before = redis_client.hgetall(names.job_key(job_id))
-    args = {"job_id": job_id, "nonce": "a nonce", "spec": "{}", "priority": "low", "is_front": False}
-    assert table._scripts.run("reprioritize", **args) == ["processing"]
+    answer = table._scripts.run(
+        "reprioritize", job_id=job_id, nonce="a nonce", spec="{}", priority="low", is_front=False
+    )
+    assert answer == ["processing"]
     assert redis_client.hgetall(names.job_key(job_id)) == before
 
 

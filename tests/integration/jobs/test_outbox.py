@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from jobs.submit import submission_of
 from jobs.table.outbox import Outbox
 from jobs.table.states import Status
 from jobs.table.table import JobTable
-from tests.integration.jobs.steps import claim
+from tests.integration.jobs.steps import MakeJob, claim
 
 PROTOCOL = "pigeon"
 
@@ -115,6 +116,42 @@ def test_end_that_is_put_off_is_told_now_and_one_in_hand_stays_there(
     assert outbox.take(10) == []
     assert set(outbox.retry([put_off, in_hand])) == {put_off, in_hand}
     assert [each.record.id for each in outbox.take(10)] == [put_off]
+
+
+def test_end_that_was_put_off_and_is_in_hand_again_stays_there(
+    outbox: Outbox, end: End, redis_client: redis.Redis
+) -> None:
+    job_id = end()
+    (first,) = outbox.take(10)
+    outbox.later(first, 600)
+    let_be_due(redis_client, job_id)
+    (second,) = outbox.take(10)
+    assert outbox.retry([job_id]) == [job_id]
+    assert outbox.take(10) == []
+    outbox.told(second)
+    assert outbox.counts().waiting == 0
+
+
+def test_message_that_comes_again_has_the_end_told_anew_as_it_asks(
+    outbox: Outbox, table: JobTable, end: End, a_job: MakeJob
+) -> None:
+    job_id = end()
+    (slow,) = outbox.take(10)
+    table.submit(replace(a_job(), job_id=job_id, tells={PROTOCOL: {"to": "somebody else"}}))
+    outbox.told(slow)
+    (taken,) = outbox.take(10)
+    assert (taken.record.id, taken.wants) == (job_id, {"to": "somebody else"})
+    outbox.told(taken)
+    assert (outbox.counts().waiting, outbox.counts().history) == (0, {"told": 1})
+
+
+def test_end_is_told_by_whoever_brought_it_about(outbox: Outbox, table: JobTable, a_job: MakeJob) -> None:
+    job = replace(a_job(), tells={PROTOCOL: {}})
+    table.submit(job)
+    _, (own,) = table.end(claim(table, job.job_id), Status.SUCCEEDED, tells=True)
+    assert outbox.take(10) == []
+    outbox.told(own)
+    assert (outbox.counts().waiting, outbox.counts().history) == (0, {"told": 1})
 
 
 def test_end_whose_job_is_forgotten_is_forgotten(

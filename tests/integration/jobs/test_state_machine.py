@@ -30,5 +30,5 @@ def test_job_table_follows_its_model_in_any_order_of_calls(
         fields = {"settings": bounded, "a_job": staticmethod(a_job), "dispatcher": dispatcher}
         run_state_machine_as_test(
             type("Machine", (machine,), fields),
-            settings=hypothesis_settings(max_examples=100, stateful_step_count=60, deadline=None),
+            settings=hypothesis_settings(max_examples=60, stateful_step_count=60, deadline=None),
         )
