@@ -59,8 +59,7 @@ WAITING = (
     forgets(
         "turn-costs-nothing",
         "lib/shares.lua",
-        "redis.call('ZADD', key.shares(queue), had + cost, caller)",
-        "redis.call('ZADD', key.shares(queue), had, caller)",
+        "    had = had + (cost or 0)\n",
     ),
     forgets(
         "unused-turn-is-not-paid-back",
@@ -92,7 +91,7 @@ WAITING = (
     forgets(
         "job-that-is-called-up-pays-nothing",
         "lib/turns.lua",
-        "      redis.call('ZADD', set, had + price_of(id, queue), caller)\n",
+        "      redis.call('ZADD', set, had + (price_of(id, queue) or 0), caller)\n",
         tests="turns:job_that_is_called_up_before_its_release_is_paid_for",
     ),
     forgets(

@@ -9,6 +9,7 @@ from jobs.scripts.ranks import FRONT, PRIORITY_RANK
 from jobs.table.claim import Claim, Verdict
 from jobs.table.states import Status
 
+KEPT = 1e-3  # as in the scripts
 WINDOW, MAX_ATTEMPTS, MAX_DELIVERIES = 2, 2, 5
 
 
@@ -140,7 +141,7 @@ class Turns:
 
     def pay_back(self, job: ModelJob) -> None:
         if job.is_paid and (had := self._had(job.caller)):
-            least = max(had[job.caller] - job.price, self.front)
+            least = max(had[job.caller] - job.price, self.front + KEPT)
             had[job.caller] = min(had[job.caller], least)
         job.is_paid = False
 

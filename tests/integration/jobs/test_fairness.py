@@ -12,7 +12,17 @@ from jobs.table.queues import QueueControl
 from jobs.table.submission import Submission
 from jobs.table.table import JobTable
 from tests.integration.jobs.floor import JOB_S, Floor
-from tests.integration.jobs.steps import QUEUE, MakeJob, counts, let_look_be_due, line, messages, position
+from tests.integration.jobs.steps import (
+    QUEUE,
+    MakeJob,
+    claim,
+    counts,
+    let_look_be_due,
+    line,
+    messages,
+    position,
+    submit,
+)
 
 SLOTS = 4
 LINE = 2 * SLOTS
@@ -173,6 +183,22 @@ def test_who_cancels_what_was_released_gains_nothing_and_loses_nothing(
         if theirs:
             floor.send(table.cancel(theirs[-1])[1])
     assert floor.used_s["cancels"] <= (1 + TOLERANCE) * floor.used_s["stays"]
+
+
+def test_who_cancels_all_that_is_released_keeps_nobody_waiting(
+    redis_client: redis.Redis, narrow_settings: Settings, a_job: MakeJob
+) -> None:
+    table = JobTable(redis_client, narrow_settings)
+    for caller, jobs in (("fills", 2), ("cancels", 100), ("waits", 3)):
+        submit(table, *(a_job(caller=caller) for _ in range(jobs)))
+    began: list[str] = []
+    for _ in range(60):
+        (next_one, *_) = table.get_many(line(redis_client)[:1])
+        if next_one.caller == "cancels":
+            table.cancel(next_one.id)
+        else:
+            began.append(claim(table, next_one.id).record.caller)
+    assert began.count("waits") == 3
 
 
 def test_nothing_is_kept_of_callers_when_nobody_waits(floor: Floor, a_job: MakeJob, redis_client: redis.Redis) -> None:

@@ -4,6 +4,8 @@ local ALONE = -2  -- in place of what a caller has had, before its number: it ha
 
 local BEGINS = -1  -- the same of a caller of which more than one job waits
 
+local KEPT = 1e-3  -- of turns that are paid back: whoever cancels what he has had released has not the next one for ever
+
 local MOST_STALE = 32  -- callers of whom nothing waits, as a process of the version before leaves them, that one turn passes
 
 -- Whether jobs wait for their release: whoever comes then has to take turns.
@@ -61,13 +63,13 @@ local function message_of(id)
 end
 
 -- What a job's turn costs its caller, and how often it was claimed. One of a version that knew no costs has 1; one that is
--- not queued any more has 0, and stands in no list from now on.
+-- not queued any more has none, and stands in no list from now on.
 local function price_of(id, queue)
   local found = redis.call('HMGET', key.job(id), 'cost', 'deliveries', unpack(MESSAGE))
   local cost, deliveries = table.remove(found, 1), table.remove(found, 1)
   if found[1] ~= 'queued' then
     redis.call('ZREM', key.queued(queue), id)
-    return 0, 0
+    return
   end
   asked_of[id] = found
   return tonumber(cost) or 1, tonumber(deliveries) or 0
@@ -80,7 +82,7 @@ local function whose_turn(queue)
   local shares, front = key.shares(queue), key.front(queue)
   local caller, had = unpack(redis.call('ZRANGE', shares, 0, 0, 'WITHSCORES'))
   if not caller then return end
-  local rank, floor = rank_of(had), nil
+  local rank = rank_of(had)
   if rank < 0 then
     local sharer, least = unpack(redis.call('ZRANGEBYSCORE', shares, 0, '+inf', 'WITHSCORES', 'LIMIT', 0, 1))
     local begins = redis.call('ZRANGEBYSCORE', shares, ranked(BEGINS, 0), '(0', 'LIMIT', 0, 1)[1]
@@ -105,14 +107,15 @@ local function next_in_turn(queue)
     if not caller then return end
     local waiting = key.waiting(queue, caller)
     local id, turn = unpack(redis.call('ZPOPMIN', waiting))
-    local cost, deliveries = 0, 0
+    local cost, deliveries
     if id then cost, deliveries = price_of(id, queue) end
+    had = had + (cost or 0)
     if redis.call('EXISTS', waiting) == 1 then
-      redis.call('ZADD', key.shares(queue), had + cost, caller)
+      redis.call('ZADD', key.shares(queue), had, caller)
     else
-      leave(queue, caller, had + cost)
+      leave(queue, caller, had)
     end
-    if cost > 0 then return id, turn, caller, deliveries end
+    if cost then return id, turn, caller, deliveries end
   end
 end
 
@@ -139,5 +142,6 @@ local function pay_back(id, queue, caller)
   if not set then return end
   local cost, is_unpaid = unpack(redis.call('HMGET', key.job(id), 'cost', 'unpaid'))
   if is_unpaid then return end
-  redis.call('ZADD', set, math.min(had, math.max(had - (tonumber(cost) or 1), front_of(queue))), caller)
+  local least = front_of(queue) + KEPT
+  redis.call('ZADD', set, math.min(had, math.max(had - (tonumber(cost) or 1), least)), caller)
 end

@@ -46,7 +46,7 @@ local function release_of(queue, caller)
     if not id then break end
     take_out(id, queue, caller)
     local cost, deliveries = price_of(id, queue)
-    if cost > 0 then
+    if cost then
       redis.call('HSET', key.job(id), 'unpaid', 1)
       hand_out(id, queue, caller, turn, LINE, deliveries)
       ids[#ids + 1] = id
@@ -100,7 +100,7 @@ local function call_up(id, queue, caller)
   if redis.call('ZSCORE', key.waiting(queue, caller), id) then
     local set, had = had_by(queue, caller)
     if set then
-      redis.call('ZADD', set, had + price_of(id, queue), caller)
+      redis.call('ZADD', set, had + (price_of(id, queue) or 0), caller)
     else
       redis.call('HSET', key.job(id), 'unpaid', 1)
     end
