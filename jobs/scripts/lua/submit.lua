@@ -59,7 +59,7 @@ if is_known and redis.call('DEL', key.tombstone(id)) == 1 then
   return {'created', id, {}}
 end
 if args.start_deadline or args.deadline then note_deadline(id) end
-local released, is_unpaid = {}, false
+local released, free = {}, {}
 if args.start_after then
   redis.call('ZADD', key.later(queue), seconds(time + args.start_after), id)
   redis.call('SADD', key.later_of(queue, caller), id)
@@ -70,14 +70,12 @@ else
   local room = room_in(queue)
   if room > 0 and not is_anybody_waiting(queue) then
     hand_out(id, queue, caller, turn, TURN, 0)
-    released, is_unpaid = {id}, true
+    released, free = {id}, {'unpaid', 1}
   else
     redis.call('ZADD', key.waiting(queue, caller), turn, id)
     take_turns(queue, caller)
     released = release(queue, caller, room)
   end
 end
-if #released > 0 then
-  redis.call('HSET', job, 'next', cjson.encode(released), unpack(is_unpaid and {'unpaid', 1} or {}))
-end
+if #released > 0 then redis.call('HSET', job, 'next', cjson.encode(released), unpack(free)) end
 return {'created', id, released}
