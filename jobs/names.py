@@ -76,12 +76,16 @@ idempotency_key = _by_two("idempotency", "caller", "idempotency_key")  # string:
 # Jobs that have not begun. Sets that are ordered "by turn" have the jobs of a better priority first.
 QUEUES = _name("queues")  # set: every queue that ever had a job
 PAUSED = _name("paused")  # set: queues that hand out no jobs
-# set: callers who have jobs that wait for their release, and others until it would be their turn. Processes without
-# turns know them from here, and of those that these let wait the reconciler learns here
+# set: callers who have jobs that wait for their release. Processes without turns know them from here, and of those that
+# these let wait the reconciler learns here
 callers_key = _by_one("callers", "queue")
-# sorted set: of these callers those that have had turns, by how much of the device they had (see `jobs.submit`)
+# sorted set: the same callers, in the order of their turns: by how much of the device they had (see `jobs.submit`), and
+# before these, with a negative rank, those that have had none lately, in the order of their coming
 shares_key = _by_one("shares", "queue")
-newcomers_key = _by_one("newcomers", "queue")  # sorted set: the others of them, in the order of their coming
+gone_key = _by_one("gone", "queue")  # sorted set: callers of whom nothing waits any more, by what they had
+# hash: what the caller had had whose turn was the last (`had`); how many first jobs of others were released since
+# (`firsts`); and how many of callers with a single one, since one of a caller with more was (`alone`)
+front_key = _by_one("front", "queue")
 slots_key = _by_one(
     "slots", "queue"
 )  # hash: by worker, how many jobs it takes at a time, and until when that holds (s)
@@ -99,6 +103,9 @@ later_key = _by_one(
     "later", "queue"
 )  # sorted set: jobs that are not to begin yet, by when they may (s); a work list, too
 later_of_key = _by_two("later_of", "queue", "caller")  # set: those of one caller among them
+later_by_key = _by_two("later_by", "queue", "caller")  # sorted set: the same, by when they may begin (s)
+# sorted set: callers of such jobs, by when the first of theirs may begin, or since when it waits behind others' (s)
+later_callers_key = _by_one("later_callers", "queue")
 DEADLINES = _name("deadlines")  # sorted set: waiting jobs, by when they expire (s); the reconciler's work list
 TURN = _name("turn")  # string: the last number that was given, of turns, submissions and releases
 

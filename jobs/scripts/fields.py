@@ -37,6 +37,8 @@ FIELDS: Final = {
     "replay": "nonce of the last replay, which gives the same answer again",
     "next": "JSON, written by scripts: ids that its last step released; the answer to a repetition of that step",
     "overtaken": "JSON, written by scripts: token of the claim that gave its turn away, and the ids that it released",
+    "unpaid": "1 where its turn cost its caller nothing, for nobody waited",
+    "guesses": "how often its message was sent again though it may stand in a list too long to be read",
     "given_back": "token of the last attempt that gave it back",
     "cancel": "1 where a running job is asked to leave",
     "deliveries": "claims that were not given back",
@@ -55,6 +57,7 @@ FIELDS: Final = {
     "sent": "token of the attempt that sent data last, and the number of that",
     # Of its end.
     "ended_at": "when",
+    "posted": "`ended_at` of the end that stands in the outbox, or stood there, of one that somebody is told of",
     "images": "JSON: the artifacts that are published; so called since pictures were all that there was",
     "data": "JSON: what it made that needs no object",
     "timings": "JSON: seconds for each stage",

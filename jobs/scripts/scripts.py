@@ -19,7 +19,14 @@ from jobs.process.settings import Settings
 from jobs.redis.connection import full_error, map_errors
 from jobs.scripts.preamble import preamble
 
-_LIBRARY = ("base", "slots", "turns", "ends", "places")  # In this order: each uses only what stands before it.
+_LIBRARY = (
+    "base",
+    "slots",
+    "shares",
+    "turns",
+    "ends",
+    "places",
+)  # In this order: each uses only what stands before it.
 _DECLARED = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
 
 Argument = str | int | float | Sequence[str] | Sequence[int] | Sequence[Mapping[str, str | int]] | None

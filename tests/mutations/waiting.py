@@ -58,15 +58,13 @@ WAITING = (
     # Turns.
     forgets(
         "turn-costs-nothing",
-        "lib/turns.lua",
-        "redis.call('ZADD', key.shares(queue), tonumber(had or 0) + cost, caller)",
-        "redis.call('ZADD', key.shares(queue), tonumber(had or 0), caller)",
+        "lib/shares.lua",
+        "    had = had + (cost or 0)\n",
     ),
     forgets(
         "unused-turn-is-not-paid-back",
         "lib/turns.lua",
-        "  if withdraw(id, queue, caller) then pay_back(id, queue, caller) end\n",
-        "  withdraw(id, queue, caller)\n",
+        "  if place and rank_of(place) < LINE then pay_back(id, queue, caller) end\n",
         tests="fairness:who_cancels_what_was_released_gains_nothing_and_loses_nothing",
     ),
     forgets(
@@ -83,7 +81,7 @@ WAITING = (
         "if false then",
         tests="quota:submission_beyond_the_quota_is_refused_and_leaves_nothing",
     ),
-    forgets("turns-cost-all-the-same", "lib/turns.lua", "return tonumber(cost) or 1,", "return 1,"),
+    forgets("turns-cost-all-the-same", "lib/shares.lua", "return tonumber(cost) or 1,", "return 1,"),
     forgets(
         "turn-of-a-job-that-comes-back-is-not-paid-back",
         "lib/ends.lua",
@@ -93,8 +91,70 @@ WAITING = (
     forgets(
         "job-that-is-called-up-pays-nothing",
         "lib/turns.lua",
-        "    redis.call('ZADD', key.shares(queue), 'XX', 'INCR', cost, caller)\n",
+        "      redis.call('ZADD', set, had + (price_of(id, queue) or 0), caller)\n",
         tests="turns:job_that_is_called_up_before_its_release_is_paid_for",
+    ),
+    forgets(
+        "turn-that-cost-nothing-is-paid-back",
+        "lib/shares.lua",
+        "  if is_unpaid then return end\n",
+        tests="turns:job_whose_turn_cost_nothing_pays_nothing_back",
+    ),
+    forgets(
+        "stream-of-first-jobs-keeps-backlogs-waiting",
+        "lib/shares.lua",
+        "if not sharer or firsts < args.window then",
+        "if true then",
+        tests="fairness:stream_of_new_callers_keeps_nobody_waiting",
+    ),
+    forgets(
+        "stream-of-single-jobs-keeps-others-waiting",
+        "lib/shares.lua",
+        "if begins and alone >= args.window then",
+        "if false then",
+        tests="fairness:stream_of_new_callers_keeps_nobody_waiting",
+    ),
+    forgets(
+        "who-had-more-than-others-is-forgotten-as-he-leaves",
+        "lib/shares.lua",
+        "    redis.call('ZADD', key.gone(queue), had, caller)\n",
+        tests="fairness:who_comes_and_goes_gains_nothing_by_it",
+    ),
+    # Ghosts.
+    forgets(
+        "ended-job-keeps-its-place-in-the-line",
+        "claim.lua",
+        "  if redis.call('ZSCORE', key.line(queue), id) then\n",
+        "  if false then\n",
+        tests="ghosts:claim_of_an_ended_job_that_stands_in_the_line_releases_the_next",
+    ),
+    forgets(
+        "message-of-an-ended-job-is-looked-for",
+        "reconcile.lua",
+        "    if is.status == 'queued' then\n      look_later",
+        "    if true then\n      look_later",
+        tests="ghosts:look_for_the_message_of_an_ended_job_releases_the_next",
+    ),
+    forgets(
+        "job-gives-way-to-one-that-has-ended",
+        "lib/turns.lua",
+        "    if first and rank_of(turn) < rank then first, turn = first_queued(each) end\n",
+        tests="ghosts:no_job_gives_way_to_one_that_has_ended",
+    ),
+    forgets(
+        "ended-job-is-released",
+        "lib/shares.lua",
+        "  if found[1] ~= 'queued' then\n",
+        "  if false then\n",
+        tests="ghosts:ended_job_that_stands_with_those_that_wait_is_not_released",
+    ),
+    # Messages.
+    forgets(
+        "message-that-is-sent-on-a-guess-is-looked-for-as-soon-as-ever",
+        "put_off.lua",
+        "local guesses = redis.call('HINCRBY', key.job(id), 'guesses', 1)",
+        "local guesses = 0",
+        tests="reconcile_lists:message_behind_more_stale_ones_than_are_read_is_sent_again_ever_more_seldom",
     ),
     # Pauses.
     forgets(
@@ -175,8 +235,21 @@ WAITING = (
     forgets(
         "later-job-never-begins",
         "reconcile.lua",
-        "    wait_in_turn(id, queue, caller)\n  end\n",
-        "  end\n",
+        "  if is.status == 'queued' then wait_in_turn(id, queue, is.caller, is.turn) end\n",
         tests="later:job_begins_when_its_time_has_come_and_not_before",
+    ),
+    forgets(
+        "ended-job-for-later-begins",
+        "reconcile.lua",
+        "  if is.status == 'queued' then wait_in_turn",
+        "  if true then wait_in_turn",
+        tests="ghosts:job_for_later_that_has_ended_never_waits",
+    ),
+    forgets(
+        "due-jobs-of-all-callers-come-in-one-line",
+        "reconcile.lua",
+        "  local done = begin_some_of_each(queue, most)\n",
+        "  local done = 0\n",
+        tests="later:due_job_is_released_at_the_next_pass_however_many_of_another_are_due",
     ),
 )

@@ -14,8 +14,16 @@ if not status then return {'missing'} end
 local overtaken = is.overtaken and cjson.decode(is.overtaken)
 if overtaken and overtaken.token == token then return {'refused', as_list(overtaken.released), 'overtaken'} end
 if status == 'processing' and is.token == token then return {'claimed', is.next, record} end
-if status == 'expired' and not is.token then return {'refused', is.next, status} end
-if status ~= 'queued' then return {'refused', '[]', status} end
+if status ~= 'queued' then
+  -- Whoever ended it did not know where it stood: it takes others' room no longer.
+  if redis.call('ZSCORE', key.line(queue), id) then
+    withdraw(id, queue, caller)
+    local ids = release(queue, caller)
+    if #ids > 0 then redis.call('HSET', job, 'overtaken', cjson.encode({token = token, released = ids})) end
+    return {'refused', as_list(ids), status}
+  end
+  return {'refused', status == 'expired' and not is.token and is.next or '[]', status}
+end
 
 -- A newer producer wrote it; a newer worker will run it. It stays released, and its message is sent again.
 if tonumber(is.schema) > SCHEMA_VERSION then return {'refused', '[]', 'newer'} end
@@ -55,6 +63,7 @@ local written = {'status', 'processing', 'owner', args.owner, 'token', token, 's
   'next', released, 'epoch', (is.epoch or 0) + 1, 'deliveries', (is.deliveries or 0) + 1}
 local limit = tonumber(is.time_limit)
 if limit then written[#written + 1], written[#written + 2] = 'run_by', seconds(time + limit) end
+if not is_released or rank_of(is_released) >= LINE then written[#written + 1], written[#written + 2] = 'unpaid', 1 end
 redis.call('HSET', job, unpack(written))
 count_in_batch(is.batch, status, 'processing')
 redis.call('ZADD', key.running(queue), seconds(time + args.lease_s), id)

@@ -15,7 +15,7 @@ for _, name in ipairs(redis.call('HKEYS', job)) do
 end
 redis.call('HDEL', job, 'token', 'owner', 'stage', 'step', 'steps', 'started_at', 'ended_at', 'error', 'images',
   'timings', 'cancel', 'overtaken', 'attempts', 'deliveries', 'given_back', 'start_by', 'end_by',
-  'not_before', 'run_by')
+  'not_before', 'run_by', 'unpaid', 'guesses')
 local time = now()
 if args.start_deadline then redis.call('HSET', job, 'start_by', seconds(time + args.start_deadline)) end
 if args.deadline then redis.call('HSET', job, 'end_by', seconds(time + args.deadline)) end

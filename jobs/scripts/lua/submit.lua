@@ -68,21 +68,23 @@ if is_known and was_canceled() then
   return {'created', id, {}}
 end
 if args.start_deadline or args.deadline then note_deadline(id) end
-local released = {}
+local released, free = {}, {}
 if args.start_after then
   redis.call('ZADD', key.later(queue), seconds(time + args.start_after), id)
   redis.call('SADD', key.later_of(queue, caller), id)
+  redis.call('ZADD', key.later_by(queue, caller), seconds(time + args.start_after), id)
+  redis.call('ZADD', key.later_callers(queue), 'LT', seconds(time + args.start_after), caller)
 else
   redis.call('ZADD', key.queued(queue), turn, id)
   local room = room_in(queue)
   if room > 0 and not is_anybody_waiting(queue) then
     hand_out(id, queue, caller, turn, TURN, 0)
-    released = {id}
+    released, free = {id}, {'unpaid', 1}
   else
     redis.call('ZADD', key.waiting(queue, caller), turn, id)
     take_turns(queue, caller)
     released = release(queue, caller, room)
   end
 end
-if #released > 0 then redis.call('HSET', job, 'next', cjson.encode(released)) end
+if #released > 0 then redis.call('HSET', job, 'next', cjson.encode(released), unpack(free)) end
 return {'created', id, released}

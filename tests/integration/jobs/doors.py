@@ -188,7 +188,13 @@ class DoorsMachine(OperatorsMachine):
     def let_its_time_come(self, data: st.DataObject) -> None:
         job = data.draw(st.sampled_from([job for job in self.model.where(QUEUED) if job.is_later]))
         job.is_due = True
-        self.redis.zadd(names.later_key(QUEUE), {job.job_id: 1.0}, xx=True)
+        later = (names.later_key(QUEUE), names.later_by_key(QUEUE, job.caller))
+        for key, member in (
+            (later[0], job.job_id),
+            (later[1], job.job_id),
+            (names.later_callers_key(QUEUE), job.caller),
+        ):
+            self.redis.zadd(key, {member: 1.0}, xx=True)
 
     def check(self, seen: Snapshot) -> None:  # 16
         """Each message is in one place."""

@@ -6,7 +6,7 @@ from collections import Counter
 
 from jobs import names
 from jobs.table.states import Status
-from tests.integration.jobs.model import WINDOW, Model
+from tests.integration.jobs.model import WINDOW, Model, Turns
 from tests.integration.jobs.snapshot import Snapshot
 from tests.integration.jobs.steps import QUEUE
 
@@ -20,12 +20,22 @@ def check_sets(seen: Snapshot, model: Model) -> None:
         assert set(seen.zrange(names.turns_key(QUEUE, caller))) == model.released(caller)
     released = model.released()
     assert len(released) <= WINDOW
-    assert seen.zrange(names.newcomers_key(QUEUE)) == model.turns.newcomers
-    assert seen.scores(names.shares_key(QUEUE)) == model.turns.shares
+    check_turns(seen, model.turns)
     assert set(seen.zrange(names.released_key(QUEUE))) == released
     running = {job.job_id for job in model.where(Status.PROCESSING)}
     assert set(seen.zrange(names.running_key(QUEUE))) == running
     assert set(seen.zrange(names.DEAD)) == {job.job_id for job in model.jobs.values() if job.is_dead}
+
+
+def check_turns(seen: Snapshot, turns: Turns) -> None:
+    """Callers have the turns that they should, and have had what they have had."""
+    assert seen.zrange(names.shares_key(QUEUE)) == turns.in_turn
+    had = {caller: score for caller, score in seen.scores(names.shares_key(QUEUE)).items() if score >= 0}
+    assert had == turns.shares
+    assert seen.scores(names.gone_key(QUEUE)) == turns.gone
+    noted = seen.hgetall(names.front_key(QUEUE))
+    counted = [float(noted.get(name, 0)) for name in ("had", "firsts", "alone")]
+    assert counted == [turns.front, turns.firsts, turns.alone]
 
 
 def check_records(seen: Snapshot, model: Model) -> None:
@@ -65,9 +75,11 @@ def check_lists(seen: Snapshot, model: Model) -> None:
     for caller in callers:
         of_caller = {job.job_id for job in later if job.caller == caller}
         assert seen.smembers(names.later_of_key(QUEUE, caller)) == of_caller
+        assert set(seen.zrange(names.later_by_key(QUEUE, caller))) == of_caller
+    assert {job.caller for job in later} <= set(seen.zrange(names.later_callers_key(QUEUE)))
     queued = [job for job in queued if not job.is_later]
     wait = {job.caller for job in queued if job.job_id not in line}
-    assert wait <= seen.smembers(names.callers_key(QUEUE)) == {*model.turns.newcomers, *model.turns.shares}
+    assert wait == seen.smembers(names.callers_key(QUEUE)) == model.turns.callers
     in_turn = [job.job_id for job in sorted(queued, key=lambda job: job.turn)]
     assert seen.zrange(names.queued_key(QUEUE)) == in_turn
     called = [model.jobs[job_id].is_called for job_id in line]

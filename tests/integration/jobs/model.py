@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +9,8 @@ from jobs.scripts.ranks import FRONT, PRIORITY_RANK
 from jobs.table.claim import Claim, Verdict
 from jobs.table.states import Status
 
+KEPT = 1e-3  # as in the scripts
 WINDOW, MAX_ATTEMPTS, MAX_DELIVERIES = 2, 2, 5
-AHEAD = 1e-6  # as in the scripts
 
 
 @dataclass(slots=True, kw_only=True)
@@ -25,6 +24,7 @@ class ModelJob:
     status: Status = Status.QUEUED
     is_released: bool = False
     is_called: bool = False  # up, by one that gave way
+    is_paid: bool = False  # its turn
     claim: Claim | None = None
     is_lapsed: bool = False
     is_cancel_asked: bool = False
@@ -80,43 +80,89 @@ class ModelJob:
 
 
 class Turns:
-    """Callers whose jobs wait, by what they have had."""
+    """
+    Callers whose jobs wait, by what they have had.
+
+    Attributes:
+        newcomers: Those that have had nothing, in the order of their coming; whether more than one job of theirs waits.
+        shares: What the others have had.
+        gone: What those had of whom nothing waits any more.
+        front: What the one had had whose turn was the last.
+        firsts: How many newcomers had a turn since.
+        alone: How many of those with a single job had one since one with more.
+    """
 
     def __init__(self) -> None:
-        self.newcomers: list[str] = []
+        self.newcomers: dict[str, bool] = {}
         self.shares: dict[str, float] = {}
+        self.gone: dict[str, float] = {}
+        self.front, self.firsts, self.alone = 0.0, 0, 0
 
     @property
-    def front(self) -> float:
-        return min(self.shares.values(), default=0.0)
+    def callers(self) -> set[str]:
+        return {*self.newcomers, *self.shares}
 
-    def join(self, caller: str, *, is_new: bool) -> None:
-        if caller in self.shares:
-            return
-        if is_new and caller not in self.newcomers:
-            self.newcomers.append(caller)
-            return
-        self.newcomers = [each for each in self.newcomers if each != caller]
-        self.shares[caller] = self.front - AHEAD
+    @property
+    def in_turn(self) -> list[str]:
+        """All of them, as far as the order hangs on nothing else."""
+        newcomers = sorted(self.newcomers, key=lambda each: self.newcomers[each])
+        return newcomers + sorted(self.shares, key=lambda each: (self.shares[each], each))
+
+    def join(self, caller: str, *, is_new: bool, has_more: bool) -> None:
+        if caller in self.newcomers:
+            self.newcomers[caller] = True
+        elif caller not in self.shares:
+            had = max(self.front, self.gone.get(caller, 0.0))
+            if is_new and had == self.front:
+                self.newcomers[caller] = has_more
+            else:
+                self.shares[caller] = had
+
+    def leave(self, caller: str) -> None:
+        had = self.shares.pop(caller, None)
+        self.newcomers.pop(caller, None)
+        if had is not None:
+            self.gone[caller] = had
+        if not self.callers:
+            self.gone.clear()
+            self.front, self.firsts, self.alone = 0.0, 0, 0
+
+    def forget(self) -> None:
+        """Whoever had no more than others have had since."""
+        self.gone = {caller: had for caller, had in self.gone.items() if had > self.front}
+
+    def _had(self, caller: str) -> dict[str, float] | None:
+        return next((each for each in (self.shares, self.gone) if caller in each), None)
 
     def pay(self, job: ModelJob) -> None:
-        if job.caller in self.shares:
-            self.shares[job.caller] += job.price
+        if had := self._had(job.caller):
+            had[job.caller] += job.price
+            job.is_paid = True
 
     def pay_back(self, job: ModelJob) -> None:
-        if job.caller in self.shares:
-            self.shares[job.caller] = max(self.shares[job.caller] - job.price, self.front)
+        if job.is_paid and (had := self._had(job.caller)):
+            least = max(had[job.caller] - job.price, self.front + KEPT)
+            had[job.caller] = min(had[job.caller], least)
+        job.is_paid = False
 
-    def next(self, first_of: Callable[[str], ModelJob | None]) -> ModelJob | None:
-        while self.newcomers or self.shares:
-            first = min(self.shares, key=lambda each: (self.shares[each], each), default="")
-            had = self.shares.get(first, 0.0)
-            caller = self.newcomers.pop(0) if self.newcomers else first
-            if job := first_of(caller):
-                self.shares[caller] = had + job.price
-                return job
-            self.shares.pop(caller, None)
-        return None
+    def next(self) -> str | None:
+        """Whose turn it is; what he has had stands in `shares` from then on."""
+        if not self.callers:
+            return None
+        caller = self.in_turn[0]
+        sharer = next((each for each in self.in_turn if each in self.shares), None)
+        if caller in self.newcomers and (sharer is None or self.firsts < WINDOW):
+            begins = next((each for each, has_more in self.newcomers.items() if has_more), None)
+            if begins and self.alone >= WINDOW:
+                caller = begins
+            has_more = self.newcomers.pop(caller)
+            self.firsts = self.firsts + 1 if sharer else 0
+            self.alone = self.alone + 1 if begins and not has_more else 0
+            self.shares[caller] = self.front
+            return caller
+        assert sharer is not None
+        self.front, self.firsts = self.shares[sharer], 0
+        return sharer
 
 
 class Model:
@@ -157,26 +203,33 @@ class Model:
     def add(self, job: ModelJob) -> list[str]:
         """One that has come; returns what is released."""
         self.jobs[job.job_id] = job
-        if not self.turns.newcomers and not self.turns.shares and self.room > 0:
+        if not self.turns.callers and self.room > 0:
             job.is_released = True
             return [job.job_id]
         self.join(job.caller)
         return self.release()
 
     def join(self, caller: str) -> None:
-        self.turns.join(caller, is_new=not self.released(caller))
+        has_more = len(self.waiting(caller)) > 1
+        self.turns.join(caller, is_new=not self.released(caller), has_more=has_more)
 
     def release(self) -> list[str]:
         """In turn, as far as there is room; returns what is released."""
         filled: list[str] = []
-        while self.room > 0 and (job := self.turns.next(self.first_of)):
+        self.let_go()
+        while self.room > 0 and (caller := self.turns.next()):
+            job = self.jobs[self.waiting(caller)[0]]
+            self.turns.pay(job)
             job.is_released = True
             filled.append(job.job_id)
+            self.let_go()
         return filled
 
-    def first_of(self, caller: str) -> ModelJob | None:
-        """That which is released next of a caller's."""
-        return next((self.jobs[job_id] for job_id in self.waiting(caller)), None)
+    def let_go(self) -> None:
+        """Callers of whom nothing waits any more take no turns."""
+        for caller in sorted(self.turns.callers):
+            if not self.waiting(caller):
+                self.turns.leave(caller)
 
     def move(self, job: ModelJob, rank: int | None, *, to_front: bool) -> None:
         """A queued job gets another place among its caller's: who moved to the front last is the first there."""
@@ -195,7 +248,7 @@ class Model:
     def begin_later(self) -> None:
         """Those whose time has come wait as others do."""
         due = [job for job in self.where(Status.QUEUED) if job.is_later and job.is_due]
-        for job in sorted(due, key=lambda job: job.job_id):
+        for job in sorted(due, key=lambda job: (job.caller, job.job_id)):
             job.is_later = False
             self.join(job.caller)
 

@@ -58,6 +58,7 @@ class OperatorsMachine(TableMachine):
             if job.is_late:
                 self.model.end_queued(job, Status.EXPIRED)
         self.model.release()
+        self.model.turns.forget()
 
     # Operators.
 

@@ -73,7 +73,7 @@ def test_what_stands_beyond_the_line_waits_for_its_turn_once(
     assert counts(narrow) == (11, 2, 0)
     assert line(redis_client) == one[:2]
     assert claim(narrow, one[0]).epoch == 1
-    assert narrow.claim(one[2], owner="a worker", gives_way=True) == (None, [])  # An old message, which means nothing.
+    assert narrow.claim(one[4], owner="a worker", gives_way=True) == (None, [])  # An old message, which means nothing.
     began = {"one": 1, "two": 0}
     while sum(began.values()) < 13:
         (job_id, *_) = line(redis_client)

@@ -12,7 +12,17 @@ from jobs.table.queues import QueueControl
 from jobs.table.submission import Submission
 from jobs.table.table import JobTable
 from tests.integration.jobs.floor import JOB_S, Floor
-from tests.integration.jobs.steps import QUEUE, MakeJob, counts, let_look_be_due, line, messages, position
+from tests.integration.jobs.steps import (
+    QUEUE,
+    MakeJob,
+    claim,
+    counts,
+    let_look_be_due,
+    line,
+    messages,
+    position,
+    submit,
+)
 
 SLOTS = 4
 LINE = 2 * SLOTS
@@ -42,29 +52,64 @@ def alike(one: float, other: float) -> bool:
 @pytest.mark.parametrize("own_jobs", [1, 5])
 @pytest.mark.parametrize("begun", [0, 40], ids=["nothing has begun", "turns are being taken"])
 @pytest.mark.parametrize("callers", [1, 10, 1_000])
-def test_first_job_waits_for_what_was_released_before_it_and_no_more(
+def test_first_job_waits_for_what_was_released_before_it_and_for_no_backlog(
     floor: Floor, a_job: MakeJob, callers: int, begun: int, own_jobs: int
 ) -> None:
     flood(floor, a_job, callers, priority="high")
     floor.run_for(begun)
     stood, began = floor.standing, len(floor.began_s)
+    # Who has more to come than one job waits for the first ones of those who came before and have more, too.
+    firsts = callers - len(set(floor.order)) if own_jobs > 1 else 0
     own = floor.submit(*(a_job(caller="one", priority="low") for _ in range(own_jobs)))
     assert stood <= LINE
     waited_s = floor.run_until_begun(own[0])
-    assert len(floor.began_s) - began - 1 <= stood
-    assert waited_s <= (stood / SLOTS + 1) * JOB_S
+    before = stood + firsts + firsts // LINE + (own_jobs > 1)  # One of another's backlog for each line of first jobs.
+    assert len(floor.began_s) - began - 1 <= before
+    assert waited_s <= (before / SLOTS + 1) * JOB_S
 
 
 @pytest.mark.parametrize("callers", [10, 1_000])
 def test_each_of_many_who_come_at_once_has_a_first_job_before_any_has_a_second(
     floor: Floor, a_job: MakeJob, callers: int
 ) -> None:
-    floor.submit(*(a_job(caller="flood") for _ in range(20)))
+    floor.submit(*(a_job(caller="flood") for _ in range(200)))
     floor.submit(*(a_job(caller=f"one-{n}") for n in range(callers)))
     floor.run_until(lambda: len(set(floor.order)) == callers + 1)
     theirs = [each for each in floor.order if each != "flood"]
     assert theirs == [f"one-{n}" for n in range(callers)]  # Who waits with a single job is served as he came.
-    assert len(floor.order) - len(theirs) <= LINE + 1
+    # A backlog has a turn for each line of first jobs, so that these keep nobody waiting for ever.
+    assert len(floor.order) - len(theirs) <= LINE + 1 + callers // LINE
+
+
+def test_stream_of_new_callers_keeps_nobody_waiting(
+    floor: Floor, table: JobTable, a_job: MakeJob, redis_client: redis.Redis
+) -> None:
+    """Neither one who has two jobs, nor a backlog: for each job that begins, another caller comes with one."""
+    floor.submit(*(a_job(caller="flood") for _ in range(50)))
+    _, second = floor.submit(*(a_job(caller="two-jobs") for _ in range(2)))
+    began = 0
+    while second not in floor.began_s:
+        began = len(floor.began_s)
+        assert began < 10 * LINE
+        floor.submit(a_job(caller=f"new-{began}"))
+        floor.run_for(1)
+    assert floor.order.index("two-jobs") <= 3 * LINE
+    floor.order.clear()
+    for number in range(3 * (LINE + 1)):
+        floor.submit(a_job(caller=f"newer-{number}"))
+        floor.run_for(1)
+    assert floor.order.count("flood") >= 3
+
+
+def test_callers_with_two_jobs_each_have_their_first_in_the_order_in_which_they_came(
+    floor: Floor, a_job: MakeJob
+) -> None:
+    floor.submit(*(a_job(caller="flood") for _ in range(50)))
+    for number in range(100):
+        floor.submit(*(a_job(caller=f"two-jobs-{number}") for _ in range(2)))
+    floor.run_for(LINE + 120)
+    theirs = [each for each in floor.order if each != "flood"]
+    assert list(dict.fromkeys(theirs)) == [f"two-jobs-{number}" for number in range(100)]
 
 
 @pytest.mark.parametrize("priorities", [("high", "low"), ("low", "high"), ("normal", "normal")])
@@ -140,26 +185,41 @@ def test_who_cancels_what_was_released_gains_nothing_and_loses_nothing(
     assert floor.used_s["cancels"] <= (1 + TOLERANCE) * floor.used_s["stays"]
 
 
-def test_nothing_is_kept_of_callers_when_nobody_waits(
-    floor: Floor, a_job: MakeJob, table: JobTable, redis_client: redis.Redis
+def test_who_cancels_all_that_is_released_keeps_nobody_waiting(
+    redis_client: redis.Redis, narrow_settings: Settings, a_job: MakeJob
 ) -> None:
+    table = JobTable(redis_client, narrow_settings)
+    for caller, jobs in (("fills", 2), ("cancels", 100), ("waits", 3)):
+        submit(table, *(a_job(caller=caller) for _ in range(jobs)))
+    began: list[str] = []
+    for _ in range(60):
+        (next_one, *_) = table.get_many(line(redis_client)[:1])
+        if next_one.caller == "cancels":
+            table.cancel(next_one.id)
+        else:
+            began.append(claim(table, next_one.id).record.caller)
+    assert began.count("waits") == 3
+
+
+def test_nothing_is_kept_of_callers_when_nobody_waits(floor: Floor, a_job: MakeJob, redis_client: redis.Redis) -> None:
     flood(floor, a_job, 100, priority="normal")
     floor.run_until(lambda: len(floor.began_s) == 300)
     floor.submit(a_job(caller="last"))
     floor.run_until(lambda: len(floor.began_s) == 301)
-    for key in (names.shares_key, names.newcomers_key, names.callers_key):
+    for key in (names.shares_key, names.callers_key, names.gone_key, names.front_key):
         assert not redis_client.exists(key(QUEUE))
 
 
 def test_callers_who_came_once_are_forgotten_while_others_wait(
-    floor: Floor, a_job: MakeJob, redis_client: redis.Redis
+    floor: Floor, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
 ) -> None:
     floor.submit(*(a_job(caller="stays") for _ in range(400)))
     for number in range(100):
         floor.submit(a_job(caller=f"once-{number}"))
         floor.run_for(2)
-    assert redis_client.zcard(names.shares_key(QUEUE)) <= 2 * LINE
-    assert redis_client.zcard(names.newcomers_key(QUEUE)) == 0
+    assert redis_client.zrange(names.shares_key(QUEUE), 0, -1) == ["stays"]
+    reconciler.run_once()
+    assert redis_client.zcard(names.gone_key(QUEUE)) <= 2 * LINE
 
 
 def test_resumed_queue_goes_on_in_turn(

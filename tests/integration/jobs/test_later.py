@@ -8,6 +8,7 @@ import redis
 from jobs import names
 from jobs.broker.reconcile import Reconciler
 from jobs.errors import QuotaExceeded
+from jobs.process.settings import Settings
 from jobs.table.claim import Verdict
 from jobs.table.states import Status
 from jobs.table.table import JobTable
@@ -62,3 +63,28 @@ def test_time_limit_counts_from_each_claim(
     if is_lost:
         table.give_back(held)
         assert table.renew([claim(table, job_id)]) == [Verdict.GO]
+
+
+def test_due_job_is_released_at_the_next_pass_however_many_of_another_are_due(
+    redis_client: redis.Redis, settings: Settings, a_job: MakeJob, reconciler: Reconciler
+) -> None:
+    table = JobTable(redis_client, settings)
+    due: dict[str, float] = {}
+    for at in range(0, 5_000, 500):
+        due |= dict.fromkeys(submit(table, *(a_job(caller="many", start_after=3600) for _ in range(500))), 1.0 + at)
+    (own,) = submit(table, a_job(caller="one", start_after=3600))
+    redis_client.zadd(names.later_key(QUEUE), {**due, own: 6e3})
+    redis_client.zadd(names.later_by_key(QUEUE, "many"), due)
+    redis_client.zadd(names.later_by_key(QUEUE, "one"), {own: 6e3})
+    redis_client.zadd(names.later_callers_key(QUEUE), {"many": 1.0, "one": 6e3})
+    done = reconciler.run_once()
+    assert own in messages(redis_client)
+    assert done is not None
+    assert done.has_more
+    assert redis_client.zcard(names.later_key(QUEUE)) >= 4_500
+    passes = 1
+    while (done := reconciler.run_once()) and done.has_more:
+        passes += 1
+    assert passes < 5_000 / 200
+    for key in (names.later_key(QUEUE), names.later_by_key(QUEUE, "many"), names.later_callers_key(QUEUE)):
+        assert not redis_client.exists(key)

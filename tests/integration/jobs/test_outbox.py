@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from jobs import names
+from jobs.broker.reconcile import Reconciler
 from jobs.catalogue.catalogue import Catalogue
 from jobs.kinds.registry import parse_request, settle
 from jobs.process.settings import Settings
@@ -31,15 +32,21 @@ def outbox(connection: redis.Redis, settings: Settings) -> Outbox:
     return Outbox(connection, settings, PROTOCOL)
 
 
+def submit(table: JobTable, catalogue: Catalogue) -> str:
+    """A job that somebody is to be told of; its id."""
+    request = parse_request({"prompt": "a red circle"})
+    job_id = str(uuid.uuid4())
+    tells: dict[str, Any] = {PROTOCOL: {"to": "somebody"}}
+    table.submit(submission_of(request, settle(request, catalogue), catalogue, job_id=job_id, tells=tells))
+    return job_id
+
+
 @pytest.fixture
 def end(table: JobTable, catalogue: Catalogue) -> End:
-    """Ends a job that somebody is to be told of; its id."""
+    """Ends such a job; its id."""
 
     def make() -> str:
-        request = parse_request({"prompt": "a red circle"})
-        job_id = str(uuid.uuid4())
-        tells: dict[str, Any] = {PROTOCOL: {"to": "somebody"}}
-        table.submit(submission_of(request, settle(request, catalogue), catalogue, job_id=job_id, tells=tells))
+        job_id = submit(table, catalogue)
         table.finish(claim(table, job_id), Status.FAILED, error={"code": "generation_error", "message": "it broke"})
         return job_id
 
@@ -160,3 +167,33 @@ def test_end_whose_job_is_forgotten_is_forgotten(
     assert outbox.counts().history["given_up"] == 2  # One by its teller, one for it was too late to tell it.
     redis_client.zadd(names.untold_key(PROTOCOL), {"long ago": time.time() - settings.retention_s - 1})
     assert outbox.counts().given_up == 0
+
+
+def end_as_before(client: redis.Redis, settings: Settings, job_id: str) -> None:
+    """What a process of the version before does, which knows nothing of who is to be told."""
+    now_s = time.time()
+    client.hset(names.job_key(job_id), mapping={"status": "canceled", "ended_at": f"{now_s:.6f}"})
+    client.zadd(names.EXPIRING, {f"{job_id} default": now_s + settings.retention_s})
+
+
+def test_end_that_a_process_of_the_version_before_wrote_is_told_once(
+    table: JobTable,
+    catalogue: Catalogue,
+    settings: Settings,
+    outbox: Outbox,
+    end: End,
+    reconciler: Reconciler,
+    redis_client: redis.Redis,
+) -> None:
+    ours, theirs = end(), submit(table, catalogue)
+    for told in outbox.take(10):
+        outbox.told(told)
+    end_as_before(redis_client, settings, theirs)
+    for _ in range(2):
+        reconciler.run_once()
+        ends = outbox.take(10)
+        assert ours not in {each.record.id for each in ends}
+        for told in ends:
+            assert (told.record.id, told.record.status) == (theirs, Status.CANCELED)
+            outbox.told(told)
+    assert outbox.counts().history["told"] == 2

@@ -9,6 +9,7 @@ from jobs import names
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciled, Reconciler
 from jobs.process.settings import Settings
+from jobs.scripts.limits import times_of
 from jobs.scripts.ranks import LINE
 from jobs.table.inbox import list_of
 from jobs.table.table import JobTable
@@ -81,3 +82,48 @@ def test_pass_reads_no_more_of_a_long_list(
     before = redis_client.info("commandstats")["cmdstat_lrange"]["calls"]
     assert reconciler.run_once() == Reconciled(resent=1)
     assert redis_client.info("commandstats")["cmdstat_lrange"]["calls"] - before == 2
+
+
+def look_in_s(client: redis.Redis, job_id: str) -> float:
+    """Until its message is looked for."""
+    seconds, microseconds = client.time()
+    return (client.zscore(names.released_key(QUEUE), job_id) or 0.0) - seconds - microseconds / 1e6
+
+
+def test_message_behind_more_stale_ones_than_are_read_is_sent_again_ever_more_seldom(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler, dispatcher: Dispatcher
+) -> None:
+    """Those of jobs that were canceled while there was no worker."""
+    for _ in range(3 * READ):
+        dispatcher.send(submit(table, a_job()))
+        table.cancel(messages(redis_client)[-1])
+    (job_id,) = submit(table, a_job())
+    dispatcher.send([job_id])
+    looks_s = []
+    for _ in range(4):
+        let_look_be_due(redis_client, job_id)
+        assert reconciler.run_once() == Reconciled(resent=1)
+        looks_s.append(look_in_s(redis_client, job_id))
+    again_s = times_of(8.0).look_again_s
+    assert looks_s == [pytest.approx(again_s * 2**number, rel=0.2) for number in (1, 2, 3, 4)]
+
+
+def test_message_that_is_certainly_lost_is_looked_for_as_soon_as_ever(
+    table: JobTable, a_job: MakeJob, redis_client: redis.Redis, reconciler: Reconciler
+) -> None:
+    (job_id,) = submit(table, a_job())
+    for _ in range(3):
+        redis_client.delete(list_of(names.line_of(QUEUE), LINE))
+        let_look_be_due(redis_client, job_id)
+        assert reconciler.run_once() == Reconciled(resent=1)
+        assert look_in_s(redis_client, job_id) == pytest.approx(times_of(8.0).look_again_s, rel=0.2)
+
+
+@pytest.mark.parametrize("garbage", [b"\xff\xfe", b"[" * 100_000], ids=["no text", "nested"])
+def test_whatever_others_put_into_the_list_hides_no_lost_message(
+    table: JobTable, a_job: MakeJob, line: str, redis_client: redis.Redis, reconciler: Reconciler, garbage: bytes
+) -> None:
+    (job_id,) = submit(table, a_job())
+    redis_client.lpush(line, garbage)
+    let_look_be_due(redis_client, job_id)
+    assert reconciler.run_once() == Reconciled(resent=1)

@@ -115,13 +115,13 @@ def test_paused_queue_calls_nobody_up(narrow: JobTable, control: QueueControl, a
 def test_turn_of_a_job_that_comes_back_is_paid_back(
     narrow: JobTable, a_job: MakeJob, redis_client: redis.Redis
 ) -> None:
-    first, *_ = submit(narrow, *(a_job(caller="one") for _ in range(3)))
+    first, *_ = submit(narrow, *(a_job(caller="one") for _ in range(5)))
     (large,) = submit(narrow, replace(a_job(caller="another"), cost=3.0))
     claim(narrow, first)
     held = claim(narrow, large)
     assert paid(redis_client, "another") == pytest.approx(3, abs=0.01)
     narrow.give_back(held)
-    assert paid(redis_client, "another") == paid(redis_client, "one")
+    assert paid(redis_client, "another") == pytest.approx(0, abs=0.01)
 
 
 def test_job_that_is_called_up_before_its_release_is_paid_for(
@@ -134,11 +134,46 @@ def test_job_that_is_called_up_before_its_release_is_paid_for(
     assert paid(redis_client, "default") == pytest.approx(before + 3)
 
 
+def test_caller_whose_turn_is_next_gets_back_what_it_paid(
+    narrow: JobTable, a_job: MakeJob, redis_client: redis.Redis
+) -> None:
+    before = submit(narrow, *(a_job(caller="before") for _ in range(2)))
+    large, *_ = submit(narrow, replace(a_job(caller="one"), cost=40.0), *(a_job(caller="one") for _ in range(3)))
+    submit(narrow, *(replace(a_job(caller="another"), cost=50.0) for _ in range(3)))
+    for job_id in before:
+        claim(narrow, job_id)
+    assert (paid(redis_client, "one"), paid(redis_client, "another")) == (40, 50)
+    redis_client.sadd(names.PAUSED, QUEUE)
+    narrow.cancel(large)
+    assert paid(redis_client, "one") == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+def test_job_whose_turn_cost_nothing_pays_nothing_back(
+    narrow: JobTable, a_job: MakeJob, redis_client: redis.Redis, is_claimed: bool
+) -> None:
+    """It was released at once, for nobody waited."""
+    free, other = submit(narrow, *(a_job(caller="one") for _ in range(2)))
+    submit(narrow, *(a_job(caller="one") for _ in range(4)))
+    claim(narrow, other)
+    assert paid(redis_client, "one") == 1
+    redis_client.sadd(names.PAUSED, QUEUE)
+    if is_claimed:
+        redis_client.srem(names.PAUSED, QUEUE)
+        held = claim(narrow, free)
+        assert paid(redis_client, "one") == 2
+        redis_client.sadd(names.PAUSED, QUEUE)
+        narrow.give_back(held)
+    else:
+        narrow.cancel(free)
+    assert paid(redis_client, "one") == 1 + is_claimed
+
+
 def paid(client: redis.Redis, caller: str) -> float:
-    """What a caller whose jobs wait has had of the device."""
-    score = client.zscore(names.shares_key(QUEUE), caller)
-    assert score is not None
-    return float(score)
+    """What a caller has had of the device whose jobs wait, or have waited."""
+    scores = [client.zscore(key(QUEUE), caller) for key in (names.shares_key, names.gone_key)]
+    score = next(each for each in scores if each is not None)
+    return max(0.0, float(score))  # A newcomer has had nothing.
 
 
 def test_repeated_claim_tells_again_whom_to_send_for_though_the_job_runs_by_now(

@@ -7,6 +7,25 @@ local args = cjson.decode(ARGV[1])
 
 local EVENTS_MAX = 1000  -- of a job's stream
 
+local RANK = 1e14  -- Rank in front, number behind it: 9 ranks × 10^14 numbers still are whole numbers in a double.
+
+local function ranked(rank, number)
+  return string.format('%.0f', rank * RANK + number)
+end
+
+local function rank_of(turn)
+  return math.floor(tonumber(turn) / RANK)
+end
+
+-- The rank of a job's priority: what was moved to the front stands a rank before it.
+local function priority_rank(turn)
+  local rank = rank_of(turn)
+  for _, each in pairs(PRIORITY_RANK) do
+    if rank == each - FRONT then return each end
+  end
+  return rank
+end
+
 local asked_at  -- what `now` has answered: a script runs at one moment
 
 -- Redis' clock decides, so that no two machines have to agree on the time. Seconds, to the microsecond.

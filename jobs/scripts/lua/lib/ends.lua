@@ -32,16 +32,6 @@ local function set_status(id, status)
   count_in_batch(is.batch, is.status, status)
 end
 
--- What the message of a released job is made of: a record, as far as that needs it. Nothing where it has gone.
-local function message_of(id)
-  local found = {}
-  local names = {'status', 'queue', 'caller', 'created_at', 'schema', 'kind', 'spec'}
-  for at, value in ipairs(redis.call('HMGET', key.job(id), unpack(names))) do
-    if value then found[#found + 1], found[#found + 2] = names[at], value end
-  end
-  return found
-end
-
 -- What an attempt should do, by what its job's record says: 'go', 'cancel', 'expired', or 'fenced' where the job is not
 -- its own.
 local function verdict_of(is, token)
@@ -71,7 +61,7 @@ end
 local function take_back(id)
   local queue, caller = field(id, 'queue'), field(id, 'caller')
   redis.call('ZREM', key.running(queue), id)
-  redis.call('HDEL', key.job(id), 'token', 'owner', 'stage', 'step', 'steps', 'started_at', 'run_by')
+  redis.call('HDEL', key.job(id), 'token', 'owner', 'stage', 'step', 'steps', 'started_at', 'run_by', 'guesses')
   set_status(id, 'queued')
   pay_back(id, queue, caller)
   wait_in_turn(id, queue, caller)
@@ -116,9 +106,11 @@ local function note_wants(id, tells)
   local fields, tell = {'tell', names_of(tells)}, names_of(tells)
   for _, each in ipairs(tells) do fields[#fields + 1], fields[#fields + 2] = 'tell:' .. each.protocol, each.wants end
   redis.call('HSET', key.job(id), unpack(fields))
-  if field(id, 'ended_at') then
+  local ended_at = field(id, 'ended_at')
+  if ended_at then
     unpost(id, tell)
     post(id, tell)
+    redis.call('HSET', key.job(id), 'posted', ended_at)
   end
 end
 
@@ -128,6 +120,7 @@ local function conclude(id, status, fields, code, is)
   local job = key.job(id)
   is = is or look_up(id, 'status', 'batch', 'start_by', 'end_by', 'idempotency', 'queue', 'tell', 'caller')
   local written = {'status', status, 'ended_at', seconds(now()), unpack(fields)}
+  if is.tell then written[#written + 1], written[#written + 2] = 'posted', seconds(now()) end
   redis.call('HSET', job, unpack(written))
   count_in_batch(is.batch, is.status, status)
   if is.start_by or is.end_by then redis.call('ZREM', key.deadlines, id) end

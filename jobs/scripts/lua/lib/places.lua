@@ -34,14 +34,18 @@ local function first_of(queue, caller)
 end
 
 -- About how many jobs that wait now are released before a caller's job that waits behind `own` others of its caller's.
--- Exact for the only job of a newcomer, and for the first of any caller, unless newcomers come. Else it is an estimate:
--- that in a round each caller who takes turns gets one job released, whatever it costs.
+-- Exact for the first job of any caller, unless others come that go before it, or have the turn that one has after each
+-- `window` of first jobs. Else it is an estimate: that in a round each caller who takes turns gets one job released, whatever
+-- it costs.
 local function released_before(queue, caller, own)
-  local newcomers, sharing = redis.call('ZCARD', key.newcomers(queue)), redis.call('ZCARD', key.shares(queue))
-  local newcomer = redis.call('ZRANK', key.newcomers(queue), caller)
-  local place = redis.call('ZRANK', key.shares(queue), caller)
-  local others = newcomers + sharing - ((newcomer or place) and 1 or 0)
-  local first = newcomer or newcomers + (place or 0)
+  local shares = key.shares(queue)
+  local first, others = redis.call('ZRANK', shares, caller), redis.call('ZCARD', shares)
+  if first then
+    others = others - 1
+  else  -- One that comes now.
+    local is_new = redis.call('ZCARD', key.turns(queue, caller)) == 0
+    first = redis.call('ZCOUNT', shares, '-inf', '(' .. ranked(is_new and BEGINS or 0, 0))
+  end
   local theirs = redis.call('ZCARD', key.queued(queue)) - redis.call('ZCARD', key.line(queue))
     - redis.call('ZCARD', key.waiting(queue, caller))
   return own + math.max(0, math.min(first + own * others, theirs))
