@@ -42,6 +42,7 @@ class ErrorCode(StrEnum):
     DEADLINE_EXCEEDED = "deadline_exceeded"
     WORKER_LOST = "worker_lost"
     STORAGE_UNAVAILABLE = "storage_unavailable"
+    QUOTA_EXCEEDED = "quota_exceeded"
 
 
 class ImagemillError(Exception):
@@ -85,6 +86,15 @@ class ReadersLost(InvalidRequest):
 
     def __init__(self, times: int) -> None:
         super().__init__("message", f"the worker that read it died or was lost {times} times; it is read no more")
+
+
+class MessageOverQuota(InvalidRequest):
+    """A message came when its caller had as many queued jobs as it may: right, but for that, and taken another time."""
+
+    code = ErrorCode.QUOTA_EXCEEDED
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("request", reason)
 
 
 class IdempotencyConflict(Permanent):

@@ -125,8 +125,14 @@ class JobTable(JobReader):
         error: InvalidRequest,
         tells: Mapping[str, Any] = MappingProxyType({}),
         tag: str | None = None,
+        kept_s: int | None = None,
     ) -> None:
-        """Record a job that failed before it was one, so that its sender can ask what became of it."""
+        """
+        Record a job that failed before it was one, so that its sender can ask what became of it.
+
+        Args:
+            kept_s: For how long; None for as long as any job that has ended.
+        """
         self._scripts.run(
             "reject",
             job_id=job_id,
@@ -137,7 +143,7 @@ class JobTable(JobReader):
             error_code=error.code,
             tells=as_told(tells),
             tag=tag,
-            retention_s=self._settings.retention_s,
+            retention_s=kept_s or self._settings.retention_s,
         )
 
     def claim(

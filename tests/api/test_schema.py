@@ -21,7 +21,7 @@ from producer.keys.store import KeyStore
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 SEED = "20261124"
-DEADLINE_S = 240
+DEADLINE_S = 600
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,9 @@ from jobs.envelope import Envelope
 from jobs.errors import (
     IdempotencyConflict,
     InvalidRequest,
+    MessageOverQuota,
     ModelNotAvailable,
+    QuotaExceeded,
     ReadersLost,
     RedisFull,
     RedisUnavailable,
@@ -43,6 +45,7 @@ _LOOK_EVERY_S = 0.4
 _AGAIN_AFTER_S = 1.0
 _MOST_AT_A_TIME = 100
 _BOUNDS = ("start_deadline", "time_limit")
+_OVER_QUOTA_S = 600  # for which it is known that one was refused: a flood of them must not fill Redis
 _LEAST_S = 0.001  # of a deadline that has passed already: the table takes no other
 
 
@@ -149,7 +152,8 @@ class Adoption:
             raise InvalidRequest("id", "use letters, digits, '.', '_' and '-'")
         if call.args:
             raise InvalidRequest("args", "the request goes into keyword arguments: kwargs={'prompt': …}")
-        fields = {**_said_by(held.queue, call), **call.fields}
+        own = {name: value for name, value in call.fields.items() if value is not None}
+        fields = {**_said_by(held.queue, call), **own}
         request = parse_request(fields)
         said = _bounded(_said_of_times(call, request))
         timed = parse_request({**fields, **said}) if said else request  # Held to what holds for a request.
@@ -191,7 +195,13 @@ class Adoption:
         self, held: Held, task_id: str, request: dict[str, Any], reason: InvalidRequest, tells: dict[str, Any]
     ) -> None:
         self._context.table.reject(
-            names.job_id_of(task_id), request=request, queue=held.queue, error=reason, tells=tells, tag=held.tag
+            names.job_id_of(task_id),
+            request=request,
+            queue=held.queue,
+            error=reason,
+            tells=tells,
+            tag=held.tag,
+            kept_s=_OVER_QUOTA_S if isinstance(reason, MessageOverQuota) else None,
         )
         self._context.announcer.note_end(tells)
         self._show(task_id, reason)
@@ -247,6 +257,8 @@ def _reason(submission: Submission, answer: Submitted) -> InvalidRequest | None:
         return None  # Of this one something will be made, once there is room.
     if isinstance(answer.refused, IdempotencyConflict):
         return InvalidRequest("idempotency_key", str(answer.refused))
+    if isinstance(answer.refused, QuotaExceeded):
+        return MessageOverQuota(str(answer.refused))
     if answer.refused is not None:
         return InvalidRequest("request", str(answer.refused))
     if answer.job_id != submission.job_id:

@@ -26,6 +26,7 @@ _JOBS = {
     ErrorCode.MODEL_NOT_AVAILABLE: 404,
     ErrorCode.STORAGE_UNAVAILABLE: 503,
     ErrorCode.DEADLINE_EXCEEDED: 504,
+    ErrorCode.QUOTA_EXCEEDED: 429,
     "canceled": 409,
 }
 _NEVER_AGAIN = {"x-should-retry": "false"}

@@ -271,6 +271,15 @@ def test_message_over_its_caller_s_quota_is_refused_as_by_any_other_door(
     assert [table.get(each).status for each in (first, second, others)] == [
         *(Status.QUEUED, Status.FAILED, Status.QUEUED),
     ]
+    error = table.get(second).error
+    assert error is not None
+    assert error.code == "quota_exceeded"
+    assert 0 < redis_client.ttl(names.job_key(second)) <= 600
+
+
+def test_model_that_is_none_is_that_of_the_queue(adoption: Adoption, context: Context, sender: Celery) -> None:
+    record = adopted(adoption, context, send(sender, kwargs={**FIELDS, "model": None, "priority": None}))
+    assert (record.queue, (record.payload or {})["model"]) == (QUEUE, "sim")
 
 
 def test_limits_of_a_key_hold_for_messages_of_its_caller(

@@ -43,6 +43,7 @@ def test_error_codes_are_those_of_the_design_and_distinct() -> None:
         "invalid_output",
         "deadline_exceeded",
         "worker_lost",
+        "quota_exceeded",
         "storage_unavailable",
     }
 
