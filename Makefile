@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-mutations test-s3 test-redis test-senders format lock
+.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-slow format lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -62,6 +62,9 @@ test-redis: venv  ## Run jobs on a Redis behind TLS and behind Sentinels, and le
 
 test-senders: venv  ## Send by other versions of Celery, and from other languages, as services do; up to 4 minutes
 	$(PYTHON) -m pytest tests/senders
+
+test-slow: venv  ## All slower suites but test-compose and test-mutations, four tests at a time, as CI runs them; up to 40 minutes
+	$(PYTHON) -m pytest -n 4 --dist worksteal $(addprefix tests/,blackbox kinds versions api redis senders network faults)
 
 test-compose: venv  ## Build, start and break docker-compose.yml where there is a Docker engine; up to 15 minutes
 	$(PYTHON) -m pytest tests/compose

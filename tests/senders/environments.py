@@ -6,6 +6,7 @@ Made at first use, with nothing of ours in them, and kept under `.imagemill/send
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -64,11 +65,13 @@ def _made(name: str, pins: Sequence[str], make: Callable[[Path], None]) -> Path:
     digest = hashlib.sha256(" ".join((sys.version, *pins)).encode()).hexdigest()[:12]
     folder = CACHE / f"{name}-{digest}"
     complete = folder / "complete"
-    if not complete.exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        CACHE.mkdir(parents=True, exist_ok=True)
-        make(folder)
-        complete.touch()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Tests that run side by side find it made.
+        if not complete.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            complete.touch()
     return folder
 
 
