@@ -15,6 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from workers.bench.gpu import EAGER, IN_TURNS, OVERLAPPED, Subject
 from workers.bench.peak import forward_flops, measure_peak, sheet_flops_per_s
 from workers.bench.published import STABLE_DIFFUSION_15, STABLE_DIFFUSION_XL, Published, build, entry_of
+from workers.engine import capacity
 from workers.families.rows import Rows
 
 CPU = torch.device("cpu")
@@ -68,7 +69,8 @@ TINY = {
 
 
 @pytest.fixture(params=TINY)
-def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
+def subject(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Subject]:
+    monkeypatch.setattr(capacity, "_MOST_ROWS", 8)  # A CPU takes a minute for the pictures of a GPU's passes.
     published = TINY[request.param]
     entry = entry_of(published, side=64, steps=3, dtype="float32")
     subject = Subject(build(published, CPU, "float32"), entry, CPU, tmp_path / "sizes.json")

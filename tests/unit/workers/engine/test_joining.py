@@ -118,7 +118,7 @@ def test_pictures_do_not_wait_for_the_measuring_of_another_size(watched: Watched
     engine.turn()
     assert not short.is_over
     looking.at = short
-    submit(engine, a_job(3).model_copy(update={"width": 128, "height": 128}))
+    submit(engine, a_job(3).model_copy(update={"width": 8, "height": 8}))
     engine.turn()
     assert len(looking.seen) > 1, "nothing was measured"
     assert all(looking.seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from jobs.kinds.generate import GenerateSpec
 from jobs.kinds.picture import Stage
 from jobs.table.states import Status
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import ROWS, make_engine, run, submit
+from tests.unit.workers.adapters import ROWS, Measured, make_engine, run, submit
 from workers.attempt.errors import JobLeft
 from workers.engine.engine import Engine
 from workers.engine.errors import GenerationFailed
@@ -31,7 +32,7 @@ def a_job(seed: int, **fields: Any) -> GenerateSpec:
 
 
 class Calls:
-    """Rows of each call of the transformer, once sizes are measured."""
+    """Rows of each call of the transformer."""
 
     def __init__(self) -> None:
         self.rows: list[int] = []
@@ -42,18 +43,23 @@ class Calls:
 
 @pytest.fixture
 def engine() -> Engine:
-    engine = make_engine(WholePipeline(ENTRY, tiny.stable_diffusion_3()))
-    # Sizes are measured for each set of parameters.
-    run(engine, submit(engine, a_job(0)), submit(engine, a_job(0, guidance_scale=1.0)))
-    return engine
+    return make_engine(WholePipeline(ENTRY, tiny.stable_diffusion_3()), capacity=Measured())
+
+
+@contextmanager
+def called() -> Iterator[Calls]:
+    calls = Calls()
+    hook = tiny.stable_diffusion_3().transformer.register_forward_pre_hook(calls, with_kwargs=True)
+    try:
+        yield calls
+    finally:
+        hook.remove()
 
 
 @pytest.fixture
-def calls(engine: Engine) -> Iterator[Calls]:
-    calls = Calls()
-    hook = tiny.stable_diffusion_3().transformer.register_forward_pre_hook(calls, with_kwargs=True)
-    yield calls
-    hook.remove()
+def calls() -> Iterator[Calls]:
+    with called() as calls:
+        yield calls
 
 
 def solo(job: GenerateSpec) -> list[Pixels]:
@@ -154,10 +160,13 @@ def test_progress_goes_forward_where_a_job_takes_several_calls(engine: Engine, c
     assert told[-1] == STEPS
 
 
-def test_sampling_parameters_that_cost_nothing_are_not_measured_again(engine: Engine, calls: Calls) -> None:
-    for number in range(5):
-        run(engine, submit(engine, a_job(number, guidance_scale=3.0 + number / 100)))
-    assert len(calls.rows) == 5 * STEPS
+def test_sampling_parameters_that_cost_nothing_are_not_measured_again() -> None:
+    engine = make_engine(WholePipeline(ENTRY, tiny.stable_diffusion_3()))
+    run(engine, submit(engine, a_job(0)))  # Measures.
+    with called() as calls:
+        for number in range(1, 5):
+            run(engine, submit(engine, a_job(number, guidance_scale=3.0 + number / 100)))
+    assert len(calls.rows) == 4 * STEPS
 
 
 def test_negative_prompt_is_refused_where_the_pipeline_takes_none() -> None:
