@@ -84,7 +84,7 @@ def test_what_is_sent_to_a_redis_with_little_room_waits_there(make_system: MakeS
     system.serve()
     worker = system.worker()
     job = system.submit(num_inference_steps=30)
-    fill(client, 0.9)
+    fill(client, 0.97)
     sent = send(system.celery(), 5)
     assert_they_stand(system, client, sent, job)
     make_room(client)
@@ -117,14 +117,14 @@ def test_jobs_behind_messages_that_wait_for_room_run(make_system: MakeSystem) ->
     with paused(worker):
         sent = send(system.celery(), 20)
         jobs = [system.submit(num_inference_steps=2, priority=each) for each in ("normal", "low")]
-        fill(client, 0.9)
+        fill(client, 0.97)
     assert [system.end_of(job)["status"] for job in jobs] == ["succeeded"] * 2
     assert not client.exists(*(f"imagemill:job:{task.id}" for task in sent))
     make_room(client)
     assert_each_ran_once(system, sent)
 
 
-@pytest.mark.parametrize("fullness", [0.9, 1.1])
+@pytest.mark.parametrize("fullness", [0.97, 1.1])
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_a_worker_that_ends_takes_no_message_along(make_system: MakeSystem, fullness: float, end: int) -> None:
     system = make_system(simulated())
