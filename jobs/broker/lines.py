@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 
 from jobs import names
-from jobs.table.fleet import TAKES_JOBS, Fleet, WorkerReport
+from jobs.fleet.fleet import TAKES_JOBS, Fleet, WorkerReport
 
 _LOOK_EVERY_S = 1.0
 

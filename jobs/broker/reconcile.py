@@ -23,13 +23,13 @@ from redis.client import NEVER_DECODE
 from jobs import names
 from jobs.broker.dispatch import Dispatcher
 from jobs.errors import ImagemillError
+from jobs.fleet.lists import list_of
+from jobs.fleet.lookout import Lookout
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.scripts.limits import limits_of, times_of
 from jobs.scripts.ranks import FIRST, LINE
 from jobs.scripts.scripts import Scripts
-from jobs.table.inbox import list_of
-from jobs.table.lookout import Lookout
 from jobs.table.older import holder_name
 
 log = structlog.get_logger()

@@ -9,12 +9,12 @@ from typing import Any
 
 import redis
 
+from jobs.fleet.standing import Standing, standing_in
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.scripts.ranks import PRIORITY_RANK
 from jobs.scripts.scripts import Scripts
 from jobs.table.outbox import Outbox, OutboxCounts
-from jobs.table.standing import Standing, standing_in
 
 _FAILED = "failed:"
 _EVENTS = ("submitted", "lapsed", "adopted", "refused")  # of a queue, beside the ends of its jobs

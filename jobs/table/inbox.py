@@ -16,6 +16,7 @@ import redis
 import structlog
 
 from jobs import names
+from jobs.fleet.lists import PRIORITIES, list_of, queue_in_list
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.redis.memory import FULL_SHARE, LAST_SHARE
@@ -24,8 +25,6 @@ from jobs.table.submission import as_told
 
 log = structlog.get_logger()
 
-_SEPARATOR = "\x06\x16"  # kombu.transport.redis: a queue's list of each priority but 0 has it and the number
-PRIORITIES = range(10)  # that a message may have; clients differ in which of them they use
 HOLD_S = 30  # longer than making a bunch of jobs takes
 # Of messages, while Redis has no room for what comes by other doors. They are there already, and do not end by
 # themselves: where they are what fills it, room comes only of what is made of them. That takes more than they did, for
@@ -166,19 +165,6 @@ class Inbox:
         self._scripts.run("let_go", tag=held.tag, list=queue)
 
 
-def list_of(queue: str, priority: int) -> str:
-    """The list of Redis that a queue's messages of a priority stand in."""
-    return f"{queue}{_SEPARATOR}{priority}" if priority else queue
-
-
-def queue_in_list(key: str) -> tuple[str, int | None]:
-    """The queue and the priority whose messages stand in a list of Redis; None for a name that kombu gives none."""
-    queue, separator, priority = key.partition(_SEPARATOR)
-    if not separator:
-        return queue, 0
-    return queue, next((each for each in PRIORITIES if each and priority == str(each)), None)
-
-
 def _read(tag: str, held: bytes, takings: int = 1) -> Held:
     name, _, raw = held.partition(b"\n")
-    return Held(tag=tag, queue=name.decode().partition(_SEPARATOR)[0], raw=raw, takings=takings)
+    return Held(tag=tag, queue=queue_in_list(name.decode())[0], raw=raw, takings=takings)

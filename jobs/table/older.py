@@ -18,9 +18,9 @@ import structlog
 
 from jobs import names
 from jobs.errors import OlderVersionRuns
+from jobs.fleet.fleet import Fleet
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.table.fleet import Fleet
 
 log = structlog.get_logger()
 

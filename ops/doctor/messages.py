@@ -10,10 +10,10 @@ import redis
 from jobs import names
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidConfiguration
+from jobs.fleet.fleet import Fleet, WorkerReport
+from jobs.fleet.standing import Standing, find_standing, nobody_takes
 from jobs.kinds.registry import queues_for
 from jobs.process.settings import Settings, load_settings
-from jobs.table.fleet import Fleet, WorkerReport
-from jobs.table.standing import Standing, find_standing, nobody_takes
 from ops.doctor.finding import Finding, State, attempt_all, unchecked
 from ops.doctor.redis import open_once, reach
 

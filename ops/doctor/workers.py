@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
+from jobs.fleet.fleet import Fleet, WorkerReport, troubles_of
 from jobs.names import line_of, model_of
 from jobs.process.settings import load_settings
-from jobs.table.fleet import Fleet, WorkerReport, troubles_of
 from jobs.table.reader import JobReader, QueueCounts
 from ops.doctor.finding import Finding, State, attempt, attempt_all, unchecked
 from ops.doctor.redis import open_once, reach

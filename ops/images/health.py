@@ -21,9 +21,9 @@ _WORKER_NAME = Path("/tmp/worker-name")  # noqa: S108 - written by entrypoint.sh
 def worker() -> str | None:
     """Whether its heart beats: it says so in Redis, and who does not for two leases is forgotten there."""
     from jobs.errors import ImagemillError
+    from jobs.fleet.fleet import Fleet
     from jobs.process.settings import load_settings
     from jobs.redis.connection import connect
-    from jobs.table.fleet import Fleet
 
     name = _WORKER_NAME.read_text().strip() if _WORKER_NAME.exists() else socket.gethostname()
     try:

@@ -13,12 +13,12 @@ from fastapi import FastAPI
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidConfiguration
+from jobs.fleet.fleet import Fleet
 from jobs.process.exposition import serve_metrics
 from jobs.process.logs import configure_logging
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.figures import FigureReader
-from jobs.table.fleet import Fleet
 from jobs.table.older import wait_for_older_to_go
 from producer.api.app import create_app
 from producer.api.context import Context

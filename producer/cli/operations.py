@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.errors import InvalidRequest
+from jobs.fleet.fleet import WorkerReport, troubles_of
+from jobs.fleet.standing import standing_in, unread_in
 from jobs.kinds.registry import queues_for
 from jobs.names import queue_of, queue_of_kind
-from jobs.table.fleet import WorkerReport, troubles_of
 from jobs.table.record import JobRecord
-from jobs.table.standing import standing_in, unread_in
 from jobs.view import summary_of, view_of
 from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell, warn
 from producer.client.parts import Parts, open_parts

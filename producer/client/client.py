@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from jobs.envelope import Priority
+from jobs.fleet.fleet import WorkerReport
 from jobs.process.settings import Settings
 from jobs.table.events import Event
-from jobs.table.fleet import WorkerReport
 from jobs.table.states import Status
 from jobs.table.table import QueueCounts
 from jobs.view import JobView, view_of

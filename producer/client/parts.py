@@ -11,12 +11,12 @@ from jobs.announce.revoking import Revoking
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
+from jobs.fleet.fleet import Fleet
+from jobs.fleet.serving import Serving
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect
 from jobs.table.batches import Batches
-from jobs.table.fleet import Fleet
 from jobs.table.queues import QueueControl
-from jobs.table.serving import Serving
 from jobs.table.table import JobTable
 from producer.client.submitter import Submitter
 from producer.client.traces import SubmitTraces

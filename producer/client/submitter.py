@@ -15,10 +15,10 @@ import structlog
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidRequest, NotServed, RedisUnavailable
+from jobs.fleet.serving import Serving
 from jobs.kinds.registry import parse_request, settle
 from jobs.submit import submission_of
 from jobs.table.record import JobRecord
-from jobs.table.serving import Serving
 from jobs.table.submission import Encoded, Submission, Submitted, as_written
 from jobs.table.table import JobTable, Offer
 from producer.client.many import write_all

@@ -29,11 +29,12 @@ from jobs.errors import (
     RedisUnavailable,
 )
 from jobs.fields import MAX_S
+from jobs.fleet.lists import list_of
+from jobs.fleet.serving import Serving
 from jobs.kinds.registry import DEFAULT, KINDS, parse_request, settle
 from jobs.scripts.ranks import LINE
 from jobs.submit import submission_of
-from jobs.table.inbox import Held, Inbox, list_of
-from jobs.table.serving import Serving
+from jobs.table.inbox import Held, Inbox
 from jobs.table.submission import Submission, Submitted
 from workers.attempt.context import Context
 

@@ -8,9 +8,9 @@ from contextlib import closing
 import structlog
 
 from jobs.errors import ImagemillError, RedisUnavailable
+from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
-from jobs.table.fleet import Fleet, WorkerReport
 from storage.errors import StorageError
 
 log = structlog.get_logger()

@@ -19,7 +19,7 @@ from dataclasses import replace
 import structlog
 
 from jobs.errors import RedisUnavailable
-from jobs.table.fleet import Fleet, WorkerReport, WorkerState
+from jobs.fleet.fleet import Fleet, WorkerReport, WorkerState
 from workers.attempt.leases import LeaseKeeper
 from workers.attempt.seats import Seats
 from workers.engine.engine import Engine

@@ -13,11 +13,11 @@ import tenacity
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import OlderVersionRuns, RedisUnavailable
+from jobs.fleet.fleet import WorkerReport
 from jobs.kinds.registry import queues_for
 from jobs.names import line_of
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect, map_errors
-from jobs.table.fleet import WorkerReport
 from jobs.table.older import wait_for_older_to_go
 from storage.errors import StorageError, StorageUnavailable
 from storage.registry import open_store

@@ -14,14 +14,14 @@ from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciler
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import RedisUnavailable
+from jobs.fleet.fleet import Fleet, WorkerReport
+from jobs.fleet.serving import Serving
 from jobs.kinds.registry import kinds_without_model
 from jobs.process.exposition import serve_metrics
 from jobs.process.settings import Settings
 from jobs.process.traces import open_traces
 from jobs.redis.connection import connect
-from jobs.table.fleet import Fleet, WorkerReport
 from jobs.table.inbox import Inbox
-from jobs.table.serving import Serving
 from jobs.table.table import JobTable
 from storage.errors import StorageMisconfigured
 from storage.registry import open_store

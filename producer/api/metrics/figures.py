@@ -13,10 +13,10 @@ from prometheus_client.registry import Collector
 
 from jobs.announce.announcer import PROTOCOLS
 from jobs.errors import ErrorCode, ImagemillError
+from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.kinds.registry import queues_for
 from jobs.scripts.ranks import PRIORITY_RANK
 from jobs.table.figures import FigureReader, Figures, QueueFigures
-from jobs.table.fleet import Fleet, WorkerReport
 from jobs.table.states import Status
 from producer.api.metrics.messages import QUEUE, labels_of, of_ends, of_messages
 

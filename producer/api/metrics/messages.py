@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from jobs import names
+from jobs.fleet.fleet import WorkerReport
+from jobs.fleet.standing import Standing, nobody_takes
 from jobs.table.figures import QueueFigures
-from jobs.table.fleet import WorkerReport
 from jobs.table.outbox import OutboxCounts
-from jobs.table.standing import Standing, nobody_takes
 
 QUEUE = ["queue", "model"]
 

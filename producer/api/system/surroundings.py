@@ -6,8 +6,8 @@ import asyncio
 from collections import Counter
 
 from jobs import names
+from jobs.fleet.standing import standing_in, unread_in
 from jobs.kinds.registry import queues_for
-from jobs.table.standing import standing_in, unread_in
 from producer.api.remembered import Remembered
 from producer.client.loop import LoopParts
 from producer.client.parts import Parts

@@ -11,8 +11,9 @@ from hypothesis.stateful import precondition, rule
 
 from jobs import names
 from jobs.errors import InvalidRequest, JobNotFound
+from jobs.fleet.lists import list_of
 from jobs.scripts.ranks import LINE
-from jobs.table.inbox import Held, Inbox, list_of
+from jobs.table.inbox import Held, Inbox
 from jobs.table.states import Status
 from tests.integration.jobs.machine import CALLERS, COSTS, MOST_JOBS, PROTOCOL, QUEUED, twice
 from tests.integration.jobs.model import ModelJob

@@ -6,8 +6,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from heapq import heappop, heappush
 
+from jobs.fleet.fleet import WorkerReport
 from jobs.table.claim import Claim
-from jobs.table.fleet import WorkerReport
 from jobs.table.states import Status
 from jobs.table.submission import Submission
 from jobs.table.table import JobTable

@@ -9,9 +9,9 @@ from typing import Any, cast
 import redis
 
 from jobs import names
+from jobs.fleet.lists import list_of
 from jobs.scripts.ranks import PRIORITY_RANK
 from jobs.table.claim import Claim
-from jobs.table.inbox import list_of
 from jobs.table.submission import Submission
 from jobs.table.table import JobTable, QueueCounts
 from ops.process import wait_until

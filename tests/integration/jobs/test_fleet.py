@@ -5,8 +5,8 @@ from __future__ import annotations
 import redis
 
 from jobs import names
+from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.process.settings import Settings
-from jobs.table.fleet import Fleet, WorkerReport
 
 BUSY = WorkerReport(
     name="worker@b", state="busy", models=("shapes",), jobs=("one", "two"), slots=6, started_at=1_700_000_000.5

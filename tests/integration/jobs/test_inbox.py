@@ -12,9 +12,10 @@ import structlog
 
 from jobs import names
 from jobs.errors import InvalidRequest, JobNotFound
+from jobs.fleet.lists import list_of
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
-from jobs.table.inbox import Held, Inbox, list_of
+from jobs.table.inbox import Held, Inbox
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import QUEUE, MakeJob

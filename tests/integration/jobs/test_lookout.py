@@ -7,10 +7,10 @@ import redis
 
 from jobs import names
 from jobs.broker.reconcile import Reconciler
+from jobs.fleet.lists import list_of
+from jobs.fleet.lookout import EVERY_S, Lookout
+from jobs.fleet.standing import standing_in, unread_in
 from jobs.process.settings import Settings
-from jobs.table.inbox import list_of
-from jobs.table.lookout import EVERY_S, Lookout
-from jobs.table.standing import standing_in, unread_in
 
 
 class Clock:
@@ -81,7 +81,7 @@ def test_many_keys_are_looked_at_in_pieces(lookout: Lookout, redis_client: redis
 def test_lists_however_many_are_noted_up_to_a_number(
     lookout: Lookout, redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.table.lookout._MOST_LISTS", 5)
+    monkeypatch.setattr("jobs.fleet.lookout._MOST_LISTS", 5)
     for number in range(20):
         redis_client.lpush(f"gpu.nope-{number}", "a message")
     lookout.look()

@@ -12,9 +12,9 @@ from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciled, Reconciler
 from jobs.errors import RedisFull
+from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
-from jobs.table.fleet import Fleet, WorkerReport
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.servers import RedisServer

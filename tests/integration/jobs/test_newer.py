@@ -12,11 +12,11 @@ import redis
 from jobs import names
 from jobs.broker.dispatch import Dispatcher
 from jobs.errors import ErrorCode, RecordUnreadable
+from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.process.settings import Settings
 from jobs.table import events
 from jobs.table.batches import Batches
 from jobs.table.figures import FigureReader
-from jobs.table.fleet import Fleet, WorkerReport
 from jobs.table.states import Status
 from jobs.table.submission import BatchLine
 from jobs.table.table import JobTable

@@ -11,8 +11,8 @@ import redis
 from jobs import names
 from jobs.broker.reconcile import Reconciler
 from jobs.errors import OlderVersionRuns
+from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.process.settings import Settings
-from jobs.table.fleet import Fleet, WorkerReport
 from jobs.table.older import wait_for_older_to_go
 
 BRIEF_S = 0.4

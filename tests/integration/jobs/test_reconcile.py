@@ -8,9 +8,9 @@ import redis
 from jobs import names
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciled, Reconciler
+from jobs.fleet.lists import list_of
 from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
-from jobs.table.inbox import list_of
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import (

@@ -8,10 +8,10 @@ import redis
 from jobs import names
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciled, Reconciler
+from jobs.fleet.lists import list_of
 from jobs.process.settings import Settings
 from jobs.scripts.limits import times_of
 from jobs.scripts.ranks import LINE
-from jobs.table.inbox import list_of
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import QUEUE, MakeJob, claim, let_look_be_due, messages, submit
 

@@ -8,9 +8,9 @@ import pytest
 import redis
 
 from jobs.errors import ErrorCode
+from jobs.fleet.fleet import Fleet, WorkerReport, WorkerState
+from jobs.fleet.serving import Serving
 from jobs.process.settings import Settings
-from jobs.table.fleet import Fleet, WorkerReport, WorkerState
-from jobs.table.serving import Serving
 from ops.process import free_port
 
 QUEUE = "gpu.shapes"

@@ -11,8 +11,8 @@ import redis
 from jobs import names
 from jobs.broker.lines import Lines
 from jobs.broker.reconcile import Reconciler
+from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.process.settings import Settings
-from jobs.table.fleet import Fleet, WorkerReport
 from jobs.table.table import JobTable
 from ops.process import wait_until
 from tests.integration.jobs.steps import DEADLINE_S, QUEUE, MakeJob, counts, submit

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import redis
 
+from jobs.fleet.fleet import WorkerReport
+from jobs.fleet.lists import list_of
+from jobs.fleet.standing import Standing, find_standing, nobody_takes, standing_in
 from jobs.process.settings import Settings
-from jobs.table.fleet import WorkerReport
-from jobs.table.inbox import list_of
-from jobs.table.standing import Standing, find_standing, nobody_takes, standing_in
 
 QUEUE, LINE = "gpu.shapes", "run.shapes"
 

@@ -9,8 +9,8 @@ from typing import Literal
 import pytest
 import redis
 
+from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.process.settings import Settings
-from jobs.table.fleet import Fleet, WorkerReport
 from ops.images import health
 
 

@@ -12,8 +12,8 @@ import pytest
 import redis
 from typer.testing import CliRunner, Result
 
+from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.process.settings import Settings
-from jobs.table.fleet import Fleet, WorkerReport
 from ops import cli
 from ops.process import LOOPBACK, free_port
 from ops.programs import Flower

@@ -22,10 +22,10 @@ from jobs.errors import (
     RedisUnavailable,
     WaitTimeout,
 )
+from jobs.fleet.lists import list_of
 from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.table.claim import Claim
-from jobs.table.inbox import list_of
 from jobs.table.states import Status
 from jobs.table.table import JobTable, QueueCounts
 from ops.process import free_port, wait_until

@@ -11,9 +11,9 @@ import redis
 from typer.testing import CliRunner, Result
 
 from jobs import names
+from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.process.settings import Settings
 from jobs.table.claim import Claim
-from jobs.table.fleet import Fleet, WorkerReport
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer import Client, Job

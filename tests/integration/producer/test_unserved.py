@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from jobs.errors import NotServed
+from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.process.settings import Settings
-from jobs.table.fleet import Fleet, WorkerReport
 from producer import Client
 from producer.api.app import create_app
 from producer.cli.commands import app

@@ -23,9 +23,10 @@ from jobs.announce.celery import PROTOCOL, CeleryResults
 from jobs.announce.revoking import Revoking
 from jobs.announce.teller import Teller
 from jobs.errors import JobNotFound
+from jobs.fleet.lists import list_of
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
-from jobs.table.inbox import Inbox, list_of
+from jobs.table.inbox import Inbox
 from jobs.table.outbox import Outbox
 from jobs.table.queues import QueueControl
 from jobs.table.record import JobRecord

@@ -6,8 +6,8 @@ import pytest
 import redis
 
 from jobs import names
+from jobs.fleet.fleet import Fleet, WorkerReport, troubles_of
 from jobs.process.settings import Settings
-from jobs.table.fleet import Fleet, WorkerReport, troubles_of
 from ops.process import wait_until
 from workers.process.heart import reported_while_starting
 

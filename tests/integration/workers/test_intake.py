@@ -16,13 +16,13 @@ from jobs import names
 from jobs.announce.celery import PROTOCOL, CeleryResults
 from jobs.announce.teller import Teller
 from jobs.broker.app import make_app
+from jobs.fleet.fleet import Fleet, WorkerReport
+from jobs.fleet.serving import Serving
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.figures import FigureReader
-from jobs.table.fleet import Fleet, WorkerReport
 from jobs.table.inbox import Inbox
 from jobs.table.outbox import Outbox
-from jobs.table.serving import Serving
 from jobs.table.states import Status
 from tests.blackbox.system import simulated
 from workers.attempt.context import Context

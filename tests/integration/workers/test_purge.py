@@ -17,9 +17,10 @@ from jobs import names
 from jobs.announce.revoking import Revoking
 from jobs.announce.teller import Teller
 from jobs.errors import JobNotFound
+from jobs.fleet.lists import list_of
 from jobs.process.settings import Settings
 from jobs.table.claim import Verdict
-from jobs.table.inbox import Inbox, list_of
+from jobs.table.inbox import Inbox
 from jobs.table.queues import QueueControl
 from jobs.table.states import Status
 from jobs.table.table import JobTable

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from jobs.table.fleet import WorkerReport
-from jobs.table.inbox import list_of
-from jobs.table.standing import Standing
+from jobs.fleet.fleet import WorkerReport
+from jobs.fleet.lists import list_of
+from jobs.fleet.standing import Standing
 from ops.doctor.finding import State
 from ops.doctor.messages import judge_messages
 

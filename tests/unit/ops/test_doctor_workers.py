@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from jobs.table.fleet import WorkerReport, WorkerState
+from jobs.fleet.fleet import WorkerReport, WorkerState
 from jobs.table.reader import QueueCounts
 from ops.doctor.finding import State
 from ops.doctor.workers import judge_each, judge_queue, judge_queues, judge_workers

@@ -11,11 +11,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client import CollectorRegistry, generate_latest
 
+from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.process.exposition import serve_metrics
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.figures import FigureReader, Figures
-from jobs.table.fleet import Fleet, WorkerReport
 from ops.process import free_port, http_answers, wait_until
 from producer.api.metrics.figures import SystemFigures
 

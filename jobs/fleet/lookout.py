@@ -16,10 +16,10 @@ import structlog
 
 from jobs import names
 from jobs.errors import ImagemillError
+from jobs.fleet.lists import queue_in_list
+from jobs.fleet.standing import scan_lists
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
-from jobs.table.inbox import queue_in_list
-from jobs.table.standing import scan_lists
 
 log = structlog.get_logger()
 

@@ -10,8 +10,8 @@ import structlog
 
 from jobs import names
 from jobs.errors import NotServed, RedisUnavailable
+from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.process.settings import Settings
-from jobs.table.fleet import Fleet, WorkerReport
 
 log = structlog.get_logger()
 

@@ -17,11 +17,11 @@ import redis
 from redis.client import NEVER_DECODE
 
 from jobs import names
+from jobs.fleet.fleet import WorkerReport
+from jobs.fleet.lists import PRIORITIES, list_of, queue_in_list
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.scripts.ranks import PRIORITY_RANK
-from jobs.table.fleet import WorkerReport
-from jobs.table.inbox import PRIORITIES, list_of, queue_in_list
 
 _READ_BY_CELERY = tuple(sorted(PRIORITY_RANK.values()))  # the lists that a worker's own consumer reads
 _KEYS_AT_A_TIME = 1_000
@@ -65,7 +65,7 @@ class Standing:
 def standing_in(client: redis.Redis, settings: Settings, queues: Iterable[str]) -> list[Standing]:
     """
     What stands in the lists of queues of jobs and of their lines, and in others that are named alike and were found
-    lately (see `jobs.table.lookout`); nothing of empty lists.
+    lately (see `jobs.fleet.lookout`); nothing of empty lists.
 
     Raises:
         RedisUnavailable
