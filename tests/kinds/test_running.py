@@ -184,7 +184,7 @@ def test_flower_shows_the_tasks_of_both(system: System) -> None:
             until(f"{job} is shown", lambda: _task(flower, job).get("state") == "SUCCESS")  # noqa: B023
             assert _task(flower, job)["args"].startswith(summary)
         queues = ask_flower(flower, "/api/queues/length")["active_queues"]
-        assert {"gpu.sim", "any.count"} <= {queue["name"] for queue in queues}
+        assert {"run.sim", "runs.count"} <= {queue["name"] for queue in queues}
 
 
 def _task(flower: Flower, job: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobs.broker.app import make_app
-from jobs.names import GENERATE_TASK
+from jobs.names import GENERATE_TASK, line_of
 from jobs.table.states import Status
 from ops.programs import Api, Flower
 from tests.faults.harness.audit import audit
@@ -41,7 +41,7 @@ def test_job_goes_its_whole_way_and_everybody_sees_it(behind: Behind, door: str,
         assert generate_by_celery_alone(system)["images"]
         audit(system, [job, system.client.job(waited["id"])])
         queues = call(f"{flower.url}/api/queues/length", None, {"Authorization": basic(LOGIN)})
-        assert {"name": QUEUE, "messages": 0} in queues["active_queues"]
+        assert {"name": line_of(QUEUE), "messages": 0} in queues["active_queues"]
         findings = [json.loads(line) for line in system.cli("doctor", "--json").stdout.splitlines()]
         of_redis = [each for each in findings if each["check"].startswith("Redis")]
         assert len(of_redis) > 3
