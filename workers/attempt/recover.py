@@ -65,7 +65,8 @@ class Recovery:
                 log.warning("spool: the store is away, or Redis; it waits", job_id=job_id)
                 return False
             self._context.metrics.note_end(record, getattr(attempt.claim.spec, "model", ""))
-            said = "spool: stored what waited" if record.artifacts else "spool: what waited is not wanted any more"
+            is_stored = record.status is Status.SUCCEEDED  # A kind may have no files of its own.
+            said = "spool: stored what waited" if is_stored else "spool: what waited is not wanted any more"
             log.info(said, job_id=job_id, status=str(record.status), files=len(record.artifacts))
         attempt.let_go()
         return True
