@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from ops.servers import RedisServer, S3Server
 from producer import Client
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
+from tests.warm.popen import forked
 
 _THREAD_ENDS_S = 20.0
 
@@ -30,6 +32,13 @@ def _interruptible() -> None:
     """A shell has what it starts in the background ignore SIGINT, and so would each command that a test interrupts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _warm() -> Iterator[None]:
+    """What tests start of ours, they start by a fork: see `tests.warm`."""
+    with forked() if "TESTS_COLD" not in os.environ else nullcontext():
+        yield
 
 
 @pytest.fixture(autouse=True)

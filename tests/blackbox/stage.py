@@ -17,12 +17,19 @@ MODELS = simulated(launch_s=0.05, row_s=0.001) + simulated("idle", launch_s=0.05
 
 
 class Stage:
-    """A system whose workers are started by the way that is tried, and one sender."""
+    """
+    A system whose workers are started by the way that is tried, and one sender.
 
-    def __init__(self, system: System) -> None:
+    Args:
+        standing: A worker that runs already and that no way ends; it is the one that they all have.
+    """
+
+    def __init__(self, system: System, standing: Command | None = None) -> None:
         self.system = system
         self.client = system.redis()
         self.app = system.celery()
+        self._standing = standing
+        self._is_paused = False
         self._fan: Fan | None = None
 
     @property
@@ -32,9 +39,17 @@ class Stage:
 
     def worker(self, model: str = "sim", **told: str) -> Command:
         """A worker, told of the place for results as the first version had to be."""
+        if self._standing is not None:
+            assert (model, told) == ("sim", {}), "all have the one worker"
+            return self._standing
         variables = {"IMAGEMILL_RESULT_BACKEND_URL": self.system.redis_server.url}
         variables |= {f"IMAGEMILL_{name}": value for name, value in told.items()}
         return self.system.worker("--model", model, "--concurrency", "16", told=variables)
+
+    def serve(self) -> None:
+        """An API process, if there is none."""
+        if self.system.api is None:
+            self.system.serve()
 
     def send(self, fields: dict[str, Any] | None = None, **options: Any) -> None:
         self._fan = Fan.send(self.app, fields, **options)
@@ -68,9 +83,16 @@ class Stage:
 
     def pause(self) -> None:
         self.cli("queue", "pause", QUEUE)
+        self._is_paused = True
 
     def resume(self) -> None:
         self.cli("queue", "resume", QUEUE)
+        self._is_paused = False
+
+    def tidy(self) -> None:
+        """Leave the system as the next way expects it."""
+        if self._is_paused:
+            self.resume()
 
     def revoke(self) -> None:
         """Until a worker has answered."""

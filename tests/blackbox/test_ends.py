@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from tests.blackbox import ways
 from tests.blackbox.conftest import MakeSystem
 from tests.blackbox.outside import Fan, generate, wait_for
 from tests.blackbox.stage import MODELS, SOME, Stage, kill
-from tests.blackbox.system import simulated, until
+from tests.blackbox.system import System, simulated, until
 from tests.hole import BlackHole
 
 Way = Callable[[Stage], str]
@@ -25,40 +26,57 @@ Way = Callable[[Stage], str]
 TOLD = {"IMAGEMILL_LEASE_S": "4"}
 ONE_ATTEMPT = {"IMAGEMILL_MAX_ATTEMPTS": "1"}
 
+# Those in which workers start, and stop, or start late.
 WAYS: list[Way] = [
-    *(ways.runs, ways.paused_and_resumed, ways.worker_killed, ways.worker_drained, ways.last_worker_drained_for_good),
+    *(ways.worker_killed, ways.worker_drained, ways.last_worker_drained_for_good),
     *(ways.adopted_by_one_worker_and_run_by_another, ways.adopted_by_a_worker_that_is_killed),
     *(ways.delivered_twice, ways.delivered_again_after_the_end, ways.routed_by_an_exchange_of_the_sender_s),
-    *(ways.sent_with_the_last_priority, ways.sent_compressed),
-    *(ways.revoked_before_a_worker_has_seen_it, ways.revoked_while_it_waits, ways.revoked_while_it_waits_for_its_time),
-    *(ways.revoked_while_it_runs, ways.canceled_over_http_while_it_waits, ways.canceled_over_http_while_it_runs),
-    *(
-        ways.canceled_by_command_while_it_waits,
-        ways.canceled_by_command_while_it_runs,
-        ways.canceled_as_its_worker_dies,
-    ),
+    ways.revoked_before_a_worker_has_seen_it,
+    ways.canceled_as_its_worker_dies,
     ways.canceled_over_http_before_a_worker_has_seen_it,
     ways.canceled_by_command_before_a_worker_has_seen_it,
-    *(
-        ways.purged,
-        ways.purged_before_a_worker_has_seen_it,
-        ways.expired_while_it_waits,
-        ways.expired_before_a_worker_has_seen_it,
-    ),
-    ways.deadline_passed_while_it_waits,
-    *(ways.deadline_passed_while_it_runs, ways.time_limit_passed, ways.lost_with_its_worker_every_time),
-    *(ways.refused, ways.refused_and_sent_again, ways.sent_to_a_model_that_there_is_not),
+    *(ways.purged_before_a_worker_has_seen_it, ways.expired_before_a_worker_has_seen_it),
+    *(ways.lost_with_its_worker_every_time, ways.refused_and_sent_again),
 ]
+# Those in which one worker goes on: they share it.
+CALM_WAYS: list[Way] = [
+    *(ways.runs, ways.paused_and_resumed, ways.sent_with_the_last_priority, ways.sent_compressed),
+    *(ways.revoked_while_it_waits, ways.revoked_while_it_waits_for_its_time, ways.revoked_while_it_runs),
+    *(ways.canceled_over_http_while_it_waits, ways.canceled_over_http_while_it_runs),
+    *(ways.canceled_by_command_while_it_waits, ways.canceled_by_command_while_it_runs),
+    *(ways.purged, ways.expired_while_it_waits),
+    *(ways.deadline_passed_while_it_waits, ways.deadline_passed_while_it_runs, ways.time_limit_passed),
+    *(ways.refused, ways.sent_to_a_model_that_there_is_not),
+]
+STATUSES = {"SUCCESS": {"succeeded"}, "FAILURE": {"failed"}, "REVOKED": {"canceled", "expired"}}
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Stage]:
+    """A worker and an API process that no way ends."""
+    with System(tmp_path_factory.mktemp("calm"), cache_dir, MODELS, TOLD) as system:
+        system.serve()
+        yield Stage(system, Stage(system).worker())
+
+
+def check(stage: Stage, way: Way) -> None:
+    state = way(stage)
+    stage.fan.check(stage.client, state)
+    assert set(stage.statuses()) <= STATUSES[state]
+
+
+@pytest.mark.parametrize("way", CALM_WAYS, ids=lambda way: way.__name__)
+def test_sender_hears_from_a_worker_that_goes_on_of_the_end_of_what_is(calm: Stage, way: Way) -> None:
+    try:
+        check(calm, way)
+    finally:
+        calm.tidy()
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_sender_hears_of_the_end_of_what_is(make_system: MakeSystem, way: Way) -> None:
     told = TOLD | (ONE_ATTEMPT if way is ways.lost_with_its_worker_every_time else {})
-    stage = Stage(make_system(MODELS, told))
-    state = way(stage)
-    stage.fan.check(stage.client, state)
-    statuses = {"SUCCESS": {"succeeded"}, "FAILURE": {"failed"}, "REVOKED": {"canceled", "expired"}}
-    assert set(stage.statuses()) <= statuses[state]
+    check(Stage(make_system(MODELS, told)), way)
 
 
 def test_sender_hears_how_a_job_ends_that_was_dead(make_system: MakeSystem) -> None:

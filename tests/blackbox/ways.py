@@ -136,13 +136,13 @@ def revoked_while_it_runs(stage: Stage) -> str:
 
 
 def canceled_over_http_while_it_waits(stage: Stage) -> str:
-    stage.system.serve()
+    stage.serve()
     stage.waits_in_a_paused_queue()
     return delete(stage)
 
 
 def canceled_over_http_while_it_runs(stage: Stage) -> str:
-    stage.system.serve()
+    stage.serve()
     stage.runs_for_long()
     return delete(stage)
 
@@ -167,7 +167,7 @@ def canceled_by_command_while_it_runs(stage: Stage) -> str:
 
 
 def canceled_as_its_worker_dies(stage: Stage) -> str:
-    stage.system.serve()
+    stage.serve()
     worker = stage.runs_for_long()
     os.killpg(worker.pid or 0, signal.SIGSTOP)
     delete(stage)
@@ -176,7 +176,7 @@ def canceled_as_its_worker_dies(stage: Stage) -> str:
 
 
 def canceled_over_http_before_a_worker_has_seen_it(stage: Stage) -> str:
-    stage.system.serve()
+    stage.serve()
     stage.send()
     for job_id in stage.fan.ids:
         answer = stage.system.http("DELETE", f"/v1/jobs/{job_id}")
@@ -240,7 +240,7 @@ def time_limit_passed(stage: Stage) -> str:
 
 
 def lost_with_its_worker_every_time(stage: Stage) -> str:
-    stage.system.serve()
+    stage.serve()
     kill(stage.runs_for_long())
     return "FAILURE"
 

@@ -23,7 +23,7 @@ from tests.kinds.asking import (
     labelled,
     post,
     samples,
-    sent_events,
+    watched_events,
 )
 from tests.kinds.conftest import Ports
 from tests.system.conftest import ask_flower
@@ -47,8 +47,8 @@ def check_progress(events: Sent) -> None:
 
 
 def test_http_sends_the_stages_of_a_kind_with_its_weights_and_its_data(system: System) -> None:
-    job = post(system, SKETCH)
-    events = sent_events(system, job)
+    events = watched_events(system, SKETCH, "gpu.sim")
+    job = events[-1][1]["job"]["id"]
     assert [kind for kind, _ in events if kind != "progress"] == ["status", *["data"] * 4, "completed"]
     assert [data["data"] for kind, data in events if kind == "data"] == TOLD
     assert all(data["job_id"] == job for _, data in events)
@@ -61,7 +61,7 @@ def test_http_sends_the_stages_of_a_kind_with_its_weights_and_its_data(system: S
 
 
 def test_a_kind_without_files_ends_in_its_own_last_stage(system: System) -> None:
-    events = sent_events(system, post(system, COUNT))
+    events = watched_events(system, COUNT, "any.count")
     assert stages_of(events) == ["split", "count"]
     check_progress(events)
 

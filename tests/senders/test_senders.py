@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from tests.blackbox.outside import QUEUE
 from tests.blackbox.system import System, until
 from tests.senders.by_hand import Client, Go, Php
-from tests.senders.environments import CELERY, modules_of_node, python_with_celery
+from tests.senders.environments import CELERY, NotMade, modules_of_node, python_with_celery
 
 HERE = Path(__file__).parent
 NODE, NPM = shutil.which("node"), shutil.which("npm")
@@ -25,7 +26,10 @@ NODE, NPM = shutil.which("node"), shutil.which("npm")
 EXPECTED = {
     "success": ("SUCCESS", "succeeded"),
     "failure": ("FAILURE", "num_inference_steps"),
-    "revoked": ("REVOKED", "canceled"),
+    "revoked": (
+        "REVOKED",
+        r"canceled|TaskRevokedError: revoked",
+    ),  # The latter by the sender's own worker, if it is 5.7.
     "expired": ("REVOKED", "expired"),
     "chorded_with_a_failure": ("FAILURE", "num_inference_steps"),
 }
@@ -58,7 +62,7 @@ def check(told: Mapping[str, Any]) -> None:
     else:
         state, words = EXPECTED[told["what"]]
         assert told["state"] == state, told
-        assert words in str(told["told"]), told
+        assert re.search(words, str(told["told"])), told
 
 
 @pytest.mark.parametrize("protocol", [2, 1])
@@ -76,7 +80,11 @@ def test_celery_of_a_version(system: System, version: str, protocol: int) -> Non
 @pytest.mark.skipif(NODE is None or NPM is None, reason="there is no Node with npm here")
 @pytest.mark.parametrize("protocol", [2, 1])
 def test_node(system: System, protocol: int) -> None:
-    with running(system, [str(NODE), "by_node.js"], protocol, SENDER_MODULES=str(modules_of_node())) as lines:
+    try:
+        modules = modules_of_node()
+    except NotMade as exc:
+        pytest.skip(str(exc))  # A machine may reach Python's packages alone.
+    with running(system, [str(NODE), "by_node.js"], protocol, SENDER_MODULES=str(modules)) as lines:
         ended = []
         for told in lines:
             if "sent" not in told:

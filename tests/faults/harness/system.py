@@ -81,6 +81,7 @@ class System:
         own = {
             "PYTHONPATH": str(CHECKOUT),
             "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": "1",
             "IMAGEMILL_MODELS_FILE": str(models_file),
             "IMAGEMILL_WORKER_CACHE_DIR": str(cache_dir),
             "IMAGEMILL_WORKER_SPOOL_DIR": str(folder / "spool"),

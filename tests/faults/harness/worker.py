@@ -8,7 +8,6 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from ops.process import Process
@@ -72,8 +71,7 @@ class WorkerUnderTest(Process):
 
     def is_ready(self) -> bool:
         """Whether its present child takes jobs: Celery says so when it has connected."""
-        last = max((at for at, line in enumerate(self.lines) if "starting another" in line), default=-1)
-        return any(re.search(r"worker@\S+ ready", line) for line in self.lines[last + 1 :])
+        return self._find_owner() is not None
 
     def printed(self, text: str) -> int:
         """How many of its lines hold this text."""
@@ -89,14 +87,16 @@ class WorkerUnderTest(Process):
 
     @property
     def owner(self) -> str:
-        """Its child's name in Celery, as it stands in the job table."""
-        return until("the child has its name", self._find_owner)
+        """Its present child's name in Celery, as it stands in the job table; said when it takes jobs."""
+        return until("the child has said its name", self._find_owner)
 
     def _find_owner(self) -> str | None:
-        with suppress(FileNotFoundError, ProcessLookupError):
-            words = Path(f"/proc/{self.child_pid}/cmdline").read_bytes().decode().split("\0")
-            return next((word.removeprefix("--hostname=") for word in words if word.startswith("--hostname=")), None)
-        return None
+        said = re.search(r"(worker@\S+) ready", "\n".join(self._lines_of_child()))
+        return said and said[1]
+
+    def _lines_of_child(self) -> list[str]:
+        lines = list(self.lines)
+        return lines[max((at for at, line in enumerate(lines) if "starting another" in line), default=-1) + 1 :]
 
     def kill(self) -> None:
         """SIGKILL, to supervisor and child at once: the machine is gone."""
