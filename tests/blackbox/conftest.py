@@ -37,6 +37,7 @@ def make_system(request: pytest.FixtureRequest, tmp_path: Path, cache_dir: Path)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """What its processes said last says more about a failed test than its assertion."""
     if call.when == "call" and call.excinfo is not None:
-        for system in item.stash.get(_SYSTEMS, []):
+        shared = getattr(getattr(item, "funcargs", {}).get("calm"), "system", None)
+        for system in [*item.stash.get(_SYSTEMS, []), *([shared] if shared else [])]:
             for number, command in enumerate(system.commands):
                 item.add_report_section("call", f"{number}: {command.name}", "\n".join(command.lines[-60:]))

@@ -211,4 +211,5 @@ def wait_for(result: Result, state: str, before: str = "") -> None:
         told = str(result.app.AsyncResult(result.id).state)  # A new one each time: it remembers the first end.
         return told if told in ends else None
 
-    assert until(f"task {result.id} has an end", end) == state
+    found = until(f"task {result.id} has an end", end)
+    assert found == state, f"task {result.id} ended as {found}"

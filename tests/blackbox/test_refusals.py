@@ -80,7 +80,7 @@ REFUSED: dict[str, tuple[Send, str]] = {
     "yaml": (by_celery(serializer="yaml"), "content_type: .*only JSON is read"),
     "a compression that there is not": (
         by_hand(GOOD, head={"compression": "application/x-snappy"}),
-        "body: cannot be decoded",
+        "compression: is 'application/x-snappy'",
     ),
     "a null in place of the keyword arguments": (by_hand([[], None, SIGNATURES]), "kwargs: is no mapping"),
     "a list in place of the keyword arguments": (by_hand([[], [PROMPT], SIGNATURES]), "kwargs: is no mapping"),

@@ -128,7 +128,7 @@ def test_redis_fills_up_while_messages_become_jobs(system: System, app: Celery, 
     system.run_workers(2)
     sent = [generate(app, {"num_inference_steps": 1}).apply_async() for _ in range(MESSAGES // 2)]
     until("some are jobs", lambda: known(system) > 0)
-    fill(system.redis, 0.9)
+    fill(system.redis, 0.97)
     sent += [generate(app, {"num_inference_steps": 1}).apply_async() for _ in range(MESSAGES // 2)]
     waiting = until("what came before is done, and the rest stands", lambda: quiet(system))
     make_room(system.redis)

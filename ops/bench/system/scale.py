@@ -25,6 +25,8 @@ from ops.bench.report.plot import Bars, plot
 from ops.bench.report.report import Figure, Report, publish
 from ops.bench.report.rounds import LEAST_BUNCHES, alternate, median_ratio, sustained_rate
 from ops.bench.report.surroundings import look_around
+from ops.bench.system.adoption import Adopted, adoption_figures
+from ops.bench.system.adoption import measure as measure_adoption
 from ops.bench.system.doors import DOORS, Cost, Door, door_figures, measure
 from ops.bench.system.fleet import ChangingFleet, changing_fleet
 from ops.bench.system.redis_calls import RedisCalls
@@ -109,14 +111,16 @@ def bench_scale(effort: Effort, folder: Path, console: Console) -> Report:
             doors = {each.name: partial(_measure_door, fleet, effort, each) for each in DOORS}
             costs = alternate(doors, effort.rounds, console)
             surroundings["slots"] = fleet.slots
+            adopted = alternate({"adoption": partial(_measure_adoption, fleet)}, effort.rounds, console)
     report = Report(
         name="scale",
         title=f"scale: jobs of {effort.steps} steps on {effort.simulated}, medians of {effort.rounds} rounds",
-        figures=[*_figures(measured, effort), *door_figures(costs)],
+        figures=[*_figures(measured, effort), *door_figures(costs), *adoption_figures(adopted["adoption"])],
         surroundings=surroundings,
         rounds={
             **{name: [dataclasses.asdict(each) for each in rounds] for name, rounds in measured.items()},
             **{name: [dataclasses.asdict(each) for each in rounds] for name, rounds in costs.items()},
+            **{name: [dataclasses.asdict(each) for each in rounds] for name, rounds in adopted.items()},
         },
     )
     plot(_panels(measured), folder / "scale.png")
@@ -147,6 +151,11 @@ def _measure_door(fleet: ChangingFleet, effort: Effort, door: Door, number: int)
     """On the largest fleet, with as many jobs as keep it busy for a while."""
     del number
     return measure(fleet, door, MODEL, effort.bunches * effort.rows)
+
+
+def _measure_adoption(fleet: ChangingFleet, number: int) -> Adopted:
+    del number
+    return measure_adoption(fleet, MODEL)
 
 
 def _wait(fleet: ChangingFleet, jobs: Sequence[Job]) -> None:
