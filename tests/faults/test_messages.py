@@ -6,13 +6,14 @@ import json
 
 from jobs import names
 from jobs.broker.app import make_app
-from jobs.scripts.ranks import PRIORITY_RANK
+from jobs.scripts.ranks import LINE
 from producer import Job
 from tests.faults.harness.rows import Row
 from tests.faults.harness.system import QUEUE, System
 from tests.faults.harness.waiting import until
 
 BOUND_S = 60.0
+RELEASED = 8  # at a time, of a queue that no worker reads
 
 
 def test_same_message_delivered_5_times_at_once_to_3_workers_makes_one_run(system: System, row: Row) -> None:
@@ -20,10 +21,10 @@ def test_same_message_delivered_5_times_at_once_to_3_workers_makes_one_run(syste
     with make_app(system.settings) as app:
         for worker in workers:
             app.control.cancel_consumer(QUEUE, destination=[worker.owner], reply=True, timeout=10)
-        jobs = system.submit(20)
+        jobs = system.submit(RELEASED)
         for job in jobs:
             for _ in range(4):
-                app.send_task(names.RUN_TASK, task_id=job.id, queue=QUEUE, priority=PRIORITY_RANK["normal"])
+                app.send_task(names.RUN_TASK, task_id=job.id, queue=names.line_of(QUEUE), priority=LINE)
         delivered = _messages(system)
         assert sorted(delivered) == sorted([job.id for job in jobs] * 5)
         app.control.add_consumer(QUEUE)
@@ -69,6 +70,6 @@ def test_submitter_killed_between_the_table_and_the_publish(system: System, row:
 
 def _messages(system: System) -> list[str]:
     """Job ids of the messages that stand in the broker, by kombu's lists of each priority."""
-    lists = list(system.redis.scan_iter(f"{QUEUE}*", _type="list"))
+    lists = list(system.redis.scan_iter(f"{names.line_of(QUEUE)}*", _type="list"))
     messages = [message for each in lists for message in system.redis.lrange(each, 0, -1)]
     return [json.loads(message)["headers"]["id"] for message in messages]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from jobs.broker.app import make_app
+from jobs.names import line_of
 from jobs.table.states import Status
 from ops.programs import Flower
 from producer import Job
@@ -48,7 +49,7 @@ def _revoke_a_running_and_a_waiting_job(system: System, worker: WorkerUnderTest,
     waiting = system.submit(1)[0]
     until(
         "the waiting job's message stands in the broker",
-        lambda: list(system.redis.scan_iter(f"{QUEUE}*", _type="list")),
+        lambda: list(system.redis.scan_iter(f"{line_of(QUEUE)}*", _type="list")),
     )
     for job in (waiting, running):
         revoke(job.id)

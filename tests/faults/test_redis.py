@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from jobs.errors import RedisFull
+from jobs.names import line_of
 from jobs.table.states import Status
 from ops.servers import RedisServer
 from tests.faults.conftest import MakeSystem
@@ -145,7 +146,7 @@ def test_keys_of_the_broker_are_deleted_before_and_while_workers_run(system: Sys
 def delete_keys_of_the_broker(system: System) -> int:
     """Returns how many messages were lost."""
     keys = [key for key in system.redis.scan_iter("*") if not key.startswith("imagemill:")]
-    messages = sum(system.redis.llen(key) for key in keys if key.startswith(QUEUE))
+    messages = sum(system.redis.llen(key) for key in keys if key.startswith(line_of(QUEUE)))
     assert system.redis.delete(*keys) > 0
     return messages
 

@@ -84,7 +84,7 @@ def test_old_workers_meet_newer_messages_in_a_rolling_restart_under_load(system:
     written = {system.redis.hget(names.job_key(job.id), "schema") for job in newer}
     assert written == {str(names.SCHEMA_VERSION + 1)}
     until("the old workers are done with the rest", lambda: all(job.status().has_ended for job in jobs))
-    until("the newer messages were taken", lambda: not list(system.redis.scan_iter("gpu.sim*", _type="list")))
+    until("the newer messages were taken", lambda: not list(system.redis.scan_iter("run.sim*", _type="list")))
     assert all(system.counts(job).attempts == system.counts(job).epoch == 0 for job in newer), "not given back"
     jobs += system.submit(40, steps=20)
     for worker in old:

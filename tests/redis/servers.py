@@ -163,7 +163,7 @@ class Cluster:
     @property
     def told(self) -> dict[str, str]:
         """`IMAGEMILL_*` variables that lead here."""
-        urls = {"IMAGEMILL_REDIS_URL": self.url}
+        urls = {"IMAGEMILL_REDIS_URL": self.url, "IMAGEMILL_RESULT_BACKEND_URL": self.url}
         return (
             urls | {"IMAGEMILL_REDIS_SENTINEL_MASTER": MASTER} | (self.certificates.told if self.certificates else {})
         )

@@ -88,8 +88,6 @@ def test_senders_with_celery_alone_hear_from_the_next_redis(behind: Behind) -> N
     assert cluster is not None
     system.run_workers(2)
     with make_app(system.settings) as app:
-        # Celery's own 20 s may be over before the Sentinels have chosen; then it wants to be restarted.
-        app.conf.result_backend_transport_options |= {"retry_policy": {"max_retries": 300}}
         sent = [send(app) for _ in range(30)]
         until("some are done", lambda: succeeded(system) >= 4)
         wait_for_the_replica(system, cluster)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from jobs.names import line_of
 from ops.process import Process
 from ops.settings import CHECKOUT
 from tests.faults.harness.waiting import until
@@ -56,7 +57,11 @@ class WorkerUnderTest(Process):
 
     def command(self) -> list[str]:
         """As `make up` starts it, or as its supervisor starts the child."""
-        own = celery_command(self._queues) if self._alone else [sys.executable, "-m", "ops.cli", "worker"]
+        own = (
+            celery_command([line_of(each) for each in self._queues])
+            if self._alone
+            else [sys.executable, "-m", "ops.cli", "worker"]
+        )
         return [*self._prefix, *own]
 
     def start(self, on_line: Callable[[str], None] | None = None) -> None:

@@ -36,7 +36,7 @@ def kill_before_claim(times: int = 1) -> None:
 def kill_before_publish() -> None:
     """SIGKILL ourselves when a job is in the table and its message has not been sent yet."""
 
-    def before(_dispatcher: Any, job_ids: list[str]) -> None:
+    def before(_dispatcher: Any, job_ids: list[str], **_: Any) -> None:
         if _strike("kill_before_publish", 1_000, job_ids=list(job_ids)):
             _kill()
 
