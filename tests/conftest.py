@@ -25,6 +25,7 @@ from storage.backends.s3.store import S3Store
 from tests.warm.popen import forked
 
 _THREAD_ENDS_S = 20.0
+_POLL_INTERVAL_S = 0.01
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -70,6 +71,8 @@ def _no_thread_left() -> Iterator[None]:
     for thread in set(threading.enumerate()) - before:
         if thread.name == "tqdm_monitor":  # Of the library, one for the process.
             continue
+        while thread.ident is None and time.monotonic() < deadline:  # It is about to start.
+            time.sleep(_POLL_INTERVAL_S)
         thread.join(max(0.0, deadline - time.monotonic()))
         assert not thread.is_alive(), f"the test left a thread running: {thread.name}"
 

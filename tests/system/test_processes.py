@@ -15,6 +15,7 @@ from ops.bench.system.system import system_for_a_while
 from ops.process import wait_until
 from producer import Client, Job
 from tests.processes import is_alive
+from tests.warm.popen import cold
 
 TOLD = {"IMAGEMILL_WORKER_PROCESSES": "2", "IMAGEMILL_WORKER_CONCURRENCY": "4", "IMAGEMILL_LEASE_S": "2"}
 DEADLINE_S = 240.0
@@ -32,6 +33,7 @@ def submit(client: Client, count: int, steps: int) -> list[Job]:
 def test_all_processes_take_jobs_and_one_that_is_killed_loses_none(tmp_path: Path) -> None:
     told = TOLD | {"IMAGEMILL_WORKER_CACHE_DIR": str(tmp_path)}
     with (
+        cold(),
         system_for_a_while(Console(quiet=True), told) as client,
         redis.Redis.from_url(client.parts.settings.redis_url, decode_responses=True) as redis_client,
     ):

@@ -63,6 +63,17 @@ def _wait_for_end_of(pid: int) -> None:
 
 
 @contextmanager
+def cold() -> Iterator[None]:
+    """For as long as this lasts, all is started as always: for what is found by its command line."""
+    current = subprocess.Popen
+    subprocess.Popen = _Popen  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        subprocess.Popen = current  # type: ignore[misc]
+
+
+@contextmanager
 def forked() -> Iterator[None]:
     """For as long as this lasts, `subprocess` starts processes of ours by a fork, where it can."""
     nursery: Nursery | None = None
