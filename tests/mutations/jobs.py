@@ -149,7 +149,7 @@ JOBS = (
         "cancel.lua",
         "if status and args.scope and",
         "if false and",
-        tests="tombstones",
+        tests="tombstones:caller_with_a_key_sees_and_cancels_no_job_of_another_s",
     ),
     forgets(
         "cancel-leaves-no-tombstone",
