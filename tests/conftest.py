@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 import structlog
+from celery.result import AsyncResult
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.process.settings import Settings
@@ -39,6 +40,17 @@ def _interruptible() -> None:
 def _warm() -> Iterator[None]:
     """What tests start of ours, they start by a fork: see `tests.warm`."""
     with forked() if "TESTS_COLD" not in os.environ else nullcontext():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet_results() -> Iterator[None]:
+    """
+    A result of Celery's that is thrown away asks its Redis, which may be gone, for as long as it is patient. Where that
+    comes while pytest reads a failed test's source, CPython 3.11 ends the whole run with a SystemError.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(AsyncResult, "__del__")
         yield
 
 

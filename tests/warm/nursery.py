@@ -13,6 +13,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import runpy
 import signal
 import socket
@@ -32,7 +33,6 @@ OURS = ("jobs", "ops", "producer", "storage", "workers")
 CHECKOUT = Path(__file__).resolve().parents[2]
 MESSAGE_BYTES = 1 << 20
 _LIBRARIES_OF = {"ops.cli": "ops.cli", "api": "producer.api.app", "worker": "workers.process.worker"}
-_LIBRARIES_OF_BUILT_IN = "workers.families.stable_diffusion"
 _ON_PATH = list(sys.path[1:])
 
 
@@ -78,8 +78,16 @@ class Program:
         """Our modules that import the libraries which it will."""
         words = [self.module, *self.args[:1]]
         found = [module for word, module in _LIBRARIES_OF.items() if word in words]
-        serves_built_in = "worker" in words and "IMAGEMILL_MODELS_FILE" not in self.env
-        return [*found, _LIBRARIES_OF_BUILT_IN] if serves_built_in else found
+        return [*found, *self._families()] if "worker" in words else found
+
+    def _families(self) -> list[str]:
+        """Of the models that a worker serves, the built-in one without a file."""
+        file = Path(self.cwd, self.env.get("IMAGEMILL_MODELS_FILE", CHECKOUT / "models.toml"))
+        named = (
+            set(re.findall(r'^family = "([a-z-]+)"', file.read_text("utf-8"), re.MULTILINE)) if file.exists() else ()
+        )
+        names = [name.replace("-", "_") for name in sorted(named)]
+        return [f"workers.families.{each}" for each in names if (CHECKOUT / "workers/families" / f"{each}.py").exists()]
 
     def become(self, files: tuple[int, int, int]) -> None:
         """Be this program from here on, with this standard input, output and error; ends the process."""
