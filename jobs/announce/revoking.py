@@ -43,6 +43,12 @@ class Revoking:
     def _results(self) -> CeleryResults:
         return CeleryResults(self._settings)
 
+    def count(self, queue: str) -> int:
+        """How many stand in a queue now, or are in a worker's hands."""
+        with connect(self._settings, decodes=False) as client:
+            inbox = Inbox(client, self._settings, [queue])
+            return inbox.count() + len(inbox.in_hand())
+
     def revoke(self, queue: str) -> int:
         """
         Take out all that stand in a queue now. Returns how many are canceled, or will be as they come.

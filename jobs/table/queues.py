@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
-from typing import cast
+from collections.abc import Iterator
+from typing import Protocol, cast
 
 import redis
 
@@ -20,13 +20,22 @@ from jobs.table.record import JobRecord, deadlines_of
 from jobs.table.table import JobTable, Offer
 
 
+class Messages(Protocol):
+    """Of others, which are no jobs yet."""
+
+    def count(self, queue: str) -> int:
+        """How many stand there."""
+
+    def revoke(self, queue: str) -> int:
+        """Have them end as canceled. Returns how many there were."""
+
+
 class QueueControl:
     """
     Operations on whole queues, and on jobs that have ended without images.
 
     Args:
-        revoke: Has a queue's messages that are no jobs yet end as canceled, and says how many there were. None leaves
-            them to whoever makes jobs of them.
+        messages: Those of others; None leaves them to whoever makes jobs of them.
     """
 
     def __init__(
@@ -35,13 +44,13 @@ class QueueControl:
         table: JobTable,
         offer: Offer,
         settings: Settings,
-        revoke: Callable[[str], int] | None = None,
+        messages: Messages | None = None,
     ) -> None:
         self._redis = client
         self._table = table
         self._offer = offer
         self._settings = settings
-        self._revoke = revoke
+        self._messages = messages
         self._scripts = Scripts(client, settings)
         self._limits = limits_of(settings)
 
@@ -66,6 +75,10 @@ class QueueControl:
             if running:
                 yield from [str(job_id) for job_id, _ in self._redis.zscan_iter(names.running_key(queue), count=PIECE)]
 
+    def count_messages(self, queue: str) -> int:
+        """Messages that would become such jobs."""
+        return 0 if self._messages is None else self._messages.count(queue)
+
     def cancel_all(self, queue: str, *, running: bool = False) -> int:
         """
         Cancel what `job_ids` lists, and messages that would become such jobs. Returns how many were told.
@@ -73,7 +86,7 @@ class QueueControl:
         Raises:
             RedisUnavailable: Some may have been canceled; doing it again does the rest.
         """
-        count = 0 if self._revoke is None else self._revoke(queue)
+        count = 0 if self._messages is None else self._messages.revoke(queue)
         for job_id in dict.fromkeys(self.job_ids(queue, running=running)):
             try:
                 _, released = self._table.cancel(job_id)

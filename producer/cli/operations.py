@@ -73,7 +73,8 @@ def cancel_queue(queue: str, *, running: bool, yes: bool, as_json: bool) -> None
         parts = open_parts()
         name = _known(parts, queue)
         counted = [each for each in parts.table.queues() if each.queue == name]  # None of a queue that never had a job.
-        count = sum(each.waiting + each.released + each.later + (each.running if running else 0) for each in counted)
+        count = parts.control.count_messages(name)
+        count += sum(each.waiting + each.released + each.later + (each.running if running else 0) for each in counted)
         if not yes and count and not typer.confirm(f"Cancel {count} jobs of {name}?", err=True):
             raise typer.Exit(1)
         canceled = parts.control.cancel_all(name, running=running)

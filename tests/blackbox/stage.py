@@ -67,6 +67,7 @@ class Stage:
         def run() -> bool:
             where = zip(self.statuses(), self._stages(), strict=True)
             of_others = {stage for status, stage in where if status not in ENDED}
+            assert of_others, f"all have ended before they were met: {self.statuses()}"
             return of_others == {"generate"}
 
         until("all jobs run", run)

@@ -7,6 +7,7 @@ checkout to test, with a `.venv` of its own: an older version, to see that a tes
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -43,6 +44,10 @@ def until(what: str, ask: Callable[[], T | None], deadline_s: float = PATIENCE_S
         assert time.monotonic() < end, f"not within {deadline_s:g} s: {what}"
         time.sleep(_POLL_INTERVAL_S)
     return answer
+
+
+def _name_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def simulated(
@@ -188,7 +193,7 @@ class System:
             "IMAGEMILL_S3_SECRET_ACCESS_KEY": self.s3_server.secret_access_key,
             "IMAGEMILL_S3_BUCKET": BUCKET,
             "IMAGEMILL_METRICS_PORT": "off",
-            "IMAGEMILL_WORKER_CACHE_DIR": str(cache_dir),
+            "IMAGEMILL_WORKER_CACHE_DIR": str(cache_dir / _name_of(models or "")),  # Equal names may be other models.
             "IMAGEMILL_WORKER_SPOOL_DIR": str(folder / "spool"),
         }
         if models is not None:

@@ -20,6 +20,8 @@ from typing import Any
 import structlog
 from celery.worker import state
 from celery.worker.consumer import Consumer
+from celery.worker.request import Request
+from kombu.asynchronous import get_event_loop
 from vine import promise
 
 from workers.delivery.transport import PASS_ON, kind_of_error
@@ -74,6 +76,22 @@ class TolerantConsumer(Consumer):
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         log.error("message dropped: its body cannot be decoded", error=kind_of_error(exc), size_bytes=len(message.body))
         message.ack()
+
+
+class RunRequest(Request):
+    """
+    Has the loop look for the next message though its task was ignored, because there was nothing to run.
+
+    Celery sends no event of that: a worker whose slots are all taken would look again at its next timer only, and get
+    through a row of such messages at some a second.
+    """
+
+    def on_failure(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().on_failure(*args, **kwargs)
+        finally:
+            if (loop := get_event_loop()) is not None:
+                loop.call_soon(_LOOK_AGAIN)
 
 
 class SentEvents:

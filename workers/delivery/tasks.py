@@ -20,6 +20,7 @@ from workers.attempt.attempt import Attempt
 from workers.attempt.context import Context
 from workers.attempt.errors import Draining
 from workers.attempt.trace import NoTrace, trace_of
+from workers.delivery.consumer import RunRequest
 from workers.engine.errors import EngineDied
 from workers.runners.registry import RUNNERS
 
@@ -29,7 +30,7 @@ log = structlog.get_logger()
 def register_tasks(app: Celery, context: Context) -> None:
     """Give the app its task. The name is the wire; nothing depends on a Python path."""
 
-    @app.task(name=names.RUN_TASK, bind=True, throws=(JobFailed,), ignore_result=True)
+    @app.task(name=names.RUN_TASK, bind=True, throws=(JobFailed,), ignore_result=True, Request=RunRequest)
     def run(task: Task[..., Any], /, *_args: Any, **_kwargs: Any) -> str:
         with bound_contextvars(job_id=str(task.request.id)):
             return _summary(_run(task, context))

@@ -331,7 +331,7 @@ def test_message_that_was_revoked_before_it_came_is_a_job_that_never_runs(
 def purging(context: Context, settings: Settings) -> QueueControl:
     """As the command has it."""
     table, offer = context.table, context.dispatcher.offer
-    return QueueControl(connect(settings), table, offer, settings, Revoking(table, offer, settings).revoke)
+    return QueueControl(connect(settings), table, offer, settings, Revoking(table, offer, settings))
 
 
 def test_purge_reaches_messages_that_are_no_jobs_yet_and_jobs_that_wait_for_their_time(

@@ -43,7 +43,7 @@ def offered() -> list[str]:
 @pytest.fixture
 def control(context: Context, redis_client: redis.Redis, settings: Settings, offered: list[str]) -> QueueControl:
     revoking = Revoking(context.table, offered.extend, settings)
-    return QueueControl(redis_client, context.table, offered.extend, settings, revoking.revoke)
+    return QueueControl(redis_client, context.table, offered.extend, settings, revoking)
 
 
 def of_protocol_1(job_id: str) -> dict[str, Any]:
