@@ -20,6 +20,7 @@ from ops.bench.api.http_load import Load, Target, connected, paced
 from ops.process import LOOPBACK, wait_until
 from ops.programs import Api
 from producer import Client
+from tests.warm.popen import cold
 
 DEADLINE_S = 30.0
 OTHERS_PER_S = 50
@@ -42,9 +43,10 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def api(env: dict[str, str], log: list[str]) -> Iterator[Api]:
-    """Nobody ends its jobs."""
+    """Nobody ends its jobs. What it takes of memory is its own alone."""
     api = Api(0, {**env, "IMAGEMILL_API_BODY_TIMEOUT_S": "2", "IMAGEMILL_LEASE_S": "300"})
-    api.start(log.append)
+    with cold():
+        api.start(log.append)
     try:
         api.wait_until_ready()
         yield api
