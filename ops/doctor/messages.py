@@ -84,6 +84,8 @@ def _advice(standing: Standing, workers: Sequence[WorkerReport], known: Sequence
         return f"Start a worker: ./imagemill worker{f' --model {model}' if model else ''}."
     if standing.is_line:
         return f"The table alone sends there, and not to this list: have their sender name the queue {queue}."
+    if standing.priority is None:
+        return f"No version reads such a list: have their sender use the priorities 0 to 9 of the queue {queue}."
     return f"Restart the workers that serve {queue}: those of this version take all that is sent there."
 
 

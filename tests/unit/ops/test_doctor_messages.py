@@ -61,3 +61,10 @@ def test_list_of_a_priority_is_named_as_a_shell_takes_it() -> None:
     assert finding.advice.endswith("""DEL "$(printf 'run.shapes\\x06\\x169')".""")
     (plain,) = judge_messages([standing("gpu.nope")], [worker()], KNOWN)
     assert plain.advice.endswith("DEL gpu.nope.")
+
+
+def test_list_that_is_named_as_kombu_names_none_is_for_its_sender_to_mend() -> None:
+    other = Standing(queue="gpu.shapes", priority=None, key="gpu.shapes\x06\x1611", messages=3)
+    (finding,) = judge_messages([other], [worker()], KNOWN)
+    assert finding.state is State.FAILURE
+    assert "have their sender use the priorities 0 to 9 of the queue gpu.shapes" in finding.advice
