@@ -14,7 +14,7 @@ from ops.bench.system.scale import Effort, bench_scale
 
 def test_fleet_that_grows_is_measured_and_its_calls_of_redis_are_counted(tmp_path: Path) -> None:
     # Twice the rows take nearly twice the time, so one job makes a pass.
-    effort = Effort(rounds=1, workers=(1, 2), simulated="launch_s=0.002 row_s=0.03", steps=2, rows=1)
+    effort = Effort(rounds=1, workers=(1, 2), simulated="launch_s=0.002 row_s=0.03", steps=2, rows=1, bunches=24)
     report = bench_scale(effort, tmp_path, Console(quiet=True))
     assert (tmp_path / "scale.png").stat().st_size > 0
     written = json.loads((tmp_path / "scale.json").read_text("utf-8"))
