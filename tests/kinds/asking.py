@@ -5,13 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.process import LOOPBACK
-from tests.blackbox.system import PATIENCE_S, System, until
+from tests.blackbox.system import PATIENCE_S, System
 
 INPUT_KEY = "inputs/after.bin"
 INPUT = b"what to draw after"
@@ -49,15 +48,9 @@ def sent_events(system: System, job_id: str) -> Sent:
     return [(each["event"], json.loads(each["data"])) for each in found if "event" in each]
 
 
-def watched_events(system: System, body: dict[str, Any], queue: str) -> Sent:
+def watched_events(system: System, body: dict[str, Any]) -> Sent:
     """The same of a job that is followed from before it runs, for stages that nobody watches are not sent."""
-    assert system.cli("queue", "pause", queue).returncode == 0
-    job = post(system, body)
-    with ThreadPoolExecutor(1) as thread:
-        listening, events = system.listen(job), thread.submit(sent_events, system, job)
-        until("somebody is told of it", lambda: listening.events)
-        assert system.cli("queue", "resume", queue).returncode == 0
-        return events.result()
+    return sent_events(system, post(system, {**body, "start_after": 3}))
 
 
 def samples(port: int) -> dict[str, dict[frozenset[tuple[str, str]], float]]:

@@ -47,7 +47,7 @@ def check_progress(events: Sent) -> None:
 
 
 def test_http_sends_the_stages_of_a_kind_with_its_weights_and_its_data(system: System) -> None:
-    events = watched_events(system, SKETCH, "gpu.sim")
+    events = watched_events(system, SKETCH)
     job = events[-1][1]["job"]["id"]
     assert [kind for kind, _ in events if kind != "progress"] == ["status", *["data"] * 4, "completed"]
     assert [data["data"] for kind, data in events if kind == "data"] == TOLD
@@ -61,7 +61,7 @@ def test_http_sends_the_stages_of_a_kind_with_its_weights_and_its_data(system: S
 
 
 def test_a_kind_without_files_ends_in_its_own_last_stage(system: System) -> None:
-    events = watched_events(system, COUNT, "any.count")
+    events = watched_events(system, COUNT)
     assert stages_of(events) == ["split", "count"]
     check_progress(events)
 
