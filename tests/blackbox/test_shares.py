@@ -13,6 +13,7 @@ PROMPT = "a red circle on a blue background"
 QUEUE = "gpu.sim"
 SLOTS = 2
 LINE = 8  # Of unclaimed messages, with so few slots.
+BACKLOG = 1  # Turns of who has had some, after so many first jobs in a row as the line takes: docs/architecture.md.
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_first_job_waits_for_what_was_released_before_it(system: System, flood: 
     job = system.end_of(own)
     others = begun(system)
     before = [at for caller, at in others if caller != "one" and job["created_at"] < at < job["started_at"]]
-    assert len(before) <= LINE, f"{len(before)} jobs of others began while it waited"
+    assert len(before) <= LINE + BACKLOG, f"{len(before)} jobs of others began while it waited"
     assert system.cli("cancel", "--all", "--queue", QUEUE, "--yes").returncode == 0
 
 

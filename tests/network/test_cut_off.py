@@ -72,7 +72,7 @@ def cut_off_and_join(system: NetworkSystem, row: Row, *, away_s: float = 0.0, fo
 
 def start_workers(system: NetworkSystem) -> WorkerOnHost:
     """Three, each on a host of its own; returns the one that will be cut off."""
-    victim = system.worker_on(system.network.host(), {"slow_ends": {"seconds": 0.6}})
+    victim = system.worker_on(system.network.host(), {"slow_ends": {"seconds": 0.6}, "slow_encode": {"seconds": 0.3}})
     for _ in range(2):
         system.worker_on(system.network.host())
     system.ready()

@@ -100,6 +100,11 @@ def slow_ends(seconds: float) -> None:
         _before(module, name, lambda *_args, **_fields: time.sleep(seconds))
 
 
+def slow_encode(seconds: float) -> None:
+    """As `slow_ends`, of the stage that a simulated model is through with at once; no pass is made meanwhile."""
+    _before("workers.families.simulated", "SimulatedModel.encode", lambda *_args: time.sleep(seconds))
+
+
 def fail_at_start(times: int) -> None:
     """Die while loading the model, so many times."""
 
