@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 import structlog
+from celery import Celery
 from celery.result import AsyncResult
 
 from jobs.catalogue.catalogue import Catalogue
@@ -136,6 +138,15 @@ def store(storage_settings: S3Settings) -> S3Store:
     store = S3Store(storage_settings)
     store.prepare()
     return store
+
+
+@pytest.fixture
+def sender(settings: Settings) -> Iterator[Celery]:
+    """Somebody who has Celery and nothing of ours."""
+    with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
+        yield app
+        backend: Any = app.backend
+        backend.client.connection_pool.disconnect()
 
 
 @pytest.fixture

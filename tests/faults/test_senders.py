@@ -99,13 +99,19 @@ def test_celery_senders_hear_of_every_end_through_20_kills(system: System, app: 
     row.close(system, jobs, injected=KILLS)
 
 
-def test_teller_is_killed_between_telling_and_noting(system: System, app: Celery, row: Row) -> None:
+def fans_that_end_well_through(system: System, app: Celery, kill: str) -> list[Fan]:
+    """Of a sender, while such a kill strikes one of two workers, three times in all."""
     for _ in range(2):
-        system.worker({"kill_before_told": {"times": 3}})
+        system.worker({kill: {"times": 3}})
     system.ready()
     fans = [Fan.send(app) for _ in range(3)]
     for fan in fans:
         fan.check(system.redis, "SUCCESS")
+    return fans
+
+
+def test_teller_is_killed_between_telling_and_noting(system: System, app: Celery, row: Row) -> None:
+    fans = fans_that_end_well_through(system, app, "kill_before_told")
     struck = system.evidence("kill_before_told")
     repeated = len(calls(system.redis, "theirs.done")) - 2 * len(fans)
     row.note(callbacks_that_came_twice=repeated)
@@ -114,12 +120,7 @@ def test_teller_is_killed_between_telling_and_noting(system: System, app: Celery
 
 
 def test_worker_is_killed_with_messages_in_hand(system: System, app: Celery, row: Row) -> None:
-    for _ in range(2):
-        system.worker({"kill_with_messages_in_hand": {"times": 3}})
-    system.ready()
-    fans = [Fan.send(app) for _ in range(3)]
-    for fan in fans:
-        fan.check(system.redis, "SUCCESS")
+    fans = fans_that_end_well_through(system, app, "kill_with_messages_in_hand")
     assert standing(system.redis) == 0
     row.close(system, jobs_of(system, fans), injected=len(system.evidence("kill_with_messages_in_hand")))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import gc
 import importlib
+import inspect
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -113,24 +114,52 @@ class Program:
 class _Forked(subprocess.Popen):  # type: ignore[type-arg]
     """What a process of ours starts of ours: a child of its own, forked."""
 
-    def _execute_child(self, args: Any, *more: Any) -> None:
-        env, cwd, leads, files = popen_arguments(more)
-        program = Program.of(args, env, cwd or CHECKOUT, leads=leads)
+    def _execute_child(self, *told: Any) -> None:
+        asked = Asked.of(told)
+        program = asked.program(CHECKOUT)
         if program is None:
-            super()._execute_child(args, *more)  # type: ignore[misc]
+            super()._execute_child(*told)  # type: ignore[misc]
             return
         self.pid = os.fork()
         if self.pid == 0:
-            _end_as(program, files)
+            _end_as(program, asked.files)
         self._child_created = True
-        self._close_pipe_fds(*more[9:15])  # type: ignore[attr-defined]
+        self._close_pipe_fds(*asked.pipes)  # type: ignore[attr-defined]
 
 
-def popen_arguments(more: tuple[Any, ...]) -> tuple[Any, Any, bool, tuple[int, int, int]]:
-    """Of what `Popen._execute_child` is given after the command: environment, folder, session, and three files."""
-    pipes = zip((more[9], more[12], more[14]), range(3), strict=True)
-    first, second, third = (own if pipe == -1 else pipe for pipe, own in pipes)
-    return more[5], more[4], bool(more[20]), (first, second, third)
+class Asked:
+    """
+    What `Popen._execute_child` of CPython 3.11 is told.
+
+    Attributes:
+        pipes: File descriptors, those of both sides for input, output and error; -1 where it is ours.
+    """
+
+    _NAMES = tuple(inspect.signature(subprocess.Popen._execute_child).parameters)[1:]  # type: ignore[attr-defined]
+    _PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+
+    def __init__(self, told: Mapping[str, Any]) -> None:
+        self._told = told
+        self.pipes = [told[name] for name in self._PIPES]
+
+    @classmethod
+    def of(cls, told: Sequence[Any]) -> Asked:
+        """Of its arguments, in their order."""
+        return cls(dict(zip(cls._NAMES, told, strict=True)))
+
+    @property
+    def files(self) -> tuple[int, int, int]:
+        """The child's standard input, output and error."""
+        ends = ("p2cread", "c2pwrite", "errwrite")
+        first, second, third = (own if self._told[end] == -1 else self._told[end] for own, end in enumerate(ends))
+        return first, second, third
+
+    def program(self, folder: Path | None = None) -> Program | None:
+        """What is to be started, in this folder unless another is told; None for what takes more than a fork."""
+        if self._told["preexec_fn"] or self._told["pass_fds"]:
+            return None
+        leads, cwd = bool(self._told["start_new_session"]), self._told["cwd"] or folder
+        return Program.of(self._told["args"], self._told["env"], cwd, leads=leads)
 
 
 def _end_as(program: Program, files: tuple[int, int, int]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.warm.nursery import CHECKOUT, MESSAGE_BYTES, Program, popen_arguments
+from tests.warm.nursery import CHECKOUT, MESSAGE_BYTES, Asked, Program
 
 _Popen = subprocess.Popen
 
@@ -88,16 +88,16 @@ def forked() -> Iterator[None]:
     class Warm(_Popen):  # type: ignore[type-arg]
         _is_warm = False
 
-        def _execute_child(self, args: Any, *more: Any) -> None:
-            env, cwd, leads, files = popen_arguments(more)
-            program = None if more[1] or more[3] else Program.of(args, env, cwd, leads=leads)
-            if program is None:  # Of others, or with a function or files of its own.
-                super()._execute_child(args, *more)  # type: ignore[misc]
+        def _execute_child(self, *told: Any) -> None:
+            asked = Asked.of(told)
+            program = asked.program()
+            if program is None:
+                super()._execute_child(*told)  # type: ignore[misc]
                 return
             self._is_warm = True
-            self.pid = the_nursery().fork(program, files)
+            self.pid = the_nursery().fork(program, asked.files)
             self._child_created = True
-            self._close_pipe_fds(*more[9:15])  # type: ignore[attr-defined]
+            self._close_pipe_fds(*asked.pipes)  # type: ignore[attr-defined]
 
         def _try_wait(self, wait_flags: int) -> tuple[int, int]:
             if not self._is_warm:

@@ -14,7 +14,6 @@ from typing import Any, cast
 import hypothesis
 import pytest
 import redis
-from celery import Celery
 
 from jobs.announce.celery import PROTOCOL, CeleryResults
 from jobs.announce.teller import Teller
@@ -91,15 +90,6 @@ def a_job(catalogue: Catalogue) -> MakeJob:
         return submission_of(request, spec, catalogue, job_id=job_id, tag=tag, quota=quota, weight=weight)
 
     return make
-
-
-@pytest.fixture
-def sender(settings: Settings) -> Iterator[Celery]:
-    """Somebody who has Celery alone."""
-    with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
-        yield app
-        backend: Any = app.backend
-        backend.client.connection_pool.disconnect()
 
 
 @pytest.fixture

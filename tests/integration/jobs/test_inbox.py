@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import cast
 
 import pytest
@@ -18,6 +17,7 @@ from jobs.redis.connection import connect
 from jobs.table.inbox import Held, Inbox
 from jobs.table.states import Status
 from jobs.table.table import JobTable
+from tests.full_redis import filled
 from tests.integration.jobs.steps import QUEUE, MakeJob
 from tests.integration.jobs.twice import RepeatingRedis
 
@@ -202,15 +202,6 @@ def test_key_that_is_no_list_is_passed_over_and_said(inbox: Inbox, redis_client:
         inbox.take(10)
     assert [each["key"] for each in logs] == [list_of(QUEUE, 3)]
     assert redis_client.zcard(names.HELD_UNTIL) == redis_client.hlen(names.HELD) == 3
-
-
-@contextmanager
-def filled(client: redis.Redis, share: float) -> Iterator[None]:
-    client.config_set("maxmemory", int(client.info("memory")["used_memory"] / share))
-    try:
-        yield
-    finally:
-        client.config_set("maxmemory", 0)
 
 
 def test_few_are_taken_while_redis_is_full_and_none_when_it_is_nearly_at_its_end(

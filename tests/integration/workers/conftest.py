@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from celery import Celery
 
 from jobs.announce.announcer import Announcer
 from jobs.announce.celery import PROTOCOL, CeleryResults
@@ -17,18 +16,21 @@ from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
+from jobs.table.inbox import Inbox
 from jobs.table.outbox import Outbox
 from jobs.table.table import JobTable
 from ops.process import free_port
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from tests.blackbox.system import simulated
+from tests.integration.workers.outside import QUEUE
 from workers.attempt.context import Context
 from workers.attempt.leases import LeaseKeeper
 from workers.attempt.memory import MemoryBudget
 from workers.attempt.progress import ProgressWriter
 from workers.attempt.seats import Seats
 from workers.attempt.spool import Spool
+from workers.delivery.adoption import Adoption
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.families.simulated import DeviceTimes, SimulatedModel
@@ -85,17 +87,15 @@ def context(redis_client: redis.Redis, settings: Settings, own_store: Store, tmp
 
 
 @pytest.fixture
-def sender(settings: Settings) -> Iterator[Celery]:
-    """A client that has Celery and nothing of ours."""
-    with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
-        yield app
-
-
-@pytest.fixture
 def raw_client(settings: Settings) -> Iterator[redis.Redis]:
     """Leaves bytes as they are."""
     with connect(settings, decodes=False) as client:
         yield client
+
+
+@pytest.fixture
+def adoption(context: Context, raw_client: redis.Redis, settings: Settings) -> Adoption:
+    return Adoption(context, Inbox(raw_client, settings, [QUEUE]))
 
 
 @pytest.fixture

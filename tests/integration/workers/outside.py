@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import redis
+import pytest
+from celery import Celery
+from celery.result import AsyncResult
+
+from jobs.announce.teller import Teller
+from workers.delivery.adoption import Adoption
 
 QUEUE = "gpu.sim"
 FIELDS: dict[str, Any] = {"prompt": "a red circle", "seed": 7}
@@ -35,11 +39,11 @@ def call(job_id: str, *, task: str = "imagemill.generate", **parts: Any) -> byte
     return message([[], FIELDS, parts], {"id": job_id, "task": task, "lang": "py"})
 
 
-@contextmanager
-def filled(client: redis.Redis, share: float) -> Iterator[None]:
-    """Redis has just this share of what it may have in use."""
-    client.config_set("maxmemory", int(client.info("memory")["used_memory"] / share))
-    try:
-        yield
-    finally:
-        client.config_set("maxmemory", 0)
+def refusal(adoption: Adoption, teller: Teller, sender: Celery, task_id: str) -> str:
+    """What a sender is told whose message was taken."""
+    adoption.run_once()
+    teller.run_once()
+    result: Any = AsyncResult(task_id, app=sender)
+    with pytest.raises(Exception) as caught:
+        result.get(timeout=5)
+    return str(caught.value)

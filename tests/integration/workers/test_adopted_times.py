@@ -6,14 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import redis
 from celery import Celery
 from celery.result import AsyncResult
 
 from jobs import names
 from jobs.announce.teller import Teller
 from jobs.fields import MAX_S
-from jobs.table.inbox import Inbox
 from jobs.table.states import Status
 from jobs.view import spec_to_run
 from tests.integration.workers.outside import FIELDS, QUEUE
@@ -21,11 +19,6 @@ from workers.attempt.context import Context
 from workers.delivery.adoption import Adoption
 
 DAY_S = 24 * 3600
-
-
-@pytest.fixture
-def adoption(context: Context, raw_client: redis.Redis, settings: Any) -> Adoption:
-    return Adoption(context, Inbox(raw_client, settings, [QUEUE]))
 
 
 def send(sender: Celery, adoption: Adoption, **options: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -19,7 +18,7 @@ from kombu.utils import json as kombu_json
 
 from jobs import names
 from jobs.announce.backends import RESULT_BACKENDS
-from jobs.announce.celery import PROTOCOL, CeleryResults
+from jobs.announce.celery import PROTOCOL
 from jobs.announce.revoking import Revoking
 from jobs.announce.teller import Teller
 from jobs.errors import JobNotFound
@@ -27,34 +26,14 @@ from jobs.fleet.lists import list_of
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.inbox import Inbox
-from jobs.table.outbox import Outbox
 from jobs.table.queues import QueueControl
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer.keys.store import KeyStore
+from tests.integration.workers.outside import FIELDS, QUEUE, refusal
 from workers.attempt.context import Context
 from workers.delivery.adoption import Adoption
-
-QUEUE = "gpu.sim"
-FIELDS: dict[str, Any] = {"prompt": "a red circle", "seed": 7}
-
-
-@pytest.fixture
-def sender(settings: Settings) -> Iterator[Celery]:
-    with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
-        yield app
-
-
-@pytest.fixture
-def adoption(context: Context, settings: Settings) -> Iterator[Adoption]:
-    with connect(settings, decodes=False) as client:
-        yield Adoption(context, Inbox(client, settings, [QUEUE]))
-
-
-@pytest.fixture
-def teller(redis_client: redis.Redis, settings: Settings) -> Teller:
-    return Teller(Outbox(redis_client, settings, PROTOCOL), PROTOCOL, CeleryResults(settings).tell)
 
 
 def send(sender: Celery, task: str = names.GENERATE_TASK, **options: Any) -> str:
@@ -65,16 +44,6 @@ def send(sender: Celery, task: str = names.GENERATE_TASK, **options: Any) -> str
 def adopted(adoption: Adoption, context: Context, job_id: str) -> JobRecord:
     assert adoption.run_once() == 1
     return context.table.get(job_id)
-
-
-def refusal(adoption: Adoption, teller: Teller, sender: Celery, task_id: str) -> str:
-    """What a sender is told whose message was taken."""
-    adoption.run_once()
-    teller.run_once()
-    result: Any = AsyncResult(task_id, app=sender)
-    with pytest.raises(Exception) as caught:
-        result.get(timeout=5)
-    return str(caught.value)
 
 
 def test_message_becomes_a_job_like_any_other(

@@ -12,7 +12,6 @@ from typing import Any, cast
 import pytest
 import redis
 from celery import Celery, chain, chord, group
-from celery.result import AsyncResult
 
 from jobs import names
 from jobs.announce.teller import Teller
@@ -21,7 +20,7 @@ from jobs.errors import ErrorCode, RedisFull
 from jobs.process.settings import Settings
 from jobs.table.inbox import Inbox
 from jobs.table.states import Status
-from tests.integration.workers.outside import FIELDS, QUEUE, call, message
+from tests.integration.workers.outside import FIELDS, QUEUE, call, message, refusal
 from workers.attempt.context import Context
 from workers.delivery import adoption as adopting
 from workers.delivery.adoption import Adoption
@@ -31,21 +30,6 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
     "application/x-bz2": bz2.compress,
     "application/x-lzma": lzma.compress,
 }
-
-
-@pytest.fixture
-def adoption(context: Context, raw_client: redis.Redis, settings: Settings) -> Adoption:
-    return Adoption(context, Inbox(raw_client, settings, [QUEUE]))
-
-
-def told(adoption: Adoption, teller: Teller, sender: Celery, task_id: str) -> str:
-    """What a sender is told whose message was taken."""
-    adoption.run_once()
-    teller.run_once()
-    result: Any = AsyncResult(task_id, app=sender)
-    with pytest.raises(Exception) as caught:
-        result.get(timeout=5)
-    return str(caught.value)
 
 
 def packed(way: str, body: Any, pack: Callable[[bytes], bytes]) -> bytes:
@@ -67,7 +51,7 @@ def test_body_that_unpacks_to_far_more_is_refused_and_never_unpacked(
     raw_client.lpush(QUEUE, packed(way, b" " * (64 << 20), PACKED[way]))
     tracemalloc.start()
     try:
-        assert "body: unpacks to more than 4 MiB" in told(adoption, teller, sender, "packed")
+        assert "body: unpacks to more than 4 MiB" in refusal(adoption, teller, sender, "packed")
         assert tracemalloc.get_traced_memory()[1] < 32 << 20
     finally:
         tracemalloc.stop()
@@ -85,14 +69,14 @@ def test_body_that_cannot_be_unpacked_is_refused(
     adoption: Adoption, teller: Teller, sender: Celery, raw_client: redis.Redis, way: str, body: bytes, sentence: str
 ) -> None:
     raw_client.lpush(QUEUE, packed(way, body, bytes))
-    assert sentence in told(adoption, teller, sender, "packed")
+    assert sentence in refusal(adoption, teller, sender, "packed")
 
 
 def test_message_that_is_too_large_is_refused_under_the_id_at_its_end(
     adoption: Adoption, teller: Teller, sender: Celery, raw_client: redis.Redis
 ) -> None:
     raw_client.lpush(QUEUE, message(b" " * (4 << 20), {"id": "large", "task": names.GENERATE_TASK, "root_id": "other"}))
-    assert "message: has more than 4 MiB" in told(adoption, teller, sender, "large")
+    assert "message: has more than 4 MiB" in refusal(adoption, teller, sender, "large")
 
 
 def test_message_that_kills_its_readers_is_refused_unread_and_its_neighbours_become_jobs(
@@ -128,7 +112,7 @@ def test_message_that_kills_its_readers_is_refused_unread_and_its_neighbours_bec
     error = context.table.get("deadly").error
     assert error is not None
     assert error.code == ErrorCode.WORKER_LOST
-    assert "died or was lost 3 times" in told(adoption, teller, sender, "deadly")
+    assert "died or was lost 3 times" in refusal(adoption, teller, sender, "deadly")
 
 
 def test_redis_that_fills_up_amid_a_bunch_keeps_no_neighbour_waiting_and_loses_nothing(
@@ -186,7 +170,7 @@ def test_what_is_to_follow_and_could_never_be_sent_is_refused_at_once(
 ) -> None:
     parts: dict[str, Any] = {end: malformed if end == "chord" else [malformed]}
     raw_client.lpush(QUEUE, call("a-job", **parts))
-    assert f"{end}: is no signature of a task that could be sent" in told(adoption, teller, sender, "a-job")
+    assert f"{end}: is no signature of a task that could be sent" in refusal(adoption, teller, sender, "a-job")
 
 
 def test_what_celery_itself_writes_to_follow_is_taken(

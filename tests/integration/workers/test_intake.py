@@ -139,12 +139,6 @@ def send(app: Celery, **fields: Any) -> str:
     return str(app.send_task(names.GENERATE_TASK, kwargs=kwargs, queue=QUEUE).id)
 
 
-@pytest.fixture
-def sender(settings: Settings) -> Iterator[Celery]:
-    with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
-        yield app
-
-
 def test_messages_are_counted_by_what_became_of_them(
     make_adoption: MakeAdoption, sender: Celery, context: Context, redis_client: redis.Redis, settings: Settings
 ) -> None:

@@ -19,19 +19,15 @@ from jobs.announce.teller import Teller
 from jobs.errors import JobNotFound
 from jobs.fleet.lists import list_of
 from jobs.process.settings import Settings
-from jobs.table.claim import Verdict
+from jobs.table.claim import Claim, Verdict
 from jobs.table.inbox import Inbox
 from jobs.table.queues import QueueControl
 from jobs.table.states import Status
 from jobs.table.table import JobTable
-from tests.integration.workers.outside import FIELDS, QUEUE, call, filled, message
+from tests.full_redis import filled
+from tests.integration.workers.outside import FIELDS, QUEUE, call, message
 from workers.attempt.context import Context
 from workers.delivery.adoption import Adoption
-
-
-@pytest.fixture
-def adoption(context: Context, raw_client: redis.Redis, settings: Settings) -> Adoption:
-    return Adoption(context, Inbox(raw_client, settings, [QUEUE]))
 
 
 @pytest.fixture
@@ -123,13 +119,19 @@ def test_sender_that_cannot_be_told_at_once_is_told_later(
     assert AsyncResult("a-job", app=sender).state == "REVOKED"  # type: ignore[comparison-overlap]
 
 
-def test_second_message_of_a_job_that_runs_does_not_end_it(
-    control: QueueControl, context: Context, adoption: Adoption, raw_client: redis.Redis
-) -> None:
-    raw_client.lpush(QUEUE, call("a-job"))
+def running(context: Context, adoption: Adoption, client: redis.Redis) -> Claim:
+    """That of a job of which another message is to come."""
+    client.lpush(QUEUE, call("a-job"))
     adoption.run_once()
     claim, _ = context.table.claim("a-job", owner="a worker", gives_way=True)
     assert claim is not None
+    return claim
+
+
+def test_second_message_of_a_job_that_runs_does_not_end_it(
+    control: QueueControl, context: Context, adoption: Adoption, raw_client: redis.Redis
+) -> None:
+    claim = running(context, adoption, raw_client)
     raw_client.lpush(QUEUE, call("a-job"))
     assert control.cancel_all(QUEUE) == 0
     assert context.table.renew([claim]) == [Verdict.GO]
@@ -139,10 +141,7 @@ def test_second_message_of_a_job_that_runs_does_not_end_it(
 def test_second_message_in_hand_of_a_job_that_runs_does_not_end_it(
     control: QueueControl, context: Context, adoption: Adoption, raw_client: redis.Redis, settings: Settings
 ) -> None:
-    raw_client.lpush(QUEUE, call("a-job"))
-    adoption.run_once()
-    claim, _ = context.table.claim("a-job", owner="a worker", gives_way=True)
-    assert claim is not None
+    claim = running(context, adoption, raw_client)
     raw_client.lpush(QUEUE, call("a-job"))
     Inbox(raw_client, settings, [QUEUE]).take(10)
     assert control.cancel_all(QUEUE) == 0

@@ -49,14 +49,6 @@ def adoption(worker: Context, settings: Settings) -> Iterator[Adoption]:
         yield Adoption(worker, Inbox(client, settings, [QUEUE]))
 
 
-@pytest.fixture
-def sender(settings: Settings) -> Iterator[Celery]:
-    with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
-        yield app
-        backend: Any = app.backend
-        backend.client.connection_pool.disconnect()
-
-
 def send(sender: Celery, **options: Any) -> str:
     return str(sender.send_task(names.GENERATE_TASK, kwargs=FIELDS, queue=QUEUE, **options).id)
 
