@@ -17,7 +17,7 @@ from pydantic_core import to_json
 
 from jobs.process.settings import Settings
 from jobs.redis.connection import full_error, map_errors
-from jobs.scripts.preamble import preamble
+from jobs.scripts.preamble import preamble, spelled
 
 _LIBRARY = (
     "base",
@@ -115,8 +115,8 @@ def source_of(script: str) -> str:
     """A script as Redis gets it: with what Python and the library put before it, and its flags before all."""
     body = _read(f"{script}.lua")
     flags = body.split("\n", 1)[0] + "\n" if body.startswith("#!") else ""
-    text = _with_library(body.removeprefix(flags))
-    return flags + preamble(_code(text)) + text
+    code = _code(_with_library(body.removeprefix(flags)))
+    return flags + preamble(code) + spelled(code)
 
 
 def _with_library(body: str) -> str:

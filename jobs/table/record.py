@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import structlog
@@ -118,6 +118,15 @@ class JobRecord:
             log.warning("a job's record cannot be read", job_id=job_id, field=str(exc))
             raise RecordUnreadable(job_id, str(exc), fields.get("caller")) from exc
 
+    def at_its_end(self, fields: Mapping[str, str]) -> JobRecord:
+        """
+        The same job when it has ended.
+
+        Args:
+            fields: What its record says of its way and its end.
+        """
+        return replace(self, **_read_way(fields))
+
 
 def deadlines_of(job_id: str, spec: str | None) -> dict[str, float]:
     """
@@ -141,29 +150,39 @@ def _read(fields: Mapping[str, str]) -> dict[str, Any]:
     for name in ("status", "queue", "caller"):
         if name not in fields:
             raise _NotUnderstood(name)
-    artifacts, is_whole = _artifacts(fields)
+    way = _read_way(fields)
+    is_newer = _number(fields, "schema") > names.SCHEMA_VERSION
     return {
+        **way,
+        "is_partial": way["is_partial"] or is_newer,
         "kind": fields.get("kind") or names.FIRST_KIND,
-        "status": word(Status, fields["status"]),
         "queue": fields["queue"],
         "caller": fields["caller"],
         "payload": _json(fields, "spec", dict),
         "request": _json(fields, "request", dict),
+        "created_at": _time(fields, "created_at"),
+        "not_before": _time(fields, "not_before") if fields.get("not_before") else None,
+        "started_at": _time(fields, "started_at") if fields.get("started_at") else None,
+        "batch": fields.get("batch"),
+        "custom_id": fields.get("custom_id"),
+    }
+
+
+def _read_way(fields: Mapping[str, str]) -> dict[str, Any]:
+    """What changes as the job goes on."""
+    artifacts, is_whole = _artifacts(fields)
+    return {
+        "status": word(Status, fields["status"]),
         "stage": fields.get("stage") or None,
         "step": _number(fields, "step"),
         "steps": _number(fields, "steps"),
         "attempts": _number(fields, "attempts"),
-        "created_at": _time(fields, "created_at"),
-        "not_before": _time(fields, "not_before") if fields.get("not_before") else None,
-        "started_at": _time(fields, "started_at") if fields.get("started_at") else None,
         "ended_at": _time(fields, "ended_at") if fields.get("ended_at") else None,
         "error": _error(fields),
         "artifacts": artifacts,
         "data": _json(fields, "data", dict),
         "timings": _timings(fields),
-        "batch": fields.get("batch"),
-        "custom_id": fields.get("custom_id"),
-        "is_partial": not is_whole or _number(fields, "schema") > names.SCHEMA_VERSION,
+        "is_partial": not is_whole,
     }
 
 

@@ -198,12 +198,12 @@ class RunningJobs(JobReader):
         told = [("progress", arguments(reports=[each.told() for each in reports]))] if reports else []
         args = self._end_args(claim.job_id, claim.token, status, artifacts, timings, error, data)
         teller: dict[str, Argument] = {"teller": claim.token, "teller_lease_s": TELLER_LEASE_S} if tells else {}
-        end = arguments(**args, **teller, **(at.where() if at else {}))
+        end = arguments(**args, **teller, protocols=list(claim.tells), **(at.where() if at else {}))
         outcome, *rest = self._scripts.run_many([*told, ("finish", end)])[-1]
         if outcome == "fenced":
             raise Fenced(claim.job_id)
         fields = as_mapping(rest[0])
-        record = JobRecord.from_hash(claim.job_id, fields)
+        record = claim.record.at_its_end(fields)
         protocols = fields.get("tell", "").split() if tells else []
         return record, [
             Untold(record=record, protocol=each, wants=wanted(fields, each), token=claim.token) for each in protocols

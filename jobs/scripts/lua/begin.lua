@@ -3,7 +3,7 @@
 -- Answers as `progress` does.
 local id, token = args.job_id, args.token
 local charge = 'charge:' .. token
-local is = look_up(id, 'status', 'token', 'cancel', 'end_by', 'run_by', 'attempts', 'watched', charge)
+local is = look_up(id, {'status', 'token', 'cancel', 'end_by', 'run_by', 'attempts', 'watched', charge})
 local answer = verdict_of(is, token)
 if answer == 'fenced' then return answer end
 local is_seen = is_watched(is.watched)

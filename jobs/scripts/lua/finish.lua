@@ -1,12 +1,15 @@
 #!lua flags=allow-oom
 -- processing → succeeded, failed, canceled or expired, by the attempt that owns the job. First commit wins.
--- Repeating it, under the same token, gives the same answer: the record.
+-- Repeating it, under the same token, gives the same answer: what its record says of its way and its end, and who is told.
 local id, status, error = args.job_id, args.status, args.error
-local record = redis.call('HGETALL', key.job(id))
-local is = by_name(record)
+local job = key.job(id)
+local asked = {'token', 'status', 'queue', 'caller', 'batch', 'start_by', 'end_by', 'idempotency', 'tell', 'attempts',
+  'stage', 'step', 'steps'}
+for _, protocol in ipairs(args.protocols or {}) do asked[#asked + 1] = 'tell:' .. protocol end
+local is = look_up(id, asked)
 
 if is.token ~= args.token then return {'fenced'} end
-if is.status == status then return {'done', record} end
+if is.status == status then return {'done', redis.call('HGETALL', job)} end
 if is.status ~= 'processing' then return {'fenced'} end
 redis.call('ZREM', key.running(is.queue), id)
 if error == '' and status == 'expired' then error = expire_error('deadline') end
@@ -20,6 +23,14 @@ if args.stage then
   note('step', args.step)
   note('steps', args.steps)
 end
-add_written(record, conclude(id, status, fields, args.error_code, is))
+local written = conclude(id, status, fields, args.error_code, is)
 note_pace(is.queue)
+local record = {}
+for name, value in pairs(is) do record[#record + 1], record[#record + 2] = name, value end
+-- Who came to be told since it was claimed.
+for protocol in string.gmatch(args.teller and is.tell or '', '%S+') do
+  local name = 'tell:' .. protocol
+  if not is[name] then record[#record + 1], record[#record + 2] = name, redis.call('HGET', job, name) or '' end
+end
+add_written(record, written)
 return {'done', record}

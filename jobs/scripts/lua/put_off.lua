@@ -3,7 +3,7 @@
 -- again after twice the time of the last one: else messages would gather where nobody takes them.
 -- Repeating it changes nothing.
 for _, id in ipairs(args.job_ids) do
-  local is = look_up(id, 'queue', 'deliveries')
+  local is = look_up(id, {'queue', 'deliveries'})
   local look_at = is.queue and redis.call('ZSCORE', key.released(is.queue), id)
   local after_s = tonumber(is.deliveries or 0) > 0 and args.look_lost_s or args.look_again_s
   if look_at and tonumber(look_at) <= now() + after_s then

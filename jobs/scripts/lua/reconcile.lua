@@ -144,7 +144,7 @@ end
 
 -- The time of a job has come: it waits as others do, unless it has ended.
 local function begin_later(queue, id)
-  local is = look_up(id, 'status', 'caller', 'turn')
+  local is = look_up(id, {'status', 'caller', 'turn'})
   redis.call('ZREM', key.later(queue), id)
   if not is.caller then return end
   redis.call('SREM', key.later_of(queue, is.caller), id)
@@ -183,7 +183,7 @@ end
 local function look_for_some(queue, most)
   local ids = due_in(key.released(queue), most)
   for _, id in ipairs(ids) do
-    local is = look_up(id, 'status', 'caller')
+    local is = look_up(id, {'status', 'caller'})
     if is.status == 'queued' then
       look_later(queue, id, args.look_again_s)
       local place = redis.call('ZSCORE', key.line(queue), id)
@@ -232,7 +232,7 @@ local function post_some(_, most)
   local entries = redis.call('ZRANGEBYSCORE', key.expiring, '(' .. seconds(from), '+inf', 'WITHSCORES', 'LIMIT', 0, most)
   for at = 1, #entries, 2 do
     local id = string.match(entries[at], '^%S+')
-    local is = look_up(id, 'tell', 'posted', 'ended_at')
+    local is = look_up(id, {'tell', 'posted', 'ended_at'})
     if is.tell and is.ended_at and is.posted ~= is.ended_at then
       redis.call('HSET', key.job(id), 'posted', is.ended_at)
       post(id, is.tell)

@@ -4,7 +4,7 @@
 local until_s = seconds(now() + args.lease_s)
 local answers, renewed = {}, {}
 for at, each in ipairs(args.claims) do
-  local is = look_up(each.job_id, 'queue', 'status', 'token', 'cancel', 'end_by', 'run_by')
+  local is = look_up(each.job_id, {'queue', 'status', 'token', 'cancel', 'end_by', 'run_by'})
   answers[at] = verdict_of(is, each.token)
   if answers[at] ~= 'fenced' then
     local leases = renewed[is.queue] or {}

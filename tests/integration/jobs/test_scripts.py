@@ -20,7 +20,7 @@ from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
 from jobs.scripts.fields import FIELDS, PREFIXES
 from jobs.scripts.limits import limits_of
-from jobs.scripts.preamble import preamble
+from jobs.scripts.preamble import spelled
 from jobs.scripts.scripts import arguments, as_mapping
 from jobs.table.queues import QueueControl
 from jobs.table.states import Status
@@ -56,7 +56,7 @@ def test_python_and_lua_build_the_same_names(raw: redis.Redis) -> None:
         expression = f"{'channel' if each.is_channel else 'key'}.{each.lua}"
         if parts:
             expression += f"({', '.join(f'ARGV[{at}]' for at, _ in enumerate(parts, 1))})"
-        assert raw.eval(f"{preamble(expression)}return {expression}", 0, *parts) == each.build(*parts).encode()
+        assert raw.eval(f"return {spelled(expression)}", 0, *parts) == each.build(*parts).encode()
 
 
 def submit_text(table: JobTable, job_id: str, encoded: bytes, text: str) -> None:

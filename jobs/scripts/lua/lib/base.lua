@@ -46,9 +46,9 @@ local function field(id, name)
 end
 
 -- Fields of a job, by name, by one command.
-local function look_up(id, ...)
+local function look_up(id, asked)
   local found = {}
-  for at, value in ipairs(redis.call('HMGET', key.job(id), ...)) do found[select(at, ...)] = value or nil end
+  for at, value in ipairs(redis.call('HMGET', key.job(id), unpack(asked))) do found[asked[at]] = value or nil end
   return found
 end
 

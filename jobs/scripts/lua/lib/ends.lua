@@ -27,7 +27,7 @@ local function count_in_batch(batch, before, status)
 end
 
 local function set_status(id, status)
-  local is = look_up(id, 'status', 'batch')
+  local is = look_up(id, {'status', 'batch'})
   redis.call('HSET', key.job(id), 'status', status)
   count_in_batch(is.batch, is.status, status)
 end
@@ -41,7 +41,7 @@ local function verdict_of(is, token)
 end
 
 local function verdict(id, token)
-  return verdict_of(look_up(id, 'status', 'token', 'cancel', 'end_by', 'run_by'), token)
+  return verdict_of(look_up(id, {'status', 'token', 'cancel', 'end_by', 'run_by'}), token)
 end
 
 -- `stage` is whatever the attempt calls it.
@@ -118,7 +118,7 @@ end
 -- error's, of a job that failed; `is` is what the record says, where that is known. Returns all fields that it wrote.
 local function conclude(id, status, fields, code, is)
   local job = key.job(id)
-  is = is or look_up(id, 'status', 'batch', 'start_by', 'end_by', 'idempotency', 'queue', 'tell', 'caller')
+  is = is or look_up(id, {'status', 'batch', 'start_by', 'end_by', 'idempotency', 'queue', 'tell', 'caller'})
   local written = {'status', status, 'ended_at', seconds(now()), unpack(fields)}
   if is.tell then written[#written + 1], written[#written + 2] = 'posted', seconds(now()) end
   redis.call('HSET', job, unpack(written))

@@ -10,7 +10,7 @@ import pytest
 
 from jobs import names, scripts
 from jobs.scripts.fields import FIELDS, PREFIXES
-from jobs.scripts.preamble import preamble
+from jobs.scripts.preamble import spelled
 from jobs.scripts.scripts import library, script_names, source_of
 from jobs.table import record
 
@@ -54,7 +54,8 @@ def record_fields(lua: str) -> Iterator[str]:
     for table in ("local fields = {", "local written = {"):
         yield from next(arguments_behind(lua, table), [])[::2]
     for each in arguments_behind(lua, " look_up("):
-        yield from each[1:]
+        yield from next(arguments_behind(each[1], "{"), [])
+    yield from next(arguments_behind(lua, "local asked = {"), [])
 
 
 def test_scripts_and_records_name_the_declared_fields_and_no_others() -> None:
@@ -92,7 +93,25 @@ def test_script_has_no_name_that_there_is_not(script: str) -> None:
 @pytest.mark.parametrize("lua", ["key.jbo(id)", "key.job", "key.jobs('caller')", "key.cancel", "channel.job(id)"])
 def test_name_that_there_is_not_is_an_error_at_once(lua: str) -> None:
     with pytest.raises(LookupError, match=re.escape(lua.partition("(")[0])):
-        preamble(f"return {lua}")
+        spelled(f"return {lua}")
+
+
+@pytest.mark.parametrize(
+    ("lua", "as_told"),
+    [
+        ("key.jobs", "'imagemill:jobs'"),
+        ("key.job(id)", "('imagemill:job:' .. id)"),
+        (
+            "redis.call('GET', key.waiting(queue, is.caller), 1)",
+            "redis.call('GET', ('imagemill:waiting:' .. queue .. ':' .. is.caller), 1)",
+        ),
+        ("key.job(ids[f(1, 2)] or other)", "('imagemill:job:' .. (ids[f(1, 2)] or other))"),
+        ("key.job(key.paused)", "('imagemill:job:' .. 'imagemill:paused')"),
+        ("monkey.job(id)", "monkey.job(id)"),
+    ],
+)
+def test_names_are_written_out_where_they_stand(lua: str, as_told: str) -> None:
+    assert spelled(lua) == as_told
 
 
 def test_script_has_of_the_library_what_it_uses() -> None:
