@@ -83,7 +83,8 @@ def go_through(table: JobTable, raw: redis.Redis, settings: Settings, a_job: Mak
     made = {"artifacts": text, "timings": text, "error": text, "data": text}
     outcome, fields = table._scripts.run("finish", status="failed", error_code="x", **args, **made, **limits)
     assert outcome == "done"
-    for name in ("spec", "images", "timings", "error", "data"):
+    assert raw.hget(key, "spec") == text.encode()
+    for name in ("images", "timings", "error", "data"):
         assert as_mapping(fields)[name] == text
         assert raw.hget(key, name) == text.encode()
     _, _, fields = table._scripts.run("replay", job_id=job_id, nonce="a nonce", **limits)
