@@ -142,19 +142,20 @@ class Submitter:
             PartlySubmitted, IdempotencyConflict, RedisFull, RedisUnavailable: As `write_all` does.
         """
         submissions: list[Encoded] = []
-        warnings: dict[str | None, None] = {}
+        warnings: dict[str, str | None] = {}  # by queue
         for index, request in enumerate(requests):
             try:
                 submission = self.prepare(request)
                 if (refusal := self._serving.refusal(submission.queue)) is not None:
                     self._refuse(submission, refusal)
                     raise refusal
-                warnings[self.warning(submission)] = None
+                if submission.queue not in warnings:
+                    warnings[submission.queue] = self.warning(submission)
                 submissions.append(self._table.encode(submission))
             except (InvalidRequest, NotServed) as exc:
                 exc.add_note(f"in request {index}")
                 raise
-        self.tell_log(warnings)
+        self.tell_log(warnings.values())
         return write_all(submissions, self._write)
 
     def tell_log(self, warnings: Iterable[str | None]) -> None:
