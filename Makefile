@@ -28,7 +28,7 @@ check: venv  ## Format, lint, types, and who may import whom
 	$(PYTHON) .venv/bin/lint-imports
 
 test: venv  ## The tests that a change is made with: of parts, of parts together, of the running system
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 3 --dist loadfile
 
 test-blackbox: venv  ## Hold the running system to what users were promised, from outside alone; up to 20 minutes
 	$(PYTHON) -m pytest -n 3 --dist worksteal tests/blackbox

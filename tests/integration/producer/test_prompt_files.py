@@ -169,7 +169,8 @@ def test_picture_that_is_there_is_not_fetched_again_and_half_of_one_is(
     (tmp_path / "2.png").write_bytes(b"a pict")
     before = (tmp_path / "1.png").stat()
     followed(run)
-    assert (tmp_path / "1.png").stat() == before
+    after = (tmp_path / "1.png").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)  # Reading it is no harm.
     assert (tmp_path / "2.png").read_bytes() == b"a picture"
 
 
