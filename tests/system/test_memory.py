@@ -1,4 +1,4 @@
-"""A worker's memory stays where it is: 1,000 different jobs through engine and postprocessing, in its own process."""
+"""A worker's memory stays where it is: 2,000 different jobs through engine and postprocessing, in its own process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from tests.system.conftest import CHECKOUT
 
-JOBS, SETTLED_AFTER = 1_000, 200
+JOBS, SETTLED_AFTER = 2_000, 200
 GROWTH = 0.05
 _LIMIT_S = 900  # a minute where nothing else runs
 
