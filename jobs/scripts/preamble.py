@@ -1,8 +1,8 @@
 """
 What scripts have from Python: names and numbers that both know.
 
-A name is written out where it stands, and not as a function of a table in front of the script: Redis makes all such
-functions anew whenever it runs one, which took a third of the time of a submission.
+A name is written out where it stands, and not as a function of a table in front of the script: Redis would make all such
+functions anew whenever it runs one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ def preamble(script: str) -> str:
 
 def spelled(script: str) -> str:
     """
-    Lua, without comments, with each `key.NAME`, `key.NAME(PARTS)` and `channel.…` of it written out.
+    The same Lua with each `key.NAME`, `key.NAME(PARTS)` and `channel.…` of it written out.
+
+    Args:
+        script: Without comments, for these may name what is none.
 
     Raises:
         LookupError: The script uses a name that there is not, or one that has parts without them, or the reverse.
