@@ -1,8 +1,8 @@
 """
 What scripts have from Python: names and numbers that both know.
 
-A name is written out where it stands, and not as a function of a table in front of the script: Redis would make all such
-functions anew whenever it runs one.
+A name is written out where it stands, and not as a function of a table in front of the script: Redis would make all
+such functions anew whenever it runs one.
 """
 
 from __future__ import annotations
