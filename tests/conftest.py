@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -25,6 +24,7 @@ from ops.servers import RedisServer, S3Server
 from producer import Client
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
+from tests.celery_sender import celery_sender
 from tests.warm.popen import forked
 
 _THREAD_ENDS_S = 20.0
@@ -143,10 +143,8 @@ def store(storage_settings: S3Settings) -> S3Store:
 @pytest.fixture
 def sender(settings: Settings) -> Iterator[Celery]:
     """Somebody who has Celery and nothing of ours."""
-    with Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as app:
+    with celery_sender(settings.redis_url) as app:
         yield app
-        backend: Any = app.backend
-        backend.client.connection_pool.disconnect()
 
 
 @pytest.fixture

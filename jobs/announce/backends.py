@@ -1,7 +1,7 @@
 """
 Celery's result backends, but that a result is written where Redis is full, too, as the end of the job itself is: it is
-small and expires, and whoever waits for one that was not written waits for ever. And that a result that comes late goes
-over none of a later run.
+small and expires, and whoever waits for one that was not written waits for ever. That a result that comes late goes
+over none of a later run. And that a chord whose body may not have been sent has not been told.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from celery.backends.redis import RedisBackend, SentinelBackend
 from celery.exceptions import BackendStoreError
-from celery.states import READY_STATES
+from celery.states import PENDING, READY_STATES
 from kombu.utils.encoding import bytes_to_str
 
 # What a run of a job tells has a moment: when that was claimed, or ended. A teller may be stalled until a later run has
@@ -40,6 +40,10 @@ class Overtaken(Exception):
     """A later run of the same job has told of itself: there is nothing to tell any more."""
 
 
+class ChordInOtherHands(Exception):
+    """All parts of a chord are in, and another process has said that it sends the body, and has not: it may be dead."""
+
+
 _Consumer: Any = RedisBackend.ResultConsumer
 
 
@@ -56,10 +60,44 @@ class _NoConsumer(_Consumer):  # type: ignore[misc]
         """Likewise."""
 
 
-class _SetsWhenFull:
+class _TellsAtLeastOnce:
     """Mixed into Celery's backends."""
 
     ResultConsumer: Any = _NoConsumer
+
+    def get_state(self, _task_id: str) -> str:
+        """
+        Of no use here: Celery asks it for the failed parts of a chain alone, to return none to its chord a second time.
+        That does no harm, while leaving it out loses the chord where the first time came to nothing.
+        """
+        return PENDING
+
+    def on_chord_part_return(
+        self, request: Any, state: str, result: Any, propagate: Any = None, **options: Any
+    ) -> None:
+        """
+        Note a part of a chord; send the body with the last.
+
+        Celery has one process claim that for some seconds, and the others take it for done. What becomes of a claim
+        whose process is killed is that a part has to return once more, behind it.
+
+        Raises:
+            ChordInOtherHands: To be tried again, until the body is sent.
+        """
+        backend: Any = super()
+        backend.on_chord_part_return(request, state, result, propagate, **options)
+        if request.group and self._is_complete(request.group):
+            raise ChordInOtherHands(request.group)
+
+    def _is_complete(self, group_id: str) -> bool:
+        """Whether all parts of a chord are in: what is known of them goes when the body is sent."""
+        backend: Any = self
+        size, further, parts = (backend.get_key_for_group(group_id, suffix) for suffix in (".s", ".t", ".j"))
+        with backend.client.pipeline() as pipe:
+            pipe.mget(size, further)
+            pipe.zcard(parts) if backend._chord_zset else pipe.llen(parts)
+            (expected, added), returned = pipe.execute()
+        return expected is not None and returned >= int(expected) + int(added or 0)
 
     def _set(
         self, key: str, value: str, expires: int | None = None, state: str = "", moment: float | None = None
@@ -94,16 +132,16 @@ class _SetsWhenFull:
         return result
 
 
-class FullRedisBackend(_SetsWhenFull, RedisBackend):
+class TellingRedisBackend(_TellsAtLeastOnce, RedisBackend):
     """For redis:// and rediss://."""
 
 
-class FullSentinelBackend(_SetsWhenFull, SentinelBackend):
+class TellingSentinelBackend(_TellsAtLeastOnce, SentinelBackend):
     """For sentinel://."""
 
 
 RESULT_BACKENDS = {
-    "redis": f"{__name__}:FullRedisBackend",
-    "rediss": f"{__name__}:FullRedisBackend",
-    "sentinel": f"{__name__}:FullSentinelBackend",
+    "redis": f"{__name__}:TellingRedisBackend",
+    "rediss": f"{__name__}:TellingRedisBackend",
+    "sentinel": f"{__name__}:TellingSentinelBackend",
 }

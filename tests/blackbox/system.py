@@ -26,6 +26,7 @@ from celery import Celery
 
 from ops.process import LOOPBACK, Process, free_port, http_answers
 from ops.servers import RedisServer, S3Server
+from tests.celery_sender import celery_sender
 
 T = TypeVar("T")
 
@@ -294,9 +295,7 @@ class System:
 
     def celery(self, **options: Any) -> Celery:
         """Somebody else's Celery, as README has it."""
-        app = Celery(broker=self.redis_server.url, backend=self.redis_server.url, **options)
-        self._cleanup.callback(_close, app)
-        return app
+        return self._cleanup.enter_context(celery_sender(self.redis_server.url, **options))
 
     def redis(self) -> redis.Redis:
         """A connection of the test's own."""
@@ -308,9 +307,3 @@ class System:
         """All files in the store that belong to a job."""
         folders = (self.s3_server.folder / BUCKET).glob(f"*/*/*/{job_id}")
         return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
-
-
-def _close(app: Celery) -> None:
-    """A result that lives longer than its server, for a test that failed still has it, asks nobody any more."""
-    vars(app.backend)["remove_pending_result"] = lambda result: result
-    app.close()

@@ -12,6 +12,7 @@ from celery import Celery
 from jobs import names
 from producer import Job
 from tests.blackbox.outside import Fan, calls, fill, generate, make_room, standing, wait_for
+from tests.celery_sender import celery_sender
 from tests.faults.conftest import MakeSystem
 from tests.faults.harness.rows import Row
 from tests.faults.harness.system import System
@@ -34,8 +35,7 @@ def system(make_system: MakeSystem) -> System:
 @pytest.fixture
 def app(system: System) -> Iterator[Celery]:
     """A service's."""
-    url = system.redis_server.url
-    with Celery(broker=url, backend=url, set_as_current=False) as app:
+    with celery_sender(system.redis_server.url) as app:
         yield app
 
 
@@ -116,6 +116,12 @@ def test_teller_is_killed_between_telling_and_noting(system: System, app: Celery
     repeated = len(calls(system.redis, "theirs.done")) - 2 * len(fans)
     row.note(callbacks_that_came_twice=repeated)
     row.close(system, jobs_of(system, fans), injected=len(struck))
+    until("nothing is left to be told", lambda: system.redis.zcard(names.outbox_key("celery")) == 0)
+
+
+def test_teller_is_killed_before_it_sends_the_body_of_a_chord(system: System, app: Celery, row: Row) -> None:
+    fans = fans_that_end_well_through(system, app, "kill_before_body")
+    row.close(system, jobs_of(system, fans), injected=len(system.evidence("kill_before_body")))
     until("nothing is left to be told", lambda: system.redis.zcard(names.outbox_key("celery")) == 0)
 
 

@@ -77,9 +77,12 @@ class NetworkSystem(System):
         super().__init__(folder, redis_server, s3_server, folder / "cache", told)
         self.network = network
 
-    def worker_on(self, host: Host, faults: Faults | None = None) -> WorkerOnHost:
+    def worker_on(
+        self, host: Host, faults: Faults | None = None, told: Mapping[str, str] | None = None
+    ) -> WorkerOnHost:
         """Start a worker there; wait with `ready`."""
-        worker = WorkerOnHost(host, with_faults(self.env, faults, self.evidence_file), queues=[QUEUE])
+        env = with_faults(self.env | dict(told or {}), faults, self.evidence_file)
+        worker = WorkerOnHost(host, env, queues=[QUEUE])
         worker.start()
         self.workers.append(worker)
         return worker

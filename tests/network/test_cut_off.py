@@ -14,7 +14,10 @@ from tests.faults.harness.waiting import until
 from tests.network.system import NetworkSystem, WorkerOnHost
 
 STAGES = {"encode", "generate", "postprocess", "upload"}
-IN_FLIGHT = 24
+SLOTS = (
+    16  # of the victim. With fewer, its 4 seats and slow ends may take turns for ever, and no moment has all stages.
+)
+IN_FLIGHT = 40
 LONG_S = 45.0  # Half a minute is the longest that a socket is given, Celery's.
 BACK_S = 45.0  # Celery looks after a connection that is silent every 15 s, and gives it another 30 s.
 
@@ -72,7 +75,8 @@ def cut_off_and_join(system: NetworkSystem, row: Row, *, away_s: float = 0.0, fo
 
 def start_workers(system: NetworkSystem) -> WorkerOnHost:
     """Three, each on a host of its own; returns the one that will be cut off."""
-    victim = system.worker_on(system.network.host(), {"slow_ends": {"seconds": 0.6}, "slow_encode": {"seconds": 0.3}})
+    slow = {"slow_ends": {"seconds": 2.0}, "slow_encode": {"seconds": 0.3}}
+    victim = system.worker_on(system.network.host(), slow, {"IMAGEMILL_WORKER_CONCURRENCY": str(SLOTS)})
     for _ in range(2):
         system.worker_on(system.network.host())
     system.ready()

@@ -15,6 +15,7 @@ from jobs.errors import InvalidRequest
 from jobs.table.states import Status
 from ops.programs import Program
 from producer import Client
+from tests.celery_sender import celery_sender
 from tests.system.conftest import RunCli
 
 QUEUE = "gpu.shapes"
@@ -36,8 +37,7 @@ BAD_FIELDS: list[tuple[str, dict[str, Any]]] = [
 @pytest.fixture
 def plain_celery(stack_env: dict[str, str]) -> Iterator[Celery]:
     """A service that has nothing but Celery."""
-    url = stack_env["IMAGEMILL_REDIS_URL"]
-    with Celery("elsewhere", broker=url, backend=url, set_as_current=False) as app:
+    with celery_sender(stack_env["IMAGEMILL_REDIS_URL"]) as app:
         yield app
 
 

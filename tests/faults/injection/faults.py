@@ -53,6 +53,16 @@ def kill_before_told(times: int = 1) -> None:
     _before("jobs.table.outbox", "Outbox.told", before)
 
 
+def kill_before_body(times: int = 1) -> None:
+    """SIGKILL ourselves when we have said that we send the body of a chord, and have not sent it yet."""
+
+    def before(_amqp: Any, _send: Any, parts: Any) -> None:
+        if _strike("kill_before_body", times, parts=len(parts)):
+            _kill()
+
+    _before("celery.app.amqp", "AMQP._retry_publish", before)
+
+
 def kill_with_messages_in_hand(times: int = 1) -> None:
     """SIGKILL ourselves when messages of others were taken out of their lists, and no job is made of them yet."""
 

@@ -17,7 +17,6 @@ from celery.result import AsyncResult
 from kombu.utils import json as kombu_json
 
 from jobs import names
-from jobs.announce.backends import RESULT_BACKENDS
 from jobs.announce.celery import PROTOCOL
 from jobs.announce.revoking import Revoking
 from jobs.announce.teller import Teller
@@ -410,7 +409,6 @@ def test_chord_with_a_group_behind_a_part_of_it_has_its_body_called(
     def one() -> Any:
         return sender.signature(names.GENERATE_TASK, kwargs=FIELDS, options={"queue": QUEUE}, immutable=True)
 
-    sender.loader.override_backends = RESULT_BACKENDS  # So that nobody unsubscribes when the server has gone.
     parts = [one(), chain(one(), group([one(), one()], app=sender), app=sender)]
     chord(parts, sender.signature("theirs.body"), app=sender).apply_async()
     for _ in range(2):

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import redis
-from celery import Celery
 from celery.result import AsyncResult
 
 from jobs import names
@@ -27,6 +26,7 @@ from jobs.table.inbox import Inbox
 from jobs.table.states import Status
 from jobs.view import spec_to_run
 from ops.process import wait_until
+from tests.celery_sender import celery_sender
 from workers.attempt.attempt import Attempt
 from workers.attempt.audience import Audience
 from workers.attempt.context import Context
@@ -92,7 +92,7 @@ def test_job_of_ours(worker: Context, redis_client: redis.Redis) -> None:
 
 def test_job_from_celery_that_is_told(worker: Context, redis_client: redis.Redis, settings: Settings) -> None:
     with (
-        Celery(broker=settings.redis_url, backend=settings.redis_url, set_as_current=False) as sender,
+        celery_sender(settings.redis_url) as sender,
         connect(settings, decodes=False) as client,
     ):
         adoption = Adoption(worker, Inbox(client, settings, ["gpu.sim"]))
