@@ -13,8 +13,10 @@ from celery import Celery
 
 from jobs.errors import InvalidRequest
 from jobs.table.states import Status
+from ops.process import wait_until
 from ops.programs import Program
 from producer import Client
+from tests.blackbox.outside import standing
 from tests.celery_sender import celery_sender
 from tests.system.conftest import RunCli
 
@@ -154,6 +156,7 @@ def test_worker_survives_any_message(
 ) -> None:
     with redis.Redis.from_url(stack_env["IMAGEMILL_REDIS_URL"]) as client:
         client.lpush(QUEUE, message)
+        assert wait_until(lambda: standing(client, QUEUE) == 0, 60)
     # As many as the worker has slots: a message that takes one and never gives it back is found out as well.
     jobs = system.submit_many([{"prompt": "a red circle", "num_inference_steps": 1}] * 3)
     assert [job.wait(60).status for job in jobs] == [Status.SUCCEEDED] * 3
