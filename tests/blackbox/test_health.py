@@ -113,7 +113,7 @@ def test_worker_whose_consumer_was_canceled_is_not_ready_and_takes_jobs_again_wh
     assert named is not None
     app.control.add_consumer(named[1], destination=[named[2]])
     assert system.end_of(job_id)["status"] == "succeeded"
-    assert not failures(system, "add_consumer")
+    until("it says that it takes jobs", lambda: not failures(system, "add_consumer"))
 
 
 def test_queue_that_is_no_worker_s_cannot_be_given_to_one(make_system: MakeSystem) -> None:

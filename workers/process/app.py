@@ -63,6 +63,7 @@ def _load_before_the_first_job(sender: Any, **_: Any) -> None:
     drain_on_shutdown(process.drain)
     keep_to_lines(process.queues)
     worker_ready.connect(lambda sender, **_: _bunch_sent_events(process, sender), weak=False)
+    worker_ready.connect(lambda **_: process.note_ready(), weak=False)  # Before Celery says so in the log.
     worker_shutting_down.connect(lambda **_: process.drain(), weak=False)
     worker_shutdown.connect(lambda **_: process.leave(), weak=False)
 

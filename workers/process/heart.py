@@ -60,10 +60,11 @@ class Heart:
             log.warning("the parent process is gone; stopping")
             self._parent = os.getppid()
             os.kill(os.getpid(), signal.SIGTERM)
-        self._say()
+        self.say()
         return True
 
-    def _say(self) -> None:
+    def say(self) -> None:
+        """Report this worker as it is now; also between two beats, where somebody may be waiting to hear of it."""
         jobs = tuple(claim.job_id for claim in self.leases.held()) if self.leases else ()
         detached = self.intake.detached() if self.intake else ()
         self._tell_of(detached)

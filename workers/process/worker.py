@@ -88,7 +88,7 @@ class WorkerProcess:
             table = JobTable(client, settings)
             dispatcher = Dispatcher(app, table, settings)
             report = replace(starting, state="ready", slots=self.slots)
-            heart = Heart(self._fleet, ready.engine, seats, report)
+            heart = self._heart = Heart(self._fleet, ready.engine, seats, report)
             audience = Audience(name)
             leases = heart.leases = LeaseKeeper(client, table, settings, heart.beat, self._stop_broken, audience)
             self.context = Context(
@@ -132,6 +132,10 @@ class WorkerProcess:
         self._recovery = threading.Thread(target=recovery.run, name="recovery", daemon=True)
         self._recovery.start()
         threading.Thread(target=reconciler.run, args=(self._stopping,), name="reconciler", daemon=True).start()
+
+    def note_ready(self) -> None:
+        """Celery takes jobs from now on: who submits one at once shall not hear that nobody serves its model."""
+        self._heart.say()
 
     def drain(self) -> None:
         """Begin to stop, once; Celery waits for the tasks that run."""

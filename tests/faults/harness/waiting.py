@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,6 +11,11 @@ T = TypeVar("T")
 
 PATIENCE_S = 90.0  # for what is no promise of a time, only has to happen
 _POLL_INTERVAL_S = 0.02
+
+
+def here(promised_s: float) -> float:
+    """What a promise of a time comes to on a machine that has more to do than it has processors: longer by as much."""
+    return promised_s * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def until(what: str, ask: Callable[[], T | None], deadline_s: float = PATIENCE_S) -> T:
