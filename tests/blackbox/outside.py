@@ -50,8 +50,8 @@ def deliver(client: redis.Redis, copies: Sequence[tuple[str, str]]) -> None:
 
 
 def fill(client: redis.Redis, share: float) -> None:
-    """Give Redis so little memory that this share of it is used."""
-    client.setrange("outsider", 20 << 20, "x")
+    """Give Redis so little memory that this share of it is used; of so much that 3 % is room for some messages."""
+    client.setrange("outsider", 100 << 20, "x")
     client.config_set("maxmemory", int(int(client.info("memory")["used_memory"]) / share))
 
 
