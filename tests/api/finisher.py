@@ -23,7 +23,7 @@ _KEY = "finisher/0.png"
 _SIDE_PX = 8
 _EVERY_S = 0.02
 _STEPS = 2
-_DEADLINE_S = 10.0
+_DEADLINE_S = 60.0
 
 
 @contextmanager

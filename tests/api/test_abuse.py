@@ -22,7 +22,7 @@ from ops.programs import Api
 from producer import Client
 from tests.warm.popen import cold
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 OTHERS_PER_S = 50
 MOST_GROWN_MIB = 100  # Two bodies of 50 MB at once would be that, if they were kept; 500 streams take about 10.
 # What attackers are answered, and how long that takes: a head 10 s, a body what `env` says.

@@ -49,7 +49,7 @@ def test_with_a_key_every_answer_is_as_documented(
     process: Api, log: list[str], redis_client: redis.Redis, settings: Settings
 ) -> None:
     token, _ = KeyStore(redis_client, settings).create("fuzz")
-    assert wait_until(lambda: not is_open(process), 10)
+    assert wait_until(lambda: not is_open(process), 60)
     fuzz(process, log, "--header", f"Authorization: Bearer {token}", examples=100)
 
 
@@ -57,7 +57,7 @@ def test_without_the_key_that_is_asked_for_every_answer_is_as_documented(
     process: Api, log: list[str], redis_client: redis.Redis, settings: Settings
 ) -> None:
     KeyStore(redis_client, settings).create("other")
-    assert wait_until(lambda: not is_open(process), 10)
+    assert wait_until(lambda: not is_open(process), 60)
     fuzz(process, log, "--phases", "examples,coverage,fuzzing", examples=20)
 
 

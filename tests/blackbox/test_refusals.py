@@ -14,7 +14,7 @@ import redis
 from celery import Celery
 
 from tests.blackbox.outside import GENERATE, PROMPT, QUEUE, Result
-from tests.blackbox.system import Command, System, simulated, until
+from tests.blackbox.system import PATIENCE_S, Command, System, simulated, until
 
 Send = Callable[[Celery, redis.Redis], str]  # the id of what was sent
 
@@ -119,7 +119,7 @@ def test_sender_is_told_why_no_job_is_made_of(system: System, worker: Command, s
     app = system.celery()
     task: Result = app.AsyncResult(send(app, system.redis()))
     with pytest.raises(Exception, match=sentence):
-        task.get(timeout=30)
+        task.get(timeout=PATIENCE_S)
     assert task.state == "FAILURE"
     assert_goes_on(system, worker)
 
@@ -128,7 +128,7 @@ def test_sender_is_told_why_no_job_is_made_of(system: System, worker: Command, s
 def test_job_is_made_of(system: System, worker: Command, sent: str) -> None:
     app = system.celery()
     task: Result = app.AsyncResult(READ[sent](app, system.redis()))
-    assert task.get(timeout=30)["status"] == "succeeded"
+    assert task.get(timeout=PATIENCE_S)["status"] == "succeeded"
     assert_goes_on(system, worker)
 
 
@@ -144,5 +144,5 @@ def assert_goes_on(system: System, worker: Command) -> None:
     """What is sent afterwards is done, and nothing was written that an operator would have to look into."""
     app = system.celery()
     task: Result = app.AsyncResult(by_celery()(app, system.redis()))
-    assert task.get(timeout=30)["status"] == "succeeded"
+    assert task.get(timeout=PATIENCE_S)["status"] == "succeeded"
     assert not worker.printed("Traceback")

@@ -118,5 +118,5 @@ def test_the_dead_the_refused_and_the_results_of_an_older_version_are_there(upgr
     refused = json.loads(upgraded.system.cli("dead", "show", upgraded.notes["celery"]["refused"]).stdout)
     assert (refused["status"], refused["error"]["code"]) == ("failed", "invalid_request")
     assert refused["request"]["colour"] == "red"
-    result = upgraded.system.celery().AsyncResult(upgraded.notes["celery"]["sent"]).get(timeout=10)
+    result = upgraded.system.celery().AsyncResult(upgraded.notes["celery"]["sent"]).get(timeout=PATIENCE_S)
     assert result["status"] == "succeeded"

@@ -128,7 +128,7 @@ def test_purge_cancels_what_waits_and_cancel_all_what_runs_too(system: System, r
     assert len(system.held_by(worker.owner)) == SLOTS, "a purge ended what runs"
     assert system.cli("cancel", "--all", "--queue", "sim").returncode == 1, "it did not ask"
     assert system.cli("cancel", "--all", "--queue", "sim", "--yes").returncode == 0
-    system.finish(jobs, deadline_s=30)
+    system.finish(jobs)
     row.close(system, [*jobs, *waiting], injected=2)
 
 

@@ -144,4 +144,4 @@ def test_process_that_ends_early_is_an_error_with_its_last_words_and_leaves_noth
     process.stop()
 
     child = int(lines[0].removeprefix("child "))
-    assert wait_until(lambda: not is_running(child), deadline_s=5)
+    assert wait_until(lambda: not is_running(child), deadline_s=60)

@@ -91,7 +91,7 @@ def flower(worker: Program, stack_env: dict[str, str], tmp_path_factory: pytest.
     env = stack_env | {"FLOWER_BASIC_AUTH": "operator:a password"}
     with Flower(tmp_path_factory.mktemp("flower") / "state", 0, env) as flower:
         # It answers before it listens to events: wait for a heartbeat.
-        assert wait_until(lambda: any((ask_flower(flower, "/api/workers?status=1") or {}).values()), 30)
+        assert wait_until(lambda: any((ask_flower(flower, "/api/workers?status=1") or {}).values()), 60)
         yield flower
 
 

@@ -18,7 +18,7 @@ def test_job_is_shown_with_a_short_readable_line(system: Client, flower: Flower)
     prompt = "a large red circle on a blue background " + "and so on " * 50
     job = system.submit(prompt, num_inference_steps=2)
     job.wait(60)
-    assert wait_until(lambda: _task(flower, job.id).get("state") == "SUCCESS", 30)
+    assert wait_until(lambda: _task(flower, job.id).get("state") == "SUCCESS", 60)
     task = _task(flower, job.id)
     assert task["name"] == "imagemill.run"
     assert task["args"].startswith("shapes 128×128 2 steps “a large red circle")
@@ -29,7 +29,7 @@ def test_job_is_shown_with_a_short_readable_line(system: Client, flower: Flower)
 def test_failed_job_is_shown_as_failed(system: Client, flower: Flower) -> None:
     with _plain_celery(system) as app:
         sent = app.send_task("imagemill.generate", kwargs={"prompt": ""}, queue=QUEUE)
-    assert wait_until(lambda: _task(flower, sent.id).get("state") == "FAILURE", 30)
+    assert wait_until(lambda: _task(flower, sent.id).get("state") == "FAILURE", 60)
 
 
 def test_canceled_job_is_shown_as_revoked(system: Client, flower: Flower) -> None:
@@ -40,7 +40,7 @@ def test_canceled_job_is_shown_as_revoked(system: Client, flower: Flower) -> Non
 
 
 def test_worker_and_queue_are_shown(system: Client, flower: Flower) -> None:
-    assert wait_until(lambda: bool(ask_flower(flower, "/api/workers?refresh=1")), 30)
+    assert wait_until(lambda: bool(ask_flower(flower, "/api/workers?refresh=1")), 60)
     queues = ask_flower(flower, "/api/queues/length")["active_queues"]
     assert LINE in [queue["name"] for queue in queues]
 

@@ -117,14 +117,14 @@ def prometheus(
         pytest.skip("prometheus is not installed; Debian's package prometheus has it (.ci/prepare)")
     targets = {"worker": _port_of(worker), "api": _port_of(api)}
     with Prometheus(tmp_path_factory.mktemp("prometheus"), targets) as prometheus:
-        assert wait_until(lambda: prometheus.value("sum(up)") == len(targets), 20)
+        assert wait_until(lambda: prometheus.value("sum(up)") == len(targets), 60)
         ended = "sum(imagemill_jobs_ended_total)"
-        assert wait_until(lambda: bool(prometheus.ask("query", query=ended)), 20)
+        assert wait_until(lambda: bool(prometheus.ask("query", query=ended)), 60)
         before = prometheus.value(ended)
         _use(api, stack_env)
-        assert wait_until(lambda: prometheus.value(ended) >= before + 3, 20)
+        assert wait_until(lambda: prometheus.value(ended) >= before + 3, 60)
         rates = "count(rate(imagemill_images_total[1m]) > 0) * count(rate(imagemill_jobs_failed_total[1m]) > 0)"
-        assert wait_until(lambda: prometheus.value(rates) > 0, 20)
+        assert wait_until(lambda: prometheus.value(rates) > 0, 60)
         yield prometheus
 
 
@@ -211,7 +211,7 @@ def test_prometheus_evaluates_every_rule(prometheus: Prometheus) -> None:
         groups = prometheus.ask("rules")["groups"]
         return {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
 
-    assert wait_until(lambda: "unknown" not in healths().values(), 20)
+    assert wait_until(lambda: "unknown" not in healths().values(), 60)
     assert healths() == dict.fromkeys([rule["alert"] for rule in queries.alerts()], "ok")
 
 

@@ -43,7 +43,7 @@ class Watched:
         def are_there() -> bool:
             return {each.name for each in self.collector.of_job(job_id)} >= set(names)
 
-        assert wait_until(are_there, 30), self.collector.of_job(job_id)
+        assert wait_until(are_there, 60), self.collector.of_job(job_id)
         return self.collector.of_job(job_id)
 
     def lines_of(self, lines: list[str], job_id: str) -> list[dict[str, Any]]:
@@ -178,9 +178,9 @@ def test_lines_of_a_job_have_its_id(watched: Watched) -> None:
     def has(lines: list[str], *events: str) -> bool:
         return [each["event"] for each in watched.lines_of(lines, job["id"])] == list(events)
 
-    assert wait_until(lambda: has(watched.worker_lines, "job ended"), 10)
+    assert wait_until(lambda: has(watched.worker_lines, "job ended"), 60)
     httpx.delete(f"{watched.api.url}/v1/jobs/{job['id']}", trust_env=False)
-    assert wait_until(lambda: has(watched.api_lines, "request", "request"), 10)
+    assert wait_until(lambda: has(watched.api_lines, "request", "request"), 60)
     posted, deleted = watched.lines_of(watched.api_lines, job["id"])
     assert (posted["method"], posted["path"], deleted["method"]) == ("POST", "/v1/jobs", "DELETE")
 
@@ -188,7 +188,7 @@ def test_lines_of_a_job_have_its_id(watched: Watched) -> None:
 def test_no_line_mentions_a_job_otherwise(watched: Watched) -> None:
     """An id in a text and not in `job_id` is an id that a search by field does not find."""
     job = submit(watched)
-    assert wait_until(lambda: any(job["id"] in line for line in list(watched.worker_lines)), 10)
+    assert wait_until(lambda: any(job["id"] in line for line in list(watched.worker_lines)), 60)
     for line in [*watched.worker_lines, *watched.api_lines]:
         if job["id"] in line:
             assert json.loads(line).get("job_id") == job["id"]

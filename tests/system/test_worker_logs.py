@@ -44,7 +44,7 @@ def test_prompts_stand_in_no_log(system: Client, worker_log: list[str], system_r
     job = system.submit(f"{SECRET} circle", negative_prompt=SECRET, metadata={"of": SECRET}, num_inference_steps=1)
     last = system.submit(f"{SECRET} square", num_inference_steps=1)
     assert {job.wait(60).status, last.wait(60).status} == {"succeeded"}
-    assert wait_until(lambda: all(any(each.id in line for line in worker_log[before:]) for each in (job, last)), 10)
+    assert wait_until(lambda: all(any(each.id in line for line in worker_log[before:]) for each in (job, last)), 60)
     assert wait_until(lambda: standing(system_redis, QUEUE) == 0, 60)
     refused = [json.loads(system_redis.hget(names.job_key(each), "error") or "{}") for each in REFUSED]
     assert [each.get("code") for each in refused] == ["invalid_request"] * len(REFUSED)

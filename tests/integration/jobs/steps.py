@@ -17,7 +17,7 @@ from jobs.table.table import JobTable, QueueCounts
 from ops.process import wait_until
 
 QUEUE = "gpu.shapes"
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 WANTS: dict[str, Any] = {"ignore_result": False, "delivery_info": {}}  # what a task of Celery's says of itself
 
 MakeJob = Callable[..., Submission]

@@ -70,13 +70,13 @@ def test_result_is_told(
     result: Any = AsyncResult(job_id, app=sender)
     assert result.state == state
     if state == "SUCCESS":
-        assert result.get(timeout=5)["status"] == "succeeded"
+        assert result.get(timeout=60)["status"] == "succeeded"
     elif state == "REVOKED":
         with pytest.raises(TaskRevokedError):
-            result.get(timeout=5)
+            result.get(timeout=60)
     else:
         with pytest.raises(Exception, match="it broke"):
-            result.get(timeout=5)
+            result.get(timeout=60)
     assert teller.run_once() == 0
 
 
@@ -110,7 +110,7 @@ def test_refusal_is_told_and_again_to_who_sends_it_again(sender: Celery, teller:
         assert teller.run_once() == 1
         result: Any = AsyncResult(job_id, app=sender)
         with pytest.raises(Exception, match="n: must be at least 1"):
-            result.get(timeout=5)
+            result.get(timeout=60)
         result.forget()
 
 

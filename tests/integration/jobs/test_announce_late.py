@@ -56,7 +56,7 @@ def test_teller_that_is_stalled_tells_no_end_over_that_of_a_replay(
     table.finish(again, Status.SUCCEEDED)
     assert teller.run_once() == 1
     results.tell(stalled.record, stalled.wants)
-    assert AsyncResult(job_id, app=sender).get(timeout=5)["status"] == "succeeded"
+    assert AsyncResult(job_id, app=sender).get(timeout=60)["status"] == "succeeded"
     assert sent(redis_client) == []
 
 

@@ -41,7 +41,7 @@ def messages(client: redis.Redis, key: str) -> list[dict[str, Any]]:
 def read_ids(app: Celery, count: int) -> list[str]:
     """Task ids in the order in which a worker gets them."""
     with app.connection_for_read() as connection, connection.SimpleQueue(LINE, no_ack=True) as queue:
-        return [str(queue.get(timeout=5).headers["id"]) for _ in range(count)]
+        return [str(queue.get(timeout=60).headers["id"]) for _ in range(count)]
 
 
 @pytest.mark.parametrize("priority", LISTS)

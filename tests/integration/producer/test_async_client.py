@@ -25,7 +25,7 @@ from storage.backends.s3.settings import S3Settings
 Result = TypeVar("Result")
 Run = Callable[[Callable[[AsyncClient], Awaitable[Result]]], Result]
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 PROMPT = "a large red circle on a blue background"
 IMAGE = {"key": "k", "content_type": "image/png", "width": 8, "height": 8, "bytes": 1, "sha256": "0", "seed": 7}
 

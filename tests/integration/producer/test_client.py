@@ -33,7 +33,7 @@ from producer import Client
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 QUEUE = "gpu.shapes"
 PROMPT = "a large red circle on a blue background"
 

@@ -27,7 +27,7 @@ from producer.keys.lookup import KeyLookup
 from producer.keys.rates import RateLimits
 from producer.keys.store import KeyStore
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 Run = Callable[..., Result]
 

@@ -22,7 +22,7 @@ from storage.settings import read_settings
 from tests.integration.storage.conftest import NewStore
 from tests.integration.storage.test_contract import BODY, ODD_NAMES
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 CALLS: dict[str, Callable[[S3Store], object]] = {
     "prepare": lambda store: store.prepare(),

@@ -45,5 +45,5 @@ def refusal(adoption: Adoption, teller: Teller, sender: Celery, task_id: str) ->
     teller.run_once()
     result: Any = AsyncResult(task_id, app=sender)
     with pytest.raises(Exception) as caught:
-        result.get(timeout=5)
+        result.get(timeout=60)
     return str(caught.value)

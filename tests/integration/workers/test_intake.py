@@ -186,5 +186,5 @@ def test_sender_hears_of_a_model_that_nobody_serves_where_the_operator_wants_it(
         return
     result: Any = AsyncResult(job_id, app=sender)
     with pytest.raises(Exception, match="model_not_available: model: no worker serves model 'sim'"):
-        result.get(timeout=5)
+        result.get(timeout=60)
     assert context.table.get(job_id).status is Status.FAILED

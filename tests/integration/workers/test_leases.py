@@ -22,7 +22,7 @@ from workers.attempt.errors import Draining, JobLeft
 from workers.attempt.leases import LeaseKeeper
 
 QUEUE = "gpu.shapes"
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 ClaimOne = Callable[[], Claim]
 

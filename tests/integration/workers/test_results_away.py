@@ -99,5 +99,5 @@ def test_refusal_of_an_id_that_is_no_job_s_is_told_when_it_is_back(
     for task_id in ("my picture", "a" * 200):
         result: Any = AsyncResult(task_id, app=sender)
         with pytest.raises(Exception, match="id: use letters"):
-            result.get(timeout=5)
+            result.get(timeout=60)
     assert outbox.counts().waiting == 0

@@ -19,7 +19,7 @@ from jobs.process.settings import Settings
 from workers.delivery.transport import TolerantTransport
 
 QUEUE = "gpu.shapes"
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture

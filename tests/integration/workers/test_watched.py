@@ -25,7 +25,7 @@ from workers.attempt.leases import LeaseKeeper
 from workers.attempt.progress import ProgressWriter
 
 OWNER = "worker@here"
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 ClaimOne = Callable[..., Claim]
 

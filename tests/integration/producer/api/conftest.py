@@ -25,7 +25,7 @@ from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 
 CHECKOUT = Path(__file__).resolve().parents[4]
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 Replica = tuple[Server, str]
 

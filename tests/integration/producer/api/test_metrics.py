@@ -98,7 +98,7 @@ def test_redis_that_does_not_answer_is_said_in_time(settings: Settings) -> None:
         assert registry.get_sample_value("imagemill_redis_up") == 0
         assert registry.get_sample_value("imagemill_queued_jobs", {**QUEUE, "priority": "high"}) is None
         whole.set()
-        assert wait_until(lambda: registry.get_sample_value("imagemill_redis_up") == 1, 10)
+        assert wait_until(lambda: registry.get_sample_value("imagemill_redis_up") == 1, 60)
 
 
 def test_redis_that_is_gone_is_said() -> None:

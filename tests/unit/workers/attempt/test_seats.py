@@ -11,7 +11,7 @@ from ops.process import wait_until
 from workers.attempt.errors import Draining
 from workers.attempt.seats import Seats
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class Sitter(threading.Thread):
