@@ -97,7 +97,7 @@ class _TellsAtLeastOnce:
             pipe.mget(size, further)
             pipe.zcard(parts) if backend._chord_zset else pipe.llen(parts)
             (expected, added), returned = pipe.execute()
-        return expected is not None and returned >= int(expected) + int(added or 0)
+        return expected is not None and returned == int(expected) + int(added or 0)
 
     def _set(
         self, key: str, value: str, expires: int | None = None, state: str = "", moment: float | None = None
