@@ -14,7 +14,7 @@ from tests.faults.conftest import MakeSystem
 from tests.faults.harness.load import Load
 from tests.faults.harness.rows import Row
 from tests.faults.harness.system import Counts, System
-from tests.faults.harness.waiting import here, until
+from tests.faults.harness.waiting import on_this_machine, until
 from tests.faults.harness.worker import WorkerUnderTest
 
 KILLS, SEED = 20, 20261124
@@ -63,8 +63,10 @@ def test_sigkill_of_a_worker_with_jobs_in_every_stage(system: System, row: Row) 
     recovered_s = _claimed_after_s(system, losses)
     row.note(killed_again_before_claim=sum(_is_killed_before_claim(system, each, kills) for each in losses))
     row.close(system, load.jobs, injected=KILLS, recovered_s=recovered_s)
-    assert max(recovered_s) < here(BOUND_S)
-    assert _largest(begun_s) < here(BOUND_S), "claimed in time, but it waited for a seat: it does not run yet"
+    assert max(recovered_s) < on_this_machine(BOUND_S)
+    assert _largest(begun_s) < on_this_machine(BOUND_S), (
+        "claimed in time, but it waited for a seat: it does not run yet"
+    )
 
 
 def _claimed_after_s(system: System, losses: list[Loss]) -> list[float]:

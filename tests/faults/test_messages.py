@@ -10,7 +10,7 @@ from jobs.scripts.ranks import LINE
 from producer import Job
 from tests.faults.harness.rows import Row
 from tests.faults.harness.system import QUEUE, System
-from tests.faults.harness.waiting import here, until
+from tests.faults.harness.waiting import on_this_machine, until
 
 BOUND_S = 60.0
 RELEASED = 8  # at a time, of a queue that no worker reads
@@ -50,7 +50,7 @@ def test_sigkill_between_the_queue_pop_and_the_claim(system: System, row: Row) -
     system.finish(jobs)
     struck = system.evidence("kill_before_claim")
     recovered_s = [system.claims(system.client.job(each["job_id"]))[0] - each["at"] for each in struck]
-    assert max(recovered_s) < here(BOUND_S)
+    assert max(recovered_s) < on_this_machine(BOUND_S)
     row.close(system, jobs, injected=len(struck), recovered_s=recovered_s)
 
 
@@ -64,7 +64,7 @@ def test_submitter_killed_between_the_table_and_the_publish(system: System, row:
     assert len(jobs) == len(struck) == 3
     system.finish(jobs)
     recovered_s = [system.claims(job)[0] - each["at"] for job, each in zip(jobs, struck, strict=True)]
-    assert max(recovered_s) < here(BOUND_S)
+    assert max(recovered_s) < on_this_machine(BOUND_S)
     row.close(system, jobs, injected=len(struck), recovered_s=recovered_s)
 
 

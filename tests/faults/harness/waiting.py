@@ -13,7 +13,7 @@ PATIENCE_S = 90.0  # for what is no promise of a time, only has to happen
 _POLL_INTERVAL_S = 0.02
 
 
-def here(promised_s: float) -> float:
+def on_this_machine(promised_s: float) -> float:
     """What a promise of a time comes to on a machine that has more to do than it has processors: longer by as much."""
     return promised_s * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
