@@ -17,8 +17,9 @@ import pytest
 
 from tests.blackbox.outside import QUEUE
 from tests.blackbox.system import System, until
+from tests.environments import NotMade
 from tests.senders.by_hand import Client, Go, Php
-from tests.senders.environments import CELERY, NotMade, modules_of_node, python_with_celery
+from tests.senders.environments import CELERY, modules_of_node, python_with_celery
 
 HERE = Path(__file__).parent
 NODE, NPM = shutil.which("node"), shutil.which("npm")

@@ -1,0 +1,59 @@
+// A service that has OpenAI's client for Node and nothing of ours, told by its environment.
+//
+// Prints a JSON object a line: what it asked for, and what it got.
+import OpenAI from "openai";
+
+const { OPENAI_BASE_URL, OPENAI_API_KEY, CLIENT_HASTY_KEY } = process.env;
+const ASKED = { model: "sim", prompt: "a blue ring", n: 2, size: "128x64" };
+const client = new OpenAI();
+
+async function tell(what, ask) {
+  let told;
+  try {
+    told = await ask();
+  } catch (error) {
+    if (!(error instanceof OpenAI.APIError)) throw error;
+    told = { error: error.constructor.name, status: error.status ?? null, param: error.param, text: error.message };
+  }
+  process.stdout.write(`${JSON.stringify({ what, ...told })}\n`);
+}
+
+const shown = (made) => ({ images: made.map(({ url = null, b64_json = null }) => ({ url, b64_json })) });
+const images = async (fields, options) => shown((await client.images.generate({ ...ASKED, ...fields }, options)).data);
+const models = async (one) => ({ models: (await one.models.list()).data.map((each) => each.id) });
+
+async function streamed() {
+  const made = [];
+  for await (const event of await client.images.generate({ ...ASKED, stream: true, partial_images: 1 })) made.push(event);
+  return shown(made);
+}
+
+async function canceledWhileStreamed() {
+  const asked = { ...ASKED, stream: true, num_inference_steps: 1000 };
+  const { data, response } = await client.images.generate(asked).withResponse();
+  const job = `${OPENAI_BASE_URL}/jobs/${response.headers.get("x-request-id")}`;
+  await fetch(job, { method: "DELETE", headers: { Authorization: `Bearer ${OPENAI_API_KEY}` } });
+  for await (const event of data) throw new Error(`an event came: ${event.type}`);
+}
+
+async function tooOften() {
+  const hasty = new OpenAI({ apiKey: CLIENT_HASTY_KEY, maxRetries: 0 });
+  for (;;) await hasty.models.list();
+}
+
+await tell("nothing chosen", () => images({}));
+await tell("links", () => images({ response_format: "url" }));
+await tell("files", () => images({ response_format: "b64_json" }));
+await tell("all options", () => images({ user: "u-12", quality: "hd", style: "vivid", seed: 7 }));
+await tell("unknown model", () => images({ model: "nothing" }));
+await tell("wrong size", () => images({ size: "1024x1024" }));
+await tell("wrong key", async () => shown(await new OpenAI({ apiKey: "im_wrong" }).images.generate(ASKED)));
+await tell("models", () => models(client));
+await tell("a model", async () => ({ models: [(await client.models.retrieve("sim")).id] }));
+await tell("unknown model looked up", async () => ({ models: [await client.models.retrieve("nothing")] }));
+await tell("another route", async () => ({ answer: await client.embeddings.create({ model: "sim", input: "a star" }) }));
+await tell("version in the query", () => images({}, { query: { "api-version": "2024-02-01" } }));
+await tell("streamed", streamed);
+await tell("canceled while streamed", canceledWhileStreamed);
+await tell("too often", tooOften);
+await tell("again when told", () => models(new OpenAI({ apiKey: CLIENT_HASTY_KEY })));

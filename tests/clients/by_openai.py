@@ -1,0 +1,103 @@
+"""
+A service that has OpenAI's client for Python, 1.0 or later, and nothing of ours, told by its environment.
+
+Prints a JSON object a line: what it asked for, and what it got.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import os
+import sys
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import openai
+
+URL, HASTY_KEY = (os.environ[name] for name in ("OPENAI_BASE_URL", "CLIENT_HASTY_KEY"))
+ASKED = {"prompt": "a blue ring", "n": 2, "size": "128x64"}
+
+client: Any = openai.OpenAI(base_url=URL)  # Its key is in OPENAI_API_KEY; 1.0 does not look for its address there.
+HAS_MODELS, HAS_STREAMS = (name in inspect.signature(client.images.generate).parameters for name in ("model", "stream"))
+if HAS_MODELS:
+    ASKED["model"] = "sim"
+
+
+def tell(what: str, ask: Callable[[], dict[str, Any]]) -> None:
+    try:
+        told = ask()
+    except openai.APIError as exc:
+        status = getattr(exc, "status_code", None)
+        told = {"error": type(exc).__name__, "status": status, "param": exc.param, "text": str(exc)}
+    sys.stdout.write(json.dumps({"what": what, **told}) + "\n")
+
+
+def images(**fields: Any) -> dict[str, Any]:
+    return shown(client.images.generate(**{**ASKED, **fields}))
+
+
+def shown(answer: Any) -> dict[str, Any]:
+    return {"images": [{"url": image.url, "b64_json": image.b64_json} for image in answer.data]}
+
+
+def wrong_key() -> dict[str, Any]:
+    return shown(openai.OpenAI(base_url=URL, api_key="im_wrong").images.generate(prompt="a star"))
+
+
+def too_often() -> dict[str, Any]:
+    while True:
+        openai.OpenAI(base_url=URL, api_key=HASTY_KEY, max_retries=0).models.list()
+
+
+def again_when_told() -> dict[str, Any]:
+    return {"models": [each.id for each in openai.OpenAI(base_url=URL, api_key=HASTY_KEY).models.list()]}
+
+
+def asynchronous() -> dict[str, Any]:
+    async def ask() -> dict[str, Any]:
+        async with openai.AsyncOpenAI(base_url=URL) as one:
+            return shown(await one.images.generate(**ASKED))  # type: ignore[call-overload]
+
+    return asyncio.run(ask())
+
+
+def streamed() -> dict[str, Any]:
+    events = list(client.images.generate(**ASKED, stream=True, partial_images=1))
+    assert {event.type for event in events} == {"image_generation.completed"}
+    return {"images": [{"url": None, "b64_json": event.b64_json} for event in events]}
+
+
+def canceled_while_streamed() -> dict[str, Any]:
+    stream = client.images.generate(**ASKED, stream=True, extra_body={"num_inference_steps": 1000})
+    job = f"{URL}/jobs/{stream.response.headers['x-request-id']}"
+    request = urllib.request.Request(job, method="DELETE", headers={"Authorization": f"Bearer {client.api_key}"})
+    urllib.request.urlopen(request).close()
+    return {"images": list(stream)}
+
+
+def main() -> None:
+    tell("nothing chosen", images)
+    tell("links", lambda: images(response_format="url"))
+    tell("files", lambda: images(response_format="b64_json"))
+    tell("all options", lambda: images(user="u-12", extra_body={"seed": 7, "quality": "hd", "style": "vivid"}))
+    tell("asynchronous", asynchronous)
+    tell("unknown model", lambda: images(extra_body={"model": "nothing"}))
+    tell("wrong size", lambda: images(size="1024x1024"))
+    tell("wrong key", wrong_key)
+    tell("models", lambda: {"models": [each.id for each in client.models.list()]})
+    tell("a model", lambda: {"models": [client.models.retrieve("sim").id]})
+    tell("unknown model looked up", lambda: {"models": [client.models.retrieve("nothing").id]})
+    tell("another route", lambda: {"answer": str(client.embeddings.create(model="sim", input="a star"))})
+    tell("version in the query", lambda: images(extra_query={"api-version": "2024-02-01"}))
+    if HAS_STREAMS:
+        tell("streamed", streamed)
+        tell("canceled while streamed", canceled_while_streamed)
+    tell("too often", too_often)
+    tell("again when told", again_when_told)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""
+A service that has the first generation of OpenAI's client for Python, told by its environment.
+
+Prints a JSON object a line: what it asked for, and what it got.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import openai
+
+api: Any = openai  # Its names of then.
+api.api_base = os.environ["OPENAI_BASE_URL"]
+HASTY_KEY = os.environ["CLIENT_HASTY_KEY"]
+
+
+def tell(what: str, ask: Callable[[], dict[str, Any]]) -> None:
+    try:
+        told = ask()
+    except api.error.OpenAIError as exc:
+        param = getattr(exc, "param", None)
+        told = {"error": type(exc).__name__, "status": exc.http_status, "param": param, "text": str(exc)}
+    sys.stdout.write(json.dumps({"what": what, **told}) + "\n")
+
+
+def images(**fields: Any) -> dict[str, Any]:
+    answer = api.Image.create(**{"prompt": "a blue ring", "n": 2, "size": "128x64", **fields})
+    return {"images": [{"url": image.get("url"), "b64_json": image.get("b64_json")} for image in answer["data"]]}
+
+
+def models(**fields: Any) -> dict[str, Any]:
+    return {"models": [each["id"] for each in api.Model.list(**fields)["data"]]}
+
+
+def too_often() -> dict[str, Any]:
+    while True:
+        models(api_key=HASTY_KEY)
+
+
+def main() -> None:
+    tell("nothing chosen", images)
+    tell("links", lambda: images(response_format="url"))
+    tell("files", lambda: images(response_format="b64_json"))
+    tell("unknown model", lambda: images(model="nothing"))
+    tell("wrong size", lambda: images(size="1024x1024"))
+    tell("wrong key", lambda: images(api_key="im_wrong"))
+    tell("models", models)
+    tell("a model", lambda: {"models": [api.Model.retrieve("sim")["id"]]})
+    tell("unknown model looked up", lambda: {"models": [api.Model.retrieve("nothing")["id"]]})
+    tell("another route", lambda: {"answer": str(api.Embedding.create(model="sim", input="a star"))})
+    tell("too often", too_often)
+
+
+if __name__ == "__main__":
+    main()

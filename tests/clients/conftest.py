@@ -1,0 +1,44 @@
+"""One running system for all clients, closed by a key, and what each of them is told of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from ops.process import LOOPBACK
+from tests.blackbox.system import System, simulated
+
+# Longer than clients wait of their own accord, so that who is served had read how long to wait.
+HASTY = "1/8 seconds"
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    folder: Path = tmp_path_factory.mktemp("system")
+    with System(folder, folder / "cache", simulated(launch_s=0.02, row_s=0.001)) as system:
+        system.serve()
+        system.worker()
+        yield system
+
+
+@pytest.fixture(scope="session")
+def told(system: System) -> Mapping[str, str]:
+    """The environment of a client's program: where the API is, its key, and one that may ask once in a while."""
+    assert system.api is not None
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("IMAGEMILL_", "PYTHON", "OPENAI_"))
+    }
+    url, key = f"http://{LOOPBACK}:{system.api.port}/v1", system.key("client")
+    return {
+        **inherited,
+        "OPENAI_BASE_URL": url,
+        "OPENAI_API_BASE": url,  # LangChain's name of it.
+        "OPENAI_API_KEY": key,
+        "CLIENT_HASTY_KEY": system.key("hasty", "--rate", HASTY),
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # It would load prices from somewhere.
+        "LITELLM_PROXY_API_BASE": url,
+        "LITELLM_PROXY_API_KEY": key,
+    }
