@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-slow format lock
+.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow format lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -63,7 +63,10 @@ test-redis: venv  ## Run jobs on a Redis behind TLS and behind Sentinels, and le
 test-senders: venv  ## Send by other versions of Celery, and from other languages, as services do; up to 4 minutes
 	$(PYTHON) -m pytest tests/senders
 
-test-slow: venv  ## All slower suites but test-compose and test-mutations, five tests at a time, as CI runs them; up to 35 minutes
+test-clients: venv  ## Make pictures by OpenAI's clients, LangChain, LiteLLM, Vercel's AI SDK and as Open WebUI does; up to 5 minutes
+	$(PYTHON) -m pytest tests/clients
+
+test-slow: venv  ## All slower suites but test-compose, test-mutations and test-clients, five tests at a time, as CI runs them; up to 35 minutes
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 5 --dist worksteal $(addprefix tests/,versions api faults redis senders network kinds blackbox)
 
 test-compose: venv  ## Build, start and break docker-compose.yml where there is a Docker engine; up to 15 minutes

@@ -19,7 +19,7 @@ _ERRORS = {
     "wrong size": (400, "size", "size: sim makes 64 to 256 pixels"),
     "wrong key": (401, None, "no valid key"),
     "unknown model looked up": (404, "model", "there is no model 'nothing'"),
-    "another route": (404, None, "/v1/embeddings"),
+    "another route": (404, None, "path"),
     "too often": (429, None, "key"),
 }
 
@@ -41,7 +41,7 @@ def wrong_in(told: Told, classes: Mapping[int, str]) -> str | None:
         is_right = told["models"] == ["sim"]
     else:
         is_right = _are_images(told.get("images", []), _WAYS.get(what))
-    return None if is_right else f"{what}: {str(dict(told))[:1000]}"
+    return None if is_right else f"{what}: {str(dict(told))[:600]}"
 
 
 def _is_error(told: Told, classes: Mapping[int, str]) -> bool:

@@ -30,8 +30,9 @@ def tell(what: str, ask: Callable[[], dict[str, Any]]) -> None:
     try:
         told = ask()
     except openai.APIError as exc:
-        status = getattr(exc, "status_code", None)
-        told = {"error": type(exc).__name__, "status": status, "param": exc.param, "text": str(exc)}
+        body: Any = exc.body or {}
+        status, param = getattr(exc, "status_code", None), body.get("error", body).get("param")  # 1.0 has both in one.
+        told = {"error": type(exc).__name__, "status": status, "param": param, "text": str(exc)}
     sys.stdout.write(json.dumps({"what": what, **told}) + "\n")
 
 

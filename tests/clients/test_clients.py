@@ -47,7 +47,7 @@ def test_client_in_python(
     told: Mapping[str, str], clients: str, program: str, classes: Mapping[int, str], count: int
 ) -> None:
     answers = told_by([str(python_of(clients)), program], told, HERE)
-    assert [wrong for each in answers.values() if (wrong := wrong_in(each, classes))] == []
+    assert "\n".join(wrong for each in answers.values() if (wrong := wrong_in(each, classes))) == ""
     assert len(answers) == count
 
 
@@ -65,5 +65,5 @@ def test_client_in_node(
     (tmp_path / "node_modules").symlink_to(modules)
     shutil.copy(HERE / program, tmp_path)  # Node looks for modules beside the program.
     answers = told_by([str(NODE), program], told, tmp_path)
-    assert [wrong for each in answers.values() if (wrong := wrong_in(each, classes))] == []
+    assert "\n".join(wrong for each in answers.values() if (wrong := wrong_in(each, classes))) == ""
     assert len(answers) == count

@@ -20,7 +20,7 @@ from producer.api.openai import schemas
 from producer.api.openai.answers import described, encoded
 from producer.api.openai.attendance import cancel_soon, wait_while_connected
 from producer.api.openai.errors import OpenAIRoute
-from producer.api.openai.request import ImagesRequest, renamed
+from producer.api.openai.request import AzureVersion, ImagesRequest, renamed
 from producer.api.openai.stream import ImageStream
 from producer.client.image import Image, images_of
 
@@ -40,6 +40,7 @@ async def generate(
     caller: CurrentCaller,
     context: CurrentContext,
     idempotency_key: IdempotencyKey = None,
+    api_version: AzureVersion = None,
 ) -> Response:
     """
     Queue a job, wait for its end, and answer with its images. The header `X-Request-Id` has the job's id. A client that

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
+from fastapi import Query
 from pydantic import Field
 
 from jobs.catalogue.entry import Model
@@ -12,6 +13,10 @@ from jobs.errors import InvalidRequest
 from jobs.fields import MAX_SEED, Name, Prompt, Strict, Text
 
 Tag = Annotated[str, Field(max_length=512)]
+AzureVersion = Annotated[
+    str | None,
+    Query(alias="api-version", description="Taken, without effect: clients that know OpenAI's API on Azure send it."),
+]
 Quality = Literal["low", "medium", "high", "xhigh", "max"]
 
 _SIZE = re.compile(r"([1-9]\d{0,4})x([1-9]\d{0,4})", re.ASCII)

@@ -155,6 +155,11 @@ def test_wrong_field_is_named_and_nothing_is_queued(
     assert redis_client.keys("imagemill:job:*") == []
 
 
+def test_version_of_the_api_that_clients_for_azure_send_is_taken(api: TestClient) -> None:
+    answer = api.post(PATH, params={"api-version": "2024-02-01"}, json={"prompt": " "})
+    assert (answer.status_code, error_of(answer)["param"]) == (400, "prompt")
+
+
 def test_unknown_model_is_not_found(api: TestClient) -> None:
     answer = api.post(PATH, json={"prompt": PROMPT, "model": "dall-e-3"})
     error = error_of(answer)
