@@ -72,4 +72,8 @@ def artifacts_of(record: JobView, store: Store) -> list[Artifact]:
 def _check_success(record: JobView) -> None:
     if record.status is not Status.SUCCEEDED:
         error = record.error
-        raise JobFailed(record.id, error.code if error else record.status, error.message if error else "no images")
+        raise JobFailed(
+            record.id,
+            error.code if error else record.status,
+            error.message if error else f"the job was {record.status}",
+        )

@@ -38,8 +38,6 @@ def test_image_comes_back_as_openais_client_has_it(openai_client: OpenAI, system
     answer = openai_client.images.generate(model="shapes", prompt=PROMPT, n=2, size="96x64", quality="low")
     assert answer.data is not None
     assert [picture(image.b64_json).size for image in answer.data] == [(96, 64), (96, 64)]
-    links = [httpx.get(str(image.url), trust_env=False) for image in answer.data]  # Where nothing was chosen: both.
-    assert [picture(link.content).size for link in links] == [(96, 64), (96, 64)]
     assert (answer.size, answer.output_format, answer.quality, answer.background) == ("96x64", "png", "low", "opaque")
     assert answer._request_id is not None
     record = system.status(answer._request_id)
@@ -89,12 +87,8 @@ def test_stream_that_is_closed_early_ends_the_job(openai_client: OpenAI, system:
     assert system.wait(job_id, 60).status is Status.CANCELED
 
 
-def test_models_are_listed_and_looked_up(openai_client: OpenAI) -> None:
-    (model,) = openai_client.models.list()
-    assert (model.id, openai_client.models.retrieve("shapes")) == ("shapes", model)
-    with pytest.raises(openai.NotFoundError, match="there is no model 'nothing'") as unknown:
-        openai_client.models.retrieve("nothing")
-    assert unknown.value.code == "model_not_found"
+def test_models_are_listed(openai_client: OpenAI) -> None:
+    assert [model.id for model in openai_client.models.list()] == ["shapes"]
 
 
 def test_errors_are_those_of_openais_client(openai_client: OpenAI) -> None:

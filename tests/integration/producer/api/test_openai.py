@@ -246,7 +246,8 @@ def test_canceled_job_is_told_as_a_conflict(
     waiting = pool.submit(lambda: api.post(PATH, json={"prompt": PROMPT}))
     table.cancel(only_job(table, redis_client).id)
     answer = waiting.result(DEADLINE_S)
-    assert (answer.status_code, error_of(answer)["code"]) == (409, "canceled")
+    error = error_of(answer)
+    assert (answer.status_code, error["code"], error["message"]) == (409, "canceled", "the job was canceled")
 
 
 def test_bug_is_told_in_openais_form(
