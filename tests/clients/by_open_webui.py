@@ -26,8 +26,10 @@ USER = {  # ENABLE_FORWARD_USER_INFO_HEADERS
     "X-OpenWebUI-User-Email": "anna@example.org",
     "X-OpenWebUI-User-Role": "user",
 }
-ASKED = {"model": "sim", "prompt": "a blue ring", "n": 2, "size": "128x64"}
-FILES = {"response_format": "b64_json"}  # It asks for them unless the model's name is one of gpt-image's.
+ASKED: dict[str, Any] = {"model": "sim", "prompt": "a blue ring", "n": 2, "size": "128x64"}
+FILES: dict[str, Any] = {
+    "response_format": "b64_json"
+}  # It asks for them unless the model's name is one of gpt-image's.
 
 
 def tell(what: str, **told: Any) -> None:
@@ -90,7 +92,7 @@ def old_image(image: dict[str, Any]) -> dict[str, Any]:
 async def main() -> None:
     await verified()
     await new("files", **FILES)
-    await new("files for gpt-image", **{})
+    await new("files for gpt-image")
     await new("version in the query", query="?api-version=2024-02-01", **FILES)
     await new("all options", headers=HEADERS | USER, quality="hd", style="vivid", **FILES)
     await new("unknown model", model="nothing", **FILES)

@@ -30,9 +30,9 @@ def tell(what: str, ask: Callable[[], dict[str, Any]]) -> None:
     try:
         told = ask()
     except openai.APIError as exc:
-        body: Any = exc.body or {}
-        status, param = getattr(exc, "status_code", None), body.get("error", body).get("param")  # 1.0 has both in one.
-        told = {"error": type(exc).__name__, "status": status, "param": param, "text": str(exc)}
+        told = {"error": type(exc).__name__, "status": getattr(exc, "status_code", None), "text": str(exc)}
+        if hasattr(exc, "body"):  # 1.0 looks for the fields of an error where they are not.
+            told["param"] = exc.param
     sys.stdout.write(json.dumps({"what": what, **told}) + "\n")
 
 

@@ -16,7 +16,7 @@ from tests.environments import NotMade
 
 HERE = Path(__file__).parent
 NODE, NPM = shutil.which("node"), shutil.which("npm")
-PATIENCE_S = 300
+PATIENCE_S = 600
 
 CLASSES = {400: "BadRequestError", 401: "AuthenticationError", 404: "NotFoundError", 429: "RateLimitError"}
 OF_THEN = CLASSES | {400: "InvalidRequestError", 404: "InvalidRequestError"}
