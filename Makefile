@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow format lock
+.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow format docs lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -94,6 +94,9 @@ venv: .venv/.installed  ## Make .venv with everything in it; the other targets d
 # Of pip's many lines, those that a person waits for: downloads of megabytes, and the last step.
 SHOW_PIP = /Downloading .*MB/ { n = split($$2, path, "/"); split(path[n], name, "-"); print "  " name[1], name[2], $$3, $$4 } \
     /^Installing collected/ { print "  installing " NF - 3 " packages" } { fflush() }
+
+docs: venv  ## Write docs/settings.md anew, from the settings
+	$(PYTHON) -m ops.documents.settings
 
 lock: venv  ## Write constraints.txt anew, with the newest versions that pyproject.toml allows
 	@echo "Installing everything into a folder of its own, to see what it takes …"

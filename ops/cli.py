@@ -106,5 +106,15 @@ def doctor(
     raise typer.Exit(code)
 
 
+@app.command()
+def dashboard() -> None:
+    """Print the Grafana dashboard as JSON, to be imported there."""
+    import json
+
+    from ops.dashboard.dashboard import dashboard as make_dashboard
+
+    typer.echo(json.dumps(make_dashboard(), indent=1, ensure_ascii=False))
+
+
 if __name__ == "__main__":
     app(prog_name="imagemill")

@@ -16,17 +16,24 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 class StackSettings(RoomSettings):
-    """Where the local stack keeps its data, and on which loopback ports it listens; 0 is any free one, None is not."""
+    """The local stack (`make up`)."""
 
     model_config = SettingsConfigDict(env_prefix="IMAGEMILL_STACK_", frozen=True, extra="ignore")
 
     folder: Annotated[Path, AfterValidator(Path.absolute)] = CHECKOUT / ".imagemill"
+    """Where it keeps its data."""
     redis_port: Port = 6390
+    """Redis' port on loopback; 0, here and below, is any free one."""
     s3_port: Port = 9390
+    """The store's."""
     flower_port: Port = 5555
+    """Flower's."""
     api_port: Port | None = 8000
+    """The API's."""
     api_metrics_port: Port | None = 9464
+    """Where the API shows its metrics."""
     worker_metrics_port: Port | None = 9465
+    """Where the worker shows its own."""
 
 
 def load_stack_settings(**overrides: Any) -> StackSettings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import redis
+from filelock import FileLock, Timeout
 from kombu.exceptions import OperationalError
 
 from jobs.broker.app import make_app
@@ -201,14 +201,17 @@ def hold(folder: Path) -> Iterator[None]:
         StackError: Another stack holds it, or it cannot be made.
     """
     make_folder(folder)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # Ends with the process, however that ends.
-        except BlockingIOError as exc:
-            raise StackError(
-                f"another stack uses {folder}. Stop it, or set IMAGEMILL_STACK_FOLDER to another folder."
-            ) from exc
+    lock = FileLock(folder / "lock", fallback_to_soft=False)  # It ends with the process, however that ends.
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as exc:
+        raise StackError(
+            f"another stack uses {folder}. Stop it, or set IMAGEMILL_STACK_FOLDER to another folder."
+        ) from exc
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def make_folder(folder: Path) -> None:

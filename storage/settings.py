@@ -25,7 +25,7 @@ Room = TypeVar("Room", bound=BaseSettings)
 class _FromTheEnvironment(BaseSettings):
     """Frozen, and what Kubernetes sets is no setting, whatever its name."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @classmethod
     def settings_customise_sources(
@@ -51,24 +51,21 @@ class Choice(_FromTheEnvironment):
     model_config = SettingsConfigDict(env_prefix="IMAGEMILL_", extra="ignore")
 
     storage: str = "s3"
+    """Its name."""
 
 
 class StorageSettings(_FromTheEnvironment):
-    """
-    A store, whatever it is. A backend has its own class of them, with its `env_prefix`; this one is no store's.
-
-    Attributes:
-        backend: Its name in `storage.registry`.
-        prefix: In front of every key.
-        link_expiry_s: How long a link works.
-        retention_days: How long images are kept, counted from their upload; unset for good.
-    """
+    """A store, whatever it is. A backend has its own class of them, with its `env_prefix`; this one is no store's."""
 
     backend: ClassVar[str]
+    """Its name in `storage.registry`."""
 
     prefix: str = ""
+    """Stands in front of every key."""
     link_expiry_s: Annotated[int, Field(ge=1)] = 24 * 3600
+    """How long a link works."""
     retention_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
+    """How long images are kept, counted from their upload; unset for good."""
 
     def __init__(self, **fields: Any) -> None:
         if type(self) is StorageSettings:

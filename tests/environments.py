@@ -6,13 +6,14 @@ Made at first use, and kept under `.imagemill/environments`; other pins make ano
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from filelock import FileLock
 
 from ops.settings import CHECKOUT
 
@@ -60,8 +61,7 @@ def _made(name: str, pins: Sequence[str], make: Callable[[Path], None]) -> Path:
     folder = CACHE / f"{name}-{digest}"
     complete = folder / "complete"
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # Tests that run side by side find it made.
+    with FileLock(CACHE / f"{name}.lock"):  # Tests that run side by side find it made.
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
             make(folder)

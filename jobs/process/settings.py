@@ -37,7 +37,7 @@ class RoomSettings(BaseSettings):
     What Kubernetes sets is no setting, whatever its name.
     """
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     @classmethod
     def settings_customise_sources(
@@ -67,19 +67,21 @@ class Settings(RoomSettings):
     redis_sentinel_master: Annotated[str, Field(min_length=1)] = "mymaster"
     """What the Sentinels call the Redis that is meant."""
     redis_sentinel_username: str | None = None
-    redis_sentinel_password: str | None = Field(None, description="Of the Sentinels themselves, where they ask for it.")
+    """Of the Sentinels themselves, where they ask for one."""
+    redis_sentinel_password: str | None = None
+    """Their password."""
     redis_tls_ca_file: FilePath | None = None
     """Certificates (PEM) of a CA that may have signed Redis' own, beside those that the system trusts."""
     redis_tls_cert_file: FilePath | None = None
-    redis_tls_key_file: FilePath | None = Field(
-        None, description="Our own certificate and its key (PEM), for a Redis that asks for one."
-    )
+    """Our own certificate (PEM), for a Redis that asks for one."""
+    redis_tls_key_file: FilePath | None = None
+    """Its key (PEM)."""
     redis_tls_verify: Literal["full", "ca", "none"] = "full"
-    """Redis' certificate: "full" checks who signed it and its host name, "ca" the signer alone, "none" nothing."""
-    result_backend_url: Annotated[str | None, AfterValidator(check_backend_url)] = Field(
-        None, description='Where callers who submit by Celery alone find results; unset, `redis_url`. Or "off".'
-    )
-    models_file: Path = Field(_CHECKOUT / "models.toml", description="The model catalogue.")
+    """Redis' certificate: `full` checks who signed it and its host name, `ca` the signer alone, `none` nothing."""
+    result_backend_url: Annotated[str | None, AfterValidator(check_backend_url)] = None
+    """Where callers who submit by Celery alone find results; unset, the Redis of the job table; or `off`."""
+    models_file: Path = _CHECKOUT / "models.toml"
+    """The model catalogue."""
     release_window: Annotated[int, Field(ge=1, le=100_000)] = 8
     """Unclaimed messages of a queue, all callers together, that may stand in Celery at a time; two for each slot of its
     living workers, where that is more. The rest waits in the table."""
@@ -87,8 +89,8 @@ class Settings(RoomSettings):
     """How many queued jobs a caller may have, in all queues and through any door, unless its API key says otherwise;
     unset, any number."""
     lease_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 8.0
-    """How long a job stays with a worker that says nothing; workers renew four times as often. How soon a lost message
-    or a passed deadline is noticed follows it: see `jobs.scripts.limits`."""
+    """How many seconds a job stays with a worker that says nothing; workers renew four times as often. How soon a lost
+    message or a passed deadline is noticed follows it: see `jobs.scripts.limits`."""
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     """How often a job may lose its worker before it is dead, and a message from outside whoever reads it."""
     max_deliveries: Annotated[int, Field(ge=1, le=1_000)] = 20
@@ -96,16 +98,15 @@ class Settings(RoomSettings):
     unserved_models: Literal["allow", "warn", "refuse"] = "warn"
     """A job whose model no living worker serves: taken without a word, with a warning to its sender, or refused."""
     retention_s: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
-    """How long records and events are kept after the end of a job."""
+    """How many seconds records and events are kept after the end of a job."""
     metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """Where a worker or an API process serves its metrics to Prometheus: loopback, or an address of the inside."""
-    metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = Field(9464, description='Or "off".')
-
-    traces_endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = Field(
-        None, description="Of an OpenTelemetry collector that takes OTLP over HTTP, e.g. http://127.0.0.1:4318."
-    )
+    metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = 9464
+    """Its port, or `off`; each process of a worker that has several has the next one."""
+    traces_endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """Of an OpenTelemetry collector that takes OTLP over HTTP, e.g. http://127.0.0.1:4318."""
     log_format: LogFormat = "text"
-    """Of workers and API: "text" for people, "json" for machines."""
+    """Of workers and API: `text` for people, `json` for machines."""
 
     @property
     def result_backend(self) -> str | None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from jobs.process.settings import RoomSettings, read_room
 
 
 class DoctorSettings(RoomSettings):
-    """Where to look for what no other setting names."""
+    """The doctor."""
 
     model_config = SettingsConfigDict(env_prefix="IMAGEMILL_DOCTOR_", frozen=True, extra="ignore")
 
-    flower_url: str | None = Field(None, description="Flower's address; without it, the local stack's is tried.")
+    flower_url: str | None = None
+    """Flower's address; without it, the local stack's is tried."""
 
 
 def load_doctor_settings() -> DoctorSettings:

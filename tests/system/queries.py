@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from typing import Any
 import promql_parser
 import yaml
 
+from ops.dashboard.dashboard import dashboard
+
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 RULES = CHECKOUT / "ops" / "prometheus" / "alerts.yml"
 RULES_TEST = RULES.with_name("alerts_test.yml")
 CONFIG = RULES.with_name("prometheus.yml")
-DASHBOARD = CHECKOUT / "ops" / "grafana" / "imagemill.json"
 DOCUMENT = CHECKOUT / "docs" / "observability.md"
 
 # What Grafana puts in place of its variables.
@@ -55,10 +55,9 @@ def rule_queries() -> list[Query]:
 
 def dashboard_queries() -> list[Query]:
     """Those of every panel, as Prometheus gets them."""
-    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
     return [
         Query(where=panel["title"], expression=_filled_in(target["expr"]))
-        for panel in panels
+        for panel in dashboard()["panels"]
         for target in panel.get("targets", [])
     ]
 

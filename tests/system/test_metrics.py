@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shutil
@@ -17,6 +16,7 @@ import yaml
 from celery import Celery
 from prometheus_client.parser import text_string_to_metric_families
 
+from ops.dashboard.dashboard import dashboard
 from ops.process import LOOPBACK, Process, http_answers, wait_until
 from ops.programs import Api, Program
 from producer import Client
@@ -198,10 +198,10 @@ def test_panel_shows_data(title: str, prometheus: Prometheus) -> None:
 
 
 def test_annotations_and_variables_of_the_dashboard_are_answered(prometheus: Prometheus) -> None:
-    dashboard = json.loads(queries.DASHBOARD.read_text("utf-8"))
-    for each in dashboard["annotations"]["list"]:
+    described = dashboard()
+    for each in described["annotations"]["list"]:
         prometheus.ask("query", query=each["expr"])
-    (model,) = [each for each in dashboard["templating"]["list"] if each["name"] == "model"]
+    (model,) = [each for each in described["templating"]["list"] if each["name"] == "model"]
     metric = model["definition"].removeprefix("label_values(").split(",")[0]
     assert "shapes" in prometheus.ask("label/model/values", **{"match[]": metric})
 

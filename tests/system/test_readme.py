@@ -1,4 +1,4 @@
-"""What the README shows of HTTP and of Python runs as it stands there, against the running system."""
+"""What the README and the pages behind it show runs as it stands there, against the running system."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from jobs.catalogue.catalogue import Catalogue
 from ops.programs import Api
 from producer import Client
 from tests.system.conftest import CHECKOUT
 
-README = (CHECKOUT / "README.md").read_text("utf-8")
+PAGES = ("README.md", "docs/http.md", "docs/celery.md")
 DEADLINE_S = 240
 # What the examples say of the local stack, which is another one here.
 API_URL, REDIS_URL = "http://127.0.0.1:8000", "redis://127.0.0.1:6390/0"
@@ -24,8 +26,15 @@ NO_PROXY = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 CURL = "curl() { command curl --silent --show-error --max-time 60 --write-out '\\n%{http_code}' \"$@\"; }"
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, pages: Sequence[str] = PAGES) -> list[str]:
+    text = "\n".join((CHECKOUT / page).read_text("utf-8") for page in pages)
+    return list(dict.fromkeys(re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)))
+
+
+def commands() -> list[str]:
+    """Those of ours, but for one that does not end."""
+    lines = [line.split("  #")[0].strip() for block in blocks("sh", PAGES[:1]) for line in block.splitlines()]
+    return [line for line in lines if line.startswith("./imagemill ") and line != "./imagemill worker"]
 
 
 def requests() -> list[tuple[str, int]]:
@@ -47,6 +56,25 @@ def curl(line: str, names: dict[str, str], folder: Path) -> tuple[int, str]:
     return int(status), answer
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
+def test_every_entry_of_a_model_is_one(page: str, tmp_path: Path) -> None:
+    for block in blocks("toml", [page]):
+        (tmp_path / "models.toml").write_text(block, "utf-8")
+        assert len(Catalogue.read(tmp_path / "models.toml").models) == 1
+
+
+def test_every_command_runs(system: Client, stack_env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a red circle\na green square\n", "utf-8")
+    job = system.submit("a red circle").id
+    for line in commands():
+        command = ["bash", "-euc", line.replace("./imagemill", str(CHECKOUT / "imagemill")).replace("JOB", job)]
+        env = {**stack_env, "IMAGEMILL_PYTHON": sys.executable}
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+    assert (tmp_path / "star.png").stat().st_size > 0
+    assert len(list((tmp_path / "pictures").iterdir())) >= 2
+
+
 def test_every_curl_example_is_answered_as_it_says(api: Api, tmp_path: Path) -> None:
     lines = [{"custom_id": f"order-{n}", "prompt": "a red circle", "num_inference_steps": 1} for n in range(3)]
     (tmp_path / "jobs.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in lines), "utf-8")
@@ -60,7 +88,7 @@ def test_every_curl_example_is_answered_as_it_says(api: Api, tmp_path: Path) -> 
         if found := re.search(r"/v1/batches/([\w-]+)", answers[line]):
             names.setdefault("BATCH", found[1])
     assert len(answers) >= 12
-    (waited,) = (json.loads(answer) for line, answer in answers.items() if "Prefer: wait" in line)
+    waited = json.loads(next(answer for line, answer in answers.items() if "Prefer: wait" in line))
     assert (waited["status"], len(waited["images"])) == ("succeeded", 1)
     (heard,) = (answer for line, answer in answers.items() if "/events" in line)
     assert "event: completed" in heard

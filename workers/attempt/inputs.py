@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import structlog
+import tenacity
 
 from jobs.errors import ErrorCode
 from storage.errors import ObjectNotFound, ObjectTooLarge, StorageError, StorageUnavailable
@@ -14,7 +15,7 @@ from workers.engine.errors import GenerationFailed
 log = structlog.get_logger()
 
 MAX_INPUT_BYTES = 64 << 20  # of one object: every job in hand may hold some
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0  # between tries, while the store is away
+_PAUSES = tenacity.wait_exponential(multiplier=0.5, max=5.0)  # between tries, while the store is away; seconds
 
 
 def fetch(store: Store, inputs: Mapping[str, str], pause: Callable[[float], None]) -> dict[str, bytes]:
@@ -32,16 +33,18 @@ def fetch(store: Store, inputs: Mapping[str, str], pause: Callable[[float], None
 
 
 def _fetch(store: Store, field: str, key: str, pause: Callable[[float], None]) -> bytes:
-    pause_s = _FIRST_PAUSE_S
-    while True:
-        try:
-            return store.get(key, max_bytes=MAX_INPUT_BYTES)
-        except StorageUnavailable as exc:
-            log.warning("the store is away; the job waits for its input", reason=str(exc))
-        except StorageError as exc:  # Refused, too: the key is the job's, and one job must not stop a fleet.
-            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"{field}: {_explain(exc, key)}") from exc
-        pause(pause_s)
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+    patiently = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(StorageUnavailable), wait=_PAUSES, sleep=pause, before_sleep=_tell
+    )
+    try:
+        return patiently(store.get, key, max_bytes=MAX_INPUT_BYTES)
+    except StorageError as exc:  # Refused, too: the key is the job's, and one job must not stop a fleet.
+        raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"{field}: {_explain(exc, key)}") from exc
+
+
+def _tell(state: tenacity.RetryCallState) -> None:
+    reason = state.outcome.exception() if state.outcome else None
+    log.warning("the store is away; the job waits for its input", reason=str(reason))
 
 
 def _explain(exc: StorageError, key: str) -> str:

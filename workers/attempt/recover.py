@@ -9,8 +9,10 @@ paused, another worker serves its model) keeps its files.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import structlog
+import tenacity
 
 from jobs.errors import Fenced, InvalidRequest, JobNotFound, RecordUnreadable, RedisUnavailable
 from jobs.table.claim import Claim, Verdict
@@ -25,7 +27,7 @@ from workers.attempt.upload import made_by
 
 log = structlog.get_logger()
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0  # between steps, while the store or Redis is away
+_PAUSES = tenacity.wait_exponential(multiplier=0.5, max=5.0)  # between steps, while the store or Redis is away; seconds
 
 
 class Recovery:
@@ -44,13 +46,17 @@ class Recovery:
 
     def run(self) -> None:
         """Step each in turn, and again, until all are over. Until then its job stays with this worker."""
-        pause_s = _FIRST_PAUSE_S
-        while self._attempts:
-            self._woken.clear()
-            self._attempts = [each for each in self._attempts if not self._is_over(each)]
-            if self._attempts:
-                self._woken.wait(pause_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        patiently = tenacity.Retrying(retry=tenacity.retry_if_result(bool), wait=_PAUSES, sleep=self._pause)
+        patiently(self._step_each)
+
+    def _step_each(self) -> Sequence[Attempt]:
+        """Those that are not over."""
+        self._woken.clear()
+        self._attempts = [each for each in self._attempts if not self._is_over(each)]
+        return self._attempts
+
+    def _pause(self, seconds: float) -> None:
+        self._woken.wait(seconds)
 
     def _is_over(self, attempt: Attempt) -> bool:
         job_id = attempt.claim.job_id

@@ -7,7 +7,6 @@ if the attempt still owns its job or nobody does, and deleted if another attempt
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -16,9 +15,10 @@ from dataclasses import asdict, dataclass, fields
 from itertools import count
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any
+from typing import Any
 
 import structlog
+from filelock import FileLock, Timeout
 
 from jobs.errors import InvalidConfiguration
 from jobs.table.claim import Claim
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 _NOTE = "attempt.json"
 _BODY, _THUMBNAIL = "body", "thumbnail"
-_LOCKS: list[IO[str]] = []  # kept open as long as the process lives
+_LOCKS: list[FileLock] = []  # held as long as the process lives
 
 
 class SpoolFull(StorageUnavailable):
@@ -90,14 +90,12 @@ def own_folder(root: Path) -> Path:
         folder = root / str(number)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / "lock").open("w")
+            lock = FileLock(folder / "lock", fallback_to_soft=False)
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
         except OSError as exc:
             raise InvalidConfiguration(f"IMAGEMILL_WORKER_SPOOL_DIR: cannot use {root}: {exc.strerror}") from exc
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            continue
         _LOCKS.append(lock)
         return folder / "images"
     raise AssertionError("unreachable")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import statistics
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from filelock import FileLock
 
 from workers.engine.adapter import AnyAdapter
 from workers.engine.errors import is_out_of_memory
@@ -168,8 +168,9 @@ class Capacity:
             return
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.with_suffix(".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # A worker's processes start together, and measure together.
+            with FileLock(
+                self._file.with_suffix(".lock")
+            ):  # A worker's processes start together, and measure together.
                 partial = self._file.with_suffix(".partial")
                 partial.write_text(json.dumps(self._load() | {name: times.seconds}, indent=1), "utf-8")
                 partial.replace(self._file)

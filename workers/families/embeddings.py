@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
+from cachetools import LRUCache
 
 Embedding = tuple[torch.Tensor, ...]
 
@@ -29,11 +29,14 @@ class EmbeddingCache:
     """
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._kept: OrderedDict[Hashable, Embedding] = OrderedDict()
+        self._kept: LRUCache[Hashable, Embedding] = LRUCache(max_bytes, getsizeof=_size_bytes)
         self._lock = threading.Lock()
-        self.size_bytes = 0
         self.counts = CacheCounts()
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all that it holds now."""
+        return int(self._kept.currsize)
 
     def get_many(
         self, keys: Sequence[Hashable], encode: Callable[[list[Hashable]], list[Embedding]]
@@ -46,8 +49,6 @@ class EmbeddingCache:
         """
         with self._lock:
             found = {key: self._kept[key] for key in keys if key in self._kept}
-            for key in found:
-                self._kept.move_to_end(key)
             missing = list(dict.fromkeys(key for key in keys if key not in found))
             self.counts.hits += len(keys) - len(missing)
             self.counts.misses += len(missing)
@@ -60,14 +61,9 @@ class EmbeddingCache:
         return [found[key] for key in keys]
 
     def _keep(self, key: Hashable, embedding: Embedding) -> None:
-        size = _size_bytes(embedding)
-        if size > self._max_bytes or key in self._kept:
-            return
-        # Copies: views into a batch that was encoded together would keep all of it.
-        self._kept[key] = tuple(tensor.clone() for tensor in embedding)
-        self.size_bytes += size
-        while self.size_bytes > self._max_bytes:
-            self.size_bytes -= _size_bytes(self._kept.popitem(last=False)[1])
+        if _size_bytes(embedding) <= self._kept.maxsize and key not in self._kept:
+            # Copies: views into a batch that was encoded together would keep all of it.
+            self._kept[key] = tuple(tensor.clone() for tensor in embedding)
 
 
 def _size_bytes(embedding: Embedding) -> int:

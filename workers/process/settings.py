@@ -14,42 +14,38 @@ from jobs.process.settings import RoomSettings, read_room
 
 
 class WorkerSettings(RoomSettings):
-    """
-    One worker.
-
-    Attributes:
-        name: How lists and logs call it, in front of a mark of each start; empty for the host's name.
-        models: Names to serve, separated by commas; empty for all of the catalogue.
-        device: "auto" takes a GPU where there is one.
-        processes: How many it consists of, each with an engine and the models. On a GPU, one. On a CPU, a small model
-            makes more pictures with one for each core: threads that compute a pass together wait for each other.
-        concurrency: Jobs in hand at a time, of each process; unset, what its engine was measured to take, and a few to
-            go on with.
-        threads: CPU threads of torch, of each process; 0 leaves it to torch, or divides the processors among several.
-        embedding_cache_mib: Memory for embeddings of prompts that may come again, for each model.
-        cache_dir: Where measured batch sizes are kept from start to start.
-        spool_dir: Where finished images wait while the store is away; unset, `spool` in `cache_dir`.
-        spool_mib: How much may wait there.
-        postprocess_mib: Memory that making files of pictures may take, all jobs together.
-        grace_s: On SIGTERM, how long running jobs may take to finish; the others go back to the queue at once.
-        hang_s: A call of the device may take this long, or ten times what was measured, before the worker gives up.
-    """
+    """A worker."""
 
     model_config = SettingsConfigDict(env_prefix="IMAGEMILL_WORKER_", frozen=True, extra="ignore")
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=100)] = ""
+    """How lists and logs call it, in front of a mark of each start; empty for the host's name."""
     models: str = ""
+    """Names to serve, separated by commas; empty for all of the catalogue."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where models run: `auto` takes a GPU where there is one."""
     processes: Annotated[int, Field(ge=1, le=256)] = 1
+    """How many it consists of, each with an engine and the models. On a GPU, one. On a CPU, a small model makes more
+    pictures with one for each core: threads that compute a pass together wait for each other."""
     concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
+    """Jobs in hand at a time, of each process; unset, what its engine was measured to take, and a few to go on
+    with."""
     threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads of torch, of each process; 0 leaves it to torch, or divides the processors among several."""
     embedding_cache_mib: Annotated[int, Field(ge=0)] = 256
+    """Memory for embeddings of prompts that may come again, for each model, in MiB."""
     cache_dir: Path = Path("~/.cache/imagemill").expanduser()
+    """Where measured batch sizes are kept from start to start."""
     spool_dir: Path | None = None
+    """Where finished images wait while the store is away; unset, `spool` in `cache_dir`."""
     spool_mib: Annotated[int, Field(ge=0)] = 1024
+    """How much may wait there, in MiB."""
     postprocess_mib: Annotated[int, Field(ge=16)] = 1024
+    """Memory that making files of pictures may take, all jobs together, in MiB."""
     grace_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    """On SIGTERM, how many seconds running jobs may take to finish; the others go back to the queue at once."""
     hang_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    """A call of the device may take so many seconds, or ten times what was measured, before the worker gives up."""
 
     @property
     def spool_root(self) -> Path:

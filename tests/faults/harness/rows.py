@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Sequence
 from statistics import median
+
+from filelock import FileLock
 
 from jobs.table.states import Status
 from ops.settings import CHECKOUT
@@ -55,10 +56,7 @@ class Row:
     def _write(self) -> None:
         print(f"\n{self.name}: " + ", ".join(f"{name} {value}" for name, value in self._fields.items()))  # noqa: T201
         FILE.parent.mkdir(exist_ok=True)
-        with FILE.open("a+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            rows: dict[str, object] = json.loads(file.read() or "{}")
+        with FileLock(FILE.with_suffix(".lock")):
+            rows: dict[str, object] = json.loads(FILE.read_text("utf-8")) if FILE.exists() else {}
             rows[self.name] = self._fields
-            file.truncate(0)
-            json.dump(rows, file, indent=2, ensure_ascii=False)
+            FILE.write_text(json.dumps(rows, indent=2, ensure_ascii=False), "utf-8")

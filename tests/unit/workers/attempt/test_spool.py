@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import IO
 
 import pytest
+from filelock import FileLock
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidConfiguration
@@ -196,7 +196,7 @@ def test_disk_that_is_full_is_a_sentence_and_leaves_nothing_behind(
 def test_two_workers_of_a_machine_have_a_spool_each_and_a_restart_finds_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    locks: list[IO[str]] = []
+    locks: list[FileLock] = []
     monkeypatch.setattr(spool_module, "_LOCKS", locks)
     imports = "from workers.attempt.spool import own_folder; from pathlib import Path"
     take = f"{imports}; print(own_folder(Path({str(tmp_path)!r})))"
@@ -208,7 +208,7 @@ def test_two_workers_of_a_machine_have_a_spool_each_and_a_restart_finds_its_own(
 
     assert (first.parent.name, another_process().parent.name) == ("0", "1")
     assert another_process().parent.name == "1"
-    locks[0].close()
+    locks[0].release()
     assert another_process().parent.name == "0"
 
 

@@ -1,0 +1,46 @@
+"""What is written by a program is written anew where its source has changed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ops.documents import settings
+from ops.settings import CHECKOUT
+
+ROWS = re.findall(r"^\| `(IMAGEMILL_\w+)` \| .* \| (.*) \|$", settings.document(), re.MULTILINE)
+
+
+def test_page_of_settings_is_that_of_the_code() -> None:
+    assert settings.FILE.read_text("utf-8") == settings.document(), "write it anew: make docs"
+
+
+@pytest.mark.parametrize(("variable", "description"), ROWS)
+def test_every_setting_says_what_it_is(variable: str, description: str) -> None:
+    assert description.endswith("."), variable
+
+
+def test_every_setting_that_the_code_reads_is_there() -> None:
+    listed = {variable for variable, _ in ROWS}
+    prefixes = {str(each.model_config["env_prefix"]) for each in settings.CLASSES}
+    rooms = [*CHECKOUT.glob("*/settings.py"), *CHECKOUT.glob("*/**/settings.py")]
+    read = {found for file in rooms for found in re.findall(r'env_prefix="(IMAGEMILL_\w*)"', file.read_text("utf-8"))}
+    assert read == prefixes
+    assert {"IMAGEMILL_REDIS_URL", "IMAGEMILL_S3_BUCKET", "IMAGEMILL_WORKER_GRACE_S"} <= listed
+
+
+def _anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")], ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#\s]*)(?:#([^)\s]+))?\)", page.read_text("utf-8"))
+    for target, anchor in links:
+        file = page.parent / target if target else page
+        assert file.exists(), f"{page.name}: {target}"
+        assert not anchor or anchor in _anchors(file), f"{page.name}: {target}#{anchor}"
