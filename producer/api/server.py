@@ -22,6 +22,7 @@ from jobs.table.figures import FigureReader
 from jobs.table.older import wait_for_older_to_go
 from producer.api.app import create_app
 from producer.api.context import Context
+from producer.api.http.pages import ANY_PAGE
 from producer.api.http.protocol import BoundedProtocol
 from producer.api.keys.exposure import admit
 from producer.api.metrics.figures import SystemFigures
@@ -49,7 +50,12 @@ def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSetting
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # How it starts and stops, step by step.
     with connect(settings) as client:
         wait_for_older_to_go(client, settings)
-        exposure = admit(api_settings.host, KeyStore(client, settings), require_key=api_settings.require_key)
+        exposure = admit(
+            api_settings.host,
+            KeyStore(client, settings),
+            require_key=api_settings.require_key,
+            is_for_all_pages=ANY_PAGE in api_settings.cors_origins,
+        )
     app = create_app(settings, storage, api_settings)
     with _listen(api_settings) as listener:
         port = listener.getsockname()[1]

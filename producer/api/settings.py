@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from jobs.process.settings import RoomSettings, read_room
+from producer.api.http.pages import ANY_PAGE
+
+# As a browser sends it: no path, not even a slash, nothing in capitals, and no port where it is the scheme's own.
+Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\sA-Z*]+)$")]
+
+
+def _listed(value: Any) -> Any:
+    return [each for each in re.split(r"[,\s]+", value) if each] if isinstance(value, str) else value
+
+
+def _check_any(origins: tuple[str, ...]) -> tuple[str, ...]:
+    if ANY_PAGE in origins and len(origins) > 1:
+        raise ValueError("* are all pages, without what browsers add for named ones alone; give it by itself, or names")
+    return origins
 
 
 class ApiSettings(RoomSettings):
@@ -20,6 +35,8 @@ class ApiSettings(RoomSettings):
         require_key: Start without any key, too, and refuse whoever has none, on loopback as well.
         image_links: "store" gives presigned links; "api" gives links to the API, where callers cannot reach the store.
         public_url: What links of answers begin with, e.g. https://images.example.org; empty for what each client asked.
+        cors_origins: Web pages that may ask from a browser, by their origins, e.g. "https://app.example.org,
+            http://localhost:3000"; "*" for all pages, where there are keys. Empty for none.
         max_wait_s: The longest `Prefer: wait=N` that is honoured; longer ones wait so long.
         max_body_bytes: Of a request with one job; longer ones get 413.
         max_batch_bytes: Of a request with a batch; longer ones get 413.
@@ -34,6 +51,7 @@ class ApiSettings(RoomSettings):
     require_key: bool = False
     image_links: Literal["store", "api"] = "store"
     public_url: Annotated[str, Field(pattern=r"^(https?://[^/?#]+(/[^?#]*)?)?$")] = ""
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_check_any)] = ()
     max_wait_s: Annotated[int, Field(ge=0, le=3600)] = 60
     max_body_bytes: Annotated[int, Field(ge=1_024, le=1 << 30)] = 2 << 20
     max_batch_bytes: Annotated[int, Field(ge=1_024, le=1 << 32)] = 256 << 20

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import HTTPException, Response
+from fastapi import HTTPException, Request, Response
 from fastapi import Path as PathField
 
 from jobs.view import Image
-from producer.api.context import CurrentContext
+from producer.api.context import Context, CurrentContext
+from producer.api.http.heads import wants_head
 from producer.api.http.openapi import Router
 from producer.api.http.schemas import REFUSALS
 from producer.api.jobs.routes import OwnJob
@@ -34,32 +35,32 @@ _OBJECT: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/jobs/{job_id}/images/{index}", summary="Fetch an image", response_class=Response, responses=_FILE)
-async def image(record: OwnJob, index: Index, context: CurrentContext) -> Response:
+async def image(request: Request, record: OwnJob, index: Index, context: CurrentContext) -> Response:
     """The file as it is stored."""
     found = _image(record.images, index)
-    return _file(await context.loop.read(found.key), found.content_type)
+    return await _file(request, context, found.key, found.content_type)
 
 
 @router.get(
     "/jobs/{job_id}/images/{index}/thumbnail", summary="Fetch a thumbnail", response_class=Response, responses=_FILE
 )
-async def thumbnail(record: OwnJob, index: Index, context: CurrentContext) -> Response:
+async def thumbnail(request: Request, record: OwnJob, index: Index, context: CurrentContext) -> Response:
     """The file as it is stored, if the job asked for one."""
     key = _image(record.images, index).thumbnail_key
     if key is None:
         raise HTTPException(404, "this job asked for no thumbnails")
-    return _file(await context.loop.read(key), _THUMBNAIL_TYPE)
+    return await _file(request, context, key, _THUMBNAIL_TYPE)
 
 
 @router.get(
     "/jobs/{job_id}/artifacts/{index}", summary="Fetch another object", response_class=Response, responses=_OBJECT
 )
-async def artifact(record: OwnJob, index: Index, context: CurrentContext) -> Response:
+async def artifact(request: Request, record: OwnJob, index: Index, context: CurrentContext) -> Response:
     """What a job made that is no image, as it is stored."""
     if index >= len(record.artifacts):
         raise HTTPException(404, f"this job has {len(record.artifacts)} artifacts, and none is number {index}")
     found = record.artifacts[index]
-    answer = _file(await context.loop.read(found.key), found.content_type)
+    answer = await _file(request, context, found.key, found.content_type)
     answer.headers["Content-Disposition"] = "attachment"  # Of any type: no page of this origin is to be made of it.
     return answer
 
@@ -70,7 +71,10 @@ def _image(images: tuple[Image, ...], index: int) -> Image:
     return images[index]
 
 
-def _file(body: bytes, content_type: str) -> Response:
+async def _file(request: Request, context: Context, key: str, content_type: str) -> Response:
     # What a finished job published never changes; it is nobody else's to keep, though.
     headers = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
-    return Response(body, headers=headers, media_type=content_type)
+    if wants_head(request):
+        headers["Content-Length"] = str(await context.loop.size(key))
+        return Response(headers=headers, media_type=content_type)
+    return Response(await context.loop.read(key), headers=headers, media_type=content_type)

@@ -90,7 +90,7 @@ async def submit(
         bool, Query(description="Check the request and show what would be queued; queue nothing.")
     ] = False,
     idempotency_key: IdempotencyKey = None,
-    prefer: Annotated[
+    prefer: Annotated[  # For the document: here would be the first alone of several.
         str | SkipJsonSchema[None],
         Header(description="`wait=N`: wait up to N seconds for the job's end.", examples=["wait=30"]),
     ] = None,
@@ -103,7 +103,7 @@ async def submit(
     job_id = await enter(submission, context, request)
     record, warnings = await context.loop.run(lambda: _entered(submission, job_id, context.parts.submitter))
     headers = {"Location": context.views.urls(job_id, request)["status_url"]}
-    wait_s = min(asked_wait_s(prefer), context.settings.max_wait_s)
+    wait_s = min(asked_wait_s(request.headers.getlist("prefer")), context.settings.max_wait_s)
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
         record = await _wait(context, record, wait_s)

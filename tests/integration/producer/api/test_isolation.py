@@ -124,6 +124,10 @@ def models(two: Two) -> None:
     assert {each["id"] for each in two.ask("GET", "/v1/models").json()["data"]} == {"shapes"}
 
 
+def one_model(two: Two) -> None:
+    assert two.ask("GET", "/v1/models/shapes").json()["id"] == "shapes"
+
+
 def queues(two: Two) -> None:
     """How much waits there, of all, and of nobody by name."""
     (queue,) = two.ask("GET", "/v1/queues").json()["data"]
@@ -145,6 +149,7 @@ CASES: dict[str, Callable[[Two], None]] = {
     "POST /v1/jobs/batch": submit_batch,
     "POST /v1/images/generations": generate,
     "GET /v1/models": models,
+    "GET /v1/models/{model}": one_model,
     "GET /v1/queues": queues,
 }
 # Each of these names one job, or one batch.
