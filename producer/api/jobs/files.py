@@ -1,26 +1,34 @@
 """
 Image files through the API, for callers who cannot reach the store: its address may be known to this network alone.
 
-With `IMAGEMILL_API_IMAGE_LINKS=api` every answer links to these routes. They want the key that the job was asked with.
+With `IMAGEMILL_API_IMAGE_LINKS=api` every answer links to these routes, by links that carry their own permission; who
+has no such link needs the key of the job.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import HTTPException, Request, Response
+from fastapi import Depends, HTTPException, Query, Request, Response
 from fastapi import Path as PathField
+from pydantic.json_schema import SkipJsonSchema
 
-from jobs.view import Image
+from jobs.errors import InvalidRequest, JobNotFound, RecordUnreadable
+from jobs.view import Image, JobView
 from producer.api.context import Context, CurrentContext
 from producer.api.http.heads import wants_head
 from producer.api.http.openapi import Router
 from producer.api.http.schemas import REFUSALS
-from producer.api.jobs.routes import OwnJob
+from producer.api.jobs.routes import found_job, own_job
 from producer.api.jobs.schemas import NOT_FOUND
+from producer.api.keys.callers import SentToken, callers_of, current_caller
+from producer.api.keys.permits import permits
+from producer.keys.errors import KeyRefused
 
 router = Router(prefix="/v1", tags=["jobs"], responses={**REFUSALS, **NOT_FOUND})
 
+_LAST_SECOND = 2**40  # Of Unix time; no link of ours is as late.
 _THUMBNAIL_TYPE = "image/webp"
 
 Index = Annotated[int, PathField(ge=0, le=10_000, description="0 for the first of the job.")]
@@ -34,8 +42,46 @@ _OBJECT: dict[int | str, dict[str, Any]] = {
 }
 
 
+async def linked_job(
+    request: Request,
+    job_id: str,
+    token: SentToken,
+    context: CurrentContext,
+    expires: Annotated[int | SkipJsonSchema[None], Query(description="Of a link.", ge=0, le=_LAST_SECOND)] = None,
+    signature: Annotated[str | SkipJsonSchema[None], Query(description="Of a link.", max_length=64)] = None,
+) -> JobView:
+    """
+    The job of a path, for whoever has a link to it, whatever key comes with it; or has its key.
+
+    Raises:
+        InvalidRequest: The link is cut.
+        JobNotFound, KeyRefused, RateExceeded, RecordUnreadable: There is no link that holds, and a key does not do.
+    """
+    if expires is None and signature is None:
+        return await own_job(job_id, await current_caller(request, token), context)
+    if expires is None or signature is None:
+        raise InvalidRequest("signature" if signature is None else "expires", "is missing: the link was cut")
+    with suppress(JobNotFound, RecordUnreadable):  # Who has no key is not told which jobs there are.
+        record = await found_job(job_id, context)
+        key = await callers_of(request).key_of(record.caller)
+        if key is not None and permits(_path_of(request), key, expires, signature):
+            return record
+    if token is None:
+        raise KeyRefused("this link does not hold, or not any more; ask for its job again, or send the job's key")
+    return await own_job(job_id, await current_caller(request, token), context)
+
+
+def _path_of(request: Request) -> str:
+    """As its links have it, wherever a proxy may have put it."""
+    path: str = request.scope["route"].path_format
+    return path.format(**request.path_params)
+
+
+LinkedJob = Annotated[JobView, Depends(linked_job)]
+
+
 @router.get("/jobs/{job_id}/images/{index}", summary="Fetch an image", response_class=Response, responses=_FILE)
-async def image(request: Request, record: OwnJob, index: Index, context: CurrentContext) -> Response:
+async def image(request: Request, record: LinkedJob, index: Index, context: CurrentContext) -> Response:
     """The file as it is stored."""
     found = _image(record.images, index)
     return await _file(request, context, found.key, found.content_type)
@@ -44,7 +90,7 @@ async def image(request: Request, record: OwnJob, index: Index, context: Current
 @router.get(
     "/jobs/{job_id}/images/{index}/thumbnail", summary="Fetch a thumbnail", response_class=Response, responses=_FILE
 )
-async def thumbnail(request: Request, record: OwnJob, index: Index, context: CurrentContext) -> Response:
+async def thumbnail(request: Request, record: LinkedJob, index: Index, context: CurrentContext) -> Response:
     """The file as it is stored, if the job asked for one."""
     key = _image(record.images, index).thumbnail_key
     if key is None:
@@ -55,7 +101,7 @@ async def thumbnail(request: Request, record: OwnJob, index: Index, context: Cur
 @router.get(
     "/jobs/{job_id}/artifacts/{index}", summary="Fetch another object", response_class=Response, responses=_OBJECT
 )
-async def artifact(request: Request, record: OwnJob, index: Index, context: CurrentContext) -> Response:
+async def artifact(request: Request, record: LinkedJob, index: Index, context: CurrentContext) -> Response:
     """What a job made that is no image, as it is stored."""
     if index >= len(record.artifacts):
         raise HTTPException(404, f"this job has {len(record.artifacts)} artifacts, and none is number {index}")

@@ -114,7 +114,7 @@ def test_bug_is_logged_by_its_place_alone(
     app: FastAPI = make_app()
     with TestClient(app, base_url="http://127.0.0.1") as api:
         monkeypatch.setattr(Views, "job", broken)
-        answers = [api.post("/v1/jobs", json=GOOD), api.get("/v1/jobs", params={"token": MARK})]
+        answers = [api.post("/v1/jobs", json=GOOD), api.get("/v1/jobs", headers={"X-Token": MARK})]
     assert [(answer.status_code, MARK in answer.text) for answer in answers] == [(500, False)] * 2
     told = "".join(capsys.readouterr())
     assert "bug in the API" in told
