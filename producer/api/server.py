@@ -22,12 +22,11 @@ from jobs.table.figures import FigureReader
 from jobs.table.older import wait_for_older_to_go
 from producer.api.app import create_app
 from producer.api.context import Context
-from producer.api.http.pages import ANY_PAGE
 from producer.api.http.protocol import BoundedProtocol
 from producer.api.keys.exposure import admit
 from producer.api.metrics.figures import SystemFigures
 from producer.api.metrics.metrics import ApiMetrics
-from producer.api.settings import ApiSettings
+from producer.api.settings import ANY_PAGE, ApiSettings
 from producer.keys.store import KeyStore
 from storage.settings import StorageSettings
 

@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from jobs.process.settings import RoomSettings, read_room
-from producer.api.http.pages import ANY_PAGE
+
+ANY_PAGE = "*"  # Among origins.
 
 # As a browser sends it: no path, not even a slash, nothing in capitals, and no port where it is the scheme's own.
 Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\sA-Z*]+)$")]
@@ -33,8 +34,8 @@ class ApiSettings(RoomSettings):
         host: Address to listen on; anything but loopback needs an API key.
         port: 0 is any free one.
         require_key: Start without any key, too, and refuse whoever has none, on loopback as well.
-        image_links: "store" gives presigned links; "api" gives links to the API, where callers cannot reach the store, or
-            send their key along with everything: a store refuses a link then. Both kinds work without a key.
+        image_links: "store" gives presigned links; "api" gives links to the API, for callers who cannot reach the store,
+            or who send their key along with everything: a store refuses a link then. Both kinds work without a key.
         public_url: What links of answers begin with, e.g. https://images.example.org; empty for what each client asked.
         cors_origins: Web pages that may ask from a browser, by their origins, e.g. "https://app.example.org,
             http://localhost:3000"; "*" for all pages, where there are keys. Empty for none.

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-ANY_PAGE = "*"
+from producer.api.settings import ANY_PAGE
 
 _METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 # What a page may read beside the body; a few it may read always.
