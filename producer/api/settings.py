@@ -34,8 +34,8 @@ class ApiSettings(RoomSettings):
         host: Address to listen on; anything but loopback needs an API key.
         port: 0 is any free one.
         require_key: Start without any key, too, and refuse whoever has none, on loopback as well.
-        image_links: "store" gives presigned links; "api" gives links to the API, for callers who cannot reach the store,
-            or who send their key along with everything: a store refuses a link then. Both kinds work without a key.
+        image_links: "store" gives presigned links; "api" gives links to the API, for callers who cannot reach the
+            store, or who send their key along with everything: a store refuses a link then. Both work without a key.
         public_url: What links of answers begin with, e.g. https://images.example.org; empty for what each client asked.
         cors_origins: Web pages that may ask from a browser, by their origins, e.g. "https://app.example.org,
             http://localhost:3000"; "*" for all pages, where there are keys. Empty for none.
