@@ -14,7 +14,7 @@ from fastapi import Depends, HTTPException, Query, Request, Response
 from fastapi import Path as PathField
 from pydantic.json_schema import SkipJsonSchema
 
-from jobs.errors import InvalidRequest, JobNotFound, RecordUnreadable
+from jobs.errors import JobNotFound, RecordUnreadable
 from jobs.view import Image, JobView
 from producer.api.context import Context, CurrentContext
 from producer.api.http.heads import wants_head
@@ -23,12 +23,11 @@ from producer.api.http.schemas import REFUSALS
 from producer.api.jobs.routes import found_job, own_job
 from producer.api.jobs.schemas import NOT_FOUND
 from producer.api.keys.callers import SentToken, callers_of, current_caller
-from producer.api.keys.permits import permits
+from producer.api.keys.permits import PERMIT, permits
 from producer.keys.errors import KeyRefused
 
 router = Router(prefix="/v1", tags=["jobs"], responses={**REFUSALS, **NOT_FOUND})
 
-_LAST_SECOND = 2**40  # Of Unix time; no link of ours is as late.
 _THUMBNAIL_TYPE = "image/webp"
 
 Index = Annotated[int, PathField(ge=0, le=10_000, description="0 for the first of the job.")]
@@ -47,27 +46,24 @@ async def linked_job(
     job_id: str,
     token: SentToken,
     context: CurrentContext,
-    expires: Annotated[int | SkipJsonSchema[None], Query(description="Of a link.", ge=0, le=_LAST_SECOND)] = None,
-    signature: Annotated[str | SkipJsonSchema[None], Query(description="Of a link.", max_length=64)] = None,
+    permit: Annotated[
+        str | SkipJsonSchema[None], Query(description="Of a link; it does in place of a key.", pattern=PERMIT)
+    ] = None,
 ) -> JobView:
     """
     The job of a path, for whoever has a link to it, whatever key comes with it; or has its key.
 
     Raises:
-        InvalidRequest: The link is cut.
         JobNotFound, KeyRefused, RateExceeded, RecordUnreadable: There is no link that holds, and a key does not do.
     """
-    if expires is None and signature is None:
-        return await own_job(job_id, await current_caller(request, token), context)
-    if expires is None or signature is None:
-        raise InvalidRequest("signature" if signature is None else "expires", "is missing: the link was cut")
-    with suppress(JobNotFound, RecordUnreadable):  # Who has no key is not told which jobs there are.
-        record = await found_job(job_id, context)
-        key = await callers_of(request).key_of(record.caller)
-        if key is not None and permits(_path_of(request), key, expires, signature):
-            return record
-    if token is None:
-        raise KeyRefused("this link does not hold, or not any more; ask for its job again, or send the job's key")
+    if permit is not None:
+        with suppress(JobNotFound, RecordUnreadable):  # Who has no key is not told which jobs there are.
+            record = await found_job(job_id, context)
+            key = await callers_of(request).key_of(record.caller)
+            if key is not None and permits(_path_of(request), key, permit):
+                return record
+        if token is None:
+            raise KeyRefused("this link does not hold, or not any more; ask for its job again, or send the job's key")
     return await own_job(job_id, await current_caller(request, token), context)
 
 

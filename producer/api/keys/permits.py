@@ -14,18 +14,21 @@ import time
 
 from producer.keys.key import ApiKey
 
+PERMIT = r"^[0-9]{1,12}\.[0-9a-f]{64}$"  # Until when, in Unix time, and the signature.
+
 
 def permitted(path: str, key: ApiKey, expiry_s: int) -> str:
-    """A path with its permission, which holds for half of `expiry_s` at least, and stays the same for so long."""
+    """A path with its permit, which holds for half of `expiry_s` at least, and stays the same for so long."""
     half_s = expiry_s / 2
     expires = math.ceil((time.time() // half_s + 2) * half_s)
-    return f"{path}?expires={expires}&signature={_signature(path, key, expires)}"
+    return f"{path}?permit={expires}.{_signature(path, key, expires)}"
 
 
-def permits(path: str, key: ApiKey, expires: int, signature: str) -> bool:
-    """Whether this is the permission of that path, by that key, and still holds."""
-    is_right = hmac.compare_digest(signature.encode(), _signature(path, key, expires).encode())
-    return is_right and time.time() < expires
+def permits(path: str, key: ApiKey, permit: str) -> bool:
+    """Whether this is a permit for that path, by that key, and still holds; `permit` is as `PERMIT` has it."""
+    expires, _, signature = permit.partition(".")
+    is_right = hmac.compare_digest(signature, _signature(path, key, int(expires)))
+    return is_right and time.time() < int(expires)
 
 
 def _signature(path: str, key: ApiKey, expires: int) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from producer.api.keys.permits import permits, permitted
+from producer.api.keys.permits import PERMIT, permits, permitted
 from producer.keys.key import ApiKey, make_key, new_token
 
 PATH = "/v1/jobs/one/images/0"
@@ -19,8 +20,10 @@ def key() -> ApiKey:
 
 
 def told_by(link: str) -> tuple[int, str]:
-    parts = parse_qs(urlsplit(link).query)
-    return int(parts["expires"][0]), parts["signature"][0]
+    """Until when it holds, and its permit."""
+    (permit,) = parse_qs(urlsplit(link).query)["permit"]
+    assert re.fullmatch(PERMIT, permit)
+    return int(permit.partition(".")[0]), permit
 
 
 @pytest.mark.parametrize("expiry_s", [1, 7, 3_600, 86_401])
@@ -30,11 +33,11 @@ def test_link_holds_for_half_of_its_time_at_least_and_never_longer_than_all(
     for moment in range(1_000_000_000, 1_000_000_020):
         made_at = moment + 0.25
         monkeypatch.setattr(time, "time", lambda made_at=made_at: made_at)
-        expires, signature = told_by(permitted(PATH, key, expiry_s))
+        expires, permit = told_by(permitted(PATH, key, expiry_s))
         assert expiry_s / 2 <= expires - made_at <= expiry_s + 1
-        assert permits(PATH, key, expires, signature)
+        assert permits(PATH, key, permit)
         monkeypatch.setattr(time, "time", lambda expires=expires: float(expires))
-        assert not permits(PATH, key, expires, signature)
+        assert not permits(PATH, key, permit)
 
 
 def test_link_stays_the_same_for_a_while_so_that_it_is_fetched_once(
@@ -48,10 +51,9 @@ def test_link_stays_the_same_for_a_while_so_that_it_is_fetched_once(
 
 
 def test_another_key_and_another_path_have_another_signature(key: ApiKey) -> None:
-    expires, signature = told_by(permitted(PATH, key, 3_600))
+    expires, permit = told_by(permitted(PATH, key, 3_600))
     other = make_key(new_token(), name="blog", created_at=0.0)
-    assert permits(PATH, key, expires, signature)
-    assert not permits(PATH, other, expires, signature)
-    assert not permits(f"{PATH}/thumbnail", key, expires, signature)
-    assert not permits(PATH, key, expires + 1, signature)
-    assert not permits(PATH, key, expires, "é")
+    assert permits(PATH, key, permit)
+    assert not permits(PATH, other, permit)
+    assert not permits(f"{PATH}/thumbnail", key, permit)
+    assert not permits(PATH, key, permit.replace(str(expires), str(expires + 1)))
