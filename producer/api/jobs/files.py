@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, HTTPException, Query, Request, Response
 from fastapi import Path as PathField
+from pydantic import StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 
 from jobs.errors import JobNotFound, RecordUnreadable
@@ -47,7 +48,8 @@ async def linked_job(
     token: SentToken,
     context: CurrentContext,
     permit: Annotated[
-        str | SkipJsonSchema[None], Query(description="Of a link; it does in place of a key.", pattern=PERMIT)
+        Annotated[str, StringConstraints(pattern=PERMIT)] | SkipJsonSchema[None],
+        Query(description="Of a link; it does in place of a key."),
     ] = None,
 ) -> JobView:
     """
