@@ -5,7 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 
 from jobs.errors import InvalidRequest
 
@@ -14,6 +22,7 @@ MAX_SIDE_PX = 8_192
 MAX_SEED = 2**63 - 1
 MAX_S = 30 * 24 * 3600.0
 
+_EXACT = 2.0**53  # Up to here every whole number is a float of its own (IEEE 754, binary64).
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -39,9 +48,16 @@ Parsed = TypeVar("Parsed", bound="Strict")
 
 
 class Strict(BaseModel):
-    """Frozen; a field that is not there is an error; a string is no number."""
+    """Frozen; a field that is not there is an error; a string is no number; 1.0 is an integer, as in JSON Schema."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _take_whole_numbers(cls, value: Any) -> Any:
+        """JSON has one kind of number (JSON Schema, validation 6.1.1), and many languages write 1 as 1.0."""
+        is_whole = type(value) is float and value.is_integer() and abs(value) <= _EXACT
+        return int(value) if is_whole else value
 
 
 def parse(kind: type[Parsed], fields: dict[str, Any]) -> Parsed:

@@ -120,6 +120,15 @@ class Store(Protocol):
             ObjectNotFound, StorageUnavailable, StorageMisconfigured
         """
 
+    def size(self, key: str) -> int:
+        """
+        How many bytes an object has.
+
+        Raises:
+            ObjectNotFound, StorageUnavailable, StorageMisconfigured
+        """
+        return len(self.get(key))
+
     @abstractmethod
     def delete(self, key: str) -> None:
         """

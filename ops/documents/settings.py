@@ -58,7 +58,7 @@ def _row(variable: str, field: FieldInfo) -> str:
 
 
 def _shown(default: Any) -> str:
-    if default is None or default == "":
+    if default in (None, "", ()):
         return ""
     if isinstance(default, bool):
         return "`true`" if default else "`false`"

@@ -16,7 +16,9 @@ from jobs.process.settings import Settings
 from producer.api.batches import routes as batches
 from producer.api.context import Context
 from producer.api.http.errors import handle_errors
+from producer.api.http.heads import Heads
 from producer.api.http.openapi import describe
+from producer.api.http.pages import let_pages_ask
 from producer.api.http.request_log import RequestLog
 from producer.api.jobs import events, files
 from producer.api.jobs import routes as jobs
@@ -25,6 +27,8 @@ from producer.api.keys.exposure import is_loopback
 from producer.api.links import Links
 from producer.api.metrics.metrics import ApiMetrics
 from producer.api.openai import images
+from producer.api.openai import models as openai_models
+from producer.api.openai.errors import tell
 from producer.api.settings import ApiSettings
 from producer.api.system import health, models, queues
 from producer.api.system.surroundings import remembered_storage, remembered_unread, remembered_workers
@@ -45,6 +49,7 @@ ROUTERS = (
     models.router,
     queues.router,
     images.router,
+    openai_models.router,
     health.router,
 )
 
@@ -82,10 +87,13 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
     app.openapi_tags = _TAGS
     for router in ROUTERS:
         app.include_router(router)
-    handle_errors(app)
+    handle_errors(app, tell)
     describe(app, ROUTERS)
     app.state.metrics = ApiMetrics()
+    app.add_middleware(Heads)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
+    if own.cors_origins:
+        let_pages_ask(app, own.cors_origins)  # Outside of all others, so that a page reads every answer.
     return app
 
 

@@ -14,11 +14,15 @@ class Links:
     The links of one process.
 
     Each that is handed out works for half of the store's `link_expiry_s` at least.
+
+    Attributes:
+        expiry_s: The store's.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._keep_s = store.settings.link_expiry_s / 2
+        self.expiry_s = store.settings.link_expiry_s
+        self._keep_s = self.expiry_s / 2
         self._made: dict[str, tuple[float, str]] = {}  # in the order of making, so the oldest stand first
 
     def link(self, key: str, content_type: str) -> str:

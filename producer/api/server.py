@@ -26,7 +26,7 @@ from producer.api.http.protocol import BoundedProtocol
 from producer.api.keys.exposure import admit
 from producer.api.metrics.figures import SystemFigures
 from producer.api.metrics.metrics import ApiMetrics
-from producer.api.settings import ApiSettings
+from producer.api.settings import ANY_PAGE, ApiSettings
 from producer.keys.store import KeyStore
 from storage.settings import StorageSettings
 
@@ -49,7 +49,12 @@ def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSetting
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # How it starts and stops, step by step.
     with connect(settings) as client:
         wait_for_older_to_go(client, settings)
-        exposure = admit(api_settings.host, KeyStore(client, settings), require_key=api_settings.require_key)
+        exposure = admit(
+            api_settings.host,
+            KeyStore(client, settings),
+            require_key=api_settings.require_key,
+            is_for_all_pages=ANY_PAGE in api_settings.cors_origins,
+        )
     app = create_app(settings, storage, api_settings)
     with _listen(api_settings) as listener:
         port = listener.getsockname()[1]

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
-from pydantic_settings import SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from jobs.process.settings import RoomSettings, read_room
+
+ANY_PAGE = "*"  # Among origins.
+
+# As a browser sends it: no path, not even a slash, nothing in capitals, and no port where it is the scheme's own.
+Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\sA-Z*]+)$")]
+
+
+def _listed(value: Any) -> Any:
+    return [each for each in re.split(r"[,\s]+", value) if each] if isinstance(value, str) else value
+
+
+def _check_any(origins: tuple[str, ...]) -> tuple[str, ...]:
+    if ANY_PAGE in origins and len(origins) > 1:
+        raise ValueError("* are all pages, without what browsers add for named ones alone; give it by itself, or names")
+    return origins
 
 
 class ApiSettings(RoomSettings):
@@ -22,9 +38,13 @@ class ApiSettings(RoomSettings):
     require_key: bool = False
     """Start without any key, too, and refuse whoever has none, on loopback as well."""
     image_links: Literal["store", "api"] = "store"
-    """`store` gives presigned links; `api` gives links to the API, where callers cannot reach the store."""
+    """`store` gives presigned links; `api` gives links to the API, for callers who cannot reach the store, or who send
+    their key along with everything: a store refuses a link then. Both work without a key."""
     public_url: Annotated[str, Field(pattern=r"^(https?://[^/?#]+(/[^?#]*)?)?$")] = ""
     """What links of answers begin with, e.g. https://images.example.org; empty for what each client asked."""
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_check_any)] = ()
+    """Web pages that may ask from a browser, by their origins, e.g. `https://app.example.org, http://localhost:3000`;
+    `*` for all pages, where there are keys. Empty for none."""
     max_wait_s: Annotated[int, Field(ge=0, le=3600)] = 60
     """The longest `Prefer: wait=N` that is honoured; longer ones wait so long."""
     max_body_bytes: Annotated[int, Field(ge=1_024, le=1 << 30)] = 2 << 20

@@ -9,6 +9,8 @@ from fastapi import Request
 from jobs.table.rates import Place
 from jobs.table.record import Artifact
 from jobs.view import Image, JobView
+from producer.api.keys.callers import key_behind
+from producer.api.keys.permits import permitted
 from producer.api.links import Links
 
 
@@ -32,22 +34,24 @@ class Views:
 
     def image(self, job_id: str, index: int, image: Image, request: Request) -> dict[str, Any]:
         """An image, with a fresh link."""
-        if self._from_store:
-            url = self._links.link(image.key, image.content_type)
-            thumbnail = self._links.link(image.thumbnail_key, "image/webp") if image.thumbnail_key else None
-        else:
-            url = f"{self.base_url(request)}/v1/jobs/{job_id}/images/{index}"
-            thumbnail = f"{url}/thumbnail" if image.thumbnail_key else None
+        path = f"/v1/jobs/{job_id}/images/{index}"
+        url = self._url(image.key, image.content_type, path, request)
+        small = image.thumbnail_key
+        thumbnail = self._url(small, "image/webp", f"{path}/thumbnail", request) if small else None
         # Not by its keys, which are the store's: where links lead here, nobody else needs to know of it.
         return {**image.model_dump(exclude={"key", "thumbnail_key"}), "url": url, "thumbnail_url": thumbnail}
 
     def _artifact(self, job_id: str, index: int, artifact: Artifact, request: Request) -> dict[str, Any]:
-        url = (
-            self._links.link(artifact.key, artifact.content_type)
-            if self._from_store
-            else f"{self.base_url(request)}/v1/jobs/{job_id}/artifacts/{index}"
-        )
+        path = f"/v1/jobs/{job_id}/artifacts/{index}"
+        url = self._url(artifact.key, artifact.content_type, path, request)
         return {**artifact.model_dump(mode="json"), "url": url}
+
+    def _url(self, stored: str, content_type: str, path: str, request: Request) -> str:
+        """A link to a stored object: the store's, or that of a path of ours, which is as good without a key."""
+        if self._from_store:
+            return self._links.link(stored, content_type)
+        key = key_behind(request)
+        return self.base_url(request) + (permitted(path, key, self._links.expiry_s) if key else path)
 
     def urls(self, job_id: str, request: Request) -> dict[str, str]:
         """Where to ask for a job, hear of it and end it."""

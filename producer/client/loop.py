@@ -57,6 +57,10 @@ class LoopParts:
         read: Callable[[str], bytes] = self.parts.store.get
         return await asyncio.get_running_loop().run_in_executor(self._readers, read, key)
 
+    async def size(self, key: str) -> int:
+        """How many bytes an object of the image store has. Raises as `Store.size` does."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.parts.store.size, key)
+
     async def aclose(self) -> None:
         """Let everybody go who waits, and close the connections of this loop."""
         await self.waiters.aclose()

@@ -54,6 +54,18 @@ class KeyLookup:
             self._known[digest] = (asked_at, key)
         return key
 
+    async def named(self, name: str) -> ApiKey | None:
+        """
+        The valid key of that name, if there is one, as it is now.
+
+        Raises:
+            RedisUnavailable
+        """
+        with map_errors(self._settings):
+            record = await self._redis.hget(names.API_KEYS, name)
+        key = read_key(str(record)) if record else None
+        return key if key is not None and key.is_valid else None
+
     async def is_open(self) -> bool:
         """
         Whether there never was a key. Once there was one, this process stays closed, even if Redis forgets it.

@@ -38,6 +38,8 @@ def test_image_comes_back_as_openais_client_has_it(openai_client: OpenAI, system
     answer = openai_client.images.generate(model="shapes", prompt=PROMPT, n=2, size="96x64", quality="low")
     assert answer.data is not None
     assert [picture(image.b64_json).size for image in answer.data] == [(96, 64), (96, 64)]
+    links = [httpx.get(str(image.url), trust_env=False).content for image in answer.data]  # As older clients do.
+    assert [picture(file).size for file in links] == [(96, 64), (96, 64)]
     assert (answer.size, answer.output_format, answer.quality, answer.background) == ("96x64", "png", "low", "opaque")
     assert answer._request_id is not None
     record = system.status(answer._request_id)
@@ -88,7 +90,12 @@ def test_stream_that_is_closed_early_ends_the_job(openai_client: OpenAI, system:
 
 
 def test_models_are_listed(openai_client: OpenAI) -> None:
-    assert [model.id for model in openai_client.models.list()] == ["shapes"]
+    (listed,) = openai_client.models.list()
+    assert (listed.id, listed.object, listed.created, listed.owned_by) == ("shapes", "model", 0, "imagemill")
+    assert openai_client.models.retrieve("shapes") == listed
+    with pytest.raises(openai.NotFoundError) as wrong:
+        openai_client.models.retrieve("black-forest-labs/FLUX.1-schnell")
+    assert (wrong.value.code, wrong.value.param) == ("model_not_found", "model")
 
 
 def test_errors_are_those_of_openais_client(openai_client: OpenAI) -> None:

@@ -6,6 +6,7 @@ Neither is ever whole in memory. A value that is too long is passed over, and st
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 
@@ -17,11 +18,16 @@ _SPACE = b" \t\r\n"
 
 
 class Items:
-    """The values of one body. Which of both it is, its first character tells: lines are objects."""
+    """
+    The values of one body. Which of both it is, its first character tells: lines are objects.
+
+    A byte order mark in front is passed over (RFC 8259, 8.1).
+    """
 
     def __init__(self, max_item_bytes: int) -> None:
         self._max_item_bytes = max_item_bytes
         self._cutter: _Lines | _Array | None = None
+        self._begin: bytes | None = b""  # What has come, while it may be the first bytes of a byte order mark.
 
     def feed(self, chunk: bytes) -> Iterator[bytes | None]:
         """
@@ -30,6 +36,11 @@ class Items:
         Raises:
             BodyMalformed: It is an array, and no JSON.
         """
+        if self._begin is not None:
+            self._begin += chunk
+            if len(self._begin) < len(codecs.BOM_UTF8) and codecs.BOM_UTF8.startswith(self._begin):
+                return
+            chunk, self._begin = self._begin.removeprefix(codecs.BOM_UTF8), None
         if self._cutter is None:
             chunk = chunk.lstrip(_SPACE)
             if not chunk:
@@ -41,6 +52,9 @@ class Items:
 
     def finish(self) -> Iterator[bytes | None]:
         """What is left when the body has ended. Raises as `feed` does."""
+        if self._begin:  # It was none.
+            begin, self._begin = self._begin, None
+            yield from self.feed(begin)
         if self._cutter is not None:
             yield from self._cutter.finish()
 

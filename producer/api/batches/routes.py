@@ -18,7 +18,9 @@ from producer.api.batches.items import Items
 from producer.api.batches.results import results_of
 from producer.api.batches.schemas import (
     ITEMS,
+    JSON,
     JSONL,
+    LINES_TYPES,
     NOT_FOUND,
     BatchBody,
     BatchLineBody,
@@ -37,7 +39,6 @@ router = Router(prefix="/v1", tags=["batches"], responses=REFUSALS, models=[*ITE
 
 MAX_JOBS = 100_000
 
-_TYPES = (JSONL, "application/x-ndjson", "application/json")
 _BULK_JOBS, _BULK_BYTES = 250, 2 << 20
 _SPOOL_BYTES = 1 << 20
 _READ_BYTES = 65_536
@@ -90,7 +91,7 @@ async def submit(
     Queue up to 100,000 jobs: JSON lines, or one array, each a job with a `custom_id` of your own. A line that is wrong
     stops no other; its answer says why. The answer begins when the request has been read.
     """
-    check_type(request, *_TYPES)
+    check_type(request, *LINES_TYPES, JSON)
     bulk = Bulk(context, caller, idempotency_key, request.headers.get("traceparent"))
     spool = SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115  # closed when it has been sent
     try:

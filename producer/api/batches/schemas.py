@@ -12,7 +12,17 @@ from producer.api.http.openapi import ref
 from producer.api.http.schemas import ProblemDetail, problem
 from producer.api.jobs.schemas import JobBody
 
+JSON = "application/json"
 JSONL = "application/jsonl"
+# JSON lines have no registered type, and many names. None of them is one that a web page may send without asking first.
+LINES_TYPES = (
+    JSONL,
+    "application/x-jsonl",
+    "application/jsonlines",
+    "application/x-jsonlines",
+    "application/ndjson",
+    "application/x-ndjson",
+)
 
 _LINES = r"^\s*[^\[\s]"  # What begins with a bracket is read as an array.
 
@@ -85,8 +95,9 @@ def body_of_batch() -> dict[str, Any]:
     array = {"type": "array", "items": ref(*ITEMS), "minItems": 1}
     return {
         "required": True,
+        "description": f"JSON lines may also be called {', '.join(LINES_TYPES[1:])}.",
         "content": {
-            "application/json": {"schema": array, "example": items},
+            JSON: {"schema": array, "example": items},
             JSONL: {"schema": {"type": "string", "pattern": _LINES}, "example": lines},
         },
     }

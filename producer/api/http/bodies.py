@@ -1,8 +1,10 @@
-"""Bodies of requests: only of the right type, only so large, only so slow, only so deep."""
+"""Bodies of requests: only of the right type, only as they are, only so large, only so slow, only so deep."""
 
 from __future__ import annotations
 
 import asyncio
+import codecs
+import re
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,6 +17,8 @@ from producer.api.http.errors import BodyMalformed, BodyOfOtherType, BodyTooLarg
 
 SLOWEST_BYTES_PER_S = 16_384
 _JSON_TYPE = "application/json"
+_CHARSET = re.compile(r'(?:^|;)\s*charset="?([^\s;"]*)')
+_TAKEN_CHARSETS = ("utf-8", "utf8", "us-ascii")
 
 
 async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> dict[str, Any]:
@@ -37,9 +41,21 @@ async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> 
 
 def check_type(request: Request, *types: str) -> None:
     """Raises `BodyOfOtherType` where the body is not of one of these types."""
-    named = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if named not in types:
-        raise BodyOfOtherType(f"Content-Type: has to be {' or '.join(types)}")
+    named, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    if named.strip() not in types:
+        raise BodyOfOtherType("Content-Type", f"has to be {' or '.join(types)}")
+    charset = _CHARSET.search(parameters)
+    if charset and charset[1] not in _TAKEN_CHARSETS:
+        raise BodyOfOtherType("Content-Type", "its charset has to be utf-8, as JSON is")
+
+
+def check_encoding(request: Request) -> None:
+    """Raises `BodyOfOtherType` where the body is packed: a kilobyte of gzip may be a gigabyte of prompts."""
+    named = ",".join(request.headers.getlist("content-encoding")).split(",")
+    if any(each.strip().lower() not in ("", "identity") for each in named):
+        raise BodyOfOtherType(
+            "Content-Encoding", "has to be identity: send the body as it is, without gzip and the like"
+        )
 
 
 async def stream(request: Request, *, max_bytes: int, timeout_s: float) -> AsyncIterator[bytes]:
@@ -52,7 +68,9 @@ async def stream(request: Request, *, max_bytes: int, timeout_s: float) -> Async
 
     Raises:
         BodyTooLarge, BodyTooSlow
+        BodyOfOtherType: It is packed.
     """
+    check_encoding(request)
     said = request.headers.get("content-length", "0")
     if said.isdecimal() and int(said[:19]) > max_bytes:
         raise BodyTooLarge(max_bytes)
@@ -78,11 +96,13 @@ def parse(body: bytes) -> Any:
     """
     Parse JSON, strictly: UTF-8, no NaN, nested at most 1,024 deep, which is where the parser stops.
 
+    A byte order mark in front is passed over (RFC 8259, 8.1): programs on Windows write one.
+
     Raises:
         BodyMalformed
     """
     try:
-        return orjson.loads(body)
+        return orjson.loads(body.removeprefix(codecs.BOM_UTF8))
     except orjson.JSONDecodeError as exc:
         # Its message and place, which have nothing of the content.
         raise BodyMalformed(f"the body is no JSON: {exc.msg} (line {exc.lineno}, column {exc.colno})") from exc

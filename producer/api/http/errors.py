@@ -12,8 +12,9 @@ What HTTP says of an error: a status, and one object with a code for a machine a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -41,7 +42,11 @@ from storage.errors import ObjectNotFound, StorageError, StorageUnavailable
 
 _AWAY_RETRY_S = "2"
 
-_CODES = {404: "not_found", 405: "method_not_allowed"}
+# Code and message, where no route has said what is meant.
+_OF_STATUS = {
+    404: ("not_found", "there is nothing at this path; /docs lists all that there is"),
+    405: ("method_not_allowed", "this path does not take {method}; the header Allow has what it takes"),
+}
 
 
 class BodyTooLarge(Permanent):
@@ -56,9 +61,11 @@ class BodyMalformed(Permanent):
 
 
 class BodyOfOtherType(Permanent):
-    """The request's body is not of the type that its `Content-Type` has to name."""
+    """The request's body is not of the type that is taken, or packed. `field` is the header that says so."""
 
-    field = "Content-Type"
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}")
+        self.field = field
 
 
 class BodyTooSlow(Retryable):
@@ -118,7 +125,11 @@ _ANSWERS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (StorageError, 500, "misconfigured", "the image store of this server is not set up as it should be"),
     (InvalidConfiguration, 500, "misconfigured", "this server is not set up as it should be"),
 )
-_HEADERS = {408: {"Connection": "close"}, 503: {"Retry-After": _AWAY_RETRY_S}}
+_HEADERS = {
+    408: {"Connection": "close"},
+    415: {"Accept-Encoding": "identity"},  # RFC 9110, 12.5.3: what is taken.
+    503: {"Retry-After": _AWAY_RETRY_S},
+}
 
 
 def problem_of(exc: Exception) -> Problem | None:
@@ -134,12 +145,34 @@ def problem_of(exc: Exception) -> Problem | None:
     return None
 
 
-def handle_errors(app: FastAPI) -> None:
-    """Have an app answer its errors with a `Problem`; bugs pass, for `producer.api.http.request_log` to tell of."""
+Told = Callable[[Request, Problem], Response]
+
+
+def handle_errors(app: FastAPI, tell: Told) -> None:
+    """
+    Have an app answer its errors; bugs pass, for `producer.api.http.request_log` to tell of.
+
+    Args:
+        tell: How a path or a method that there is not is told; all other errors are their routes', by a `Problem`.
+    """
+
+    async def answer_http(request: Request, exc: Exception) -> Response:
+        if not isinstance(exc, HTTPException):
+            raise exc
+        headers = dict(exc.headers or {})
+        if exc.status_code == 405:
+            headers["Allow"] = ", ".join(_allowed(request, headers.get("Allow", "")))
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers=headers)
+        code, message = _OF_STATUS.get(exc.status_code, ("http_error", ""))
+        is_own = exc.detail != HTTPStatus(exc.status_code).phrase  # Else nobody has said what is meant.
+        said = exc.detail if is_own else message.format(method=request.method) or exc.detail
+        return tell(request, Problem(status=exc.status_code, code=code, message=said, headers=headers))
+
     for kind in (ImagemillError, StorageError):
         app.add_exception_handler(kind, _answer)
     app.add_exception_handler(RequestValidationError, _answer_validation)
-    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(HTTPException, answer_http)
 
 
 async def _answer(_: Request, exc: Exception) -> Response:
@@ -157,16 +190,9 @@ async def _answer_validation(_: Request, exc: Exception) -> Response:
     return Problem(status=422, code="invalid_request", message=f"{name}: {reason}", field=name).response()
 
 
-async def _answer_http(request: Request, exc: Exception) -> Response:
-    if not isinstance(exc, HTTPException):
-        raise exc
-    code = _CODES.get(exc.status_code, "http_error")
-    headers = {**(exc.headers or {}), **_allowed(request)} if exc.status_code == 405 else exc.headers or {}
-    return Problem(status=exc.status_code, code=code, message=exc.detail, headers=headers).response()
-
-
-def _allowed(request: Request) -> dict[str, str]:
-    """All methods of a path: each route of it knows its own."""
+def _allowed(request: Request, told: str) -> list[str]:
+    """All methods of a path: each route of it knows its own, which it told."""
     path = getattr(request.scope.get("route"), "path_format", "")
-    methods = request.app.openapi()["paths"].get(path, {})
-    return {"Allow": ", ".join(method.upper() for method in methods)} if methods else {}
+    documented = [method.upper() for method in request.app.openapi()["paths"].get(path, {})]
+    methods = documented or [each.strip() for each in told.split(",") if each.strip() not in ("", "HEAD")]
+    return [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
+
+from producer.api.http.queries import refuse_unknown
 
 _REF = "#/components/schemas/{model}"
 
 
 class Router(APIRouter):
     """
-    The routes of one subject.
+    The routes of one subject. They refuse query parameters that they do not have.
 
     Attributes:
         models: What FastAPI cannot see of their bodies: the document has these, too, for `ref` to name.
@@ -23,7 +25,7 @@ class Router(APIRouter):
 
     def __init__(self, *, models: Sequence[type[BaseModel]] = (), **told: Any) -> None:
         """`told`: what FastAPI's takes."""
-        super().__init__(**told)
+        super().__init__(dependencies=[Depends(refuse_unknown)], **told)
         self.models = tuple(models)
 
 

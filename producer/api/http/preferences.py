@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable
+from urllib.request import parse_http_list
 
-_WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.ASCII | re.IGNORECASE)
+_DIGITS = 9  # A wait of so many is beyond any limit.
 
 
-def asked_wait_s(prefer: str | None) -> int:
-    """The N of `wait=N` in a `Prefer` header; 0 where there is none."""
-    found = _WAIT.search(prefer or "")
-    return int(found[1]) if found else 0
+def asked_wait_s(prefer: Iterable[str]) -> int:
+    """
+    The N of `wait=N`; 0 where there is none.
+
+    Args:
+        prefer: The values of all `Prefer` headers, in order. Of a preference that comes twice the first counts.
+    """
+    for preference in parse_http_list(",".join(prefer)):
+        name, _, value = preference.partition(";")[0].partition("=")
+        if name.strip().lower() == "wait":
+            number = value.strip().strip('"')
+            return int(number[:_DIGITS]) if number.isascii() and number.isdecimal() else 0
+    return 0

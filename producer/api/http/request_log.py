@@ -28,7 +28,7 @@ _BUG = Problem(status=500, code="internal_error", message="this is a bug of the 
 
 
 class RequestLog:
-    """The outermost layer of the application: it sees every request, and counts them, too."""
+    """Sees every request but what browsers ask before one (`pages`), and counts them, too."""
 
     def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
         self._app = app

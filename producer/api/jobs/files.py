@@ -1,22 +1,31 @@
 """
 Image files through the API, for callers who cannot reach the store: its address may be known to this network alone.
 
-With `IMAGEMILL_API_IMAGE_LINKS=api` every answer links to these routes. They want the key that the job was asked with.
+With `IMAGEMILL_API_IMAGE_LINKS=api` every answer links to these routes, by links that carry their own permission; who
+has no such link needs the key of the job.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
-from fastapi import HTTPException, Response
+from fastapi import Depends, HTTPException, Query, Request, Response
 from fastapi import Path as PathField
+from pydantic import StringConstraints
+from pydantic.json_schema import SkipJsonSchema
 
-from jobs.view import Image
-from producer.api.context import CurrentContext
+from jobs.errors import JobNotFound, RecordUnreadable
+from jobs.view import Image, JobView
+from producer.api.context import Context, CurrentContext
+from producer.api.http.heads import wants_head
 from producer.api.http.openapi import Router
 from producer.api.http.schemas import REFUSALS
-from producer.api.jobs.routes import OwnJob
+from producer.api.jobs.routes import found_job, own_job
 from producer.api.jobs.schemas import NOT_FOUND
+from producer.api.keys.callers import SentToken, callers_of, current_caller
+from producer.api.keys.permits import PERMIT, permits
+from producer.keys.errors import KeyRefused
 
 router = Router(prefix="/v1", tags=["jobs"], responses={**REFUSALS, **NOT_FOUND})
 
@@ -33,33 +42,69 @@ _OBJECT: dict[int | str, dict[str, Any]] = {
 }
 
 
+async def linked_job(
+    request: Request,
+    job_id: str,
+    token: SentToken,
+    context: CurrentContext,
+    permit: Annotated[
+        Annotated[str, StringConstraints(pattern=PERMIT)] | SkipJsonSchema[None],
+        Query(description="Of a link; it does in place of a key."),
+    ] = None,
+) -> JobView:
+    """
+    The job of a path, for whoever has a link to it, whatever key comes with it; or has its key.
+
+    Raises:
+        JobNotFound, KeyRefused, RateExceeded, RecordUnreadable: There is no link that holds, and a key does not do.
+    """
+    if permit is not None:
+        with suppress(JobNotFound, RecordUnreadable):  # Who has no key is not told which jobs there are.
+            record = await found_job(job_id, context)
+            key = await callers_of(request).key_of(record.caller)
+            if key is not None and permits(_path_of(request), key, permit):
+                return record
+        if token is None:
+            raise KeyRefused("this link does not hold, or not any more; ask for its job again, or send the job's key")
+    return await own_job(job_id, await current_caller(request, token), context)
+
+
+def _path_of(request: Request) -> str:
+    """As its links have it, wherever a proxy may have put it."""
+    path: str = request.scope["route"].path_format
+    return path.format(**request.path_params)
+
+
+LinkedJob = Annotated[JobView, Depends(linked_job)]
+
+
 @router.get("/jobs/{job_id}/images/{index}", summary="Fetch an image", response_class=Response, responses=_FILE)
-async def image(record: OwnJob, index: Index, context: CurrentContext) -> Response:
+async def image(request: Request, record: LinkedJob, index: Index, context: CurrentContext) -> Response:
     """The file as it is stored."""
     found = _image(record.images, index)
-    return _file(await context.loop.read(found.key), found.content_type)
+    return await _file(request, context, found.key, found.content_type)
 
 
 @router.get(
     "/jobs/{job_id}/images/{index}/thumbnail", summary="Fetch a thumbnail", response_class=Response, responses=_FILE
 )
-async def thumbnail(record: OwnJob, index: Index, context: CurrentContext) -> Response:
+async def thumbnail(request: Request, record: LinkedJob, index: Index, context: CurrentContext) -> Response:
     """The file as it is stored, if the job asked for one."""
     key = _image(record.images, index).thumbnail_key
     if key is None:
         raise HTTPException(404, "this job asked for no thumbnails")
-    return _file(await context.loop.read(key), _THUMBNAIL_TYPE)
+    return await _file(request, context, key, _THUMBNAIL_TYPE)
 
 
 @router.get(
     "/jobs/{job_id}/artifacts/{index}", summary="Fetch another object", response_class=Response, responses=_OBJECT
 )
-async def artifact(record: OwnJob, index: Index, context: CurrentContext) -> Response:
+async def artifact(request: Request, record: LinkedJob, index: Index, context: CurrentContext) -> Response:
     """What a job made that is no image, as it is stored."""
     if index >= len(record.artifacts):
         raise HTTPException(404, f"this job has {len(record.artifacts)} artifacts, and none is number {index}")
     found = record.artifacts[index]
-    answer = _file(await context.loop.read(found.key), found.content_type)
+    answer = await _file(request, context, found.key, found.content_type)
     answer.headers["Content-Disposition"] = "attachment"  # Of any type: no page of this origin is to be made of it.
     return answer
 
@@ -70,7 +115,10 @@ def _image(images: tuple[Image, ...], index: int) -> Image:
     return images[index]
 
 
-def _file(body: bytes, content_type: str) -> Response:
+async def _file(request: Request, context: Context, key: str, content_type: str) -> Response:
     # What a finished job published never changes; it is nobody else's to keep, though.
     headers = {"Cache-Control": "private, max-age=86400, immutable", "X-Content-Type-Options": "nosniff"}
-    return Response(body, headers=headers, media_type=content_type)
+    if wants_head(request):
+        headers["Content-Length"] = str(await context.loop.size(key))
+        return Response(headers=headers, media_type=content_type)
+    return Response(await context.loop.read(key), headers=headers, media_type=content_type)

@@ -43,6 +43,13 @@ router = Router(prefix="/v1", tags=["jobs"], responses=REFUSALS, models=(*BODIES
 _MOST_LISTED = 100
 
 
+async def found_job(job_id: str, context: Context) -> JobView:
+    """A job, whoever asks. Raises `JobNotFound` or `RecordUnreadable`."""
+    if not names.is_job_id(job_id):
+        raise JobNotFound(job_id[:128])
+    return view_of(await context.loop.reader.get(job_id))
+
+
 async def own_job(job_id: str, caller: CurrentCaller, context: CurrentContext) -> JobView:
     """
     The job of a path.
@@ -51,10 +58,8 @@ async def own_job(job_id: str, caller: CurrentCaller, context: CurrentContext) -
         JobNotFound: There is none, or it is another caller's.
         RecordUnreadable: It is this caller's, and its record is none that this version can read.
     """
-    if not names.is_job_id(job_id):
-        raise JobNotFound(job_id[:128])
     try:
-        return caller.own(view_of(await context.loop.reader.get(job_id)))
+        return caller.own(await found_job(job_id, context))
     except RecordUnreadable as exc:
         if caller.scope not in (None, exc.caller):
             raise JobNotFound(job_id) from exc
@@ -90,7 +95,7 @@ async def submit(
         bool, Query(description="Check the request and show what would be queued; queue nothing.")
     ] = False,
     idempotency_key: IdempotencyKey = None,
-    prefer: Annotated[
+    prefer: Annotated[  # For the document: here would be the first alone of several.
         str | SkipJsonSchema[None],
         Header(description="`wait=N`: wait up to N seconds for the job's end.", examples=["wait=30"]),
     ] = None,
@@ -103,7 +108,7 @@ async def submit(
     job_id = await enter(submission, context, request)
     record, warnings = await context.loop.run(lambda: _entered(submission, job_id, context.parts.submitter))
     headers = {"Location": context.views.urls(job_id, request)["status_url"]}
-    wait_s = min(asked_wait_s(prefer), context.settings.max_wait_s)
+    wait_s = min(asked_wait_s(request.headers.getlist("prefer")), context.settings.max_wait_s)
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
         record = await _wait(context, record, wait_s)

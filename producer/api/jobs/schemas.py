@@ -18,7 +18,7 @@ class ImageBody(Picture):
     """An image of a finished job."""
 
     url: str
-    """A presigned link, which expires; or to this API, which wants the key. Ask again for a fresh one."""
+    """A link that works without a key, and expires. Ask again for a fresh one."""
     thumbnail_url: str | None
     """Likewise."""
 
@@ -26,7 +26,7 @@ class ImageBody(Picture):
 class ArtifactBody(Artifact):
     """Another object of a finished job."""
 
-    url: str = Field(description="A presigned link, which expires; or to this API. Ask again for a fresh one.")
+    url: str = Field(description="A link that works without a key, and expires. Ask again for a fresh one.")
 
 
 class JobBody(JobView):

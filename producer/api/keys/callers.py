@@ -107,6 +107,10 @@ class Callers:
         self._rates = RateLimits(client, settings)
         self._is_local = is_local
 
+    async def key_of(self, name: str) -> ApiKey | None:
+        """The valid key of a caller, if it has one; that is no use of it. Raises `RedisUnavailable`."""
+        return await self._lookup.named(name)
+
     async def identify(self, token: str | None) -> Caller:
         """
         The caller of a request with this token; it counts as one use of the key.
@@ -125,19 +129,38 @@ class Callers:
         raise KeyRefused(f"this is no valid key; {_HOW}" if token else f"there is no key in this request; {_HOW}")
 
 
-async def current_caller(
-    request: Request,
+async def sent_token(
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     header: Annotated[str | None, Security(_header)],
-) -> Caller:
-    """Who sends this request. Raises as `Callers.identify` does."""
+) -> str | None:
+    """What came in place of a key."""
+    return bearer.credentials if bearer else header
+
+
+SentToken = Annotated[str | None, Depends(sent_token)]
+
+
+def callers_of(request: Request) -> Callers:
+    """The process' own."""
     callers: Callers = request.app.state.callers
-    caller = await callers.identify(bearer.credentials if bearer else header)
+    return callers
+
+
+async def current_caller(request: Request, token: SentToken) -> Caller:
+    """Who sends this request; `key_behind` has the key afterwards. Raises as `Callers.identify` does."""
+    caller = await callers_of(request).identify(token)
     host = request.headers.get("host")
     if caller.key is None and host is not None and not is_loopback(host_of(host)):
         # A browser on this machine sends what a page tells it to, and a page's own name can be made to lead here.
         raise KeyRefused(f"without keys the API answers as localhost alone, not as {host[:_SHOWN_CHARS]}")
+    request.state.key = caller.key
     return caller
 
 
 CurrentCaller = Annotated[Caller, Depends(current_caller)]
+
+
+def key_behind(request: Request) -> ApiKey | None:
+    """The key with which a request was let in; None where there are none."""
+    key: ApiKey | None = getattr(request.state, "key", None)
+    return key

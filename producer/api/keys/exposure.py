@@ -27,24 +27,30 @@ def host_of(authority: str) -> str:
         return ""
 
 
-def admit(host: str, keys: KeyStore, *, require_key: bool = False) -> str:
+def admit(host: str, keys: KeyStore, *, require_key: bool = False, is_for_all_pages: bool = False) -> str:
     """
     Look whether the API may listen on a host.
 
     Args:
         require_key: It answers nobody who has no key, even while there are none.
+        is_for_all_pages: Browsers may ask it for any page.
 
     Returns:
         A sentence that says to whom it is open.
 
     Raises:
-        InvalidConfiguration: There are no keys, and others than this machine could reach it.
+        InvalidConfiguration: There are no keys, and others than this machine, or any web page, could reach it.
         RedisUnavailable
     """
     if keys.has_any():
         return "requests need an API key (./imagemill keys)"
     if require_key:
         return "no API key was ever made, so every request is refused: `./imagemill keys create NAME` makes a key"
+    if is_for_all_pages:
+        raise InvalidConfiguration(
+            "cors_origins: * lets any web page ask through a browser on this machine, and there is no API key yet; "
+            "make one with `./imagemill keys create NAME`, or name the origins"
+        )
     if is_loopback(host):
         return (
             f"no API key was ever made: listening on {host} only, where whoever is on this machine may do everything; "

@@ -8,6 +8,7 @@ has failed would only fail again.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -20,6 +21,12 @@ from jobs.errors import ErrorCode, ImagemillError, JobFailed, ModelNotAvailable,
 from producer.api.http.errors import Problem, json_response, problem_of
 from storage.errors import StorageError
 
+# By the first name behind /v1. Both APIs have batches and models: batches are ours, and the list of models, whose form
+# does for both; a single model is OpenAI's.
+_OPENAIS = re.compile(
+    r"/v1/(?:models/|(?:assistants|audio|chat|completions|containers|conversations|edits|embeddings|engines|evals|files"
+    r"|fine_tuning|images|moderations|organization|realtime|responses|threads|uploads|vector_stores|videos)(?:/|$))"
+)
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _JOBS = {
     ErrorCode.INVALID_REQUEST: 400,
@@ -50,8 +57,6 @@ def openai_problem_of(exc: Exception) -> Problem | None:
         return Problem(status=_JOBS.get(exc.code, 500), code=exc.code, message=exc.reason, headers=_NEVER_AGAIN)
     if isinstance(exc, WaitTimeout):  # There is no other limit than that of the process.
         return _STOPPING
-    if isinstance(exc, HTTPException):
-        return Problem(status=exc.status_code, code="http_error", message=exc.detail, headers=exc.headers or {})
     problem = problem_of(exc)
     return problem and _with_openai_status(problem, exc)
 
@@ -75,9 +80,19 @@ def error_response(problem: Problem) -> Response:
     return json_response({"error": error_object(problem)}, problem.status, problem.headers)
 
 
+def is_openais(path: str) -> bool:
+    """Whether OpenAI's API has a path, and this one nothing of its own there."""
+    return _OPENAIS.match(path) is not None
+
+
+def tell(request: Request, problem: Problem) -> Response:
+    """Tell of an error in the form that who asks for this path can read."""
+    return error_response(problem) if is_openais(request.scope["path"]) else problem.response()
+
+
 class OpenAIRoute(APIRoute):
     """
-    A route that answers its errors with OpenAI's object: those of its dependencies, its method and its bugs, too.
+    A route that answers its errors with OpenAI's object: those of its dependencies and its bugs, too.
 
     `request.state.job_id` is told as `X-Request-Id`, which OpenAI's client shows.
     """
@@ -89,7 +104,7 @@ class OpenAIRoute(APIRoute):
         async def handle(request: Request) -> Response:
             try:
                 response = await inner(request)
-            except (ImagemillError, StorageError, HTTPException) as exc:
+            except (ImagemillError, StorageError) as exc:
                 problem = openai_problem_of(exc)
                 if problem is None:
                     raise
@@ -111,8 +126,8 @@ class OpenAIRoute(APIRoute):
 
         try:
             await super().handle(scope, receive, noting)
-        except HTTPException as exc:
-            await error_response(openai_problem_of(exc) or _BUG)(scope, receive, send)
+        except HTTPException:  # The application tells of it.
+            raise
         except Exception:
             if not has_begun:
                 await error_response(_BUG)(scope, receive, send)

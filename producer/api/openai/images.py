@@ -22,7 +22,7 @@ from producer.api.openai.attendance import cancel_soon, wait_while_connected
 from producer.api.openai.errors import OpenAIRoute
 from producer.api.openai.request import AzureVersion, ImagesRequest, renamed
 from producer.api.openai.stream import ImageStream
-from producer.client.image import Image, images_of
+from producer.client.image import images_of
 
 router = Router(prefix="/v1", tags=["OpenAI"], route_class=OpenAIRoute)
 
@@ -62,10 +62,9 @@ async def generate(
 def _prepare(
     asked: ImagesRequest, caller: Caller, context: Context, idempotency_key: str | None, traceparent: str | None
 ) -> Submission:
-    models = context.parts.catalogue.models
-    model = next(iter(models.values())) if asked.model is None else models.get(asked.model)
+    fields = asked.job_fields(context.parts.catalogue.find(asked.model))
     try:
-        return prepare(asked.job_fields(model), caller, context, idempotency_key, traceparent)
+        return prepare(fields, caller, context, idempotency_key, traceparent)
     except InvalidRequest as exc:
         raise renamed(exc) from exc
 
@@ -82,13 +81,12 @@ async def _wait(request: Request, context: Context, job_id: str, *, is_kept: boo
 
 async def _answer(asked: ImagesRequest, record: JobView, request: Request, context: Context) -> dict[str, Any]:
     images = images_of(record, context.parts.store)
+    shown: list[dict[str, Any]] = [{"seed": each.record.seed} for each in images]
     if asked.sends_links:
-        links = context.views.job(record, request)["images"]
-        shown = [{"url": each["url"], "seed": each["seed"]} for each in links]
-    else:
-        shown = await asyncio.gather(*(_image(each, context) for each in images))
+        for image, link in zip(shown, context.views.job(record, request)["images"], strict=True):
+            image["url"] = link["url"]
+    if asked.sends_files:
+        files = await asyncio.gather(*(encoded(each, context.loop) for each in images))
+        for image, file in zip(shown, files, strict=True):
+            image["b64_json"] = file
     return {"created": int(record.ended_at or record.created_at), **described(asked, images[0]), "data": shown}
-
-
-async def _image(image: Image, context: Context) -> dict[str, Any]:
-    return {"b64_json": await encoded(image, context.loop), "seed": image.record.seed}

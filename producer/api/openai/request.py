@@ -10,7 +10,7 @@ from pydantic import Field
 
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidRequest
-from jobs.fields import MAX_SEED, Name, Prompt, Strict, Text
+from jobs.fields import MAX_SEED, Prompt, Strict, Text
 
 Tag = Annotated[str, Field(max_length=512)]
 AzureVersion = Annotated[
@@ -42,7 +42,7 @@ class ImagesRequest(Strict):
         size: WIDTHxHEIGHT in pixels; "auto" is the model's default.
         quality: Sets the number of steps: "low" takes half of the model's default, "medium" (or "standard", "auto") the
             default, "high" (or "hd") twice, "xhigh" three times and "max" four times as many, up to the model's limit.
-        response_format: "b64_json" or "url", a presigned link that expires.
+        response_format: "b64_json" or "url", a link that expires; where it is not said, an image has both.
         output_compression: Quality of JPEG and WebP, 0 to 100.
         stream: Answer with server-sent events, one for each image.
         partial_images: Taken, and none is sent: a fast image may come before any of them, as OpenAI's reference says.
@@ -54,7 +54,7 @@ class ImagesRequest(Strict):
     """
 
     prompt: Prompt
-    model: Name | None = None
+    model: Annotated[str, Field(max_length=255)] | None = None
     n: Annotated[int, Field(ge=1, le=64)] | None = None
     size: Annotated[str, Field(max_length=16, examples=["128x96", "auto"])] | None = None
     quality: Literal["low", "medium", "high", "xhigh", "max", "auto", "standard", "hd"] | None = None
@@ -86,20 +86,25 @@ class ImagesRequest(Strict):
 
     @property
     def sends_links(self) -> bool:
-        """Whether the answer has links in place of files."""
-        return self.response_format == "url"
+        """Whether the answer has links, which OpenAI's older models gave alone, and their clients read alone."""
+        return self.response_format != "b64_json"
 
-    def job_fields(self, model: Model | None) -> dict[str, Any]:
+    @property
+    def sends_files(self) -> bool:
+        """Whether the answer has the files, which newer ones give alone."""
+        return self.response_format != "url"
+
+    def job_fields(self, model: Model) -> dict[str, Any]:
         """
         The same as fields of `jobs.kinds.generate.GenerateRequest`.
 
         Args:
-            model: The one asked for; None if there is none such.
+            model: The one asked for.
 
         Raises:
             InvalidRequest: Fields that do not go together.
         """
-        if self.stream and self.sends_links:
+        if self.stream and self.response_format == "url":
             raise InvalidRequest("response_format", "a stream sends b64_json only")
         fields = {
             "model": self.model,
@@ -127,8 +132,8 @@ def renamed(exc: InvalidRequest) -> InvalidRequest:
     return InvalidRequest(_NAMES[exc.field], str(exc).removeprefix(f"{exc.field}: "))
 
 
-def _steps(level: Quality, model: Model | None) -> int | None:
-    if model is None or level == "medium":
+def _steps(level: Quality, model: Model) -> int | None:
+    if level == "medium":
         return None
     return min(
         model.max_steps(model.defaults.scheduler), max(1, round(model.defaults.num_inference_steps * _STEPS[level]))

@@ -26,10 +26,10 @@ class OpenAIErrorBody(BaseModel):
 
 
 class GeneratedImage(BaseModel):
-    """One image: its file in base64, or a link to it."""
+    """One image: its file in base64 and a link to it, or the one of both that was asked for."""
 
     b64_json: str | None = None
-    url: str | None = Field(None, description="A presigned link, which expires.")
+    url: str | None = Field(None, description="A link, which expires.")
     seed: int = Field(description="Makes the same image again. Not OpenAI's.")
 
 
@@ -73,14 +73,7 @@ def _error(description: str, headers: dict[str, Any] | None = None) -> dict[str,
     return {"model": OpenAIErrorBody, "description": description, **({"headers": headers} if headers else {})}
 
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "model": ImagesBody,
-        **sent_events(
-            "The images. With `stream`: an event for each, or one `error`.", "image_generation.completed", "error"
-        ),
-        "headers": {"X-Request-Id": text_header("The job's id.")},
-    },
+_REFUSALS: dict[int | str, dict[str, Any]] = {
     400: _error("A field is wrong (`param` says which), or the body is no JSON."),
     401: _error("No key, or one that is not valid.", WWW_AUTHENTICATE),
     403: _error("The key may not use this model."),
@@ -98,4 +91,21 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "The job table or the image store cannot be reached, or no worker serves the model, for now.", RETRY_AFTER
     ),
     504: _error("The job was not done in its time."),
+}
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route may answer in place of what was asked for."""
+    return {status: _REFUSALS[status] for status in statuses}
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": ImagesBody,
+        **sent_events(
+            "The images. With `stream`: an event for each, or one `error`.", "image_generation.completed", "error"
+        ),
+        "headers": {"X-Request-Id": text_header("The job's id.")},
+    },
+    **_REFUSALS,
 }

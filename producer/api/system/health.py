@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import Response
 from pydantic import BaseModel, Field
@@ -13,10 +13,12 @@ from jobs.redis.connection import map_errors
 from producer.api.context import Context, CurrentContext
 from producer.api.http.errors import json_response
 from producer.api.http.openapi import Router
+from producer.api.http.schemas import problem
 
 router = Router(tags=["health"])
 
 _ANSWER_S = 2.0
+_NO_QUERY: dict[int | str, dict[str, Any]] = {422: problem("There are no query parameters here.")}
 
 
 class HealthBody(BaseModel):
@@ -38,7 +40,7 @@ class ReadyBody(BaseModel):
     )
 
 
-@router.get("/health", summary="Is it alive?", responses={200: {"model": HealthBody}})
+@router.get("/health", summary="Is it alive?", responses={200: {"model": HealthBody}, **_NO_QUERY})
 async def health() -> Response:
     """Answers as long as the process does anything at all."""
     return json_response({"status": "ok"})
@@ -50,6 +52,7 @@ async def health() -> Response:
     responses={
         200: {"model": ReadyBody, "description": "Redis answers."},
         503: {"model": ReadyBody, "description": "Redis does not answer."},
+        **_NO_QUERY,
     },
 )
 async def ready(context: CurrentContext) -> Response:

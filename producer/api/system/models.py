@@ -44,15 +44,16 @@ class ModelsBody(BaseModel):
 async def models(caller: CurrentCaller, context: CurrentContext) -> Response:
     """The models that this caller may use; the first is the default."""
     workers = await context.workers.get()
-    shown = [
-        _show(model, workers.get(name, 0))
+    listed = [
+        shown(model, workers.get(name, 0))
         for name, model in context.parts.catalogue.models.items()
         if caller.may_use(name)
     ]
-    return json_response({"object": "list", "data": shown})
+    return json_response({"object": "list", "data": listed})
 
 
-def _show(model: Model, workers: int) -> dict[str, Any]:
+def shown(model: Model, workers: int) -> dict[str, Any]:
+    """A model, as a `ModelBody`."""
     return {
         "id": model.name,
         "object": "model",

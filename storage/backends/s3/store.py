@@ -106,6 +106,16 @@ class S3Store(Store):
                     raise ObjectTooLarge(f"{key!r} has {answer['ContentLength']} bytes, more than {max_bytes}")
                 return body.read()
 
+    def size(self, key: str) -> int:
+        """
+        How many bytes an object has, without reading it.
+
+        Raises:
+            ObjectNotFound, StorageUnavailable, StorageMisconfigured
+        """
+        with map_errors(self.settings, key):
+            return self._s3.head_object(Bucket=self.settings.bucket, Key=key)["ContentLength"]
+
     def delete(self, key: str) -> None:
         """
         Take an object away; one that is not there is no error.

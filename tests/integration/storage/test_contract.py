@@ -24,6 +24,7 @@ BODY = bytes(range(256)) * 1_000
 def test_object_is_read_back_as_it_was_put(any_store: Store, key: str, body: bytes) -> None:
     any_store.put(key, body, "image/png")
     assert any_store.get(key) == body
+    assert any_store.size(key) == len(body)
 
 
 def test_later_put_replaces_the_object(any_store: Store, key: str) -> None:
@@ -41,8 +42,9 @@ def test_deleted_object_is_gone_and_deleting_again_is_no_error(any_store: Store,
 
 
 def test_missing_object_is_an_error_that_names_it(any_store: Store, key: str) -> None:
-    with pytest.raises(ObjectNotFound, match=key):
-        any_store.get(key)
+    for ask in (any_store.get, any_store.size):
+        with pytest.raises(ObjectNotFound, match=key):
+            ask(key)
 
 
 def test_object_that_is_too_large_is_not_read(any_store: Store, key: str) -> None:

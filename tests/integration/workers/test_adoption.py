@@ -65,6 +65,14 @@ def test_priority_of_the_message_is_the_job_s(
     assert (record.payload or {}).get("priority", "normal") == word
 
 
+def test_whole_number_is_an_integer_however_it_is_written(
+    adoption: Adoption, context: Context, sender: Celery, redis_client: redis.Redis
+) -> None:
+    record = adopted(adoption, context, send(sender, kwargs={**FIELDS, "n": 2.0, "seed": 7.0}))
+    spec = str(redis_client.hget(names.job_key(record.id), "spec"))
+    assert ((record.payload or {})["n"], (record.payload or {})["seed"], "7.0" in spec) == (2, 7, False)
+
+
 def test_request_s_own_priority_wins(adoption: Adoption, context: Context, sender: Celery) -> None:
     record = adopted(adoption, context, send(sender, kwargs={**FIELDS, "priority": "low"}, priority=0))
     assert (record.payload or {})["priority"] == "low"

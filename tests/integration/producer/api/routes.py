@@ -14,5 +14,5 @@ def documented(api: httpx.Client) -> set[str]:
 
 
 def filled(path: str, **names: str) -> str:
-    """A path with values in place of its names; those of an image are 0."""
-    return path.format(**{"index": "0", **names})
+    """A path with values in place of its names; those of an image are 0, and of a model shapes."""
+    return path.format(**{"index": "0", "model": "shapes", **names})

@@ -18,6 +18,7 @@ from tests.integration.producer.api.test_jobs import IMAGE
 
 PROMPT = "a large red circle on a blue background"
 JSONL = {"Content-Type": "application/jsonl"}
+JSON = {"Content-Type": "application/json"}
 
 
 def jsonl(*items: Any) -> str:
@@ -66,6 +67,16 @@ def test_array_is_taken_like_lines(api: TestClient) -> None:
     first, second = lines(answer.text)
     assert (first["custom_id"], first["error"]) == ("a, [b]", None)
     assert second["error"]["field"] == "prompt"
+
+
+def test_lines_are_taken_by_each_of_their_names_and_as_other_programs_write_them(api: TestClient) -> None:
+    body = '\ufeff{"prompt": "a star", "custom_id": "a"}\r\n{"prompt": "a ring", "custom_id": "b"}\r\n\r\n\n'
+    for name in ("jsonl", "x-jsonl", "jsonlines", "x-jsonlines", "ndjson", "x-ndjson"):
+        kind = {"Content-Type": f"Application/{name}; charset=utf-8"}
+        answer = api.post("/v1/jobs/batch", content=body.encode(), headers=kind)
+        assert [(each["custom_id"], each["error"]) for each in lines(answer.text)] == [("a", None), ("b", None)], name
+    array = api.post("/v1/jobs/batch", content=b'\xef\xbb\xbf[{"prompt": "a star"}]', headers=JSON)
+    assert [each["error"] for each in lines(array.text)] == [None]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
+import itertools
 import json
 import socket
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ from jobs.table.table import JobTable
 from producer import Client
 from producer.api.http import protocol
 from tests.integration.producer.api.conftest import DEADLINE_S
+from tests.integration.producer.api.routes import filled
 
 JSON = {"Content-Type": "application/json"}
 
@@ -101,6 +105,34 @@ def test_body_of_another_type_is_refused(api: TestClient, kind: str) -> None:
     """A page in a browser can send these to this machine without asking first."""
     answer = api.post("/v1/jobs", content=b'{"prompt": "a red circle"}', headers={"Content-Type": kind})
     assert (answer.status_code, answer.json()["error"]["field"]) == (415, "Content-Type")
+
+
+def test_packed_body_is_refused_by_every_route_that_takes_one(api: TestClient, client: Client) -> None:
+    paths = api.get("/openapi.json").json()["paths"]
+    found = [(method, path) for path, each in paths.items() for method in each if "requestBody" in each[method]]
+    assert len(found) >= 4
+    body, job_id = gzip.compress(b'{"prompt": "a red circle", "priority": "low"}'), client.submit("a red circle").id
+    for packed, (method, path) in itertools.product(("gzip", "br", "GZIP", "identity, deflate"), found):
+        headers = {**JSON, "Content-Encoding": packed}
+        answer = api.request(method, filled(path, job_id=job_id), content=body, headers=headers)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (415, "unsupported_media_type"), path
+        assert error.get("field", error.get("param")) == "Content-Encoding"
+        assert (answer.headers["accept-encoding"], "identity" in error["message"]) == ("identity", True)
+
+
+@pytest.mark.parametrize("encoding", ["identity", "Identity", ""])
+def test_body_that_says_that_it_is_not_packed_is_taken(api: TestClient, encoding: str) -> None:
+    headers = {**JSON, "Content-Encoding": encoding}
+    assert api.post("/v1/jobs", content=b'{"prompt": "a red circle"}', headers=headers).status_code == 202
+
+
+def test_body_in_other_characters_than_utf_8_is_refused_and_a_mark_of_it_is_passed_over(api: TestClient) -> None:
+    for charset, status in (("utf-16", 415), ("iso-8859-1", 415), ("utf-8", 202), ('"UTF-8"', 202)):
+        headers = {"Content-Type": f"application/json; charset={charset}"}
+        answer = api.post("/v1/jobs", content=codecs.BOM_UTF8 + b'{"prompt": "a red circle"}', headers=headers)
+        assert answer.status_code == status, charset
+        assert status == 202 or "charset has to be utf-8" in answer.json()["error"]["message"]
 
 
 def test_body_of_50_mb_is_refused_and_its_sender_reads_why(replica: str) -> None:

@@ -266,15 +266,3 @@ def finish(table: JobTable, job_id: str) -> None:
     claim, _ = table.claim(job_id, owner="a worker")
     assert claim is not None
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE], timings={"generate": 0.5, "total": 0.7})
-
-
-@pytest.mark.parametrize(
-    ("path", "methods"),
-    [("/v1/jobs", {"GET", "POST"}), ("/v1/jobs/batch", {"POST"}), ("/v1/jobs/one", {"GET", "PATCH", "DELETE"})],
-)
-def test_other_method_is_refused_and_all_that_there_are_are_named(
-    api: TestClient, path: str, methods: set[str]
-) -> None:
-    answer = api.put(path)
-    assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
-    assert set(answer.headers["allow"].split(", ")) == methods

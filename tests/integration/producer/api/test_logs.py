@@ -97,9 +97,7 @@ def test_prompts_and_keys_stand_in_no_log(
 def slow_body(client: httpx.Client, token: str) -> int:
     """The status of a request whose body stops in the middle of a prompt."""
     url = client.base_url
-    head = (
-        f"POST /v1/jobs?{MARK} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: {JSON}\r\n"
-    )
+    head = f"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: {JSON}\r\n"
     with socket.create_connection((url.host, url.port), timeout=DEADLINE_S) as connection:
         connection.sendall(f'{head}Content-Length: 1000\r\n\r\n{{"prompt": "{MARK}'.encode())
         return int(connection.recv(65_536).split()[1])
@@ -114,7 +112,7 @@ def test_bug_is_logged_by_its_place_alone(
     app: FastAPI = make_app()
     with TestClient(app, base_url="http://127.0.0.1") as api:
         monkeypatch.setattr(Views, "job", broken)
-        answers = [api.post("/v1/jobs", json=GOOD), api.get("/v1/jobs", params={"token": MARK})]
+        answers = [api.post("/v1/jobs", json=GOOD), api.get("/v1/jobs", headers={"X-Token": MARK})]
     assert [(answer.status_code, MARK in answer.text) for answer in answers] == [(500, False)] * 2
     told = "".join(capsys.readouterr())
     assert "bug in the API" in told

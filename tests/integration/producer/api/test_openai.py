@@ -86,6 +86,7 @@ def test_request_becomes_a_job_and_its_images_the_answer(
     shown = answer.json()
     assert (answer.status_code, answer.headers["x-request-id"]) == (200, record.id)
     assert [base64.b64decode(image["b64_json"]) for image in shown["data"]] == [b"picture", b"picture"]
+    assert [httpx.get(image["url"], trust_env=False).content for image in shown["data"]] == [b"picture", b"picture"]
     assert (shown["size"], shown["output_format"], shown["quality"]) == ("128x128", "png", "low")
     assert (shown["background"], shown["safety_identifier"], shown["data"][0]["seed"]) == ("opaque", "u-12", 7)
 
@@ -161,10 +162,49 @@ def test_version_of_the_api_that_clients_for_azure_send_is_taken(api: TestClient
 
 
 def test_unknown_model_is_not_found(api: TestClient) -> None:
-    answer = api.post(PATH, json={"prompt": PROMPT, "model": "dall-e-3"})
-    error = error_of(answer)
-    assert (answer.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
-    assert "there are shapes" in error["message"]
+    for name in ("dall-e-3", "gpt-image-1", "black-forest-labs/FLUX.1-schnell", "", "a" * 255):
+        answer = api.post(PATH, json={"prompt": PROMPT, "model": name})
+        error = error_of(answer)
+        assert (answer.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
+        assert "there are shapes" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "names"), [("url", {"url"}), ("b64_json", {"b64_json"}), (None, {"url", "b64_json"})]
+)
+def test_image_has_what_was_asked_for_and_both_where_nothing_was(
+    api: TestClient,
+    table: JobTable,
+    redis_client: redis.Redis,
+    store: S3Store,
+    pool: ThreadPoolExecutor,
+    asked: str | None,
+    names: set[str],
+) -> None:
+    store.put("a/0.png", b"picture", "image/png")
+    waiting = pool.submit(lambda: api.post(PATH, json={"prompt": PROMPT, "response_format": asked}))
+    end(table, only_job(table, redis_client), artifacts=[IMAGE])
+    (image,) = waiting.result(DEADLINE_S).json()["data"]
+    assert set(image) == {*names, "seed"}
+
+
+def test_model_is_shown_as_the_list_has_it(api: TestClient) -> None:
+    listed = api.get("/v1/models").json()["data"][0]
+    assert api.get("/v1/models/shapes").json() == listed
+    assert {"id", "object", "created", "owned_by"} <= set(listed)
+    assert api.get("/v1/models/").json()["data"] == [listed]
+
+
+def test_model_that_is_not_there_or_not_for_this_key_is_not_found(
+    api: TestClient, redis_client: redis.Redis, settings: Settings
+) -> None:
+    token, _ = KeyStore(redis_client, settings).create("other", models=["sdxl"])
+    for name in ("shapes", "black-forest-labs/FLUX.1-schnell", "black-forest-labs%2FFLUX.1-schnell", "a" * 5_000):
+        answer = api.get(f"/v1/models/{name}", headers={"Authorization": f"Bearer {token}"})
+        error = error_of(answer)
+        assert (answer.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
+        assert len(error["message"]) < 400
+    assert error_of(api.get("/v1/models/shapes"))["code"] == "invalid_api_key"
 
 
 def test_wrong_body_method_and_type_are_told_in_openais_form(api: TestClient) -> None:

@@ -53,6 +53,14 @@ def test_value_that_is_too_long_is_passed_over(size: int) -> None:
     assert cut(b"[%s]" % b",".join([long, short, long]), size, LONGEST) == [None, short, None]
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 1_000])
+def test_byte_order_mark_is_no_part_of_the_first_value(size: int) -> None:
+    assert cut(b'\xef\xbb\xbf {"a": 1}\r\n{"b": 2}', size) == [b'{"a": 1}\r', b'{"b": 2}']
+    assert cut(b"\xef\xbb\xbf[1, 2]", size) == [b"1", b" 2"]
+    assert cut(b"\xef\xbb\xbf", size) == []
+    assert cut(b"\xef\xbb", size) == [b"\xef\xbb"]
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
