@@ -11,6 +11,7 @@ from tests.integration.jobs.snapshot import Snapshot
 from tests.integration.jobs.steps import QUEUE
 
 BATCH = "a-batch"
+KEPT_ENDED = 2**21  # as in the scripts
 
 
 def check_sets(seen: Snapshot, model: Model) -> None:
@@ -84,6 +85,17 @@ def check_lists(seen: Snapshot, model: Model) -> None:
     assert seen.zrange(names.queued_key(QUEUE)) == in_turn
     called = [model.jobs[job_id].is_called for job_id in line]
     assert called == sorted(called, reverse=True)
+
+
+def check_kept(seen: Snapshot, model: Model) -> None:
+    """What callers' jobs take is counted once for each job that there is, as of one that goes on or has ended."""
+    sums = {}
+    for caller in {job.caller for job in model.jobs.values()}:
+        own = {job.job_id: job.status.is_terminal for job in model.jobs.values() if job.caller == caller}
+        kept = seen.scores(names.kept_key(caller))
+        assert {job_id: score > KEPT_ENDED for job_id, score in kept.items()} == own
+        sums[caller] = str(sum(int(score) % KEPT_ENDED for score in kept.values()))
+    assert seen.hgetall(names.KEPT_UNITS) == sums
 
 
 def check_batch(seen: Snapshot, model: Model) -> None:

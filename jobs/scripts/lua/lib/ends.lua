@@ -8,15 +8,33 @@ local function batch_keys(batch)
   return {key.batch(batch), key.batch_jobs(batch), key.batch_refused(batch)}
 end
 
+-- What the keys of a batch take; counted with its caller's jobs.
+local function count_batch(batch, ended_at)
+  local caller, bytes = redis.call('HGET', key.batch(batch), 'caller'), KEPT_BESIDE
+  if not caller then return end
+  for _, each in ipairs(batch_keys(batch)) do
+    if redis.call('EXISTS', each) == 1 then bytes = bytes + bytes_of(each, 5) end
+  end
+  note_kept(caller, batch_entry(batch), bytes, ended_at)
+  return caller
+end
+
 -- A batch expires as its last job does, and not while one of its jobs goes on.
 local function keep_batch(batch)
+  local was_to_expire = redis.call('TTL', key.batch(batch)) >= 0
   for _, each in ipairs(batch_keys(batch)) do redis.call('PERSIST', each) end
+  local caller = was_to_expire and count_batch(batch)
+  if caller then redis.call('ZREM', key.expiring, batch_entry(batch) .. ' ' .. caller) end
 end
 
 local function let_batch_expire(batch)
   local queued, processing = unpack(redis.call('HMGET', key.batch(batch), 'queued', 'processing'))
   if tonumber(queued or 0) + tonumber(processing or 0) > 0 then return end
   for _, each in ipairs(batch_keys(batch)) do redis.call('EXPIRE', each, args.retention_s) end
+  local caller = count_batch(batch, now())
+  if caller then
+    redis.call('ZADD', key.expiring, seconds(now() + args.retention_s), batch_entry(batch) .. ' ' .. caller)
+  end
 end
 
 -- Every change of a job's status changes the counts of its batch.
@@ -106,11 +124,12 @@ local function note_wants(id, tells)
   local fields, tell = {'tell', names_of(tells)}, names_of(tells)
   for _, each in ipairs(tells) do fields[#fields + 1], fields[#fields + 2] = 'tell:' .. each.protocol, each.wants end
   redis.call('HSET', key.job(id), unpack(fields))
-  local ended_at = field(id, 'ended_at')
-  if ended_at then
+  local is = look_up(id, {'ended_at', 'caller', 'idempotency'})
+  if is.ended_at then
     unpost(id, tell)
     post(id, tell)
-    redis.call('HSET', key.job(id), 'posted', ended_at)
+    redis.call('HSET', key.job(id), 'posted', is.ended_at)
+    count_kept(id, is.caller, is.idempotency, tonumber(is.ended_at))
   end
 end
 
@@ -123,7 +142,7 @@ local function conclude(id, status, fields, code, is)
   if is.tell then written[#written + 1], written[#written + 2] = 'posted', seconds(now()) end
   redis.call('HSET', job, unpack(written))
   count_in_batch(is.batch, is.status, status)
-  if is.start_by or is.end_by then redis.call('ZREM', key.deadlines, id) end
+  if is.start_by or is.end_by then forget_deadline(id, is.caller) end
   announce(id, 'completed', {status = status})
   redis.call('EXPIRE', job, args.retention_s)
   redis.call('EXPIRE', key.events(id), args.retention_s)
@@ -134,6 +153,7 @@ local function conclude(id, status, fields, code, is)
   count(is.queue, status)
   if status == 'failed' and code then count(is.queue, 'failed:' .. code) end
   if is.idempotency then redis.call('EXPIRE', is.idempotency, args.retention_s) end
+  count_kept(id, is.caller, is.idempotency, now())
   if is.batch then let_batch_expire(is.batch) end
   return written
 end
