@@ -131,6 +131,7 @@ kept_key = _by_one("kept", "caller")
 KEPT_UNITS = _name("kept_units")  # hash: by caller, the sum of these units
 batch_key = _by_one("batch", "batch_id")  # hash: a batch's caller, and how many of its jobs have each status
 batch_jobs_key = _by_one("batch_jobs", "batch_id")  # sorted set: the jobs of a batch, by line
+CANCELING = _name("canceling")  # sorted set: batches that are canceled and have jobs to be looked at, by since when (s)
 batch_refused_key = _by_one("batch_refused", "batch_id")  # bits: lines of a batch that were refused
 # hash: how often things happened in a queue, for ever: `submitted`, `adopted`, `refused`,
 # each end, `failed:CODE`, `lapsed`

@@ -151,8 +151,54 @@ KEPT = (
     forgets(
         "ended-batch-is-not-to-expire",
         "lib/ends.lua",
-        "    redis.call('ZADD', key.expiring, seconds(now() + args.retention_s), batch_entry(batch) .. ' ' .. caller)\n",
+        "  local caller = count_batch(batch, now())\n  if caller then",
+        "  local caller = count_batch(batch, now())\n  if false then",
         tests=_BATCH,
+    ),
+    # Batches that are canceled.
+    forgets(
+        "canceled-batch-is-left-to-nobody",
+        "cancel_batch.lua",
+        "redis.call('ZADD', key.canceling, seconds(now()), batch)\n",
+        tests="batches:large_batch_is_canceled_some_at_a_time_and_to_its_end",
+    ),
+    forgets(
+        "canceled-batch-takes-more",
+        "cancel_batch.lua",
+        "redis.call('HSET', record, 'is_closed', 1)\n",
+        tests="batches:canceled_batch_ends_its_jobs_and_takes_no_more",
+    ),
+    forgets(
+        "cancel-of-a-batch-is-not-repeated-alike",
+        "cancel_batch.lua",
+        "if told and told.nonce == args.nonce then",
+        "if false then",
+        tests="batches:large_batch_is_canceled_some_at_a_time_and_to_its_end",
+    ),
+    forgets(
+        "cancel-of-a-batch-begins-anew",
+        "lib/ends.lua",
+        "    redis.call('HSET', record, 'cancel_from', from + most)\n",
+        tests="batches:large_batch_is_canceled_some_at_a_time_and_to_its_end",
+    ),
+    forgets(
+        "canceled-batch-is-canceled-for-ever",
+        "lib/ends.lua",
+        "    redis.call('ZREM', key.canceling, batch)\n",
+        tests="batches:large_batch_is_canceled_some_at_a_time_and_to_its_end",
+    ),
+    forgets(
+        "where-a-cancel-stood-is-kept",
+        "lib/ends.lua",
+        "    redis.call('HDEL', record, 'cancel_from')\n",
+        tests="batches:large_batch_is_canceled_some_at_a_time_and_to_its_end",
+    ),
+    forgets(
+        "canceled-batches-of-all-come-in-one-line",
+        "reconcile.lua",
+        "math.max(1, math.floor(most / #batches)), released)",
+        "_ == 1 and most or 1, released)",
+        tests="batches:batches_that_are_canceled_have_a_part_of_each_pass",
     ),
     # Deadlines.
     forgets(

@@ -2,7 +2,7 @@
 -- Drops jobs that have ended, of a caller or of all, the first submitted first, from behind the number `behind`: those
 -- with one of these statuses, that ended before a moment (each of them may be left out). Looks at `most` entries.
 -- Answers how many it dropped, and the number to go on behind; '' at the end.
--- Repeating it drops no others, and counts those no more that are gone.
+-- Repeating it drops no others, and does not count again those that are gone.
 local list = args.caller and key.jobs_of(args.caller) or key.jobs
 local found = redis.call('ZRANGEBYSCORE', list, '(' .. args.behind, '+inf', 'WITHSCORES', 'LIMIT', 0, args.most)
 local wanted = {}

@@ -1,9 +1,11 @@
 #!lua flags=allow-oom
--- What is due: lapsed leases, deadlines of waiting jobs, released jobs whose messages should be looked for, lists with
+-- What is due: lapsed leases, deadlines of waiting jobs, batches that are canceled, released jobs whose messages should be looked for, lists with
 -- jobs whose records have expired.
 -- Its work grows with what is due, and is about `most` jobs at a time, of all kinds and queues together: it answers
 -- whether there is more. Nothing, while another process has the lock; one of a version that knows nothing of turns gives it
 -- up to this one.
+local MOST_BATCHES = 16  -- of which some is canceled in a pass
+
 local holder = args.holder
 if (redis.call('GET', key.reconciler) or holder) ~= holder and not is_older_in_charge() then return {} end
 redis.call('SET', key.reconciler, holder, 'PX', args.lock_ms)
@@ -201,6 +203,17 @@ local function look_for_some(queue, most)
   return #ids
 end
 
+-- Batches that are canceled, a part of each: who has more comes again behind the others.
+local function cancel_some(_, most)
+  local batches, done = redis.call('ZRANGE', key.canceling, 0, MOST_BATCHES - 1), 0
+  for _, batch in ipairs(batches) do
+    local has_more, count = cancel_some_of(batch, math.max(1, math.floor(most / #batches)), released)
+    if has_more then redis.call('ZADD', key.canceling, due, batch) end
+    done = done + count
+  end
+  return done
+end
+
 -- A job that a process of an earlier version has replayed may have a later deadline than was noted.
 local function expire(id)
   local is = look_up(id, {'status', 'queue', 'caller', 'start_by', 'end_by'})
@@ -255,6 +268,7 @@ for _, queue in ipairs(queues) do
   for _, each in ipairs({lapse_some, begin_some, look_for_some}) do parts[#parts + 1] = {each, queue} end
 end
 parts[#parts + 1] = {expire_some}
+parts[#parts + 1] = {cancel_some}
 parts[#parts + 1] = {post_some}
 parts[#parts + 1] = {unlist_some}
 

@@ -166,3 +166,42 @@ end
 local function late_error(id)
   return expire_error(is_past(field(id, 'end_by')) and 'deadline' or 'start_deadline')
 end
+
+-- Ends a job that is queued. Answers the ids that are released in turn.
+local function cancel_queued(id)
+  local is = look_up(id, {'queue', 'caller'})
+  give_up(id, is.queue, is.caller)
+  local released = release(is.queue, is.caller)
+  conclude(id, 'canceled', {'next', as_list(released)})
+  return released
+end
+
+-- Asks a job that runs to leave at its next step.
+local function ask_to_leave(id)
+  redis.call('HSET', key.job(id), 'cancel', 1)
+  redis.call('PUBLISH', channel.cancel, id)
+end
+
+-- Goes on with canceling a batch, from behind, for the first jobs are released and would release others that are to be
+-- canceled: looks at `most` of its jobs. Answers whether there are more, and how many those were; the ids that are
+-- released in turn go into `ids`.
+local function cancel_some_of(batch, most, ids)
+  local record, line = key.batch(batch), key.batch_jobs(batch)
+  local from = tonumber(redis.call('HGET', record, 'cancel_from') or 0)
+  local found = redis.call('ZREVRANGE', line, from, from + most - 1)
+  for _, id in ipairs(found) do
+    local status = field(id, 'status')
+    if status == 'queued' then
+      for _, each in ipairs(cancel_queued(id)) do ids[#ids + 1] = each end
+    elseif status == 'processing' then
+      ask_to_leave(id)
+    end
+  end
+  if #found < most then
+    redis.call('ZREM', key.canceling, batch)
+    redis.call('HDEL', record, 'cancel_from')
+  else
+    redis.call('HSET', record, 'cancel_from', from + most)
+  end
+  return #found == most, #found
+end
