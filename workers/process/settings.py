@@ -30,7 +30,7 @@ class WorkerSettings(RoomSettings):
         cache_dir: Where measured batch sizes are kept from start to start.
         spool_dir: Where finished images wait while the store is away; unset, `spool` in `cache_dir`.
         spool_mib: How much may wait there.
-        postprocess_mib: Memory that making files of pictures may take, all jobs together.
+        postprocess_mib: Memory that files of pictures may take while they are made and stored, all jobs together.
         grace_s: On SIGTERM, how long running jobs may take to finish; the others go back to the queue at once.
         hang_s: A call of the device may take this long, or ten times what was measured, before the worker gives up.
     """
