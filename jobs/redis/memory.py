@@ -44,7 +44,7 @@ class MemoryGauge:
             raise RedisFull(
                 f"Redis at {address_of(self._settings.redis_url)} is full "
                 f"({self._used >> 20} of {self._most >> 20} MiB): nothing was queued. "
-                "Wait until jobs have ended, or give it more memory (maxmemory)."
+                "Drop jobs that have ended (`./imagemill jobs drop`), or give it more memory (maxmemory)."
             )
 
     def _look(self) -> None:

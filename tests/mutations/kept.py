@@ -222,10 +222,10 @@ KEPT = (
         tests="deadlines:job_that_an_earlier_version_replayed_has_its_new_deadline",
     ),
     forgets(
-        "caller-with-more-deadlines-is-forgotten",
+        "caller-with-more-deadlines-stays-in-front",
         "reconcile.lua",
         "      redis.call('ZADD', waiting_callers, seconds(math.max(tonumber(at), time)), caller)\n",
-        tests="deadlines:job_that_an_earlier_version_replayed_has_its_new_deadline",
+        tests="deadlines:caller_who_has_had_a_part_comes_again_behind_the_others",
     ),
     forgets(
         "caller-s-deadline-stays",

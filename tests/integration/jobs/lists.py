@@ -55,7 +55,7 @@ def check_records(seen: Snapshot, model: Model) -> None:
 def check_ends(seen: Snapshot, model: Model) -> None:
     """The stream of all ends has each once."""
     told = [(each["id"], each["status"], each["queue"], each["caller"]) for each in seen.xrange(names.ENDS)]
-    ended = [(job, status) for job in model.jobs.values() for status in job.ends]
+    ended = [(job, status) for job in (*model.jobs.values(), *model.gone) for status in job.ends]
     assert sorted(told) == sorted((job.job_id, status, QUEUE, job.caller) for job, status in ended)
 
 
@@ -100,10 +100,10 @@ def check_kept(seen: Snapshot, model: Model) -> None:
 
 def check_batch(seen: Snapshot, model: Model) -> None:
     """The batch counts its jobs by status, and expires only when all have ended."""
-    jobs = [job for job in model.jobs.values() if job.is_in_batch]
+    jobs = [job for job in (*model.jobs.values(), *model.gone) if job.is_in_batch]
     key = names.batch_key(BATCH)
     counts = {name: int(count) for name, count in seen.hgetall(key).items()}
     assert {status: count for status, count in counts.items() if count} == Counter(job.status for job in jobs)
-    assert seen.zrange(names.batch_jobs_key(BATCH)) == [job.job_id for job in jobs]
+    assert seen.zrange(names.batch_jobs_key(BATCH)) == sorted(job.job_id for job in jobs)
     if jobs:
         assert (seen.ttl(key) > 0) == all(job.status.is_terminal for job in jobs)

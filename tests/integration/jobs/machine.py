@@ -120,7 +120,7 @@ class TableMachine(RuleBasedStateMachine):
         is_told: bool,
         again: bool,
     ) -> None:
-        line = BatchLine(batch_id=BATCH, line=len(self.model.jobs)) if is_in_batch else None
+        line = BatchLine(batch_id=BATCH, line=self.ids) if is_in_batch else None
         tells: dict[str, Any] = {PROTOCOL: {"by": "a producer"}} if is_told else {}
         submission = self.make(caller, cost=cost, priority=priority)
         submission = replace(submission, quota=quota, batch=line, tells=tells)

@@ -50,6 +50,22 @@ def test_each_of_many_callers_with_backlogs_has_a_part(
         assert Status.EXPIRED in once.statuses(ids[caller])
 
 
+def test_caller_who_has_had_a_part_comes_again_behind_the_others(
+    once: JobTable,
+    redis_client: redis.Redis,
+    reconciler: Reconciler,
+    a_job: MakeJob,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jobs.broker.reconcile._MOST_AT_A_TIME", 16)
+    callers = [f"caller-{number}" for number in range(40)]
+    ids = {caller: submit(once, *(a_job(caller=caller, deadline=0.001) for _ in range(10))) for caller in callers}
+    wait_for_redis_clock(redis_client, once.get(ids[callers[-1]][-1]).created_at + 0.01)
+    for _ in range(4):  # Each has room for sixteen.
+        reconciler.run_once()
+    assert [caller for caller in callers if Status.EXPIRED not in once.statuses(ids[caller])] == []
+
+
 @pytest.mark.parametrize("way", ["claimed", "canceled"])
 def test_job_that_does_not_wait_any_more_has_no_deadline_to_look_for(
     narrow: JobTable, redis_client: redis.Redis, a_job: MakeJob, way: str
