@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import redis
@@ -46,9 +47,15 @@ def let_expire(client: redis.Redis, job_id: str, caller: str = "default") -> Non
     client.zadd(names.EXPIRING, {f"{job_id} {caller}": 1.0}, xx=True)
 
 
+def scores(client: redis.Redis) -> dict[str, float]:
+    """Of all that is counted of the caller."""
+    found = cast("list[tuple[str, float]]", client.zrange(names.kept_key("default"), 0, -1, withscores=True))
+    return dict(found)
+
+
 def let_time_pass(client: redis.Redis) -> None:
     """As if what has ended had done so a minute before."""
-    for entry, score in client.zrange(names.kept_key("default"), 0, -1, withscores=True):
+    for entry, score in scores(client).items():
         if score > ENDED:
             client.zadd(names.kept_key("default"), {entry: score - 60 * ENDED})
 
@@ -171,7 +178,7 @@ def test_batch_counts_as_what_goes_on_while_a_job_of_it_does(
     batches.open("a-batch", "default")
 
     def has_ended() -> bool:
-        score = float(redis_client.zscore(names.kept_key("default"), "batch:a-batch") or 0)
+        score = scores(redis_client).get("batch:a-batch", 0)
         is_to_expire = redis_client.zscore(names.EXPIRING, "batch:a-batch default") is not None
         assert (score > ENDED) == is_to_expire
         return is_to_expire
@@ -193,7 +200,7 @@ def test_replayed_job_goes_on_and_is_not_dropped(
     (again,) = submit(bounded, a_job())
     bounded.cancel(again)
     control.replay(again)
-    assert float(redis_client.zscore(names.kept_key("default"), again)) < ENDED
+    assert scores(redis_client)[again] < ENDED
     for _ in range(75):
         bounded.cancel(*submit(bounded, a_job(**LONG)))
     assert bounded.get(again).status is Status.QUEUED
@@ -207,7 +214,7 @@ def test_job_that_an_earlier_version_replayed_is_not_dropped(
     for _ in range(75):
         bounded.cancel(*submit(bounded, a_job(**LONG)))
     assert bounded.get(again).status is Status.QUEUED
-    assert float(redis_client.zscore(names.kept_key("default"), again)) < ENDED
+    assert scores(redis_client)[again] < ENDED
 
 
 def test_end_that_an_earlier_version_wrote_is_counted_by_the_next_pass(
@@ -220,10 +227,11 @@ def test_end_that_an_earlier_version_wrote_is_counted_by_the_next_pass(
     redis_client.zrem(names.kept_key("default"), unknown)
     redis_client.hset(names.KEPT_UNITS, "default", 4)
     reconciler.run_once()
-    scores = dict(redis_client.zrange(names.kept_key("default"), 0, -1, withscores=True))
-    assert scores.keys() == {noted, unknown}
-    assert all(score > ENDED for score in scores.values())
-    assert int(redis_client.hget(names.KEPT_UNITS, "default")) == sum(int(score) % ENDED for score in scores.values())
+    found = scores(redis_client)
+    assert found.keys() == {noted, unknown}
+    assert all(score > ENDED for score in found.values())
+    units = sum(int(score) % ENDED for score in found.values())
+    assert redis_client.hgetall(names.KEPT_UNITS) == {"default": str(units)}
 
 
 def test_what_is_wanted_of_an_end_counts_too(

@@ -12,9 +12,7 @@ end
 local function count_batch(batch, ended_at)
   local caller, bytes = redis.call('HGET', key.batch(batch), 'caller'), KEPT_BESIDE
   if not caller then return end
-  for _, each in ipairs(batch_keys(batch)) do
-    if redis.call('EXISTS', each) == 1 then bytes = bytes + bytes_of(each, 5) end
-  end
+  for _, each in ipairs(batch_keys(batch)) do bytes = bytes + bytes_of(each, 5) end
   note_kept(caller, batch_entry(batch), bytes, ended_at)
   return caller
 end

@@ -10,7 +10,7 @@ local KEPT_GUESS = 2048  -- bytes of a key, where Redis does not let this be ask
 -- `samples` of its parts are looked at, or all with 0: those of a record differ much, those of a list of ids do not.
 local function bytes_of(name, samples)
   local bytes = redis.pcall('MEMORY', 'USAGE', name, 'SAMPLES', samples or 0)
-  return type(bytes) == 'number' and bytes or KEPT_GUESS
+  return type(bytes) == 'table' and KEPT_GUESS or bytes or 0
 end
 
 local function units_of(bytes)
@@ -37,7 +37,7 @@ end
 local function count_kept(id, caller, idempotency, ended_at)
   local bytes = KEPT_BESIDE
   for _, each in ipairs({key.job(id), key.events(id), idempotency}) do
-    if redis.call('EXISTS', each) == 1 then bytes = bytes + bytes_of(each) end
+    bytes = bytes + bytes_of(each)
   end
   note_kept(caller, id, bytes, ended_at)
 end
