@@ -9,7 +9,7 @@ _COUNTS = "kept:job_counts_from_its_submission_until_its_record_expires"
 _BATCH = "kept:batch_counts_as_what_goes_on_while_a_job_of_it_does"
 
 KEPT = (
-    forgets("submission-is-not-counted", "submit.lua", "note_kept(caller, id, bytes)\n", tests=_COUNTS),
+    forgets("submission-is-not-counted", "submit.lua", "note_kept(caller, id, bytes, nil, true)\n", tests=_COUNTS),
     forgets(
         "submission-asks-for-no-room",
         "submit.lua",

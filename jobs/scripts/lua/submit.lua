@@ -56,7 +56,7 @@ end
 redis.call('HSET', job, unpack(fields))
 if args.tag then let_go(args.tag) end
 enlist(id, caller, number)
-note_kept(caller, id, bytes)
+note_kept(caller, id, bytes, nil, true)
 if count(queue, 'submitted') == 1 then redis.call('SADD', key.queues, queue) end
 if args.tag then count(queue, 'adopted') end
 

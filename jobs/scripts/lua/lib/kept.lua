@@ -17,10 +17,10 @@ local function units_of(bytes)
   return math.min(math.ceil(bytes / KEPT_UNIT), KEPT_ENDED - 1)
 end
 
--- What an entry counts, anew: it takes so many bytes, and has ended at this moment, or goes on.
-local function note_kept(caller, entry, bytes, ended_at)
+-- What an entry counts, anew: it takes so many bytes, and has ended at this moment, or goes on. One that comes `is_new`.
+local function note_kept(caller, entry, bytes, ended_at, is_new)
   local set, units = key.kept(caller), units_of(bytes)
-  local before = tonumber(redis.call('ZSCORE', set, entry) or 0) % KEPT_ENDED
+  local before = is_new and 0 or tonumber(redis.call('ZSCORE', set, entry) or 0) % KEPT_ENDED
   redis.call('ZADD', set, string.format('%.0f', math.floor(ended_at or 0) * KEPT_ENDED + units), entry)
   if units ~= before then redis.call('HINCRBY', key.kept_units, caller, string.format('%.0f', units - before)) end
 end
