@@ -20,6 +20,7 @@ What can go wrong with a job, and whether trying again helps.
         ├── RedisFull             Redis has no memory for more jobs
         ├── PartlySubmitted       some of many jobs are queued, and Redis failed at the others
         ├── QuotaExceeded         the caller has as many queued jobs as it may
+        │   └── TooMuchKept       the caller's jobs take as much of Redis as they may
         ├── NotServed             no worker runs such jobs at the moment, and the operator wants none to wait
         ├── WaitTimeout           the job did not end in the time given
         └── Fenced                another attempt owns the job now
@@ -233,6 +234,23 @@ class QuotaExceeded(Retryable):
             "Submit again when some have begun"
         )
         self.caller, self.quota = caller, quota
+
+
+class TooMuchKept(QuotaExceeded):
+    """
+    Those of the caller's jobs that have not ended take all that its jobs may take of Redis; nothing was queued.
+
+    Attributes:
+        max_bytes: That much. What has ended gives way by itself.
+    """
+
+    def __init__(self, caller: str, max_bytes: int) -> None:
+        Retryable.__init__(
+            self,
+            f"the jobs of {caller} may take {max_bytes / (1 << 20):.3g} MiB, and those that have not ended take that: "
+            "nothing was queued. Submit again when some have ended, or cancel some",
+        )
+        self.caller, self.max_bytes = caller, max_bytes
 
 
 class NotServed(Retryable):

@@ -21,6 +21,7 @@ FIRST_KIND = "generate"  # Of records that name none: they have the first schema
 RECONCILER_VERSION = 3
 
 KEY_PREFIX = "imagemill"
+KEPT_UNIT = 256  # bytes, in which it is counted what the jobs of a caller take of Redis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,20 +108,30 @@ later_by_key = _by_two("later_by", "queue", "caller")  # sorted set: the same, b
 # sorted set: callers of such jobs, by when the first of theirs may begin, or since when it waits behind others' (s)
 later_callers_key = _by_one("later_callers", "queue")
 DEADLINES = _name("deadlines")  # sorted set: waiting jobs, by when they expire (s); the reconciler's work list
+deadlines_by_key = _by_one("deadlines_by", "caller")  # sorted set: the same jobs of one caller, by when they expire (s)
+# sorted set: callers of such jobs, by when the first of theirs expires, or since when it waits behind others' (s)
+DEADLINE_CALLERS = _name("deadline_callers")
 TURN = _name("turn")  # string: the last number that was given, of turns, submissions and releases
 
 # Jobs that have begun.
 running_key = _by_one("running", "queue")  # sorted set: claimed jobs, by the end of their lease (s); as `released`
 DEAD = _name("dead")  # sorted set: jobs that failed with worker_lost, by the time of their end (s)
-EXPIRING = _name("expiring")  # sorted set: ended jobs, each with its caller, by when their records expire (s)
+EXPIRING = _name(
+    "expiring"
+)  # sorted set: ended jobs and batches, each with its caller, by when their records expire (s)
 CANCEL_CHANNEL = _name("cancel", is_channel=True)  # pub/sub: ids of running jobs to be canceled
 watched_channel = _by_one("watched", "owner", is_channel=True)  # pub/sub: ids of its jobs that somebody reads
 
 # All jobs.
 JOBS = _name("jobs")  # sorted set: everybody's jobs, in the order of their submission
 jobs_key = _by_one("jobs", "caller", lua="jobs_of")  # sorted set: jobs of one caller, in the order of their submission
+# sorted set: what is counted of a caller, jobs and batches: first what goes on, then what has ended, by when that was;
+# and in the same number what it takes of Redis, in units of `KEPT_UNIT`
+kept_key = _by_one("kept", "caller")
+KEPT_UNITS = _name("kept_units")  # hash: by caller, the sum of these units
 batch_key = _by_one("batch", "batch_id")  # hash: a batch's caller, and how many of its jobs have each status
 batch_jobs_key = _by_one("batch_jobs", "batch_id")  # sorted set: the jobs of a batch, by line
+CANCELING = _name("canceling")  # sorted set: batches that are canceled and have jobs to be looked at, by since when (s)
 batch_refused_key = _by_one("batch_refused", "batch_id")  # bits: lines of a batch that were refused
 # hash: how often things happened in a queue, for ever: `submitted`, `adopted`, `refused`,
 # each end, `failed:CODE`, `lapsed`

@@ -88,6 +88,9 @@ class Settings(RoomSettings):
     max_queued: Annotated[int, Field(ge=1)] | None = None
     """How many queued jobs a caller may have, in all queues and through any door, unless its API key says otherwise;
     unset, any number."""
+    max_kept_mib: Annotated[int, Field(ge=1)] | None = None
+    """How much of Redis a caller's jobs may take, ended ones too, unless its API key says otherwise: when it is full,
+    its oldest ended jobs are dropped for new ones. Unset, two fifths of `maxmemory`."""
     lease_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 8.0
     """How many seconds a job stays with a worker that says nothing; workers renew four times as often. How soon a lost
     message or a passed deadline is noticed follows it: see `jobs.scripts.limits`."""

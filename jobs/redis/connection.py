@@ -150,5 +150,5 @@ def full_error(settings: Settings, exc: Exception) -> RedisFull:
     """What to tell of Redis' own word that it is full."""
     return RedisFull(
         f"Redis at {address_of(settings.redis_url)} is full ({exc}). "
-        "Wait until jobs have ended, or give it more memory (maxmemory)."
+        "Drop jobs that have ended (`./imagemill jobs drop`), or give it more memory (maxmemory)."
     )

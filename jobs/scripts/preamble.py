@@ -80,5 +80,6 @@ def _numbers() -> list[tuple[str, object]]:
         ("FRONT", ranks.FRONT),
         ("RECONCILER_VERSION", names.RECONCILER_VERSION),
         ("CALLED", ranks.CALLED),
+        ("KEPT_UNIT", names.KEPT_UNIT),
         ("PRIORITY_RANK", f"{{{by_priority}}}"),
     ]

@@ -24,7 +24,9 @@ _LIBRARY = (
     "slots",
     "shares",
     "turns",
+    "kept",
     "ends",
+    "drops",
     "places",
 )  # In this order: each uses only what stands before it.
 _DECLARED = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)

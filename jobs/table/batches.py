@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,12 +13,14 @@ from jobs import names
 from jobs.errors import BatchNotFound
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
+from jobs.scripts.limits import limits_of
 from jobs.scripts.scripts import Scripts
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.table import JobTable, Offer
 
 _PAGE = 250
+_CANCELED_PAGES = 4  # by the call itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,7 @@ class Batches:
         self._offer = offer
         self._settings = settings
         self._scripts = Scripts(client, settings)
+        self._limits = limits_of(settings)
 
     def open(self, batch_id: str, caller: str, refused_lines: Sequence[int] = ()) -> None:
         """
@@ -128,24 +132,23 @@ class Batches:
         """
         Let no more jobs into a batch, and ask for the end of those that go on. Those that have ended stay as they are.
 
+        A call ends a thousand jobs at most, and the reconciler the others, some at a pass.
+
+        Returns:
+            The batch as it is then.
+
         Raises:
             BatchNotFound: There is no such batch.
             RedisUnavailable: Some may have been canceled; doing it again does the rest.
         """
-        if self._scripts.run("cancel_batch", batch_id=batch_id) == "missing":
-            raise BatchNotFound(batch_id)
-        for ids in self._from_behind(batch_id):
-            answers = self._table.cancel_many(ids)
-            self._offer([job_id for answer in answers if answer for job_id in answer[1]])
+        for _ in range(_CANCELED_PAGES):
+            nonce = secrets.token_hex(8)
+            outcome, released = self._scripts.run(
+                "cancel_batch", batch_id=batch_id, nonce=nonce, most=_PAGE, **self._limits
+            )
+            if outcome == "missing":
+                raise BatchNotFound(batch_id)
+            self._offer(released)
+            if outcome == "done":
+                break
         return self.get(batch_id)
-
-    def _from_behind(self, batch_id: str) -> Iterator[list[str]]:
-        # The last first: the first ones are released, and would release others that are to be canceled.
-        key, at = names.batch_jobs_key(batch_id), 0
-        while True:
-            with map_errors(self._settings):
-                ids = cast("list[str]", self._redis.zrevrange(key, at, at + _PAGE - 1))
-            if not ids:
-                return
-            yield ids
-            at += _PAGE

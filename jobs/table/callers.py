@@ -28,16 +28,18 @@ REMEMBER_S = 2.0
 
 class CallerLimits(BaseModel):
     """
-    How many jobs a caller may have, and how many he gets.
+    How many jobs a caller may have, how much room they may take, and how many he gets.
 
     Attributes:
         max_queued: How many queued jobs it may have; None for what the settings say.
+        max_kept_mib: How much of Redis its jobs may take, ended ones too; None for what the settings say.
         weight: How much of the device its jobs get while others wait, too, where a caller of weight 1 gets 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")  # A stored record has more, and may be of a newer version.
 
     max_queued: Annotated[int, Field(ge=1)] | None = None
+    max_kept_mib: Annotated[int, Field(ge=1)] | None = None
     weight: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobs import names
 from jobs.envelope import Envelope
-from jobs.errors import BatchCanceled, IdempotencyConflict, NotServed, QuotaExceeded, RedisFull
+from jobs.errors import BatchCanceled, IdempotencyConflict, NotServed, QuotaExceeded, RedisFull, TooMuchKept
 from jobs.scripts.scripts import arguments
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
@@ -52,6 +52,7 @@ class Submission:
         digest: Of the request's parameters; tells a repeated submission from another one with the same key.
         origin: "client", or "celery" for a job that came as a plain Celery message.
         quota: How many queued jobs its caller may have, in all queues, this one included; None: as the settings say.
+        max_kept_mib: What its caller's jobs may take of Redis, ended ones too; None: as the settings say.
         cost: What a turn of it costs: what it takes of the device, where its model's usual job takes 1.
         weight: How much of the device its caller gets, where others get 1.
         batch: Where it is part of one.
@@ -68,6 +69,7 @@ class Submission:
     queue: str
     origin: str = "client"
     quota: int | None = None
+    max_kept_mib: int | None = None
     cost: float = 1.0
     weight: float = 1.0
     batch: BatchLine | None = None
@@ -85,7 +87,8 @@ class Submitted:
         job_id: The first job's, where the idempotency key was used before.
         released: Ids that were released in turn.
         refused: Why nothing was written: the key belongs to a job with other parameters, the caller has as many queued
-            jobs as it may, the batch was canceled, Redis has no room, or no worker would run it.
+            jobs as it may, or they take as much of Redis as they may, the batch was canceled, Redis has no room, or no
+            worker would run it.
         is_replayed: The idempotency key was used before, with the same parameters.
     """
 
@@ -112,15 +115,22 @@ def as_written(submission: Submission) -> JobRecord:
     )
 
 
-def encode(submission: Submission, limits: Mapping[str, float], quota: int | None = None) -> Encoded:
+def encode(
+    submission: Submission,
+    limits: Mapping[str, float],
+    quota: int | None = None,
+    max_kept_bytes: int | None = None,
+) -> Encoded:
     """
     A submission as `submit.lua` takes it.
 
     Args:
         limits: Those of `jobs.scripts.limits`.
-        quota: Of callers of whom the submission says none.
+        quota, max_kept_bytes: Of callers of whom the submission says none.
     """
     spec, batch = submission.spec, submission.batch
+    if submission.max_kept_mib is not None:
+        max_kept_bytes = submission.max_kept_mib << 20
     args = arguments(
         job_id=submission.job_id,
         # What is at its default is left out, so that a worker of the version before understands what uses nothing new.
@@ -137,6 +147,7 @@ def encode(submission: Submission, limits: Mapping[str, float], quota: int | Non
         time_limit=spec.time_limit,
         origin=submission.origin,
         quota=submission.quota if submission.quota is not None else quota,
+        max_kept=max_kept_bytes,
         cost=_paid(submission.cost / submission.weight),
         batch=batch.batch_id if batch else None,
         line=batch.line if batch else None,
@@ -193,6 +204,8 @@ def _refusal(outcome: str, job_id: str, args: dict[str, Any]) -> Refused:
             return IdempotencyConflict(args["idempotency_key"], job_id)
         case "over_quota":
             return QuotaExceeded(args["caller"], args["quota"])
+        case "over_kept":
+            return TooMuchKept(args["caller"], args["max_kept"])
         case _:
             return BatchCanceled(args["batch"])
 

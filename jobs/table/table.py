@@ -21,9 +21,10 @@ from jobs.errors import InvalidRequest, JobNotFound
 from jobs.fleet.fleet import Fleet
 from jobs.newer import word
 from jobs.process.settings import Settings
-from jobs.redis.memory import MemoryGauge
+from jobs.redis.memory import KEPT_SHARE, MemoryGauge
 from jobs.scripts.scripts import Argument, arguments, as_mapping
 from jobs.table.callers import CallerLookup
+from jobs.table.drops import Dropped, drop_some, kept_bytes
 from jobs.table.moves import move
 from jobs.table.reader import QueueCounts
 from jobs.table.record import JobRecord
@@ -69,6 +70,7 @@ class JobTable(RunningJobs):
         Raises:
             IdempotencyConflict: Its key belongs to a job with other parameters.
             QuotaExceeded: Its caller has as many queued jobs as the submission's quota allows.
+            TooMuchKept: Those take as much of Redis as its jobs may, so that dropping what has ended makes no room.
             BatchCanceled: Its batch takes no more.
             RedisUnavailable: Nothing was written, or it is unknown whether it was: submit again with the same id.
         """
@@ -91,8 +93,12 @@ class JobTable(RunningJobs):
         return self._write([self.encode(each) for each in submissions])
 
     def encode(self, submission: Submission) -> Encoded:
-        """A submission in the form in which many can be held."""
-        return encode(submission, self._limits, self._settings.max_queued)
+        """A submission in the form in which many can be held. Raises `RedisUnavailable`."""
+        return encode(submission, self._limits, self._settings.max_queued, self._max_kept_bytes())
+
+    def _max_kept_bytes(self) -> int | None:
+        mib = self._settings.max_kept_mib
+        return self._memory.share_bytes(KEPT_SHARE) if mib is None else mib << 20
 
     def submit_encoded(self, submissions: Sequence[Encoded]) -> list[Submitted]:
         """`submit_many`, of what `encode` made."""
@@ -134,6 +140,7 @@ class JobTable(RunningJobs):
             error_code=error.code,
             tells=as_told(tells),
             tag=tag,
+            max_kept=self._max_kept_bytes(),
             retention_s=kept_s or self._settings.retention_s,
         )
 
@@ -179,6 +186,33 @@ class JobTable(RunningJobs):
             JobNotQueued: It has begun, or ended.
         """
         return move(self, self._scripts, job_id, priority, to_front)
+
+    def kept(self) -> dict[str, int]:
+        """What the jobs of each caller take of Redis, ended ones too; bytes, about, who has most first."""
+        return kept_bytes(self._redis, self._settings)
+
+    def drop_ended(
+        self,
+        caller: str | None = None,
+        statuses: Sequence[Status] = (),
+        ended_before: float | None = None,
+        cursor: str | None = None,
+    ) -> Dropped:
+        """
+        Forget jobs that have ended, as if their records had expired; whoever was still to be told of their end is not.
+
+        A call looks at 5,000 jobs at most, those first that were submitted first.
+
+        Args:
+            caller: Whose; None for everybody's.
+            statuses: Only jobs that ended so; all, where there are none.
+            ended_before: Unix time, seconds; None for no bound.
+            cursor: Where the call before ended; None for the first.
+
+        Raises:
+            InvalidRequest: `cursor` is none that came from here.
+        """
+        return drop_some(self._scripts, caller or None, statuses, ended_before, cursor)
 
     def cancel_and_show(self, job_id: str, *, scope: str | None = None) -> tuple[JobRecord, list[str]]:
         """

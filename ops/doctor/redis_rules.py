@@ -76,7 +76,10 @@ def judge_memory(info: dict[str, Any]) -> Finding:
     if not most:
         return _judge_unlimited(used, int(info.get("total_system_memory", 0)))
     found = f"{_mib(used)} of {_mib(most)} MiB used ({used / most:.0%})"
-    advice = "Raise `maxmemory`, or shorten IMAGEMILL_RETENTION_S; jobs that end are dropped after it."
+    advice = (
+        "Raise `maxmemory`, or drop ended jobs: `./imagemill jobs kept` shows whose take most. "
+        "IMAGEMILL_RETENTION_S says how long they are kept."
+    )
     if used > FULL_SHARE * most:
         found += f": submissions are refused above {FULL_SHARE:.0%}"
         return Finding(check=MEMORY, state=State.FAILURE, found=found, advice=advice)

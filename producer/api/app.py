@@ -20,7 +20,7 @@ from producer.api.http.heads import Heads
 from producer.api.http.openapi import describe
 from producer.api.http.pages import let_pages_ask
 from producer.api.http.request_log import RequestLog
-from producer.api.jobs import events, files
+from producer.api.jobs import dropping, events, files
 from producer.api.jobs import routes as jobs
 from producer.api.keys.callers import Callers
 from producer.api.keys.exposure import is_loopback
@@ -44,6 +44,7 @@ _JOIN_S = 5.0  # It may wait for a Redis that does not answer.
 ROUTERS = (
     batches.router,
     jobs.router,
+    dropping.router,
     events.router,
     files.router,
     models.router,

@@ -25,6 +25,7 @@ from jobs.table.states import Status
 from jobs.view import JobView, view_of
 from producer.cli.ends_commands import ends_app
 from producer.cli.file_commands import submit_file
+from producer.cli.jobs_commands import jobs_app
 from producer.cli.keys_commands import keys_app
 from producer.cli.made import add_links, artifact_name
 from producer.cli.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.add_typer(queue_app, name="queue")
 app.add_typer(dead_app, name="dead")
 app.add_typer(ends_app, name="ends")
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(keys_app, name="keys")
 app.command("workers")(workers)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -31,6 +31,13 @@ def create(
     max_queued: Annotated[
         int | None, typer.Option(help="Jobs in the queue at a time. Default: IMAGEMILL_MAX_QUEUED, or any number.")
     ] = None,
+    max_kept: Annotated[
+        int | None,
+        typer.Option(
+            help="MiB of Redis for its jobs, ended ones too; where that is full, the oldest of these are dropped. "
+            "Default: IMAGEMILL_MAX_KEPT_MIB, or two fifths of Redis' maxmemory."
+        ),
+    ] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="A model that it may use; any number of times. Default: all.")
     ] = None,
@@ -43,7 +50,8 @@ def create(
     with reporting(as_json):
         settings = load_settings()
         _check_models(model or [], settings)
-        token, key = _store(settings).create(name, rate=rate, max_queued=max_queued, models=model, weight=weight)
+        limits: dict[str, Any] = {"rate": rate, "max_queued": max_queued, "max_kept_mib": max_kept, "weight": weight}
+        token, key = _store(settings).create(name, models=model, **limits)
         _show_token(token, key, as_json)
 
 

@@ -48,6 +48,7 @@ class Submitter:
         quota: int | None = None,
         traceparent: str | None = None,
         weight: float = 1.0,
+        max_kept_mib: int | None = None,
     ) -> Submission:
         """
         Check a request and settle its parameters, without asking Redis.
@@ -57,6 +58,7 @@ class Submitter:
             quota: How many queued jobs its caller may have, this one included.
             traceparent: W3C trace context that the job is to be part of; ignored where it is malformed.
             weight: How much of the device its caller gets, where others get 1.
+            max_kept_mib: How much of Redis its caller's jobs may take; None for what the settings say.
 
         Raises:
             InvalidRequest: A field is wrong.
@@ -64,7 +66,8 @@ class Submitter:
         request = parse_request(dict(fields))
         spec = settle(request, self._catalogue)
         job_id = str(uuid.uuid4())
-        submission = submission_of(request, spec, self._catalogue, job_id=job_id, quota=quota, weight=weight)
+        limits: dict[str, Any] = {"quota": quota, "weight": weight, "max_kept_mib": max_kept_mib}
+        submission = submission_of(request, spec, self._catalogue, job_id=job_id, **limits)
         return self._traces.begin(submission, traceparent)
 
     def enter(self, submission: Submission) -> str:

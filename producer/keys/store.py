@@ -54,6 +54,7 @@ class KeyStore:
         *,
         rate: str | None = None,
         max_queued: int | None = None,
+        max_kept_mib: int | None = None,
         models: Sequence[str] | None = None,
         weight: float = 1.0,
     ) -> tuple[str, ApiKey]:
@@ -73,6 +74,7 @@ class KeyStore:
         limits = {
             "rate": None if rate is None else parse_rate(rate),
             "max_queued": max_queued,
+            "max_kept_mib": max_kept_mib,
             "models": models or None,
             "weight": weight,
         }
@@ -92,7 +94,7 @@ class KeyStore:
         token = new_token()
         while True:
             before, key, written = self._read(name)
-            fields = key.model_dump(include={"name", "rate", "max_queued", "models", "weight"})
+            fields = key.model_dump(include={"name", "rate", "max_queued", "max_kept_mib", "models", "weight"})
             rotated = make_key(token, created_at=time.time(), **fields)
             record = json.dumps(written | rotated.model_dump(mode="json"))
             if self._write(name, before, record, old_hash=key.token_hash, new_hash=rotated.token_hash):

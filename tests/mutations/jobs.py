@@ -134,13 +134,13 @@ JOBS = (
     ),
     forgets(
         "cancel-leaves-a-job-where-it-waits",
-        "cancel.lua",
-        "  give_up(id, queue, caller)\n",
+        "lib/ends.lua",
+        "  give_up(id, is.queue, is.caller)\n",
         tests="table:job_that_was_canceled_while_it_waited_is_not_released",
     ),
     forgets(
         "cancel-does-not-ask-an-attempt",
-        "cancel.lua",
+        "lib/ends.lua",
         "  redis.call('HSET', key.job(id), 'cancel', 1)\n",
         tests="table:running_job_is_told_at_its_next_step",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutations.doors import DOORS
 from tests.mutations.jobs import JOBS
+from tests.mutations.kept import KEPT
 from tests.mutations.waiting import WAITING
 
-MUTATIONS = (*JOBS, *WAITING, *DOORS)
+MUTATIONS = (*JOBS, *KEPT, *WAITING, *DOORS)

@@ -248,7 +248,7 @@ WAITING = (
     forgets(
         "due-jobs-of-all-callers-come-in-one-line",
         "reconcile.lua",
-        "  local done = begin_some_of_each(queue, most)\n",
+        "  local done = some_of_each(key.later_callers(queue), later_of_one, most, begin)\n",
         "  local done = 0\n",
         tests="later:due_job_is_released_at_the_next_pass_however_many_of_another_are_due",
     ),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 from typing import Any
 
 import structlog
@@ -178,7 +178,7 @@ class Attempt:
         if self._is_refused:
             raise Draining("the store refuses")
         self._leave_if_asked()
-        return self._try_to_store(self._while_wanted(self._kept.made()))
+        return self._try_to_store(self._kept.made(self._context.memory, self._why_leave))
 
     def _make(self) -> list[Artifact] | None:
         """What is stored at once; None where it waits in the spool, for the store does not take it now."""
@@ -191,11 +191,12 @@ class Attempt:
                 self._keep(self._spool())
             return made
 
-    def _try_to_store(self, files: Iterable[MadeFile]) -> list[Artifact] | None:
+    def _try_to_store(self, files: Generator[MadeFile]) -> list[Artifact] | None:
         """Upload. None while the store is away, or where it refuses; then this worker begins to stop."""
         job_id, entry = self.claim.job_id, self._context.entry_of(self.claim.spec)
         try:
-            made = upload(self._context.store, self.claim, entry, files, self.timings, self._data)
+            with closing(files):
+                made = upload(self._context.store, self.claim, entry, files, self.timings, self._data)
         except SpoolFull:
             raise
         except StorageUnavailable as exc:
@@ -214,9 +215,9 @@ class Attempt:
     def _spool(self) -> Spooled:
         """Keep the files on disk."""
         maker = made_by(self._context.entry_of(self.claim.spec))
-        files = self._making.files()
         try:
-            return self._context.spool.write(self.claim, files, self.timings, maker, self._data)
+            with closing(self._making.files()) as files:
+                return self._context.spool.write(self.claim, files, self.timings, maker, self._data)
         except SpoolFull as exc:
             if self._is_refused:
                 raise Draining(str(exc)) from exc
@@ -244,11 +245,6 @@ class Attempt:
         self._leave_if_asked()
         if self._context.seats.is_closed:
             raise Draining("the worker stops")
-
-    def _while_wanted(self, files: Iterable[MadeFile]) -> Iterator[MadeFile]:
-        for file in files:
-            self._leave_if_asked()
-            yield file
 
     def _why_leave(self) -> Exception | None:
         """A worker that stops because the store refuses waits for what is made to be on its disk."""

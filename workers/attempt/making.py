@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -99,26 +99,36 @@ class Making:
         if self._running is not None:
             self._running.leave(self._reason)
 
-    def files(self) -> Iterator[MadeFile]:
-        """The files, one by one as they are wanted; between any two the job may leave. Can be begun again."""
+    def files(self) -> Generator[MadeFile]:
+        """
+        The files, one by one as they are wanted; between any two the job may leave. Can be begun again.
+
+        Each counts in the worker's memory until the next is asked for, or this is closed.
+        """
         spec, runner = self._claim.spec, self._runner
         assert self._tools is not None, "fetch comes first"  # noqa: S101 - of the same object
         files = runner.files(self._result, spec, self._tools)
         count = runner.count(self._result, spec)
         for index in range(count):
-            with self._context.memory.take(runner.file_bytes(spec), reason=self._why_leave):
-                started = time.perf_counter()
-                file = next(files)
-                took_s = time.perf_counter() - started
-            self._timings[POSTPROCESS] = round(self._timings.get(POSTPROCESS, 0.0) + took_s, 4)
-            if index == count - 1:
-                self._when_made()
-            if (why := self._why_leave()) is not None:
-                raise why
-            if not self._is_uploading:
-                self._enter(UPLOAD)
-                self._is_uploading = True
-            yield file
+            with self._context.memory.take(runner.file_bytes(spec), reason=self._why_leave) as taken:
+                file = self._next_of(files)
+                taken.keep(file.size_bytes)
+                if index == count - 1:
+                    self._when_made()
+                if (why := self._why_leave()) is not None:
+                    raise why
+                if not self._is_uploading:
+                    self._enter(UPLOAD)
+                    self._is_uploading = True
+                yield file
+                del file  # Or it would be there beside the next.
+
+    def _next_of(self, files: Iterator[MadeFile]) -> MadeFile:
+        started = time.perf_counter()
+        file = next(files)
+        took_s = time.perf_counter() - started
+        self._timings[POSTPROCESS] = round(self._timings.get(POSTPROCESS, 0.0) + took_s, 4)
+        return file
 
     def _charge(self) -> None:
         """Count the attempt before the job can do any harm; the answer may be that it is not wanted any more."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from itertools import count
 from pathlib import Path
@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from jobs.errors import InvalidConfiguration
 from jobs.table.claim import Claim
 from storage.errors import StorageUnavailable
+from workers.attempt.memory import MemoryBudget
 from workers.engine.errors import RunEnded
 from workers.runners.files import MadeFile
 
@@ -61,14 +62,30 @@ class Spooled:
     model: str = ""
     data: dict[str, Any] | None = None
 
-    def made(self) -> Iterator[MadeFile]:
-        """The files in their order, one in memory at a time. Raises `Unreadable`."""
-        for index, plain in enumerate(self.files):
-            try:
-                file = _read_image(self.folder, index, plain)
-            except OSError as exc:
-                raise Unreadable(f"{self.folder}: {exc.strerror}") from exc
-            yield file
+    def made(self, memory: MemoryBudget, reason: Callable[[], Exception | None] = lambda: None) -> Generator[MadeFile]:
+        """
+        The files in their order, one in memory at a time, where it counts until the next is asked for.
+
+        Args:
+            reason: Why not to go on; asked before each.
+
+        Raises:
+            Unreadable
+            Exception: What `reason` returned.
+        """
+        for index in range(len(self.files)):
+            with memory.take(self._size_of(index), reason=reason):
+                yield self._read(index)
+
+    def _size_of(self, index: int) -> int:
+        found = (self.folder / f"{index}.{name}" for name in (_BODY, _THUMBNAIL))
+        return sum(each.stat().st_size for each in found if each.exists())
+
+    def _read(self, index: int) -> MadeFile:
+        try:
+            return _read_image(self.folder, index, self.files[index])
+        except OSError as exc:
+            raise Unreadable(f"{self.folder}: {exc.strerror}") from exc
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

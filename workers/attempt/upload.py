@@ -54,7 +54,10 @@ def upload(
         epoch=claim.epoch,
         token=claim.token,
     )
-    images = [_upload_image(store, folder, index, file) for index, file in enumerate(files)]
+    images: list[Artifact] = []
+    for file in files:
+        images.append(_upload_image(store, folder, len(images), file))
+        del file  # Or it would be there while the next is made.
     manifest = to_json(_manifest(claim, model, images, timings) | ({"data": data} if data else {}), indent=2)
     _put(store, folder.manifest(), manifest, "application/json")
     return images

@@ -142,7 +142,7 @@ class Adoption:
 
         def limited(submission: Submission) -> Submission:
             its = limits[submission.spec.caller]
-            return replace(submission, quota=its.max_queued, weight=its.weight)
+            return replace(submission, quota=its.max_queued, max_kept_mib=its.max_kept_mib, weight=its.weight)
 
         return [(each, call, limited(submission)) for each, call, submission in found]
 

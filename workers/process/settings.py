@@ -41,7 +41,7 @@ class WorkerSettings(RoomSettings):
     spool_mib: Annotated[int, Field(ge=0)] = 1024
     """How much may wait there, in MiB."""
     postprocess_mib: Annotated[int, Field(ge=16)] = 1024
-    """Memory that making files of pictures may take, all jobs together, in MiB."""
+    """Memory that files of pictures may take while they are made and stored, all jobs together, in MiB."""
     grace_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     """On SIGTERM, how many seconds running jobs may take to finish; the others go back to the queue at once."""
     hang_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0

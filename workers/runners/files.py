@@ -28,5 +28,10 @@ class MadeFile:
     name: str = ""
 
     @property
+    def size_bytes(self) -> int:
+        """Of the file, with its thumbnail."""
+        return len(self.body) + len(self.thumbnail or b"")
+
+    @property
     def sha256(self) -> str:
         return hashlib.sha256(self.body).hexdigest()

@@ -29,15 +29,8 @@ if not status then
   return {'missing', '[]', {}}
 end
 if status == 'queued' then
-  local queue, caller = field(id, 'queue'), field(id, 'caller')
-  give_up(id, queue, caller)
-  local released = as_list(release(queue, caller))
-  conclude(id, 'canceled', {'next', released})
-  return answer('canceled', released)
+  return answer('canceled', as_list(cancel_queued(id)))
 end
 if status == 'canceled' and not field(id, 'token') then return answer(status, field(id, 'next') or '[]') end
-if status == 'processing' then
-  redis.call('HSET', key.job(id), 'cancel', 1)
-  redis.call('PUBLISH', channel.cancel, id)
-end
+if status == 'processing' then ask_to_leave(id) end
 return answer(status, '[]')

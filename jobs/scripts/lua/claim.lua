@@ -67,7 +67,7 @@ if not is_released or rank_of(is_released) >= LINE then written[#written + 1], w
 redis.call('HSET', job, unpack(written))
 count_in_batch(is.batch, status, 'processing')
 redis.call('ZADD', key.running(queue), seconds(time + args.lease_s), id)
-if is.start_by or is.end_by then redis.call('ZREM', key.deadlines, id) end
+if is.start_by or is.end_by then forget_deadline(id, caller) end
 announce(id, 'status', {status = 'processing'}, not is.watched)
 add_written(record, written)
 -- What their messages are made of goes along, once: else whoever sends them asks for it.

@@ -1,9 +1,11 @@
 #!lua flags=allow-oom
--- What is due: lapsed leases, deadlines of waiting jobs, released jobs whose messages should be looked for, lists with
+-- What is due: lapsed leases, deadlines of waiting jobs, batches that are canceled, released jobs whose messages should be looked for, lists with
 -- jobs whose records have expired.
 -- Its work grows with what is due, and is about `most` jobs at a time, of all kinds and queues together: it answers
 -- whether there is more. Nothing, while another process has the lock; one of a version that knows nothing of turns gives it
 -- up to this one.
+local MOST_BATCHES = 16  -- of which some is canceled in a pass
+
 local holder = args.holder
 if (redis.call('GET', key.reconciler) or holder) ~= holder and not is_older_in_charge() then return {} end
 redis.call('SET', key.reconciler, holder, 'PX', args.lock_ms)
@@ -152,21 +154,22 @@ local function begin_later(queue, id)
   if is.status == 'queued' then wait_in_turn(id, queue, is.caller, is.turn) end
 end
 
--- A part of each caller's, so that nobody's waits behind all of another's: who has more comes again behind the others.
-local function begin_some_of_each(queue, most)
-  local callers, done = due_in(key.later_callers(queue), most), 0
+-- A part of what is due of each caller, so that nobody's waits behind all of another's: who has more comes again behind
+-- the others. `set_of` is a caller's own set, and `act` does what is due of a job.
+local function some_of_each(waiting_callers, set_of, most, act)
+  local callers, done = due_in(waiting_callers, most), 0
   for _, caller in ipairs(callers) do
-    local later = key.later_by(queue, caller)
-    for _, id in ipairs(due_in(later, math.max(1, math.floor(most / #callers)))) do
-      begin_later(queue, id)
-      redis.call('ZREM', later, id)
+    local own = set_of(caller)
+    for _, id in ipairs(due_in(own, math.max(1, math.floor(most / #callers)))) do
+      redis.call('ZREM', own, id)
+      act(id)
       done = done + 1
     end
-    local first, at = unpack(redis.call('ZRANGE', later, 0, 0, 'WITHSCORES'))
+    local first, at = unpack(redis.call('ZRANGE', own, 0, 0, 'WITHSCORES'))
     if first then
-      redis.call('ZADD', key.later_callers(queue), seconds(math.max(tonumber(at), time)), caller)
+      redis.call('ZADD', waiting_callers, seconds(math.max(tonumber(at), time)), caller)
     else
-      redis.call('ZREM', key.later_callers(queue), caller)
+      redis.call('ZREM', waiting_callers, caller)
     end
   end
   return done
@@ -174,7 +177,9 @@ end
 
 -- What is due behind that was written by a process that knows nothing of each caller's.
 local function begin_some(queue, most)
-  local done = begin_some_of_each(queue, most)
+  local function later_of_one(caller) return key.later_by(queue, caller) end
+  local function begin(id) begin_later(queue, id) end
+  local done = some_of_each(key.later_callers(queue), later_of_one, most, begin)
   local ids = done < most and due_in(key.later(queue), most - done) or {}
   for _, id in ipairs(ids) do begin_later(queue, id) end
   return done + #ids
@@ -198,33 +203,45 @@ local function look_for_some(queue, most)
   return #ids
 end
 
-local function expire_some(_, most)
-  local ids = due_in(key.deadlines, most)
-  for _, id in ipairs(ids) do
-    redis.call('ZREM', key.deadlines, id)
-    if field(id, 'status') == 'queued' then
-      local queue, caller = field(id, 'queue'), field(id, 'caller')
-      give_up(id, queue, caller)
-      conclude(id, 'expired', {'error', late_error(id), 'next', '[]'})
-      expired = expired + 1
-    end
+-- Batches that are canceled, a part of each: who has more comes again behind the others.
+local function cancel_some(_, most)
+  local batches, done = redis.call('ZRANGE', key.canceling, 0, MOST_BATCHES - 1), 0
+  for _, batch in ipairs(batches) do
+    local has_more, count = cancel_some_of(batch, math.max(1, math.floor(most / #batches)), released)
+    if has_more then redis.call('ZADD', key.canceling, due, batch) end
+    done = done + count
   end
-  return #ids
+  return done
+end
+
+-- A job that a process of an earlier version has replayed may have a later deadline than was noted.
+local function expire(id)
+  local is = look_up(id, {'status', 'queue', 'caller', 'start_by', 'end_by'})
+  redis.call('ZREM', key.deadlines, id)
+  if is.status ~= 'queued' then return end
+  if not is_past(is.start_by) and not is_past(is.end_by) then return note_deadline(id) end
+  give_up(id, is.queue, is.caller)
+  conclude(id, 'expired', {'error', late_error(id), 'next', '[]'})
+  expired = expired + 1
+end
+
+-- Of each caller's some, and then what a process wrote that knows nothing of each caller's.
+local function expire_some(_, most)
+  local function deadlines_of_one(caller) return key.deadlines_by(caller) end
+  local done = some_of_each(key.deadline_callers, deadlines_of_one, most, expire)
+  local ids = done < most and due_in(key.deadlines, most - done) or {}
+  for _, id in ipairs(ids) do expire(id) end
+  return done + #ids
 end
 
 local function unlist_some(_, most)
   local entries = due_in(key.expiring, most)
-  for _, entry in ipairs(entries) do
-    local id, caller = string.match(entry, '^(%S+) (.*)$')
-    redis.call('ZREM', key.expiring, entry)
-    redis.call('ZREM', key.jobs, id)
-    redis.call('ZREM', key.jobs_of(caller), id)
-  end
+  for _, entry in ipairs(entries) do unlist(string.match(entry, '^(%S+) (.*)$')) end
   return #entries
 end
 
--- Ends of which a process of the version before told nobody, though somebody asked for it: those that were written since
--- the last look, by the list of what expires, for that version writes there, too.
+-- Ends of which a process of the version before told nobody, though somebody asked for it, and which it did not count:
+-- those that were written since the last look, by the list of what expires, for that version writes there, too.
 local function post_some(_, most)
   local newest = time + args.retention_s
   local from = tonumber(redis.call('HGET', server, 'posted_to') or newest)
@@ -232,7 +249,10 @@ local function post_some(_, most)
   local entries = redis.call('ZRANGEBYSCORE', key.expiring, '(' .. seconds(from), '+inf', 'WITHSCORES', 'LIMIT', 0, most)
   for at = 1, #entries, 2 do
     local id = string.match(entries[at], '^%S+')
-    local is = look_up(id, {'tell', 'posted', 'ended_at'})
+    local is = look_up(id, {'tell', 'posted', 'ended_at', 'caller', 'idempotency'})
+    if is.ended_at and tonumber(redis.call('ZSCORE', key.kept(is.caller), id) or 0) < KEPT_ENDED then
+      count_kept(id, is.caller, is.idempotency, tonumber(is.ended_at))
+    end
     if is.tell and is.ended_at and is.posted ~= is.ended_at then
       redis.call('HSET', key.job(id), 'posted', is.ended_at)
       post(id, is.tell)
@@ -248,6 +268,7 @@ for _, queue in ipairs(queues) do
   for _, each in ipairs({lapse_some, begin_some, look_for_some}) do parts[#parts + 1] = {each, queue} end
 end
 parts[#parts + 1] = {expire_some}
+parts[#parts + 1] = {cancel_some}
 parts[#parts + 1] = {post_some}
 parts[#parts + 1] = {unlist_some}
 

@@ -12,5 +12,6 @@ redis.call('HSET', key.job(id), 'request', args.request or '{}', 'schema', SCHEM
   'caller', args.caller, 'origin', 'celery', 'created_at', seconds(now()))
 if args.tells then note_wants(id, args.tells) end
 enlist(id, args.caller, next_number())
+if args.max_kept then make_room(args.caller, #ARGV[1], args.max_kept) end
 conclude(id, args.status or 'failed', args.error and {'error', args.error} or {}, args.error_code)
 return {'rejected'}

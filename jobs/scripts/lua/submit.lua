@@ -19,6 +19,9 @@ if first then
 end
 if batch and redis.call('HGET', key.batch(batch), 'is_closed') then return {'batch_canceled', id, {}} end
 if args.quota and count_queued(caller) >= args.quota then return {'over_quota', id, {}} end
+-- What came as a message takes room already: its caller's ended jobs give way to it, and it is not refused.
+local bytes = KEPT_BESIDE + #ARGV[1]
+if args.max_kept and not make_room(caller, bytes, args.max_kept) and not args.tag then return {'over_kept', id, {}} end
 
 -- What follows is written in few commands: a hundred thousand jobs may come at once.
 local time, number = now(), next_number()
@@ -53,6 +56,7 @@ end
 redis.call('HSET', job, unpack(fields))
 if args.tag then let_go(args.tag) end
 enlist(id, caller, number)
+note_kept(caller, id, bytes, nil, true)
 if count(queue, 'submitted') == 1 then redis.call('SADD', key.queues, queue) end
 if args.tag then count(queue, 'adopted') end
 

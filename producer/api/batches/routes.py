@@ -122,7 +122,10 @@ async def results(request: Request, record: OwnBatch, context: CurrentContext) -
 
 @router.delete("/batches/{batch_id}", summary="Cancel a batch", responses={200: {"model": BatchBody}, **NOT_FOUND})
 async def cancel(request: Request, record: OwnBatch, context: CurrentContext) -> Response:
-    """Ask for the end of all its jobs that go on, and take no more of it. Jobs that have ended stay as they are."""
+    """
+    Ask for the end of all its jobs that go on, and take no more of it. Jobs that have ended stay as they are. Of a
+    batch with more than 1,000 the last ones end at once and the others soon after: `status` is `canceling` until then.
+    """
     canceled = await context.loop.run(lambda: context.parts.batches.cancel(record.id))
     return json_response(_shown(canceled, context, request))
 

@@ -54,7 +54,8 @@ def prepare(
         if fields.get("idempotency_key", idempotency_key) != idempotency_key:
             raise InvalidRequest("idempotency_key", "is another one than that of the header Idempotency-Key")
         fields = {**fields, "idempotency_key": idempotency_key}
-    submission = context.parts.submitter.prepare(caller.sign(fields), caller.quota, traceparent, caller.weight)
+    signed = caller.sign(fields)
+    submission = context.parts.submitter.prepare(signed, caller.quota, traceparent, caller.weight, caller.max_kept_mib)
     if submission.model is not None:
         caller.check_model(submission.model)
     else:

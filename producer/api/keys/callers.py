@@ -56,6 +56,11 @@ class Caller:
         return self.key.max_queued if self.key else None
 
     @property
+    def max_kept_mib(self) -> int | None:
+        """How much of Redis its jobs may take, for `Submission.max_kept_mib`; None for what the settings say."""
+        return self.key.max_kept_mib if self.key else None
+
+    @property
     def weight(self) -> float:
         """How much of the device it gets, for `Submission.weight`."""
         return self.key.weight if self.key else 1.0

@@ -11,6 +11,7 @@ from tests.integration.jobs.snapshot import Snapshot
 from tests.integration.jobs.steps import QUEUE
 
 BATCH = "a-batch"
+KEPT_ENDED = 2**21  # as in the scripts
 
 
 def check_sets(seen: Snapshot, model: Model) -> None:
@@ -54,7 +55,7 @@ def check_records(seen: Snapshot, model: Model) -> None:
 def check_ends(seen: Snapshot, model: Model) -> None:
     """The stream of all ends has each once."""
     told = [(each["id"], each["status"], each["queue"], each["caller"]) for each in seen.xrange(names.ENDS)]
-    ended = [(job, status) for job in model.jobs.values() for status in job.ends]
+    ended = [(job, status) for job in (*model.jobs.values(), *model.gone) for status in job.ends]
     assert sorted(told) == sorted((job.job_id, status, QUEUE, job.caller) for job, status in ended)
 
 
@@ -86,12 +87,23 @@ def check_lists(seen: Snapshot, model: Model) -> None:
     assert called == sorted(called, reverse=True)
 
 
+def check_kept(seen: Snapshot, model: Model) -> None:
+    """What callers' jobs take is counted once for each job that there is, as of one that goes on or has ended."""
+    sums = {}
+    for caller in {job.caller for job in model.jobs.values()}:
+        own = {job.job_id: job.status.is_terminal for job in model.jobs.values() if job.caller == caller}
+        kept = seen.scores(names.kept_key(caller))
+        assert {job_id: score > KEPT_ENDED for job_id, score in kept.items()} == own
+        sums[caller] = str(sum(int(score) % KEPT_ENDED for score in kept.values()))
+    assert seen.hgetall(names.KEPT_UNITS) == sums
+
+
 def check_batch(seen: Snapshot, model: Model) -> None:
     """The batch counts its jobs by status, and expires only when all have ended."""
-    jobs = [job for job in model.jobs.values() if job.is_in_batch]
+    jobs = [job for job in (*model.jobs.values(), *model.gone) if job.is_in_batch]
     key = names.batch_key(BATCH)
     counts = {name: int(count) for name, count in seen.hgetall(key).items()}
     assert {status: count for status, count in counts.items() if count} == Counter(job.status for job in jobs)
-    assert seen.zrange(names.batch_jobs_key(BATCH)) == [job.job_id for job in jobs]
+    assert seen.zrange(names.batch_jobs_key(BATCH)) == sorted(job.job_id for job in jobs)
     if jobs:
         assert (seen.ttl(key) > 0) == all(job.status.is_terminal for job in jobs)

@@ -22,7 +22,15 @@ from jobs.table.queues import QueueControl
 from jobs.table.states import Status
 from jobs.table.submission import BatchLine, Submission
 from jobs.table.table import JobTable
-from tests.integration.jobs.lists import BATCH, check_batch, check_ends, check_lists, check_records, check_sets
+from tests.integration.jobs.lists import (
+    BATCH,
+    check_batch,
+    check_ends,
+    check_kept,
+    check_lists,
+    check_records,
+    check_sets,
+)
 from tests.integration.jobs.model import Model, ModelJob
 from tests.integration.jobs.snapshot import Snapshot
 from tests.integration.jobs.steps import MakeJob
@@ -112,7 +120,7 @@ class TableMachine(RuleBasedStateMachine):
         is_told: bool,
         again: bool,
     ) -> None:
-        line = BatchLine(batch_id=BATCH, line=len(self.model.jobs)) if is_in_batch else None
+        line = BatchLine(batch_id=BATCH, line=self.ids) if is_in_batch else None
         tells: dict[str, Any] = {PROTOCOL: {"by": "a producer"}} if is_told else {}
         submission = self.make(caller, cost=cost, priority=priority)
         submission = replace(submission, quota=quota, batch=line, tells=tells)
@@ -282,3 +290,4 @@ class TableMachine(RuleBasedStateMachine):
         check_ends(seen, self.model)  # 3
         check_lists(seen, self.model)  # 12
         check_batch(seen, self.model)  # 13
+        check_kept(seen, self.model)  # 18

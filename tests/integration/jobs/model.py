@@ -170,6 +170,7 @@ class Model:
 
     def __init__(self) -> None:
         self.jobs: dict[str, ModelJob] = {}
+        self.gone: list[ModelJob] = []  # dropped
         self.is_paused = False
         self.numbers = 0
         self.turns = Turns()

@@ -12,8 +12,9 @@ from jobs import names
 from jobs.errors import InvalidRequest, JobNotQueued
 from jobs.kinds.picture import Stage
 from jobs.scripts.ranks import PRIORITY_RANK
+from jobs.table.drops import ENDS
 from jobs.table.states import Status
-from tests.integration.jobs.machine import QUEUED, RUNNING, TableMachine, twice
+from tests.integration.jobs.machine import CALLERS, QUEUED, RUNNING, TableMachine, twice
 from tests.integration.jobs.model import ModelJob
 from tests.integration.jobs.steps import QUEUE, let_lease_run_out
 
@@ -93,6 +94,19 @@ class OperatorsMachine(TableMachine):
         )
         self.model.join(job.caller)
         self.model.release()
+
+    @precondition(lambda self: self.model.where(*ENDS))
+    @rule(caller=st.sampled_from(CALLERS), again=twice)
+    def drop(self, caller: str, again: bool) -> None:
+        """All that has ended, where nobody is to be told of any of it."""
+        ended = [job for job in self.model.where(*ENDS) if job.caller == caller]
+        if any(job.wants is not None for job in ended):
+            return
+        self.redis.is_repeating = again
+        dropped = self.table.drop_ended(caller)
+        assert dropped.count == (0 if again else len(ended))
+        for job in ended:
+            self.model.gone.append(self.model.jobs.pop(job.job_id))
 
     @precondition(lambda self: self.model.jobs)
     @rule(

@@ -9,6 +9,7 @@ import redis
 
 from jobs import names
 from jobs.broker.dispatch import Dispatcher
+from jobs.broker.reconcile import Reconciler
 from jobs.errors import BatchCanceled, BatchNotFound
 from jobs.process.settings import Settings
 from jobs.table.batches import Batches, BatchRecord
@@ -101,6 +102,51 @@ def test_canceled_batch_ends_its_jobs_and_takes_no_more(
     with pytest.raises(BatchCanceled):
         narrow.submit(others[4])
     assert batches.get(BATCH).total == 5
+
+
+def test_large_batch_is_canceled_some_at_a_time_and_to_its_end(
+    narrow: JobTable,
+    batches: Batches,
+    redis_client: redis.Redis,
+    reconciler: Reconciler,
+    a_job: MakeJob,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("jobs.table.batches._PAGE", 20)
+    jobs = lines(a_job, 700)
+    submit(narrow, *jobs)
+    running = claim(narrow, jobs[0].job_id)
+    (neighbour,) = submit(narrow, a_job())
+    record = batches.cancel(BATCH)
+    assert counted(record) == {"processing": 1, "queued": 619, "canceled": 80}
+    assert (record.is_canceled, record.has_ended) == (True, False)
+    with pytest.raises(BatchCanceled):
+        narrow.submit(replace(a_job(), batch=BatchLine(batch_id=BATCH, line=701)))
+    left = []
+    while (done := reconciler.run_once()) and done.has_more:
+        left.append(batches.get(BATCH).counts[Status.QUEUED])
+    assert len(left) >= 2  # No pass does all.
+    assert counted(batches.get(BATCH)) == {"processing": 1, "canceled": 699}
+    assert narrow.renew([running]) == ["cancel"]
+    assert set(messages(redis_client)) <= {neighbour, jobs[1].job_id, jobs[2].job_id}
+    assert redis_client.zcard(names.CANCELING) == 0
+    assert "cancel_from" not in redis_client.hgetall(names.batch_key(BATCH))
+
+
+def test_batches_that_are_canceled_have_a_part_of_each_pass(
+    narrow: JobTable, batches: Batches, reconciler: Reconciler, a_job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.table.batches._PAGE", 1)
+    submit(narrow, *lines(a_job, 1_000))
+    batches.open("another", "another")
+    submit(
+        narrow, *(replace(each, batch=BatchLine(batch_id="another", line=n)) for n, each in enumerate(lines(a_job, 9)))
+    )
+    batches.cancel(BATCH)
+    batches.cancel("another")
+    reconciler.run_once()
+    assert batches.get("another").has_ended
+    assert not batches.get(BATCH).has_ended
 
 
 def test_batch_expires_with_its_last_job_and_not_before(

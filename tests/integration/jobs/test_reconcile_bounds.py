@@ -44,6 +44,8 @@ def test_pass_has_one_bound_for_all_that_is_due(
         claim(table, job_id)
     let_lease_run_out(redis_client, *running)
     redis_client.zadd(names.DEADLINES, dict.fromkeys(late, 1.0))
+    for job_id in late:
+        redis_client.hset(names.job_key(job_id), "end_by", 1)
     redis_client.zadd(names.later_key(QUEUE), dict.fromkeys(later, 1.0))
     for job_id in released:
         redis_client.zadd(names.released_key(QUEUE), {job_id: 1.0})

@@ -179,11 +179,11 @@ def test_revoked_key_opens_nothing_and_stays_on_the_list(keys: KeyStore, setting
 
 
 def test_rotated_key_has_another_token_and_the_same_limits(keys: KeyStore, settings: Settings) -> None:
-    old, made = keys.create("blog", rate="10/second", max_queued=5, models=["shapes"], weight=2.5)
+    old, made = keys.create("blog", rate="10/second", max_queued=5, max_kept_mib=64, models=["shapes"], weight=2.5)
     new, rotated = keys.rotate("blog")
     assert look_up(settings, old) is None
     assert look_up(settings, new) == rotated
-    limits = {"name", "rate", "max_queued", "models", "weight"}
+    limits = {"name", "rate", "max_queued", "max_kept_mib", "models", "weight"}
     assert rotated.model_dump(include=limits) == made.model_dump(include=limits)
     keys.revoke("blog")
     newest, _ = keys.rotate("blog")
@@ -334,7 +334,18 @@ def test_used_up_rate_comes_back(settings: Settings, redis_client: redis.Redis) 
 
 
 def test_key_is_shown_once(run: Run, settings: Settings) -> None:
-    limits = ("--rate", "600 per minute", "--max-queued", "1000", "--model", "shapes", "--weight", "2.5")
+    limits = (
+        "--rate",
+        "600 per minute",
+        "--max-queued",
+        "1000",
+        "--max-kept",
+        "64",
+        "--model",
+        "shapes",
+        "--weight",
+        "2.5",
+    )
     made = run("create", "blog", *limits)
     assert made.exit_code == 0, made.output
     token = made.stdout.strip()
@@ -348,6 +359,7 @@ def test_key_is_shown_once(run: Run, settings: Settings) -> None:
         "hint": token[:7],
         "rate": "600/minute",
         "max_queued": 1000,
+        "max_kept_mib": 64,
         "models": ["shapes"],
         "weight": 2.5,
         "revoked_at": None,
@@ -377,6 +389,7 @@ def test_key_as_json_has_its_token(run: Run, settings: Settings) -> None:
         (["create", "with space"], "name: "),
         (["create", "blog", "--rate", "often"], "rate: 'often' is no rate"),
         (["create", "blog", "--max-queued", "0"], "max_queued: "),
+        (["create", "blog", "--max-kept", "0"], "max_kept_mib: "),
         (["create", "blog", "--weight", "0"], "weight: "),
         (["create", "blog", "--weight", "101"], "weight: "),
         (["create", "blog", "--weight", "nan"], "weight: "),

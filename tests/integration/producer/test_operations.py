@@ -187,3 +187,26 @@ def test_redis_that_is_away_is_exit_code_3(run: Run, monkeypatch: pytest.MonkeyP
     result = run(*command, "--json")
     assert result.exit_code == 3
     assert json.loads(result.stdout)["error"]["code"] == "RedisUnavailable"
+
+
+def test_kept_jobs_are_shown_by_caller_and_ended_ones_dropped(run: Run, client: Client, table: JobTable) -> None:
+    goes, stays = submit(client, 2)
+    goes.cancel()
+    (before,) = lines(run("jobs", "kept", "--json"))
+    assert before["caller"] == "default"
+    assert before["bytes"] > 0
+    assert "default" in run("jobs", "kept").stdout
+    (done,) = lines(run("jobs", "drop", "--caller", "default", "--status", "failed", "--json"))
+    assert done == {"caller": "default", "dropped": 0}
+    assert lines(run("jobs", "drop", "--caller", "default", "--older-than", "1", "--json"))[0]["dropped"] == 0
+    assert lines(run("jobs", "drop", "--caller", "another", "--json"))[0]["dropped"] == 0
+    assert lines(run("jobs", "drop", "--caller", "default", "--json"))[0]["dropped"] == 1
+    assert table.statuses([goes.id, stays.id]) == [None, Status.QUEUED]
+    (after,) = lines(run("jobs", "kept", "--json"))
+    assert after["bytes"] < before["bytes"]
+
+
+def test_drop_of_what_is_no_end_is_refused(run: Run) -> None:
+    refused = run("jobs", "drop", "--caller", "default", "--status", "queued")
+    assert refused.exit_code == 2
+    assert "status: 'queued' is no end of a job; there are succeeded, failed, canceled, expired" in refused.output

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,8 +44,10 @@ class Store(S3Store):
         self._there = there
         self._away = S3Store(S3Settings(endpoint_url=f"http://127.0.0.1:{free_port()}", bucket="none"))
         self.is_away = False
+        self.on_put: Callable[[bytes], None] = lambda _body: None
 
     def put(self, key: str, body: bytes, content_type: str) -> None:
+        self.on_put(body)
         (self._away if self.is_away else self._there).put(key, body, content_type)
 
 

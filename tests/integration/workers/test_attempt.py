@@ -95,6 +95,33 @@ def test_what_is_made_waits_for_the_store_and_is_made_once(context: Context, own
     assert own_store.get(record.artifacts[0].key)
 
 
+@pytest.mark.parametrize("is_from_the_spool", [False, True])
+def test_file_that_is_on_its_way_into_the_store_counts_in_memory_and_alone(
+    context: Context, own_store: Store, is_from_the_spool: bool
+) -> None:
+    fields = {"n": 3, "output": {"format": "png", "thumbnail": 32}}
+    attempt = wait_in_the_spool(context, own_store, **fields) if is_from_the_spool else None
+    own_store.is_away = False
+    sent: list[int] = []
+    counted: list[int] = []
+
+    def note(body: bytes) -> None:
+        sent.append(len(body))
+        counted.append(context.memory.used_bytes)
+
+    own_store.on_put = note
+    record = (attempt or Attempt(claim_one(context, **fields), context)).step()
+    assert record is not None
+    assert record.status is Status.SUCCEEDED
+    sizes = [sum(sent[at : at + 2]) for at in (0, 2, 4)]  # Each with its thumbnail; job.json is the last.
+    assert counted == [size for size in sizes for _ in range(2)] + [0]
+
+
+def test_files_that_the_store_does_not_take_leave_no_memory_taken(context: Context, own_store: Store) -> None:
+    wait_in_the_spool(context, own_store, n=2)
+    assert context.memory.used_bytes == 0
+
+
 @pytest.mark.parametrize("status", [Status.CANCELED, Status.EXPIRED])
 def test_job_that_is_to_leave_while_it_waits_ends_and_leaves_no_files(
     context: Context, own_store: Store, status: Status

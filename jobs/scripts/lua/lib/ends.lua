@@ -8,15 +8,31 @@ local function batch_keys(batch)
   return {key.batch(batch), key.batch_jobs(batch), key.batch_refused(batch)}
 end
 
+-- What the keys of a batch take; counted with its caller's jobs.
+local function count_batch(batch, ended_at)
+  local caller, bytes = redis.call('HGET', key.batch(batch), 'caller'), KEPT_BESIDE
+  if not caller then return end
+  for _, each in ipairs(batch_keys(batch)) do bytes = bytes + bytes_of(each, 5) end
+  note_kept(caller, batch_entry(batch), bytes, ended_at)
+  return caller
+end
+
 -- A batch expires as its last job does, and not while one of its jobs goes on.
 local function keep_batch(batch)
+  local was_to_expire = redis.call('TTL', key.batch(batch)) >= 0
   for _, each in ipairs(batch_keys(batch)) do redis.call('PERSIST', each) end
+  local caller = was_to_expire and count_batch(batch)
+  if caller then redis.call('ZREM', key.expiring, batch_entry(batch) .. ' ' .. caller) end
 end
 
 local function let_batch_expire(batch)
   local queued, processing = unpack(redis.call('HMGET', key.batch(batch), 'queued', 'processing'))
   if tonumber(queued or 0) + tonumber(processing or 0) > 0 then return end
   for _, each in ipairs(batch_keys(batch)) do redis.call('EXPIRE', each, args.retention_s) end
+  local caller = count_batch(batch, now())
+  if caller then
+    redis.call('ZADD', key.expiring, seconds(now() + args.retention_s), batch_entry(batch) .. ' ' .. caller)
+  end
 end
 
 -- Every change of a job's status changes the counts of its batch.
@@ -106,11 +122,12 @@ local function note_wants(id, tells)
   local fields, tell = {'tell', names_of(tells)}, names_of(tells)
   for _, each in ipairs(tells) do fields[#fields + 1], fields[#fields + 2] = 'tell:' .. each.protocol, each.wants end
   redis.call('HSET', key.job(id), unpack(fields))
-  local ended_at = field(id, 'ended_at')
-  if ended_at then
+  local is = look_up(id, {'ended_at', 'caller', 'idempotency'})
+  if is.ended_at then
     unpost(id, tell)
     post(id, tell)
-    redis.call('HSET', key.job(id), 'posted', ended_at)
+    redis.call('HSET', key.job(id), 'posted', is.ended_at)
+    count_kept(id, is.caller, is.idempotency, tonumber(is.ended_at))
   end
 end
 
@@ -123,7 +140,7 @@ local function conclude(id, status, fields, code, is)
   if is.tell then written[#written + 1], written[#written + 2] = 'posted', seconds(now()) end
   redis.call('HSET', job, unpack(written))
   count_in_batch(is.batch, is.status, status)
-  if is.start_by or is.end_by then redis.call('ZREM', key.deadlines, id) end
+  if is.start_by or is.end_by then forget_deadline(id, is.caller) end
   announce(id, 'completed', {status = status})
   redis.call('EXPIRE', job, args.retention_s)
   redis.call('EXPIRE', key.events(id), args.retention_s)
@@ -134,6 +151,7 @@ local function conclude(id, status, fields, code, is)
   count(is.queue, status)
   if status == 'failed' and code then count(is.queue, 'failed:' .. code) end
   if is.idempotency then redis.call('EXPIRE', is.idempotency, args.retention_s) end
+  count_kept(id, is.caller, is.idempotency, now())
   if is.batch then let_batch_expire(is.batch) end
   return written
 end
@@ -145,4 +163,43 @@ end
 -- The error of a job whose deadline passed while it waited.
 local function late_error(id)
   return expire_error(is_past(field(id, 'end_by')) and 'deadline' or 'start_deadline')
+end
+
+-- Ends a job that is queued. Answers the ids that are released in turn.
+local function cancel_queued(id)
+  local is = look_up(id, {'queue', 'caller'})
+  give_up(id, is.queue, is.caller)
+  local released = release(is.queue, is.caller)
+  conclude(id, 'canceled', {'next', as_list(released)})
+  return released
+end
+
+-- Asks a job that runs to leave at its next step.
+local function ask_to_leave(id)
+  redis.call('HSET', key.job(id), 'cancel', 1)
+  redis.call('PUBLISH', channel.cancel, id)
+end
+
+-- Goes on with canceling a batch, from behind, for the first jobs are released and would release others that are to be
+-- canceled: looks at `most` of its jobs. Answers whether there are more, and how many those were; the ids that are
+-- released in turn go into `ids`.
+local function cancel_some_of(batch, most, ids)
+  local record, line = key.batch(batch), key.batch_jobs(batch)
+  local from = tonumber(redis.call('HGET', record, 'cancel_from') or 0)
+  local found = redis.call('ZREVRANGE', line, from, from + most - 1)
+  for _, id in ipairs(found) do
+    local status = field(id, 'status')
+    if status == 'queued' then
+      for _, each in ipairs(cancel_queued(id)) do ids[#ids + 1] = each end
+    elseif status == 'processing' then
+      ask_to_leave(id)
+    end
+  end
+  if #found < most then
+    redis.call('ZREM', key.canceling, batch)
+    redis.call('HDEL', record, 'cancel_from')
+  else
+    redis.call('HSET', record, 'cancel_from', from + most)
+  end
+  return #found == most, #found
 end

@@ -162,10 +162,16 @@ end
 
 -- When it is due that a job has expired while it waited, the reconciler ends it.
 local function note_deadline(id)
-  local due
-  for _, moment in ipairs({field(id, 'start_by') or '', field(id, 'end_by') or ''}) do
-    moment = tonumber(moment)
-    if moment and (not due or moment < due) then due = moment end
-  end
-  if due then redis.call('ZADD', key.deadlines, seconds(due), id) end
+  local is = look_up(id, {'start_by', 'end_by', 'caller'})
+  local due = math.min(tonumber(is.start_by or '') or math.huge, tonumber(is.end_by or '') or math.huge)
+  if due == math.huge then return end
+  redis.call('ZADD', key.deadlines, seconds(due), id)
+  redis.call('ZADD', key.deadlines_by(is.caller), seconds(due), id)
+  redis.call('ZADD', key.deadline_callers, 'LT', seconds(due), is.caller)
+end
+
+-- It begins, or has ended: its deadline is nobody's to look for.
+local function forget_deadline(id, caller)
+  redis.call('ZREM', key.deadlines, id)
+  redis.call('ZREM', key.deadlines_by(caller), id)
 end

@@ -99,6 +99,12 @@ def list_jobs(two: Two) -> None:
     assert two.ask("GET", "/v1/jobs", params={"caller": "owner"}).json()["error"]["field"] == "caller"
 
 
+def drop(two: Two) -> None:
+    statuses = {"status": ["succeeded", "failed", "canceled", "expired"], "caller": "owner"}
+    answer = two.ask("DELETE", "/v1/jobs", params=statuses)
+    assert answer.json() == {"object": "dropped", "dropped": 0, "next_cursor": None}
+
+
 def submit_batch(two: Two) -> None:
     answer = two.ask("POST", "/v1/jobs/batch", {**SAME_KEY, **JSONL}, content='{"prompt": "mine"}')
     assert answer.status_code == 200
@@ -147,6 +153,7 @@ def of_batch(two: Two, method: str, path: str) -> None:
 CASES: dict[str, Callable[[Two], None]] = {
     "POST /v1/jobs": submit,
     "GET /v1/jobs": list_jobs,
+    "DELETE /v1/jobs": drop,
     "POST /v1/jobs/batch": submit_batch,
     "POST /v1/images/generations": generate,
     "GET /v1/models": models,

@@ -74,3 +74,15 @@ def test_a_failure_gives_its_memory_back() -> None:
         raise ValueError("a bad picture")
     with budget.take(10):
         pass
+
+
+def test_what_is_given_back_early_is_there_for_others() -> None:
+    budget = MemoryBudget(100)
+    with budget.take(100) as taken:
+        other = Taker(budget, 70)
+        taken.keep(30)
+        assert other.has.wait(DEADLINE_S)
+        taken.keep(50)  # It has no more than it has.
+        assert budget.used_bytes == 100
+        other.go()
+    assert budget.used_bytes == 0

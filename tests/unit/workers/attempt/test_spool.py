@@ -24,6 +24,7 @@ from jobs.table.states import Status
 from ops.settings import CHECKOUT
 from workers.attempt import spool as spool_module
 from workers.attempt.errors import Draining, JobLeft
+from workers.attempt.memory import MemoryBudget
 from workers.attempt.spool import Spool, Spooled, SpoolFull, Unreadable, own_folder
 from workers.runners.files import MadeFile
 
@@ -67,7 +68,7 @@ def test_what_needs_no_file_is_kept_with_those_that_do_or_without_any(tmp_path: 
         spool = Spool(tmp_path, 10_000)
         spool.write(claim, files, TIMINGS, data={"words": 3})
         (found,) = Spool(tmp_path, 10_000).left_over()
-        assert (found.data, list(found.made())) == ({"words": 3}, files)
+        assert (found.data, list(found.made(MemoryBudget(1 << 20)))) == ({"words": 3}, files)
         spool.drop(found)
 
 
@@ -76,7 +77,7 @@ def test_next_process_finds_everything_again(tmp_path: Path, claim: Claim) -> No
     spool = Spool(tmp_path, 10_000)
     with keep(spool, claim, files, TIMINGS):
         (found,) = Spool(tmp_path, 10_000).left_over()
-        assert list(found.made()) == files
+        assert list(found.made(MemoryBudget(1 << 20))) == files
     assert (found.job_id, found.token, found.epoch, found.timings) == ("a-job", "a-token", 3, TIMINGS)
 
 
@@ -85,7 +86,7 @@ def test_what_a_newer_version_notes_beside_it_does_no_harm(tmp_path: Path, claim
         note = tmp_path / "a-job.a-token" / "attempt.json"
         note.write_text(json.dumps(json.loads(note.read_text()) | {"artifacts": []}))
         (found,) = Spool(tmp_path, 10_000).left_over()
-        assert len(list(found.made())) == 1
+        assert len(list(found.made(MemoryBudget(1 << 20)))) == 1
 
 
 def test_note_of_an_older_version_is_read(tmp_path: Path, claim: Claim) -> None:
@@ -95,7 +96,10 @@ def test_note_of_an_older_version_is_read(tmp_path: Path, claim: Claim) -> None:
         before["files"] = [{"extension": "png", "content_type": "image/png", "width": 8, "height": 8, "seed": 7}]
         note.write_text(json.dumps(before))
         (found,) = Spool(tmp_path, 10_000).left_over()
-        assert (found.model, [each.meta for each in found.made()]) == ("", [{"width": 8, "height": 8, "seed": 7}])
+        assert (found.model, [each.meta for each in found.made(MemoryBudget(1 << 20))]) == (
+            "",
+            [{"width": 8, "height": 8, "seed": 7}],
+        )
 
 
 def test_files_stay_when_the_worker_stops_and_count_for_the_next(tmp_path: Path, claim: Claim) -> None:
@@ -115,7 +119,7 @@ def test_files_stay_when_the_worker_stops_and_count_for_the_next(tmp_path: Path,
 def test_files_that_cannot_be_read_any_more_say_so(tmp_path: Path, claim: Claim) -> None:
     spooled = Spool(tmp_path, 10_000).write(claim, [image(), image()], TIMINGS)
     (tmp_path / "a-job.a-token" / "1.body").unlink()
-    files = spooled.made()
+    files = spooled.made(MemoryBudget(1 << 20))
     next(files)
     with pytest.raises(Unreadable, match=r"a-job\.a-token: No such file"):
         next(files)
@@ -224,7 +228,7 @@ def test_files_of_a_job_that_was_not_to_be_had_are_there_for_whoever_claims_it(t
     assert spool.take_left("another", "model 1") is None
     found = spool.take_left("a-job", "model 1")
     assert found is not None
-    assert len(list(found.made())) == 1
+    assert len(list(found.made(MemoryBudget(1 << 20)))) == 1
     assert spool.take_left("a-job", "model 1") is None, "they are taken once"
 
 

@@ -1,0 +1,75 @@
+-- What goes before its time: records of ended jobs, because somebody asks for it, or because their caller's jobs take all
+-- that they may.
+
+local ROOM_AT_ONCE = 100  -- entries that go at most where one submission needs room; the next one goes on
+
+-- Nobody is told any more of an end whose record goes.
+local function tell_no_more(id, protocols)
+  for protocol in string.gmatch(protocols, '%S+') do
+    if redis.call('ZSCORE', key.outbox(protocol), id) then
+      redis.call('HINCRBY', key.tellings(protocol), 'given_up', 1)
+    end
+  end
+  unpost(id, protocols)
+end
+
+-- Takes an entry off all that lists what has ended. A job's own name is its id.
+local function unlist(entry, caller)
+  redis.call('ZREM', key.expiring, entry .. ' ' .. caller)
+  redis.call('ZREM', key.jobs, entry)
+  redis.call('ZREM', key.jobs_of(caller), entry)
+  forget_kept(caller, entry)
+end
+
+-- Has the record of an ended job gone now, as if it had expired. Answers whether it had ended.
+local function drop_job(id)
+  local is = look_up(id, {'caller', 'ended_at', 'idempotency', 'tell'})
+  if not is.ended_at then return false end
+  if is.tell then tell_no_more(id, is.tell) end
+  redis.call('UNLINK', key.job(id), key.events(id))
+  if is.idempotency then redis.call('UNLINK', is.idempotency) end
+  redis.call('ZREM', key.dead, id)
+  unlist(id, is.caller)
+  return true
+end
+
+-- The same of a batch none of whose jobs goes on.
+local function drop_batch(batch, caller)
+  local queued, processing = unpack(redis.call('HMGET', key.batch(batch), 'queued', 'processing'))
+  if tonumber(queued or 0) + tonumber(processing or 0) > 0 then return false end
+  redis.call('UNLINK', unpack(batch_keys(batch)))
+  unlist(batch_entry(batch), caller)
+  return true
+end
+
+-- Drops what an entry of `kept` stands for, where that has ended. What a process of an earlier version has queued again
+-- is counted as what goes on, and what that saw expire as nothing.
+local function drop_kept(entry, caller, units)
+  local batch = string.match(entry, '^batch:(.*)$')
+  if batch then
+    if drop_batch(batch, caller) then return true end
+  elseif drop_job(entry) then
+    return true
+  elseif redis.call('EXISTS', key.job(entry)) == 0 then
+    unlist(entry, caller)
+    return true
+  end
+  note_kept(caller, entry, units * KEPT_UNIT)
+  return false
+end
+
+-- Makes room for so many bytes more of a caller's: the oldest of what has ended goes, where its jobs would take more than
+-- they may. Answers whether there is room then.
+local function make_room(caller, bytes, max_bytes)
+  local taken = tonumber(redis.call('HGET', key.kept_units, caller) or 0)
+  local over = taken + units_of(bytes) - math.floor(max_bytes / KEPT_UNIT)
+  if over <= 0 then return true end
+  local oldest = redis.call('ZRANGEBYSCORE', key.kept(caller), KEPT_ENDED, '+inf', 'WITHSCORES', 'LIMIT', 0,
+    ROOM_AT_ONCE)
+  for at = 1, #oldest, 2 do
+    if over <= 0 then break end
+    local units = tonumber(oldest[at + 1]) % KEPT_ENDED
+    if drop_kept(oldest[at], caller, units) then over = over - units end
+  end
+  return over <= 0 or #oldest == 2 * ROOM_AT_ONCE
+end
