@@ -19,7 +19,6 @@ from ops.process import LOOPBACK
 from tests.soak.stage import OTHER, STEADY, Stage
 
 _HURT_SHARE = 0.5  # of a step; the rest is for getting well again
-_MIB = 1 << 20
 
 Hurt = Callable[[], AbstractContextManager[None]]
 
@@ -98,22 +97,18 @@ class Rotation(threading.Thread):
     def _attack(self, name: str) -> Iterator[None]:
         stage, chosen = self._stage, ATTACKS[name]
         caller = f"attacker-{list(ATTACKS).index(name)}"
-        token, api = stage.key(caller, **chosen.key), stage.system.api
+        token, api = stage.key(caller), stage.system.api
         job_id = stage.system.submit(token, start_after=3_600)
         port = api.port if api else None
         target = Target(host=LOOPBACK, port=port or 0, job_id=job_id, token=token)
-        if chosen.redis_mib:
-            used = stage.redis.info("memory")["used_memory"]
-            stage.redis.config_set("maxmemory", used + chosen.redis_mib * _MIB)
         try:
-            with attacking(name, target) as under_way:
+            with stage.full_redis(chosen.redis_share), attacking(name, target) as under_way:
                 yield
                 if chosen.is_revoked:
                     stage.keys.revoke(caller)
                     self._stopping.wait(self._step_s * _HURT_SHARE / 2)
             self.answered.update({f"{name}: {status}": times for status, times in under_way.answered.items()})
         finally:
-            stage.tidy_redis()
             self._cancel(caller)
 
     def _cancel(self, caller: str) -> None:

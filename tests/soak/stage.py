@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from jobs.process.settings import Settings
+from ops.bench.api.attacks.records import IDLE
 from ops.process import free_port
 from ops.programs import Flower
 from producer.client.parts import Parts, open_parts
@@ -46,7 +47,8 @@ class Stage:
         for name in ("tmp", "cache"):
             (folder / name).mkdir(parents=True)
         told = {"IMAGEMILL_RETENTION_S": str(retention_s), "TMPDIR": str(folder / "tmp")}
-        self.system = System(folder, folder / "cache", simulated(launch_s=0.01, row_s=0.005), told)
+        models = "".join(simulated(name, launch_s=0.01, row_s=0.005) for name in ("sim", IDLE))
+        self.system = System(folder, folder / "cache", models, told)
         self.workers: dict[str, Command] = {}
         self.proxies: dict[str, S3Proxy] = {}
         self.started_again = {STEADY: 0, OTHER: 0}
@@ -102,12 +104,12 @@ class Stage:
         """Whose bytes are counted: all but the images, which are the store's to forget."""
         return {name: self.folder / name for name in ("tmp", "spool", "redis", "flower")}
 
-    def key(self, name: str, **limits: object) -> str:
+    def key(self, name: str) -> str:
         """A key's token; the key itself is the same each time, for keys are never forgotten."""
         known = self.keys.keys()
         if any(each.name == name for each in known):
             return self.keys.rotate(name)[0]
-        return self.keys.create(name, **limits)[0]  # type: ignore[arg-type]
+        return self.keys.create(name)[0]
 
     def kill(self, name: str) -> None:
         """SIGKILL of a worker, with all of its processes."""
@@ -132,8 +134,11 @@ class Stage:
         self.redis.config_set("auto-aof-rewrite-min-size", _AOF_MIN_SIZE)
 
     @contextmanager
-    def full_redis(self, share: float) -> Iterator[None]:
-        """Redis has just this share of what it may have in use."""
+    def full_redis(self, share: float | None) -> Iterator[None]:
+        """Redis has just this share of what it may have in use; None for any."""
+        if share is None:
+            yield
+            return
         self.redis.config_set("maxmemory", int(self.redis.info("memory")["used_memory"] / share))
         try:
             yield
@@ -142,7 +147,7 @@ class Stage:
 
     def _start(self, name: str, *, is_ready: bool = False) -> None:
         told = self.proxies[name].told | {"IMAGEMILL_WORKER_GRACE_S": "10"}
-        self.workers[name] = self.system.worker("--concurrency", "6", told=told, is_ready=is_ready)
+        self.workers[name] = self.system.worker("--model", "sim", "--concurrency", "6", told=told, is_ready=is_ready)
 
     def _keep_up(self) -> None:
         while not self._closing.wait(_LOOK_S):

@@ -108,7 +108,7 @@ def _attack(system: TwoKeys, name: str, seconds: float, _: int) -> Round:
 
 
 def _told(found: Round) -> dict[str, Any]:
-    ratios = {"request_ratio": found.request_ratio, "job_ratio": found.job_ratio}
+    ratios = {of: getattr(found, of) for of in ("request_ratio", "job_ratio", "expired_ratio")}
     return dataclasses.asdict(found) | ratios | {"answered": dict(found.answered)}
 
 
@@ -193,12 +193,13 @@ def _of_waiters(waiting: list[float]) -> Figure:
 def _of_attacks(attacked: Mapping[str, list[Round]]) -> list[Figure]:
     figures = []
     for name, found in attacked.items():
-        requests, jobs = (median_of(found, of) for of in ("request_ratio", "job_ratio"))
+        requests, jobs, expired = (median_of(found, of) for of in ("request_ratio", "job_ratio", "expired_ratio"))
         lost = sum(len(each.lost) for each in found)
         ratio = {"unit": "×", "target": MOST_RATIO, "at_most": True}
         figures += [
             Figure(what=f"{name}: another key's requests, p95, attacked ÷ quiet", value=requests, **ratio),
             Figure(what="… its jobs", value=jobs, **ratio),
+            Figure(what="… its jobs whose deadline passes", value=expired, **ratio),
             Figure(what="… what it lost", value=lost, target=0, at_most=True),
         ]
     return figures
@@ -207,7 +208,9 @@ def _of_attacks(attacked: Mapping[str, list[Round]]) -> list[Figure]:
 def to_table_of_attacks(attacked: Mapping[str, list[Round]]) -> Table:
     """What another key saw, and what the attackers were answered."""
     title = "one key attacks; another one's p95, quiet → attacked"
-    table = Table("attack", "requests, ms", "×", "jobs, ms", "×", "lost", "MiB", "answered", title=title)
+    table = Table(
+        "attack", "requests, ms", "×", "jobs, ms", "×", "expired, ms", "×", "lost", "MiB", "answered", title=title
+    )
     for name, found in attacked.items():
         answered = sum((Counter(each.answered) for each in found), Counter[str]())
         table.add_row(
@@ -216,6 +219,8 @@ def to_table_of_attacks(attacked: Mapping[str, list[Round]]) -> Table:
             f"{median_of(found, 'request_ratio'):.1f}",
             f"{median_of(found, 'quiet_job_ms'):.0f} → {median_of(found, 'job_ms'):.0f}",
             f"{median_of(found, 'job_ratio'):.1f}",
+            f"{median_of(found, 'quiet_expired_ms'):.0f} → {median_of(found, 'expired_ms'):.0f}",
+            f"{median_of(found, 'expired_ratio'):.1f}",
             str(sum(len(each.lost) for each in found)),
             f"{max(each.grown_mib for each in found):+.0f}",
             ", ".join(f"{status} {times} times" for status, times in answered.most_common()) or "nothing yet",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from ops.bench.api.http_load import Target, connected
@@ -32,16 +32,14 @@ class Attack:
         attacker: Does it once; is told its number, and notes the statuses that it was answered.
         at_once: How many do it at a time.
         before: Done once, before anybody looks.
-        key: Limits of the attacker's API key, as `KeyStore.create` takes them.
-        redis_mib: How much Redis may grow while it lasts; None for as much as it likes.
+        redis_share: How much of its memory Redis has in use before; None where it has any amount.
         is_revoked: Whether the attacker's key is revoked in the middle.
     """
 
     attacker: Attacker
     at_once: int
     before: Preparation = nothing_before
-    key: Mapping[str, Any] = field(default_factory=dict)
-    redis_mib: int | None = None
+    redis_share: float | None = None
     is_revoked: bool = False
 
 

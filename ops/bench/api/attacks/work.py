@@ -12,7 +12,10 @@ _SIDE_PX, _FILES = 4_096, 4  # The most that a job may have.
 _MANY = 400
 _SOON_S = 1.0
 _AT_ONCE = 4
+_SLOTS = 16
 _WAITING_S = 0.2
+
+EVERY_SLOT = "long jobs in every slot"
 
 LARGE: dict[str, Any] = {
     "n": _FILES,
@@ -22,9 +25,15 @@ LARGE: dict[str, Any] = {
 
 
 async def largest_files(target: Target, _: int, note: Note) -> None:
-    """As many as are taken, of the most pixels."""
-    await submit(target, note, **LARGE)
-    await asyncio.sleep(_WAITING_S)
+    """Of the most pixels that are taken, one after the other."""
+    if job_id := await submit(target, note, **LARGE):
+        await _until(target, job_id, b'"ended_at":null', is_there=False)
+
+
+async def every_slot(target: Target, _: int, note: Note) -> None:
+    """Jobs that run for long, more than a worker takes at a time."""
+    if job_id := await submit(target, note, num_inference_steps=1_000):
+        await _until(target, job_id, b'"ended_at":null', is_there=False)
 
 
 async def too_large_files(target: Target, number: int, note: Note) -> None:
@@ -37,7 +46,7 @@ async def too_large_files(target: Target, number: int, note: Note) -> None:
 async def files_of_canceled_jobs(target: Target, _: int, note: Note) -> None:
     """Canceled while their files are made."""
     if job_id := await submit(target, note, **LARGE):
-        await _until_files_are_made(target, job_id)
+        await _until(target, job_id, b'"stage":"postprocess"', is_there=True)
         note((await ask(target, "DELETE", f"/v1/jobs/{job_id}"))[0])
 
 
@@ -47,10 +56,11 @@ async def files_of_expired_jobs(target: Target, _: int, note: Note) -> None:
     await asyncio.sleep(_SOON_S)
 
 
-async def _until_files_are_made(target: Target, job_id: str) -> None:
+async def _until(target: Target, job_id: str, said: bytes, *, is_there: bool) -> None:
+    """Until the job's record says this, or does so no more; or it has ended."""
     while True:
         _, body = await ask(target, "GET", f"/v1/jobs/{job_id}")
-        if b'"stage":"postprocess"' in body or b'"ended_at":null' not in body:
+        if (said in body) == is_there or b'"ended_at":null' not in body:
             return
         await asyncio.sleep(_WAITING_S)
 
@@ -83,5 +93,6 @@ WORK = {
     "files of canceled jobs": Attack(attacker=files_of_canceled_jobs, at_once=_AT_ONCE),
     "files of expired jobs": Attack(attacker=files_of_expired_jobs, at_once=_AT_ONCE),
     "jobs of high priority": Attack(attacker=high_priority, at_once=_AT_ONCE, before=backlog_of_high),
+    EVERY_SLOT: Attack(attacker=every_slot, at_once=_SLOTS),
     "jobs put to the front": Attack(attacker=to_the_front, at_once=_AT_ONCE, before=backlog_of_high),
 }
