@@ -22,8 +22,6 @@ from tests.soak.rotation import Rotation
 from tests.soak.samples import FLOORS, Sampler, entries
 from tests.soak.stage import Stage
 
-_ROUNDS = 8
-_STEP_S = (8.0, 25.0)
 _EVERY_S = 15.0
 _RETENTION_S = (60, 120)
 _LONG_MINUTES = 20  # Before, everything still fills: it is shown, and not judged.
@@ -79,9 +77,7 @@ def soak(minutes: float, results: Path, data: Path) -> Outcome:
         api = stage.system.api
         assert api is not None, "the stage has none"
         callers = [Caller(name, stage.key(name), api, app, ledger) for name in ("reader", "writer")]
-        rotation = Rotation(stage, 0)
-        steps = len(rotation._hurts())
-        rotation = Rotation(stage, min(max(60 * minutes / _ROUNDS / steps, _STEP_S[0]), _STEP_S[1]))
+        rotation = Rotation(stage, 60 * minutes)
         sampler = Sampler(results / "samples.csv", every_s, stage.pids, stage.redis, stage.folders)
         for each in (sampler, *callers, rotation):
             each.start()

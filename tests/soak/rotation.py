@@ -18,6 +18,8 @@ from ops.bench.api.http_load import Target
 from ops.process import LOOPBACK
 from tests.soak.stage import OTHER, STEADY, Stage
 
+_ROUNDS = 8
+_LEAST_STEP_S, _MOST_STEP_S = 8.0, 25.0
 _HURT_SHARE = 0.5  # of a step; the rest is for getting well again
 
 Hurt = Callable[[], AbstractContextManager[None]]
@@ -31,11 +33,16 @@ class Rotation(threading.Thread):
         done: How often each was done.
         answered: What attackers were answered.
         broken: What did not work as a fault or an attack.
+
+    Args:
+        seconds: How long it is to go on; some rounds of all of it, if that is enough.
     """
 
-    def __init__(self, stage: Stage, step_s: float) -> None:
+    def __init__(self, stage: Stage, seconds: float) -> None:
         super().__init__(name="rotation", daemon=True)
-        self._stage, self._step_s = stage, step_s
+        self._stage = stage
+        self._hurts = self._mixed()
+        self._step_s = min(max(seconds / _ROUNDS / len(self._hurts), _LEAST_STEP_S), _MOST_STEP_S)
         self.done: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.broken: list[str] = []
@@ -43,7 +50,7 @@ class Rotation(threading.Thread):
 
     def run(self) -> None:
         while True:
-            for name, hurt in self._hurts().items():
+            for name, hurt in self._hurts.items():
                 until = time.monotonic() + self._step_s
                 try:
                     with hurt():
@@ -59,7 +66,7 @@ class Rotation(threading.Thread):
         self._stopping.set()
         self.join()
 
-    def _hurts(self) -> Mapping[str, Hurt]:
+    def _mixed(self) -> Mapping[str, Hurt]:
         """Faults and attacks by turns."""
         faults = list(self._faults().items())
         attacks = list(self._attacks().items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 
 import pytest
 
@@ -18,11 +19,11 @@ def noise(size: float) -> list[float]:
     return [dice.gauss(0, size) for _ in MOMENTS]
 
 
-def grows(values: list[float], floor: float = 2.0) -> bool:
+def grows(values: Sequence[float], floor: float = 2.0) -> bool:
     return judge(list(zip(MOMENTS, values, strict=True)), floor).is_growing
 
 
-STILL = {
+STILL: dict[str, Sequence[float]] = {
     "nothing": [100.0 for _ in MOMENTS],
     "noise": [100 + each for each in noise(3)],
     "caches that fill at first": [150 - 50 * math.exp(-at / 600) for at in MOMENTS],
@@ -33,7 +34,7 @@ STILL = {
     "less than the floor": [1 + at / HOUR_S for at in MOMENTS],
     "falling": [200 - at / 60 for at in MOMENTS],
 }
-GROWING = {
+GROWING: dict[str, Sequence[float]] = {
     "a leak": [100 + 12 * at / HOUR_S for at in MOMENTS],
     "a leak in noise": [100 + 20 * at / HOUR_S + each for at, each in zip(MOMENTS, noise(2), strict=True)],
     "a leak with every round": [100 + 3 * (at // 450) for at in MOMENTS],
