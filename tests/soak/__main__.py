@@ -79,8 +79,10 @@ def soak(minutes: float, results: Path, data: Path) -> Outcome:
         callers = [Caller(name, stage.key(name), api, app, ledger) for name in ("reader", "writer")]
         rotation = Rotation(stage, 60 * minutes)
         sampler = Sampler(results / "samples.csv", every_s, stage.pids, stage.redis, stage.folders)
-        for each in (sampler, *callers, rotation):
+        sampler.start()
+        for each in callers:
             each.start()
+        rotation.start()
         _go_on(60 * minutes, ledger)
         rotation.stop()
         sampler.stop()
@@ -126,8 +128,7 @@ def _left(stage: Stage, retention_s: int) -> dict[str, int]:
 
 def tell(outcome: Outcome) -> None:
     """Print it."""
-    head = ("", "median", "an hour", "late, an hour", "most of 2nd quarter", "of last", "")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [("", "median", "an hour", "late, an hour", "most of 2nd quarter", "of last", "")]
     for name, each in outcome.verdicts.items():
         numbers = (each.median, each.per_hour, each.late_per_hour, each.second_max, each.last_max)
         rows.append(

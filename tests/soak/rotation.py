@@ -121,7 +121,7 @@ class Rotation(threading.Thread):
     def _cancel(self, caller: str) -> None:
         """Nobody runs what an attacker left."""
         table = self._stage.parts.table
-        ids = self._stage.redis.zrange(jobs_key(caller), 0, -1)
+        ids = [str(job_id) for job_id in self._stage.redis.zrange(jobs_key(caller), 0, -1)]
         for job_id, status in zip(ids, table.statuses(ids), strict=True):
             if status in ("queued", "processing"):
                 self._stage.parts.dispatcher.offer(table.cancel(job_id)[1])

@@ -195,11 +195,11 @@ def _of_attacks(attacked: Mapping[str, list[Round]]) -> list[Figure]:
     for name, found in attacked.items():
         requests, jobs, expired = (median_of(found, of) for of in ("request_ratio", "job_ratio", "expired_ratio"))
         lost = sum(len(each.lost) for each in found)
-        ratio = {"unit": "×", "target": MOST_RATIO, "at_most": True}
+        ratio = partial(Figure, unit="×", target=MOST_RATIO, at_most=True)
         figures += [
-            Figure(what=f"{name}: another key's requests, p95, attacked ÷ quiet", value=requests, **ratio),
-            Figure(what="… its jobs", value=jobs, **ratio),
-            Figure(what="… its jobs whose deadline passes", value=expired, **ratio),
+            ratio(what=f"{name}: another key's requests, p95, attacked ÷ quiet", value=requests),
+            ratio(what="… its jobs", value=jobs),
+            ratio(what="… its jobs whose deadline passes", value=expired),
             Figure(what="… what it lost", value=lost, target=0, at_most=True),
         ]
     return figures
@@ -230,7 +230,7 @@ def to_table_of_attacks(attacked: Mapping[str, list[Round]]) -> Table:
 
 def median_of(found: list[Round], of: str) -> float:
     """Of a value of each round."""
-    return statistics.median(getattr(each, of) for each in found)
+    return float(statistics.median(getattr(each, of) for each in found))
 
 
 def _panels(reads: Mapping[str, list[Reads]], attacked: Mapping[str, list[Round]]) -> list[Bars]:
