@@ -14,7 +14,7 @@ _AT_ONCE_S = 0.02
 _WIDE = "\N{LARGE RED CIRCLE}"  # four bytes, one character
 _BATCH = 2_000
 _BACKLOG, _UPLOADS = 2_500, 2
-_SOON_S = 2.0
+_SOON_S, _FORGOTTEN_S = 2.0, 60.0
 IDLE = "idle"  # a model that no worker serves
 _LONG_NAME = 60_000
 
@@ -75,19 +75,25 @@ async def deadlines(target: Target, _: int, note: Note) -> None:
 async def backlog_of_later(target: Target, note: Note) -> None:
     """Many jobs that may all begin at the same time."""
     for _ in range(_UPLOADS):
-        due = lines(_BACKLOG, start_after=_SOON_S, num_inference_steps=50)
+        due = lines(_BACKLOG, model=IDLE, start_after=_SOON_S, deadline=_FORGOTTEN_S)
         note((await post(target, "/v1/jobs/batch", due, JSON_LINES))[0])
 
 
 async def later(target: Target, _: int, note: Note) -> None:
     """And more of them."""
-    due = lines(_BATCH // 10, start_after=_SOON_S / 10, num_inference_steps=50)
+    due = lines(_BATCH // 10, model=IDLE, start_after=_SOON_S / 10, deadline=_FORGOTTEN_S)
     note((await post(target, "/v1/jobs/batch", due, JSON_LINES))[0])
 
 
 async def batch(target: Target, number: int, note: Note) -> None:
     """One of thousands of jobs."""
-    note((await post(target, "/v1/jobs/batch", lines(_BATCH, seed=number), JSON_LINES))[0])
+    note(
+        (
+            await post(
+                target, "/v1/jobs/batch", lines(_BATCH, model=IDLE, deadline=_FORGOTTEN_S, seed=number), JSON_LINES
+            )
+        )[0]
+    )
 
 
 async def refused_lines(target: Target, _: int, note: Note) -> None:
