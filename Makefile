@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow format docs lock
+.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow soak format docs lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -11,6 +11,8 @@ EXTRAS := worker,api,flower,stack,bench,dev
 PROMPT ?= a large red circle on a blue background
 override PROMPT := $(value PROMPT)
 export PROMPT
+
+MINUTES ?= 60
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -71,6 +73,9 @@ test-slow: venv  ## All slower suites but test-compose, test-mutations and test-
 
 test-compose: venv  ## Build, start and break docker-compose.yml where there is a Docker engine; up to 15 minutes
 	$(PYTHON) -m pytest tests/compose
+
+soak: venv  ## Load of all sorts with faults and attacks in turns: does anything grow, is a job lost? make soak MINUTES=60
+	$(PYTHON) -m tests.soak --minutes $(MINUTES)
 
 format: venv  ## Put the code in form
 	$(PYTHON) -m ruff format .

@@ -129,14 +129,16 @@ def api(
     folder: Folder = _FOLDER,
     rounds: Rounds = 3,
     seconds: Annotated[float, typer.Option(min=0.5, help="Of each measurement of status reads.")] = 4,
-    attack_s: Annotated[float, typer.Option(min=0.5, help="Seconds of each attack; slow ones take 10 to answer.")] = 12,
+    attack_s: Annotated[float, typer.Option(min=0.5, help="Seconds of each attack.")] = 4,
     jobs: Annotated[int, typer.Option(min=1, help="Jobs that wait in the queue.")] = 1_000,
+    attack: Annotated[list[str] | None, typer.Option(help="Only these attacks, by their names in the table.")] = None,
 ) -> None:
-    """Status reads of one API process on one core; what those who wait cost; what others see of abuse."""
-    from ops.bench.api.api import Effort, bench_api
+    """Status reads of one API process on one core; what those who wait cost; what another key sees of attacks."""
+    from ops.bench.api.api import Effort, bench_api, named
 
     with reporting():
-        bench_api(Effort(rounds=rounds, seconds=seconds, attack_s=attack_s, jobs=jobs), folder, Console())
+        effort = Effort(rounds=rounds, seconds=seconds, attack_s=attack_s, jobs=jobs, attacks=named(attack or ()))
+        bench_api(effort, folder, Console())
 
 
 @bench_app.command("gpu")

@@ -1,45 +1,39 @@
 """
-How fast one API process tells where jobs stand, what those who wait cost, and what abuse does to everybody else.
+How fast one API process tells where jobs stand, what those who wait cost, and what one key's attacks do to another.
 
-The process has a core of its own. Redis, whoever asks and whoever attacks share the others, so that a slow answer may
-also be theirs.
+For the first two the process has a core of its own; Redis and whoever asks share the others. Attacks are made on a
+whole system, in which nothing has a core of its own: a slow answer may also come of what the attacker's process takes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import statistics
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
-from ops.bench.api.attacks import ATTACKS
+from jobs.errors import InvalidRequest
+from ops.bench.api.attacks.table import ATTACKS
 from ops.bench.api.http_load import Connection, Load, Target, connected, flat_out, paced
 from ops.bench.api.replica import Replica, replica
+from ops.bench.api.two_keys import MOST_RATIO, Round, TwoKeys, two_keys
 from ops.bench.report.plot import Bars, plot
 from ops.bench.report.report import Figure, Report, publish
 from ops.bench.report.rounds import alternate
 from ops.bench.report.surroundings import look_around
-from ops.settings import CHECKOUT
 
 READS_PER_S = 1_000
-OTHERS_PER_S = 100
 WAITERS = 200
 
-_QUIET = "nothing"
-_SETTINGS = {"IMAGEMILL_API_BODY_TIMEOUT_S": "8"}  # So that slow bodies are refused while they are looked at.
 _SETTLE_S = 1.0  # For what is closed to be forgotten.
-_ENDS_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,14 +43,16 @@ class Effort:
 
     Attributes:
         seconds: Of each measurement of reads and waiters.
-        attack_s: Of each attack; a head may take 10 s.
+        attack_s: Of each attack.
         jobs: That wait in the queue.
+        attacks: By their names.
     """
 
     rounds: int
     seconds: float
     attack_s: float
     jobs: int
+    attacks: tuple[str, ...] = tuple(ATTACKS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,48 +64,52 @@ class Reads:
     p99_ms: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Others:
+def named(attacks: Sequence[str]) -> tuple[str, ...]:
     """
-    What others saw, who read `OTHERS_PER_S` statuses.
+    The attacks of these names; all, if there are none.
 
-    Attributes:
-        failed: Of their requests.
-        attackers: What those were answered who attacked, by status.
-        grown_mib: What the process' resident memory had grown by, and `peak_mib` what it had at most, ever.
+    Raises:
+        InvalidRequest: There is no such attack.
     """
-
-    p50_ms: float
-    p99_ms: float
-    failed: int
-    attackers: Mapping[str, int]
-    grown_mib: float
-    peak_mib: float
+    for name in attacks:
+        if name not in ATTACKS:
+            raise InvalidRequest("attack", f"there is no {name!r}; there are: {', '.join(ATTACKS)}")
+    return tuple(attacks or ATTACKS)
 
 
 def bench_api(effort: Effort, folder: Path, console: Console) -> Report:
-    """Measure, print, and write `api.json` and `api.png`."""
-    surroundings = look_around(**dataclasses.asdict(effort), **_SETTINGS)
-    with replica(effort.jobs, _SETTINGS) as running:
+    """Measure, print, and write `api.json` and `api.png`. Raises `StackError`."""
+    surroundings = look_around(**dataclasses.asdict(effort))
+    with replica(effort.jobs, {}) as running:
         reads = alternate(_readers(running, effort), effort.rounds, console)
         waiting = [_commands_of_waiters(running, effort.seconds) for _ in range(effort.rounds)]
-        others = alternate(_attackers(running, effort), effort.rounds, console)
+    with two_keys() as system:
+        attackers = {name: partial(_attack, system, name, effort.attack_s) for name in effort.attacks}
+        attacked = alternate(attackers, effort.rounds, console)
     report = Report(
         name="api",
-        title=f"api: one process on one core, medians of {effort.rounds} rounds",
-        figures=[*_of_reads(reads), _of_waiters(waiting), *_of_attacks(others)],
+        title=f"api: one process, medians of {effort.rounds} rounds",
+        figures=[*_of_reads(reads), _of_waiters(waiting), *_of_attacks(attacked)],
         surroundings=surroundings,
         rounds={
             "reads": {name: [dataclasses.asdict(each) for each in found] for name, found in reads.items()},
             "commands_of_a_waiter_per_s": waiting,
-            "attacks": {name: [dataclasses.asdict(each) for each in found] for name, found in others.items()},
+            "attacks": {name: [_told(each) for each in found] for name, found in attacked.items()},
         },
     )
-    plot(_panels(reads, others), folder / "api.png")
+    plot(_panels(reads, attacked), folder / "api.png")
     publish(report, folder, console)
-    for attack in ATTACKS:
-        console.print(f"{attack} were answered {_told(others[attack])}", highlight=False)
+    console.print(to_table_of_attacks(attacked))
     return report
+
+
+def _attack(system: TwoKeys, name: str, seconds: float, _: int) -> Round:
+    return system.round(name, seconds)
+
+
+def _told(found: Round) -> dict[str, Any]:
+    ratios = {of: getattr(found, of) for of in ("request_ratio", "job_ratio", "expired_ratio")}
+    return dataclasses.asdict(found) | ratios | {"answered": dict(found.answered)}
 
 
 def _readers(running: Replica, effort: Effort) -> dict[str, Callable[[int], Reads]]:
@@ -171,34 +171,6 @@ async def _read(connection: Connection) -> bytes:
     raise ConnectionError("the stream has ended")
 
 
-def _attackers(running: Replica, effort: Effort) -> dict[str, Callable[[int], Others]]:
-    return {name: partial(_look, running, name, effort.attack_s) for name in (_QUIET, *ATTACKS)}
-
-
-def _look(running: Replica, name: str, seconds: float, _: int) -> Others:
-    before = running.memory_mib()
-    target = running.target
-    attack: subprocess.Popen[str] | None = None
-    if name != _QUIET:
-        words = [name, target.host, str(target.port), target.job_id, str(seconds)]
-        command = [sys.executable, "-m", "ops.bench.api.attacks", *words]
-        attack = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT)
-    seen = asyncio.run(paced(target, running.finished, OTHERS_PER_S, seconds))
-    attackers: dict[str, int] = {}
-    if attack:
-        output = attack.communicate(timeout=seconds + _ENDS_S)[0]
-        attackers = json.loads(output)
-    time.sleep(_SETTLE_S)
-    return Others(
-        p50_ms=seen.percentile_ms(50),
-        p99_ms=seen.percentile_ms(99),
-        failed=sum(seen.statuses.values()) - seen.statuses["200"],
-        attackers=attackers,
-        grown_mib=running.memory_mib() - before,
-        peak_mib=running.memory_mib("VmHWM"),
-    )
-
-
 def _of_reads(reads: Mapping[str, list[Reads]]) -> list[Figure]:
     figures = []
     for name, found in reads.items():
@@ -218,29 +190,50 @@ def _of_waiters(waiting: list[float]) -> Figure:
     return Figure(what=what, value=statistics.median(waiting), target=0.01, at_most=True)
 
 
-def _of_attacks(others: Mapping[str, list[Others]]) -> list[Figure]:
+def _of_attacks(attacked: Mapping[str, list[Round]]) -> list[Figure]:
     figures = []
-    for name, found in others.items():
-        p50, p99 = (statistics.median(getattr(each, of) for each in found) for of in ("p50_ms", "p99_ms"))
-        failed = sum(each.failed for each in found)
-        grown = max(each.grown_mib for each in found)
+    for name, found in attacked.items():
+        requests, jobs, expired = (median_of(found, of) for of in ("request_ratio", "job_ratio", "expired_ratio"))
+        lost = sum(len(each.lost) for each in found)
+        ratio = partial(Figure, unit="×", target=MOST_RATIO, at_most=True)
         figures += [
-            Figure(what=f"during {name}: others' p50", value=p50, unit="ms"),
-            Figure(what="… p99", value=p99, unit="ms"),
-            Figure(what="… failed", value=failed, target=0, at_most=True),
-            Figure(what="… memory has grown by", value=grown, unit="MiB"),
+            ratio(what=f"{name}: another key's requests, p95, attacked ÷ quiet", value=requests),
+            ratio(what="… its jobs", value=jobs),
+            ratio(what="… its jobs whose deadline passes", value=expired),
+            Figure(what="… what it lost", value=lost, target=0, at_most=True),
         ]
     return figures
 
 
-def _told(found: list[Others]) -> str:
-    total: Counter[str] = Counter()
-    for each in found:
-        total.update(each.attackers)
-    return ", ".join(f"{status} {times} times" for status, times in total.most_common()) or "nothing yet"
+def to_table_of_attacks(attacked: Mapping[str, list[Round]]) -> Table:
+    """What another key saw, and what the attackers were answered."""
+    title = "one key attacks; another one's p95, quiet → attacked"
+    table = Table(
+        "attack", "requests, ms", "×", "jobs, ms", "×", "expired, ms", "×", "lost", "MiB", "answered", title=title
+    )
+    for name, found in attacked.items():
+        answered = sum((Counter(each.answered) for each in found), Counter[str]())
+        table.add_row(
+            name,
+            f"{median_of(found, 'quiet_request_ms'):.0f} → {median_of(found, 'request_ms'):.0f}",
+            f"{median_of(found, 'request_ratio'):.1f}",
+            f"{median_of(found, 'quiet_job_ms'):.0f} → {median_of(found, 'job_ms'):.0f}",
+            f"{median_of(found, 'job_ratio'):.1f}",
+            f"{median_of(found, 'quiet_expired_ms'):.0f} → {median_of(found, 'expired_ms'):.0f}",
+            f"{median_of(found, 'expired_ratio'):.1f}",
+            str(sum(len(each.lost) for each in found)),
+            f"{max(each.grown_mib for each in found):+.0f}",
+            ", ".join(f"{status} {times} times" for status, times in answered.most_common()) or "nothing yet",
+        )
+    return table
 
 
-def _panels(reads: Mapping[str, list[Reads]], others: Mapping[str, list[Others]]) -> list[Bars]:
+def median_of(found: list[Round], of: str) -> float:
+    """Of a value of each round."""
+    return float(statistics.median(getattr(each, of) for each in found))
+
+
+def _panels(reads: Mapping[str, list[Reads]], attacked: Mapping[str, list[Round]]) -> list[Bars]:
     def bars(title: str, unit: str, found: Mapping[str, list[Any]], of: str) -> Bars:
         rounds = {name: [getattr(each, of) for each in each_round] for name, each_round in found.items()}
         return Bars(title=title, unit=unit, rounds=rounds)
@@ -248,5 +241,5 @@ def _panels(reads: Mapping[str, list[Reads]], others: Mapping[str, list[Others]]
     return [
         bars("status reads, as many as there can be", "reads/s", reads, "most_per_s"),
         bars(f"status reads, {READS_PER_S} a second", "p99, ms", reads, "p99_ms"),
-        bars("others' reads during …", "p99, ms", others, "p99_ms"),
+        bars("another key's requests during …", "p95, attacked ÷ quiet", attacked, "request_ratio"),
     ]

@@ -21,15 +21,19 @@ class Target:
 
     Attributes:
         job_id: One that waits.
+        token: Of an API key; empty for none.
     """
 
     host: str
     port: int
     job_id: str = ""
+    token: str = ""
 
     def head(self, method: str, path: str, *lines: str) -> bytes:
         """Of a request."""
-        return "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {self.host}:{self.port}", *lines, "", ""]).encode()
+        key = [f"Authorization: Bearer {self.token}"] if self.token else []
+        first = [f"{method} {path} HTTP/1.1", f"Host: {self.host}:{self.port}"]
+        return "\r\n".join([*first, *key, *lines, "", ""]).encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +53,15 @@ class Load:
 
     def percentile_ms(self, percent: float) -> float:
         """The time within which so many answers came."""
-        ordered = sorted(self.took_s)
-        return 1_000 * ordered[min(len(ordered) - 1, math.ceil(len(ordered) * percent / 100) - 1)]
+        return percentile_ms(self.took_s, percent)
+
+
+def percentile_ms(seconds: Sequence[float], percent: float) -> float:
+    """The time within which so many of these were over; endless, if there are none."""
+    ordered = sorted(seconds)
+    if not ordered:
+        return math.inf
+    return 1_000 * ordered[min(len(ordered) - 1, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 class Connection:
@@ -71,6 +82,26 @@ class Connection:
         """Of an answer that comes, or "closed"; what is behind its first line is left."""
         line = await self._reader.readline()
         return line[9:12].decode() or _CLOSED
+
+    async def answer(self) -> tuple[str, bytes]:
+        """Status and body of an answer that comes, of a known length or in chunks."""
+        head = (await self._reader.readuntil(b"\r\n\r\n")).lower()
+        status = head[9:12].decode()
+        if b"transfer-encoding: chunked" in head:
+            return status, b"".join([chunk async for chunk in self._chunks()])
+        length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
+        return status, await self._reader.readexactly(int(length or 0))
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while length := int(await self._reader.readline(), 16):
+            yield (await self._reader.readexactly(length + 2))[:-2]
+        await self._reader.readline()
+
+    def stop_reading(self) -> None:
+        """For good: what comes fills the kernel's buffer, and then the sender's."""
+        transport = self._writer.transport
+        if isinstance(transport, asyncio.ReadTransport):
+            transport.pause_reading()
 
     async def send(self, content: bytes) -> None:
         """Raises `ConnectionError` where nobody takes it any more."""

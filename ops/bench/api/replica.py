@@ -44,16 +44,10 @@ class Replica:
         finished, queued: Jobs, by their paths; the queued one stands behind others.
     """
 
-    api: Api
     target: Target
     redis: redis.Redis
     finished: str
     queued: str
-
-    def memory_mib(self, what: str = "VmRSS") -> float:
-        """Resident memory; "VmHWM" is the most that there was."""
-        lines = Path(f"/proc/{self.api.pid}/status").read_text("utf-8").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:")) / 1024
 
     def commands(self) -> int:
         """How many commands Redis has run, INFO apart."""
@@ -86,7 +80,7 @@ def replica(jobs: int, settings: Mapping[str, str]) -> Iterator[Replica]:
             with api:
                 os.sched_setaffinity(0, others)
                 target = Target(host=LOOPBACK, port=api.port or 0, job_id=paths[2])
-                yield Replica(api=api, target=target, redis=redis_client, finished=paths[0], queued=paths[1])
+                yield Replica(target=target, redis=redis_client, finished=paths[0], queued=paths[1])
     finally:
         os.sched_setaffinity(0, set(cores))
 

@@ -1,0 +1,1 @@
+"""What clients may do to an API that others use, a file for each sort; `table.py` lists them all."""

@@ -1,0 +1,9 @@
+"""`python -m ops.bench.api.attacks JSON`: see `attacking.py`."""
+
+from __future__ import annotations
+
+import sys
+
+from ops.bench.api.attacks.attacking import main
+
+main(sys.argv[1])
