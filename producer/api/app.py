@@ -20,8 +20,12 @@ from producer.api.http.openapi import describe
 from producer.api.http.request_log import RequestLog
 from producer.api.jobs import events, files
 from producer.api.jobs import routes as jobs
+from producer.api.keys import limits
 from producer.api.keys.callers import Callers
 from producer.api.keys.exposure import is_loopback
+from producer.api.keys.seating import Seating
+from producer.api.keys.seats import Seats
+from producer.api.keys.watch import KeyWatch
 from producer.api.links import Links
 from producer.api.metrics.metrics import ApiMetrics
 from producer.api.openai import images
@@ -44,6 +48,7 @@ ROUTERS = (
     files.router,
     models.router,
     queues.router,
+    limits.router,
     images.router,
     health.router,
 )
@@ -75,7 +80,7 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
                 )
                 is_local = is_loopback(own.host) and not own.require_key
                 app.state.callers = Callers(loop.redis, settings, is_local=is_local)
-                async with _taking_part(parts):
+                async with aclosing(KeyWatch(app.state.callers, app.state.seats)), _taking_part(parts):
                     yield
 
     app = FastAPIOffline(title="Imagemill", version="1", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
@@ -85,6 +90,8 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
     handle_errors(app)
     describe(app, ROUTERS)
     app.state.metrics = ApiMetrics()
+    app.state.seats = Seats()
+    app.add_middleware(Seating, seats=app.state.seats)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
     return app
 

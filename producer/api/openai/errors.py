@@ -18,6 +18,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from jobs.errors import ErrorCode, ImagemillError, JobFailed, ModelNotAvailable, WaitTimeout
 from producer.api.http.errors import Problem, json_response, problem_of
+from producer.api.keys.seating import end
+from producer.api.keys.seats import Seat
+from producer.keys.errors import KeyRefused
 from storage.errors import StorageError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -75,6 +78,10 @@ def error_response(problem: Problem) -> Response:
     return json_response({"error": error_object(problem)}, problem.status, problem.headers)
 
 
+def _last_event(problem: Problem) -> tuple[str, dict[str, Any]]:
+    return "error", {"type": "error", "error": error_object(problem)}
+
+
 class OpenAIRoute(APIRoute):
     """
     A route that answers its errors with OpenAI's object: those of its dependencies, its method and its bugs, too.
@@ -101,7 +108,12 @@ class OpenAIRoute(APIRoute):
         return handle
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As FastAPI does, which answers another method outside of the handler; a bug goes on, to be noted."""
+        """
+        As FastAPI does, which answers another method outside of the handler; a bug goes on, to be noted.
+
+        A request whose key is revoked meanwhile ends by the same object.
+        """
+        seat: Seat = scope["state"]["seat"]
         has_begun = False
 
         async def noting(message: Message) -> None:
@@ -110,7 +122,11 @@ class OpenAIRoute(APIRoute):
             await send(message)
 
         try:
-            await super().handle(scope, receive, noting)
+            with seat.ended_by_refusal():
+                await super().handle(scope, receive, noting)
+        except KeyRefused as exc:
+            problem = openai_problem_of(exc) or _BUG
+            await end(seat, *_last_event(problem), error_response(problem), scope, receive, send)
         except HTTPException as exc:
             await error_response(openai_problem_of(exc) or _BUG)(scope, receive, send)
         except Exception:

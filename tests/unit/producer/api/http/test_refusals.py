@@ -14,6 +14,8 @@ CASES: list[tuple[ImagemillError, int, dict[str, str]]] = [
     (errors.KindNotAllowed("count", ("shapes",)), 403, {}),
     (errors.RateExceeded("1/minute", 59.2), 429, {"Retry-After": "60"}),
     (errors.RateExceeded("10/second", 0.1), 429, {"Retry-After": "1"}),
+    (errors.TooManyConnections("blog", 5), 429, {"Retry-After": "1"}),
+    (errors.TooManyBatches("blog", 5), 429, {"Retry-After": "5"}),
     (QuotaExceeded("blog", 5), 429, {"Retry-After": "5"}),
     (RedisFull("full"), 429, {"Retry-After": "10"}),
     (NotServed("model", "shapes"), 503, {"Retry-After": "10"}),
