@@ -8,7 +8,8 @@ Why a request is refused for its key.
     Retryable
     ├── RateExceeded         the key was used as often as it may be
     ├── TooManyConnections   the caller has as many requests open as it may
-    └── TooManyBatches       as many of them are batches as may be
+    ├── TooManyBatches       as many of them are batches as may be
+    └── TooManyBytes         the bodies of its requests that are coming in are too large together
 """
 
 from __future__ import annotations
@@ -78,4 +79,13 @@ class TooManyBatches(Retryable):
         super().__init__(
             f"{caller} may send or read {most} batches at a time in one API process, and does: "
             "come again when one has ended"
+        )
+
+
+class TooManyBytes(Retryable):
+    """The bodies of the caller's requests that this process reads are too large together; nothing was done."""
+
+    def __init__(self, caller: str, most: int) -> None:
+        super().__init__(
+            f"{caller} may send bodies of {most} bytes at a time to one API process, all together, and does: come again"
         )

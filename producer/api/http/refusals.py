@@ -13,8 +13,11 @@ from producer.keys.errors import (
     ModelNotAllowed,
     RateExceeded,
     TooManyBatches,
+    TooManyBytes,
     TooManyConnections,
 )
+
+_Later = RateExceeded | TooManyConnections | TooManyBatches | TooManyBytes | QuotaExceeded | RedisFull
 
 _QUEUE_RETRY_S = 5  # A queue that is full has room when a job begins, which takes about as long as a job.
 _SEAT_RETRY_S = 1  # A request is over soon, or never by itself.
@@ -39,19 +42,21 @@ def refusal_of(exc: ImagemillError) -> Refusal | None:
         case ModelNotAllowed() | KindNotAllowed():
             what = "model" if isinstance(exc, ModelNotAllowed) else "kind"
             return Refusal(status=403, code=f"{what}_not_allowed")
-        case RateExceeded() | TooManyConnections() | TooManyBatches() | QuotaExceeded() | RedisFull():
+        case _ if isinstance(exc, _Later):
             return _later(exc)
         case NotServed():
             return Refusal(status=503, code=exc.code, headers={"Retry-After": str(_WORKER_RETRY_S)})
     return None
 
 
-def _later(exc: RateExceeded | TooManyConnections | TooManyBatches | QuotaExceeded | RedisFull) -> Refusal:
+def _later(exc: _Later) -> Refusal:
     match exc:
         case RateExceeded():
             code, seconds = "rate_limit_exceeded", exc.retry_after_s
         case TooManyConnections():
             code, seconds = "too_many_connections", _SEAT_RETRY_S
+        case TooManyBytes():
+            code, seconds = "too_many_bytes", _SEAT_RETRY_S
         case TooManyBatches():
             code, seconds = "too_many_batches", _QUEUE_RETRY_S
         case QuotaExceeded():

@@ -8,14 +8,17 @@ dies takes its counts with it. So with three replicas a caller may have three ti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, MutableMapping
+from collections import Counter
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
 from starlette.types import Message, Send
 
 from producer.api.keys.callers import Caller
-from producer.keys.errors import KeyRefused, TooManyBatches, TooManyConnections
+from producer.keys.errors import KeyRefused, TooManyBatches, TooManyBytes, TooManyConnections
+
+MOST_BYTES = 64 << 20  # Of the bodies that a caller's requests have in memory at a time.
 
 # Of answers that may take hours, and have a form for one more thing to say.
 LONG_TYPES = ("text/event-stream", "application/jsonl")
@@ -47,6 +50,27 @@ class Seat:
     def use_for_batch(self) -> None:
         """The request sends or reads a batch. Raises `TooManyBatches` where as many do as may."""
         self._seats.use_for_batch(self)
+
+    @contextmanager
+    def holding(self) -> Iterator[Callable[[int], None]]:
+        """
+        While a body is in memory; gives what says that it has so many bytes more.
+
+        That raises `TooManyBytes` where the bodies of all of its caller's requests have too many.
+        """
+        caller = self.caller
+        assert caller is not None  # noqa: S101 - no body is read before it is known whose it is
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            self._seats.hold(caller.name, size)
+            held += size
+
+        try:
+            yield hold
+        finally:
+            self._seats.let_go(caller.name, held)
 
     def noting(self, send: Send) -> Send:
         """A `send` that shows how the answer began."""
@@ -88,6 +112,7 @@ class Seats:
 
     def __init__(self) -> None:
         self._taken: dict[str, set[Seat]] = {}  # by caller
+        self._held: Counter[str] = Counter()  # bytes, by caller
 
     @contextmanager
     def seat(self, state: MutableMapping[str, Any]) -> Iterator[Seat]:
@@ -126,6 +151,18 @@ class Seats:
         if self.count(seat.caller.name)[1] >= most:
             raise TooManyBatches(seat.caller.name, most)
         seat.is_batch = True
+
+    def hold(self, caller: str, size: int) -> None:
+        """Raises `TooManyBytes` where a caller's bodies have too many."""
+        if self._held[caller] + size > MOST_BYTES:
+            raise TooManyBytes(caller, MOST_BYTES)
+        self._held[caller] += size
+
+    def let_go(self, caller: str, size: int) -> None:
+        """Of what was held."""
+        self._held[caller] -= size
+        if not self._held[caller]:
+            del self._held[caller]
 
     def _leave(self, seat: Seat, caller: str) -> None:
         seats = self._taken[caller]

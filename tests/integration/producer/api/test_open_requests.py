@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from resource import RLIMIT_FSIZE, getrlimit, setrlimit
+from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import pytest
@@ -18,6 +20,7 @@ from jobs import names
 from jobs.process.settings import Settings
 from jobs.table.table import JobTable
 from ops.process import wait_until
+from producer.api.settings import ApiSettings
 from producer.keys.key import KeyLimits
 from producer.keys.store import KeyStore
 from tests.integration.producer.api.conftest import DEADLINE_S
@@ -28,6 +31,11 @@ PROMPT = "a large red circle on a blue background"
 BODY = {"prompt": PROMPT}
 
 MakeKey = Callable[..., dict[str, str]]
+
+
+@pytest.fixture
+def api_settings() -> ApiSettings:
+    return ApiSettings(max_wait_s=5, body_timeout_s=DEADLINE_S)
 
 
 @pytest.fixture
@@ -122,6 +130,34 @@ def test_key_sends_so_many_batches_at_a_time(client: httpx.Client, replica: str,
         assert [each["error"] for each in lines(finish(BODY).text)] == [None, None]
     again = client.post("/v1/jobs/batch", content=jsonl(BODY), headers={**JSONL, **one})
     assert again.status_code == 200
+
+
+def test_bodies_of_a_key_have_so_many_bytes_together(
+    client: httpx.Client, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producer.api.keys.seats.MOST_BYTES", 10_000)
+    one, two = make_key("one"), make_key("two")
+    with closing(HTTPConnection(urlsplit(str(client.base_url)).netloc, timeout=DEADLINE_S)) as sender:
+        sender.putrequest("POST", "/v1/jobs")
+        for name, value in {**one, "Content-Type": "application/json", "Content-Length": "9001"}.items():
+            sender.putheader(name, value)
+        sender.endheaders(b" " * 9_000)
+        large = {**BODY, "negative_prompt": "x" * 4_000}
+        refused = until_refused(lambda: client.post("/v1/jobs", json=large, headers=one))
+        assert (code_of(refused), refused.headers["retry-after"]) == ((429, "too_many_bytes"), "1")
+        assert client.post("/v1/jobs", json=large, headers=two).status_code == 202
+    assert wait_until(lambda: client.post("/v1/jobs", json=large, headers=one).status_code == 202, DEADLINE_S)
+
+
+def until_refused(ask: Callable[[], httpx.Response]) -> httpx.Response:
+    answers: list[httpx.Response] = []
+
+    def is_refused() -> bool:
+        answers.append(ask())
+        return answers[-1].status_code == 429
+
+    assert wait_until(is_refused, DEADLINE_S)
+    return answers[-1]
 
 
 def test_callers_without_a_key_have_bounds_too(api: TestClient) -> None:

@@ -15,6 +15,7 @@ CASES: list[tuple[ImagemillError, int, dict[str, str]]] = [
     (errors.RateExceeded("1/minute", 59.2), 429, {"Retry-After": "60"}),
     (errors.RateExceeded("10/second", 0.1), 429, {"Retry-After": "1"}),
     (errors.TooManyConnections("blog", 5), 429, {"Retry-After": "1"}),
+    (errors.TooManyBytes("blog", 5), 429, {"Retry-After": "1"}),
     (errors.TooManyBatches("blog", 5), 429, {"Retry-After": "5"}),
     (QuotaExceeded("blog", 5), 429, {"Retry-After": "5"}),
     (RedisFull("full"), 429, {"Retry-After": "10"}),
