@@ -90,7 +90,7 @@ class KeyStore:
             if self._write(name, before, record, old_hash=key.token_hash, new_hash=rotated.token_hash):
                 return token, rotated
 
-    def update(self, name: str, **limits: Any) -> ApiKey:
+    def update(self, name: str, /, **limits: Any) -> ApiKey:
         """
         Change what a key allows; it holds within seconds, for what is open, too.
 
