@@ -20,7 +20,6 @@ from producer.api.http.openapi import describe
 from producer.api.http.request_log import RequestLog
 from producer.api.jobs import events, files
 from producer.api.jobs import routes as jobs
-from producer.api.keys import limits
 from producer.api.keys.callers import Callers
 from producer.api.keys.exposure import is_loopback
 from producer.api.keys.seating import Seating
@@ -30,7 +29,7 @@ from producer.api.links import Links
 from producer.api.metrics.metrics import ApiMetrics
 from producer.api.openai import images
 from producer.api.settings import ApiSettings
-from producer.api.system import health, models, queues
+from producer.api.system import health, limits, models, queues
 from producer.api.system.surroundings import remembered_storage, remembered_unread, remembered_workers
 from producer.api.views import Views
 from producer.client.loop import LoopParts

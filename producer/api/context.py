@@ -7,9 +7,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from producer.api.batches.spool import Spools
 from producer.api.remembered import Remembered
 from producer.api.settings import ApiSettings
+from producer.api.spool import Spools
 from producer.api.views import Views
 from producer.client.loop import LoopParts
 from producer.client.parts import Parts

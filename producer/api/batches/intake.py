@@ -11,11 +11,11 @@ from fastapi import Request
 from jobs.errors import ImagemillError, InvalidRequest, RedisUnavailable
 from producer.api.batches.bulk import LINE_BYTES, MAX_ITEM_BYTES, Bulk, LineAnswer
 from producer.api.batches.items import Items
-from producer.api.batches.spool import Spool
 from producer.api.context import Context
 from producer.api.http.bodies import stream
 from producer.api.keys.callers import Callers
 from producer.api.keys.seats import Seat
+from producer.api.spool import Spool
 from producer.keys.errors import KeyRefused
 
 MAX_JOBS = 100_000

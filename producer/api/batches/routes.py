@@ -26,13 +26,13 @@ from producer.api.batches.schemas import (
     body_of_batch,
     lines_of,
 )
-from producer.api.batches.spool import Spool
 from producer.api.context import Context, CurrentContext
 from producer.api.http.bodies import check_type
 from producer.api.http.errors import json_response
 from producer.api.http.openapi import Router
 from producer.api.http.schemas import BODY_REFUSALS, REFUSALS, text_header
 from producer.api.keys.callers import BatchCaller, CurrentCaller
+from producer.api.spool import Spool
 
 router = Router(prefix="/v1", tags=["batches"], responses=REFUSALS, models=[*ITEMS, BatchLineBody, BatchResultBody])
 

@@ -207,7 +207,7 @@ def test_answer_that_gets_too_long_ends_the_batch_and_says_so(
     api: TestClient, table: JobTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("producer.api.batches.intake._BULK_JOBS", 10)
-    monkeypatch.setattr("producer.api.batches.spool.MOST_BYTES", 100_000)
+    monkeypatch.setattr("producer.api.spool.MOST_BYTES", 100_000)
     _, answers = send(api, *[{"prompt": PROMPT, "custom_id": "c" * 255}] * 500)
     assert answers[-1]["error"]["code"] == "answer_too_long"
     assert [each["error"] for each in answers[:-1]] == [None] * (len(answers) - 1)
@@ -216,7 +216,7 @@ def test_answer_that_gets_too_long_ends_the_batch_and_says_so(
 
 
 def test_process_has_so_much_for_all_batches(api: TestClient, table: JobTable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("producer.api.batches.spool.MOST_BYTES_OF_ALL", 1_000)
+    monkeypatch.setattr("producer.api.spool.MOST_BYTES_OF_ALL", 1_000)
     refused = api.post("/v1/jobs/batch", content=jsonl(BODY), headers=JSONL)
     assert (code_of(refused), refused.headers["retry-after"]) == ((503, "disk_full"), "2")
     assert table.queues() == []
