@@ -38,7 +38,7 @@ class KeyLimits(CallerLimits):
     max_batches: Annotated[int, Field(ge=1)] = 4
 
 
-LIMITS = frozenset(KeyLimits.model_fields)
+LIMITS = set(KeyLimits.model_fields)
 
 
 class ApiKey(KeyLimits):

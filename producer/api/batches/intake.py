@@ -58,8 +58,8 @@ class Intake:
 
     async def _read(self) -> None:
         settings, items = self._context.settings, Items(MAX_ITEM_BYTES)
-        limits = {"max_bytes": settings.max_batch_bytes, "timeout_s": settings.body_timeout_s}
-        async for chunk in stream(self._request, **limits):
+        most, timeout_s = settings.max_batch_bytes, settings.body_timeout_s
+        async for chunk in stream(self._request, max_bytes=most, timeout_s=timeout_s):
             for at in range(0, len(chunk), _CUT_BYTES):
                 await self._add(items.feed(chunk[at : at + _CUT_BYTES]))
                 await asyncio.sleep(0)

@@ -368,8 +368,8 @@ def test_used_up_rate_comes_back(settings: Settings, redis_client: redis.Redis) 
 
 def test_key_is_shown_once(run: Run, settings: Settings) -> None:
     limits = ("--rate", "600 per minute", "--max-queued", "1000", "--model", "shapes", "--weight", "2.5")
-    limits += ("--max-connections", "20", "--max-batches", "2")
-    made = run("create", "blog", *limits)
+    more = ("--max-connections", "20", "--max-batches", "2")
+    made = run("create", "blog", *limits, *more)
     assert made.exit_code == 0, made.output
     token = made.stdout.strip()
     assert look_up(settings, token) is not None
