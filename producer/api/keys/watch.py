@@ -22,15 +22,17 @@ class KeyWatch:
     def __init__(self, callers: Callers, seats: Seats) -> None:
         self._callers = callers
         self._seats = seats
+        self._is_closed = False
         self._task = asyncio.create_task(self._watch(), name="key watch")
 
     async def aclose(self) -> None:
         """Look no more."""
+        self._is_closed = True  # For a cancellation can get lost (CPython issue 86296).
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _watch(self) -> None:
-        while True:
+        while not self._is_closed:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
                 await self._look()
