@@ -21,6 +21,7 @@ from jobs.table.table import JobTable, Offer
 
 _PAGE = 250
 _CANCELED_PAGES = 4  # by the call itself
+_RECORDS = 50  # of a page: at their longest they have 4 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +122,11 @@ class Batches:
         """
         with map_errors(self._settings):
             key = names.batch_jobs_key(batch_id)
-            found = cast("Any", self._redis.zrange(key, behind, behind + _PAGE - 1, withscores=True))
+            found = cast("Any", self._redis.zrange(key, behind, behind + _RECORDS - 1, withscores=True))
         ids = [job_id for job_id, _ in found]
         lines = {job_id: int(line) for job_id, line in found}
-        return [(lines[each.id], each) for each in self._table.get_many(ids)], behind + _PAGE if len(
-            ids
-        ) == _PAGE else None
+        following = behind + _RECORDS if len(ids) == _RECORDS else None
+        return [(lines[each.id], each) for each in self._table.get_many(ids)], following
 
     def cancel(self, batch_id: str) -> BatchRecord:
         """

@@ -27,6 +27,7 @@ CURSOR = "^[0-9]{1,15}$"  # The number of the last submission that was looked at
 _NEWEST = "+inf"
 _LOOK_AT = 200  # entries of a list in one script: a millisecond of Redis' time
 _MOST_LOOKS = 50
+_PAGE_BYTES = 1 << 20  # of records: some tens at their longest
 _WATCH_AT_A_TIME = 100
 _MESSAGE, _MOST_MESSAGES = "message:", 1_000  # as claim.lua calls what it says of messages
 
@@ -150,8 +151,8 @@ class JobReader:
         """
         Jobs, the last to be submitted first.
 
-        A page looks through 10,000 jobs at most: where few fit, it may have fewer than `limit`, or none, and still be
-        followed by others.
+        A page looks through 10,000 jobs at most, and its records have about a megabyte: it may have fewer than `limit`,
+        or none, and still be followed by others.
 
         Args:
             caller: Whose; None for everybody's.
@@ -170,8 +171,9 @@ class JobReader:
         behind = cursor or _NEWEST
         queue = None if model is None else names.queue_of(model)
         ids: list[str] = []
+        left_bytes = _PAGE_BYTES
         for _ in range(_MOST_LOOKS):
-            found, behind = self._scripts.run(
+            found, behind, size = self._scripts.run(
                 "list",
                 caller=caller or None,
                 status=status,
@@ -179,9 +181,11 @@ class JobReader:
                 behind=behind,
                 limit=limit - len(ids),
                 most=_LOOK_AT,
+                most_bytes=left_bytes,
             )
             ids += found
-            if not behind or len(ids) >= limit:
+            left_bytes -= size
+            if not behind or len(ids) >= limit or left_bytes <= 0:
                 break
         records = self.get_many(ids)
         self.watch([each.id for each in records if not each.has_ended])

@@ -24,13 +24,16 @@ from producer.api.jobs import dropping, events, files
 from producer.api.jobs import routes as jobs
 from producer.api.keys.callers import Callers
 from producer.api.keys.exposure import is_loopback
+from producer.api.keys.seating import Seating
+from producer.api.keys.seats import Seats
+from producer.api.keys.watch import KeyWatch
 from producer.api.links import Links
 from producer.api.metrics.metrics import ApiMetrics
 from producer.api.openai import images
 from producer.api.openai import models as openai_models
 from producer.api.openai.errors import tell
 from producer.api.settings import ApiSettings
-from producer.api.system import health, models, queues
+from producer.api.system import health, limits, models, queues
 from producer.api.system.surroundings import remembered_storage, remembered_unread, remembered_workers
 from producer.api.views import Views
 from producer.client.loop import LoopParts
@@ -49,6 +52,7 @@ ROUTERS = (
     files.router,
     models.router,
     queues.router,
+    limits.router,
     images.router,
     openai_models.router,
     health.router,
@@ -81,7 +85,7 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
                 )
                 is_local = is_loopback(own.host) and not own.require_key
                 app.state.callers = Callers(loop.redis, settings, is_local=is_local)
-                async with _taking_part(parts):
+                async with aclosing(KeyWatch(app.state.callers, app.state.seats)), _taking_part(parts):
                     yield
 
     app = FastAPIOffline(title="Imagemill", version="1", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
@@ -92,6 +96,8 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
     describe(app, ROUTERS)
     app.state.metrics = ApiMetrics()
     app.add_middleware(Heads)
+    app.state.seats = Seats()
+    app.add_middleware(Seating, seats=app.state.seats)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
     if own.cors_origins:
         let_pages_ask(app, own.cors_origins)  # Outside of all others, so that a page reads every answer.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from producer.api.remembered import Remembered
 from producer.api.settings import ApiSettings
+from producer.api.spool import Spools
 from producer.api.views import Views
 from producer.client.loop import LoopParts
 from producer.client.parts import Parts
@@ -24,6 +25,7 @@ class Context:
         loop: What asks and waits without a thread.
         workers: How many serve each model.
         unread: Messages in lists from which no worker takes any, by queue.
+        spools: Answers to batches, until they are sent.
         storage_state: "ok", or what is wrong with the image store.
     """
 
@@ -34,6 +36,7 @@ class Context:
     workers: Remembered[dict[str, int]]
     unread: Remembered[dict[str, int]]
     storage_state: Remembered[str]
+    spools: Spools = field(default_factory=Spools)
 
 
 def current_context(request: Request) -> Context:

@@ -17,42 +17,104 @@ from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell
 from producer.keys.key import ApiKey
 from producer.keys.store import KeyStore
 
-keys_app = typer.Typer(help="Make, list and revoke keys of the HTTP API.", no_args_is_help=True)
+keys_app = typer.Typer(help="Make, list, change and revoke keys of the HTTP API.", no_args_is_help=True)
 
 KeyName = Annotated[str, typer.Argument(help="The key's name, which is the caller of its jobs.")]
 
 _NOTE = "It is shown this once. Send it with each request:\n  Authorization: Bearer {}…"
 
 
+Rate = Annotated[str | None, typer.Option(help="Requests in a time, e.g. 10/second. Default: any number.")]
+MaxQueued = Annotated[
+    int | None, typer.Option(help="Jobs in the queue at a time. Default: IMAGEMILL_MAX_QUEUED, or any number.")
+]
+MaxKept = Annotated[
+    int | None,
+    typer.Option(
+        help="MiB of Redis for its jobs, ended ones too; where that is full, the oldest of these are dropped. "
+        "Default: IMAGEMILL_MAX_KEPT_MIB, or two fifths of Redis' maxmemory."
+    ),
+]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", help="A model that it may use; any number of times. Default: all.")
+]
+Weight = Annotated[
+    float | None, typer.Option(help="Share of the device while others wait, where others have 1: 0.01 to 100.")
+]
+MaxConnections = Annotated[
+    int | None,
+    typer.Option(help="Requests open at a time in each API process, streams and waits too. Default: 1000."),
+]
+MaxBatches = Annotated[
+    int | None, typer.Option(help="Batches that it sends or reads at a time in each API process. Default: 4.")
+]
+Reset = Annotated[
+    list[str] | None, typer.Option(help="A limit to have its default again, e.g. rate; any number of times.")
+]
+
+_FIELDS = {"max-kept": "max_kept_mib", "model": "models"}  # Options whose fields are called otherwise.
+
+
 @keys_app.command()
 def create(
     name: KeyName,
-    rate: Annotated[str | None, typer.Option(help="Requests in a time, e.g. 10/second. Default: any number.")] = None,
-    max_queued: Annotated[
-        int | None, typer.Option(help="Jobs in the queue at a time. Default: IMAGEMILL_MAX_QUEUED, or any number.")
-    ] = None,
-    max_kept: Annotated[
-        int | None,
-        typer.Option(
-            help="MiB of Redis for its jobs, ended ones too; where that is full, the oldest of these are dropped. "
-            "Default: IMAGEMILL_MAX_KEPT_MIB, or two fifths of Redis' maxmemory."
-        ),
-    ] = None,
-    model: Annotated[
-        list[str] | None, typer.Option(help="A model that it may use; any number of times. Default: all.")
-    ] = None,
-    weight: Annotated[
-        float, typer.Option(help="Share of the device while others wait, where others have 1: 0.01 to 100.")
-    ] = 1.0,
+    rate: Rate = None,
+    max_queued: MaxQueued = None,
+    max_kept: MaxKept = None,
+    models: Models = None,
+    weight: Weight = None,
+    max_connections: MaxConnections = None,
+    max_batches: MaxBatches = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Make a key and print it; it is stored nowhere. With the first one the API is closed to whoever has none."""
     with reporting(as_json):
         settings = load_settings()
-        _check_models(model or [], settings)
-        limits: dict[str, Any] = {"rate": rate, "max_queued": max_queued, "max_kept_mib": max_kept, "weight": weight}
-        token, key = _store(settings).create(name, models=model, **limits)
+        _check_models(models or [], settings)
+        limits = _given(
+            rate=rate,
+            max_queued=max_queued,
+            max_kept_mib=max_kept,
+            models=models,
+            weight=weight,
+            max_connections=max_connections,
+            max_batches=max_batches,
+        )
+        token, key = _store(settings).create(name, **limits)
         _show_token(token, key, as_json)
+
+
+@keys_app.command()
+def update(
+    name: KeyName,
+    rate: Rate = None,
+    max_queued: MaxQueued = None,
+    max_kept: MaxKept = None,
+    models: Models = None,
+    weight: Weight = None,
+    max_connections: MaxConnections = None,
+    max_batches: MaxBatches = None,
+    reset: Reset = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Change what a key allows; what is not named stays. It holds within five seconds, jobs that wait keep theirs."""
+    with reporting(as_json):
+        settings = load_settings()
+        _check_models(models or [], settings)
+        limits = _given(
+            rate=rate,
+            max_queued=max_queued,
+            max_kept_mib=max_kept,
+            models=models,
+            weight=weight,
+            max_connections=max_connections,
+            max_batches=max_batches,
+        )
+        again = dict.fromkeys(_FIELDS.get(each, each.replace("-", "_")) for each in reset or ())
+        if not limits and not again:
+            raise InvalidRequest("limits", "none is named; `./imagemill keys update --help` shows them")
+        key = _store(settings).update(name, **again | limits)
+        tell(key.public(), f"{name} is changed", as_json)
 
 
 @keys_app.command()
@@ -72,10 +134,12 @@ def list_keys(as_json: JsonFlag = False) -> None:
             for each in keys:
                 print_json(each.public())
             return
-        table = Table("name", "key", "rate", "queued", "models", "weight", "made", "")
+        table = Table("name", "key", "rate", "queued", "kept", "at a time", "models", "weight", "made", "")
         for each in keys:
             models = ", ".join(each.models) if each.models else "all"
-            limits = (each.rate or "any", str(each.max_queued or "any"), models, f"{each.weight:g}")
+            at_a_time = f"{each.max_connections}, {each.max_batches} batches"
+            kept = f"{each.max_kept_mib} MiB" if each.max_kept_mib else "any"
+            limits = (each.rate or "any", str(each.max_queued or "any"), kept, at_a_time, models, f"{each.weight:g}")
             state = "" if each.is_valid else f"revoked {ago(each.revoked_at)}"
             table.add_row(each.name, escape(f"{each.hint}…"), *limits, ago(each.created_at), state)
         Console().print(table)
@@ -83,7 +147,10 @@ def list_keys(as_json: JsonFlag = False) -> None:
 
 @keys_app.command()
 def revoke(name: KeyName, as_json: JsonFlag = False) -> None:
-    """Let a key open nothing any more, within two seconds; its jobs go on. The API stays closed without a key."""
+    """
+    Let a key open nothing any more, within two seconds, and what it has open end within five; its jobs go on. The API
+    stays closed without a key.
+    """
     with reporting(as_json):
         key = _store(load_settings()).revoke(name)
         tell(key.public(), f"{name} is revoked", as_json)
@@ -91,6 +158,11 @@ def revoke(name: KeyName, as_json: JsonFlag = False) -> None:
 
 def _store(settings: Settings) -> KeyStore:
     return KeyStore(connect(settings), settings)
+
+
+def _given(**limits: Any) -> dict[str, Any]:
+    """Those that a command names."""
+    return {name: value for name, value in limits.items() if value is not None and value != []}
 
 
 def _check_models(models: list[str], settings: Settings) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import redis.asyncio
@@ -17,6 +16,7 @@ from jobs.redis.connection import connect_async
 from producer.client.async_reader import AsyncReader
 from producer.client.audience import Audience
 from producer.client.parts import Parts
+from producer.client.turns import SharedThreads
 from producer.client.waiters import Waiters
 
 Result = TypeVar("Result")
@@ -24,6 +24,9 @@ Result = TypeVar("Result")
 _CONNECTIONS = 32
 _THREADS = 16
 _READERS = 16
+_BULK_THREADS = (
+    2  # Python runs one of all threads at a time: with more of these that compute, the loop hardly has a turn.
+)
 
 
 class LoopParts:
@@ -44,18 +47,27 @@ class LoopParts:
         self.reader = AsyncReader(self.redis, parts.settings)
         self.waiters = Waiters(self.redis, parts.settings)
         self.audience = Audience(self.reader.watch)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="client")
-        # Of their own: a store that hangs must not keep jobs from being submitted.
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="store")
+        self._threads = SharedThreads(_THREADS, "client")
+        # Of their own: neither a store that hangs nor hundreds of jobs at once may keep a job from being submitted.
+        self._readers = SharedThreads(_READERS, "store")
+        self._bulk = SharedThreads(_BULK_THREADS, "bulk")
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        """Run a call that blocks in one of the threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        """Run a call that blocks in one of the threads, which callers get by turns."""
+        return await self._threads.run(call)
+
+    async def run_bulk(self, call: Callable[[], Result]) -> Result:
+        """
+        The same of a call that has many jobs. A caller's turn is one call: a hundred jobs are enough for it.
+
+        Whoever is canceled stays until it has ended.
+        """
+        return await self._bulk.run(call, to_its_end=True)
 
     async def read(self, key: str) -> bytes:
         """Read an object of the image store. Raises as `Store.get` does."""
         read: Callable[[str], bytes] = self.parts.store.get
-        return await asyncio.get_running_loop().run_in_executor(self._readers, read, key)
+        return await self._readers.run(lambda: read(key))
 
     async def size(self, key: str) -> int:
         """How many bytes an object of the image store has. Raises as `Store.size` does."""
@@ -66,5 +78,6 @@ class LoopParts:
         await self.waiters.aclose()
         await self.audience.aclose()
         await self.redis.aclose()
-        self._readers.shutdown(wait=False, cancel_futures=True)
-        await asyncio.to_thread(self._threads.shutdown)
+        self._readers.shutdown(wait=False)
+        for threads in (self._bulk, self._threads):
+            await asyncio.to_thread(threads.shutdown, wait=True)

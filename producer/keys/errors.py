@@ -2,11 +2,14 @@
 Why a request is refused for its key.
 
     Permanent
-    ├── KeyRefused       no key, or one that is not valid (any more)
-    ├── KindNotAllowed   the key may use some models alone, and this kind runs without any
-    └── ModelNotAllowed  the key may not use this model
+    ├── KeyRefused           no key, or one that is not valid (any more)
+    ├── KindNotAllowed       the key may use some models alone, and this kind runs without any
+    └── ModelNotAllowed      the key may not use this model
     Retryable
-    └── RateExceeded     the key was used as often as it may be
+    ├── RateExceeded         the key was used as often as it may be
+    ├── TooManyConnections   the caller has as many requests open as it may
+    ├── TooManyBatches       as many of them are batches as may be
+    └── TooManyBytes         the bodies of its requests that are coming in are too large together
 """
 
 from __future__ import annotations
@@ -57,3 +60,32 @@ class RateExceeded(Retryable):
     def __init__(self, rate: str, retry_after_s: float) -> None:
         super().__init__(f"this key may be used {rate}, and was; try again in {retry_after_s:.1f} s")
         self.retry_after_s = retry_after_s
+
+
+class TooManyConnections(Retryable):
+    """The caller has as many requests open in this process as it may; nothing was done."""
+
+    def __init__(self, caller: str, most: int) -> None:
+        super().__init__(
+            f"{caller} may have {most} requests open at a time in one API process, streams and waits included, and has "
+            "them: end some of them, or come again"
+        )
+
+
+class TooManyBatches(Retryable):
+    """As many of the caller's open requests send or read batches as may; nothing was done."""
+
+    def __init__(self, caller: str, most: int) -> None:
+        super().__init__(
+            f"{caller} may send or read {most} batches at a time in one API process, and does: "
+            "come again when one has ended"
+        )
+
+
+class TooManyBytes(Retryable):
+    """The bodies of the caller's requests that this process reads are too large together; nothing was done."""
+
+    def __init__(self, caller: str, most: int) -> None:
+        super().__init__(
+            f"{caller} may send bodies of {most} bytes at a time to one API process, all together, and does: come again"
+        )

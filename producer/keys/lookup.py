@@ -11,7 +11,7 @@ from jobs import names
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from producer.keys.errors import KeyRefused
-from producer.keys.key import ApiKey, hash_token, read_key
+from producer.keys.key import ApiKey, hash_token, looks_like_token, read_key
 
 log = structlog.get_logger()
 
@@ -24,7 +24,7 @@ class KeyLookup:
 
     What is compared is the hash of what came, by Redis: whoever sends tokens learns nothing of others from the time
     that it takes, for nobody can choose how a hash begins. Only valid keys are remembered, so tokens that are none
-    take no memory.
+    take no memory; and Redis is asked for none that cannot be one.
     """
 
     def __init__(self, client: redis.asyncio.Redis, settings: Settings) -> None:
@@ -42,7 +42,10 @@ class KeyLookup:
             KeyRefused: Its record is none that this version can read.
             RedisUnavailable
         """
-        digest = hash_token(token)
+        return await self.find_by_hash(hash_token(token)) if looks_like_token(token) else None
+
+    async def find_by_hash(self, digest: str) -> ApiKey | None:
+        """The same of a token's hash, as a key's record has it."""
         found_at, key = self._known.get(digest, (float("-inf"), None))
         if key is not None and time.monotonic() < found_at + REMEMBER_S:
             return key

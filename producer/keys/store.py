@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import redis
@@ -20,7 +20,7 @@ from jobs.errors import InvalidRequest
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.table.callers import RESERVED_NAMES
-from producer.keys.key import ApiKey, make_key, new_token, read_key
+from producer.keys.key import LIMITS, ApiKey, KeyLimits, changed_key, make_key, new_token, read_key
 from producer.keys.rates import parse_rate
 
 log = structlog.get_logger()
@@ -51,15 +51,13 @@ class KeyStore:
     def create(
         self,
         name: str,
-        *,
-        rate: str | None = None,
-        max_queued: int | None = None,
-        max_kept_mib: int | None = None,
-        models: Sequence[str] | None = None,
-        weight: float = 1.0,
+        **limits: Any,
     ) -> tuple[str, ApiKey]:
         """
-        Make a key; what is None has no limit.
+        Make a key.
+
+        Args:
+            limits: Those of `KeyLimits`; what is not named, or None, is at its default.
 
         Returns:
             The token, which is stored nowhere, and its record.
@@ -71,14 +69,7 @@ class KeyStore:
         if name in RESERVED_NAMES:
             raise InvalidRequest("name", f"{name!r} is the caller of jobs that are submitted without a key")
         token = new_token()
-        limits = {
-            "rate": None if rate is None else parse_rate(rate),
-            "max_queued": max_queued,
-            "max_kept_mib": max_kept_mib,
-            "models": models or None,
-            "weight": weight,
-        }
-        key = make_key(token, name=name, created_at=time.time(), **limits)
+        key = make_key(token, name=name, created_at=time.time(), **_checked(limits))
         if not self._write(name, "", key.model_dump_json(), new_hash=key.token_hash):
             raise InvalidRequest("name", f"there is or was a key {name!r}; its jobs would be the new one's. Rotate it")
         return token, key
@@ -94,11 +85,29 @@ class KeyStore:
         token = new_token()
         while True:
             before, key, written = self._read(name)
-            fields = key.model_dump(include={"name", "rate", "max_queued", "max_kept_mib", "models", "weight"})
-            rotated = make_key(token, created_at=time.time(), **fields)
+            rotated = make_key(token, name=name, created_at=time.time(), **key.model_dump(include=LIMITS))
             record = json.dumps(written | rotated.model_dump(mode="json"))
             if self._write(name, before, record, old_hash=key.token_hash, new_hash=rotated.token_hash):
                 return token, rotated
+
+    def update(self, name: str, /, **limits: Any) -> ApiKey:
+        """
+        Change what a key allows; it holds within seconds, for what is open, too.
+
+        Args:
+            limits: Those of `KeyLimits` that are to change; None is the default.
+
+        Raises:
+            InvalidRequest: There is no such key, or a field is wrong.
+            RedisUnavailable
+        """
+        given = _checked(limits)
+        while True:
+            before, key, written = self._read(name)
+            changed = changed_key(key, _defaults(limits) | given)
+            record = json.dumps(written | changed.model_dump(mode="json"))
+            if self._write(name, before, record):
+                return changed
 
     def revoke(self, name: str) -> ApiKey:
         """
@@ -146,3 +155,15 @@ class KeyStore:
         with map_errors(self._settings):
             args = [name, before, record, old_hash, new_hash]
             return bool(self._script(keys=[names.API_KEYS, names.API_KEY_NAMES], args=args))
+
+
+def _checked(limits: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are given, in the form in which they are stored."""
+    if unknown := limits.keys() - LIMITS:
+        raise InvalidRequest(min(unknown), "is no limit of a key")
+    given = {name: value for name, value in limits.items() if value is not None and value != []}
+    return given | ({"rate": parse_rate(given["rate"])} if "rate" in given else {})
+
+
+def _defaults(limits: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: KeyLimits.model_fields[name].default for name in limits}

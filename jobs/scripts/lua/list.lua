@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- Jobs of a caller, newest first, with a status and in a queue (each of them may be left out), from behind the number
 -- `behind` ('+inf' for the newest). Looks at `most` entries, and takes those off the lists whose records have expired.
--- Answers ids, and the number to go on behind; '' at the end.
+-- Ends where the records of what it found have `most_bytes`, too: what a page takes is bounded, however long prompts are.
+-- Answers ids, the number to go on behind ('' at the end), and how many bytes these records have.
 local list = args.caller and key.jobs_of(args.caller) or key.jobs
-local ids = {}
+local ids, bytes = {}, 0
 local from = args.behind == '+inf' and args.behind or '(' .. args.behind
 local found = redis.call('ZREVRANGEBYSCORE', list, from, '-inf', 'WITHSCORES', 'LIMIT', 0, args.most)
 for at = 1, #found, 2 do
@@ -13,7 +14,10 @@ for at = 1, #found, 2 do
     redis.call('ZREM', list, id)
   elseif (not args.status or is == args.status) and (not args.queue or stands_in == args.queue) then
     ids[#ids + 1] = id
-    if #ids == args.limit then return {ids, number} end
+    for _, field in ipairs({'spec', 'request', 'images', 'error', 'data'}) do
+      bytes = bytes + redis.call('HSTRLEN', key.job(id), field)
+    end
+    if #ids == args.limit or bytes >= args.most_bytes then return {ids, number, bytes} end
   end
 end
-return {ids, #found == 2 * args.most and found[#found] or ''}
+return {ids, #found == 2 * args.most and found[#found] or '', bytes}

@@ -19,6 +19,8 @@ from producer.api.keys.callers import Caller
 MAX_ITEM_BYTES = 131_072  # Two prompts and sixteen tags at their longest, each character escaped, are shorter.
 KEY_CHARS = 240  # Of an idempotency key: the line's number comes behind it.
 
+LINE_BYTES = 8_192  # What an answer may have: a name and an error at their longest, each character escaped.
+
 _CUSTOM_ID_CHARS = 255
 _BATCHES = uuid.UUID("6f2c6d1e-54a5-4f0b-9a0a-3c8c6f1d2b7e")  # Only its difference from other namespaces matters.
 
@@ -49,6 +51,7 @@ class Bulk:
     Attributes:
         batch_id: The same again, where the request has an idempotency key that its caller used before.
         count: How many lines there were so far.
+        caller: Whose it is, with what he may at the moment.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class Bulk:
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= KEY_CHARS:
             raise InvalidRequest("Idempotency-Key", f"of a batch has 1 to {KEY_CHARS} characters")
         self._context = context
-        self._caller = caller
+        self.caller = caller
         self._key = idempotency_key
         self._traceparent = traceparent
         named = f"{caller.name}\n{idempotency_key}"
@@ -89,11 +92,11 @@ class Bulk:
 
     def open(self) -> None:
         """Begin the batch. Raises `RedisFull` or `RedisUnavailable`: there are no answers yet to tell it in."""
-        self._context.parts.batches.open(self.batch_id, self._caller.name)
+        self._context.parts.batches.open(self.batch_id, self.caller.name)
 
     def _note(self, refused: list[int]) -> None:
         try:
-            self._context.parts.batches.open(self.batch_id, self._caller.name, refused)
+            self._context.parts.batches.open(self.batch_id, self.caller.name, refused)
         except (RedisFull, RedisUnavailable) as exc:
             self._away = exc
 
@@ -103,7 +106,7 @@ class Bulk:
             fields = _object(item)
             custom_id = _custom_id(fields)
             key = f"{self._key}:{line}" if self._key is not None and "idempotency_key" not in fields else None
-            submission = prepare(fields, self._caller, self._context, key, self._traceparent)
+            submission = prepare(fields, self.caller, self._context, key, self._traceparent)
         except ImagemillError as exc:
             return LineAnswer(line=line, custom_id=custom_id, error=exc)
         return replace(submission, batch=BatchLine(batch_id=self.batch_id, line=line, custom_id=custom_id))

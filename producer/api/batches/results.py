@@ -48,7 +48,7 @@ async def _lines(page: Page, batch_id: str, context: Context, request: Request) 
 
 
 async def _page(batch_id: str, context: Context, behind: int) -> Page:
-    return await context.loop.run(lambda: context.parts.batches.records(batch_id, behind))
+    return await context.loop.run_bulk(lambda: context.parts.batches.records(batch_id, behind))
 
 
 def _line(line: int, record: JobRecord, context: Context, request: Request) -> bytes:

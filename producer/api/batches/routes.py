@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from tempfile import SpooledTemporaryFile
-from typing import IO, Annotated, Any
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic.json_schema import SkipJsonSchema
 
 from jobs import names
-from jobs.errors import BatchNotFound, ImagemillError, InvalidRequest
+from jobs.errors import BatchNotFound
 from jobs.table.batches import BatchRecord
-from producer.api.batches.bulk import KEY_CHARS, MAX_ITEM_BYTES, Bulk, LineAnswer
-from producer.api.batches.items import Items
+from producer.api.batches.bulk import KEY_CHARS, Bulk
+from producer.api.batches.intake import Intake
 from producer.api.batches.results import results_of
 from producer.api.batches.schemas import (
     ITEMS,
@@ -29,18 +29,15 @@ from producer.api.batches.schemas import (
     lines_of,
 )
 from producer.api.context import Context, CurrentContext
-from producer.api.http.bodies import check_type, stream
+from producer.api.http.bodies import check_type
 from producer.api.http.errors import json_response
 from producer.api.http.openapi import Router
 from producer.api.http.schemas import BODY_REFUSALS, REFUSALS, text_header
-from producer.api.keys.callers import CurrentCaller
+from producer.api.keys.callers import BatchCaller, CurrentCaller
+from producer.api.spool import Spool
 
 router = Router(prefix="/v1", tags=["batches"], responses=REFUSALS, models=[*ITEMS, BatchLineBody, BatchResultBody])
 
-MAX_JOBS = 100_000
-
-_BULK_JOBS, _BULK_BYTES = 250, 2 << 20
-_SPOOL_BYTES = 1 << 20
 _READ_BYTES = 65_536
 
 
@@ -62,6 +59,18 @@ async def own_batch(batch_id: str, caller: CurrentCaller, context: CurrentContex
 OwnBatch = Annotated[BatchRecord, Depends(own_batch)]
 
 
+async def _spool(_: BatchCaller, context: CurrentContext) -> AsyncIterator[Spool]:
+    """For the answers of this request, until they are sent. Raises `SpoolFull`."""
+    spool = await context.loop.run(context.spools.open)
+    try:
+        yield spool
+    finally:
+        spool.close()
+
+
+OwnSpool = Annotated[Spool, Depends(_spool)]
+
+
 @router.post(
     "/jobs/batch",
     summary="Submit many jobs",
@@ -77,8 +86,9 @@ OwnBatch = Annotated[BatchRecord, Depends(own_batch)]
 )
 async def submit(
     request: Request,
-    caller: CurrentCaller,
+    caller: BatchCaller,
     context: CurrentContext,
+    spool: OwnSpool,
     idempotency_key: Annotated[
         str | SkipJsonSchema[None],
         Header(
@@ -93,12 +103,7 @@ async def submit(
     """
     check_type(request, *LINES_TYPES, JSON)
     bulk = Bulk(context, caller, idempotency_key, request.headers.get("traceparent"))
-    spool = SpooledTemporaryFile(_SPOOL_BYTES)  # noqa: SIM115  # closed when it has been sent
-    try:
-        await _take(request, context, bulk, spool)
-    except BaseException:
-        spool.close()
-        raise
+    await Intake(request, context, bulk, spool).take()
     headers = {"Location": _urls(bulk.batch_id, context, request)["status_url"]}
     return StreamingResponse(_sent(spool, context), headers=headers, media_type=JSONL)
 
@@ -115,7 +120,7 @@ async def status(request: Request, record: OwnBatch, context: CurrentContext) ->
     response_class=Response,
     responses={200: lines_of(BatchResultBody, "Its jobs as they stand, by line."), **NOT_FOUND},
 )
-async def results(request: Request, record: OwnBatch, context: CurrentContext) -> Response:
+async def results(request: Request, _: BatchCaller, record: OwnBatch, context: CurrentContext) -> Response:
     """Its jobs as they stand, with fresh links to their images, one a line. Lines that were refused are not in it."""
     return StreamingResponse(await results_of(record.id, context, request), media_type=JSONL)
 
@@ -130,77 +135,11 @@ async def cancel(request: Request, record: OwnBatch, context: CurrentContext) ->
     return json_response(_shown(canceled, context, request))
 
 
-async def _take(request: Request, context: Context, bulk: Bulk, spool: IO[bytes]) -> None:
-    """
-    Read the request, queue its jobs, and write what became of them.
-
-    What ends the request when some are queued already comes as one more answer, behind theirs.
-    """
-    settings = context.settings
-    items = Items(MAX_ITEM_BYTES)
-    pending = _Pending()
-
-    async def flush() -> None:
-        taken = pending.take()
-        if bulk.count == 0:
-            await context.loop.run(bulk.open)
-        await context.loop.run(lambda: _submit(bulk, taken, spool))
-
-    async def take(found: Iterator[bytes | None]) -> None:
-        for item in found:
-            if bulk.count + len(pending.items) == MAX_JOBS:
-                raise InvalidRequest(
-                    "request", f"a batch has {MAX_JOBS} jobs at most; this one and what follows is not in it"
-                )
-            pending.add(item)
-            if pending.is_full:
-                await flush()
-
-    try:
-        async for chunk in stream(request, max_bytes=settings.max_batch_bytes, timeout_s=settings.body_timeout_s):
-            await take(items.feed(chunk))
-        await take(items.finish())
-    except ImagemillError as exc:
-        if bulk.count == 0:
-            raise
-        await flush()
-        spool.write(LineAnswer(line=bulk.count + 1, error=exc).encoded())
-        return
-    if pending.items:
-        await flush()
-    if bulk.count == 0:
-        raise InvalidRequest("request", "has no jobs")
-
-
-class _Pending:
-    """Lines that are not queued yet."""
-
-    def __init__(self) -> None:
-        self.items: list[bytes | None] = []
-        self._bytes = 0
-
-    def add(self, item: bytes | None) -> None:
-        self.items.append(item)
-        self._bytes += len(item or b"")
-
-    @property
-    def is_full(self) -> bool:
-        return len(self.items) >= _BULK_JOBS or self._bytes >= _BULK_BYTES
-
-    def take(self) -> list[bytes | None]:
-        taken, self.items, self._bytes = self.items, [], 0
-        return taken
-
-
-def _submit(bulk: Bulk, items: list[bytes | None], spool: IO[bytes]) -> None:
-    spool.writelines(answer.encoded() for answer in bulk.submit(items))
-
-
-async def _sent(spool: IO[bytes], context: Context) -> AsyncIterator[bytes]:
-    with spool:
-        spool.seek(0)
-        while chunk := await context.loop.run(lambda: spool.read(_READ_BYTES)):
-            yield chunk
+async def _sent(spool: Spool, context: Context) -> AsyncIterator[bytes]:
+    behind = 0
+    while chunk := await context.loop.run(partial(spool.read, behind, _READ_BYTES)):
+        behind += len(chunk)
+        yield chunk
 
 
 def _shown(record: BatchRecord, context: Context, request: Request) -> dict[str, Any]:

@@ -27,13 +27,16 @@ async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> 
 
     Raises:
         BodyTooLarge, BodyTooSlow, BodyMalformed, BodyOfOtherType
+        TooManyBytes: The bodies of the caller's requests are too large together.
     """
     # A web page can have a browser send any other type to this machine without asking first.
     check_type(request, _JSON_TYPE)
     body = bytearray()
-    async for chunk in stream(request, max_bytes=max_bytes, timeout_s=timeout_s):
-        body += chunk
-    value = parse(bytes(body))
+    with request.state.seat.holding() as hold:
+        async for chunk in stream(request, max_bytes=max_bytes, timeout_s=timeout_s):
+            hold(len(chunk))
+            body += chunk
+        value = parse(bytes(body))
     if not isinstance(value, dict):
         raise BodyMalformed("the body has to be a JSON object")
     return value

@@ -2,11 +2,13 @@
 What HTTP says of an error: a status, and one object with a code for a machine and a sentence for a person.
 
     Permanent
+    ├── AnswerTooLong     413, of a batch
     ├── BodyTooLarge      413
     ├── BodyMalformed     400, no JSON, or nested too deep
     └── BodyOfOtherType   415
     Retryable
-    └── BodyTooSlow       408
+    ├── BodyTooSlow       408
+    └── SpoolFull         503, no room on the disk
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, overload
 
 import orjson
 from fastapi import FastAPI, Request, Response
@@ -41,6 +43,7 @@ from producer.api.http.refusals import refusal_of
 from storage.errors import ObjectNotFound, StorageError, StorageUnavailable
 
 _AWAY_RETRY_S = "2"
+_MESSAGE_CHARS, _FIELD_CHARS = 600, 120  # An error may repeat what it was sent, which may be long.
 
 # Code and message, where no route has said what is meant.
 _OF_STATUS = {
@@ -54,6 +57,26 @@ class BodyTooLarge(Permanent):
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(f"the body of this request may have at most {max_bytes} bytes")
+
+
+class AnswerTooLong(Permanent):
+    """The answer to a batch would be longer than one may be."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(
+            f"the answer to this batch may have at most {max_bytes} bytes: this line and what follows is not queued. "
+            "Send the rest as another batch"
+        )
+
+
+class SpoolFull(Retryable):
+    """This process has no room on its disk for the answer to a batch; no job was queued that is not told of."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this server has no room on its disk for the answer to a batch: this line and what follows is not queued. "
+            "Send it again later"
+        )
 
 
 class BodyMalformed(Permanent):
@@ -116,6 +139,8 @@ _ANSWERS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (BatchCanceled, 409, "batch_canceled", None),
     (JobFailed, 409, "job_failed", None),
     (BodyTooLarge, 413, "body_too_large", None),
+    (AnswerTooLong, 413, "answer_too_long", None),
+    (SpoolFull, 503, "disk_full", None),
     (BodyMalformed, 400, "malformed_body", None),
     (BodyOfOtherType, 415, "unsupported_media_type", None),
     (BodyTooSlow, 408, "body_too_slow", None),
@@ -134,15 +159,23 @@ _HEADERS = {
 
 def problem_of(exc: Exception) -> Problem | None:
     """What to answer; None for an error that is a bug."""
-    field = getattr(exc, "field", None)
+    field, said = _cut(getattr(exc, "field", None), _FIELD_CHARS), _cut(str(exc), _MESSAGE_CHARS)
     if isinstance(exc, ImagemillError) and (refusal := refusal_of(exc)):
-        return Problem(status=refusal.status, code=refusal.code, message=str(exc), field=field, headers=refusal.headers)
+        return Problem(status=refusal.status, code=refusal.code, message=said, field=field, headers=refusal.headers)
     for kind, status, code, message in _ANSWERS:
         if isinstance(exc, kind):
             own_code = str(getattr(exc, "code", code))
             headers = _HEADERS.get(status, {})
-            return Problem(status=status, code=own_code, message=message or str(exc), field=field, headers=headers)
+            return Problem(status=status, code=own_code, message=message or said, field=field, headers=headers)
     return None
+
+
+@overload
+def _cut(text: None, most: int) -> None: ...
+@overload
+def _cut(text: str, most: int) -> str: ...
+def _cut(text: str | None, most: int) -> str | None:
+    return text if text is None or len(text) <= most else f"{text[: most - 1]}…"
 
 
 Told = Callable[[Request, Problem], Response]

@@ -7,9 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from jobs.errors import ImagemillError, NotServed, QuotaExceeded, RedisFull
-from producer.keys.errors import KeyRefused, KindNotAllowed, ModelNotAllowed, RateExceeded
+from producer.keys.errors import (
+    KeyRefused,
+    KindNotAllowed,
+    ModelNotAllowed,
+    RateExceeded,
+    TooManyBatches,
+    TooManyBytes,
+    TooManyConnections,
+)
+
+_Later = RateExceeded | TooManyConnections | TooManyBatches | TooManyBytes | QuotaExceeded | RedisFull
 
 _QUEUE_RETRY_S = 5  # A queue that is full has room when a job begins, which takes about as long as a job.
+_SEAT_RETRY_S = 1  # A request is over soon, or never by itself.
 _MEMORY_RETRY_S = 10  # Redis' memory comes back more slowly: with records that expire.
 _WORKER_RETRY_S = 10  # A worker loads its models for longer; one that restarts with small ones takes about as long.
 
@@ -31,16 +42,26 @@ def refusal_of(exc: ImagemillError) -> Refusal | None:
         case ModelNotAllowed() | KindNotAllowed():
             what = "model" if isinstance(exc, ModelNotAllowed) else "kind"
             return Refusal(status=403, code=f"{what}_not_allowed")
-        case RateExceeded():
-            return _later("rate_limit_exceeded", exc.retry_after_s)
-        case QuotaExceeded() | RedisFull():
-            is_quota = isinstance(exc, QuotaExceeded)
-            return _later(*(("quota_exceeded", _QUEUE_RETRY_S) if is_quota else ("system_full", _MEMORY_RETRY_S)))
+        case _ if isinstance(exc, _Later):
+            return _later(exc)
         case NotServed():
             return Refusal(status=503, code=exc.code, headers={"Retry-After": str(_WORKER_RETRY_S)})
     return None
 
 
-def _later(code: str, seconds: float) -> Refusal:
+def _later(exc: _Later) -> Refusal:
+    match exc:
+        case RateExceeded():
+            code, seconds = "rate_limit_exceeded", exc.retry_after_s
+        case TooManyConnections():
+            code, seconds = "too_many_connections", _SEAT_RETRY_S
+        case TooManyBytes():
+            code, seconds = "too_many_bytes", _SEAT_RETRY_S
+        case TooManyBatches():
+            code, seconds = "too_many_batches", _QUEUE_RETRY_S
+        case QuotaExceeded():
+            code, seconds = "quota_exceeded", _QUEUE_RETRY_S
+        case RedisFull():
+            code, seconds = "system_full", _MEMORY_RETRY_S
     # RFC 9110, 10.2.3: whole seconds. Rounded up, or whoever obeys it comes too early.
     return Refusal(status=429, code=code, headers={"Retry-After": str(max(1, math.ceil(seconds)))})

@@ -1,5 +1,6 @@
 """
-One log line for a request that changed something or failed, and for bugs one with the place.
+One log line for a request that changed something or failed, one a second for all that are refused, and for bugs one
+with the place.
 
 Neither keys, nor prompts, nor query strings are in them: a path has a job's id at most, and a bug's own text, which may
 repeat what it was given, is left out.
@@ -21,6 +22,8 @@ from producer.api.metrics.metrics import ApiMetrics
 
 log = structlog.get_logger()
 
+_REFUSED = (401, 429)  # What anybody can have any number of.
+_REFUSED_EVERY_S = 1.0
 _READS = ("GET", "HEAD", "OPTIONS")
 _SHOWN_CHARS = 200
 _SHOWN_FRAMES = 8
@@ -33,6 +36,7 @@ class RequestLog:
     def __init__(self, app: ASGIApp, metrics: ApiMetrics) -> None:
         self._app = app
         self._metrics = metrics
+        self._refusals = _Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,13 +62,33 @@ class RequestLog:
             took_s = time.monotonic() - started
             self._metrics.active.dec()
             self._metrics.note(scope, status, took_s if began_after_s is None else began_after_s)
-            _tell(scope, status, took_s)
+            self._tell(scope, status, took_s)
+
+    def _tell(self, scope: Scope, status: int, took_s: float) -> None:
+        told = {"method": scope["method"], "path": scope["path"][:_SHOWN_CHARS], "status": status, **_job_of(scope)}
+        if scope["method"] in _READS and status < 500:
+            log.debug("request", **told, ms=round(took_s * 1000, 1))
+        elif (untold := self._refusals.untold(status)) is not None:
+            log.info("request", **told, ms=round(took_s * 1000, 1), **({"others": untold} if untold else {}))
 
 
-def _tell(scope: Scope, status: int, took_s: float) -> None:
-    told = {"method": scope["method"], "path": scope["path"][:_SHOWN_CHARS], "status": status, **_job_of(scope)}
-    is_quiet = scope["method"] in _READS and status < 500
-    (log.debug if is_quiet else log.info)("request", **told, ms=round(took_s * 1000, 1))
+class _Refusals:
+    """Has one line a second tell of requests that were refused with the same status, however many they are."""
+
+    def __init__(self) -> None:
+        self._told_at = dict.fromkeys(_REFUSED, float("-inf"))
+        self._untold = dict.fromkeys(_REFUSED, 0)
+
+    def untold(self, status: int) -> int | None:
+        """How many others a line about this one stands for; None where another line will stand for this one."""
+        if status not in _REFUSED:
+            return 0
+        if time.monotonic() < self._told_at[status] + _REFUSED_EVERY_S:
+            self._untold[status] += 1
+            return None
+        self._told_at[status] = time.monotonic()
+        untold, self._untold[status] = self._untold[status], 0
+        return untold
 
 
 def _tell_of_bug(scope: Scope, exc: Exception) -> None:

@@ -57,10 +57,12 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     401: problem("No key, or one that is not valid.", WWW_AUTHENTICATE),
     422: problem("A field, a parameter or a header is wrong; `field` says which."),
     429: problem(
-        "The key was used too often, or the system is full. `Retry-After` says when to come again.", RETRY_AFTER
+        "The key was used too often or has too much open, or the system is full. `Retry-After` says when to try again.",
+        RETRY_AFTER,
     ),
     503: problem(
-        "The job table or the image store cannot be reached, or no worker serves the model, for now.", RETRY_AFTER
+        "For now the job table or the image store cannot be reached, no worker serves the model, or the disk is full.",
+        RETRY_AFTER,
     ),
 }
 BODY_REFUSALS: dict[int | str, dict[str, Any]] = {

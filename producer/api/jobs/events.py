@@ -20,6 +20,7 @@ from producer.api.http.openapi import Router
 from producer.api.http.schemas import REFUSALS, sent_events
 from producer.api.jobs.routes import OwnJob
 from producer.api.jobs.schemas import NOT_FOUND
+from producer.api.keys.seating import REFUSED
 
 router = Router(prefix="/v1", tags=["jobs"], responses=REFUSALS)
 
@@ -53,8 +54,10 @@ async def _resume_point(
     response_class=Response,
     responses={
         200: sent_events(
-            "What happened to the job, and as the last event `completed`, which has the job.",
+            "What happened to the job, and as the last event `completed`, which has the job; or `refused`, which has "
+            "the error, where the key is revoked meanwhile.",
             *get_args(EventType),
+            REFUSED,
         ),
         204: {"description": "The job has ended, and the client has had its last event. Browsers stop to reconnect."},
         **NOT_FOUND,

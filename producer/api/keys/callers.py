@@ -19,14 +19,16 @@ from jobs.errors import InvalidRequest, JobNotFound
 from jobs.process.settings import Settings
 from jobs.view import JobView
 from producer.api.keys.exposure import host_of, is_loopback
+from producer.client.turns import CALLER
 from producer.keys.errors import KeyRefused, KindNotAllowed, ModelNotAllowed
-from producer.keys.key import ApiKey
+from producer.keys.key import ApiKey, KeyLimits
 from producer.keys.lookup import KeyLookup
 from producer.keys.rates import RateLimits
 
 _HOW = "send it as `Authorization: Bearer …`; `./imagemill keys create NAME` makes one"
 
 _SHOWN_CHARS = 100
+_UNLIMITED = KeyLimits()
 
 _bearer = HTTPBearer(auto_error=False, description="A key of `./imagemill keys create`.")
 _header = APIKeyHeader(name="x-api-key", auto_error=False, description="The same key, for clients that send it so.")
@@ -44,6 +46,11 @@ class Caller:
 
     name: str = "default"
     key: ApiKey | None = None
+
+    @property
+    def limits(self) -> KeyLimits:
+        """What it may; without a key, as much as with one that has no options."""
+        return self.key or _UNLIMITED
 
     @property
     def scope(self) -> str | None:
@@ -129,9 +136,27 @@ class Callers:
         if key is not None:
             await self._rates.use(key)
             return Caller(name=key.name, key=key)
-        if self._is_local and await self._lookup.is_open():
+        if await self._is_open():
             return Caller()
         raise KeyRefused(f"this is no valid key; {_HOW}" if token else f"there is no key in this request; {_HOW}")
+
+    async def still(self, caller: Caller) -> Caller:
+        """
+        Who sent a request that is open, with what he may now.
+
+        Raises:
+            KeyRefused: He is not let in any more. What his request has queued stays.
+            RedisUnavailable
+        """
+        if caller.key is None and await self._is_open():
+            return caller
+        key = await self._lookup.find_by_hash(caller.key.token_hash) if caller.key else None
+        if key is None:
+            raise KeyRefused(f"{'this key is not valid any more' if caller.key else 'requests need a key now'}; {_HOW}")
+        return Caller(name=key.name, key=key)
+
+    async def _is_open(self) -> bool:
+        return self._is_local and await self._lookup.is_open()
 
 
 async def sent_token(
@@ -152,13 +177,19 @@ def callers_of(request: Request) -> Callers:
 
 
 async def current_caller(request: Request, token: SentToken) -> Caller:
-    """Who sends this request; `key_behind` has the key afterwards. Raises as `Callers.identify` does."""
+    """
+    Who sends this request; `key_behind` has the key afterwards.
+
+    Raises as `Callers.identify` does; `TooManyConnections` where he has too many open.
+    """
     caller = await callers_of(request).identify(token)
     host = request.headers.get("host")
     if caller.key is None and host is not None and not is_loopback(host_of(host)):
         # A browser on this machine sends what a page tells it to, and a page's own name can be made to lead here.
         raise KeyRefused(f"without keys the API answers as localhost alone, not as {host[:_SHOWN_CHARS]}")
     request.state.key = caller.key
+    request.state.seat.take(caller)
+    CALLER.set(caller.name)
     return caller
 
 
@@ -169,3 +200,12 @@ def key_behind(request: Request) -> ApiKey | None:
     """The key with which a request was let in; None where there are none."""
     key: ApiKey | None = getattr(request.state, "key", None)
     return key
+
+
+async def batch_caller(request: Request, caller: CurrentCaller) -> Caller:
+    """The same, of a request that sends or reads a batch. Raises `TooManyBatches`, too."""
+    request.state.seat.use_for_batch()
+    return caller
+
+
+BatchCaller = Annotated[Caller, Depends(batch_caller)]

@@ -19,6 +19,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from jobs.errors import ErrorCode, ImagemillError, JobFailed, ModelNotAvailable, WaitTimeout
 from producer.api.http.errors import Problem, json_response, problem_of
+from producer.api.keys.seating import end
+from producer.api.keys.seats import Seat
+from producer.keys.errors import KeyRefused
 from storage.errors import StorageError
 
 # By the first name behind /v1. Both APIs have batches and models: batches are ours, and the list of models, whose form
@@ -90,6 +93,10 @@ def tell(request: Request, problem: Problem) -> Response:
     return error_response(problem) if is_openais(request.scope["path"]) else problem.response()
 
 
+def _last_event(problem: Problem) -> tuple[str, dict[str, Any]]:
+    return "error", {"type": "error", "error": error_object(problem)}
+
+
 class OpenAIRoute(APIRoute):
     """
     A route that answers its errors with OpenAI's object: those of its dependencies and its bugs, too.
@@ -116,7 +123,12 @@ class OpenAIRoute(APIRoute):
         return handle
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As FastAPI does, which answers another method outside of the handler; a bug goes on, to be noted."""
+        """
+        As FastAPI does, which answers another method outside of the handler; a bug goes on, to be noted.
+
+        A request whose key is revoked meanwhile ends by the same object.
+        """
+        seat: Seat = scope["state"]["seat"]
         has_begun = False
 
         async def noting(message: Message) -> None:
@@ -125,7 +137,11 @@ class OpenAIRoute(APIRoute):
             await send(message)
 
         try:
-            await super().handle(scope, receive, noting)
+            with seat.ended_by_refusal():
+                await super().handle(scope, receive, noting)
+        except KeyRefused as exc:
+            problem = openai_problem_of(exc) or _BUG
+            await end(seat, *_last_event(problem), error_response(problem), scope, receive, send)
         except HTTPException:  # The application tells of it.
             raise
         except Exception:

@@ -84,7 +84,8 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     415: _error("The body is not of the type that is asked for."),
     422: _error("Not used: what is wrong has 400, as OpenAI's clients expect."),
     429: _error(
-        "The key was used too often, or the system is full. `Retry-After` says when to come again.", RETRY_AFTER
+        "The key was used too often or has too much open, or the system is full. `Retry-After` says when to try again.",
+        RETRY_AFTER,
     ),
     500: _error("The job failed."),
     503: _error(

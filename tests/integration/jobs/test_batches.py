@@ -72,7 +72,7 @@ def test_refused_lines_count_once(batches: Batches) -> None:
 def test_records_come_by_line_with_their_own_names(
     narrow: JobTable, batches: Batches, a_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.table.batches._PAGE", 2)
+    monkeypatch.setattr("jobs.table.batches._RECORDS", 2)
     jobs = lines(a_job, 3)
     submit(narrow, *reversed(jobs))
     page, behind = batches.records(BATCH)

@@ -114,6 +114,39 @@ def test_key_whose_rate_is_not_understood_opens_nothing(settings: Settings) -> N
         asyncio.run(use())
 
 
+def test_redis_is_not_asked_for_what_cannot_be_a_key(settings: Settings, redis_client: redis.Redis) -> None:
+    def asked() -> int:
+        return int(redis_client.info("commandstats").get("cmdstat_hget", {}).get("calls", 0))
+
+    before = asked()
+    for token in ("im_", f"im_{'0' * 63}", f"im_{'G' * 64}", f"sk_{'0' * 64}", f"im_{'0' * 64}\n", "x" * 50_000):
+        assert look_up(settings, token) is None
+    assert asked() == before
+    assert look_up(settings, f"im_{'0' * 64}") is None
+    assert asked() == before + 1
+
+
+def test_limits_change_one_by_one_and_have_their_defaults_again(run: Run, keys: KeyStore, settings: Settings) -> None:
+    token, _ = keys.create("blog", rate="10/second", max_queued=5)
+    (changed,) = lines(
+        run("update", "blog", "--max-queued", "7", "--reset", "rate", "--max-connections", "9", "--json")
+    )
+    assert (changed["max_queued"], changed["rate"], changed["max_connections"]) == (7, None, 9)
+    found = look_up(settings, token)
+    assert found is not None
+    assert found.public() == changed
+    for wrong, field in (
+        (("--max-batches", "0"), "max_batches"),
+        (("--reset", "name"), "name"),
+        (("--rate", "often"), "rate"),
+        ((), "limits"),
+    ):
+        refused = run("update", "blog", *wrong, "--json")
+        assert refused.exit_code != 0
+        assert f"{field}:" in refused.output, refused.output
+    assert look_up(settings, token) == found
+
+
 def test_key_is_found_by_its_token_and_by_no_other(keys: KeyStore, settings: Settings) -> None:
     token, made = keys.create("blog", rate="10/second", max_queued=5, models=["shapes"])
     assert look_up(settings, token) == made
@@ -334,19 +367,9 @@ def test_used_up_rate_comes_back(settings: Settings, redis_client: redis.Redis) 
 
 
 def test_key_is_shown_once(run: Run, settings: Settings) -> None:
-    limits = (
-        "--rate",
-        "600 per minute",
-        "--max-queued",
-        "1000",
-        "--max-kept",
-        "64",
-        "--model",
-        "shapes",
-        "--weight",
-        "2.5",
-    )
-    made = run("create", "blog", *limits)
+    limits = ("--rate", "600 per minute", "--max-queued", "1000", "--model", "shapes", "--weight", "2.5")
+    more = ("--max-connections", "20", "--max-batches", "2", "--max-kept", "64")
+    made = run("create", "blog", *limits, *more)
     assert made.exit_code == 0, made.output
     token = made.stdout.strip()
     assert look_up(settings, token) is not None
@@ -362,6 +385,8 @@ def test_key_is_shown_once(run: Run, settings: Settings) -> None:
         "max_kept_mib": 64,
         "models": ["shapes"],
         "weight": 2.5,
+        "max_connections": 20,
+        "max_batches": 2,
         "revoked_at": None,
     }
     assert created_at > 0

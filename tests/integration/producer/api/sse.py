@@ -37,5 +37,5 @@ def _events(lines: Iterator[str]) -> Iterator[Told]:
             name, _, value = line.partition(": ")
             fields[name] = value
         elif "data" in fields:
-            yield Told(fields["id"], fields["event"], json.loads(fields["data"]))
+            yield Told(fields.get("id", ""), fields["event"], json.loads(fields["data"]))
             fields = {}

@@ -140,8 +140,8 @@ def test_batch_that_is_not_there(api: TestClient) -> None:
 
 
 def test_more_than_fits_ends_the_request_and_says_so(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("producer.api.batches.routes.MAX_JOBS", 3)
-    monkeypatch.setattr("producer.api.batches.routes._BULK_JOBS", 2)
+    monkeypatch.setattr("producer.api.batches.intake.MAX_JOBS", 3)
+    monkeypatch.setattr("producer.api.batches.intake._BULK_JOBS", 2)
     url, answers = send(api, *[{"prompt": PROMPT}] * 5)
     assert [each["id"] is not None for each in answers] == [True, True, True, False]
     assert "3 jobs at most" in answers[3]["error"]["message"]
@@ -151,7 +151,7 @@ def test_more_than_fits_ends_the_request_and_says_so(api: TestClient, monkeypatc
 def test_body_that_breaks_off_behind_queued_jobs_is_told_behind_their_answers(
     api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producer.api.batches.routes._BULK_JOBS", 2)
+    monkeypatch.setattr("producer.api.batches.intake._BULK_JOBS", 2)
     body = json.dumps([{"prompt": PROMPT}] * 3).removesuffix("]")
     answers = lines(api.post("/v1/jobs/batch", content=body, headers={"Content-Type": "application/json"}).text)
     assert [(each["error"] or {}).get("code") for each in answers] == [None, None, "malformed_body"]
@@ -160,7 +160,7 @@ def test_body_that_breaks_off_behind_queued_jobs_is_told_behind_their_answers(
 def test_memory_that_runs_out_refuses_what_follows(
     api: TestClient, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producer.api.batches.routes._BULK_JOBS", 100)
+    monkeypatch.setattr("producer.api.batches.intake._BULK_JOBS", 100)
     monkeypatch.setattr("jobs.redis.memory._LOOK_EVERY_S", 0)
     room_bytes = 1_000_000  # For about a third of them.
     redis_client.config_set("maxmemory", int((redis_client.info("memory")["used_memory"] + room_bytes) / 0.85))

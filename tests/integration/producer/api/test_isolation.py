@@ -141,6 +141,11 @@ def queues(two: Two) -> None:
     assert queue == {"queue": "gpu.shapes", "model": "shapes", "waiting": 2, "running": 0, "later": 0, "paused": False}
 
 
+def limits(two: Two) -> None:
+    """Its own, whatever the owner may."""
+    assert two.ask("GET", "/v1/limits").json()["caller"] == "other"
+
+
 def of_job(two: Two, method: str, path: str) -> None:
     for job_id in (two.waiting, two.done):
         two.is_not_there(method, path, job_id=job_id)
@@ -159,6 +164,7 @@ CASES: dict[str, Callable[[Two], None]] = {
     "GET /v1/models": models,
     "GET /v1/models/{model}": one_model,
     "GET /v1/queues": queues,
+    "GET /v1/limits": limits,
 }
 # Each of these names one job, or one batch.
 OF_JOB = {

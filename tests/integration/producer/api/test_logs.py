@@ -125,3 +125,18 @@ def test_path_cannot_forge_a_line(client: httpx.Client, log: list[str], token: s
     client.post(f"/v1/jobs/%0A{forged}", headers={"Authorization": f"Bearer {token}"})
     assert wait_until(lambda: any("forged" in line for line in log), DEADLINE_S)
     assert [line for line in log if line.startswith("12:00:00")] == []
+
+
+def test_refused_requests_have_few_lines_together(client: httpx.Client, log: list[str], token: str) -> None:
+    """Whoever has no key fills no disk."""
+    times = 200
+    for _ in range(times):
+        assert client.post("/v1/jobs", json=GOOD, headers={"x-api-key": WRONG_KEY}).status_code == 401
+    told = [line for line in log if "status=401" in line]
+    assert 1 <= len(told) < times / 2
+
+    def is_summed_up() -> bool:
+        client.post("/v1/jobs", json=GOOD, headers={"x-api-key": WRONG_KEY})
+        return any("others=" in line and "status=401" in line for line in log)
+
+    assert wait_until(is_summed_up, DEADLINE_S)

@@ -1,0 +1,171 @@
+"""
+Who has requests open in this process: how many they may be, and how one ends whose caller is no longer let in.
+
+Counted in each process alone: what a request that is open takes is its process' memory and turns, and a process that
+dies takes its counts with it. So with three replicas a caller may have three times as many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+from starlette.types import Message, Send
+
+from producer.api.keys.callers import Caller
+from producer.keys.errors import KeyRefused, TooManyBatches, TooManyBytes, TooManyConnections
+
+MOST_BYTES = 64 << 20  # Of the bodies that a caller's requests have in memory at a time.
+
+# Of answers that may take hours, and have a form for one more thing to say.
+LONG_TYPES = ("text/event-stream", "application/jsonl")
+
+
+class Seat:
+    """
+    One open request.
+
+    Attributes:
+        caller: Who sent it; None until that is known.
+        answered_as: The type of its answer; None until that begins.
+    """
+
+    def __init__(self, seats: Seats) -> None:
+        self.caller: Caller | None = None
+        self.answered_as: str | None = None
+        self.is_batch = False
+        self._seats = seats
+        self._task = asyncio.current_task()
+        self._refused: KeyRefused | None = None
+        self._cancels = 0
+        self._is_told = False
+
+    def take(self, caller: Caller) -> None:
+        """Raises `TooManyConnections` where its caller has as many requests open as it may."""
+        self._seats.take(self, caller)
+
+    def use_for_batch(self) -> None:
+        """The request sends or reads a batch. Raises `TooManyBatches` where as many do as may."""
+        self._seats.use_for_batch(self)
+
+    @contextmanager
+    def holding(self) -> Iterator[Callable[[int], None]]:
+        """
+        While a body is in memory; gives what says that it has so many bytes more.
+
+        That raises `TooManyBytes` where the bodies of all of its caller's requests have too many.
+        """
+        caller = self.caller
+        assert caller is not None  # noqa: S101 - no body is read before it is known whose it is
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            self._seats.hold(caller.name, size)
+            held += size
+
+        try:
+            yield hold
+        finally:
+            self._seats.let_go(caller.name, held)
+
+    def noting(self, send: Send) -> Send:
+        """A `send` that shows how the answer began."""
+
+        async def noting(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                types = (value for name, value in message["headers"] if name.lower() == b"content-type")
+                self.answered_as = next(types, b"").decode("latin-1").partition(";")[0]
+            await send(message)
+
+        return noting
+
+    def refuse(self, reason: KeyRefused) -> None:
+        """End it, unless its answer is one that is about to end: again and again, for a cancellation can get lost."""
+        is_ending = self._is_told or self.answered_as not in (None, *LONG_TYPES)
+        if self._task is not None and not is_ending:
+            self._refused = reason
+            self._cancels += 1
+            self._task.cancel()
+
+    @contextmanager
+    def ended_by_refusal(self) -> Iterator[None]:
+        """Raises the reason, in place of being canceled, where `refuse` ended what is done in here."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            if self._refused is None or self._task is None:
+                raise
+            for _ in range(self._cancels):
+                left = self._task.uncancel()
+            if left:  # By somebody else, too: this process is about to stop.
+                raise
+            self._is_told = True
+            raise self._refused from None
+
+
+class Seats:
+    """The open requests of one process."""
+
+    def __init__(self) -> None:
+        self._taken: dict[str, set[Seat]] = {}  # by caller
+        self._held: Counter[str] = Counter()  # bytes, by caller
+
+    @contextmanager
+    def seat(self, state: MutableMapping[str, Any]) -> Iterator[Seat]:
+        """A request's, which finds it in its `state`."""
+        seat = state["seat"] = Seat(self)
+        try:
+            yield seat
+        finally:
+            if seat.caller is not None:
+                self._leave(seat, seat.caller.name)
+
+    def taken(self) -> list[Seat]:
+        """Those whose callers are known."""
+        return [seat for seats in self._taken.values() for seat in seats]
+
+    def count(self, caller: str) -> tuple[int, int]:
+        """How many requests a caller has open, and how many of them send or read batches."""
+        seats = self._taken.get(caller, set())
+        return len(seats), sum(each.is_batch for each in seats)
+
+    def take(self, seat: Seat, caller: Caller) -> None:
+        """As `Seat.take`."""
+        if seat.caller is not None:
+            return
+        most = caller.limits.max_connections
+        if self.count(caller.name)[0] >= most:
+            raise TooManyConnections(caller.name, most)
+        seat.caller = caller
+        self._taken.setdefault(caller.name, set()).add(seat)
+
+    def use_for_batch(self, seat: Seat) -> None:
+        """As `Seat.use_for_batch`."""
+        if seat.caller is None or seat.is_batch:
+            return
+        most = seat.caller.limits.max_batches
+        if self.count(seat.caller.name)[1] >= most:
+            raise TooManyBatches(seat.caller.name, most)
+        seat.is_batch = True
+
+    def hold(self, caller: str, size: int) -> None:
+        """Raises `TooManyBytes` where a caller's bodies have too many."""
+        if self._held[caller] + size > MOST_BYTES:
+            raise TooManyBytes(caller, MOST_BYTES)
+        self._held[caller] += size
+
+    def let_go(self, caller: str, size: int) -> None:
+        """Of what was held."""
+        self._held[caller] -= size
+        if not self._held[caller]:
+            del self._held[caller]
+
+    def _leave(self, seat: Seat, caller: str) -> None:
+        seats = self._taken[caller]
+        seats.remove(seat)
+        if not seats:
+            del self._taken[caller]

@@ -1,0 +1,61 @@
+"""Ends what is open when its key is revoked, rotated or unreadable; or when the first key closes the API to others."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from jobs.errors import RedisUnavailable
+from producer.api.keys.callers import Caller, Callers
+from producer.api.keys.seats import Seats
+from producer.keys.errors import KeyRefused
+
+log = structlog.get_logger()
+
+LOOK_EVERY_S = 2.0  # With what a process remembers of a key for as long, an open request outlives it by four at most.
+
+
+class KeyWatch:
+    """One for each process: it asks for each key that has something open, however many requests these are."""
+
+    def __init__(self, callers: Callers, seats: Seats) -> None:
+        self._callers = callers
+        self._seats = seats
+        self._is_closed = False
+        self._task = asyncio.create_task(self._watch(), name="key watch")
+
+    async def aclose(self) -> None:
+        """Look no more."""
+        self._is_closed = True  # For a cancellation can get lost (CPython issue 86296).
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while not self._is_closed:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await self._look()
+            except RedisUnavailable:
+                continue  # Nobody else is let in meanwhile either.
+            except Exception:  # All revoked keys hang on this one task.
+                log.exception("bug in the watch over open requests")
+
+    async def _look(self) -> None:
+        refused: dict[str | None, KeyRefused | None] = {}
+        for seat in self._seats.taken():
+            caller = seat.caller
+            if caller is None:
+                continue
+            digest = caller.key.token_hash if caller.key else None
+            if digest not in refused:
+                refused[digest] = await self._refusal(caller)
+            if reason := refused[digest]:
+                seat.refuse(reason)
+
+    async def _refusal(self, caller: Caller) -> KeyRefused | None:
+        try:
+            await self._callers.still(caller)
+        except KeyRefused as exc:
+            return exc
+        return None

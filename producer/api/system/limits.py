@@ -1,0 +1,45 @@
+"""What a caller may, and how much of it is in use."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import Request, Response
+from pydantic import BaseModel, Field
+
+from producer.api.context import CurrentContext
+from producer.api.http.errors import json_response
+from producer.api.http.openapi import Router
+from producer.api.http.schemas import REFUSALS
+from producer.api.keys.callers import CurrentCaller
+from producer.api.keys.seats import Seats
+from producer.keys.key import LIMITS, KeyLimits
+
+router = Router(prefix="/v1", tags=["models and queues"], responses=REFUSALS)
+
+
+class OpenBody(BaseModel):
+    """How many requests a caller has open in the process that answers."""
+
+    connections: int = Field(ge=1)
+    batches: int = Field(ge=0)
+
+
+class LimitsBody(KeyLimits):
+    """What the caller may. Null is without a limit."""
+
+    object: Literal["limits"]
+    caller: str
+    open: OpenBody = Field(description="In this process, this request included.")
+
+
+@router.get("/limits", summary="Ask for the key's limits", responses={200: {"model": LimitsBody}})
+async def limits(request: Request, caller: CurrentCaller, context: CurrentContext) -> Response:
+    """What this key may, and how many requests it has open in the process that answers. Without a key: what all may."""
+    seats: Seats = request.app.state.seats
+    connections, batches = seats.count(caller.name)
+    told = caller.limits.model_dump(mode="json", include=LIMITS)
+    if told["max_queued"] is None:
+        told["max_queued"] = context.parts.settings.max_queued
+    body = {"object": "limits", "caller": caller.name, **told}
+    return json_response({**body, "open": {"connections": connections, "batches": batches}})

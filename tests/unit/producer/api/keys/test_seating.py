@@ -1,0 +1,104 @@
+"""How a request ends whose key is revoked: in the form of what it has begun to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from producer.api.keys.callers import Caller
+from producer.api.keys.seating import Seating
+from producer.api.keys.seats import Seats
+from producer.keys.errors import KeyRefused
+
+TYPES = {"lines": "application/jsonl", "events": "text/event-stream; charset=utf-8", "file": "image/png"}
+
+
+async def ended(answer_type: str | None, is_last: bool = False) -> list[Message]:
+    """What is sent by a request that would go on for ever, and whose caller is refused."""
+    seats, sent = Seats(), []
+    has_begun, finish = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["seat"].take(Caller())
+        if answer_type is not None:
+            headers = [(b"content-type", answer_type.encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": b"whole", "more_body": True})
+        has_begun.set()
+        await finish.wait()
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    task = asyncio.create_task(Seating(app, seats)({"type": "http"}, receive, send))
+    await has_begun.wait()
+    (seat,) = seats.taken()
+    for _ in range(2):  # As the watch does, which looks again.
+        seat.refuse(KeyRefused("revoked"))
+    if is_last:
+        finish.set()
+    await task
+    assert seats.taken() == []
+    return sent
+
+
+def error_in(text: str) -> dict[str, Any]:
+    error: dict[str, Any] = json.loads(text)["error"]
+    return error
+
+
+def test_lines_end_with_the_error_on_a_line_of_its_own() -> None:
+    *_, last = asyncio.run(ended(TYPES["lines"]))
+    assert last["body"].startswith(b"\n")
+    assert (error_in(last["body"].decode())["code"], last["more_body"]) == ("invalid_api_key", False)
+
+
+def test_events_end_with_one_that_says_why() -> None:
+    *_, last = asyncio.run(ended(TYPES["events"]))
+    kind, data = last["body"].decode().strip().split("\n")
+    assert (kind, last["more_body"]) == ("event: refused", False)
+    assert error_in(data.removeprefix("data: "))["message"] == "revoked"
+
+
+def test_what_is_not_answered_yet_is_refused() -> None:
+    start, body = asyncio.run(ended(None))
+    assert (start["status"], error_in(body["body"].decode())["code"]) == (401, "invalid_api_key")
+
+
+def test_file_comes_whole() -> None:
+    """It is whole in memory, and has no place for another word."""
+    _, body = asyncio.run(ended(TYPES["file"], is_last=True))
+    assert body["body"] == b"whole"
+
+
+def test_who_is_canceled_by_others_is_not_told() -> None:
+    """A process that stops cancels, too."""
+
+    async def run() -> None:
+        seats = Seats()
+        has_begun = asyncio.Event()
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["state"]["seat"].take(Caller())
+            has_begun.set()
+            await asyncio.Event().wait()
+
+        async def nothing(*_: Any) -> Any:
+            raise AssertionError
+
+        task = asyncio.create_task(Seating(app, seats)({"type": "http"}, nothing, nothing))
+        await has_begun.wait()
+        (seat,) = seats.taken()
+        seat.refuse(KeyRefused("revoked"))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
