@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import sys
+from functools import partial
 
 import structlog
 import uvicorn
@@ -22,11 +23,12 @@ from jobs.table.figures import FigureReader
 from jobs.table.older import wait_for_older_to_go
 from producer.api.app import create_app
 from producer.api.context import Context
-from producer.api.http.protocol import BoundedProtocol
 from producer.api.keys.exposure import admit
 from producer.api.metrics.figures import SystemFigures
 from producer.api.metrics.metrics import ApiMetrics
 from producer.api.settings import ApiSettings
+from producer.api.wire.protocol import BoundedProtocol
+from producer.api.wire.readers import KERNEL_BYTES, Readers
 from producer.keys.store import KeyStore
 from storage.settings import StorageSettings
 
@@ -74,7 +76,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=BoundedProtocol,
+                http=partial(BoundedProtocol, Readers()),  # type: ignore[arg-type]  # It makes one, as a class does.
                 ws="none",
                 lifespan="on",
                 log_config=None,  # Its lines have query strings; `producer.api.http.request_log` writes ours.
@@ -84,6 +86,12 @@ class Server(uvicorn.Server):
             )
         )
         self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does; whoever connects is watched for whether it reads."""
+        for each in sockets or ():
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_BYTES)
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn does, which would wait for every stream to end by itself."""

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from jobs.table.table import JobTable
 from producer import Client
-from producer.api.http import protocol
+from producer.api.wire import protocol
 from tests.integration.producer.api.conftest import DEADLINE_S
 
 JSON = {"Content-Type": "application/json"}
@@ -119,7 +119,8 @@ def test_slow_body_is_refused(connection: socket.socket) -> None:
 
 def test_slow_head_is_refused(connection: socket.socket) -> None:
     connection.sendall(b"GET /health HTTP/1.1\r\nHost:")
-    assert answer_on(connection) == (408, "the head of this request did not come in time")
+    status, body = answer_on(connection)
+    assert (status, json.loads(body)["error"]["code"]) == (408, "head_too_slow")
 
 
 def test_slow_head_is_refused_on_a_connection_that_was_kept(connection: socket.socket) -> None:
