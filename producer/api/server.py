@@ -23,7 +23,7 @@ from jobs.table.figures import FigureReader
 from jobs.table.older import wait_for_older_to_go
 from producer.api.app import create_app
 from producer.api.context import Context
-from producer.api.keys.exposure import admit
+from producer.api.keys.exposure import admit, needs_key
 from producer.api.metrics.figures import SystemFigures
 from producer.api.metrics.metrics import ApiMetrics
 from producer.api.settings import ApiSettings
@@ -51,7 +51,7 @@ def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSetting
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # How it starts and stops, step by step.
     with connect(settings) as client:
         wait_for_older_to_go(client, settings)
-        exposure = admit(api_settings.host, KeyStore(client, settings), require_key=api_settings.require_key)
+        exposure = admit(api_settings.host, KeyStore(client, settings), require_key=needs_key(api_settings))
     app = create_app(settings, storage, api_settings)
     with _listen(api_settings) as listener:
         port = listener.getsockname()[1]

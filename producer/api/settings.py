@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from jobs.process.settings import RoomSettings, read_room
@@ -19,7 +19,8 @@ class ApiSettings(RoomSettings):
         port: 0 is any free one.
         require_key: Start without any key, too, and refuse whoever has none, on loopback as well.
         image_links: "store" gives presigned links; "api" gives links to the API, where callers cannot reach the store.
-        public_url: What links of answers begin with, e.g. https://images.example.org; empty for what each client asked.
+        public_url: Where clients ask it, e.g. https://example.org/images: what links of answers begin with, without a
+            slash at the end; empty for what each client asked. If that is not this machine, an API key is needed.
         max_wait_s: The longest `Prefer: wait=N` that is honoured; longer ones wait so long.
         max_body_bytes: Of a request with one job; longer ones get 413.
         max_batch_bytes: Of a request with a batch; longer ones get 413.
@@ -33,7 +34,11 @@ class ApiSettings(RoomSettings):
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     require_key: bool = False
     image_links: Literal["store", "api"] = "store"
-    public_url: Annotated[str, Field(pattern=r"^(https?://[^/?#]+(/[^?#]*)?)?$")] = ""
+    public_url: Annotated[
+        str,
+        Field(pattern=r"^(https?://[A-Za-z0-9._\[\]:-]+(/[^\s?#]*)?)?$"),
+        AfterValidator(lambda url: url.rstrip("/")),
+    ] = ""
     max_wait_s: Annotated[int, Field(ge=0, le=3600)] = 60
     max_body_bytes: Annotated[int, Field(ge=1_024, le=1 << 30)] = 2 << 20
     max_batch_bytes: Annotated[int, Field(ge=1_024, le=1 << 32)] = 256 << 20

@@ -113,7 +113,7 @@ class BoundedProtocol(HttpToolsProtocol):
             raise HeadRefused(_LARGE_HEAD)
         version = self.parser.get_http_version()
         target = check_head(version, self.url, self.headers)
-        self.scope |= {  # type: ignore[typeddict-item]
+        self.scope |= {
             "http_version": version,
             "method": self.parser.get_method().decode(),
             "path": target.path,

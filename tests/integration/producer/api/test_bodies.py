@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from jobs.table.table import JobTable
 from producer import Client
-from producer.api.wire import protocol
+from producer.api.wire import heads, protocol
 from tests.integration.producer.api.conftest import DEADLINE_S
 
 JSON = {"Content-Type": "application/json"}
@@ -160,7 +160,7 @@ def test_head_that_begins_behind_an_answer_under_way_ends_both(
 
 def test_large_head_is_refused(connection: socket.socket) -> None:
     head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nx-large: "
-    connection.sendall(head + b"a" * (protocol.HEAD_BYTES + 1 - len(head)))
+    connection.sendall(head + b"a" * (heads.HEAD_BYTES + 1 - len(head)))
     assert answer_on(connection)[0] == 431
 
 

@@ -23,7 +23,7 @@ from tests.integration.producer.api.test_jobs import IMAGE
 
 LARGE = 16 << 20
 EVENTS, EVENT_CHARS = 60, 4_000  # Of one attempt it may be 256 KiB.
-LINES, PROMPT_CHARS = 200, 2_000
+LINES = 4_000
 KEY = "readers/0.png"
 
 
@@ -52,7 +52,7 @@ def image(url: str, client: Client, table: JobTable, store: S3Store) -> str:
 
 
 def results(url: str, client: Client, table: JobTable, store: S3Store) -> str:
-    lines = "\n".join([json.dumps({"prompt": "a" * PROMPT_CHARS})] * LINES)
+    lines = "\n".join([json.dumps({"prompt": "a red circle"})] * LINES)
     headers = {"Content-Type": "application/jsonl"}
     batch = httpx.post(f"{url}/v1/jobs/batch", content=lines, headers=headers, timeout=DEADLINE_S, trust_env=False)
     return f"{httpx.URL(batch.headers['location']).path}/results"
