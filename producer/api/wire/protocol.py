@@ -75,13 +75,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(_LARGE_HEAD)
 
     def _parse(self, data: bytes) -> None:
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as exc:  # Answered as if it had not asked for it (RFC 9110, section 7.8).
-            if rest := data[exc.args[0] :]:
-                self._parse(rest)
-        except httptools.HttpParserCallbackError as exc:
-            raise exc.__context__ or exc from None
+        while data and not self._is_deaf:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as exc:  # Answered as if it had not asked for it (RFC 9110, 7.8).
+                data = data[exc.args[0] :]
+            except httptools.HttpParserCallbackError as exc:
+                raise exc.__context__ or exc from None
+            else:
+                return
 
     def on_message_begin(self) -> None:
         if self._is_deaf:
@@ -104,10 +106,10 @@ class BoundedProtocol(HttpToolsProtocol):
             raise HeadRefused(_LARGE_HEAD)
 
     def on_headers_complete(self) -> None:
-        self._is_in_head, self._is_in_body = False, True
-        self._disarm()
         if self._is_deaf:
             return
+        self._is_in_head, self._is_in_body = False, True
+        self._disarm()
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > HEAD_BYTES:
             raise HeadRefused(_LARGE_HEAD)
@@ -128,10 +130,11 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._is_deaf:
+            return
         self._is_in_body = False
         self._disarm()
-        if not self._is_deaf:
-            super().on_message_complete()
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         if self._is_deaf and not self.pipeline:

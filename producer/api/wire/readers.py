@@ -7,6 +7,8 @@ nginx and its like have a bound of the same sort (`send_timeout`); uvicorn has n
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from dataclasses import dataclass
 
 import structlog
@@ -19,6 +21,7 @@ SLOWEST_SHARE = (
 )  # Of what it was owed, to be taken meanwhile: 16 KB a second of 30 MB, or they would stay for days.
 MOST_OWED_BYTES = 256 << 20  # By the process in all; who has been owed for longest goes first.
 KERNEL_BYTES = 131_072  # Of an answer, kept by the kernel before it is sent: more would hide that nobody reads.
+_AT_ONCE = struct.pack("ii", 1, 0)  # To close by a reset: else the kernel goes on with what it has, for minutes.
 
 
 @dataclass(slots=True)
@@ -82,4 +85,5 @@ class Readers:
     def _drop(self, transport: asyncio.Transport, reason: str) -> None:
         log.info("connection dropped", reason=reason, unread_bytes=transport.get_write_buffer_size())
         self.forget(transport)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         transport.abort()

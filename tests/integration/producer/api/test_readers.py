@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 from collections.abc import Callable, Iterator
 
@@ -84,3 +85,6 @@ def test_client_that_does_not_read_is_let_go(
         assert unread.recv(15) == b"HTTP/1.1 200 OK"
         assert wait_until(lambda: not state.connections, DEADLINE_S)
         assert wait_until(lambda: not state.tasks, DEADLINE_S)
+        waiting = select.poll()
+        waiting.register(unread, 0)
+        assert waiting.poll(DEADLINE_S * 1_000)  # Reset, so that the kernel keeps nothing either.

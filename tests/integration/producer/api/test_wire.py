@@ -7,12 +7,15 @@ import socket
 
 import httpx2 as httpx
 import pytest
+import redis
 
+from jobs.process.settings import Settings
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import wait_until
 from producer import Client
 from producer.api.wire import heads, protocol
+from producer.keys.store import KeyStore
 from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.test_bodies import connected, received_until
 
@@ -124,10 +127,11 @@ def test_trailers_without_end_are_not_kept(replica: str, client: Client) -> None
                 connection.sendall(b"a: %s\r\n" % (b"b" * 8_000))
 
 
-def test_several_requests_at_once_are_answered_in_their_order_and_not_without_end(replica: str) -> None:
-    sent = protocol.PIPELINED * 100
+@pytest.mark.parametrize("more", [(), (b"Connection: Upgrade", b"Upgrade: h2c")])
+def test_several_requests_at_once_are_answered_and_not_without_end(replica: str, more: tuple[bytes, ...]) -> None:
+    sent = protocol.PIPELINED * 200
     with connected(replica) as connection:
-        connection.sendall(b"".join(get(HOST.strip(), target=b"/none/%d" % each) for each in range(sent)))
+        connection.sendall(b"".join(get(HOST.strip(), *more, target=b"/none/%d" % each) for each in range(sent)))
         *answers, last = everything_on(connection).split(b"HTTP/1.1 ")[1:]
     assert protocol.PIPELINED <= len(answers) < sent / 10
     assert b"connection: close" in last
@@ -180,17 +184,20 @@ def test_old_client_keeps_its_connection_if_it_asks_to(replica: str) -> None:
 REFUSED_BODIES = [
     (HOST + JSON, 413, "body_too_large"),
     (HOST + b"Content-Type: text/plain\r\n", 415, "unsupported_media_type"),
-    (b"Host: other.example\r\n" + JSON, 401, "invalid_api_key"),
+    (HOST + JSON + b"Authorization: Bearer im_wrong\r\n", 401, "invalid_api_key"),
     (HOST * 2, 400, "malformed_request"),
     (HOST + b"a: b\r\n" * heads.FIELDS, 431, "head_too_large"),
 ]
 
 
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
-def test_sender_of_a_refused_body_reads_why_though_it_wants_the_connection_closed(replica: str, version: bytes) -> None:
+def test_sender_of_a_refused_body_reads_why_though_it_wants_the_connection_closed(
+    replica: str, redis_client: redis.Redis, settings: Settings, version: bytes
+) -> None:
     """As most clients do, it reads when it has sent all."""
-    head = b"POST /v1/jobs HTTP/%s\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n"
+    key = KeyStore(redis_client, settings).create("blog")[0].encode()
+    head = b"POST /v1/jobs HTTP/%s\r\n%sConnection: close\r\nContent-Length: %d\r\nx-api-key: " + key + b"\r\n\r\n"
     for fields, status, code in REFUSED_BODIES:
-        answered, headers, body = asked(replica, head % (version, fields, 8 * MEGABYTE) + b" " * 8 * MEGABYTE)
+        answered, headers, body = asked(replica, head % (version, fields, 3 * MEGABYTE) + b" " * 3 * MEGABYTE)
         assert (answered, json.loads(body)["error"]["code"]) == (status, code), fields[:200]
         assert headers["connection"] == "close"
