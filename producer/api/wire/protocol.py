@@ -180,9 +180,13 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_deaf or self.transport.is_closing():
             return
         log.debug("request refused", status=problem.status, reason=problem.message)
-        if self._answering is not None and not self._answering.response_complete:
-            self.transport.close()  # There is no place for a refusal in the middle of another answer.
-            return
+        answer = self._answering
+        if answer is not None and not answer.response_complete:
+            if answer.response_started or self._is_in_head or self.cycle is not answer:
+                self.transport.close()  # There is no place for a refusal in the middle of another answer.
+                return
+            answer.disconnected = True  # This is its answer: the body has come to nothing.
+            answer.message_event.set()
         body = orjson.dumps(problem.content())
         told = [
             (b"content-type", b"application/json"),

@@ -100,6 +100,11 @@ NO_HEADS = [
     (get(HOST.strip(), b"Transfer-Encoding: gzip, chunked"), 501, "unsupported_transfer_encoding"),
     (get(HOST.strip(), b"Transfer-Encoding: gzip"), 501, "unsupported_transfer_encoding"),
     (get(HOST.strip(), b"Transfer-Encoding: chunked", version=b"1.0"), 400, "malformed_request"),
+    (
+        b"POST /v1/jobs HTTP/1.1\r\n" + HOST + JSON + b"Transfer-Encoding: chunked\r\n\r\nx\r\n",
+        400,
+        "malformed_request",
+    ),
 ]
 
 
@@ -122,6 +127,7 @@ def test_trailers_without_end_are_not_kept(replica: str, client: Client) -> None
     path = f"/v1/jobs/{client.submit('a red circle').id}/events"
     with connected(replica) as connection:
         connection.sendall(get(HOST.strip(), b"Transfer-Encoding: chunked", target=path.encode()) + b"0\r\n")
+        received_until(connection, b"\r\n\r\n")
         with pytest.raises(OSError):
             for _ in range(4_096):
                 connection.sendall(b"a: %s\r\n" % (b"b" * 8_000))
