@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow soak format docs lock
+.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-proxy test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow soak format docs lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -62,6 +62,9 @@ test-s3: venv  ## Try the storage contract on any S3 store: S3_ENDPOINT_URL, S3_
 test-redis: venv  ## Run jobs on a Redis behind TLS and behind Sentinels, and let it die; up to 3 minutes
 	$(PYTHON) -m pytest tests/redis
 
+test-proxy: venv  ## Ask two API replicas through nginx, with TLS and below a path; up to 1 minute
+	$(PYTHON) -m pytest tests/proxy
+
 test-senders: venv  ## Send by other versions of Celery, and from other languages, as services do; up to 4 minutes
 	$(PYTHON) -m pytest tests/senders
 
@@ -69,7 +72,7 @@ test-clients: venv  ## Make pictures by OpenAI's clients, LangChain, LiteLLM, Ve
 	$(PYTHON) -m pytest tests/clients
 
 test-slow: venv  ## All slower suites but test-compose, test-mutations and test-clients, five tests at a time, as CI runs them; up to 35 minutes
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 5 --dist worksteal $(addprefix tests/,versions api faults redis senders network kinds blackbox)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 5 --dist worksteal $(addprefix tests/,versions api proxy faults redis senders network kinds blackbox)
 
 test-compose: venv  ## Build, start and break docker-compose.yml where there is a Docker engine; up to 15 minutes
 	$(PYTHON) -m pytest tests/compose

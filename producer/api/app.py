@@ -20,10 +20,11 @@ from producer.api.http.heads import Heads
 from producer.api.http.openapi import describe
 from producer.api.http.pages import let_pages_ask
 from producer.api.http.request_log import RequestLog
+from producer.api.http.slashes import Slashes
 from producer.api.jobs import dropping, events, files
 from producer.api.jobs import routes as jobs
 from producer.api.keys.callers import Callers
-from producer.api.keys.exposure import is_loopback
+from producer.api.keys.exposure import is_loopback, needs_key
 from producer.api.keys.seating import Seating
 from producer.api.keys.seats import Seats
 from producer.api.keys.watch import KeyWatch
@@ -33,7 +34,7 @@ from producer.api.openai import images
 from producer.api.openai import models as openai_models
 from producer.api.openai.errors import tell
 from producer.api.settings import ApiSettings
-from producer.api.system import health, limits, models, queues
+from producer.api.system import docs, health, limits, models, queues
 from producer.api.system.surroundings import remembered_storage, remembered_unread, remembered_workers
 from producer.api.views import Views
 from producer.client.loop import LoopParts
@@ -83,20 +84,31 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
                     unread=remembered_unread(loop),
                     storage_state=remembered_storage(loop),
                 )
-                is_local = is_loopback(own.host) and not own.require_key
+                is_local = is_loopback(own.host) and not needs_key(own)
                 app.state.callers = Callers(loop.redis, settings, is_local=is_local)
                 async with aclosing(KeyWatch(app.state.callers, app.state.seats)), _taking_part(parts):
                     yield
 
-    app = FastAPIOffline(title="Imagemill", version="1", description=_DESCRIPTION, lifespan=lifespan, redoc_url=None)
+    app = FastAPIOffline(
+        title="Imagemill",
+        version="1",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        static_url=docs.STATIC,
+        redirect_slashes=False,
+    )
     app.openapi_tags = _TAGS
     for router in ROUTERS:
         app.include_router(router)
     handle_errors(app, tell)
-    describe(app, ROUTERS)
+    describe(app, ROUTERS, own.public_url)
+    docs.serve_docs(app)
     app.state.metrics = ApiMetrics()
-    app.add_middleware(Heads)
     app.state.seats = Seats()
+    app.add_middleware(Slashes)
+    app.add_middleware(Heads)
     app.add_middleware(Seating, seats=app.state.seats)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
     if own.cors_origins:

@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 import sys
+from functools import partial
 
 import structlog
 import uvicorn
@@ -22,11 +23,12 @@ from jobs.table.figures import FigureReader
 from jobs.table.older import wait_for_older_to_go
 from producer.api.app import create_app
 from producer.api.context import Context
-from producer.api.http.protocol import BoundedProtocol
-from producer.api.keys.exposure import admit
+from producer.api.keys.exposure import admit, needs_key
 from producer.api.metrics.figures import SystemFigures
 from producer.api.metrics.metrics import ApiMetrics
 from producer.api.settings import ANY_PAGE, ApiSettings
+from producer.api.wire.protocol import BoundedProtocol
+from producer.api.wire.readers import KERNEL_BYTES, Readers
 from producer.keys.store import KeyStore
 from storage.settings import StorageSettings
 
@@ -52,7 +54,7 @@ def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSetting
         exposure = admit(
             api_settings.host,
             KeyStore(client, settings),
-            require_key=api_settings.require_key,
+            require_key=needs_key(api_settings),
             is_for_all_pages=ANY_PAGE in api_settings.cors_origins,
         )
     app = create_app(settings, storage, api_settings)
@@ -79,7 +81,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=BoundedProtocol,
+                http=partial(BoundedProtocol, Readers()),  # type: ignore[arg-type]  # It makes one, as a class does.
                 ws="none",
                 lifespan="on",
                 log_config=None,  # Its lines have query strings; `producer.api.http.request_log` writes ours.
@@ -89,6 +91,12 @@ class Server(uvicorn.Server):
             )
         )
         self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does; whoever connects is watched for whether it reads."""
+        for each in sockets or ():
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_BYTES)
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn does, which would wait for every stream to end by itself."""

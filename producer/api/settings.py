@@ -40,8 +40,13 @@ class ApiSettings(RoomSettings):
     image_links: Literal["store", "api"] = "store"
     """`store` gives presigned links; `api` gives links to the API, for callers who cannot reach the store, or who send
     their key along with everything: a store refuses a link then. Both work without a key."""
-    public_url: Annotated[str, Field(pattern=r"^(https?://[^/?#]+(/[^?#]*)?)?$")] = ""
-    """What links of answers begin with, e.g. https://images.example.org; empty for what each client asked."""
+    public_url: Annotated[
+        str,
+        Field(pattern=r"^(https?://[A-Za-z0-9._\[\]:-]+(/[^\s?#]*)?)?$"),
+        AfterValidator(lambda url: url.rstrip("/")),
+    ] = ""
+    """Where clients ask it, e.g. `https://example.org/images`: what links of answers begin with, without a slash at the
+    end; empty for what each client asked. If that is not this machine, an API key is needed."""
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_check_any)] = ()
     """Web pages that may ask from a browser, by their origins, e.g. `https://app.example.org, http://localhost:3000`;
     `*` for all pages, where there are keys. Empty for none."""

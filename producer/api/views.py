@@ -20,7 +20,7 @@ class Views:
     def __init__(self, links: Links, public_url: str, image_links: Literal["store", "api"] = "store") -> None:
         self._links = links
         self._from_store = image_links == "store"
-        self._public_url = public_url.rstrip("/")
+        self._public_url = public_url
 
     def job(self, view: JobView, request: Request, place: Place | None = None) -> dict[str, Any]:
         """A job, with fresh links; and where it stands, if it waits and somebody looked."""

@@ -117,9 +117,9 @@ class Browser:
 
 
 @contextmanager
-def run_browser(folder: Path) -> Iterator[Browser]:
+def run_browser(folder: Path, *more: str) -> Iterator[Browser]:
     """
-    A browser with an empty profile in `folder`; skips the test where there is none.
+    A browser with an empty profile in `folder`, and further options; skips the test where there is none.
 
     Selenium would look for one on the internet, so both programs are named.
     """
@@ -128,7 +128,7 @@ def run_browser(folder: Path) -> Iterator[Browser]:
         pytest.skip("needs Debian's chromium and chromium-driver (.ci/prepare installs them), which are not here")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for option in (*_OPTIONS, f"--user-data-dir={folder}"):
+    for option in (*_OPTIONS, *more, f"--user-data-dir={folder}"):
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     started = webdriver.Chrome(options, Service(driver))

@@ -35,8 +35,8 @@ def ref(*models: type[BaseModel]) -> dict[str, Any]:
     return references[0] if len(references) == 1 else {"oneOf": references}
 
 
-def describe(app: FastAPI, routers: Iterable[Router]) -> None:
-    """Have an app serve a document with the models that its routers name."""
+def describe(app: FastAPI, routers: Iterable[Router], public_url: str = "") -> None:
+    """Have an app serve a document with the models that its routers name, for clients that ask it at `public_url`."""
     models = dict.fromkeys(model for router in routers for model in router.models)
     _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     schemas: dict[str, Any] = definitions["$defs"]
@@ -50,6 +50,7 @@ def describe(app: FastAPI, routers: Iterable[Router]) -> None:
                 description=app.description,
                 routes=app.routes,
                 tags=app.openapi_tags,
+                servers=[{"url": public_url}] if public_url else None,
             )
             made["components"]["schemas"] |= schemas
             app.openapi_schema = made

@@ -18,7 +18,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from jobs.errors import InvalidRequest, JobNotFound
 from jobs.process.settings import Settings
 from jobs.view import JobView
-from producer.api.keys.exposure import host_of, is_loopback
+from producer.api.keys.exposure import host_of, is_loopback, proxy_sign
 from producer.client.turns import CALLER
 from producer.keys.errors import KeyRefused, KindNotAllowed, ModelNotAllowed
 from producer.keys.key import ApiKey, KeyLimits
@@ -187,6 +187,11 @@ async def current_caller(request: Request, token: SentToken) -> Caller:
     if caller.key is None and host is not None and not is_loopback(host_of(host)):
         # A browser on this machine sends what a page tells it to, and a page's own name can be made to lead here.
         raise KeyRefused(f"without keys the API answers as localhost alone, not as {host[:_SHOWN_CHARS]}")
+    sign = proxy_sign(request.scope["http_version"], request.headers) if caller.key is None else None
+    if sign is not None:
+        raise KeyRefused(
+            f"without keys the API answers this machine alone, and a proxy passed this on ({sign}); {_HOW}"
+        )
     request.state.key = caller.key
     request.state.seat.take(caller)
     CALLER.set(caller.name)

@@ -1,12 +1,34 @@
-"""Where the API may listen: on loopback alone while there are no keys."""
+"""Who may reach the API: while there are no keys, this machine alone."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from jobs.errors import InvalidConfiguration
+from producer.api.settings import ApiSettings
 from producer.keys.store import KeyStore
+
+# What proxies and networks in front of a server add to what they pass on, beside what begins as `_FORWARDED` does.
+_ADDED = (
+    "Forwarded",
+    "Via",
+    "X-Real-IP",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "X-Original-Forwarded-For",
+    "X-Original-Host",
+    "X-Envoy-External-Address",
+    "X-Azure-ClientIP",
+    "X-Appengine-User-IP",
+    "CDN-Loop",
+    "CF-Connecting-IP",
+    "Fastly-Client-IP",
+    "Fly-Client-IP",
+    "True-Client-IP",
+)
+_FORWARDED = "x-forwarded-"
 
 
 def is_loopback(host: str) -> bool:
@@ -25,6 +47,29 @@ def host_of(authority: str) -> str:
         return urlsplit(f"//{authority}").hostname or ""
     except ValueError:
         return ""
+
+
+def needs_key(settings: ApiSettings) -> bool:
+    """Whether nobody is let in without a key, even while there are none: as asked, or as others are meant to come."""
+    return settings.require_key or not is_loopback(urlsplit(settings.public_url).hostname or "localhost")
+
+
+def proxy_sign(http_version: str, headers: Mapping[str, str]) -> str | None:
+    """
+    What shows that a request was passed on by a proxy; None for nothing.
+
+    Not all do show it. Connections of its own, by HTTP/1.0, are what nginx makes as long as it is told nothing else.
+
+    Args:
+        headers: By any spelling of their names.
+    """
+    added = next((name for name in _ADDED if name in headers), None)
+    if added is None:
+        added = next((name for name in headers if name.lower().startswith(_FORWARDED)), None)
+    if added is not None:
+        return f"the header {added}"
+    is_closing = headers.get("connection", "").strip().lower() == "close"
+    return "HTTP/1.0 with `Connection: close`" if http_version == "1.0" and is_closing else None
 
 
 def admit(host: str, keys: KeyStore, *, require_key: bool = False, is_for_all_pages: bool = False) -> str:

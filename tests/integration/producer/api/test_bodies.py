@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from jobs.table.table import JobTable
 from producer import Client
-from producer.api.http import protocol
+from producer.api.wire import heads, protocol
 from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.routes import filled
 
@@ -151,7 +151,8 @@ def test_slow_body_is_refused(connection: socket.socket) -> None:
 
 def test_slow_head_is_refused(connection: socket.socket) -> None:
     connection.sendall(b"GET /health HTTP/1.1\r\nHost:")
-    assert answer_on(connection) == (408, "the head of this request did not come in time")
+    status, body = answer_on(connection)
+    assert (status, json.loads(body)["error"]["code"]) == (408, "head_too_slow")
 
 
 def test_slow_head_is_refused_on_a_connection_that_was_kept(connection: socket.socket) -> None:
@@ -191,7 +192,7 @@ def test_head_that_begins_behind_an_answer_under_way_ends_both(
 
 def test_large_head_is_refused(connection: socket.socket) -> None:
     head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nx-large: "
-    connection.sendall(head + b"a" * (protocol.HEAD_BYTES + 1 - len(head)))
+    connection.sendall(head + b"a" * (heads.HEAD_BYTES + 1 - len(head)))
     assert answer_on(connection)[0] == 431
 
 
