@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -38,6 +39,8 @@ from jobs.errors import (
 )
 from producer.api.http.refusals import refusal_of
 from storage.errors import ObjectNotFound, StorageError, StorageUnavailable
+
+log = structlog.get_logger()
 
 _AWAY_RETRY_S = "2"
 
@@ -122,16 +125,23 @@ _HEADERS = {408: {"Connection": "close"}, 503: {"Retry-After": _AWAY_RETRY_S}}
 
 
 def problem_of(exc: Exception) -> Problem | None:
-    """What to answer; None for an error that is a bug."""
+    """What to answer; None for an error that is a bug. An error that is listed nowhere is one."""
     field = getattr(exc, "field", None)
     if isinstance(exc, ImagemillError) and (refusal := refusal_of(exc)):
-        return Problem(status=refusal.status, code=refusal.code, message=str(exc), field=field, headers=refusal.headers)
+        message = refusal.message or str(exc)
+        return Problem(status=refusal.status, code=refusal.code, message=message, field=field, headers=refusal.headers)
     for kind, status, code, message in _ANSWERS:
         if isinstance(exc, kind):
             own_code = str(getattr(exc, "code", code))
             headers = _HEADERS.get(status, {})
             return Problem(status=status, code=own_code, message=message or str(exc), field=field, headers=headers)
     return None
+
+
+def log_kept_back(exc: Exception, problem: Problem | None) -> None:
+    """Write into the log what an answer does not tell; the line has the request's id, as the answer does."""
+    if problem is not None and problem.message != str(exc):
+        log.warning("the answer keeps the reason to itself", code=problem.code, reason=str(exc))
 
 
 def handle_errors(app: FastAPI) -> None:
@@ -146,6 +156,7 @@ async def _answer(_: Request, exc: Exception) -> Response:
     problem = problem_of(exc)
     if problem is None:
         raise exc
+    log_kept_back(exc, problem)
     return problem.response()
 
 

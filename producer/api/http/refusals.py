@@ -12,14 +12,24 @@ from producer.keys.errors import KeyRefused, KindNotAllowed, ModelNotAllowed, Ra
 _QUEUE_RETRY_S = 5  # A queue that is full has room when a job begins, which takes about as long as a job.
 _MEMORY_RETRY_S = 10  # Redis' memory comes back more slowly: with records that expire.
 _WORKER_RETRY_S = 10  # A worker loads its models for longer; one that restarts with small ones takes about as long.
+_FULL = "the job table is full: nothing was queued. Submit again when some jobs have ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """The answer's HTTP `status`, its `code` for a machine, and the `headers` that go with it."""
+    """
+    How a request is refused.
+
+    Attributes:
+        status: Of the answer.
+        code: For a machine.
+        message: In place of the error's own words, which name what is inside.
+        headers: That go with it.
+    """
 
     status: int
     code: str
+    message: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -34,13 +44,14 @@ def refusal_of(exc: ImagemillError) -> Refusal | None:
         case RateExceeded():
             return _later("rate_limit_exceeded", exc.retry_after_s)
         case QuotaExceeded() | RedisFull():
-            is_quota = isinstance(exc, QuotaExceeded)
-            return _later(*(("quota_exceeded", _QUEUE_RETRY_S) if is_quota else ("system_full", _MEMORY_RETRY_S)))
+            is_full = isinstance(exc, RedisFull)
+            full = ("system_full", _MEMORY_RETRY_S, _FULL)
+            return _later(*full) if is_full else _later("quota_exceeded", _QUEUE_RETRY_S)
         case NotServed():
             return Refusal(status=503, code=exc.code, headers={"Retry-After": str(_WORKER_RETRY_S)})
     return None
 
 
-def _later(code: str, seconds: float) -> Refusal:
+def _later(code: str, seconds: float, message: str | None = None) -> Refusal:
     # RFC 9110, 10.2.3: whole seconds. Rounded up, or whoever obeys it comes too early.
-    return Refusal(status=429, code=code, headers={"Retry-After": str(max(1, math.ceil(seconds)))})
+    return Refusal(status=429, code=code, message=message, headers={"Retry-After": str(max(1, math.ceil(seconds)))})

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from jobs.errors import ErrorCode, ImagemillError, JobFailed, ModelNotAvailable, WaitTimeout
-from producer.api.http.errors import Problem, json_response, problem_of
+from producer.api.http.errors import Problem, json_response, log_kept_back, problem_of
 from storage.errors import StorageError
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -56,6 +56,14 @@ def openai_problem_of(exc: Exception) -> Problem | None:
     return problem and _with_openai_status(problem, exc)
 
 
+def tell_problem_of(exc: Exception) -> Problem | None:
+    """The same, and the log is told what the answer keeps to itself."""
+    problem = openai_problem_of(exc)
+    if not isinstance(exc, JobFailed | WaitTimeout | HTTPException):
+        log_kept_back(exc, problem)
+    return problem
+
+
 def _with_openai_status(problem: Problem, exc: Exception) -> Problem:
     if isinstance(exc, ModelNotAvailable):
         return dataclasses.replace(problem, status=404, code="model_not_found")
@@ -90,7 +98,7 @@ class OpenAIRoute(APIRoute):
             try:
                 response = await inner(request)
             except (ImagemillError, StorageError, HTTPException) as exc:
-                problem = openai_problem_of(exc)
+                problem = tell_problem_of(exc)
                 if problem is None:
                     raise
                 response = error_response(problem)
