@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import redis
 
 from jobs import names
@@ -80,7 +82,7 @@ def check_rights(client: redis.Redis, settings: Settings) -> Finding:
 
 def _refused(client: redis.Redis, asked: list[tuple[str, list[str]]]) -> list[str]:
     """Those that Redis refuses, by a transaction that is never run."""
-    connection = client.connection_pool.get_connection()
+    connection: Any = client.connection_pool.get_connection()
     try:
         commands = [["MULTI"], *(words for _, words in asked), ["DISCARD"]]
         connection.send_packed_command(connection.pack_commands(commands))
@@ -96,7 +98,7 @@ def _refused(client: redis.Redis, asked: list[tuple[str, list[str]]]) -> list[st
     return [name for (name, _), answer in refusals if isinstance(answer, redis.exceptions.NoPermissionError)]
 
 
-def _answer(connection: redis.connection.AbstractConnection) -> object:
+def _answer(connection: Any) -> object:
     try:
         return connection.read_response()
     except redis.exceptions.ResponseError as exc:

@@ -66,7 +66,8 @@ def as_user(system: System, user: str) -> dict[str, str]:
 def set_users(client: redis.Redis, users: Mapping[str, list[str]]) -> None:
     for name, rules in users.items():
         own = [each for each in rules if not each.startswith((">", "#"))]
-        client.execute_command("ACL", "SETUSER", name, "reset", *own, f">{SECRET}")
+        words = ("ACL", "SETUSER", name, "reset", *own, f">{SECRET}")
+        client.execute_command(*words)  # type: ignore[no-untyped-call]
 
 
 def denied(client: redis.Redis) -> list[str]:

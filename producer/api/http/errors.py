@@ -128,8 +128,8 @@ def problem_of(exc: Exception) -> Problem | None:
     """What to answer; None for an error that is a bug. An error that is listed nowhere is one."""
     field = getattr(exc, "field", None)
     if isinstance(exc, ImagemillError) and (refusal := refusal_of(exc)):
-        message = refusal.message or str(exc)
-        return Problem(status=refusal.status, code=refusal.code, message=message, field=field, headers=refusal.headers)
+        said = refusal.message or str(exc)
+        return Problem(status=refusal.status, code=refusal.code, message=said, field=field, headers=refusal.headers)
     for kind, status, code, message in _ANSWERS:
         if isinstance(exc, kind):
             own_code = str(getattr(exc, "code", code))
