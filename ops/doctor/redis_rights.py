@@ -54,7 +54,7 @@ _OPTIONAL = {
 }
 _KEYS = (
     *("gpu.doctor", "run.doctor", "any.doctor", "runs.doctor", "celery-task-meta-doctor", "celery-taskset-meta-doctor"),
-    *("_kombu.binding.doctor", "_kombu.binding_permanent.doctor", "unacked", "doctor.reply.celery.pidbox"),
+    *("_kombu.binding.doctor", "_kombu.binding_permanent.doctor", "unacked", "doctor.celery.pidbox"),
 )
 _ADVICE = "Give its user what docs/redis.md lists, by ACL SETUSER or in Redis' aclfile."
 
