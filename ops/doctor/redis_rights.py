@@ -48,7 +48,12 @@ PROBES: dict[str, tuple[str, ...]] = {
     },
     **{"psubscribe": ("/0.celeryev/*",), "unwatch": ()},
 }
-OUTSIDE = ("watch", "multi", "exec")  # a transaction of their own; the doctor's own is one that has the second
+OUTSIDE = (
+    "watch",
+    "multi",
+    "exec",
+    "discard",
+)  # a transaction of their own; the doctor's own is one that has the second
 _OPTIONAL = {
     "info": "jobs are taken until Redis has no room left, also for those that run, and no restart of it is seen"
 }
@@ -87,10 +92,8 @@ def _refused(client: redis.Redis, asked: list[tuple[str, list[str]]]) -> list[st
         commands = [["MULTI"], *(words for _, words in asked), ["DISCARD"]]
         connection.send_packed_command(connection.pack_commands(commands))
         answers = [_answer(connection) for _ in commands]
-    except BaseException:
-        connection.disconnect()  # What it would read next is none of another's business.
-        raise
     finally:
+        connection.disconnect()  # Where even DISCARD was refused, the transaction ends with it.
         client.connection_pool.release(connection)
     if isinstance(answers[0], redis.exceptions.NoPermissionError):
         return ["multi"]
