@@ -32,7 +32,7 @@ def test_a_system_that_never_had_a_job_has_no_queue(reader: FigureReader) -> Non
     assert (figures.queues, figures.dead, figures.kept) == ((), 0, 0)
     assert figures.memory is not None
     assert figures.memory.used_bytes > 0
-    assert figures.memory_max_bytes == 0
+    assert figures.memory.max_bytes == 0
 
 
 def test_queued_jobs_are_counted_by_priority_released_or_not(
