@@ -11,6 +11,7 @@ from ops.bench.commands import bench_app
 from ops.storage_commands import storage_app
 from producer.cli.commands import app
 from producer.cli.reporting import JsonFlag, reporting
+from producer.cli.terminal import say
 
 __all__ = ["app"]
 
@@ -20,7 +21,7 @@ app.add_typer(storage_app, name="storage")
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        typer.echo(VERSION)
+        say(VERSION)
         raise typer.Exit
 
 

@@ -18,6 +18,7 @@ from ops.interrupts import Interrupts
 from ops.process import Process, wait_until
 from ops.settings import load_stack_settings
 from ops.stack import Stack, local_stack, make_folder
+from producer.cli.terminal import Terminal
 
 PICTURE = "demo.png"
 _GRACE_S = 2.0
@@ -38,7 +39,7 @@ def demo(prompt: str, stack: Stack | None = None) -> None:
         KeyboardInterrupt: Somebody asked to stop; likewise.
     """
     parse_request({"prompt": prompt})
-    console = Console()
+    console = Terminal()
     started = time.monotonic()
     ports = {"redis_port": 0, "s3_port": 0, "flower_port": 0, "api_port": None, "worker_metrics_port": None}
     settings = load_stack_settings(**ports)
@@ -66,7 +67,9 @@ def _start(stack: Stack, logs: dict[str, TextIO], console: Console, interrupts: 
         progress.add_task("starting " + ", ".join(process.name for process in stack.processes) + " …")
         stack.start(
             lambda process, line: _log(logs[process.name], line),
-            lambda process, took_s: progress.console.print(f"[green]ready[/] {process.name:<8}{took_s:5.1f} s"),
+            lambda process, took_s: progress.console.print(
+                f"[green]ready[/] {process.name:<8}{took_s:5.1f} s", markup=True
+            ),
             interrupts.is_stopping,
         )
 

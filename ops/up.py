@@ -19,6 +19,7 @@ from threading import Lock
 from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
+from jobs.process.visible import visible
 from ops.interrupts import Interrupts
 from ops.process import LOOPBACK, Process
 from ops.programs import Api, Flower, Program
@@ -56,7 +57,7 @@ class Output:
 
     def _write(self, name: str, text: str, colour: str | None) -> None:
         with self._lock:
-            self._printer.write(Message("line", text, datetime.datetime.now(), name, colour))
+            self._printer.write(Message("line", visible(text), datetime.datetime.now(), name, colour))
 
 
 def up(stack: Stack | None = None) -> None:
@@ -116,7 +117,7 @@ def _addresses_of(process: Process) -> list[tuple[str, str]]:
         case Flower():
             user, _, password = (process.login or "").partition(":")
             who = f"  (user {user}, password {password})" if user else ""
-            return [("Flower: workers, queues, every job", f"{process.url}{who}")]
+            return [("Flower: workers, queues, all callers' jobs", f"{process.url}{who}")]
         case Api():
             return [("HTTP API: what to send, and try it", f"{process.url}/docs")]
         case S3Server():

@@ -11,7 +11,7 @@ import redis
 
 from jobs.fleet.standing import Standing, standing_in
 from jobs.process.settings import Settings
-from jobs.redis.connection import map_errors
+from jobs.redis.memory import Memory, read_memory
 from jobs.scripts.ranks import PRIORITY_RANK
 from jobs.scripts.scripts import Scripts
 from jobs.table.outbox import Outbox, OutboxCounts
@@ -61,15 +61,14 @@ class Figures:
         dead: Jobs on the list of the dead.
         kept: Jobs that have a record.
         held: Messages from outside that are in somebody's hands, and no jobs yet, by queue; of the first 1,000.
-        memory_used_bytes, memory_max_bytes: Of Redis; without a bound, the latter is 0.
+        memory: Of Redis; None where it does not say.
     """
 
     queues: tuple[QueueFigures, ...]
     dead: int
     kept: int
     held: Mapping[str, int]
-    memory_used_bytes: int
-    memory_max_bytes: int
+    memory: Memory | None
 
 
 class FigureReader:
@@ -88,15 +87,13 @@ class FigureReader:
             RedisUnavailable
         """
         queues, dead, kept, tags = self._scripts.run("figures", priorities=list(PRIORITY_RANK))
-        with map_errors(self._settings):
-            memory: dict[str, Any] = self._redis.info("memory")
+        memory = read_memory(self._redis, self._settings)
         return Figures(
             queues=tuple(sorted((_read(each) for each in queues), key=lambda figures: figures.queue)),
             dead=dead,
             kept=kept,
             held=Counter(tag.partition(" ")[2] for tag in tags),
-            memory_used_bytes=int(memory["used_memory"]),
-            memory_max_bytes=int(memory.get("maxmemory", 0)),
+            memory=memory,
         )
 
     def standing(self, queues: Iterable[str]) -> list[Standing]:

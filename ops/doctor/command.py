@@ -5,11 +5,9 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import asdict
 
-from rich.console import Console
-
 from ops.doctor.diagnosis import diagnose, has_failed
 from ops.doctor.report import show
-from producer.cli.reporting import print_json
+from producer.cli.terminal import Terminal, print_json
 
 
 def doctor(flower_url: str | None, *, as_json: bool) -> int:
@@ -23,7 +21,7 @@ def doctor(flower_url: str | None, *, as_json: bool) -> int:
     Returns:
         The exit code: 1 when a check failed.
     """
-    console = Console()
+    console = Terminal()
     with nullcontext() if as_json else console.status("Looking …"):
         groups = diagnose(flower_url)
     if as_json:

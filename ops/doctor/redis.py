@@ -17,6 +17,7 @@ from jobs.redis.advice import advise
 from jobs.redis.connection import connect, map_errors
 from ops.doctor import redis_rules as rules
 from ops.doctor.finding import Finding, State, attempt, attempt_all, unchecked
+from ops.doctor.redis_rights import RIGHTS, check_rights
 
 REACHABLE = "Redis"
 
@@ -64,17 +65,28 @@ def _check() -> list[Finding]:
     with open_once(settings) as client:
         reached = reach(client, settings)
         if reached.state is not State.OK:
-            return [reached, *unchecked([*_JUDGES, rules.CLOCK], "Redis cannot be asked")]
+            return [reached, *unchecked([RIGHTS, *_JUDGES, rules.CLOCK], "Redis cannot be asked")]
+        rights = attempt(RIGHTS, lambda: check_rights(client, settings))
         judged = [
-            attempt(check, lambda sections=sections, judge=judge: judge(_info(client, settings, sections)))  # type: ignore[misc]
-            for check, (sections, judge) in _JUDGES.items()
+            attempt(check, lambda check=check, asked=asked: _judge(client, settings, check, *asked))  # type: ignore[misc]
+            for check, asked in _JUDGES.items()
         ]
-        return [reached, *judged, attempt(rules.CLOCK, lambda: _clock(client, settings))]
+        return [reached, rights, *judged, attempt(rules.CLOCK, lambda: _clock(client, settings))]
 
 
-def _info(client: redis.Redis, settings: Settings, sections: tuple[str, ...]) -> dict[str, Any]:
+def _judge(
+    client: redis.Redis,
+    settings: Settings,
+    check: str,
+    sections: tuple[str, ...],
+    judge: Callable[[dict[str, Any]], Finding],
+) -> Finding:
     with map_errors(settings):
-        return {name: value for section in sections for name, value in client.info(section).items()}
+        try:
+            told = {name: value for section in sections for name, value in client.info(section).items()}
+        except redis.exceptions.NoPermissionError:
+            return unchecked([check], "Redis' user may not run INFO (docs/redis.md)")[0]
+    return judge(told)
 
 
 def _clock(client: redis.Redis, settings: Settings) -> Finding:

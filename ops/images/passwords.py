@@ -2,7 +2,8 @@
 The first thing that `docker compose up` runs: passwords that nobody has to think of, and volumes that others may write.
 
 A password is what the environment says, or a file of Compose's `secrets`, or what it was the last time; failing these
-it is drawn. The files lie in a volume that all services mount at `/run/secrets`, where settings are read from.
+it is drawn. The files lie in a volume that no other service mounts; each has one of its own at `/run/secrets`, where
+settings are read from, with the files that it needs.
 """
 
 from __future__ import annotations
@@ -27,6 +28,15 @@ _DEFAULTS = {
     "S3_SECRET_ACCESS_KEY": "",
     "FLOWER_USER": "imagemill",
     "FLOWER_PASSWORD": "",
+}
+_STORE_KEY = ("imagemill_s3_access_key_id", "imagemill_s3_secret_access_key")
+_REDIS_URLS = ("imagemill_redis_url", "imagemill_result_backend_url")
+# Which files the volume of a service has: `secrets-NAME`.
+NEEDED = {
+    "redis": ("redis_password",),
+    "s3": _STORE_KEY,
+    "flower": ("flower_user", "flower_password", *_REDIS_URLS),
+    "programs": (*_REDIS_URLS, *_STORE_KEY),
 }
 
 
@@ -77,14 +87,20 @@ def write(files: Mapping[str, str], volume: Path, group: int) -> None:
 
 
 def main(volumes: Path = Path("/volumes"), given: Path = Path("/run/secrets")) -> None:
-    """Write the files into `volumes/secrets`, and each folder beside it to the user in its name (`redis-10001`)."""
+    """
+    Write the files into `volumes/secrets`, and those that a service needs into `volumes/secrets-NAME`.
+
+    Each other folder there is given to the user in its name (`redis-10001`).
+    """
     try:
         files = settle(os.environ, given, volumes / "secrets")
     except PasswordRefused as exc:
         sys.exit(f"passwords: {exc}")
     write(files, volumes / "secrets", GROUP)
+    for service, names in NEEDED.items():
+        write({name: files[name] for name in names}, volumes / f"secrets-{service}", GROUP)
     for folder in volumes.iterdir():
-        if folder.name != "secrets":
+        if not folder.name.startswith("secrets"):
             user = int(folder.name.rpartition("-")[2])
             os.chown(folder, user, user)
 

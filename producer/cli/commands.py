@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from jobs.envelope import Change
 from jobs.errors import InvalidRequest
@@ -31,7 +30,8 @@ from producer.cli.made import add_links, artifact_name
 from producer.cli.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
 from producer.cli.options import with_field_options
 from producer.cli.progress import follow_on_terminal, print_result
-from producer.cli.reporting import EXIT_NO_IMAGES, JsonFlag, print_json, reporting, warn
+from producer.cli.reporting import EXIT_NO_IMAGES, JsonFlag, reporting, warn
+from producer.cli.terminal import Terminal, print_json, say
 from producer.client.job import Job
 from producer.client.parts import open_parts
 
@@ -103,7 +103,7 @@ def submit(
         elif as_json:
             print_json(_describe(job, view_of(parts.submitter.entered(submission, job.id))))
         else:
-            typer.echo(job.id)
+            say(job.id)
 
 
 @app.command()
@@ -115,10 +115,10 @@ def status(job_id: JobId, as_json: JsonFlag = False) -> None:
         if as_json:
             print_json(_describe(job, record))
         elif record.has_ended:
-            print_result(job, record, Console(), [])
+            print_result(job, record, Terminal(), [])
         else:
             detail = f" {record.stage} {record.step}/{record.steps}" if record.stage else ""
-            typer.echo(f"{record.status}{detail} {record.progress:.0%}")
+            say(f"{record.status}{detail} {record.progress:.0%}")
 
 
 @app.command()
@@ -143,9 +143,7 @@ def events(
             if as_json:
                 print_json({"id": event.id, "type": event.type, **event.data})
             else:
-                typer.echo(
-                    f"{event.id}  {event.type:<10}" + "  ".join(f"{k}={_plain(v)}" for k, v in event.data.items())
-                )
+                say(f"{event.id}  {event.type:<10}" + "  ".join(f"{k}={_plain(v)}" for k, v in event.data.items()))
 
 
 @app.command()
@@ -186,7 +184,7 @@ def reprioritize(
         if as_json:
             print_json(_describe(job, record))
         else:
-            typer.echo(f"about number {place.position} of its queue" if place else record.status)
+            say(f"about number {place.position} of its queue" if place else record.status)
 
 
 def _cancel_one(job_id: str, as_json: bool) -> None:
@@ -196,11 +194,11 @@ def _cancel_one(job_id: str, as_json: bool) -> None:
         if as_json:
             print_json(_describe(job, record))
         else:
-            typer.echo("leaves at its next step" if record.status is Status.PROCESSING else record.status)
+            say("leaves at its next step" if record.status is Status.PROCESSING else record.status)
 
 
 def _see_through(job: Job, out: Path | None, timeout_s: float | None, as_json: bool) -> None:
-    console = Console()
+    console = Terminal()
     live = not as_json and console.is_terminal and timeout_s is None
     record = follow_on_terminal(job, console) if live else job.wait(timeout_s)
     saved = _save(job, out) if record.status is Status.SUCCEEDED and out is not None else []

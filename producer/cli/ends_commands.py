@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from jobs.announce.announcer import PROTOCOLS
 from jobs.errors import InvalidRequest
 from jobs.table.outbox import Outbox
 from jobs.table.pieces import in_pieces
-from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell
+from producer.cli.reporting import JsonFlag, ago, reporting, tell
+from producer.cli.terminal import Terminal, print_json
 from producer.client.parts import Parts, open_parts
 
 ends_app = typer.Typer(help="Ends of jobs that nobody could be told of, and were given up.", no_args_is_help=True)
@@ -35,7 +35,7 @@ def list_ends(as_json: JsonFlag = False) -> None:
                     where_told = (protocol, record.id, record.queue, str(record.status))
                     table.add_row(*where_told, ago(record.ended_at), ago(given_up_at))
         if not as_json:
-            Console().print(table)
+            Terminal().print(table)
 
 
 @ends_app.command()

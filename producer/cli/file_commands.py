@@ -17,7 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from jobs.errors import InvalidRequest, RedisFull, RedisUnavailable
 from producer.cli.file_run import Ended, FileRun
 from producer.cli.prompt_file import PromptLine, read_prompts
-from producer.cli.reporting import EXIT_NO_IMAGES, EXIT_TIMEOUT, print_json, warn
+from producer.cli.reporting import EXIT_NO_IMAGES, EXIT_TIMEOUT, warn
+from producer.cli.terminal import Terminal, print_json, say
 from producer.client.parts import open_parts
 
 _SHOWN_FAILURES = 10
@@ -50,7 +51,7 @@ def submit_file(
     prompts = read_prompts(parts.submitter, file, given, run)
     if out is not None:
         _make_folder(out)
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     work = FileRun(parts, prompts, out)
     shown = _Shown(work, prompts, console, as_json=as_json)
     try:
@@ -96,7 +97,7 @@ class _Shown:
             if self._as_json:
                 print_json({"line": prompt.line, "custom_id": prompt.custom_id, "id": job_id})
             else:
-                typer.echo(job_id or "refused")
+                say(job_id or "refused")
 
     def _bar(self, what: str) -> AbstractContextManager[Advance]:
         return _bar(what, len(self._prompts), self._console, is_shown=not self._as_json)
@@ -114,7 +115,8 @@ class _Shown:
             counted = ", ".join(f"{count} {what}" for what, count in self.ended.items())
             self._console.print(f"{counted or 'none ended'} of {len(self._prompts)} in {took_s:.1f} s", highlight=False)
             for each in self._failures[:_SHOWN_FAILURES]:
-                self._console.print(f"[red]{_outcome(each)}[/] line {each.prompt.line}: {escape(_reason(each))}")
+                outcome, reason = escape(_outcome(each)), escape(_reason(each))
+                self._console.print(f"[red]{outcome}[/] line {each.prompt.line}: {reason}", markup=True)
             if len(self._failures) > _SHOWN_FAILURES:
                 self._console.print(f"… and {len(self._failures) - _SHOWN_FAILURES} more")
         if not is_over:
@@ -136,7 +138,7 @@ def _bar(what: str, total: int, console: Console, *, is_shown: bool) -> Iterator
     )
     with Progress(*columns, console=console, transient=True, disable=not is_shown) as progress:
         bar = progress.add_task(what, total=total, detail="")
-        yield lambda count, detail: progress.update(bar, advance=count, detail=detail)
+        yield lambda count, detail: progress.update(bar, advance=count, detail=escape(detail))
 
 
 def _outcome(ended: Ended) -> str:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidRequest
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect
-from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell
+from producer.cli.reporting import JsonFlag, ago, reporting, tell
+from producer.cli.terminal import Terminal, print_json, say
 from producer.keys.key import ApiKey
 from producer.keys.store import KeyStore
 
@@ -141,8 +140,8 @@ def list_keys(as_json: JsonFlag = False) -> None:
             kept = f"{each.max_kept_mib} MiB" if each.max_kept_mib else "any"
             limits = (each.rate or "any", str(each.max_queued or "any"), kept, at_a_time, models, f"{each.weight:g}")
             state = "" if each.is_valid else f"revoked {ago(each.revoked_at)}"
-            table.add_row(each.name, escape(f"{each.hint}…"), *limits, ago(each.created_at), state)
-        Console().print(table)
+            table.add_row(each.name, f"{each.hint}…", *limits, ago(each.created_at), state)
+        Terminal().print(table)
 
 
 @keys_app.command()
@@ -176,5 +175,5 @@ def _show_token(token: str, key: ApiKey, as_json: bool) -> None:
     if as_json:
         print_json({"key": token, **key.public()})
         return
-    typer.echo(token)  # Alone on the standard output, so that a script can keep it.
-    typer.echo(_NOTE.format(key.hint), err=True)
+    say(token)  # Alone on the standard output, so that a script can keep it.
+    say(_NOTE.format(key.hint), err=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from jobs.errors import InvalidRequest
@@ -13,9 +12,11 @@ from jobs.fleet.fleet import WorkerReport, troubles_of
 from jobs.fleet.standing import standing_in, unread_in
 from jobs.kinds.registry import queues_for
 from jobs.names import queue_of, queue_of_kind
+from jobs.process.visible import visible
 from jobs.table.record import JobRecord
 from jobs.view import summary_of, view_of
-from producer.cli.reporting import JsonFlag, ago, print_json, reporting, tell, warn
+from producer.cli.reporting import JsonFlag, ago, reporting, tell, warn
+from producer.cli.terminal import Terminal, print_json, say
 from producer.client.parts import Parts, open_parts
 
 queue_app = typer.Typer(help="Look at the queues, pause and empty them.", no_args_is_help=True)
@@ -40,7 +41,7 @@ def list_queues(as_json: JsonFlag = False) -> None:
         for each in queues:
             counted = (str(each.waiting), str(each.released), str(each.running), str(each.later))
             table.add_row(each.queue, *counted, "paused" if each.is_paused else "")
-        Console().print(table)
+        Terminal().print(table)
 
 
 @queue_app.command()
@@ -75,7 +76,7 @@ def cancel_queue(queue: str, *, running: bool, yes: bool, as_json: bool) -> None
         counted = [each for each in parts.table.queues() if each.queue == name]  # None of a queue that never had a job.
         count = parts.control.count_messages(name)
         count += sum(each.waiting + each.released + each.later + (each.running if running else 0) for each in counted)
-        if not yes and count and not typer.confirm(f"Cancel {count} jobs of {name}?", err=True):
+        if not yes and count and not typer.confirm(f"Cancel {count} jobs of {visible(name)}?", err=True):
             raise typer.Exit(1)
         canceled = parts.control.cancel_all(name, running=running)
         tell({"queue": name, "canceled": canceled}, f"{canceled} jobs canceled", as_json)
@@ -93,7 +94,7 @@ def list_dead(as_json: JsonFlag = False) -> None:
         table = Table("job", "queue", "attempts", "died", "why", "what")
         for record in records:
             table.add_row(record.id, record.queue, str(record.attempts), ago(record.ended_at), *_story(record))
-        Console().print(table)
+        Terminal().print(table)
 
 
 @dead_app.command()
@@ -139,10 +140,10 @@ def workers(as_json: JsonFlag = False) -> None:
         for each in found:
             shown = ", ".join(each.jobs[:3]) + (f" and {len(each.jobs) - 3} more" if len(each.jobs) > 3 else "")
             table.add_row(each.name, each.state, ", ".join(each.models), str(each.slots), ago(each.started_at), shown)
-        Console().print(table)
+        Terminal().print(table)
         for each in found:
             for trouble in troubles_of(each):
-                typer.echo(f"{each.name} {trouble}")
+                say(f"{each.name} {trouble}")
 
 
 def _unread(queue: str, count: int) -> str:

@@ -33,7 +33,7 @@ def follow_on_terminal(job: Job, console: Console) -> JobView:
                 stage, step, steps = progress_in(event)
                 share = progress_of(kind, Status.PROCESSING, stage, step, steps)
                 detail = f"step {step} of {steps}" if steps else ""
-                progress.update(bar, description=stage, completed=share, detail=detail)
+                progress.update(bar, description=escape(stage), completed=share, detail=detail)
     return job.status()
 
 
@@ -41,20 +41,21 @@ def print_result(job: Job, record: JobView, console: Console, saved: list[str]) 
     """Print where what was made is and how long each stage took, or why there is none."""
     if record.status is not Status.SUCCEEDED:
         reason = f"{record.error.message} ({record.error.code})" if record.error else ""
-        console.print(f"[red]{record.status}[/] {record.id} {escape(reason)}")
+        console.print(f"[red]{escape(record.status)}[/] {escape(record.id)} {escape(reason)}", markup=True)
         return
     seed = f", seed {record.parameters['seed']}" if record.parameters and "seed" in record.parameters else ""
-    console.print(f"[green]succeeded[/] {record.id}{seed}")
+    console.print(f"[green]succeeded[/] {escape(record.id)}{seed}", markup=True)
     for name in saved:
-        console.print(f"  saved  {escape(name)}", soft_wrap=True)
+        console.print(f"  saved  {name}", soft_wrap=True)
     for image in job.images():
-        # No markup and no wrapping: a link is there to be copied.
-        console.print("  link  ", image.url(), markup=False, highlight=False, soft_wrap=True)
+        # No wrapping: a link is there to be copied.
+        console.print("  link  ", image.url(), highlight=False, soft_wrap=True)
     for other in job.artifacts():
-        console.print(f"  {other.record.name or 'link':<6}", other.url(), markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  {other.record.name or 'link':<6}", other.url(), highlight=False, soft_wrap=True)
     if record.data is not None:
         told = json.dumps(record.data, ensure_ascii=False)
-        console.print("  data  ", told, markup=False, highlight=False, soft_wrap=True)
+        console.print("  data  ", told, highlight=False, soft_wrap=True)
     stages = [*STAGES, *(stage for stage in record.timings if stage not in (*STAGES, "total"))]
-    times = "  ".join(f"{stage} {record.timings[stage]:.2f} s" for stage in stages if stage in record.timings)
-    console.print(f"  took   {times}  [bold]total {record.timings.get('total', 0):.2f} s[/]", soft_wrap=True)
+    times = "  ".join(f"{escape(stage)} {record.timings[stage]:.2f} s" for stage in stages if stage in record.timings)
+    total = f"[bold]total {record.timings.get('total', 0):.2f} s[/]"
+    console.print(f"  took   {times}  {total}", markup=True, soft_wrap=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from jobs.errors import (
     WaitTimeout,
 )
 from jobs.process.logs import configure_logging
+from producer.cli.terminal import print_json, say
 from storage.errors import StorageError
 
 EXIT_NO_IMAGES, EXIT_BAD_INPUT, EXIT_UNAVAILABLE, EXIT_TIMEOUT, EXIT_NOT_FOUND = 1, 2, 3, 4, 5
@@ -44,16 +43,10 @@ def reporting(as_json: bool = False) -> Iterator[None]:
             field = {"field": exc.field} if isinstance(exc, InvalidRequest) else {}
             print_json({"error": {"code": getattr(exc, "code", type(exc).__name__), **field, "message": message}})
         else:
-            typer.echo(f"imagemill: {message}", err=True)
+            say(f"imagemill: {message}", err=True)
         raise typer.Exit(_exit_code(exc)) from exc
     except KeyboardInterrupt as exc:
         raise typer.Exit(_INTERRUPTED) from exc
-
-
-def print_json(value: dict[str, Any]) -> None:
-    """One object, one line."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
 
 
 def tell(fields: dict[str, Any], sentence: str, as_json: bool) -> None:
@@ -61,13 +54,13 @@ def tell(fields: dict[str, Any], sentence: str, as_json: bool) -> None:
     if as_json:
         print_json(fields)
     else:
-        typer.echo(sentence)
+        say(sentence)
 
 
 def warn(sentence: str | None) -> None:
     """What a person should know though all went well, if anything; beside what a script reads."""
     if sentence is not None:
-        typer.echo(f"imagemill: warning: {sentence}", err=True)
+        say(f"imagemill: warning: {sentence}", err=True)
 
 
 def ago(moment: float | None) -> str:

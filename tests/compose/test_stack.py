@@ -92,18 +92,61 @@ def test_containers_have_no_rights_that_they_do_not_need(stack: Compose) -> None
         assert (host["CapDrop"], host["Privileged"], host["ReadonlyRootfs"]) == (["ALL"], False, True), service
         assert "no-new-privileges:true" in host["SecurityOpt"], service
         assert host["Memory"] > 0, service
+        assert host["PidsLimit"] > 0, service
+        if service not in ("redis", "worker"):  # As many processors as the operator says: all.
+            assert host["NanoCpus"] > 0, service
         if service != "passwords":  # It has no network, and ends at once.
             assert container["Config"]["User"].partition(":")[0] not in ("", "0", "root"), service
 
 
 def test_passwords_are_in_no_description_of_a_container(stack: Compose) -> None:
-    names = "redis_password imagemill_s3_secret_access_key flower_password"
-    read = f"for name in {names}; do cat /run/secrets/$name; echo; done"
-    drawn = stack.run("exec", "--no-TTY", "api", "sh", "-c", read)
-    passwords = drawn.split()
+    files = {"redis": "redis_password", "s3": "imagemill_s3_secret_access_key", "flower": "flower_password"}
+    drawn = [stack.run("exec", "--no-TTY", each, "cat", f"/run/secrets/{file}") for each, file in files.items()]
+    passwords = [each.strip() for each in drawn]
     assert len(set(passwords)) == 3
     described = json.dumps(stack.containers())
     assert [password for password in passwords if password in described] == []
+
+
+def test_each_service_has_the_secrets_that_it_needs_and_no_others(stack: Compose) -> None:
+    of_redis, of_store = {"imagemill_redis_url", "imagemill_result_backend_url"}, {"access_key_id", "secret_access_key"}
+    store = {f"imagemill_s3_{each}" for each in of_store}
+    for service, needed in {
+        "redis": {"redis_password"},
+        "s3": store,
+        "flower": {"flower_user", "flower_password", *of_redis},
+        "api": of_redis | store,
+        "worker": of_redis | store,
+    }.items():
+        assert set(stack.run("exec", "--no-TTY", service, "ls", "/run/secrets").split()) == needed, service
+
+
+REACH = """
+import socket
+ports = {"redis": 6379, "s3": 9000, "prometheus": 9090, "flower": 5555, "api": 8000, "worker": 9464}
+for host, port in ports.items():
+    try:
+        socket.create_connection((host, port), timeout=5).close()
+        print(host)
+    except OSError:
+        pass
+"""
+
+
+def test_each_service_reaches_those_that_it_needs_and_no_others(stack: Compose) -> None:
+    for service, reached in {
+        "flower": {"redis", "prometheus", "flower", "api", "worker"},
+        "api": {"redis", "s3", "prometheus", "flower", "api", "worker"},
+        "worker": {"redis", "s3", "prometheus", "flower", "api", "worker"},
+    }.items():
+        assert set(stack.run("exec", "--no-TTY", service, "python", "-c", REACH).split()) == reached, service
+    networks = {
+        service_of(each): {name.removeprefix(f"{stack.name}_") for name in each["NetworkSettings"]["Networks"]}
+        for each in stack.containers()
+    }
+    assert (networks["redis"], networks["s3"], networks["prometheus"]) == ({"queue"}, {"images"}, {"metrics"})
+    for name in ("queue", "images", "metrics"):
+        assert json.loads(docker("network", "inspect", f"{stack.name}_{name}"))[0]["Internal"], name
 
 
 def test_redis_and_the_store_refuse_whoever_has_no_password(stack: Compose) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from jobs.errors import ErrorCode, Fenced, RedisUnavailable
+from jobs.errors import Fenced, RedisUnavailable
 from jobs.kinds.kind import POSTPROCESS, UPLOAD
 from jobs.table.claim import Claim
 from jobs.table.record import Artifact, JobRecord
@@ -20,6 +20,7 @@ from workers.attempt.context import Context
 from workers.attempt.errors import Draining, JobLeft
 from workers.attempt.making import Making
 from workers.attempt.spool import Spooled, SpoolFull, Unreadable
+from workers.attempt.told import failure_of
 from workers.attempt.trace import NoTrace
 from workers.attempt.upload import made_by, upload
 from workers.engine.errors import EngineDied, GenerationFailed
@@ -153,17 +154,15 @@ class Attempt:
         """Make and store, as far as that is not done. None while the store is away."""
         try:
             made = self._store()
-        except GenerationFailed as exc:
-            return self._failed(exc.code, str(exc))
-        except StorageError as exc:
-            return self._failed(ErrorCode.STORAGE_UNAVAILABLE, str(exc))
+        except (GenerationFailed, StorageError) as exc:
+            return self._failed(exc)
         except JobLeft as exc:
             return exc.status, {}
         except (Fenced, RedisUnavailable, EngineDied, Draining, Unreadable):
             raise
         except Exception as exc:
             log.exception("bug in the worker", job_id=self.claim.job_id)
-            return self._failed(ErrorCode.GENERATION_ERROR, f"the worker failed: {exc!r}")
+            return self._failed(exc)
         if made is None:
             return None
         self.timings["total"] = round(sum(self.timings.values()), 4)
@@ -257,9 +256,10 @@ class Attempt:
     def _longer_pause(self) -> float:
         return min(max(2 * self._pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
 
-    def _failed(self, code: str, reason: str) -> tuple[Status, dict[str, Any]]:
-        log.warning("job failed", job_id=self.claim.job_id, code=code, reason=reason)
-        return Status.FAILED, {"error": {"code": code, "message": reason}}
+    def _failed(self, exc: Exception) -> tuple[Status, dict[str, Any]]:
+        why = failure_of(exc)
+        log.warning("job failed", job_id=self.claim.job_id, code=why.code, reason=why.detail)
+        return Status.FAILED, {"error": {"code": why.code, "message": why.message}}
 
     def _write(self, status: Status, result: dict[str, Any]) -> JobRecord | None:
         at = self._context.progress.where(self.claim)

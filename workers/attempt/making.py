@@ -159,7 +159,7 @@ def _of_a_record(data: dict[str, Any] | None) -> dict[str, Any] | None:
     try:
         size_bytes = len(json.dumps(data))
     except (TypeError, ValueError) as exc:
-        raise GenerationFailed(INVALID_OUTPUT, f"data: what the job made is no JSON: {exc}") from exc
+        raise GenerationFailed(INVALID_OUTPUT, "data: what the job made is no JSON", str(exc)) from exc
     if size_bytes > MAX_RECORD_DATA_BYTES:
         raise GenerationFailed(
             INVALID_OUTPUT,

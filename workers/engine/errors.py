@@ -17,17 +17,27 @@ OUT_OF_MEMORY = "out_of_memory"
 GENERATION_ERROR = "generation_error"
 INVALID_OUTPUT = "invalid_output"
 
+_SMALL = "the device has too little memory for this job; ask for fewer or smaller images"
+_FAILED = "the model failed; the server's log has the reason under the job's id"
+
 
 class RunEnded(Exception):
     """Base of what ends a run before its result is there."""
 
 
 class GenerationFailed(RunEnded):
-    """The job cannot be done; `code` for a machine, the text for a person."""
+    """
+    The job cannot be done.
 
-    def __init__(self, code: str, reason: str) -> None:
+    Attributes:
+        code: Why, for a machine; the text is for whoever asked for the job, and names nothing of this machine.
+        detail: Why, for whoever runs the worker: in the words of the library that failed.
+    """
+
+    def __init__(self, code: str, reason: str, detail: str | None = None) -> None:
         super().__init__(reason)
         self.code = code
+        self.detail = detail or reason
 
 
 class WrongPictures(GenerationFailed):
@@ -61,10 +71,7 @@ def as_generation_failure(exc: Exception) -> Exception:
     """What went wrong on the device, as the job's own failure; what is a `RunEnded` already stays as it is."""
     if isinstance(exc, RunEnded):
         return exc
-    failure = (
-        GenerationFailed(OUT_OF_MEMORY, f"the device has too little memory for this job: {exc}")
-        if is_out_of_memory(exc)
-        else GenerationFailed(GENERATION_ERROR, f"the model failed: {exc or exc!r}")
-    )
+    code, reason = (OUT_OF_MEMORY, _SMALL) if is_out_of_memory(exc) else (GENERATION_ERROR, _FAILED)
+    failure = GenerationFailed(code, reason, f"{type(exc).__name__}: {exc}")
     failure.__cause__ = exc
     return failure

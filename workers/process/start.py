@@ -149,7 +149,7 @@ def _warm_up(engine: Engine, catalogue: Catalogue, entry: Model) -> int:
         ) from exc
     except GenerationFailed as exc:
         if exc.code != ErrorCode.INVALID_OUTPUT:  # Two steps may end anywhere; that it ran is what counts.
-            raise InvalidConfiguration(f"model {entry.name} makes no picture: {exc}") from exc
+            raise InvalidConfiguration(f"model {entry.name} makes no picture: {exc.detail}") from exc
     return ticket.jobs_a_pass
 
 

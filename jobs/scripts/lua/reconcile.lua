@@ -17,7 +17,9 @@ local queues, has_more = redis.call('SMEMBERS', key.queues), false
 
 -- After a restart or a failover of Redis, owners renew first. Asked here, so that no failover comes between.
 local server = key.server
-local info = redis.call('INFO', 'server', 'replication')
+-- INFO is not everybody's to ask: without it no restart is seen, and jobs whose owners were late begin again.
+local info = redis.pcall('INFO', 'server', 'replication')
+if type(info) ~= 'string' then info = 'run_id:unknown master_replid:unknown' end
 local identity = string.match(info, 'run_id:(%w+)') .. ' ' .. string.match(info, 'master_replid:(%w+)')
 local hold_until = redis.call('HGET', server, 'hold_until')
 if redis.call('HGET', server, 'identity') ~= identity then

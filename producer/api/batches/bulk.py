@@ -12,7 +12,7 @@ import orjson
 from jobs.errors import ImagemillError, InvalidRequest, RedisFull, RedisUnavailable
 from jobs.table.submission import BatchLine, Submission
 from producer.api.context import Context
-from producer.api.http.errors import problem_of
+from producer.api.http.errors import log_kept_back, problem_of
 from producer.api.jobs.submissions import prepare
 from producer.api.keys.callers import Caller
 
@@ -98,7 +98,12 @@ class Bulk:
         try:
             self._context.parts.batches.open(self.batch_id, self.caller.name, refused)
         except (RedisFull, RedisUnavailable) as exc:
-            self._away = exc
+            self._stop(exc)
+
+    def _stop(self, exc: RedisFull | RedisUnavailable) -> None:
+        """Try nothing more. The log has the reason once, not with each line that is refused for it."""
+        self._away = exc
+        log_kept_back(exc, problem_of(exc))
 
     def _prepare(self, line: int, item: bytes | None) -> Submission | LineAnswer:
         custom_id: str | None = None
@@ -118,9 +123,10 @@ class Bulk:
             try:
                 entered = self._context.parts.submitter.enter_many(submissions)
             except (RedisFull, RedisUnavailable) as exc:
-                self._away = exc
+                self._stop(exc)
             else:
-                self._away = next((each.refused for each in entered if isinstance(each.refused, RedisFull)), None)
+                if full := next((each.refused for each in entered if isinstance(each.refused, RedisFull)), None):
+                    self._stop(full)
                 warnings = [self._context.parts.submitter.warning(each) for each in submissions]
                 self._context.parts.submitter.tell_log(dict.fromkeys(warnings))
                 return [

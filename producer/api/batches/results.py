@@ -12,7 +12,7 @@ from jobs.errors import ImagemillError
 from jobs.table.record import JobRecord
 from jobs.view import view_of
 from producer.api.context import Context
-from producer.api.http.errors import problem_of
+from producer.api.http.errors import log_kept_back, problem_of
 
 _AT_ONCE = 8  # A link takes a millisecond to sign, and others wait meanwhile.
 
@@ -43,6 +43,7 @@ async def _lines(page: Page, batch_id: str, context: Context, request: Request) 
             problem = problem_of(exc)
             if problem is None:
                 raise
+            log_kept_back(exc, problem)
             yield orjson.dumps(problem.content()) + b"\n"
             return
 

@@ -20,6 +20,7 @@ from http import HTTPStatus
 from typing import Any, overload
 
 import orjson
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -41,6 +42,8 @@ from jobs.errors import (
 )
 from producer.api.http.refusals import refusal_of
 from storage.errors import ObjectNotFound, StorageError, StorageUnavailable
+
+log = structlog.get_logger()
 
 _AWAY_RETRY_S = "2"
 _MESSAGE_CHARS, _FIELD_CHARS = 600, 120  # An error may repeat what it was sent, which may be long.
@@ -158,9 +161,10 @@ _HEADERS = {
 
 
 def problem_of(exc: Exception) -> Problem | None:
-    """What to answer; None for an error that is a bug."""
+    """What to answer; None for an error that is a bug. An error that is listed nowhere is one."""
     field, said = _cut(getattr(exc, "field", None), _FIELD_CHARS), _cut(str(exc), _MESSAGE_CHARS)
     if isinstance(exc, ImagemillError) and (refusal := refusal_of(exc)):
+        said = refusal.message or said
         return Problem(status=refusal.status, code=refusal.code, message=said, field=field, headers=refusal.headers)
     for kind, status, code, message in _ANSWERS:
         if isinstance(exc, kind):
@@ -176,6 +180,12 @@ def _cut(text: None, most: int) -> None: ...
 def _cut(text: str, most: int) -> str: ...
 def _cut(text: str | None, most: int) -> str | None:
     return text if text is None or len(text) <= most else f"{text[: most - 1]}…"
+
+
+def log_kept_back(exc: Exception, problem: Problem | None) -> None:
+    """Write into the log what an answer does not tell; the line has the request's id, as the answer does."""
+    if problem is not None and problem.message != _cut(str(exc), _MESSAGE_CHARS):
+        log.warning("the answer keeps the reason to itself", code=problem.code, reason=str(exc))
 
 
 Told = Callable[[Request, Problem], Response]
@@ -212,6 +222,7 @@ async def _answer(_: Request, exc: Exception) -> Response:
     problem = problem_of(exc)
     if problem is None:
         raise exc
+    log_kept_back(exc, problem)
     return problem.response()
 
 

@@ -23,14 +23,24 @@ _QUEUE_RETRY_S = 5  # A queue that is full has room when a job begins, which tak
 _SEAT_RETRY_S = 1  # A request is over soon, or never by itself.
 _MEMORY_RETRY_S = 10  # Redis' memory comes back more slowly: with records that expire.
 _WORKER_RETRY_S = 10  # A worker loads its models for longer; one that restarts with small ones takes about as long.
+_FULL = "the job table is full: nothing was queued. Submit again when some jobs have ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """The answer's HTTP `status`, its `code` for a machine, and the `headers` that go with it."""
+    """
+    How a request is refused.
+
+    Attributes:
+        status: Of the answer.
+        code: For a machine.
+        message: In place of the error's own words, which name what is inside.
+        headers: That go with it.
+    """
 
     status: int
     code: str
+    message: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -50,6 +60,7 @@ def refusal_of(exc: ImagemillError) -> Refusal | None:
 
 
 def _later(exc: _Later) -> Refusal:
+    message = None
     match exc:
         case RateExceeded():
             code, seconds = "rate_limit_exceeded", exc.retry_after_s
@@ -62,6 +73,6 @@ def _later(exc: _Later) -> Refusal:
         case QuotaExceeded():
             code, seconds = "quota_exceeded", _QUEUE_RETRY_S
         case RedisFull():
-            code, seconds = "system_full", _MEMORY_RETRY_S
+            code, seconds, message = "system_full", _MEMORY_RETRY_S, _FULL
     # RFC 9110, 10.2.3: whole seconds. Rounded up, or whoever obeys it comes too early.
-    return Refusal(status=429, code=code, headers={"Retry-After": str(max(1, math.ceil(seconds)))})
+    return Refusal(status=429, code=code, message=message, headers={"Retry-After": str(max(1, math.ceil(seconds)))})

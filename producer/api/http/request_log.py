@@ -3,18 +3,22 @@ One log line for a request that changed something or failed, one a second for al
 with the place.
 
 Neither keys, nor prompts, nor query strings are in them: a path has a job's id at most, and a bug's own text, which may
-repeat what it was given, is left out.
+repeat what it was given, is left out. Each line of a request has its `request_id`, which the answer has in the header
+`X-Request-Id`: what an answer keeps to itself is found by it.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 import traceback
 from pathlib import Path
 
 import structlog
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from jobs.names import is_job_id
 from producer.api.http.errors import Problem
@@ -24,6 +28,7 @@ log = structlog.get_logger()
 
 _REFUSED = (401, 429)  # What anybody can have any number of.
 _REFUSED_EVERY_S = 1.0
+_REQUEST_ID = "X-Request-Id"
 _READS = ("GET", "HEAD", "OPTIONS")
 _SHOWN_CHARS = 200
 _SHOWN_FRAMES = 8
@@ -42,6 +47,11 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        request_id = secrets.token_hex(8)
+        with bound_contextvars(request_id=request_id):
+            await self._answer(scope, receive, send, request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started, status = time.monotonic(), 0
         began_after_s: float | None = None
 
@@ -49,6 +59,7 @@ class RequestLog:
             nonlocal status, began_after_s
             if message["type"] == "http.response.start":
                 status, began_after_s = message["status"], time.monotonic() - started
+                MutableHeaders(scope=message).setdefault(_REQUEST_ID, request_id)
             await send(message)
 
         self._metrics.active.inc()

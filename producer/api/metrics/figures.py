@@ -171,10 +171,14 @@ def _of_workers(queues: list[str], workers: list[WorkerReport]) -> Metric:
 
 
 def _of_redis(figures: Figures) -> Iterator[Metric]:
-    for name, text, value in (
+    told = [
         ("imagemill_dead_jobs", "Jobs on the list of the dead: they lost their worker every time.", figures.dead),
         ("imagemill_kept_jobs", "Jobs that have a record, ended ones included.", figures.kept),
-        ("imagemill_redis_memory_used_bytes", "Memory that Redis uses.", figures.memory_used_bytes),
-        ("imagemill_redis_memory_max_bytes", "Its bound (maxmemory); 0 for none.", figures.memory_max_bytes),
-    ):
+    ]
+    if (memory := figures.memory) is not None:  # Its user may not ask for it.
+        told += [
+            ("imagemill_redis_memory_used_bytes", "Memory that Redis uses.", memory.used_bytes),
+            ("imagemill_redis_memory_max_bytes", "Its bound (maxmemory); 0 for none.", memory.max_bytes),
+        ]
+    for name, text, value in told:
         yield GaugeMetricFamily(name, text, value=value)

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from jobs.errors import ErrorCode, ImagemillError, JobFailed, ModelNotAvailable, WaitTimeout
-from producer.api.http.errors import Problem, json_response, problem_of
+from producer.api.http.errors import Problem, json_response, log_kept_back, problem_of
 from producer.api.keys.seating import end
 from producer.api.keys.seats import Seat
 from producer.keys.errors import KeyRefused
@@ -62,6 +62,14 @@ def openai_problem_of(exc: Exception) -> Problem | None:
         return _STOPPING
     problem = problem_of(exc)
     return problem and _with_openai_status(problem, exc)
+
+
+def tell_problem_of(exc: Exception) -> Problem | None:
+    """The same, and the log is told what the answer keeps to itself."""
+    problem = openai_problem_of(exc)
+    if not isinstance(exc, JobFailed | WaitTimeout):
+        log_kept_back(exc, problem)
+    return problem
 
 
 def _with_openai_status(problem: Problem, exc: Exception) -> Problem:
@@ -112,7 +120,7 @@ class OpenAIRoute(APIRoute):
             try:
                 response = await inner(request)
             except (ImagemillError, StorageError) as exc:
-                problem = openai_problem_of(exc)
+                problem = tell_problem_of(exc)
                 if problem is None:
                     raise
                 response = error_response(problem)

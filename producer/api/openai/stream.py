@@ -16,7 +16,7 @@ from jobs.errors import ImagemillError
 from producer.api.context import Context
 from producer.api.openai.answers import described, encoded
 from producer.api.openai.attendance import cancel_soon
-from producer.api.openai.errors import error_object, openai_problem_of
+from producer.api.openai.errors import error_object, tell_problem_of
 from producer.api.openai.request import ImagesRequest
 from producer.client.async_job import AsyncJob
 from producer.client.image import Image, images_of
@@ -64,7 +64,7 @@ class ImageStream(StreamingResponse):
             for image in images_of(record, self._context.parts.store):
                 yield _event(_COMPLETED, await self._completed(image))
         except (ImagemillError, StorageError) as exc:
-            problem = openai_problem_of(exc)
+            problem = tell_problem_of(exc)
             if problem is None:
                 raise
             yield _event("error", {"error": error_object(problem)})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import structlog
+
 from jobs import names
 from jobs.fleet.standing import standing_in, unread_in
 from jobs.kinds.registry import queues_for
@@ -13,6 +15,8 @@ from producer.client.loop import LoopParts
 from producer.client.parts import Parts
 from storage.errors import StorageError, StorageUnavailable
 from storage.store import Store
+
+log = structlog.get_logger()
 
 _ANSWER_S = 2.0
 _REMEMBER_S = 5.0
@@ -64,5 +68,6 @@ def _state_of(store: Store) -> str:
     except StorageUnavailable:
         return "does not answer"
     except StorageError as exc:
-        return f"refuses: {type(exc).__name__}"
+        log.warning("the store refuses", reason=str(exc))
+        return "refuses"
     return "ok"

@@ -30,8 +30,9 @@ def queue_of(figures: Figures) -> QueueFigures:
 def test_a_system_that_never_had_a_job_has_no_queue(reader: FigureReader) -> None:
     figures = reader.read()
     assert (figures.queues, figures.dead, figures.kept) == ((), 0, 0)
-    assert figures.memory_used_bytes > 0
-    assert figures.memory_max_bytes == 0
+    assert figures.memory is not None
+    assert figures.memory.used_bytes > 0
+    assert figures.memory.max_bytes == 0
 
 
 def test_queued_jobs_are_counted_by_priority_released_or_not(

@@ -20,6 +20,19 @@ PUBLISHED = {"api": "8000", "flower": "5555"}
 _ONE_SHOTS = ("passwords", "models")
 _ROOT_WITHOUT_NETWORK = "passwords"
 _IMAGES_WITH_A_USER = ("imagemill-api", "imagemill-flower", "imagemill-worker", "imagemill-store")
+# Which services are in a network; whoever shares one with another reaches it.
+_NETWORKS = {
+    "queue": {"redis", "worker", "api", "flower"},
+    "images": {"s3", "worker", "api"},
+    "metrics": {"prometheus", "worker", "api", "flower"},
+    "flower": {"flower"},
+    "outside": {"models", "worker", "api"},
+}
+_SECRETS = {
+    "passwords": {"secrets", "secrets-redis", "secrets-s3", "secrets-flower", "secrets-programs"},
+    **{"redis": {"secrets-redis"}, "s3": {"secrets-s3"}, "flower": {"secrets-flower"}},
+    **{"api": {"secrets-programs"}, "worker": {"secrets-programs"}},
+}
 _SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|_KEY(_ID)?$")
 _SHORT_PORT = re.compile(r"(?P<host>[^:]+|\[[0-9a-f:.]+\]):(?P<published>\d+):(?P<inside>\d+)")
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?P<sign>:?-)(?P<default>[^}]*)\}")
@@ -52,6 +65,7 @@ def open_doors(services: Mapping[str, Service]) -> list[str]:
     for name, service in services.items():
         found += [f"{name}: {problem}" for problem in (*_ports(name, service), *_rights(name, service))]
         found += [f"{name}: {problem}" for problem in (*_upkeep(name, service), *_defaults(service))]
+        found += [f"{name}: {problem}" for problem in _reach(name, service)]
     found += [f"api: {problem}" for problem in _api(services["api"])]
     found += [f"flower: {problem}" for problem in _flower(services["flower"])]
     found += [f"redis: {problem}" for problem in _redis(services["redis"])]
@@ -91,6 +105,16 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
+def _reach(name: str, service: Service) -> Iterator[str]:
+    for network in service.get("networks", [] if service.get("network_mode") == "none" else ["default"]):
+        if name not in _NETWORKS.get(network, ()):
+            yield f"is in the network {network}"
+    mounted = {str(each).partition(":")[0] for each in service.get("volumes", [])}
+    for volume in sorted(each for each in mounted if each.startswith("secrets")):
+        if volume not in _SECRETS.get(name, ()):
+            yield f"reads {volume}"
+
+
 def _rights(name: str, service: Service) -> Iterator[str]:
     if (
         service.get("privileged")
@@ -113,8 +137,10 @@ def _rights(name: str, service: Service) -> Iterator[str]:
 
 
 def _upkeep(name: str, service: Service) -> Iterator[str]:
-    if "memory" not in service.get("deploy", {}).get("resources", {}).get("limits", {}):
-        yield "may take all memory"
+    limits = service.get("deploy", {}).get("resources", {}).get("limits", {})
+    for limit, what in (("memory", "all memory"), ("pids", "all processes"), ("cpus", "all processors")):
+        if limit not in limits:
+            yield f"may take {what}"
     if service.get("restart") != ("no" if name in _ONE_SHOTS else "unless-stopped"):
         yield "has another restart policy"
     if name not in _ONE_SHOTS and "test" not in service.get("healthcheck", {}):

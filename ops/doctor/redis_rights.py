@@ -1,0 +1,108 @@
+"""Whether the user that we are to Redis may do what our programs ask of it (`docs/redis.md`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+
+from jobs import names
+from jobs.process.settings import Settings
+from jobs.redis.connection import map_errors
+from ops.doctor.finding import Finding, State
+
+RIGHTS = "Redis rights"
+
+_KEY, _CHANNEL = f"{names.KEY_PREFIX}:doctor", names.QUIET_CHANNEL
+_OF_ONE_KEY = (
+    *("exists", "get", "getdel", "hgetall", "hkeys", "hvals", "incr", "llen", "persist", "rpop", "scard", "smembers"),
+    *("type", "unlink", "del", "zcard", "zpopmin", "bitcount", "xlen", "mget"),
+)
+_OF_ONE_MORE = (
+    *("expire", "hdel", "hexists", "hget", "hmget", "lindex", "lpush", "pexpire", "rpush", "sadd", "set", "sismember"),
+    *("srem", "zrank", "zrem", "zscan", "zscore", "brpop"),
+)
+_OF_TWO_MORE = (
+    *("hincrby", "hset", "hsetnx", "lrange", "ltrim", "setbit", "xrange", "xrevrange", "zadd", "zcount", "zrange"),
+    *("zrangebyscore", "zremrangebyrank", "zremrangebyscore", "zrevrange", "zrevrangebyscore"),
+)
+# Each command of ours as it is tried, which comes to nothing: what is queued in a transaction is refused to whoever may
+# not do it, and then all of it is thrown away.
+PROBES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(_OF_ONE_KEY, (_KEY,)),
+    **dict.fromkeys(_OF_ONE_MORE, (_KEY, "0")),
+    **dict.fromkeys(_OF_TWO_MORE, (_KEY, "0", "0")),
+    **{"client|setinfo": ("lib-name", "imagemill"), "ping": (), "time": (), "info": (), "scan": ("0",)},
+    **{
+        "eval": ("return 1", "0"),
+        "evalsha": ("0" * 40, "0"),
+        "script|load": ("return 1",),
+        "script|exists": ("0" * 40,),
+    },
+    **{"lmpop": ("1", _KEY, "LEFT"), "zdiff": ("1", _KEY), "xadd": (_KEY, "*", "0", "0")},
+    **{
+        "xread": ("STREAMS", _KEY, "0"),
+        "publish": (_CHANNEL, ""),
+        "subscribe": (_CHANNEL,),
+        "unsubscribe": (_CHANNEL,),
+    },
+    **{"psubscribe": ("/0.celeryev/*",), "unwatch": ()},
+}
+OUTSIDE = (
+    "watch",
+    "multi",
+    "exec",
+    "discard",
+)  # a transaction of their own; the doctor's own is one that has the second
+_OPTIONAL = {
+    "info": "jobs are taken until Redis has no room left, also for those that run, and no restart of it is seen"
+}
+_KEYS = (
+    *("gpu.doctor", "run.doctor", "any.doctor", "runs.doctor", "celery-task-meta-doctor", "celery-taskset-meta-doctor"),
+    *("_kombu.binding.doctor", "_kombu.binding_permanent.doctor", "unacked", "doctor.celery.pidbox"),
+)
+_ADVICE = "Give its user what docs/redis.md lists, by ACL SETUSER or in Redis' aclfile."
+
+
+def check_rights(client: redis.Redis, settings: Settings) -> Finding:
+    """
+    What Redis would refuse to whoever asks with our user.
+
+    Raises:
+        RedisUnavailable
+    """
+    asked = [(name, [*name.upper().split("|"), *words]) for name, words in PROBES.items()]
+    asked += [(f"access to {key}", ["DEL", key]) for key in _KEYS]
+    with map_errors(settings):
+        refused = _refused(client, asked)
+    missing = [name for name in refused if name not in _OPTIONAL]
+    if missing:
+        found = f"its user lacks {', '.join(missing)}: our programs cannot run, or fail in the middle"
+        return Finding(check=RIGHTS, state=State.FAILURE, found=found, advice=_ADVICE)
+    if refused:
+        found = f"its user lacks {refused[0]}: {_OPTIONAL[refused[0]]}"
+        return Finding(check=RIGHTS, state=State.WARNING, found=found, advice=_ADVICE)
+    return Finding(check=RIGHTS, state=State.OK, found=f"its user may run all {len(PROBES)} commands of ours")
+
+
+def _refused(client: redis.Redis, asked: list[tuple[str, list[str]]]) -> list[str]:
+    """Those that Redis refuses, by a transaction that is never run."""
+    connection: Any = client.connection_pool.get_connection()
+    try:
+        commands = [["MULTI"], *(words for _, words in asked), ["DISCARD"]]
+        connection.send_packed_command(connection.pack_commands(commands))
+        answers = [_answer(connection) for _ in commands]
+    finally:
+        connection.disconnect()  # Where even DISCARD was refused, the transaction ends with it.
+        client.connection_pool.release(connection)
+    if isinstance(answers[0], redis.exceptions.NoPermissionError):
+        return ["multi"]
+    refusals = zip(asked, answers[1:-1], strict=True)
+    return [name for (name, _), answer in refusals if isinstance(answer, redis.exceptions.NoPermissionError)]
+
+
+def _answer(connection: Any) -> object:
+    try:
+        return connection.read_response()
+    except redis.exceptions.ResponseError as exc:
+        return exc
