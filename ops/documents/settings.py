@@ -13,7 +13,7 @@ from jobs.process.settings import Settings
 from ops.doctor.settings import DoctorSettings
 from ops.settings import CHECKOUT, StackSettings
 from producer.api.settings import ApiSettings
-from storage.backends.s3.settings import S3Settings
+from storage.registry import BACKENDS, backend_of
 from storage.settings import Choice
 from workers.process.settings import WorkerSettings
 
@@ -23,7 +23,7 @@ CLASSES: tuple[type[BaseSettings], ...] = (
     ApiSettings,
     WorkerSettings,
     Choice,
-    S3Settings,
+    *(backend_of(name).settings_class for name in sorted(BACKENDS)),
     StackSettings,
     DoctorSettings,
 )

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from jobs.errors import InvalidRequest
 from jobs.table.drops import ENDS
 from jobs.table.states import Status
 from jobs.table.table import JobTable
-from producer.cli.reporting import JsonFlag, print_json, reporting, tell
+from producer.cli.reporting import JsonFlag, reporting, tell
+from producer.cli.terminal import Terminal, print_json
 from producer.client.parts import open_parts
 
 jobs_app = typer.Typer(help="Jobs of a caller, all together.", no_args_is_help=True)
@@ -32,7 +32,7 @@ def kept(as_json: JsonFlag = False) -> None:
         table = Table("caller", "MiB")
         for caller, size_bytes in found.items():
             table.add_row(caller, f"{size_bytes / (1 << 20):,.1f}")
-        Console().print(table)
+        Terminal().print(table)
 
 
 @jobs_app.command()

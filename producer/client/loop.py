@@ -24,9 +24,8 @@ Result = TypeVar("Result")
 _CONNECTIONS = 32
 _THREADS = 16
 _READERS = 16
-_BULK_THREADS = (
-    2  # Python runs one of all threads at a time: with more of these that compute, the loop hardly has a turn.
-)
+# Python runs one of all threads at a time: with more of these that compute, the loop hardly has a turn.
+_BULK_THREADS = 2
 
 
 class LoopParts:
@@ -71,7 +70,8 @@ class LoopParts:
 
     async def size(self, key: str) -> int:
         """How many bytes an object of the image store has. Raises as `Store.size` does."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self.parts.store.size, key)
+        size: Callable[[str], int] = self.parts.store.size
+        return await self._readers.run(lambda: size(key))
 
     async def aclose(self) -> None:
         """Let everybody go who waits, and close the connections of this loop."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis
 from fastapi.testclient import TestClient
@@ -26,7 +28,7 @@ def test_ended_jobs_of_the_caller_are_dropped_by_status_and_age(api: TestClient,
     one, two = ({"x-api-key": keys.create(name)[0]} for name in ("one", "two"))
     waits, ended, others = submit(api, one)["id"], canceled(api, one), canceled(api, two)
 
-    def drop(**query: object) -> dict[str, object]:
+    def drop(**query: Any) -> dict[str, object]:
         answer = api.delete("/v1/jobs", params=query, headers=one)
         assert answer.status_code == 200, answer.text
         told: dict[str, object] = answer.json()
@@ -52,7 +54,7 @@ def test_ended_jobs_of_the_caller_are_dropped_by_status_and_age(api: TestClient,
         ({"status": "canceled", "cursor": "x"}, "cursor"),
     ],
 )
-def test_wrong_parameter_is_named_and_nothing_is_dropped(api: TestClient, query: dict[str, object], field: str) -> None:
+def test_wrong_parameter_is_named_and_nothing_is_dropped(api: TestClient, query: dict[str, Any], field: str) -> None:
     job_id = canceled(api, {})
     answer = api.delete("/v1/jobs", params=query)
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, field)
