@@ -110,11 +110,10 @@ def doctor(
 @app.command()
 def dashboard() -> None:
     """Print the Grafana dashboard as JSON, to be imported there."""
-    import json
-
     from ops.dashboard.dashboard import dashboard as make_dashboard
+    from producer.cli.terminal import print_json
 
-    typer.echo(json.dumps(make_dashboard(), indent=1, ensure_ascii=False))
+    print_json(make_dashboard())
 
 
 if __name__ == "__main__":

@@ -16,15 +16,15 @@ async def refuse_unknown(request: Request) -> None:
     The dependency of every `Router`.
 
     Raises:
-        InvalidRequest: The document has no such parameter of the route, or it comes more than once.
+        InvalidRequest: The document has no such parameter of the route, or one that comes more than once has one value.
     """
     if not request.query_params:
         return
     documented = request.app.openapi()["paths"][request.scope["route"].path_format][request.method.lower()]
-    known = [each["name"] for each in documented.get("parameters", ()) if each["in"] == "query"]
+    known = {each["name"]: each["schema"] for each in documented.get("parameters", ()) if each["in"] == "query"}
     for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
         if name not in known:
             there_are = f"there are {', '.join(known)}" if known else "this route has none"
             raise InvalidRequest(name[:_SHOWN_CHARS] or "query", f"there is no such query parameter; {there_are}")
-        if count > 1:
+        if count > 1 and known[name].get("type") != "array":
             raise InvalidRequest(name, "comes more than once")

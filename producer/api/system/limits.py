@@ -41,5 +41,7 @@ async def limits(request: Request, caller: CurrentCaller, context: CurrentContex
     told = caller.limits.model_dump(mode="json", include=LIMITS)
     if told["max_queued"] is None:
         told["max_queued"] = context.parts.settings.max_queued
+    if told["max_kept_mib"] is None:
+        told["max_kept_mib"] = context.parts.settings.max_kept_mib
     body = {"object": "limits", "caller": caller.name, **told}
     return json_response({**body, "open": {"connections": connections, "batches": batches}})

@@ -19,6 +19,8 @@ from jobs.view import JobView
 from ops.process import free_port
 from producer.api.keys.callers import Caller, Callers, CurrentCaller
 from producer.api.keys.exposure import admit
+from producer.api.keys.seating import Seating
+from producer.api.keys.seats import Seats
 from producer.keys.errors import KeyRefused, ModelNotAllowed, RateExceeded
 from producer.keys.store import KeyStore
 
@@ -124,6 +126,7 @@ def requests(settings: Settings) -> Iterator[TestClient]:
             yield
 
     app = FastAPI(lifespan=lifespan)
+    app.add_middleware(Seating, seats=Seats())
 
     @app.get("/")
     def who(caller: CurrentCaller) -> str:

@@ -165,7 +165,7 @@ def test_callers_without_a_key_have_bounds_too(api: TestClient) -> None:
     limits = KeyLimits()
     assert told == {
         **{"object": "limits", "caller": "default", "rate": None, "max_queued": None, "models": None, "weight": 1.0},
-        **{"max_connections": limits.max_connections, "max_batches": limits.max_batches},
+        **{"max_connections": limits.max_connections, "max_batches": limits.max_batches, "max_kept_mib": None},
         "open": {"connections": 1, "batches": 0},
     }
 

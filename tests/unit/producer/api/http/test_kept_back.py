@@ -31,6 +31,7 @@ OF_THE_REQUEST = {
     *("IdempotencyConflict", "JobNotFound", "JobNotQueued", "BatchNotFound", "BatchCanceled", "QuotaExceeded"),
     *("BodyMalformed", "BodyOfOtherType", "BodyTooSlow"),
     *("KeyRefused", "KindNotAllowed", "ModelNotAllowed", "RateExceeded"),
+    *("TooManyBatches", "TooManyBytes", "TooManyConnections", "TooMuchKept"),
 }
 # Likewise, of a job; `JobLeft` has its status alone.
 OF_THE_JOB = {"GenerationFailed", "WrongPictures", "JobLeft"}
