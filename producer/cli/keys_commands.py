@@ -133,14 +133,14 @@ def list_keys(as_json: JsonFlag = False) -> None:
             for each in keys:
                 print_json(each.public())
             return
-        table = Table("name", "key", "rate", "queued", "at a time", "models", "weight", "made", "")
+        table = Table("name", "key", "rate", "queued", "at a time", "models", "weight", "")
         for each in keys:
             models = ", ".join(each.models) if each.models else "all"
             at_a_time = f"{each.max_connections}, {each.max_batches} batches"
             queued = str(each.max_queued or "any") + (f", {each.max_kept_mib} MiB kept" if each.max_kept_mib else "")
             limits = (each.rate or "any", queued, at_a_time, models, f"{each.weight:g}")
-            state = "" if each.is_valid else f"revoked {ago(each.revoked_at)}"
-            table.add_row(each.name, f"{each.hint}…", *limits, ago(each.created_at), state)
+            state = f"made {ago(each.created_at)}" if each.is_valid else f"revoked {ago(each.revoked_at)}"
+            table.add_row(each.name, f"{each.hint}…", *limits, state)
         Terminal().print(table)
 
 

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 import redis
 import redis.asyncio
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
+from starlette.middleware.base import RequestResponseEndpoint
 
 from jobs.errors import InvalidConfiguration, InvalidRequest, JobNotFound, RedisUnavailable
 from jobs.process.settings import Settings
@@ -19,7 +20,6 @@ from jobs.view import JobView
 from ops.process import free_port
 from producer.api.keys.callers import Caller, Callers, CurrentCaller
 from producer.api.keys.exposure import admit
-from producer.api.keys.seating import Seating
 from producer.api.keys.seats import Seats
 from producer.keys.errors import KeyRefused, ModelNotAllowed, RateExceeded
 from producer.keys.store import KeyStore
@@ -126,7 +126,11 @@ def requests(settings: Settings) -> Iterator[TestClient]:
             yield
 
     app = FastAPI(lifespan=lifespan)
-    app.add_middleware(Seating, seats=Seats())
+
+    @app.middleware("http")
+    async def seated(request: Request, answer: RequestResponseEndpoint) -> Response:
+        with Seats().seat(request.scope.setdefault("state", {})):
+            return await answer(request)
 
     @app.get("/")
     def who(caller: CurrentCaller) -> str:

@@ -100,7 +100,7 @@ def list_jobs(two: Two) -> None:
 
 
 def drop(two: Two) -> None:
-    statuses = {"status": ["succeeded", "failed", "canceled", "expired"], "caller": "owner"}
+    statuses = {"status": ["succeeded", "failed", "canceled", "expired"]}
     answer = two.ask("DELETE", "/v1/jobs", params=statuses)
     assert answer.json() == {"object": "dropped", "dropped": 0, "next_cursor": None}
 

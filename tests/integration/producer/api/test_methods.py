@@ -18,7 +18,7 @@ from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.routes import documented, filled
 from tests.integration.producer.api.test_jobs import IMAGE, submit
 
-UNDOCUMENTED = ("/docs", "/openapi.json", "/docs/oauth2-redirect", "/static-offline-docs/swagger-ui.css")
+UNDOCUMENTED = ("/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css")
 # What differs from one answer to the next, whatever its method; and how a body is sent, where there is one.
 OF_ITS_MOMENT = {"date", "transfer-encoding", "x-request-id"}
 OURS, OPENAIS = {"code", "message", "field"}, {"code", "message", "type", "param"}
