@@ -71,8 +71,8 @@ test-senders: venv  ## Send by other versions of Celery, and from other language
 test-clients: venv  ## Make pictures by OpenAI's clients, LangChain, LiteLLM, Vercel's AI SDK and as Open WebUI does; up to 5 minutes
 	$(PYTHON) -m pytest tests/clients
 
-test-slow: venv  ## All slower suites but test-compose, test-mutations and test-clients, five tests at a time, as CI runs them; up to 35 minutes
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 5 --dist worksteal $(addprefix tests/,versions api proxy faults redis senders network kinds blackbox)
+test-slow: venv  ## All slower suites but test-compose, test-mutations, test-clients and test-two-keys, five tests at a time, as CI runs them; up to 35 minutes
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 5 --dist worksteal --ignore tests/api/test_two_keys.py $(addprefix tests/,versions api proxy faults redis senders network kinds blackbox)
 
 test-compose: venv  ## Build, start and break docker-compose.yml where there is a Docker engine; up to 15 minutes
 	$(PYTHON) -m pytest tests/compose

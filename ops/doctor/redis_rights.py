@@ -16,10 +16,24 @@ RIGHTS = "Redis rights"
 _KEY, _CHANNEL = f"{names.KEY_PREFIX}:doctor", names.QUIET_CHANNEL
 _OF_ONE_KEY = (
     *("exists", "get", "getdel", "hgetall", "hkeys", "hvals", "incr", "llen", "persist", "rpop", "scard", "smembers"),
-    *("type", "unlink", "del", "zcard", "zpopmin", "bitcount", "xlen", "mget"),
+    *("ttl", "type", "unlink", "del", "zcard", "zpopmin", "bitcount", "xlen", "mget"),
 )
 _OF_ONE_MORE = (
-    *("expire", "hdel", "hexists", "hget", "hmget", "lindex", "lpush", "pexpire", "rpush", "sadd", "set", "sismember"),
+    *(
+        "expire",
+        "hdel",
+        "hexists",
+        "hget",
+        "hmget",
+        "hstrlen",
+        "lindex",
+        "lpush",
+        "pexpire",
+        "rpush",
+        "sadd",
+        "set",
+        "sismember",
+    ),
     *("srem", "zrank", "zrem", "zscan", "zscore", "brpop"),
 )
 _OF_TWO_MORE = (
@@ -39,7 +53,7 @@ PROBES: dict[str, tuple[str, ...]] = {
         "script|load": ("return 1",),
         "script|exists": ("0" * 40,),
     },
-    **{"lmpop": ("1", _KEY, "LEFT"), "zdiff": ("1", _KEY), "xadd": (_KEY, "*", "0", "0")},
+    **{"memory|usage": (_KEY,), "lmpop": ("1", _KEY, "LEFT"), "zdiff": ("1", _KEY), "xadd": (_KEY, "*", "0", "0")},
     **{
         "xread": ("STREAMS", _KEY, "0"),
         "publish": (_CHANNEL, ""),
@@ -55,7 +69,8 @@ OUTSIDE = (
     "discard",
 )  # a transaction of their own; the doctor's own is one that has the second
 _OPTIONAL = {
-    "info": "jobs are taken until Redis has no room left, also for those that run, and no restart of it is seen"
+    "memory|usage": "what the jobs of a caller take of Redis is guessed, and their bound as rough",
+    "info": "jobs are taken until Redis has no room left, also for those that run, and no restart of it is seen",
 }
 _KEYS = (
     *("gpu.doctor", "run.doctor", "any.doctor", "runs.doctor", "celery-task-meta-doctor", "celery-taskset-meta-doctor"),

@@ -30,7 +30,12 @@ def made(api: httpx.Client) -> dict[str, str]:
     job = api.post("/v1/jobs", json=BODY, headers={"Prefer": "wait=60"})
     assert (job.status_code, job.json()["status"]) == (200, "succeeded"), job.text
     batch = api.post("/v1/jobs/batch", content="\n".join([json.dumps(BODY)] * 2), headers=JSONL)
-    return {"job_id": job.json()["id"], "batch_id": batch.headers["location"].rsplit("/", 1)[1], "index": "0"}
+    return {
+        "job_id": job.json()["id"],
+        "batch_id": batch.headers["location"].rsplit("/", 1)[1],
+        "index": "0",
+        "model": "shapes",
+    }
 
 
 def submit(api: httpx.Client) -> httpx.Response:
@@ -64,7 +69,10 @@ ASKED = {
     "GET /v1/batches/{batch_id}/results": 200,
     "DELETE /v1/batches/{batch_id}": 200,
     "GET /v1/models": 200,
+    "GET /v1/models/{model}": 200,
     "GET /v1/queues": 200,
+    "GET /v1/limits": 200,
+    "DELETE /v1/jobs": 422,  # It says not which.
     "GET /health": 200,
     "GET /ready": 200,
 }
