@@ -42,7 +42,7 @@ def fuzz(api: Api, log: list[str], *options: str, examples: int) -> None:
 
 def test_without_keys_every_answer_is_as_documented(process: Api, log: list[str]) -> None:
     # Whoever reaches the API may do everything then, with a key or without.
-    fuzz(process, log, "--exclude-checks", "ignored_auth", examples=100)
+    fuzz(process, log, "--exclude-checks", "ignored_auth", examples=40)
 
 
 def test_with_a_key_every_answer_is_as_documented(
@@ -50,7 +50,7 @@ def test_with_a_key_every_answer_is_as_documented(
 ) -> None:
     token, _ = KeyStore(redis_client, settings).create("fuzz")
     assert wait_until(lambda: not is_open(process), 60)
-    fuzz(process, log, "--header", f"Authorization: Bearer {token}", examples=100)
+    fuzz(process, log, "--header", f"Authorization: Bearer {token}", examples=40)
 
 
 def test_without_the_key_that_is_asked_for_every_answer_is_as_documented(
