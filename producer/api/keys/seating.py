@@ -29,9 +29,10 @@ class Seating:
             await self._app(scope, receive, send)
             return
         with self._seats.seat(scope.setdefault("state", {})) as seat:
+            send = seat.noting(send)
             try:
                 with seat.ended_by_refusal():
-                    await self._app(scope, receive, seat.noting(send))
+                    await self._app(scope, receive, send)
             except KeyRefused as exc:
                 problem = problem_of(exc)
                 assert problem is not None  # noqa: S101 - the table of errors has it

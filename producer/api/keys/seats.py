@@ -73,12 +73,17 @@ class Seat:
             self._seats.let_go(caller.name, held)
 
     def noting(self, send: Send) -> Send:
-        """A `send` that shows how the answer began."""
+        """
+        A `send` that shows how the answer began, and gives the seat back when it ends: before its last bytes are sent,
+        for whoever has read them may send the next request at once.
+        """
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
                 types = (value for name, value in message["headers"] if name.lower() == b"content-type")
                 self.answered_as = next(types, b"").decode("latin-1").partition(";")[0]
+            elif message["type"] == "http.response.body" and not message.get("more_body", False):
+                self._seats.leave(self)
             await send(message)
 
         return noting
@@ -121,8 +126,7 @@ class Seats:
         try:
             yield seat
         finally:
-            if seat.caller is not None:
-                self._leave(seat, seat.caller.name)
+            self.leave(seat)
 
     def taken(self) -> list[Seat]:
         """Those whose callers are known."""
@@ -164,8 +168,11 @@ class Seats:
         if not self._held[caller]:
             del self._held[caller]
 
-    def _leave(self, seat: Seat, caller: str) -> None:
-        seats = self._taken[caller]
-        seats.remove(seat)
+    def leave(self, seat: Seat) -> None:
+        """The request is answered; may be said twice."""
+        if seat.caller is None:
+            return
+        seats = self._taken.get(seat.caller.name, set())
+        seats.discard(seat)
         if not seats:
-            del self._taken[caller]
+            self._taken.pop(seat.caller.name, None)

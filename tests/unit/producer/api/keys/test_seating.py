@@ -102,3 +102,26 @@ def test_who_is_canceled_by_others_is_not_told() -> None:
             await task
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_seat_is_free_before_the_last_byte_is_read(is_refused: bool) -> None:
+    """A client that sends one request after another has never two open."""
+    seats, taken = Seats(), []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["seat"].take(Caller())
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"some", "more_body": True})
+        if is_refused:
+            raise KeyRefused("revoked")
+        await send({"type": "http.response.body", "body": b"more"})
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        taken.append(len(seats.taken()))
+
+    asyncio.run(Seating(app, seats)({"type": "http"}, receive, send))
+    assert taken == [1, 1, 0]
