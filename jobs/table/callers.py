@@ -12,6 +12,7 @@ from typing import Annotated, cast
 
 import redis
 import structlog
+from cachetools import TTLCache
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs import names
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 RESERVED_NAMES = ("default", "celery")
 
 REMEMBER_S = 2.0
+_MOST = 10_000  # Whoever submits may name any number of callers.
 
 
 class CallerLimits(BaseModel):
@@ -52,9 +54,7 @@ class CallerLookup:
     def __init__(self, client: redis.Redis, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = client
         self._settings = settings
-        self._clock = clock
-        self._known: dict[str, CallerLimits] = {}
-        self._forget_at = 0.0
+        self._known: TTLCache[str, CallerLimits] = TTLCache(_MOST, ttl=REMEMBER_S, timer=clock)
 
     def find(self, callers: Iterable[str]) -> Mapping[str, CallerLimits]:
         """
@@ -63,14 +63,16 @@ class CallerLookup:
         Raises:
             RedisUnavailable
         """
-        if self._clock() >= self._forget_at:  # All at once: whoever submits may name any number of callers.
-            self._known, self._forget_at = dict.fromkeys(RESERVED_NAMES, NO_LIMITS), self._clock() + REMEMBER_S
         asked = set(callers)
-        if unknown := sorted(asked - self._known.keys()):
+        found = dict.fromkeys(asked.intersection(RESERVED_NAMES), NO_LIMITS)
+        found |= {caller: known for caller in asked if (known := self._known.get(caller)) is not None}
+        if unknown := sorted(asked - found.keys()):
             with map_errors(self._settings):
                 records = cast("list[str | None]", self._redis.hmget(names.API_KEYS, unknown))
-            self._known |= {caller: _read(caller, record) for caller, record in zip(unknown, records, strict=True)}
-        return {caller: self._known[caller] for caller in asked}
+            read = {caller: _read(caller, record) for caller, record in zip(unknown, records, strict=True)}
+            self._known.update(read)
+            found |= read
+        return found
 
 
 def _read(caller: str, record: str | None) -> CallerLimits:

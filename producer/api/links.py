@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
+
+from cachetools import TTLCache
 
 from storage.store import Store
 
@@ -19,21 +23,18 @@ class Links:
         expiry_s: The store's.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self.expiry_s = store.settings.link_expiry_s
-        self._keep_s = self.expiry_s / 2
-        self._made: dict[str, tuple[float, str]] = {}  # in the order of making, so the oldest stand first
+        self._made: TTLCache[str, str] = TTLCache(_MOST, ttl=self.expiry_s / 2, timer=clock)
+        self._lock = threading.Lock()  # Pages are made in several threads.
 
     def link(self, key: str, content_type: str) -> str:
         """A link to an object."""
-        now = time.monotonic()
-        made_at, url = self._made.get(key, (float("-inf"), ""))
-        if now < made_at + self._keep_s:
-            return url
-        self._made.pop(key, None)
-        if len(self._made) >= _MOST:
-            del self._made[next(iter(self._made))]
-        url = self._store.link(key, content_type)
-        self._made[key] = (now, url)
+        with self._lock:
+            url = self._made.get(key)
+        if url is None:
+            url = self._store.link(key, content_type)
+            with self._lock:
+                self._made[key] = url
         return url

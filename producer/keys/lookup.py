@@ -6,6 +6,7 @@ import time
 
 import redis.asyncio
 import structlog
+from cachetools import TLRUCache
 
 from jobs import names
 from jobs.process.settings import Settings
@@ -16,6 +17,9 @@ from producer.keys.key import ApiKey, hash_token, looks_like_token, read_key
 log = structlog.get_logger()
 
 REMEMBER_S = 2.0  # A revoked key opens an API process at most for so long.
+_MOST = 10_000  # Keys that one process remembers, of about 1 KB each.
+
+_Found = tuple[float, ApiKey]  # when Redis was asked for it, and not when it had answered
 
 
 class KeyLookup:
@@ -30,7 +34,7 @@ class KeyLookup:
     def __init__(self, client: redis.asyncio.Redis, settings: Settings) -> None:
         self._redis = client
         self._settings = settings
-        self._known: dict[str, tuple[float, ApiKey]] = {}
+        self._known: TLRUCache[str, _Found] = TLRUCache(_MOST, ttu=lambda _digest, found, _now: found[0] + REMEMBER_S)
         self._is_closed = False
         self._looked_at = float("-inf")
 
@@ -46,9 +50,8 @@ class KeyLookup:
 
     async def find_by_hash(self, digest: str) -> ApiKey | None:
         """The same of a token's hash, as a key's record has it."""
-        found_at, key = self._known.get(digest, (float("-inf"), None))
-        if key is not None and time.monotonic() < found_at + REMEMBER_S:
-            return key
+        if (known := self._known.get(digest)) is not None:
+            return known[1]
         asked_at = time.monotonic()
         key = await self._read(digest)
         if key is None:
