@@ -8,14 +8,14 @@ record carries the context from one to the other, as a W3C `traceparent` (https:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+
+from opentelemetry.trace import NoOpTracerProvider, Status, StatusCode, TracerProvider
+from opentelemetry.trace import Span as OtelSpan
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import Settings
-
-if TYPE_CHECKING:
-    from opentelemetry.trace import Span as OtelSpan
 
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 _EXPORT_TIMEOUT_S = 5.0
@@ -29,64 +29,46 @@ def valid_traceparent(text: str | None) -> str | None:
     return text if text is not None and _TRACEPARENT.fullmatch(text) else None
 
 
-def open_traces(settings: Settings, service: str) -> Traces | None:
-    """
-    Traces of this process, if they are on; nothing of OpenTelemetry's SDK is imported before.
-
-    Args:
-        service: What its spans are listed under, unless `OTEL_SERVICE_NAME` says otherwise.
-
-    Raises:
-        InvalidConfiguration: They are on, and OpenTelemetry is not installed.
-    """
-    if settings.traces_endpoint is None:
-        return None
-    try:
-        return Traces(settings.traces_endpoint, service)
-    except ImportError as exc:
-        raise InvalidConfiguration(
-            f"IMAGEMILL_TRACES_ENDPOINT: needs opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http ({exc})"
-        ) from exc
-
-
 class Span:
     """
     Something that takes time.
 
     Attributes:
-        traceparent: For those that are to be part of it.
+        traceparent: For those that are to be part of it. Where traces are off it is its parent's, and None without one.
+        is_kept: Whether anybody will see it: not where traces are off, or it was left out of a sample.
     """
 
     def __init__(self, span: OtelSpan) -> None:
         self._span = span
         context = span.get_span_context()
-        self.traceparent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+        text = f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+        self.traceparent = text if context.is_valid else None
+        self.is_kept = span.is_recording()
+
+    def tell(self, attributes: Attributes) -> None:
+        """What else is known of it."""
+        self._span.set_attributes(dict(attributes))
 
     def end(self, ended_s: float, *, error: str | None = None, attributes: Attributes | None = None) -> None:
         """It is over, at this Unix time; with the code of an error where it went wrong."""
-        from opentelemetry.trace import Status, StatusCode
-
-        self._span.set_attributes(dict(attributes or {}))
+        self.tell(attributes or {})
         if error is not None:
             self._span.set_status(Status(StatusCode.ERROR, error))
         self._span.end(int(ended_s * _NS))
 
 
 class Traces:
-    """Collects spans and sends them, in a thread of its own. A collector that is away costs nothing but its spans."""
+    """
+    Begins spans. Those of OpenTelemetry's no-op tracer, which go nowhere, unless it is given another.
 
-    def __init__(self, endpoint: str, service: str) -> None:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+    Args:
+        close: Sends what is left.
+    """
 
-        exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=_EXPORT_TIMEOUT_S)
-        self._provider = TracerProvider(resource=Resource.create({"service.name": service}))
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
-        self._tracer = self._provider.get_tracer("imagemill")
+    def __init__(self, provider: TracerProvider | None = None, close: Callable[[], None] = lambda: None) -> None:
+        self._tracer = (provider or NoOpTracerProvider()).get_tracer("imagemill")
         self._contexts = TraceContextTextMapPropagator()
+        self.close = close
 
     def begin(self, name: str, *, parent: str | None, started_s: float, attributes: Attributes | None = None) -> Span:
         """
@@ -96,16 +78,42 @@ class Traces:
             parent: The `traceparent` that it is part of; None begins a trace.
             started_s: Unix time.
         """
-        context: Any = self._contexts.extract({"traceparent": parent} if parent else {})
+        context = self._contexts.extract({"traceparent": parent} if parent else {})
         started_ns = int(started_s * _NS)
         return Span(self._tracer.start_span(name, context, attributes=dict(attributes or {}), start_time=started_ns))
 
     def record(
-        self, name: str, *, parent: str, started_s: float, ended_s: float, attributes: Attributes | None = None
+        self, name: str, *, parent: str | None, started_s: float, ended_s: float, attributes: Attributes | None = None
     ) -> None:
         """A span that is over."""
         self.begin(name, parent=parent, started_s=started_s, attributes=attributes).end(ended_s)
 
-    def close(self) -> None:
-        """Send what is left; waits for the collector a few seconds at most."""
-        self._provider.shutdown()
+
+def open_traces(settings: Settings, service: str) -> Traces:
+    """
+    Traces of this process; nothing of OpenTelemetry's SDK is imported where they are off.
+
+    They are collected and sent in a thread of their own. A collector that is away costs nothing but its spans; closing
+    waits for it a few seconds at most.
+
+    Args:
+        service: What its spans are listed under, unless `OTEL_SERVICE_NAME` says otherwise.
+
+    Raises:
+        InvalidConfiguration: They are on, and OpenTelemetry's SDK is not installed.
+    """
+    if settings.traces_endpoint is None:
+        return Traces()
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as exc:
+        raise InvalidConfiguration(
+            f"IMAGEMILL_TRACES_ENDPOINT: needs opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http ({exc})"
+        ) from exc
+    exporter = OTLPSpanExporter(f"{settings.traces_endpoint.rstrip('/')}/v1/traces", timeout=_EXPORT_TIMEOUT_S)
+    provider = SdkTracerProvider(resource=Resource.create({"service.name": service}))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    return Traces(provider, provider.shutdown)

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 
+from cachetools import FIFOCache
+
 from jobs.envelope import Envelope
 from jobs.process.settings import Settings
-from jobs.process.traces import Span, open_traces, valid_traceparent
+from jobs.process.traces import Attributes, Span, open_traces, valid_traceparent
 from jobs.table.submission import Submission, Submitted
 
 _MOST_OPEN = 10_000  # Of many that are prepared at once, the first lose their span; their jobs keep its trace.
 
 
 class SubmitTraces:
-    """Spans of submissions that are prepared and not yet written. Does next to nothing where traces are off."""
+    """Spans of submissions that are prepared and not yet written. Keeps none where traces are off."""
 
     def __init__(self, settings: Settings) -> None:
         self._traces = open_traces(settings, "imagemill-producer")
         self._lock = threading.Lock()
-        self._open: OrderedDict[str, Span] = OrderedDict()
+        self._open: FIFOCache[str, Span] = FIFOCache(_MOST_OPEN)
 
     def begin(self, submission: Submission, traceparent: str | None) -> Submission:
         """
@@ -31,32 +32,15 @@ class SubmitTraces:
         Args:
             traceparent: Of the caller, whose trace it is then part of; ignored where it is malformed.
         """
-        parent = valid_traceparent(traceparent)
-        if self._traces is None:
-            return replace(submission, traceparent=parent) if parent else submission
-        spec = submission.spec
-        span = self._traces.begin(
-            "submit",
-            parent=parent,
-            started_s=time.time(),
-            attributes={
-                "imagemill.job_id": submission.job_id,
-                "imagemill.kind": submission.kind,
-                "imagemill.model": submission.model or "",
-                "imagemill.priority": spec.priority,
-                **_numbers(spec),
-            },
-        )
-        with self._lock:
-            self._open[submission.job_id] = span
-            if len(self._open) > _MOST_OPEN:
-                self._open.popitem(last=False)
-        return replace(submission, traceparent=span.traceparent)
+        span = self._traces.begin("submit", parent=valid_traceparent(traceparent), started_s=time.time())
+        if span.is_kept:
+            span.tell(_told(submission))
+            with self._lock:
+                self._open[submission.job_id] = span
+        return replace(submission, traceparent=span.traceparent) if span.traceparent else submission
 
     def end(self, job_ids: Iterable[str], results: Iterable[Submitted]) -> None:
         """These were written, or refused."""
-        if self._traces is None:
-            return
         ended_s = time.time()
         for job_id, result in zip(job_ids, results, strict=True):
             with self._lock:
@@ -67,8 +51,17 @@ class SubmitTraces:
 
     def close(self) -> None:
         """Send what is left."""
-        if self._traces is not None:
-            self._traces.close()
+        self._traces.close()
+
+
+def _told(submission: Submission) -> Attributes:
+    return {
+        "imagemill.job_id": submission.job_id,
+        "imagemill.kind": submission.kind,
+        "imagemill.model": submission.model or "",
+        "imagemill.priority": submission.spec.priority,
+        **_numbers(submission.spec),
+    }
 
 
 def _numbers(spec: Envelope) -> dict[str, int | float]:

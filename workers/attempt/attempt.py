@@ -12,6 +12,7 @@ import structlog
 
 from jobs.errors import Fenced, RedisUnavailable
 from jobs.kinds.kind import POSTPROCESS, UPLOAD
+from jobs.process.traces import Traces
 from jobs.table.claim import Claim
 from jobs.table.record import Artifact, JobRecord
 from jobs.table.states import Status
@@ -21,7 +22,7 @@ from workers.attempt.errors import Draining, JobLeft
 from workers.attempt.making import Making
 from workers.attempt.spool import Spooled, SpoolFull, Unreadable
 from workers.attempt.told import failure_of
-from workers.attempt.trace import NoTrace
+from workers.attempt.trace import AttemptTrace
 from workers.attempt.upload import made_by, upload
 from workers.engine.errors import EngineDied, GenerationFailed
 from workers.runners.files import MadeFile
@@ -51,14 +52,14 @@ class Attempt:
         self,
         claim: Claim,
         context: Context,
-        trace: NoTrace | None = None,
+        trace: AttemptTrace | None = None,
         *,
         kept: Spooled | None = None,
         on_leave: Callable[[], None] = lambda: None,
     ) -> None:
         self.claim = claim
         self._context = context
-        self._trace = trace or NoTrace()
+        self._trace = trace or AttemptTrace(Traces(), claim, time.time())
         self._on_leave = on_leave
         queued_at = max(claim.record.created_at, claim.record.not_before or 0.0)
         self.timings = {"queued": round(max(0.0, (claim.record.started_at or queued_at) - queued_at), 4)}

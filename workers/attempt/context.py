@@ -38,7 +38,6 @@ class Context:
         memory: Of postprocessing.
         stop_refused: Has the worker stop in order, for the store refuses what it makes.
         draining, out_of_time: Set when the worker begins to stop, and when what runs has had its time.
-        traces: None where they are off.
     """
 
     name: str
@@ -58,7 +57,7 @@ class Context:
     draining: threading.Event = field(default_factory=threading.Event)
     out_of_time: threading.Event = field(default_factory=threading.Event)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
-    traces: Traces | None = None
+    traces: Traces = field(default_factory=Traces)
 
     def entry_of(self, spec: Any) -> Model | None:
         """The catalogue's entry of a job's model; None for a kind that needs none, or a model that is not in it."""

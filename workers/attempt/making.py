@@ -17,7 +17,7 @@ from workers.attempt.context import Context
 from workers.attempt.errors import JobLeft
 from workers.attempt.inputs import fetch
 from workers.attempt.seats import Seat
-from workers.attempt.trace import NoTrace
+from workers.attempt.trace import AttemptTrace
 from workers.engine.errors import INVALID_OUTPUT, GenerationFailed
 from workers.runners.files import MadeFile
 from workers.runners.registry import RUNNERS
@@ -43,7 +43,7 @@ class Making:
         self,
         claim: Claim,
         context: Context,
-        trace: NoTrace,
+        trace: AttemptTrace,
         timings: dict[str, float],
         why_leave: Callable[[], Exception | None],
     ) -> None:

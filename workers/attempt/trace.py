@@ -11,22 +11,7 @@ from jobs.table.claim import Claim
 from jobs.table.record import JobRecord
 
 
-class NoTrace:
-    """Where traces are off."""
-
-    def stages(self, seconds: Mapping[str, float], attributes: Attributes | None = None) -> None:
-        """Stages that follow each other, of which the last ends now."""
-
-    @contextmanager
-    def finishing(self) -> Iterator[None]:
-        """The end is being written down."""
-        yield
-
-    def end(self, outcome: JobRecord | BaseException) -> None:
-        """The attempt is over."""
-
-
-class AttemptTrace(NoTrace):
+class AttemptTrace:
     """Times are this machine's, but for the wait before, which has Redis'."""
 
     def __init__(self, traces: Traces, claim: Claim, began_s: float) -> None:
@@ -52,6 +37,7 @@ class AttemptTrace(NoTrace):
         traces.record("claim", parent=self._parent, started_s=began_s, ended_s=time.time())
 
     def stages(self, seconds: Mapping[str, float], attributes: Attributes | None = None) -> None:
+        """Stages that follow each other, of which the last ends now."""
         ended_s = time.time()
         for stage, took_s in reversed(list(seconds.items())):
             self._traces.record(
@@ -61,18 +47,15 @@ class AttemptTrace(NoTrace):
 
     @contextmanager
     def finishing(self) -> Iterator[None]:
+        """The end is being written down."""
         started_s = time.time()
         yield
         self._traces.record("finish", parent=self._parent, started_s=started_s, ended_s=time.time())
 
     def end(self, outcome: JobRecord | BaseException) -> None:
+        """The attempt is over."""
         if isinstance(outcome, JobRecord):
             error = outcome.error.code if outcome.error else None
             self._attempt.end(time.time(), error=error, attributes={"imagemill.status": str(outcome.status)})
         else:
             self._attempt.end(time.time(), error=type(outcome).__name__)
-
-
-def trace_of(traces: Traces | None, claim: Claim, began_s: float) -> NoTrace:
-    """A claim's; one that does nothing where traces are off."""
-    return NoTrace() if traces is None else AttemptTrace(traces, claim, began_s)

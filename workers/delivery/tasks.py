@@ -19,7 +19,7 @@ from jobs.view import spec_to_run
 from workers.attempt.attempt import Attempt
 from workers.attempt.context import Context
 from workers.attempt.errors import Draining
-from workers.attempt.trace import NoTrace, trace_of
+from workers.attempt.trace import AttemptTrace
 from workers.delivery.consumer import RunRequest
 from workers.engine.errors import EngineDied
 from workers.runners.registry import RUNNERS
@@ -44,7 +44,7 @@ def _run(task: Task[..., Any], context: Context) -> JobRecord:
         raise Ignore
     context.announcer.note_start(claim, _name_of(task))
     try:
-        record = _attempt(claim, context, trace_of(context.traces, claim, began_s))
+        record = _attempt(claim, context, AttemptTrace(context.traces, claim, began_s))
     except (Fenced, EngineDied, Draining) as exc:
         raise Ignore from exc
     except RedisUnavailable as exc:
@@ -68,7 +68,7 @@ def _name_of(task: Task[..., Any]) -> str:
     return str(task.request.hostname)
 
 
-def _attempt(claim: Claim, context: Context, trace: NoTrace) -> JobRecord:
+def _attempt(claim: Claim, context: Context, trace: AttemptTrace) -> JobRecord:
     try:
         record = Attempt(claim, context, trace).run() if context.serves(claim) else _refuse(claim, context)
     except BaseException as exc:

@@ -158,8 +158,7 @@ class WorkerProcess:
         self._recovery.join()  # It gives back what it holds when the grace is over.
         self._stopping.set()
         self.context.announcer.stop(_TELLING_S)
-        if self.context.traces is not None:
-            self.context.traces.close()
+        self.context.traces.close()
         try:
             self._fleet.leave(self._name)
         except RedisUnavailable as exc:
