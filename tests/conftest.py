@@ -31,6 +31,12 @@ _THREAD_ENDS_S = 20.0
 _POLL_INTERVAL_S = 0.01
 
 
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """On which loop tests run that are coroutines, which their module marks with `anyio`: the one that we run on."""
+    return "asyncio"
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _interruptible() -> None:
     """A shell has what it starts in the background ignore SIGINT, and so would each command that a test interrupts."""

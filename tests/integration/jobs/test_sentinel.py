@@ -50,12 +50,15 @@ def test_sentinels_that_are_away_are_passed_over(cluster: Cluster) -> None:
         assert client.ping()
 
 
-def test_name_that_the_sentinels_do_not_know_is_told_of(cluster: Cluster) -> None:
+@pytest.mark.anyio
+async def test_name_that_the_sentinels_do_not_know_is_told_of(cluster: Cluster) -> None:
     settings = Settings(redis_url=cluster.url, redis_sentinel_master="nobody")
     with pytest.raises(RedisUnavailable, match="no 'nobody' that is up: set IMAGEMILL_REDIS_SENTINEL_MASTER"):
         JobTable(connect(settings), settings).get("a-job")
     with pytest.raises(RedisUnavailable, match="set IMAGEMILL_REDIS_SENTINEL_MASTER"):
-        asyncio.run(ping(settings))
+        async with connect_async(settings, connections=1) as client:
+            with map_errors(settings):
+                await client.ping()
 
 
 def test_sentinels_that_do_not_answer_are_told_of() -> None:
@@ -64,16 +67,8 @@ def test_sentinels_that_do_not_answer_are_told_of() -> None:
         connect(settings).ping()
 
 
-async def ping(settings: Settings) -> None:
-    async with connect_async(settings, connections=1) as client:
-        with map_errors(settings):
-            await client.ping()
-
-
-def test_more_coroutines_than_connections_wait_for_one_another(settings: Settings) -> None:
-    async def count() -> int:
-        async with connect_async(settings, connections=2) as client:
-            await client.delete("counted")
-            return max(await asyncio.gather(*(client.incr("counted") for _ in range(50))))
-
-    assert asyncio.run(count()) == 50
+@pytest.mark.anyio
+async def test_more_coroutines_than_connections_wait_for_one_another(settings: Settings) -> None:
+    async with connect_async(settings, connections=2) as client:
+        await client.delete("counted")
+        assert max(await asyncio.gather(*(client.incr("counted") for _ in range(50)))) == 50

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 import pytest
 import redis
@@ -22,8 +21,7 @@ from ops.process import free_port
 from producer import AsyncClient, Client
 from storage.backends.s3.settings import S3Settings
 
-Result = TypeVar("Result")
-Run = Callable[[Callable[[AsyncClient], Awaitable[Result]]], Result]
+pytestmark = pytest.mark.anyio
 
 DEADLINE_S = 60.0
 PROMPT = "a large red circle on a blue background"
@@ -31,17 +29,9 @@ IMAGE = {"key": "k", "content_type": "image/png", "width": 8, "height": 8, "byte
 
 
 @pytest.fixture
-def run(settings: Settings, storage_settings: S3Settings) -> Run[Result]:
-    """Runs a coroutine with a client of its own."""
-
-    def run(body: Callable[[AsyncClient], Awaitable[Result]]) -> Result:
-        async def main() -> Result:
-            async with AsyncClient(settings, storage_settings) as client, asyncio.timeout(DEADLINE_S):
-                return await body(client)
-
-        return asyncio.run(main())
-
-    return run
+async def twin(settings: Settings, storage_settings: S3Settings) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(settings, storage_settings) as client:
+        yield client
 
 
 def claim(table: JobTable, job_id: str) -> Claim:
@@ -51,9 +41,10 @@ def claim(table: JobTable, job_id: str) -> Claim:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Give way to others until something is so; the client's deadline ends it."""
-    while not condition():
-        await asyncio.sleep(0.01)
+    """Give way to others until something is so."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 def ids(client: redis.Redis, job_id: str) -> list[str]:
@@ -65,133 +56,111 @@ def subscriptions(client: redis.Redis, job_id: str) -> int:
     return int(client.pubsub_numsub(names.news_channel(job_id))[0][1])
 
 
-def test_submitting_asking_and_canceling_are_as_in_the_other_client(
-    run: Run[None], client: Client, redis_client: redis.Redis
+async def test_submitting_asking_and_canceling_are_as_in_the_other_client(
+    twin: AsyncClient, client: Client, redis_client: redis.Redis
 ) -> None:
-    async def body(twin: AsyncClient) -> None:
-        job = await twin.submit(PROMPT, seed=7, idempotency_key="one")
-        assert await job.status() == client.status(job.id)
-        assert (await twin.submit(PROMPT, seed=7, idempotency_key="one")).id == job.id
-        with pytest.raises(IdempotencyConflict):
-            await twin.submit(PROMPT, seed=8, idempotency_key="one")
-        with pytest.raises(InvalidRequest, match=r"^n: "):
-            await twin.submit(PROMPT, n=0)
-        many = await twin.submit_many({"prompt": f"{number} circles"} for number in range(3))
-        assert [(await each.status()).status for each in many] == [Status.QUEUED] * 3
-        assert await twin.queues() == client.queues()
-        assert (await twin.workers(), len(many)) == ([], 3)
-        assert (await job.cancel()).status is Status.CANCELED
-        assert (await twin.job(job.id).wait()).status is Status.CANCELED
-        with pytest.raises(JobFailed):
-            await job.images()
-
-    run(body)
+    job = await twin.submit(PROMPT, seed=7, idempotency_key="one")
+    assert await job.status() == client.status(job.id)
+    assert (await twin.submit(PROMPT, seed=7, idempotency_key="one")).id == job.id
+    with pytest.raises(IdempotencyConflict):
+        await twin.submit(PROMPT, seed=8, idempotency_key="one")
+    with pytest.raises(InvalidRequest, match=r"^n: "):
+        await twin.submit(PROMPT, n=0)
+    many = await twin.submit_many({"prompt": f"{number} circles"} for number in range(3))
+    assert [(await each.status()).status for each in many] == [Status.QUEUED] * 3
+    assert await twin.queues() == client.queues()
+    assert (await twin.workers(), len(many)) == ([], 3)
+    assert (await job.cancel()).status is Status.CANCELED
+    assert (await twin.job(job.id).wait()).status is Status.CANCELED
+    with pytest.raises(JobFailed):
+        await job.images()
 
 
-def test_job_that_is_not_there(run: Run[None]) -> None:
-    async def body(twin: AsyncClient) -> None:
-        job = twin.job("no-such-job")
-        for call in (job.status, job.wait, job.cancel, job.images):
-            with pytest.raises(JobNotFound):
-                await call()
+async def test_job_that_is_not_there(twin: AsyncClient) -> None:
+    job = twin.job("no-such-job")
+    for call in (job.status, job.wait, job.cancel, job.images):
         with pytest.raises(JobNotFound):
-            await anext(job.events())
-        with pytest.raises(InvalidRequest, match="after"):
-            await anext(job.events("yesterday"))
-
-    run(body)
-
-
-def test_waiting_ends_with_the_job(run: Run[None], table: JobTable, redis_client: redis.Redis) -> None:
-    async def body(twin: AsyncClient) -> None:
-        job = await twin.submit(PROMPT)
-        waiting = [asyncio.create_task(job.wait()) for _ in range(100)]
-        await until(lambda: subscriptions(redis_client, job.id) == 1)
-        table.finish(claim(table, job.id), Status.SUCCEEDED, artifacts=[IMAGE])
-        records = await asyncio.gather(*waiting)
-        assert {record.status for record in records} == {Status.SUCCEEDED}
-        assert [image.record.key for image in await job.images()] == ["k"]
-        await until(lambda: subscriptions(redis_client, job.id) == 0)
-
-    run(body)
+            await call()
+    with pytest.raises(JobNotFound):
+        await anext(job.events())
+    with pytest.raises(InvalidRequest, match="after"):
+        await anext(job.events("yesterday"))
 
 
-def test_waiting_has_an_end_of_its_own(run: Run[None]) -> None:
-    async def body(twin: AsyncClient) -> None:
-        job = await twin.submit(PROMPT)
-        with pytest.raises(WaitTimeout, match=r"0\.1 s"):
-            await job.wait(timeout_s=0.1)
-        waiting = asyncio.create_task(job.wait())
-        await asyncio.sleep(0)
-        twin.loop.waiters.close()
-        with pytest.raises(WaitTimeout):
-            await waiting
-
-    run(body)
+async def test_waiting_ends_with_the_job(twin: AsyncClient, table: JobTable, redis_client: redis.Redis) -> None:
+    job = await twin.submit(PROMPT)
+    waiting = [asyncio.create_task(job.wait()) for _ in range(100)]
+    await until(lambda: subscriptions(redis_client, job.id) == 1)
+    table.finish(claim(table, job.id), Status.SUCCEEDED, artifacts=[IMAGE])
+    records = await asyncio.gather(*waiting)
+    assert {record.status for record in records} == {Status.SUCCEEDED}
+    assert [image.record.key for image in await job.images()] == ["k"]
+    await until(lambda: subscriptions(redis_client, job.id) == 0)
 
 
-def test_events_are_whole_for_many_who_come_at_any_time(
-    run: Run[None], table: JobTable, redis_client: redis.Redis
+async def test_waiting_has_an_end_of_its_own(twin: AsyncClient) -> None:
+    job = await twin.submit(PROMPT)
+    with pytest.raises(WaitTimeout, match=r"0\.1 s"):
+        await job.wait(timeout_s=0.1)
+    waiting = asyncio.create_task(job.wait())
+    await asyncio.sleep(0)
+    twin.loop.waiters.close()
+    with pytest.raises(WaitTimeout):
+        await waiting
+
+
+async def test_events_are_whole_for_many_who_come_at_any_time(
+    twin: AsyncClient, table: JobTable, redis_client: redis.Redis
 ) -> None:
     """Listeners that join between any two events, several at a time, and one that never reads until the end."""
+    job = await twin.submit(PROMPT)
+    claimed = claim(table, job.id)
+    slow = twin.loop.waiters.follow(job.id)
+    first = await anext(slow)
+    listeners = []
+    for step in range(400):
+        if step % 20 == 0:
+            listeners.append(asyncio.create_task(_all(job.events())))
+        table.progress(claimed, Stage.GENERATE, step, 400)
+        await asyncio.sleep(0)
+    table.finish(claimed, Status.CANCELED)
+    stored = ids(redis_client, job.id)
+    for heard in await asyncio.gather(*listeners):
+        assert [each.id for each in heard] == stored
+    assert [first.id] + [each.id async for each in slow] == stored
 
-    async def body(twin: AsyncClient) -> None:
-        job = await twin.submit(PROMPT)
-        claimed = claim(table, job.id)
-        slow = twin.loop.waiters.follow(job.id)
-        first = await anext(slow)
-        listeners = []
-        for step in range(400):
-            if step % 20 == 0:
-                listeners.append(asyncio.create_task(_all(job.events())))
-            table.progress(claimed, Stage.GENERATE, step, 400)
+
+async def test_leaving_and_coming_back_misses_nothing(
+    twin: AsyncClient, table: JobTable, redis_client: redis.Redis
+) -> None:
+    job = await twin.submit(PROMPT)
+    claimed = claim(table, job.id)
+    heard: list[str] = []
+    for step in range(50):
+        table.progress(claimed, Stage.GENERATE, step, 50)
+        async with _closing(twin.loop.waiters.follow(job.id, heard[-1] if heard else "0")) as events:
+            heard.append((await anext(events)).id)
+        if step % 3 == 0:
             await asyncio.sleep(0)
-        table.finish(claimed, Status.CANCELED)
-        stored = ids(redis_client, job.id)
-        for heard in await asyncio.gather(*listeners):
-            assert [each.id for each in heard] == stored
-        assert [first.id] + [each.id async for each in slow] == stored
-
-    run(body)
+    table.finish(claimed, Status.CANCELED)
+    heard += [each.id async for each in twin.loop.waiters.follow(job.id, heard[-1])]
+    assert heard == ids(redis_client, job.id)
 
 
-def test_leaving_and_coming_back_misses_nothing(run: Run[None], table: JobTable, redis_client: redis.Redis) -> None:
-    async def body(twin: AsyncClient) -> None:
-        job = await twin.submit(PROMPT)
-        claimed = claim(table, job.id)
-        heard: list[str] = []
-        for step in range(50):
-            table.progress(claimed, Stage.GENERATE, step, 50)
-            async with _closing(twin.loop.waiters.follow(job.id, heard[-1] if heard else "0")) as events:
-                heard.append((await anext(events)).id)
-            if step % 3 == 0:
-                await asyncio.sleep(0)
-        table.finish(claimed, Status.CANCELED)
-        heard += [each.id async for each in twin.loop.waiters.follow(job.id, heard[-1])]
-        assert heard == ids(redis_client, job.id)
-
-    run(body)
+async def test_job_that_vanishes_ends_the_waiting_of_who_comes_later(
+    twin: AsyncClient, redis_client: redis.Redis
+) -> None:
+    job = await twin.submit(PROMPT)
+    redis_client.flushdb()
+    assert await _all(twin.loop.waiters.follow(job.id)) == []
 
 
-def test_job_that_vanishes_ends_the_waiting_of_who_comes_later(run: Run[None], redis_client: redis.Redis) -> None:
-    async def body(twin: AsyncClient) -> None:
-        job = await twin.submit(PROMPT)
-        redis_client.flushdb()
-        assert await _all(twin.loop.waiters.follow(job.id)) == []
-
-    run(body)
-
-
-def test_redis_that_is_away_is_an_error_of_ours(settings: Settings, storage_settings: S3Settings) -> None:
+async def test_redis_that_is_away_is_an_error_of_ours(settings: Settings, storage_settings: S3Settings) -> None:
     nowhere = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
-
-    async def body() -> None:
-        async with AsyncClient(nowhere, storage_settings) as client:
-            for call in (client.status("a-job"), client.submit(PROMPT), client.wait("a-job")):
-                with pytest.raises(RedisUnavailable):
-                    await call
-
-    asyncio.run(body())
+    async with AsyncClient(nowhere, storage_settings) as client:
+        for call in (client.status("a-job"), client.submit(PROMPT), client.wait("a-job")):
+            with pytest.raises(RedisUnavailable):
+                await call
 
 
 async def _all(events: AsyncIterator[Event]) -> list[Event]:
@@ -206,20 +175,13 @@ async def _closing(events: AsyncIterator[Event]) -> AsyncIterator[AsyncIterator[
         await events.aclose()  # type: ignore[attr-defined]  # a generator
 
 
-def test_news_in_a_form_of_a_newer_version_keep_nobody_waiting(
-    table: JobTable, client: Client, redis_client: redis.Redis, run: Run[list[str]]
+async def test_news_in_a_form_of_a_newer_version_keep_nobody_waiting(
+    table: JobTable, client: Client, redis_client: redis.Redis, twin: AsyncClient
 ) -> None:
     job = client.submit(PROMPT)
-
-    async def follow(events: AsyncClient) -> list[str]:
-        return [event.type async for event in events.events(job.id)]
-
-    async def body(events: AsyncClient) -> list[str]:
-        following = asyncio.create_task(follow(events))
-        await until(lambda: redis_client.pubsub_numsub(names.news_channel(job.id))[0][1] == 1)
-        for news in ("a dream", "", '{"id": 1}', "1-0 dream [1]", "1-0 dream"):
-            redis_client.publish(names.news_channel(job.id), news)
-        table.cancel(job.id)
-        return await following
-
-    assert run(body)[-1] == "completed"
+    following = asyncio.create_task(_all(twin.events(job.id)))
+    await until(lambda: subscriptions(redis_client, job.id) == 1)
+    for news in ("a dream", "", '{"id": 1}', "1-0 dream [1]", "1-0 dream"):
+        redis_client.publish(names.news_channel(job.id), news)
+    table.cancel(job.id)
+    assert (await following)[-1].type == "completed"

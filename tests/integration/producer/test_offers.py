@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -127,10 +126,8 @@ def test_jobs_beside_a_conflict_are_named(client: Client) -> None:
     assert client.parts.table.statuses([str(first), str(last)]) == [Status.QUEUED] * 2
 
 
-def test_coroutines_are_told_the_same(redis_client: redis.Redis, settings: Settings) -> None:
-    async def submit_and_cancel() -> str:
-        async with AsyncClient(limited(redis_client, settings), S3Settings()) as client:
-            job = await client.submit(PROMPT)
-            return (await job.cancel()).status
-
-    assert asyncio.run(submit_and_cancel()) is Status.CANCELED
+@pytest.mark.anyio
+async def test_coroutines_are_told_the_same(redis_client: redis.Redis, settings: Settings) -> None:
+    async with AsyncClient(limited(redis_client, settings), S3Settings()) as client:
+        job = await client.submit(PROMPT)
+        assert (await job.cancel()).status is Status.CANCELED

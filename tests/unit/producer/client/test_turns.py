@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from producer.client.turns import CALLER, SharedThreads
+
+pytestmark = pytest.mark.anyio
 
 DEADLINE_S = 60.0
 
@@ -37,18 +40,18 @@ def order() -> Order:
     return Order()
 
 
-def with_a_busy_thread(order: Order, rest: Callable[[SharedThreads, asyncio.Task[None]], Awaitable[None]]) -> None:
-    async def run() -> None:
-        threads = SharedThreads(1, "test")
-        busy = asyncio.create_task(threads.run(order.blocking))
-        try:
-            await asyncio.to_thread(order.has_begun.wait, DEADLINE_S)
-            await rest(threads, busy)
-        finally:
-            order.go_on.set()
-            threads.shutdown(wait=True)
-
-    asyncio.run(run())
+@asynccontextmanager
+async def busy_thread(order: Order) -> AsyncIterator[SharedThreads]:
+    """One thread, with a call that has it until `order` lets it go on."""
+    threads = SharedThreads(1, "test")
+    busy = asyncio.create_task(threads.run(order.blocking))
+    try:
+        await asyncio.to_thread(order.has_begun.wait, DEADLINE_S)
+        yield threads
+        await busy
+    finally:
+        order.go_on.set()
+        threads.shutdown(wait=True)
 
 
 async def until_all_wait() -> None:
@@ -56,47 +59,40 @@ async def until_all_wait() -> None:
         await asyncio.sleep(0)
 
 
-def test_one_call_of_another_waits_for_one_of_many(order: Order) -> None:
-    async def rest(threads: SharedThreads, busy: asyncio.Task[None]) -> None:
+async def test_one_call_of_another_waits_for_one_of_many(order: Order) -> None:
+    async with busy_thread(order) as threads:
         tasks = order.calling(threads, "many", 50)
         await until_all_wait()
         tasks += order.calling(threads, "one", 2) + order.calling(threads, "another", 1)
         await until_all_wait()
         order.go_on.set()
-        await asyncio.gather(busy, *tasks)
-
-    with_a_busy_thread(order, rest)
+        await asyncio.gather(*tasks)
     assert order.ran[:6] == ["many", "one", "another", "many", "one", "many"]
     assert len(order.ran) == 53
 
 
-def test_who_leaves_while_it_waits_never_runs_and_keeps_no_turn(order: Order) -> None:
-    async def rest(threads: SharedThreads, busy: asyncio.Task[None]) -> None:
+async def test_who_leaves_while_it_waits_never_runs_and_keeps_no_turn(order: Order) -> None:
+    async with busy_thread(order) as threads:
         gone, stays = order.calling(threads, "gone", 2), order.calling(threads, "stays", 1)
         await until_all_wait()
         for task in gone:
             task.cancel()
         order.go_on.set()
-        await asyncio.gather(busy, *gone, *stays, return_exceptions=True)
+        await asyncio.gather(*gone, *stays, return_exceptions=True)
         await asyncio.gather(*order.calling(threads, "later", 1))
-
-    with_a_busy_thread(order, rest)
     assert order.ran == ["stays", "later"]
 
 
 @pytest.mark.parametrize("to_its_end", [True, False])
-def test_who_leaves_while_it_runs_stays_if_it_said_so(order: Order, to_its_end: bool) -> None:
-    async def run() -> None:
-        threads = SharedThreads(1, "test")
-        running = asyncio.create_task(threads.run(order.blocking, to_its_end=to_its_end))
-        await asyncio.to_thread(order.has_begun.wait, DEADLINE_S)
-        running.cancel()
-        await until_all_wait()
-        assert running.done() is not to_its_end
-        order.go_on.set()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        assert await threads.run(lambda: 7) == 7
-        threads.shutdown(wait=True)
-
-    asyncio.run(run())
+async def test_who_leaves_while_it_runs_stays_if_it_said_so(order: Order, to_its_end: bool) -> None:
+    threads = SharedThreads(1, "test")
+    running = asyncio.create_task(threads.run(order.blocking, to_its_end=to_its_end))
+    await asyncio.to_thread(order.has_begun.wait, DEADLINE_S)
+    running.cancel()
+    await until_all_wait()
+    assert running.done() is not to_its_end
+    order.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await threads.run(lambda: 7) == 7
+    threads.shutdown(wait=True)

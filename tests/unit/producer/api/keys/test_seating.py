@@ -14,6 +14,8 @@ from producer.api.keys.seating import Seating
 from producer.api.keys.seats import Seats
 from producer.keys.errors import KeyRefused
 
+pytestmark = pytest.mark.anyio
+
 TYPES = {"lines": "application/jsonl", "events": "text/event-stream; charset=utf-8", "file": "image/png"}
 
 
@@ -54,58 +56,54 @@ def error_in(text: str) -> dict[str, Any]:
     return error
 
 
-def test_lines_end_with_the_error_on_a_line_of_its_own() -> None:
-    *_, last = asyncio.run(ended(TYPES["lines"]))
+async def test_lines_end_with_the_error_on_a_line_of_its_own() -> None:
+    *_, last = await ended(TYPES["lines"])
     assert last["body"].startswith(b"\n")
     assert (error_in(last["body"].decode())["code"], last["more_body"]) == ("invalid_api_key", False)
 
 
-def test_events_end_with_one_that_says_why() -> None:
-    *_, last = asyncio.run(ended(TYPES["events"]))
+async def test_events_end_with_one_that_says_why() -> None:
+    *_, last = await ended(TYPES["events"])
     kind, data = last["body"].decode().strip().split("\n")
     assert (kind, last["more_body"]) == ("event: refused", False)
     assert error_in(data.removeprefix("data: "))["message"] == "revoked"
 
 
-def test_what_is_not_answered_yet_is_refused() -> None:
-    start, body = asyncio.run(ended(None))
+async def test_what_is_not_answered_yet_is_refused() -> None:
+    start, body = await ended(None)
     assert (start["status"], error_in(body["body"].decode())["code"]) == (401, "invalid_api_key")
 
 
-def test_file_comes_whole() -> None:
+async def test_file_comes_whole() -> None:
     """It is whole in memory, and has no place for another word."""
-    _, body = asyncio.run(ended(TYPES["file"], is_last=True))
+    _, body = await ended(TYPES["file"], is_last=True)
     assert body["body"] == b"whole"
 
 
-def test_who_is_canceled_by_others_is_not_told() -> None:
+async def test_who_is_canceled_by_others_is_not_told() -> None:
     """A process that stops cancels, too."""
+    seats = Seats()
+    has_begun = asyncio.Event()
 
-    async def run() -> None:
-        seats = Seats()
-        has_begun = asyncio.Event()
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["seat"].take(Caller())
+        has_begun.set()
+        await asyncio.Event().wait()
 
-        async def app(scope: Scope, receive: Receive, send: Send) -> None:
-            scope["state"]["seat"].take(Caller())
-            has_begun.set()
-            await asyncio.Event().wait()
+    async def nothing(*_: Any) -> Any:
+        raise AssertionError
 
-        async def nothing(*_: Any) -> Any:
-            raise AssertionError
-
-        task = asyncio.create_task(Seating(app, seats)({"type": "http"}, nothing, nothing))
-        await has_begun.wait()
-        (seat,) = seats.taken()
-        seat.refuse(KeyRefused("revoked"))
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    asyncio.run(run())
+    task = asyncio.create_task(Seating(app, seats)({"type": "http"}, nothing, nothing))
+    await has_begun.wait()
+    (seat,) = seats.taken()
+    seat.refuse(KeyRefused("revoked"))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 @pytest.mark.parametrize("is_refused", [False, True])
-def test_seat_is_free_before_the_last_byte_is_read(is_refused: bool) -> None:
+async def test_seat_is_free_before_the_last_byte_is_read(is_refused: bool) -> None:
     """A client that sends one request after another has never two open."""
     seats, taken = Seats(), []
 
@@ -123,5 +121,5 @@ def test_seat_is_free_before_the_last_byte_is_read(is_refused: bool) -> None:
     async def send(message: Message) -> None:
         taken.append(len(seats.taken()))
 
-    asyncio.run(Seating(app, seats)({"type": "http"}, receive, send))
+    await Seating(app, seats)({"type": "http"}, receive, send)
     assert taken == [1, 1, 0]

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
 from producer.api.wire import readers
 from producer.api.wire.readers import Readers
 
+pytestmark = pytest.mark.anyio
+
 OWED = 4 << 20
 Client = tuple[asyncio.Transport, socket.socket]
-
-
-def on_a_loop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    return lambda: asyncio.run(test())
 
 
 @asynccontextmanager
@@ -47,7 +44,6 @@ async def take(client: Client, size: int) -> None:
         await asyncio.get_running_loop().sock_recv(theirs, 65_536)
 
 
-@on_a_loop
 async def test_client_that_reads_nothing_is_dropped() -> None:
     watch = Readers()
     async with client(watch) as (transport, _):
@@ -56,7 +52,6 @@ async def test_client_that_reads_nothing_is_dropped() -> None:
         assert transport.is_closing()
 
 
-@on_a_loop
 async def test_client_that_reads_its_share_stays_until_it_stops() -> None:
     watch = Readers()
     async with client(watch) as reading:
@@ -68,7 +63,6 @@ async def test_client_that_reads_its_share_stays_until_it_stops() -> None:
         assert reading[0].is_closing()
 
 
-@on_a_loop
 async def test_what_is_written_anew_does_not_look_like_standing_still() -> None:
     watch = Readers()
     async with client(watch) as reading:
@@ -83,17 +77,13 @@ async def test_what_is_written_anew_does_not_look_like_standing_still() -> None:
         assert reading[0].is_closing()
 
 
-def test_all_together_are_owed_so_much_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_together_are_owed_so_much_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readers, "MOST_OWED_BYTES", 3 * OWED)
-
-    async def run() -> None:
-        watch = Readers()
-        async with client(watch) as first, client(watch) as second, client(watch) as third:
-            assert [each[0].is_closing() for each in (first, second, third)] == [False, False, False]
-            async with client(watch) as fourth:
-                closing = [each[0].is_closing() for each in (first, second, third, fourth)]
-                assert closing == [True, False, False, False]
-            async with client(watch, 20 * OWED) as huge:  # One alone may be owed more: there is no smaller answer.
-                assert [second[0].is_closing(), third[0].is_closing(), huge[0].is_closing()] == [True, True, False]
-
-    asyncio.run(run())
+    watch = Readers()
+    async with client(watch) as first, client(watch) as second, client(watch) as third:
+        assert [each[0].is_closing() for each in (first, second, third)] == [False, False, False]
+        async with client(watch) as fourth:
+            closing = [each[0].is_closing() for each in (first, second, third, fourth)]
+            assert closing == [True, False, False, False]
+        async with client(watch, 20 * OWED) as huge:  # One alone may be owed more: there is no smaller answer.
+            assert [second[0].is_closing(), third[0].is_closing(), huge[0].is_closing()] == [True, True, False]
