@@ -22,7 +22,7 @@ from ops.process import wait_until
 from ops.servers import RedisServer
 from producer.cli.commands import app
 from producer.keys.errors import KeyRefused, RateExceeded
-from producer.keys.key import ApiKey
+from producer.keys.key import ApiKey, KeyLimits
 from producer.keys.lookup import KeyLookup
 from producer.keys.rates import RateLimits
 from producer.keys.store import KeyStore
@@ -103,15 +103,13 @@ def test_key_whose_record_is_not_understood_opens_nothing_and_hides_no_other(
         keys.revoke("blog")
 
 
-def test_key_whose_rate_is_not_understood_opens_nothing(settings: Settings) -> None:
+@pytest.mark.anyio
+async def test_key_whose_rate_is_not_understood_opens_nothing(settings: Settings) -> None:
     key = ApiKey(name="blog", token_hash="", hint="", rate="10 bursts", created_at=0)
 
-    async def use() -> None:
-        async with connected(settings) as client:
+    async with connected(settings) as client:
+        with pytest.raises(KeyRefused, match="does not know the rate"):
             await RateLimits(client, settings).use(key)
-
-    with pytest.raises(KeyRefused, match="does not know the rate"):
-        asyncio.run(use())
 
 
 def test_redis_is_not_asked_for_what_cannot_be_a_key(settings: Settings, redis_client: redis.Redis) -> None:
@@ -145,6 +143,27 @@ def test_limits_change_one_by_one_and_have_their_defaults_again(run: Run, keys: 
         assert refused.exit_code != 0
         assert f"{field}:" in refused.output, refused.output
     assert look_up(settings, token) == found
+
+
+# Each limit as it is typed, and as it is kept then.
+TYPED: dict[str, tuple[list[str], Any]] = {
+    "rate": (["--rate", "10/second"], "10/second"),
+    "max_queued": (["--max-queued", "5"], 5),
+    "max_kept_mib": (["--max-kept", "64"], 64),
+    "models": (["--model", "shapes"], ["shapes"]),
+    "weight": (["--weight", "2.5"], 2.5),
+    "max_connections": (["--max-connections", "7"], 7),
+    "max_batches": (["--max-batches", "2"], 2),
+}
+
+
+@pytest.mark.parametrize("limit", KeyLimits.model_fields)
+def test_each_limit_can_be_given_to_a_new_key_and_to_one_that_there_is(run: Run, limit: str) -> None:
+    typed, kept = TYPED[limit]
+    (made,) = lines(run("create", "blog", *typed, "--json"))
+    lines(run("create", "shop", "--json"))
+    (changed,) = lines(run("update", "shop", *typed, "--json"))
+    assert (made[limit], changed[limit]) == (kept, kept)
 
 
 def test_key_is_found_by_its_token_and_by_no_other(keys: KeyStore, settings: Settings) -> None:
@@ -251,51 +270,43 @@ def test_key_can_be_revoked_when_redis_is_full(full: Settings) -> None:
         assert not KeyStore(client, full).revoke("blog").is_valid
 
 
-def test_rate_of_a_full_redis_stops_nobody(full: Settings) -> None:
-    async def use() -> None:
-        async with connected(full) as client:
-            for _ in range(3):
-                await RateLimits(client, full).use(
-                    ApiKey(name="blog", token_hash="", hint="", rate="1/hour", created_at=1)
-                )
-
-    asyncio.run(use())
+@pytest.mark.anyio
+async def test_rate_of_a_full_redis_stops_nobody(full: Settings) -> None:
+    key = ApiKey(name="blog", token_hash="", hint="", rate="1/hour", created_at=1)
+    async with connected(full) as client:
+        for _ in range(3):
+            await RateLimits(client, full).use(key)
 
 
 # Lookups are remembered, for a moment.
 
 
-def test_revoked_key_is_forgotten_soon(keys: KeyStore, settings: Settings) -> None:
+@pytest.mark.anyio
+async def test_revoked_key_is_forgotten_soon(keys: KeyStore, settings: Settings) -> None:
     token, _ = keys.create("blog")
+    async with connected(settings) as client:
+        lookup = KeyLookup(client, settings)
+        assert await lookup.find(token)
+        keys.revoke("blog")
 
-    async def revoke_between_lookups() -> bool:
-        async with connected(settings) as client:
-            lookup = KeyLookup(client, settings)
-            assert await lookup.find(token)
-            keys.revoke("blog")
+        async def is_gone() -> bool:
+            return await lookup.find(token) is None
 
-            async def is_gone() -> bool:
-                return await lookup.find(token) is None
-
-            return await become_true(is_gone)
-
-    assert asyncio.run(revoke_between_lookups())
+        assert await become_true(is_gone)
 
 
-def test_api_is_open_until_the_first_key_and_never_again(keys: KeyStore, settings: Settings) -> None:
-    async def watch() -> None:
-        async with connected(settings) as client:
-            lookup = KeyLookup(client, settings)
-            assert await lookup.is_open()
-            token, _ = keys.create("blog")
-            assert await lookup.find(token)
-            assert not await lookup.is_open()
-            keys.revoke("blog")
-            assert not await KeyLookup(client, settings).is_open()
-            await client.flushdb()
-            assert not await lookup.is_open()
-
-    asyncio.run(watch())
+@pytest.mark.anyio
+async def test_api_is_open_until_the_first_key_and_never_again(keys: KeyStore, settings: Settings) -> None:
+    async with connected(settings) as client:
+        lookup = KeyLookup(client, settings)
+        assert await lookup.is_open()
+        token, _ = keys.create("blog")
+        assert await lookup.find(token)
+        assert not await lookup.is_open()
+        keys.revoke("blog")
+        assert not await KeyLookup(client, settings).is_open()
+        await client.flushdb()
+        assert not await lookup.is_open()
 
 
 async def become_true(condition: Callable[[], Awaitable[bool]]) -> bool:
@@ -308,56 +319,47 @@ async def become_true(condition: Callable[[], Awaitable[bool]]) -> bool:
 # Rates.
 
 
-def test_replicas_count_together_and_keys_apart(settings: Settings) -> None:
+@pytest.mark.anyio
+async def test_replicas_count_together_and_keys_apart(settings: Settings) -> None:
     one, two = (ApiKey(name=name, token_hash="", hint="", rate="3/hour", created_at=1) for name in ("one", "two"))
-
-    async def use() -> None:
-        async with connected(settings) as here, connected(settings) as there:
-            replicas = [RateLimits(here, settings), RateLimits(there, settings)]
-            for replica in (*replicas, replicas[0]):
+    async with connected(settings) as here, connected(settings) as there:
+        replicas = [RateLimits(here, settings), RateLimits(there, settings)]
+        for replica in (*replicas, replicas[0]):
+            await replica.use(one)
+        for replica in replicas:
+            with pytest.raises(RateExceeded) as raised:
                 await replica.use(one)
-            for replica in replicas:
-                with pytest.raises(RateExceeded) as raised:
-                    await replica.use(one)
-                assert 3590 < raised.value.retry_after_s <= 3600
-                await replica.use(two)
-
-    asyncio.run(use())
+            assert 3590 < raised.value.retry_after_s <= 3600
+            await replica.use(two)
 
 
-def test_rate_is_kept_by_many_uses_at_once(settings: Settings) -> None:
+@pytest.mark.anyio
+async def test_rate_is_kept_by_many_uses_at_once(settings: Settings) -> None:
     key = ApiKey(name="one", token_hash="", hint="", rate="10/hour", created_at=1)
-
-    async def use() -> int:
-        async with connected(settings) as client:
-            rates = RateLimits(client, settings)
-            done = await asyncio.gather(*(rates.use(key) for _ in range(30)), return_exceptions=True)
-        assert all(each is None or isinstance(each, RateExceeded) for each in done)
-        return done.count(None)
-
-    assert asyncio.run(use()) == 10
+    async with connected(settings) as client:
+        rates = RateLimits(client, settings)
+        done = await asyncio.gather(*(rates.use(key) for _ in range(30)), return_exceptions=True)
+    assert all(each is None or isinstance(each, RateExceeded) for each in done)
+    assert done.count(None) == 10
 
 
-def test_used_up_rate_comes_back(settings: Settings, redis_client: redis.Redis) -> None:
+@pytest.mark.anyio
+async def test_used_up_rate_comes_back(settings: Settings, redis_client: redis.Redis) -> None:
     key = ApiKey(name="one", token_hash="", hint="", rate="1/second", created_at=1)
-
-    async def use() -> None:
-        async with connected(settings) as client:
-            rates = RateLimits(client, settings)
+    async with connected(settings) as client:
+        rates = RateLimits(client, settings)
+        await rates.use(key)
+        with pytest.raises(RateExceeded):
             await rates.use(key)
-            with pytest.raises(RateExceeded):
+
+        async def is_back() -> bool:
+            try:
                 await rates.use(key)
+            except RateExceeded:
+                return False
+            return True
 
-            async def is_back() -> bool:
-                try:
-                    await rates.use(key)
-                except RateExceeded:
-                    return False
-                return True
-
-            assert await become_true(is_back)
-
-    asyncio.run(use())
+        assert await become_true(is_back)
     (counted,) = redis_client.scan_iter(f"{names.API_RATES}*")
     assert redis_client.ttl(counted) > 0
     assert wait_until(lambda: not redis_client.exists(counted), DEADLINE_S)
