@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI cannot see, because the routes read bodies themselves."""
+"""The OpenAPI document: what FastAPI cannot see, because routes read bodies themselves and all answers pass others."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from producer.api.http.queries import refuse_unknown
+from producer.api.http.schemas import text_header
 
 _REF = "#/components/schemas/{model}"
+_REQUEST_ID = "X-Request-Id"
 
 
 class Router(APIRouter):
@@ -53,7 +55,18 @@ def describe(app: FastAPI, routers: Iterable[Router], public_url: str = "") -> N
                 servers=[{"url": public_url}] if public_url else None,
             )
             made["components"]["schemas"] |= schemas
+            _add_request_ids(made)
             app.openapi_schema = made
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]  # as FastAPI's documentation has it
+
+
+def _add_request_ids(document: dict[str, Any]) -> None:
+    """`RequestLog` gives each answer one, whatever its route; where a route has another of its own, that one stays."""
+    header = text_header("What the server's log calls this request: tell it when you ask about an error.")
+    document["components"]["headers"] = {_REQUEST_ID: header}
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    for answer in [answer for each in operations for answer in each["responses"].values()]:
+        ours = {_REQUEST_ID: {"$ref": f"#/components/headers/{_REQUEST_ID}"}}
+        answer["headers"] = ours | answer.get("headers", {})

@@ -124,3 +124,16 @@ def test_what_is_not_there_is_told_as_the_clients_of_its_path_read_it(api: TestC
         assert (answer.status_code, set(error)) == (status, form), path
         assert len(error["message"]) > len("Method Not Allowed")
         assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_each_answer_has_the_id_of_its_request_as_the_document_says(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    for path in [path for path, operations in paths.items() if "get" in operations]:
+        answer = client.get(filled(path, job_id="none", batch_id="none"))
+        told = paths[path]["get"]["responses"][str(answer.status_code)]
+        assert answer.headers["x-request-id"], path
+        assert told["headers"]["X-Request-Id"], path
+    told_of_all = [
+        each for operations in paths.values() for of in operations.values() for each in of["responses"].items()
+    ]
+    assert [status for status, each in told_of_all if "X-Request-Id" not in each["headers"]] == []
