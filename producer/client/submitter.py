@@ -6,12 +6,13 @@ What is written stays so: `offer`, which sends the messages of released jobs beh
 
 from __future__ import annotations
 
-import time
+import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
+from cachetools import TTLCache
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidRequest, NotServed, RedisUnavailable
@@ -27,6 +28,7 @@ from producer.client.traces import SubmitTraces
 log = structlog.get_logger()
 
 _TELL_EVERY_S = 60.0
+_MOST_TOLD = 1_000  # Sentences that are remembered; there are as many as models.
 
 
 class Submitter:
@@ -40,7 +42,8 @@ class Submitter:
         self._offer = offer
         self._traces = traces
         self._serving = serving
-        self._told_until: dict[str, float] = {}  # By sentence, of which there are as many as models.
+        self._told: TTLCache[str, bool] = TTLCache(_MOST_TOLD, ttl=_TELL_EVERY_S)
+        self._telling = threading.Lock()
 
     def prepare(
         self,
@@ -163,11 +166,16 @@ class Submitter:
 
     def tell_log(self, warnings: Iterable[str | None]) -> None:
         """Have the log of this process say what submitters are told, too: each sentence once a minute."""
-        now = time.monotonic()
         for each in warnings:
-            if each is not None and now >= self._told_until.get(each, now):
-                self._told_until[each] = now + _TELL_EVERY_S
+            if each is not None and self._is_news(each):
                 log.warning(each)
+
+    def _is_news(self, sentence: str) -> bool:
+        with self._telling:
+            is_news = sentence not in self._told
+            if is_news:
+                self._told[sentence] = True
+            return is_news
 
     def _refuse(self, submission: Submission, reason: NotServed) -> Submitted:
         refused = Submitted(job_id=submission.job_id, released=[], refused=reason)
