@@ -107,6 +107,7 @@ class _Parent:
                 child.terminate()
 
     def _run_again_and_again(self, command: Command) -> int:
+        # Not tenacity's: a run is no try, and its pauses do not begin anew after a good one.
         pause_s = _FIRST_PAUSE_S
         while True:
             started = time.monotonic()

@@ -2,6 +2,10 @@
 Cuts a body with many JSON values into these values while it comes: JSON lines, or one array.
 
 Neither is ever whole in memory. A value that is too long is passed over, and stands as None in what comes out.
+
+By hand, because ijson (3.6.0 with yajl2_c, 2026-11-30, 2 cores, no GPU) has no bound for one value: an object of 29 MiB
+took 327 MiB before anybody could refuse it, a string of 30 MiB in pieces of 8 KiB 37 s of a processor (here: none, and
+0.3 s), and a number of 4,301 digits ended the process with SIGSEGV.
 """
 
 from __future__ import annotations
