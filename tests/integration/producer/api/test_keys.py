@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from jobs.process.settings import Settings
 from jobs.table.table import JobTable
 from producer.keys.store import KeyStore
+from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.sse import listening
 
 BODY = {"prompt": "a large red circle on a blue background"}
@@ -58,7 +59,7 @@ def test_key_for_some_models_is_told_of_no_other(api: TestClient, keys: KeyStore
 
 
 def test_stream_is_open_to_its_own_key(replica: str, table: JobTable, blog: dict[str, str]) -> None:
-    job = httpx.post(f"{replica}/v1/jobs", json=BODY, headers=blog, trust_env=False).json()
+    job = httpx.post(f"{replica}/v1/jobs", json=BODY, headers=blog, trust_env=False, timeout=DEADLINE_S).json()
     table.cancel(job["id"])
     with listening(job["events_url"], headers=blog) as told:
         assert [each.event for each in told] == ["completed"]
