@@ -62,4 +62,4 @@ def test_without_the_key_that_is_asked_for_every_answer_is_as_documented(
 
 
 def is_open(api: Api) -> bool:
-    return httpx.get(f"{api.url}/v1/models", trust_env=False).status_code == 200
+    return httpx.get(f"{api.url}/v1/models", trust_env=False, timeout=60).status_code == 200

@@ -131,8 +131,10 @@ class Command(Process):
             connection.close()
 
     def wait_for_exit(self, deadline_s: float = PATIENCE_S) -> int:
-        """Its exit code, when it has one."""
+        """Its exit code, when it has one, and `lines` has its last words."""
         until(f"{self.name} has ended", lambda: self.exit_code is not None, deadline_s)
+        if self._reader is not None:
+            self._reader.join(deadline_s)
         assert self.exit_code is not None
         return self.exit_code
 

@@ -63,7 +63,7 @@ def test_openais_clients_find_a_link_where_they_chose_nothing_and_a_model_by_its
     answer = web.post("/v1/images/generations", json={"prompt": PROMPT})
     (image,) = answer.json()["data"]
     assert image["b64_json"]
-    assert httpx.get(image["url"], trust_env=False).headers["content-type"] == "image/png"
+    assert httpx.get(image["url"], trust_env=False, timeout=PATIENCE_S).headers["content-type"] == "image/png"
     found = web.get("/v1/models/sim").json()
     assert (found["id"], found["object"]) == ("sim", "model")
     missing = web.get("/v1/models/black-forest-labs/FLUX.1-schnell")

@@ -173,7 +173,7 @@ def test_job_that_hangs_the_forward_pass_runs_elsewhere_and_the_worker_comes_bac
     struck = until("the device hangs", lambda: system.evidence("hang_in_forward"))
     system.run_workers(1)
     system.finish(jobs)
-    assert hanging.printed("a call of the device does not return") == 1
+    until("it has said why", lambda: hanging.printed("a call of the device does not return") == 1)
     until("its supervisor has started it again", hanging.is_ready)
     assert all(job.status().status is Status.SUCCEEDED for job in jobs)
     recovered_s = [

@@ -123,7 +123,7 @@ def test_worker_whose_model_cannot_be_loaded_says_why_and_takes_no_job(system: S
     worker = system.worker(told={"IMAGEMILL_MODELS_FILE": str(broken)})
     until("it has given up", lambda: worker.exit_code is not None)
     assert worker.exit_code == 78
-    assert worker.printed("model sim cannot be loaded") == 1
+    until("it has said why", lambda: worker.printed("model sim cannot be loaded") == 1)
     assert worker.printed("starting another") == 0
     assert (job.status().status, system.counts(job).deliveries) == (Status.QUEUED, 0)
 
@@ -138,5 +138,5 @@ def test_child_whose_supervisor_was_killed_stops_by_itself(system: System) -> No
     os.kill(supervisor, signal.SIGKILL)
     until("the supervisor is dead", lambda: worker.exit_code == -signal.SIGKILL)
     until("the orphan has stopped", lambda: not is_alive(child))
-    assert worker.printed("the parent process is gone") == 1
+    until("it has said why", lambda: worker.printed("the parent process is gone") == 1)
     assert job.wait(1).status is Status.SUCCEEDED, "what ran was not finished"

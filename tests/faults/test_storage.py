@@ -65,7 +65,7 @@ def test_s3_is_60_s_away(make_system: MakeSystem, row: Row) -> None:
     assert max(held) == slots(system), "the worker took more than it can hold"
     assert {job.status().status for job in jobs} == {Status.SUCCEEDED}
     assert [system.counts(job).epoch for job in jobs] == [1] * 20
-    assert not spooled(system)
+    until("the spool is empty", lambda: not spooled(system))  # A job has ended before its files are thrown away.
     row.note(waited_in_the_spool=waited)
     row.close(system, jobs, injected=waited, recovered_s=[time.monotonic() - back])
 
@@ -83,7 +83,7 @@ def test_s3_answers(make_system: MakeSystem, proxy: S3Proxy, row: Row, status: i
     system.finish(jobs)
     assert {job.status().status for job in jobs} == {Status.SUCCEEDED}
     assert [system.counts(job).epoch for job in jobs] == [1] * 10
-    assert not spooled(system)
+    until("the spool is empty", lambda: not spooled(system))  # A job has ended before its files are thrown away.
     row.note(waited_in_the_spool=waited)
     row.close(system, jobs, injected=proxy.struck)
 
@@ -144,7 +144,7 @@ def test_worker_is_killed_while_images_wait_and_is_back_too_late(
     late = system.worker()
     system.ready(late)
     until("the late worker threw away what is another's", lambda: not spooled(system))
-    assert late.printed("spool: the job is another attempt's now") == 4
+    until("it has said so", lambda: late.printed("spool: the job is another attempt's now") == 4)
     assert all(in_one_folder(system, job) for job in jobs)
     row.close(system, jobs, injected=4)
 
@@ -201,13 +201,13 @@ def fail_for_want_of_room(system: System, proxy: S3Proxy, reason: str) -> list[J
         assert record.status is Status.FAILED
         assert record.error.code == "storage_unavailable"
         assert reason not in record.error.message
-    assert worker.printed(reason) >= len(jobs)  # It is for whoever operates the system.
+    until("it is told to whoever operates the system", lambda: worker.printed(reason) >= len(jobs))
     proxy.answer_put = 0
     after = system.submit(3)
     system.finish(after)
     assert {job.status().status for job in after} == {Status.SUCCEEDED}
     assert not worker.printed("starting another")
-    assert not spooled(system)
+    until("the spool is empty", lambda: not spooled(system))  # A job has ended before its files are thrown away.
     return [*jobs, *after]
 
 

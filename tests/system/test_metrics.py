@@ -133,7 +133,7 @@ def _use(api: Api, stack_env: dict[str, str]) -> None:
     for _ in range(2):
         answer = httpx.post(f"{api.url}/v1/jobs", json=body, headers={"Prefer": "wait=60"}, timeout=90, trust_env=False)
         assert answer.json()["status"] == "succeeded"
-    assert httpx.get(f"{api.url}/v1/jobs/no-such-job", trust_env=False).status_code == 404
+    assert httpx.get(f"{api.url}/v1/jobs/no-such-job", trust_env=False, timeout=60).status_code == 404
     with Celery("elsewhere", broker=stack_env["IMAGEMILL_REDIS_URL"], set_as_current=False) as app:
         app.send_task("imagemill.generate", kwargs={"prompt": ""}, queue="gpu.shapes")
 
@@ -162,8 +162,8 @@ def test_every_metric_that_is_asked_for_exists_with_its_labels(query: Query, scr
 def test_no_label_holds_what_clients_make_up(system: Client, worker: Program, api: Api) -> None:
     job = system.submit("an unheard-of prompt", caller="an-unheard-of-caller", num_inference_steps=1)
     job.wait(60)
-    httpx.get(f"{api.url}/v1/jobs/{job.id}", trust_env=False)
-    httpx.get(f"{api.url}/unheard-of", trust_env=False)
+    httpx.get(f"{api.url}/v1/jobs/{job.id}", trust_env=False, timeout=60)
+    httpx.get(f"{api.url}/unheard-of", trust_env=False, timeout=60)
     for process in (worker, api):
         text = _metrics_of(process)
         assert job.id not in text

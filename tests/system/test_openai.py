@@ -23,7 +23,7 @@ PROMPT = "a large red circle on a blue background"
 @pytest.fixture
 def openai_client(api: Api) -> Iterator[OpenAI]:
     with (
-        httpx.Client(trust_env=False) as transport,
+        httpx.Client(trust_env=False, timeout=60) as transport,
         OpenAI(base_url=f"{api.url}/v1", api_key="none is needed", http_client=transport, timeout=90) as client,
     ):
         yield client
@@ -38,7 +38,9 @@ def test_image_comes_back_as_openais_client_has_it(openai_client: OpenAI, system
     answer = openai_client.images.generate(model="shapes", prompt=PROMPT, n=2, size="96x64", quality="low")
     assert answer.data is not None
     assert [picture(image.b64_json).size for image in answer.data] == [(96, 64), (96, 64)]
-    links = [httpx.get(str(image.url), trust_env=False).content for image in answer.data]  # As older clients do.
+    links = [
+        httpx.get(str(image.url), trust_env=False, timeout=60).content for image in answer.data
+    ]  # As older clients do.
     assert [picture(file).size for file in links] == [(96, 64), (96, 64)]
     assert (answer.size, answer.output_format, answer.quality, answer.background) == ("96x64", "png", "low", "opaque")
     assert answer._request_id is not None
@@ -61,7 +63,7 @@ def test_link_comes_instead_where_it_is_asked_for_and_extensions_reach_the_job(
     (image,) = answer.data
     assert (image.b64_json, answer.safety_identifier) == (None, "u-12")
     assert image.url is not None
-    file = httpx.get(image.url, trust_env=False)
+    file = httpx.get(image.url, trust_env=False, timeout=60)
     assert (picture(file.content).format, picture(file.content).size) == ("WEBP", (128, 128))
     spec = system.status(str(answer._request_id)).spec
     assert spec is not None

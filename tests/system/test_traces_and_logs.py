@@ -142,8 +142,8 @@ def test_client_in_this_process_begins_a_trace_too(watched: Watched) -> None:
 def test_trace_of_a_job_that_was_canceled_says_so(watched: Watched) -> None:
     job = submit(watched, {"Prefer": "wait=0"}, num_inference_steps=200)
     url = f"{watched.api.url}/v1/jobs/{job['id']}"
-    assert wait_until(lambda: httpx.get(url, trust_env=False).json().get("stage") == "generate", 60)
-    httpx.delete(url, trust_env=False)
+    assert wait_until(lambda: httpx.get(url, trust_env=False, timeout=60).json().get("stage") == "generate", 60)
+    httpx.delete(url, trust_env=False, timeout=60)
     spans = {each.name: each for each in watched.spans(job["id"], "submit", "attempt", "finish")}
     assert spans["attempt"].attributes["imagemill.status"] == "canceled"
     assert "upload" not in spans
@@ -179,7 +179,7 @@ def test_lines_of_a_job_have_its_id(watched: Watched) -> None:
         return [each["event"] for each in watched.lines_of(lines, job["id"])] == list(events)
 
     assert wait_until(lambda: has(watched.worker_lines, "job ended"), 60)
-    httpx.delete(f"{watched.api.url}/v1/jobs/{job['id']}", trust_env=False)
+    httpx.delete(f"{watched.api.url}/v1/jobs/{job['id']}", trust_env=False, timeout=60)
     assert wait_until(lambda: has(watched.api_lines, "request", "request"), 60)
     posted, deleted = watched.lines_of(watched.api_lines, job["id"])
     assert (posted["method"], posted["path"], deleted["method"]) == ("POST", "/v1/jobs", "DELETE")

@@ -1,6 +1,6 @@
 """
-One log line for a request that changed something or failed, one a second for all that are refused, and for bugs one
-with the place.
+One log line for a request that changed something or failed, one a second for all that are refused or of nobody who is
+known, and for bugs one with the place.
 
 Neither keys, nor prompts, nor query strings are in them: a path has a job's id at most, and a bug's own text, which may
 repeat what it was given, is left out. Each line of a request has its `request_id`, which the answer has in the header
@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 import time
 import traceback
+from collections import Counter
 from pathlib import Path
 
 import structlog
@@ -26,7 +27,8 @@ from producer.api.metrics.metrics import ApiMetrics
 
 log = structlog.get_logger()
 
-_REFUSED = (401, 429)  # What anybody can have any number of.
+_REFUSED = (401, 429)  # What anybody can have any number of, as all that fails before it is known who asks.
+_KNOWN = "key"  # `keys.callers` leaves it in the state of a request whose sender it has let in.
 _REFUSED_EVERY_S = 1.0
 _REQUEST_ID = "X-Request-Id"
 _READS = ("GET", "HEAD", "OPTIONS")
@@ -79,7 +81,9 @@ class RequestLog:
         told = {"method": scope["method"], "path": scope["path"][:_SHOWN_CHARS], "status": status, **_job_of(scope)}
         if scope["method"] in _READS and status < 500:
             log.debug("request", **told, ms=round(took_s * 1000, 1))
-        elif (untold := self._refusals.untold(status)) is not None:
+            return
+        untold = self._refusals.untold(status) if _is_anybodys(scope, status) else 0
+        if untold is not None:
             log.info("request", **told, ms=round(took_s * 1000, 1), **({"others": untold} if untold else {}))
 
 
@@ -87,19 +91,21 @@ class _Refusals:
     """Has one line a second tell of requests that were refused with the same status, however many they are."""
 
     def __init__(self) -> None:
-        self._told_at = dict.fromkeys(_REFUSED, float("-inf"))
-        self._untold = dict.fromkeys(_REFUSED, 0)
+        self._told_at: dict[int, float] = {}
+        self._untold: Counter[int] = Counter()
 
     def untold(self, status: int) -> int | None:
         """How many others a line about this one stands for; None where another line will stand for this one."""
-        if status not in _REFUSED:
-            return 0
-        if time.monotonic() < self._told_at[status] + _REFUSED_EVERY_S:
+        if time.monotonic() < self._told_at.get(status, float("-inf")) + _REFUSED_EVERY_S:
             self._untold[status] += 1
             return None
         self._told_at[status] = time.monotonic()
-        untold, self._untold[status] = self._untold[status], 0
-        return untold
+        return self._untold.pop(status, 0)
+
+
+def _is_anybodys(scope: Scope, status: int) -> bool:
+    """Whether somebody who has no key can have any number of such answers."""
+    return status in _REFUSED or (400 <= status < 500 and _KNOWN not in scope.get("state", {}))
 
 
 def _tell_of_bug(scope: Scope, exc: Exception) -> None:

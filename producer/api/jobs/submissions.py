@@ -55,6 +55,8 @@ def prepare(
             raise InvalidRequest("idempotency_key", "is another one than that of the header Idempotency-Key")
         fields = {**fields, "idempotency_key": idempotency_key}
     signed = caller.sign(fields)
+    if isinstance(named := fields.get("model"), str):
+        caller.check_model(named)  # Before it is looked for: a refusal of a name that there is not lists all.
     submission = context.parts.submitter.prepare(signed, caller.quota, traceparent, caller.weight, caller.max_kept_mib)
     if submission.model is not None:
         caller.check_model(submission.model)

@@ -62,6 +62,8 @@ async def generate(
 def _prepare(
     asked: ImagesRequest, caller: Caller, context: Context, idempotency_key: str | None, traceparent: str | None
 ) -> Submission:
+    if asked.model is not None:
+        caller.check_model(asked.model)  # As `prepare` does, before it is looked for.
     fields = asked.job_fields(context.parts.catalogue.find(asked.model))
     try:
         return prepare(fields, caller, context, idempotency_key, traceparent)

@@ -20,6 +20,7 @@ from producer.api.http.errors import Problem
 from producer.api.wire.answers import Answer, Outlet
 from producer.api.wire.heads import FIELDS, HEAD_BYTES, TARGET_BYTES, HeadRefused, check_head, malformed
 from producer.api.wire.readers import Readers
+from producer.api.wire.resumption import framing_of, parser_within
 
 log = structlog.get_logger()
 
@@ -42,6 +43,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._answering: Answer | None = None
         self._is_in_head = self._is_in_body = self._is_deaf = False
+        self._is_asked = False  # What comes now is a request that is answered, or will be.
+        self._passed_over = b""  # How a body comes that the parser stops in front of.
+        self.is_resuming = False  # The parser is told again what is known.
         self._unseen_bytes = 0  # Of a head that is not complete, or beside a body's own bytes.
         self._new_bytes = 0  # Of which a request may begin.
 
@@ -80,20 +84,25 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.parser.feed_data(data)
             except httptools.HttpParserUpgrade as exc:  # Answered as if it had not asked for it (RFC 9110, 7.8).
                 data = data[exc.args[0] :]
+                if self._passed_over:
+                    framing, self._passed_over = self._passed_over, b""
+                    self.parser = parser_within(framing, self)
             except httptools.HttpParserCallbackError as exc:
                 raise exc.__context__ or exc from None
             else:
                 return
 
     def on_message_begin(self) -> None:
-        if self._is_deaf:
+        if self._is_deaf or self.is_resuming:
             return
-        self._is_in_head = True
+        self._is_in_head, self._is_asked = True, False
         self._unseen_bytes, self._new_bytes = self._new_bytes, 0
         self._arm(HEAD_TIMEOUT_S, lambda: self._refuse(_SLOW_HEAD))
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
+        if self.is_resuming:
+            return
         super().on_url(url)
         if len(self.url) > TARGET_BYTES:
             raise HeadRefused(_LONG_TARGET)
@@ -106,7 +115,7 @@ class BoundedProtocol(HttpToolsProtocol):
             raise HeadRefused(_LARGE_HEAD)
 
     def on_headers_complete(self) -> None:
-        if self._is_deaf:
+        if self._is_deaf or self.is_resuming:
             return
         self._is_in_head, self._is_in_body = False, True
         self._disarm()
@@ -122,6 +131,7 @@ class BoundedProtocol(HttpToolsProtocol):
             "raw_path": target.raw_path,
             "query_string": target.query_string,
         }
+        self._passed_over = framing_of(self.headers) if self.parser.should_upgrade() else b""
         self._enqueue(self._answer(is_old=version == "1.0"))
 
     def on_body(self, body: bytes) -> None:
@@ -130,7 +140,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if self._is_deaf:
+        if self._is_deaf or self._passed_over:
             return
         self._is_in_body = False
         self._disarm()
@@ -141,7 +151,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.server_state.total_requests += 1
             return
         super().on_response_complete()
-        if self._is_in_body and not self.transport.is_closing():
+        is_refused = self._is_in_body and self.cycle.response_complete  # And not a body that is still to be answered.
+        if is_refused and not self._is_deaf and not self.transport.is_closing():
             self._arm(LINGER_S, self.transport.close)
 
     def _answer(self, *, is_old: bool) -> Answer:
@@ -162,6 +173,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _enqueue(self, answer: Answer) -> None:
         """Begin an answer, or let it wait for those before it."""
+        self._is_asked = True
         if self._answering is None or self._answering.response_complete:
             self.cycle = answer
             self._start_asgi_task(answer, self.app)
@@ -182,8 +194,11 @@ class BoundedProtocol(HttpToolsProtocol):
         log.debug("request refused", status=problem.status, reason=problem.message)
         answer = self._answering
         if answer is not None and not answer.response_complete:
-            if answer.response_started or self._is_in_head or self.cycle is not answer:
-                self.transport.close()  # There is no place for a refusal in the middle of another answer.
+            if not self._is_asked or self.cycle is not answer:
+                self._end_behind_others()
+                return
+            if answer.response_started:
+                self.transport.close()  # There is no place for a refusal in the middle of an answer.
                 return
             answer.disconnected = True  # This is its answer: the body has come to nothing.
             answer.message_event.set()
@@ -197,6 +212,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._outlet.write(b"".join([STATUS_LINE[problem.status], *head, b"\r\n", body]))
         self._is_in_body = True  # Whatever is behind that head: it is read, so that its sender is not cut off.
         self._finish()
+
+    def _end_behind_others(self) -> None:
+        """What comes is refused, and the requests before it are not: they are answered, and nothing behind them."""
+        if self._is_asked:
+            self.pipeline.popleft()
+        last = self.pipeline[0][0] if self.pipeline else self._answering
+        assert last is not None  # noqa: S101 - whoever calls this has seen one
+        self.cycle, last.keep_alive = last, False
+        self._is_deaf = self._is_in_body = True  # What comes is read, so that its sender is not cut off.
+        self.flow.resume_reading()
 
     def _finish(self) -> None:
         """

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 
 from jobs.table.table import JobTable
 from producer import Client
+from producer.api.settings import ApiSettings
 from producer.api.wire import heads, protocol
 from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.routes import filled
@@ -33,6 +34,11 @@ def connected(replica: str) -> socket.socket:
     """From now on the head of a request is waited for: whatever else a test needs, it makes before."""
     url = httpx.URL(replica)
     return socket.create_connection((url.host, url.port), timeout=DEADLINE_S)
+
+
+@pytest.fixture
+def api_settings() -> ApiSettings:
+    return ApiSettings(max_wait_s=5, body_timeout_s=0.5)
 
 
 @pytest.fixture
@@ -180,14 +186,20 @@ def test_answer_that_takes_longer_than_a_head_may_is_not_cut(
     assert b"event: completed" in received_until(connection, b"0\r\n\r\n")
 
 
-def test_head_that_begins_behind_an_answer_under_way_ends_both(
-    connection_to_events: tuple[socket.socket, str],
+def test_head_that_ends_not_behind_an_answer_under_way_costs_that_nothing(
+    connection_to_events: tuple[socket.socket, str], table: JobTable
 ) -> None:
-    """There is no place for a refusal in the middle of an answer."""
-    connection, _ = connection_to_events
+    """There is no place for a refusal in the middle of an answer: it is the last one."""
+    connection, job_id = connection_to_events
+    received_until(connection, b"\r\n\r\n")
     connection.sendall(b"GET /slow")
-    status, body = answer_on(connection)
-    assert (status, body) == (200, "")
+    connection.settimeout(3 * protocol.HEAD_TIMEOUT_S)
+    with pytest.raises(TimeoutError):
+        pytest.fail(f"nothing happened to the job, and yet came {connection.recv(65_536)!r}")
+    connection.settimeout(DEADLINE_S)
+    table.cancel(job_id)
+    assert b"event: completed" in received_until(connection, b"0\r\n\r\n")
+    assert connection.recv(1) == b""
 
 
 def test_large_head_is_refused(connection: socket.socket) -> None:
@@ -212,7 +224,7 @@ def test_others_are_served_while_clients_are_slow(replica: str) -> None:
     for _ in range(50):
         made.append(socket.create_connection((url.host, url.port), timeout=DEADLINE_S))
         made[-1].sendall(head + b"{")  # At once: a client that is held up between two parts is a slow one, and cut off.
-    job = httpx.post(f"{replica}/v1/jobs", json={"prompt": "a red circle"}, trust_env=False)
+    job = httpx.post(f"{replica}/v1/jobs", json={"prompt": "a red circle"}, trust_env=False, timeout=DEADLINE_S)
     assert job.status_code == 202
     for each in made:
         assert answer_on(each)[0] == 408

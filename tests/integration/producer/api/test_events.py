@@ -206,7 +206,9 @@ def test_client_that_had_the_last_event_is_told_not_to_come_back(replica: str, t
     table.finish(claimed, Status.CANCELED)
     with listening(replica + path_of(claimed)) as told:
         last = list(told)[-1]
-    answer = httpx.get(replica + path_of(claimed), headers={"Last-Event-ID": last.id}, trust_env=False)
+    answer = httpx.get(
+        replica + path_of(claimed), headers={"Last-Event-ID": last.id}, trust_env=False, timeout=DEADLINE_S
+    )
     assert (answer.status_code, answer.content) == (204, b"")
 
 
@@ -235,10 +237,12 @@ def test_quiet_stream_is_kept_open_by_comments(
 
 @pytest.mark.parametrize("wrong", ["yesterday", "1-2-3", "-1", "9" * 30])
 def test_event_id_that_is_none_is_refused(replica: str, claimed: Claim, wrong: str) -> None:
-    answer = httpx.get(replica + path_of(claimed), headers={"Last-Event-ID": wrong}, trust_env=False)
+    answer = httpx.get(
+        replica + path_of(claimed), headers={"Last-Event-ID": wrong}, trust_env=False, timeout=DEADLINE_S
+    )
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, "Last-Event-ID")
 
 
 def test_stream_of_no_job_is_not_found(replica: str, settings: Settings) -> None:
     for job_id in ("no-such-job", "..", "a b"):
-        assert httpx.get(f"{replica}/v1/jobs/{job_id}/events", trust_env=False).status_code == 404
+        assert httpx.get(f"{replica}/v1/jobs/{job_id}/events", trust_env=False, timeout=DEADLINE_S).status_code == 404

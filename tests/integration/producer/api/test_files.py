@@ -18,6 +18,7 @@ from producer.api.settings import ApiSettings
 from producer.keys.store import KeyStore
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
+from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.test_jobs import IMAGE
 
 BODY = {"prompt": "a large red circle on a blue background"}
@@ -109,7 +110,7 @@ def test_link_is_as_good_whatever_comes_along_where_a_store_refuses_a_key_beside
     store.put(THUMBNAIL_KEY, b"small", "image/webp")
     (image,) = finished(api, table, blog, FILE)["images"]
     shop = {"Authorization": f"Bearer {keys.create('shop')[0]}"}
-    assert httpx.get(store.link(KEY, "image/png"), headers=blog, trust_env=False).status_code == 400
+    assert httpx.get(store.link(KEY, "image/png"), headers=blog, trust_env=False, timeout=DEADLINE_S).status_code == 400
     for along in ({}, blog, shop, {"Authorization": "Bearer im_nonsense"}, {"Authorization": "Basic YTpi"}):
         assert api.get(image["url"], headers=along).content == b"picture"
         assert api.get(image["thumbnail_url"], headers=along).content == b"small"

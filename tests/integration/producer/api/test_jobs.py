@@ -182,8 +182,8 @@ def test_finished_job_has_its_images_with_links_that_work(api: TestClient, table
     assert (shown["status"], shown["progress"], shown["timings"]) == ("succeeded", 1.0, {"generate": 0.5, "total": 0.7})
     (image,) = shown["images"]
     assert {name: image[name] for name in IMAGE if name in image} == {n: v for n, v in IMAGE.items() if n in image}
-    assert httpx.get(image["url"], trust_env=False).content == b"picture"
-    assert httpx.get(image["thumbnail_url"], trust_env=False).content == b"small"
+    assert httpx.get(image["url"], trust_env=False, timeout=DEADLINE_S).content == b"picture"
+    assert httpx.get(image["thumbnail_url"], trust_env=False, timeout=DEADLINE_S).content == b"small"
     query = parse_qs(urlsplit(image["url"]).query)
     assert query["X-Amz-Expires"] == [str(store.settings.link_expiry_s)]
     assert api.get(f"/v1/jobs/{job['id']}").json()["images"] == shown["images"]  # Signed once.
@@ -202,9 +202,11 @@ def test_link_expires_and_whoever_asks_again_gets_a_fresh_one(
             return str(api.get(f"/v1/jobs/{job['id']}").json()["images"][0]["url"])
 
         first = link()
-        assert httpx.get(first, trust_env=False).content == b"picture"
-        assert wait_until(lambda: httpx.get(first, trust_env=False).status_code in (400, 403), DEADLINE_S)
-        assert httpx.get(link(), trust_env=False).content == b"picture"
+        assert httpx.get(first, trust_env=False, timeout=DEADLINE_S).content == b"picture"
+        assert wait_until(
+            lambda: httpx.get(first, trust_env=False, timeout=DEADLINE_S).status_code in (400, 403), DEADLINE_S
+        )
+        assert httpx.get(link(), trust_env=False, timeout=DEADLINE_S).content == b"picture"
 
 
 def test_canceling_ends_a_waiting_job_and_is_no_error_afterwards(api: TestClient, table: JobTable) -> None:

@@ -140,3 +140,14 @@ def test_refused_requests_have_few_lines_together(client: httpx.Client, log: lis
         return any("others=" in line and "status=401" in line for line in log)
 
     assert wait_until(is_summed_up, DEADLINE_S)
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/none", 404), ("POST", "/health", 405)])
+def test_nobody_fills_the_log_by_asking_for_what_there_is_not(
+    client: httpx.Client, log: list[str], method: str, path: str, status: int
+) -> None:
+    times = 200
+    for _ in range(times):
+        assert client.request(method, path).status_code == status
+    assert wait_until(lambda: any(f"status={status}" in line for line in log), DEADLINE_S)
+    assert len([line for line in log if f"status={status}" in line]) < times / 2

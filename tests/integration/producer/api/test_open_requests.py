@@ -20,7 +20,6 @@ from jobs import names
 from jobs.process.settings import Settings
 from jobs.table.table import JobTable
 from ops.process import wait_until
-from producer.api.settings import ApiSettings
 from producer.keys.key import KeyLimits
 from producer.keys.store import KeyStore
 from tests.integration.producer.api.conftest import DEADLINE_S
@@ -31,11 +30,6 @@ PROMPT = "a large red circle on a blue background"
 BODY = {"prompt": PROMPT}
 
 MakeKey = Callable[..., dict[str, str]]
-
-
-@pytest.fixture
-def api_settings() -> ApiSettings:
-    return ApiSettings(max_wait_s=5, body_timeout_s=DEADLINE_S)
 
 
 @pytest.fixture

@@ -86,7 +86,10 @@ def test_request_becomes_a_job_and_its_images_the_answer(
     shown = answer.json()
     assert (answer.status_code, answer.headers["x-request-id"]) == (200, record.id)
     assert [base64.b64decode(image["b64_json"]) for image in shown["data"]] == [b"picture", b"picture"]
-    assert [httpx.get(image["url"], trust_env=False).content for image in shown["data"]] == [b"picture", b"picture"]
+    assert [httpx.get(image["url"], trust_env=False, timeout=DEADLINE_S).content for image in shown["data"]] == [
+        b"picture",
+        b"picture",
+    ]
     assert (shown["size"], shown["output_format"], shown["quality"]) == ("128x128", "png", "low")
     assert (shown["background"], shown["safety_identifier"], shown["data"][0]["seed"]) == ("opaque", "u-12", 7)
 
@@ -384,7 +387,9 @@ def test_job_with_an_idempotency_key_goes_on_and_is_given_to_who_asks_again(
     assert wait_until(lambda: redis_client.hget(other, "status") == "canceled", DEADLINE_S)
     assert table.get(record.id).status is Status.QUEUED
     end(table, record, artifacts=[IMAGE])
-    answer = httpx.post(f"{replica}{PATH}", json={"prompt": PROMPT}, headers=headers, trust_env=False)
+    answer = httpx.post(
+        f"{replica}{PATH}", json={"prompt": PROMPT}, headers=headers, trust_env=False, timeout=DEADLINE_S
+    )
     assert base64.b64decode(answer.json()["data"][0]["b64_json"]) == b"picture"
 
 

@@ -14,6 +14,7 @@ from jobs.table.reader import JobReader
 from producer import Client
 from producer.api.settings import ApiSettings, load_api_settings
 from producer.keys.store import KeyStore
+from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.test_process import run
 
 PAGE, OTHER = "https://app.example.org", "https://evil.example.org"
@@ -64,7 +65,7 @@ def test_every_answer_may_be_read_refusals_and_bugs_as_well(
 def test_stream_may_be_read(replica: str, key: dict[str, str], client: Client) -> None:
     job = client.submit("a red circle", caller="blog")
     url, headers = f"{replica}/v1/jobs/{job.id}/events", {"Origin": PAGE, **key}
-    with httpx.stream("GET", url, headers=headers, trust_env=False) as answer:
+    with httpx.stream("GET", url, headers=headers, trust_env=False, timeout=DEADLINE_S) as answer:
         assert (answer.status_code, answer.headers[ALLOWED]) == (200, PAGE)
 
 

@@ -70,7 +70,7 @@ def test_misspelt_setting_is_refused(env: dict[str, str]) -> None:
 
 def test_made_key_closes_it_while_it_runs(process: Api, redis_client: redis.Redis, settings: Settings) -> None:
     def status() -> int:
-        return httpx.get(f"{process.url}/v1/models", trust_env=False).status_code
+        return httpx.get(f"{process.url}/v1/models", trust_env=False, timeout=DEADLINE_S).status_code
 
     assert status() == 200
     KeyStore(redis_client, settings).create("blog")

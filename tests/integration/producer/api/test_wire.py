@@ -72,7 +72,9 @@ def test_request_without_one_host_is_refused(replica: str) -> None:
 
 def test_hosts_as_they_are_written_are_taken(replica: str) -> None:
     for host in ("localhost", "localhost:80", "127.0.0.1:1", "[::1]", "[::1]:8000"):
-        job = httpx.post(f"{replica}/v1/jobs", json=json.loads(JOB), headers={"Host": host}, trust_env=False)
+        job = httpx.post(
+            f"{replica}/v1/jobs", json=json.loads(JOB), headers={"Host": host}, trust_env=False, timeout=DEADLINE_S
+        )
         assert job.status_code == 202
         assert job.json()["status_url"].startswith(f"http://{host}")
 
@@ -158,6 +160,71 @@ def test_client_that_asks_for_another_protocol_is_answered_in_this_one(replica: 
         connection.sendall(upgrade + get(HOST.strip(), b"Connection: close", target=b"/none"))
         first, second = everything_on(connection).split(b"HTTP/1.1 ")[1:]
     assert (first[:3], second[:3]) == (b"200", b"404")
+
+
+CHUNKED = b"Transfer-Encoding: chunked"
+BODIES = [
+    (b"Content-Length: %d" % len(JOB), JOB),
+    (CHUNKED, b"%x\r\n%s\r\n0\r\n\r\n" % (len(JOB), JOB)),
+    (CHUNKED, b"5\r\n%s\r\n%x\r\n%s\r\n0\r\na: b\r\n\r\n" % (JOB[:5], len(JOB) - 5, JOB[5:])),
+]
+
+
+@pytest.mark.parametrize(("framing", "body"), BODIES, ids=["length", "chunk", "chunks and trailer"])
+@pytest.mark.parametrize("pieces", [1, 2, 7])
+def test_body_of_a_client_that_asks_for_another_protocol_is_its_own(
+    replica: str, framing: bytes, body: bytes, pieces: int
+) -> None:
+    """Java's client asks so by itself, of every server without TLS. What is taken for no body is taken for requests."""
+    fields = (HOST.strip(), JSON.strip(), b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", framing)
+    post = get(*fields, target=b"/v1/jobs").replace(b"GET", b"POST", 1) + body
+    sent = post * 2 + get(HOST.strip(), b"Connection: close", target=b"/none")
+    with connected(replica) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        size = -(-len(sent) // pieces)
+        for at in range(0, len(sent), size):
+            connection.sendall(sent[at : at + size])
+        answers = everything_on(connection).split(b"HTTP/1.1 ")[1:]
+    assert [each[:3] for each in answers] == [b"202", b"202", b"404"]
+
+
+NO_REQUESTS = [
+    b"GARBAGE\r\n\r\n",
+    get(),
+    get(HOST.strip(), *[b"a: b"] * heads.FIELDS),
+    b"GET /" + b"a" * 70_000,
+    get(HOST.strip(), CHUNKED) + b"x\r\n",
+    b"POST /v1/jobs HTTP/1.1\r\n" + HOST + JSON + CHUNKED + b"\r\n\r\n3\r\n{}x\r\nx\r\n",
+]
+
+
+@pytest.mark.parametrize("last", NO_REQUESTS, ids=["garbage", "no host", "fields", "target", "chunk", "body"])
+def test_refusal_is_no_answer_to_the_requests_before_it(replica: str, table: JobTable, last: bytes) -> None:
+    """What they asked for is done; a client that is told of another error does it again."""
+    post = b"POST /v1/jobs HTTP/1.1\r\n" + HOST + JSON + b"Content-Length: %d\r\n\r\n%s" % (len(JOB), JOB)
+    for before in (post, post * 3):
+        with connected(replica) as connection:
+            connection.sendall(before + last)
+            answers = everything_on(connection).split(b"HTTP/1.1 ")[1:]
+        assert [each[:3] for each in answers] == [b"202"] * before.count(b"POST")
+    assert len(table.list_jobs()[0]) == 4
+
+
+def test_body_that_comes_behind_an_answer_may_take_its_time(
+    replica: str, client: Client, table: JobTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is that of the next request, and not what is left of one that was refused."""
+    monkeypatch.setattr(protocol, "LINGER_S", 0.0)
+    job_id = client.submit("a red circle").id
+    fields = (HOST.strip(), JSON.strip(), b"Connection: close", b"Content-Length: %d" % len(JOB))
+    post = get(*fields).replace(b"GET", b"POST", 1)
+    with connected(replica) as connection:
+        connection.sendall(get(HOST.strip(), target=f"/v1/jobs/{job_id}/events".encode()) + post + JOB[:5])
+        received_until(connection, b"\r\n\r\n")
+        table.cancel(job_id)
+        received_until(connection, b"0\r\n\r\n")
+        connection.sendall(JOB[5:])
+        assert everything_on(connection).startswith(b"HTTP/1.1 202")
 
 
 def test_old_client_gets_no_chunks(replica: str, client: Client, table: JobTable) -> None:
