@@ -163,6 +163,7 @@ def test_jobs_that_go_on_are_never_dropped_and_the_next_is_refused(
     assert "the jobs of default may take 1 MiB" in str(refused[0].refused)
     assert there(bounded, [each.job_id for each in submitted]) == [each.refused is None for each in submitted]
     assert there(bounded, [ended]) == [False]
+    assert is_sum_of(redis_client, *(each.job_id for each in submitted if each.refused is None))
     before = set(redis_client.scan_iter("imagemill:*"))
     with pytest.raises(TooMuchKept):
         bounded.submit(a_job(idempotency_key="a key", **LONG))
@@ -251,6 +252,24 @@ def test_job_that_an_earlier_version_replayed_is_not_dropped(
     assert bounded.get(again).status is Status.QUEUED
     assert again not in scores(redis_client)
     assert is_sum_of(redis_client, again)
+
+
+def test_end_of_a_job_that_an_earlier_version_replayed_counts_once(
+    narrow: JobTable, redis_client: redis.Redis, a_job: MakeJob
+) -> None:
+    (again,) = submit(narrow, a_job())
+    units = open_units(redis_client, again) + 30
+    redis_client.zadd(names.kept_key("default"), {again: ENDED + units})  # As of its first end.
+    redis_client.hset(names.KEPT_UNITS, "default", units)
+    narrow.cancel(again)
+    assert scores(redis_client)[again] > ENDED + units
+    assert is_sum_of(redis_client)
+
+
+def test_what_an_end_writes_counts(narrow: JobTable, a_job: MakeJob) -> None:
+    (job_id,) = submit(narrow, a_job())
+    narrow.finish(claim(narrow, job_id), Status.SUCCEEDED, data={"text": "y" * 50_000})
+    assert 50_000 < narrow.kept()["default"] < 60_000
 
 
 def test_end_that_an_earlier_version_wrote_is_counted_by_the_next_pass(
