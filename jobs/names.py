@@ -90,7 +90,9 @@ front_key = _by_one("front", "queue")
 slots_key = _by_one(
     "slots", "queue"
 )  # hash: by worker, how many jobs it takes at a time, and until when that holds (s)
-capacity_key = _by_one("capacity", "queue")  # string with expiry: the sum of these, of living workers
+# string with expiry: the sum of these, of living workers, and 1 behind a blank where the queue is paused, else 0
+state_key = _by_one("state", "queue")
+capacity_key = _by_one("capacity", "queue")  # string with expiry: the sum alone, as the version before keeps it
 waiting_key = _by_two("waiting", "queue", "caller")  # sorted set: jobs not yet released to Celery, by turn
 # sorted set: jobs of one caller that are released and not claimed; by turn, and behind them those that were called up
 # before their turn
@@ -125,10 +127,10 @@ watched_channel = _by_one("watched", "owner", is_channel=True)  # pub/sub: ids o
 # All jobs.
 JOBS = _name("jobs")  # sorted set: everybody's jobs, in the order of their submission
 jobs_key = _by_one("jobs", "caller", lua="jobs_of")  # sorted set: jobs of one caller, in the order of their submission
-# sorted set: what is counted of a caller, jobs and batches: first what goes on, then what has ended, by when that was;
-# and in the same number what it takes of Redis, in units of `KEPT_UNIT`
+# sorted set: what is counted of a caller: batches that go on, then what has ended, jobs and batches, by when that was;
+# and in the same number what it takes of Redis, in units of `KEPT_UNIT`. Of a job that goes on its record says it
 kept_key = _by_one("kept", "caller")
-KEPT_UNITS = _name("kept_units")  # hash: by caller, the sum of these units
+KEPT_UNITS = _name("kept_units")  # hash: by caller, the sum of all these units
 batch_key = _by_one("batch", "batch_id")  # hash: a batch's caller, and how many of its jobs have each status
 batch_jobs_key = _by_one("batch_jobs", "batch_id")  # sorted set: the jobs of a batch, by line
 CANCELING = _name("canceling")  # sorted set: batches that are canceled and have jobs to be looked at, by since when (s)

@@ -134,7 +134,7 @@ class Fleet:
             worker = _parse(name, report) if report else None
             for queue in worker.queues if worker else ():
                 self._redis.hdel(names.slots_key(queue), name)
-                self._redis.delete(names.capacity_key(queue))
+                self._redis.delete(names.state_key(queue), names.capacity_key(queue))
 
     def workers(self) -> list[WorkerReport]:
         """All that are there, by name."""

@@ -27,6 +27,7 @@ FIELDS: Final = {
     "idempotency": "the key of Redis that leads from its idempotency key to it",
     "batch": "the batch that it is part of",
     "custom_id": "its caller's own name for it in there",
+    "kept": "how many units of `KEPT_UNIT` it counts while it goes on; then its caller's set says it",
     "cost": "what a turn of it costs its caller; absent for 1",
     "tell": "names of the protocols by which somebody is told of its end, separated by spaces",
     # Of its way.

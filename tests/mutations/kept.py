@@ -9,43 +9,93 @@ _COUNTS = "kept:job_counts_from_its_submission_until_its_record_expires"
 _BATCH = "kept:batch_counts_as_what_goes_on_while_a_job_of_it_does"
 
 KEPT = (
-    forgets("submission-is-not-counted", "submit.lua", "note_kept(caller, id, bytes, nil, true)\n", tests=_COUNTS),
+    forgets("submission-is-not-counted", "submit.lua", ", 'kept', units}", "}", tests=_COUNTS),
     forgets(
         "submission-asks-for-no-room",
-        "submit.lua",
-        "if args.max_kept and not make_room(caller, bytes, args.max_kept) and not args.tag then",
-        "if false then",
+        "lib/drops.lua",
+        "local over = max_bytes and sum - math.floor(max_bytes / KEPT_UNIT) or 0",
+        "local over = 0",
         tests=_TAKES,
+    ),
+    forgets(
+        "refused-submission-is-counted",
+        "lib/drops.lua",
+        "  add_units(caller, -units)\n  return false\n",
+        "  return false\n",
+        tests="kept:jobs_that_go_on_are_never_dropped_and_the_next_is_refused",
     ),
     forgets(
         "message-is-refused-for-want-of-room",
         "submit.lua",
-        " and not args.tag then return {'over_kept'",
-        " then return {'over_kept'",
+        ", args.tag) then return {'over_kept'",
+        ") then return {'over_kept'",
         tests="kept:message_that_stands_in_redis_already_is_not_refused",
     ),
     forgets(
         "refused-messages-ask-for-no-room",
         "reject.lua",
-        "if args.max_kept then make_room(args.caller, #ARGV[1], args.max_kept) end\n",
+        "take_room(args.caller, units, args.max_kept, true)\n",
         tests="kept:refused_messages_make_room_for_each_other",
     ),
     forgets(
         "end-is-not-counted",
         "lib/ends.lua",
-        "  count_kept(id, is.caller, is.idempotency, now())\n",
+        "  count_end(id, is, written)\n",
         tests="kept:what_is_counted_is_about_what_the_jobs_take",
+    ),
+    forgets(
+        "end-is-counted-and-not-summed-up",
+        "lib/kept.lua",
+        "      return add_units(is.caller, units - before)\n",
+        "      return\n",
+        tests=_COUNTS,
+    ),
+    forgets(
+        "end-of-what-an-earlier-version-replayed-is-counted-twice",
+        "lib/kept.lua",
+        "'NX', ",
+        tests="kept:end_of_a_job_that_an_earlier_version_replayed_counts_once",
+    ),
+    forgets(
+        "events-of-what-somebody-read-are-not-counted",
+        "lib/kept.lua",
+        " and not is.watched",
+        tests="kept:what_is_counted_of_jobs_that_ran_is_about_what_they_take",
+    ),
+    forgets(
+        "data-on-the-way-is-not-counted",
+        "lib/kept.lua",
+        " and not is.sent",
+        tests="kept:what_is_counted_of_jobs_that_ran_is_about_what_they_take",
+    ),
+    forgets(
+        "what-an-end-writes-is-not-counted",
+        "lib/kept.lua",
+        "    for _, each in ipairs(written) do bytes = bytes + #tostring(each) end\n",
+        tests="kept:what_an_end_writes_counts",
     ),
     forgets(
         "what-is-wanted-of-an-end-is-not-counted",
         "lib/ends.lua",
-        "    count_kept(id, is.caller, is.idempotency, tonumber(is.ended_at))\n",
+        "  count_kept(id, is.caller, is.idempotency, tonumber(is.ended_at or ''))\n",
         tests="kept:what_is_wanted_of_an_end_counts_too",
     ),
     forgets(
         "replayed-job-counts-as-ended",
         "replay.lua",
-        "note_kept(caller, id, KEPT_BESIDE + bytes_of(job))\n",
+        "count_kept(id, caller, idempotency)\n",
+        tests="kept:replayed_job_goes_on_and_is_not_dropped",
+    ),
+    forgets(
+        "replayed-job-stands-with-what-has-ended",
+        "lib/kept.lua",
+        "    redis.call('ZREM', set, id)\n",
+        tests="kept:replayed_job_goes_on_and_is_not_dropped",
+    ),
+    forgets(
+        "record-says-not-what-a-replayed-job-counts",
+        "lib/kept.lua",
+        "    redis.call('HSET', key.job(id), 'kept', units)\n",
         tests="kept:replayed_job_goes_on_and_is_not_dropped",
     ),
     forgets(
@@ -57,8 +107,8 @@ KEPT = (
     forgets(
         "sum-of-what-is-kept-does-not-grow",
         "lib/kept.lua",
-        "if units ~= before then",
-        "if false then",
+        "caller, string.format('%.0f', units))",
+        "caller, 0)",
         tests=_COUNTS,
     ),
     forgets(
@@ -71,7 +121,7 @@ KEPT = (
     forgets(
         "sum-of-nothing-is-kept",
         "lib/kept.lua",
-        "  if left <= 0 then redis.call('HDEL', key.kept_units, caller) end\n",
+        "  if sum <= 0 then redis.call('HDEL', key.kept_units, caller) end\n",
         tests=_COUNTS,
     ),
     forgets("dropped-job-stays-counted", "lib/drops.lua", "  forget_kept(caller, entry)\n", tests=_COUNTS),

@@ -62,6 +62,24 @@ WAITING = (
         "    had = had + (cost or 0)\n",
     ),
     forgets(
+        "caller-takes-turns-though-nothing-waits",
+        "lib/shares.lua",
+        "    if (id and has_second[waiting] == id) or redis.call('EXISTS', waiting) == 1 then\n",
+        "    if true then\n",
+    ),
+    forgets(
+        "caller-is-taken-for-one-of-whom-more-waits",
+        "lib/turns.lua",
+        "    if second then has_second[each] = first end\n",
+        "    if first then has_second[each] = first end\n",
+    ),
+    forgets(
+        "job-waits-beside-an-older-version-that-would-have-released-it",
+        "submit.lua",
+        "    if first ~= caller then released = release_beside_older(queue, caller) end\n",
+        tests="beside_older:each_caller_has_jobs_released_where_only_its_own_claims_release_more",
+    ),
+    forgets(
         "unused-turn-is-not-paid-back",
         "lib/turns.lua",
         "  if place and rank_of(place) < LINE then pay_back(id, queue, caller) end\n",
@@ -70,7 +88,7 @@ WAITING = (
     forgets(
         "line-has-no-bound",
         "lib/turns.lua",
-        "  return math.max(args.window, 2 * live_slots(queue)) - standing\n",
+        "  return math.max(args.window, 2 * slots) - standing\n",
         "  return 100\n",
         tests="table:third_job_waits_when_the_window_is_two",
     ),
@@ -157,6 +175,27 @@ WAITING = (
         tests="reconcile_lists:message_behind_more_stale_ones_than_are_read_is_sent_again_ever_more_seldom",
     ),
     # Pauses.
+    forgets(
+        "pause-is-noticed-a-second-later",
+        "pause.lua",
+        "  look_anew(queue)\n  return {}\n",
+        "  return {}\n",
+        tests="queues:paused_queue_hands_out_nothing_and_keeps_what_waits",
+    ),
+    forgets(
+        "resumption-is-noticed-a-second-later",
+        "pause.lua",
+        "key.paused, queue)\nlook_anew(queue)\n",
+        "key.paused, queue)\n",
+        tests="queues:resumed_queue_hands_out_what_there_is_room_for_in_turn",
+    ),
+    forgets(
+        "slots-are-noticed-a-second-later",
+        "lib/slots.lua",
+        " then look_anew(queue) end\n",
+        " then end\n",
+        tests="slots:more_slots_release_more_without_a_claim",
+    ),
     forgets(
         "pause-is-not-noted",
         "pause.lua",

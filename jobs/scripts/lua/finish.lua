@@ -4,7 +4,7 @@
 local id, status, error = args.job_id, args.status, args.error
 local job = key.job(id)
 local asked = {'token', 'status', 'queue', 'caller', 'batch', 'start_by', 'end_by', 'idempotency', 'tell', 'attempts',
-  'stage', 'step', 'steps'}
+  'stage', 'step', 'steps', 'kept', 'watched', 'sent'}
 for _, protocol in ipairs(args.protocols or {}) do asked[#asked + 1] = 'tell:' .. protocol end
 local is = look_up(id, asked)
 

@@ -4,9 +4,11 @@ local queue = args.queue
 redis.call('HDEL', key.pace(queue), 'last')  -- No time counts for its pace in which it is paused.
 if args.is_paused then
   redis.call('SADD', key.paused, queue)
+  look_anew(queue)
   return {}
 end
 redis.call('SREM', key.paused, queue)
+look_anew(queue)
 local released = release(queue)
 if is_older_in_charge() then
   for _, caller in ipairs(redis.call('SMEMBERS', key.callers(queue))) do

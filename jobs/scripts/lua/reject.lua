@@ -8,10 +8,11 @@ if redis.call('EXISTS', key.job(id)) == 1 then
   return {'known'}
 end
 if not args.status then note_refused(args.queue) end
+local units = units_of(KEPT_BESIDE + #ARGV[1])
+take_room(args.caller, units, args.max_kept, true)
 redis.call('HSET', key.job(id), 'request', args.request or '{}', 'schema', SCHEMA_VERSION, 'queue', args.queue,
-  'caller', args.caller, 'origin', 'celery', 'created_at', seconds(now()))
+  'caller', args.caller, 'kept', units, 'origin', 'celery', 'created_at', seconds(now()))
 if args.tells then note_wants(id, args.tells) end
 enlist(id, args.caller, next_number())
-if args.max_kept then make_room(args.caller, #ARGV[1], args.max_kept) end
 conclude(id, args.status or 'failed', args.error and {'error', args.error} or {}, args.error_code)
 return {'rejected'}

@@ -20,14 +20,14 @@ end
 if batch and redis.call('HGET', key.batch(batch), 'is_closed') then return {'batch_canceled', id, {}} end
 if args.quota and count_queued(caller) >= args.quota then return {'over_quota', id, {}} end
 -- What came as a message takes room already: its caller's ended jobs give way to it, and it is not refused.
-local bytes = KEPT_BESIDE + #ARGV[1]
-if args.max_kept and not make_room(caller, bytes, args.max_kept) and not args.tag then return {'over_kept', id, {}} end
+local units = units_of(KEPT_BESIDE + #ARGV[1] + (owner and 2 * #owner + KEPT_OF_KEY or 0))
+if not take_room(caller, units, args.max_kept, args.tag) then return {'over_kept', id, {}} end
 
 -- What follows is written in few commands: a hundred thousand jobs may come at once.
 local time, number = now(), next_number()
 local turn = ranked(PRIORITY_RANK[args.priority], number)
 local fields = {'spec', args.spec, 'schema', SCHEMA_VERSION, 'queue', queue, 'caller', caller, 'digest', args.digest,
-  'origin', args.origin, 'created_at', seconds(time), 'turn', turn, 'status', 'queued'}
+  'origin', args.origin, 'created_at', seconds(time), 'turn', turn, 'status', 'queued', 'kept', units}
 local function note(name, value)
   fields[#fields + 1], fields[#fields + 2] = name, value
 end
@@ -56,7 +56,6 @@ end
 redis.call('HSET', job, unpack(fields))
 if args.tag then let_go(args.tag) end
 enlist(id, caller, number)
-note_kept(caller, id, bytes, nil, true)
 if count(queue, 'submitted') == 1 then redis.call('SADD', key.queues, queue) end
 if args.tag then count(queue, 'adopted') end
 
@@ -80,14 +79,15 @@ if args.start_after then
   redis.call('ZADD', key.later_callers(queue), 'LT', seconds(time + args.start_after), caller)
 else
   redis.call('ZADD', key.queued(queue), turn, id)
-  local room = room_in(queue)
-  if room > 0 and not is_anybody_waiting(queue) then
-    hand_out(id, queue, caller, turn, TURN, 0)
+  -- While somebody waits there is no room: who makes room releases, and the reconciler where there come more slots.
+  local first, had = first_in_turn(queue)
+  if not first and room_in(queue) > 0 then
+    hand_out(id, queue, caller, turn, TURN, 0, number)
     released, free = {id}, {'unpaid', 1}
   else
     redis.call('ZADD', key.waiting(queue, caller), turn, id)
-    take_turns(queue, caller)
-    released = release(queue, caller, room)
+    take_turns(queue, caller, first == caller and had)
+    if first ~= caller then released = release_beside_older(queue, caller) end
   end
 end
 if #released > 0 then redis.call('HSET', job, 'next', cjson.encode(released), unpack(free)) end

@@ -88,13 +88,15 @@ def check_lists(seen: Snapshot, model: Model) -> None:
 
 
 def check_kept(seen: Snapshot, model: Model) -> None:
-    """What callers' jobs take is counted once for each job that there is, as of one that goes on or has ended."""
+    """What callers' jobs take is counted once: of one that goes on in its record, of one that has ended in the set."""
     sums = {}
     for caller in {job.caller for job in model.jobs.values()}:
-        own = {job.job_id: job.status.is_terminal for job in model.jobs.values() if job.caller == caller}
+        own = [job for job in model.jobs.values() if job.caller == caller]
         kept = seen.scores(names.kept_key(caller))
-        assert {job_id: score > KEPT_ENDED for job_id, score in kept.items()} == own
-        sums[caller] = str(sum(int(score) % KEPT_ENDED for score in kept.values()))
+        assert set(kept) == {job.job_id for job in own if job.status.is_terminal}
+        assert all(score > KEPT_ENDED for score in kept.values())
+        open_units = [int(seen.hgetall(names.job_key(job.job_id))["kept"]) for job in own if not job.status.is_terminal]
+        sums[caller] = str(sum(open_units) + sum(int(score) % KEPT_ENDED for score in kept.values()))
     assert seen.hgetall(names.KEPT_UNITS) == sums
 
 

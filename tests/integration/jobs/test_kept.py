@@ -53,6 +53,17 @@ def scores(client: redis.Redis) -> dict[str, float]:
     return dict(found)
 
 
+def open_units(client: redis.Redis, *job_ids: str) -> int:
+    """What is counted of jobs that go on."""
+    return sum(int(client.hget(names.job_key(each), "kept") or 0) for each in job_ids)
+
+
+def is_sum_of(client: redis.Redis, *go_on: str) -> bool:
+    """Whether the caller's sum is that of its entries, and of these jobs."""
+    units = open_units(client, *go_on) + sum(int(score) % ENDED for score in scores(client).values())
+    return bool(client.hget(names.KEPT_UNITS, "default") == str(units))
+
+
 def let_time_pass(client: redis.Redis) -> None:
     """As if what has ended had done so a minute before."""
     for entry, score in scores(client).items():
@@ -73,6 +84,28 @@ def test_what_is_counted_is_about_what_the_jobs_take(tmp_path: Path, a_job: Make
         assert 0.7 < counted / used < 1.4
 
 
+@pytest.mark.parametrize(("is_read", "sends"), [(False, 0), (True, 0), (False, 40)])
+def test_what_is_counted_of_jobs_that_ran_is_about_what_they_take(
+    tmp_path: Path, a_job: MakeJob, is_read: bool, sends: int
+) -> None:
+    with RedisServer(tmp_path) as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
+        table = JobTable(client, Settings(redis_url=server.url, release_window=1_000))
+        submit(table, a_job(caller="another"))  # What there is once.
+        before = client.info("memory")["used_memory"]
+        for job_id in submit(table, *(a_job() for _ in range(60))):
+            held = claim(table, job_id)
+            table.begin(held, "encode")
+            if is_read:
+                table.watch([job_id])
+            for step in range(100 if is_read else 0):
+                table.progress(held, "generate", step, 100)
+            for _ in range(sends):
+                table.send(held, {"text": "x" * 300})
+            table.finish(held, Status.SUCCEEDED, data={"text": "y" * 2_000}, timings={"encode": 0.1})
+        used = client.info("memory")["used_memory"] - before
+        assert 0.7 < table.kept()["default"] / used < 1.4
+
+
 def test_job_counts_from_its_submission_until_its_record_expires(
     narrow: JobTable, redis_client: redis.Redis, reconciler: Reconciler, a_job: MakeJob
 ) -> None:
@@ -83,7 +116,8 @@ def test_job_counts_from_its_submission_until_its_record_expires(
     let_expire(redis_client, goes)
     reconciler.run_once()
     assert 0 < narrow.kept()["default"] < both
-    assert redis_client.zrange(names.kept_key("default"), 0, -1) == [stays]
+    assert scores(redis_client) == {}
+    assert is_sum_of(redis_client, stays)
     narrow.cancel(stays)
     let_expire(redis_client, stays)
     reconciler.run_once()
@@ -129,6 +163,7 @@ def test_jobs_that_go_on_are_never_dropped_and_the_next_is_refused(
     assert "the jobs of default may take 1 MiB" in str(refused[0].refused)
     assert there(bounded, [each.job_id for each in submitted]) == [each.refused is None for each in submitted]
     assert there(bounded, [ended]) == [False]
+    assert is_sum_of(redis_client, *(each.job_id for each in submitted if each.refused is None))
     before = set(redis_client.scan_iter("imagemill:*"))
     with pytest.raises(TooMuchKept):
         bounded.submit(a_job(idempotency_key="a key", **LONG))
@@ -200,7 +235,8 @@ def test_replayed_job_goes_on_and_is_not_dropped(
     (again,) = submit(bounded, a_job())
     bounded.cancel(again)
     control.replay(again)
-    assert scores(redis_client)[again] < ENDED
+    assert scores(redis_client) == {}
+    assert is_sum_of(redis_client, again)
     for _ in range(75):
         bounded.cancel(*submit(bounded, a_job(**LONG)))
     assert bounded.get(again).status is Status.QUEUED
@@ -210,11 +246,30 @@ def test_job_that_an_earlier_version_replayed_is_not_dropped(
     bounded: JobTable, redis_client: redis.Redis, a_job: MakeJob
 ) -> None:
     (again,) = submit(bounded, a_job())
-    redis_client.zadd(names.kept_key("default"), {again: ENDED + 4})
+    redis_client.zadd(names.kept_key("default"), {again: ENDED + open_units(redis_client, again)})
     for _ in range(75):
         bounded.cancel(*submit(bounded, a_job(**LONG)))
     assert bounded.get(again).status is Status.QUEUED
-    assert scores(redis_client)[again] < ENDED
+    assert again not in scores(redis_client)
+    assert is_sum_of(redis_client, again)
+
+
+def test_end_of_a_job_that_an_earlier_version_replayed_counts_once(
+    narrow: JobTable, redis_client: redis.Redis, a_job: MakeJob
+) -> None:
+    (again,) = submit(narrow, a_job())
+    units = open_units(redis_client, again) + 30
+    redis_client.zadd(names.kept_key("default"), {again: ENDED + units})  # As of its first end.
+    redis_client.hset(names.KEPT_UNITS, "default", units)
+    narrow.cancel(again)
+    assert scores(redis_client)[again] > ENDED + units
+    assert is_sum_of(redis_client)
+
+
+def test_what_an_end_writes_counts(narrow: JobTable, a_job: MakeJob) -> None:
+    (job_id,) = submit(narrow, a_job())
+    narrow.finish(claim(narrow, job_id), Status.SUCCEEDED, data={"text": "y" * 50_000})
+    assert 50_000 < narrow.kept()["default"] < 60_000
 
 
 def test_end_that_an_earlier_version_wrote_is_counted_by_the_next_pass(
@@ -223,15 +278,14 @@ def test_end_that_an_earlier_version_wrote_is_counted_by_the_next_pass(
     noted, unknown = submit(narrow, a_job(), a_job())
     for job_id in (noted, unknown):
         narrow.cancel(job_id)
-    redis_client.zadd(names.kept_key("default"), {noted: 4})
-    redis_client.zrem(names.kept_key("default"), unknown)
-    redis_client.hset(names.KEPT_UNITS, "default", 4)
+    redis_client.zrem(names.kept_key("default"), noted, unknown)
+    redis_client.hdel(names.job_key(unknown), "kept")  # It wrote that one, too.
+    redis_client.hset(names.KEPT_UNITS, "default", open_units(redis_client, noted))
     reconciler.run_once()
     found = scores(redis_client)
     assert found.keys() == {noted, unknown}
     assert all(score > ENDED for score in found.values())
-    units = sum(int(score) % ENDED for score in found.values())
-    assert redis_client.hgetall(names.KEPT_UNITS) == {"default": str(units)}
+    assert is_sum_of(redis_client)
 
 
 def test_what_is_wanted_of_an_end_counts_too(

@@ -13,6 +13,7 @@ from jobs.broker.reconcile import Reconciler
 from jobs.process.settings import Settings
 from jobs.scripts.limits import times_of
 from jobs.scripts.ranks import LINE
+from jobs.table.queues import QueueControl
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import QUEUE, MakeJob, claim, let_lease_run_out, line, submit
@@ -126,10 +127,10 @@ def test_no_claim_pays_for_all_callers_that_have_gone(
 
 
 def test_callers_whose_jobs_were_canceled_are_forgotten_one_by_one(
-    redis_client: redis.Redis, narrow_settings: Settings, a_job: MakeJob
+    redis_client: redis.Redis, control: QueueControl, narrow_settings: Settings, a_job: MakeJob
 ) -> None:
     table = JobTable(redis_client, narrow_settings)
-    redis_client.sadd(names.PAUSED, QUEUE)
+    control.pause(QUEUE)
     ids = submit(table, *(a_job(caller=f"caller-{number}") for number in range(300)))
     commands(redis_client)
     for job_id in ids:

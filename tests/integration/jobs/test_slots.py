@@ -83,7 +83,7 @@ def test_worker_that_is_gone_counts_no_more_after_two_leases(
     def counted() -> bool:
         fleet.report(stays)
         submit(table, a_job())
-        return redis_client.get(names.capacity_key(QUEUE)) == "5"
+        return redis_client.get(names.state_key(QUEUE)) == "5 0"
 
     assert wait_until(counted, DEADLINE_S)
     assert table.get(probe).status == "queued"

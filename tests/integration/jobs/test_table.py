@@ -454,7 +454,7 @@ def test_nothing_about_a_job_that_goes_on_expires(table: JobTable, a_job: MakeJo
     waiting, running = submit(table, a_job(idempotency_key="k"), a_job())
     table.begin(claim(table, running), Stage.ENCODE)
     assert table.get(waiting).status is Status.QUEUED
-    about_jobs = set(redis_client.scan_iter()) - {names.capacity_key(QUEUE)}
+    about_jobs = set(redis_client.scan_iter()) - {names.state_key(QUEUE)}
     assert {redis_client.ttl(key) for key in about_jobs} == {-1}
 
 

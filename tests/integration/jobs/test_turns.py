@@ -135,7 +135,7 @@ def test_job_that_is_called_up_before_its_release_is_paid_for(
 
 
 def test_caller_whose_turn_is_next_gets_back_what_it_paid(
-    narrow: JobTable, a_job: MakeJob, redis_client: redis.Redis
+    narrow: JobTable, control: QueueControl, a_job: MakeJob, redis_client: redis.Redis
 ) -> None:
     before = submit(narrow, *(a_job(caller="before") for _ in range(2)))
     large, *_ = submit(narrow, replace(a_job(caller="one"), cost=40.0), *(a_job(caller="one") for _ in range(3)))
@@ -143,26 +143,26 @@ def test_caller_whose_turn_is_next_gets_back_what_it_paid(
     for job_id in before:
         claim(narrow, job_id)
     assert (paid(redis_client, "one"), paid(redis_client, "another")) == (40, 50)
-    redis_client.sadd(names.PAUSED, QUEUE)
+    control.pause(QUEUE)
     narrow.cancel(large)
     assert paid(redis_client, "one") == pytest.approx(0, abs=0.01)
 
 
 @pytest.mark.parametrize("is_claimed", [False, True])
 def test_job_whose_turn_cost_nothing_pays_nothing_back(
-    narrow: JobTable, a_job: MakeJob, redis_client: redis.Redis, is_claimed: bool
+    narrow: JobTable, control: QueueControl, a_job: MakeJob, redis_client: redis.Redis, is_claimed: bool
 ) -> None:
     """It was released at once, for nobody waited."""
     free, other = submit(narrow, *(a_job(caller="one") for _ in range(2)))
     submit(narrow, *(a_job(caller="one") for _ in range(4)))
     claim(narrow, other)
     assert paid(redis_client, "one") == 1
-    redis_client.sadd(names.PAUSED, QUEUE)
+    control.pause(QUEUE)
     if is_claimed:
-        redis_client.srem(names.PAUSED, QUEUE)
+        control.resume(QUEUE)
         held = claim(narrow, free)
         assert paid(redis_client, "one") == 2
-        redis_client.sadd(names.PAUSED, QUEUE)
+        control.pause(QUEUE)
         narrow.give_back(held)
     else:
         narrow.cancel(free)

@@ -83,13 +83,6 @@ local function next_number()
   return redis.call('INCR', key.turn)
 end
 
-local paused = {}  -- by queue, what `is_paused` has answered
-
-local function is_paused(queue)
-  if paused[queue] == nil then paused[queue] = redis.call('SISMEMBER', key.paused, queue) == 1 end
-  return paused[queue]
-end
-
 -- What happened in a queue, counted for ever: where it is decided, so that each thing counts once. Answers how often.
 local function count(queue, what)
   return redis.call('HINCRBY', key.figures(queue), what, 1)

@@ -48,22 +48,21 @@ local function drop_kept(entry, caller, units)
   local batch = string.match(entry, '^batch:(.*)$')
   if batch then
     if drop_batch(batch, caller) then return true end
+    note_kept(caller, entry, units * KEPT_UNIT)
   elseif drop_job(entry) then
     return true
   elseif redis.call('EXISTS', key.job(entry)) == 0 then
     unlist(entry, caller)
     return true
+  else
+    count_kept(entry, caller, field(entry, 'idempotency'))
   end
-  note_kept(caller, entry, units * KEPT_UNIT)
   return false
 end
 
--- Makes room for so many bytes more of a caller's: the oldest of what has ended goes, where its jobs would take more than
--- they may. Answers whether there is room then.
-local function make_room(caller, bytes, max_bytes)
-  local taken = tonumber(redis.call('HGET', key.kept_units, caller) or 0)
-  local over = taken + units_of(bytes) - math.floor(max_bytes / KEPT_UNIT)
-  if over <= 0 then return true end
+-- Drops the oldest of a caller's that has ended, as far as it has to go for so many units. Answers whether there is room
+-- then.
+local function drop_oldest(caller, over)
   local oldest = redis.call('ZRANGEBYSCORE', key.kept(caller), KEPT_ENDED, '+inf', 'WITHSCORES', 'LIMIT', 0,
     ROOM_AT_ONCE)
   for at = 1, #oldest, 2 do
@@ -72,4 +71,14 @@ local function make_room(caller, bytes, max_bytes)
     if drop_kept(oldest[at], caller, units) then over = over - units end
   end
   return over <= 0 or #oldest == 2 * ROOM_AT_ONCE
+end
+
+-- Counts so many units more of a caller's, whose jobs may take so much (nil for no bound): where that is more, its oldest
+-- that has ended goes. Where that is not enough it answers false, and counts nothing, unless it `has_to` have room.
+local function take_room(caller, units, max_bytes, has_to)
+  local sum = add_units(caller, units)
+  local over = max_bytes and sum - math.floor(max_bytes / KEPT_UNIT) or 0
+  if over <= 0 or drop_oldest(caller, over) or has_to then return true end
+  add_units(caller, -units)
+  return false
 end

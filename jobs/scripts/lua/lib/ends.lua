@@ -127,15 +127,16 @@ local function note_wants(id, tells)
     unpost(id, tell)
     post(id, tell)
     redis.call('HSET', key.job(id), 'posted', is.ended_at)
-    count_kept(id, is.caller, is.idempotency, tonumber(is.ended_at))
   end
+  count_kept(id, is.caller, is.idempotency, tonumber(is.ended_at or ''))
 end
 
 -- Writes the end of a job and tells those who wait. `fields` is a flat list of further hash fields; `code` is the
 -- error's, of a job that failed; `is` is what the record says, where that is known. Returns all fields that it wrote.
 local function conclude(id, status, fields, code, is)
   local job = key.job(id)
-  is = is or look_up(id, {'status', 'batch', 'start_by', 'end_by', 'idempotency', 'queue', 'tell', 'caller'})
+  is = is or look_up(id, {'status', 'batch', 'start_by', 'end_by', 'idempotency', 'queue', 'tell', 'caller', 'kept',
+    'watched', 'sent'})
   local written = {'status', status, 'ended_at', seconds(now()), unpack(fields)}
   if is.tell then written[#written + 1], written[#written + 2] = 'posted', seconds(now()) end
   redis.call('HSET', job, unpack(written))
@@ -151,7 +152,7 @@ local function conclude(id, status, fields, code, is)
   count(is.queue, status)
   if status == 'failed' and code then count(is.queue, 'failed:' .. code) end
   if is.idempotency then redis.call('EXPIRE', is.idempotency, args.retention_s) end
-  count_kept(id, is.caller, is.idempotency, now())
+  count_end(id, is, written)
   if is.batch then let_batch_expire(is.batch) end
   return written
 end

@@ -1,9 +1,14 @@
--- What a caller's jobs take of Redis: each record is counted from its submission until it has gone, once, in one set. A
--- batch is counted likewise, as a member of the same set.
+-- What a caller's jobs take of Redis: each is counted from its submission until its record has gone, once. Of a job that
+-- goes on its record says how much that is; of what has ended, and of batches, one set of the caller's does.
 
 local KEPT_ENDED = 2097152  -- of a score: before it the second of the end, 0 where it goes on; behind it the units
 
 local KEPT_BESIDE = 900  -- bytes that a job takes in sets and lists, beside its record and its events
+
+-- Bytes by which an end adds more than it writes: a stream of events has 4 KiB set aside, however short it is.
+local KEPT_AT_END = 4600
+
+local KEPT_OF_KEY = 100  -- bytes of an idempotency key, beside its name, which the record has, too
 
 local KEPT_GUESS = 2048  -- bytes of a key, where Redis does not let this be asked
 
@@ -17,29 +22,61 @@ local function units_of(bytes)
   return math.min(math.ceil(bytes / KEPT_UNIT), KEPT_ENDED - 1)
 end
 
--- What an entry counts, anew: it takes so many bytes, and has ended at this moment, or goes on. One that comes `is_new`.
-local function note_kept(caller, entry, bytes, ended_at, is_new)
+-- Counts so many units more of a caller's, or less. Answers how many those are then.
+local function add_units(caller, units)
+  local sum = redis.call('HINCRBY', key.kept_units, caller, string.format('%.0f', units))
+  if sum <= 0 then redis.call('HDEL', key.kept_units, caller) end
+  return sum
+end
+
+local function kept_score(units, ended_at)
+  return string.format('%.0f', math.floor(ended_at or 0) * KEPT_ENDED + units)
+end
+
+-- What an entry of the set counts, anew: it takes so many bytes, and has ended at this moment, or goes on.
+local function note_kept(caller, entry, bytes, ended_at)
   local set, units = key.kept(caller), units_of(bytes)
-  local before = is_new and 0 or tonumber(redis.call('ZSCORE', set, entry) or 0) % KEPT_ENDED
-  redis.call('ZADD', set, string.format('%.0f', math.floor(ended_at or 0) * KEPT_ENDED + units), entry)
-  if units ~= before then redis.call('HINCRBY', key.kept_units, caller, string.format('%.0f', units - before)) end
+  local before = tonumber(redis.call('ZSCORE', set, entry) or 0) % KEPT_ENDED
+  redis.call('ZADD', set, kept_score(units, ended_at), entry)
+  if units ~= before then add_units(caller, units - before) end
 end
 
 -- An entry that has gone counts no more.
 local function forget_kept(caller, entry)
   local score = tonumber(redis.call('ZSCORE', key.kept(caller), entry) or 0)
   if redis.call('ZREM', key.kept(caller), entry) == 0 then return end
-  local left = redis.call('HINCRBY', key.kept_units, caller, string.format('%.0f', -(score % KEPT_ENDED)))
-  if left <= 0 then redis.call('HDEL', key.kept_units, caller) end
+  add_units(caller, -(score % KEPT_ENDED))
 end
 
--- Counts a job as its record is now.
+-- Counts a job as its record is now: it has ended at this moment, or goes on.
 local function count_kept(id, caller, idempotency, ended_at)
-  local bytes = KEPT_BESIDE
-  for _, each in ipairs({key.job(id), key.events(id), idempotency}) do
-    bytes = bytes + bytes_of(each)
+  local set, bytes = key.kept(caller), KEPT_BESIDE + bytes_of(key.job(id))
+  if idempotency then bytes = bytes + bytes_of(idempotency) end
+  if ended_at then bytes = bytes + bytes_of(key.events(id)) end
+  local score, units = redis.call('ZSCORE', set, id), units_of(bytes)
+  local before = tonumber(score or field(id, 'kept') or 0) % KEPT_ENDED
+  if ended_at then
+    redis.call('ZADD', set, kept_score(units, ended_at), id)
+  else
+    redis.call('ZREM', set, id)
+    redis.call('HSET', key.job(id), 'kept', units)
   end
-  note_kept(caller, id, bytes, ended_at)
+  if units ~= before then add_units(caller, units - before) end
+end
+
+-- Counts a job that ends now: as what it was counted, and what its end has written. Redis is asked of one that somebody
+-- read, or that sent data, and so has more events; of one that was not counted, or has ended before by its entry: what an
+-- earlier version wrote or replayed.
+local function count_end(id, is, written)
+  local before, bytes = tonumber(is.kept or ''), KEPT_AT_END
+  if before and not is.watched and not is.sent then
+    for _, each in ipairs(written) do bytes = bytes + #tostring(each) end
+    local units = math.min(before + units_of(bytes), KEPT_ENDED - 1)
+    if redis.call('ZADD', key.kept(is.caller), 'NX', kept_score(units, now()), id) == 1 then
+      return add_units(is.caller, units - before)
+    end
+  end
+  count_kept(id, is.caller, is.idempotency, now())
 end
 
 -- What a batch is called in that set, and in the one of what expires: no job has such an id.

@@ -13,16 +13,22 @@ local function is_anybody_waiting(queue)
   return redis.call('EXISTS', key.shares(queue)) == 1
 end
 
+-- The first of those who take turns, and what that one has had, or its rank; nothing where nobody waits.
+local function first_in_turn(queue)
+  return unpack(redis.call('ZRANGE', key.shares(queue), 0, 0, 'WITHSCORES'))
+end
+
 -- What the caller had had whose turn was the last: who comes anew begins with that.
 local function front_of(queue)
   return tonumber(redis.call('HGET', key.front(queue), 'had') or 0)
 end
 
 -- Has a caller whose job waits take turns. Who has had no more than others, and has nothing released, goes before all that
--- have had turns, in the order of coming: first those of whom one job waits, then those of whom more do.
-local function take_turns(queue, caller)
+-- have had turns, in the order of coming: first those of whom one job waits, then those of whom more do. `had` is what
+-- it has there, where that is known.
+local function take_turns(queue, caller, had)
   local shares = key.shares(queue)
-  local had = redis.call('ZSCORE', shares, caller)
+  had = had or redis.call('ZSCORE', shares, caller)
   if had then
     if rank_of(had) == ALONE then redis.call('ZADD', shares, ranked(BEGINS, tonumber(had) % RANK), caller) end
     return
@@ -78,9 +84,10 @@ end
 -- Whose turn it is, and what that caller has had; nothing where nobody waits. Who has had none goes first. But of those
 -- that wait with them, one who has had some has the turn after each `window` of these; and one of whom more than one job
 -- waits, after each `window` of those of whom a single one does. So no stream of new callers keeps anybody waiting for ever.
-local function whose_turn(queue)
+-- `caller` and `had` are what `first_in_turn` has answered, where it was asked.
+local function whose_turn(queue, caller, had)
   local shares, front = key.shares(queue), key.front(queue)
-  local caller, had = unpack(redis.call('ZRANGE', shares, 0, 0, 'WITHSCORES'))
+  if not caller then caller, had = first_in_turn(queue) end
   if not caller then return end
   local rank = rank_of(had)
   if rank < 0 then
@@ -99,18 +106,21 @@ local function whose_turn(queue)
   return caller, tonumber(had)
 end
 
+local has_second = {}  -- by set of waiting jobs: the first that was seen there, of those with more behind it
+
 -- Takes the next of the waiting jobs, with its turn, its caller, who pays for it, and how often it was claimed; nothing
 -- where none waits. This is start-time fair queueing (Goyal, Vin and Cheng 1996).
-local function next_in_turn(queue)
+local function next_in_turn(queue, first, first_had)
   for _ = 1, MOST_STALE do
-    local caller, had = whose_turn(queue)
+    local caller, had = whose_turn(queue, first, first_had)
     if not caller then return end
+    first = nil
     local waiting = key.waiting(queue, caller)
     local id, turn = unpack(redis.call('ZPOPMIN', waiting))
     local cost, deliveries
     if id then cost, deliveries = price_of(id, queue) end
     had = had + (cost or 0)
-    if redis.call('EXISTS', waiting) == 1 then
+    if (id and has_second[waiting] == id) or redis.call('EXISTS', waiting) == 1 then
       redis.call('ZADD', key.shares(queue), had, caller)
     else
       leave(queue, caller, had)

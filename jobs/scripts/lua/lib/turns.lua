@@ -24,18 +24,19 @@ end
 
 -- How many more messages of all callers may stand in Celery. Those that a version without turns sent do not count.
 local function room_in(queue)
-  if is_paused(queue) then return 0 end
+  local slots, paused = state_of(queue)
+  if paused then return 0 end
   local standing = redis.call('ZCOUNT', key.line(queue), '-inf', '(' .. ranked(LINE, 0))
-  return math.max(args.window, 2 * live_slots(queue)) - standing
+  return math.max(args.window, 2 * slots) - standing
 end
 
 -- Releases a job: whoever ran the script sends its message. All stand in one line, whatever their priority: that is for
--- the caller's own jobs, and `claim` sees to it.
-local function hand_out(id, queue, caller, turn, rank, deliveries)
+-- the caller's own jobs, and `claim` sees to it. `number` is its place there, where the script has drawn one.
+local function hand_out(id, queue, caller, turn, rank, deliveries, number)
   local look_at = now() + (deliveries > 0 and args.look_lost_s or args.look_after_s)
   redis.call('ZADD', key.turns(queue, caller), turn, id)
   redis.call('ZADD', key.released(queue), seconds(look_at), id)
-  redis.call('ZADD', key.line(queue), ranked(rank, next_number()), id)
+  redis.call('ZADD', key.line(queue), ranked(rank, number or next_number()), id)
 end
 
 -- Releases jobs of one caller as a version without turns does, so that its workers find the next ones.
@@ -55,21 +56,28 @@ local function release_of(queue, caller)
   return ids
 end
 
+-- The same where such a version is in charge, and nothing where this one is.
+local function release_beside_older(queue, caller)
+  return is_older_in_charge() and not is_paused(queue) and release_of(queue, caller) or {}
+end
+
 -- Releases waiting jobs in turn, as far as there is room. Returns their ids. `caller` is the one whose job it is about;
 -- `room` is how much there is, where it is known, and that somebody waits.
 local function release(queue, caller, room)
-  local ids = {}
-  if not room and not is_anybody_waiting(queue) then return ids end
-  room = room or room_in(queue)
+  local ids, first, had = {}, nil, nil
+  if not room then
+    first, had = first_in_turn(queue)
+    if not first then return ids end
+    room = room_in(queue)
+  end
   for _ = 1, math.min(room, AT_ONCE) do
-    local id, turn, whose, deliveries = next_in_turn(queue)
+    local id, turn, whose, deliveries = next_in_turn(queue, first, had)
+    first = nil
     if not id then break end
     hand_out(id, queue, whose, turn, TURN, deliveries)
     ids[#ids + 1] = id
   end
-  if room <= 0 and caller and is_older_in_charge() and not is_paused(queue) then
-    return release_of(queue, caller)
-  end
+  if room <= 0 and caller then return release_beside_older(queue, caller) end
   return ids
 end
 
@@ -86,7 +94,8 @@ end
 local function better_than(rank, queue, caller)
   local best, best_turn
   for _, each in ipairs({key.turns(queue, caller), key.waiting(queue, caller)}) do
-    local first, turn = unpack(redis.call('ZRANGE', each, 0, 0, 'WITHSCORES'))
+    local first, turn, second = unpack(redis.call('ZRANGE', each, 0, 1, 'WITHSCORES'))
+    if second then has_second[each] = first end
     if first and rank_of(turn) < rank then first, turn = first_queued(each) end
     if first and rank_of(turn) < rank and (not best or tonumber(turn) < tonumber(best_turn)) then
       best, best_turn = first, turn
