@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from producer.client.loop_turns import working_in
+
 Answer = TypeVar("Answer")
 
 
@@ -23,5 +25,6 @@ class Remembered(Generic[Answer]):
         """The answer, at most `keep_s` old. Raises what fetching it raises."""
         async with self._lock:
             if self._last is None or time.monotonic() >= self._last[0] + self._keep_s:
-                self._last = (time.monotonic(), await self._fetch())
+                with working_in(None):  # Many wait for it, whoever fetches it.
+                    self._last = (time.monotonic(), await self._fetch())
             return self._last[1]

@@ -15,6 +15,7 @@ import redis.asyncio
 from jobs.redis.connection import connect_async
 from producer.client.async_reader import AsyncReader
 from producer.client.audience import Audience
+from producer.client.loop_turns import aside
 from producer.client.parts import Parts
 from producer.client.turns import SharedThreads
 from producer.client.waiters import Waiters
@@ -61,17 +62,17 @@ class LoopParts:
 
         Whoever is canceled stays until it has ended.
         """
-        return await self._bulk.run(call, to_its_end=True)
+        return await aside(self._bulk.run(call, to_its_end=True))
 
     async def read(self, key: str) -> bytes:
         """Read an object of the image store. Raises as `Store.get` does."""
         read: Callable[[str], bytes] = self.parts.store.get
-        return await self._readers.run(lambda: read(key))
+        return await aside(self._readers.run(lambda: read(key)))
 
     async def size(self, key: str) -> int:
         """How many bytes an object of the image store has. Raises as `Store.size` does."""
         size: Callable[[str], int] = self.parts.store.size
-        return await self._readers.run(lambda: size(key))
+        return await aside(self._readers.run(lambda: size(key)))
 
     async def aclose(self) -> None:
         """Let everybody go who waits, and close the connections of this loop."""

@@ -26,6 +26,7 @@ from jobs.process.settings import Settings
 from jobs.redis.connection import connect_async, map_errors
 from jobs.table.events import EVENT_ID, Event, event_of, is_later
 from jobs.table.states import has_ended
+from producer.client.loop_turns import aside
 
 log = structlog.get_logger()
 
@@ -120,7 +121,7 @@ class Waiters:
         with self._waiting_for(job_id) as inbox:
             while not self.is_closed:
                 _leave_if_canceled()
-                news = await inbox.take(quiet_s)
+                news = await aside(inbox.take(quiet_s))
                 is_over = False
                 if news == []:
                     yield None

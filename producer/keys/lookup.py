@@ -38,6 +38,11 @@ class KeyLookup:
         self._is_closed = False
         self._looked_at = float("-inf")
 
+    def presumed(self, token: str) -> str:
+        """The name of a token's key as it was last found, however long ago that was; "" if it never was."""
+        _, key = self._known.get(hash_token(token), (0.0, None))
+        return key.name if key else ""
+
     async def find(self, token: str) -> ApiKey | None:
         """
         The valid key of a token, if there is one.

@@ -7,13 +7,14 @@ reaches the API may do everything; it then answers on loopback alone, see `expos
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import redis.asyncio
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.types import Scope
 
 from jobs.errors import InvalidRequest, JobNotFound
 from jobs.process.settings import Settings
@@ -119,6 +120,10 @@ class Callers:
         self._rates = RateLimits(client, settings)
         self._is_local = is_local
 
+    def presumed(self, token: str | None) -> str:
+        """Whose a token was when it was last looked up; "" where that never was."""
+        return self._lookup.presumed(token) if token else ""
+
     async def key_of(self, name: str) -> ApiKey | None:
         """The valid key of a caller, if it has one; that is no use of it. Raises `RedisUnavailable`."""
         return await self._lookup.named(name)
@@ -170,6 +175,25 @@ async def sent_token(
 SentToken = Annotated[str | None, Depends(sent_token)]
 
 
+def presumed_caller(scope: Scope) -> str:
+    """Whose request this seems to be, by its head and what this process remembers."""
+    callers: Callers = scope["app"].state.callers
+    return callers.presumed(_token_in(scope["headers"]))
+
+
+def _token_in(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """As `sent_token`, of a head that nobody has looked at yet."""
+    other = None
+    for name, value in headers:
+        if name == b"authorization":
+            scheme, _, token = value.partition(b" ")
+            if scheme.lower() == b"bearer":
+                return token.strip().decode("latin-1")
+        elif name == b"x-api-key":
+            other = value.decode("latin-1")
+    return other
+
+
 def callers_of(request: Request) -> Callers:
     """The process' own."""
     callers: Callers = request.app.state.callers
@@ -194,6 +218,7 @@ async def current_caller(request: Request, token: SentToken) -> Caller:
         )
     request.state.key = caller.key
     request.state.seat.take(caller)
+    await request.state.seat.turn.change(caller.name)
     CALLER.set(caller.name)
     return caller
 

@@ -1,7 +1,8 @@
-"""Gives each request its seat, and a last word to those that end because their key was revoked."""
+"""Gives each request its seat and its turn, and a last word to those that end because their key was revoked."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from producer.api.http.errors import problem_of
+from producer.api.keys.callers import presumed_caller
 from producer.api.keys.seats import LONG_TYPES, Seat, Seats
 from producer.keys.errors import KeyRefused
 
@@ -20,23 +22,30 @@ _EVENTS, _LINES = LONG_TYPES
 class Seating:
     """A layer of the application: outside of all that knows callers."""
 
-    def __init__(self, app: ASGIApp, seats: Seats) -> None:
+    def __init__(self, app: ASGIApp, seats: Seats, presume: Callable[[Scope], str] = presumed_caller) -> None:
+        """`presume`: Whose a request seems to be, before anybody is asked."""
         self._app = app
         self._seats = seats
+        self._presume = presume
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        with self._seats.seat(scope.setdefault("state", {})) as seat:
+        with self._seats.seat(scope.setdefault("state", {}), self._presume(scope)) as seat:
             send = seat.noting(send)
             try:
                 with seat.ended_by_refusal():
-                    await self._app(scope, receive, send)
+                    await seat.turn.begin()
+                    await self._app(scope, seat.reading(receive) if _has_body(scope) else receive, send)
             except KeyRefused as exc:
                 problem = problem_of(exc)
                 assert problem is not None  # noqa: S101 - the table of errors has it
                 await end(seat, REFUSED, problem.content(), problem.response(), scope, receive, send)
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
 
 
 async def end(

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
-from starlette.types import Message, Send
+from starlette.types import Message, Receive, Send
 
 from producer.api.keys.callers import Caller
+from producer.client.loop_turns import LoopTurns, Turn, working_in
 from producer.keys.errors import KeyRefused, TooManyBatches, TooManyBytes, TooManyConnections
 
 MOST_BYTES = 64 << 20  # Of the bodies that a caller's requests have in memory at a time.
@@ -31,10 +32,12 @@ class Seat:
     Attributes:
         caller: Who sent it; None until that is known.
         answered_as: The type of its answer; None until that begins.
+        turn: Its turn of the event loop.
     """
 
-    def __init__(self, seats: Seats) -> None:
+    def __init__(self, seats: Seats, turn: Turn) -> None:
         self.caller: Caller | None = None
+        self.turn = turn
         self.answered_as: str | None = None
         self.is_batch = False
         self._seats = seats
@@ -72,19 +75,36 @@ class Seat:
         finally:
             self._seats.let_go(caller.name, held)
 
+    def reading(self, receive: Receive) -> Receive:
+        """A `receive` that has no turn while the body comes. Who listens behind it, for the client to leave, has it."""
+        is_read = False
+
+        async def reading() -> Message:
+            nonlocal is_read
+            if is_read:
+                return await receive()
+            message: Message = await self.turn.aside(receive())
+            is_read = not message.get("more_body", False)
+            return message
+
+        return reading
+
     def noting(self, send: Send) -> Send:
         """
         A `send` that shows how the answer began, and gives the seat back when it ends: before its last bytes are sent,
-        for whoever has read them may send the next request at once.
+        for whoever has read them may send the next request at once. It has no turn while the client takes what is sent.
         """
 
         async def noting(message: Message) -> None:
             if message["type"] == "http.response.start":
                 types = (value for name, value in message["headers"] if name.lower() == b"content-type")
                 self.answered_as = next(types, b"").decode("latin-1").partition(";")[0]
+                if self.answered_as not in LONG_TYPES:
+                    self.turn.end()  # It is made.
             elif message["type"] == "http.response.body" and not message.get("more_body", False):
                 self._seats.leave(self)
-            await send(message)
+                self.turn.end()
+            await self.turn.aside(send(message))
 
         return noting
 
@@ -113,19 +133,27 @@ class Seat:
 
 
 class Seats:
-    """The open requests of one process."""
+    """The open requests of one process, and their turns."""
 
     def __init__(self) -> None:
+        self._turns = LoopTurns()
         self._taken: dict[str, set[Seat]] = {}  # by caller
         self._held: Counter[str] = Counter()  # bytes, by caller
 
     @contextmanager
-    def seat(self, state: MutableMapping[str, Any]) -> Iterator[Seat]:
-        """A request's, which finds it in its `state`."""
-        seat = state["seat"] = Seat(self)
+    def seat(self, state: MutableMapping[str, Any], presumed: str = "") -> Iterator[Seat]:
+        """
+        A request's, which finds it in its `state`.
+
+        Args:
+            presumed: Whose it seems to be; until that is known, it waits in that caller's line.
+        """
+        seat = state["seat"] = Seat(self, Turn(self._turns, presumed))
         try:
-            yield seat
+            with working_in(seat.turn):
+                yield seat
         finally:
+            seat.turn.end()
             self.leave(seat)
 
     def taken(self) -> list[Seat]:
@@ -142,7 +170,7 @@ class Seats:
         if seat.caller is not None:
             return
         most = caller.limits.max_connections
-        if self.count(caller.name)[0] >= most:
+        if len(self._taken.get(caller.name, ())) >= most:
             raise TooManyConnections(caller.name, most)
         seat.caller = caller
         self._taken.setdefault(caller.name, set()).add(seat)

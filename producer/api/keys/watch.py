@@ -13,6 +13,7 @@ from producer.keys.errors import KeyRefused
 
 log = structlog.get_logger()
 
+_AT_ONCE = 8  # Requests that end in one step of the event loop.
 LOOK_EVERY_S = 2.0  # With what a process remembers of a key for as long, an open request outlives it by four at most.
 
 
@@ -43,6 +44,7 @@ class KeyWatch:
 
     async def _look(self) -> None:
         refused: dict[str | None, KeyRefused | None] = {}
+        ended = 0
         for seat in self._seats.taken():
             caller = seat.caller
             if caller is None:
@@ -52,6 +54,9 @@ class KeyWatch:
                 refused[digest] = await self._refusal(caller)
             if reason := refused[digest]:
                 seat.refuse(reason)
+                ended += 1
+                if ended % _AT_ONCE == 0:
+                    await asyncio.sleep(0)  # Let others have their turn.
 
     async def _refusal(self, caller: Caller) -> KeyRefused | None:
         try:

@@ -39,7 +39,7 @@ async def ended(answer_type: str | None, is_last: bool = False) -> list[Message]
     async def send(message: Message) -> None:
         sent.append(message)
 
-    task = asyncio.create_task(Seating(app, seats)({"type": "http"}, receive, send))
+    task = asyncio.create_task(Seating(app, seats, lambda _: "")({"type": "http", "headers": []}, receive, send))
     await has_begun.wait()
     (seat,) = seats.taken()
     for _ in range(2):  # As the watch does, which looks again.
@@ -93,7 +93,7 @@ async def test_who_is_canceled_by_others_is_not_told() -> None:
     async def nothing(*_: Any) -> Any:
         raise AssertionError
 
-    task = asyncio.create_task(Seating(app, seats)({"type": "http"}, nothing, nothing))
+    task = asyncio.create_task(Seating(app, seats, lambda _: "")({"type": "http", "headers": []}, nothing, nothing))
     await has_begun.wait()
     (seat,) = seats.taken()
     seat.refuse(KeyRefused("revoked"))
@@ -121,5 +121,5 @@ async def test_seat_is_free_before_the_last_byte_is_read(is_refused: bool) -> No
     async def send(message: Message) -> None:
         taken.append(len(seats.taken()))
 
-    await Seating(app, seats)({"type": "http"}, receive, send)
+    await Seating(app, seats, lambda _: "")({"type": "http", "headers": []}, receive, send)
     assert taken == [1, 1, 0]
