@@ -25,10 +25,19 @@ from producer import Client
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from tests.celery_sender import celery_sender
+from tests.processor_time import OPTION, ProcessorTimes
 from tests.warm.popen import forked
 
 _THREAD_ENDS_S = 20.0
 _POLL_INTERVAL_S = 0.01
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(OPTION, action="store_true", help="list the processor seconds of each file of tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(ProcessorTimes(lists_files=config.getoption(OPTION)))
 
 
 @pytest.fixture(autouse=True, scope="session")
