@@ -75,4 +75,6 @@ class ProcessorTimes:
         terminal.section("processor seconds")
         for file, seconds in sorted(self._of_files.items(), key=lambda item: -item[1]):
             terminal.write_line(f"{seconds:8.2f}  {self._tests[file]:4}  {file}")
-        terminal.write_line(f"{total - sum(self._of_files.values()):8.2f}        imports, collection, the run's own end")
+        terminal.write_line(
+            f"{total - sum(self._of_files.values()):8.2f}        imports, collection, the run's own end"
+        )

@@ -34,6 +34,7 @@ from tests.integration.jobs.twice import RepeatingRedis
 # For whoever wants to know only whether a test fails: a shortest example may take minutes to find.
 hypothesis.settings.register_profile(
     "unshrunk",
+    hypothesis.settings.get_profile("long"),
     phases=[each for each in hypothesis.Phase if each not in (hypothesis.Phase.shrink, hypothesis.Phase.explain)],
 )
 
