@@ -32,7 +32,7 @@ from tests.warm.popen import forked
 _THREAD_ENDS_S = 20.0
 _POLL_INTERVAL_S = 0.01
 
-# How many examples a property is tried with: few in the loop of a change, many in `make test-long`, which names the profile.
+# How many examples a property is tried with: few in the loop of a change, many in `make test-long`.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=200)
 hypothesis.settings.load_profile("quick")

@@ -26,7 +26,7 @@ class Fork(Generic[T]):
         theirs.close()
 
     def result(self) -> T:
-        """What it returned, once the process has ended. Raises `EOFError` where it raised: its traceback was printed."""
+        """What it returned, once the process has ended. `EOFError` where it raised: its traceback was printed."""
         with self._answer:
             try:
                 found: T = self._answer.recv()

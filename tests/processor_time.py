@@ -23,7 +23,7 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def processor_s(pid: int) -> float:
-    """Seconds that a process, its live descendants, and those that were waited for have computed, in user and kernel."""
+    """Seconds, user and kernel, of a process, its live descendants, and those that were waited for."""
     try:
         words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -33,7 +33,7 @@ def processor_s(pid: int) -> float:
 
 
 class ProcessorTimes:
-    """A plugin of pytest, with xdist or without: tests are measured where they run, and summed up where it is reported."""
+    """A plugin of pytest, with xdist or without: measures tests where they run, and sums up where reports come."""
 
     def __init__(self, *, lists_files: bool) -> None:
         self._lists_files = lists_files

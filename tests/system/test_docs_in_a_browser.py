@@ -12,6 +12,8 @@ from ops.programs import Api
 from producer import Client
 from tests.system.browser import Browser
 
+pytestmark = pytest.mark.long  # Chromium takes as much as the whole system.
+
 
 @pytest.fixture
 def docs(browser: Browser, api: Api) -> Browser:

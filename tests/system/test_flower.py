@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx2 as httpx
+import pytest
 from celery import Celery
 
+from jobs.table.states import Status
 from ops.process import wait_until
 from ops.programs import Flower
 from producer import Client
@@ -43,6 +46,21 @@ def test_worker_and_queue_are_shown(system: Client, flower: Flower) -> None:
     assert wait_until(lambda: bool(ask_flower(flower, "/api/workers?refresh=1")), 60)
     queues = ask_flower(flower, "/api/queues/length")["active_queues"]
     assert LINE in [queue["name"] for queue in queues]
+
+
+@pytest.mark.parametrize("path", ["/", "/workers", "/tasks", "/broker", "/api/workers"])
+def test_login_is_needed(flower: Flower, path: str) -> None:
+    assert httpx.get(f"{flower.url}{path}", trust_env=False).status_code == 401
+    assert httpx.get(f"{flower.url}{path}", auth=("operator", "wrong"), trust_env=False).status_code == 401
+
+
+def test_job_revoked_there_is_canceled_here(system: Client, flower: Flower) -> None:
+    name, _, password = (flower.login or "").partition(":")
+    job = system.submit("a green square", num_inference_steps=200)
+    assert wait_until(lambda: _task(flower, job.id).get("state") == "STARTED", 60)
+    address = f"{flower.url}/api/task/revoke/{job.id}?terminate=true"
+    assert httpx.post(address, auth=(name, password), trust_env=False).status_code == 200
+    assert job.wait(60).status is Status.CANCELED
 
 
 def _task(flower: Flower, task_id: str) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from producer import Client, Job
 from tests.system.browser import Browser
 from tests.system.conftest import ask_flower
 
+pytestmark = pytest.mark.long  # Chromium takes as much as the whole system; test_flower.py asks without it.
+
 QUEUE, LINE = "gpu.shapes", "run.shapes"
 _ROW = "#tasks-table tbody tr"
 _TABLE_AND_FRAME = ("#tasks-table", "div:has(> #tasks-table)")

@@ -82,7 +82,7 @@ def test_stream_ends_with_the_completed_image(openai_client: OpenAI) -> None:
 
 def test_stream_that_is_closed_early_ends_the_job(openai_client: OpenAI, system: Client) -> None:
     stream = openai_client.images.generate(
-        prompt=PROMPT, stream=True, n=16, size="256x256", extra_body={"num_inference_steps": 200}
+        prompt=PROMPT, stream=True, n=16, size="128x128", extra_body={"num_inference_steps": 200}
     )
     job_id = stream.response.headers["x-request-id"]
     stream.close()

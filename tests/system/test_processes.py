@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 import redis
 from rich.console import Console
 
@@ -30,6 +31,7 @@ def submit(client: Client, count: int, steps: int) -> list[Job]:
     return client.submit_many({"prompt": "a red circle", "num_inference_steps": steps} for _ in range(count))
 
 
+@pytest.mark.long  # A system of its own, started as a user does; test_supervise.py has the parent's part.
 def test_all_processes_take_jobs_and_one_that_is_killed_loses_none(tmp_path: Path) -> None:
     told = TOLD | {"IMAGEMILL_WORKER_CACHE_DIR": str(tmp_path)}
     with (

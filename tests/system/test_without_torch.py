@@ -28,6 +28,7 @@ def producer_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
+@pytest.mark.long  # Installs; tests/unit/test_layers.py sees quickly that nothing imports torch.
 @pytest.mark.timeout(2 * _INSTALL_S)
 def test_submitting_needs_no_torch(producer_python: Path, system: Client, stack_env: dict[str, str]) -> None:
     assert sys.prefix not in str(producer_python)

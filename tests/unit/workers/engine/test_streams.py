@@ -16,7 +16,7 @@ _WORK_S = 0.3
 
 
 def _beside_a_rival() -> tuple[float, float]:
-    """Works for 0.3 s of its own time on one processor that a rival of the same kind keeps busy. Returns both clocks."""
+    """Works for 0.3 s of its own time on one processor that a rival keeps busy. Returns both clocks."""
     torch.set_num_threads(1)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as rival:
