@@ -16,6 +16,7 @@ from PIL import Image as PillowImage
 from jobs.table.states import Status
 from ops.programs import Api
 from producer import Client
+from tests.system.conftest import DEADLINE_S
 
 PROMPT = "a large red circle on a blue background"
 
@@ -24,7 +25,7 @@ PROMPT = "a large red circle on a blue background"
 def openai_client(api: Api) -> Iterator[OpenAI]:
     with (
         httpx.Client(trust_env=False) as transport,
-        OpenAI(base_url=f"{api.url}/v1", api_key="none is needed", http_client=transport, timeout=90) as client,
+        OpenAI(base_url=f"{api.url}/v1", api_key="none is needed", http_client=transport, timeout=DEADLINE_S) as client,
     ):
         yield client
 
@@ -38,7 +39,9 @@ def test_image_comes_back_as_openais_client_has_it(openai_client: OpenAI, system
     answer = openai_client.images.generate(model="shapes", prompt=PROMPT, n=2, size="96x64", quality="low")
     assert answer.data is not None
     assert [picture(image.b64_json).size for image in answer.data] == [(96, 64), (96, 64)]
-    links = [httpx.get(str(image.url), trust_env=False).content for image in answer.data]  # As older clients do.
+    links = [
+        httpx.get(str(image.url), timeout=DEADLINE_S, trust_env=False).content for image in answer.data
+    ]  # As older clients do.
     assert [picture(file).size for file in links] == [(96, 64), (96, 64)]
     assert (answer.size, answer.output_format, answer.quality, answer.background) == ("96x64", "png", "low", "opaque")
     assert answer._request_id is not None
@@ -61,7 +64,7 @@ def test_link_comes_instead_where_it_is_asked_for_and_extensions_reach_the_job(
     (image,) = answer.data
     assert (image.b64_json, answer.safety_identifier) == (None, "u-12")
     assert image.url is not None
-    file = httpx.get(image.url, trust_env=False)
+    file = httpx.get(image.url, timeout=DEADLINE_S, trust_env=False)
     assert (picture(file.content).format, picture(file.content).size) == ("WEBP", (128, 128))
     spec = system.status(str(answer._request_id)).spec
     assert spec is not None
@@ -86,7 +89,7 @@ def test_stream_that_is_closed_early_ends_the_job(openai_client: OpenAI, system:
     )
     job_id = stream.response.headers["x-request-id"]
     stream.close()
-    assert system.wait(job_id, 60).status is Status.CANCELED
+    assert system.wait(job_id, DEADLINE_S).status is Status.CANCELED
 
 
 def test_models_are_listed(openai_client: OpenAI) -> None:

@@ -16,10 +16,10 @@ from ops.bench.system.system import system_for_a_while
 from ops.process import wait_until
 from producer import Client, Job
 from tests.processes import is_alive
+from tests.system.conftest import DEADLINE_S
 from tests.warm.popen import cold
 
 TOLD = {"IMAGEMILL_WORKER_PROCESSES": "2", "IMAGEMILL_WORKER_CONCURRENCY": "4", "IMAGEMILL_LEASE_S": "2"}
-DEADLINE_S = 240.0
 
 
 def owner_of(client: redis.Redis, job: Job) -> str | None:

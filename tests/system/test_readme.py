@@ -16,10 +16,9 @@ import pytest
 from jobs.catalogue.catalogue import Catalogue
 from ops.programs import Api
 from producer import Client
-from tests.system.conftest import CHECKOUT
+from tests.system.conftest import CHECKOUT, DEADLINE_S
 
 PAGES = ("README.md", "docs/http.md", "docs/celery.md")
-DEADLINE_S = 240
 # What the examples say of the local stack, which is another one here.
 API_URL, REDIS_URL = "http://127.0.0.1:8000", "redis://127.0.0.1:6390/0"
 NO_PROXY = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
