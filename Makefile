@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-blackbox test-kinds test-versions test-api test-proxy test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow soak format docs lock
+.PHONY: help venv demo up check test test-unit test-together test-system test-long test-loaded test-blackbox test-kinds test-versions test-api test-proxy test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow soak format docs lock
 
 PYTHON := .venv/bin/python
 EXTRAS := worker,api,flower,stack,bench,dev
@@ -29,8 +29,27 @@ check: venv  ## Format, lint, types, and who may import whom
 	$(PYTHON) -m mypy
 	$(PYTHON) .venv/bin/lint-imports
 
-test: venv  ## The tests that a change is made with: of parts, of parts together, of the running system
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 3 --dist loadfile
+# One process imports the libraries once, and has one system for all of its tests.
+PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest
+
+test: venv  ## The tests of a change, two suites at a time: test-unit, test-together, test-system; 4 to 6 minutes
+	@TIMEFORMAT='make test took %R s; of processor time %U s, and %S s in the kernel'; \
+	time $(MAKE) --no-print-directory -j 2 --output-sync=target test-together test-unit test-system
+
+test-unit: venv  ## The tests of single parts: run it after each change; 1 minute
+	$(PYTEST) -m "not long" tests/unit
+
+test-together: venv  ## The tests of parts together, on a real Redis and a real S3 store; up to 4 minutes
+	$(PYTEST) -m "not long" tests/integration
+
+test-system: venv  ## The tests of the whole running system; up to 4 minutes
+	$(PYTEST) -m "not long" tests/system
+
+test-long: venv  ## What make test leaves out of these, and every property with many examples; up to 15 minutes
+	$(PYTEST) -n 3 --dist loadfile --hypothesis-profile=long -m "long or hypothesis"
+
+test-loaded: venv  ## Run test-system three times beside 12 processes that compute: does every deadline hold? Up to 1 hour
+	OMP_NUM_THREADS=1 $(PYTHON) -m tests.loaded
 
 test-blackbox: venv  ## Hold the running system to what users were promised, from outside alone; up to 20 minutes
 	$(PYTHON) -m pytest -n 3 --dist worksteal tests/blackbox

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 import structlog
@@ -25,10 +26,24 @@ from producer import Client
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from tests.celery_sender import celery_sender
+from tests.processor_time import OPTION, ProcessorTimes
 from tests.warm.popen import forked
 
 _THREAD_ENDS_S = 20.0
 _POLL_INTERVAL_S = 0.01
+
+# How many examples a property is tried with: few in the loop of a change, many in `make test-long`.
+hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=200)
+hypothesis.settings.load_profile("quick")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(OPTION, action="store_true", help="list the processor seconds of each file of tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(ProcessorTimes(lists_files=config.getoption(OPTION)))
 
 
 @pytest.fixture(scope="session")

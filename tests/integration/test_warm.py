@@ -33,7 +33,15 @@ def run(
 
 
 @pytest.mark.parametrize(
-    ("args", "code"), [(["--version"], 0), (["status", "some-job"], 3), (["submit"], 2), (["--help"], 0)], ids=str
+    ("args", "code"),
+    [
+        (["status", "some-job"], 3),
+        *(
+            pytest.param(*each, marks=pytest.mark.long)
+            for each in ((["--version"], 0), (["submit"], 2), (["--help"], 0))
+        ),
+    ],
+    ids=str,
 )
 def test_command_says_the_same_and_ends_alike(tmp_path: Path, args: list[str], code: int) -> None:
     env = {"IMAGEMILL_REDIS_URL": f"redis://{LOOPBACK}:{free_port()}/0", "COLUMNS": "100"}

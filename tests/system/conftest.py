@@ -9,12 +9,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+from jobs import names
 from jobs.process.settings import Settings
 from ops.process import LOOPBACK, wait_until
 from ops.programs import Api, Flower, Program
@@ -25,6 +27,8 @@ from storage.backends.s3.settings import S3Settings
 from tests.system.browser import Browser, run_browser
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
+QUEUE = "gpu.shapes"
+DEADLINE_S = 240.0  # for whatever a test waits for, on a machine that is kept busy: make test-loaded
 _START_S = 600.0
 
 RunCli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -91,7 +95,7 @@ def flower(worker: Program, stack_env: dict[str, str], tmp_path_factory: pytest.
     env = stack_env | {"FLOWER_BASIC_AUTH": "operator:a password"}
     with Flower(tmp_path_factory.mktemp("flower") / "state", 0, env) as flower:
         # It answers before it listens to events: wait for a heartbeat.
-        assert wait_until(lambda: any((ask_flower(flower, "/api/workers?status=1") or {}).values()), 60)
+        assert wait_until(lambda: any((ask_flower(flower, "/api/workers?status=1") or {}).values()), DEADLINE_S)
         yield flower
 
 
@@ -116,7 +120,13 @@ def cli(stack_env: dict[str, str], tmp_path: Path) -> RunCli:
     def run(*args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         command = [str(CHECKOUT / "imagemill"), *args]
         return subprocess.run(
-            command, env=stack_env | (env or {}), cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100
+            command,
+            env=stack_env | (env or {}),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=DEADLINE_S,
         )
 
     return run
@@ -132,7 +142,7 @@ def system_client(stack_env: dict[str, str]) -> Client:
 def ask_flower(flower: Flower, path: str) -> Any:
     """What Flower's JSON interface answers to one who logs in; None if it refuses."""
     login = base64.b64encode((flower.login or "").encode()).decode()
-    connection = http.client.HTTPConnection(LOOPBACK, flower.port or 0, timeout=20)
+    connection = http.client.HTTPConnection(LOOPBACK, flower.port or 0, timeout=DEADLINE_S)
     try:
         connection.request("GET", path, headers={"Authorization": f"Basic {login}"})
         response = connection.getresponse()
@@ -140,6 +150,21 @@ def ask_flower(flower: Flower, path: str) -> Any:
         return json.loads(body) if response.status == http.client.OK else None
     finally:
         connection.close()
+
+
+@contextmanager
+def nothing_begins(system: Client) -> Iterator[None]:
+    """Jobs wait meanwhile: a machine that is busy may run one before a test has begun to look at it."""
+    system.parts.control.pause(QUEUE)
+    try:
+        yield
+    finally:
+        system.parts.control.resume(QUEUE)
+
+
+def is_watched(client: redis.Redis, job_id: str) -> bool:
+    """Whether somebody has read a job, so that where it is goes into its events."""
+    return bool(client.hexists(names.job_key(job_id), "watched"))
 
 
 @pytest.fixture

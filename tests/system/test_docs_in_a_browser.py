@@ -11,6 +11,9 @@ from jobs.table.states import Status
 from ops.programs import Api
 from producer import Client
 from tests.system.browser import Browser
+from tests.system.conftest import DEADLINE_S
+
+pytestmark = pytest.mark.long  # Chromium takes as much as the whole system.
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def test_page_loads_without_a_network(docs: Browser, api: Api) -> None:
 def test_job_is_submitted_by_trying_it_out_and_is_in_the_list(docs: Browser, api: Api, system: Client) -> None:
     sent = try_out(docs, "Submit a job")
     job = system.job(sent["id"])
-    assert job.wait(60).status is Status.SUCCEEDED
+    assert job.wait(DEADLINE_S).status is Status.SUCCEEDED
     listed = try_out(docs, "List jobs")
     assert sent["id"] in [each["id"] for each in listed["data"]]
     assert not docs.errors()

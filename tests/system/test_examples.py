@@ -7,14 +7,12 @@ import sys
 from pathlib import Path
 
 from producer import Client
-from tests.system.conftest import CHECKOUT
-
-_DEADLINE_S = 100
+from tests.system.conftest import CHECKOUT, DEADLINE_S
 
 
 def _run(name: str, *args: str, env: dict[str, str], cwd: Path) -> str:
     command = [sys.executable, str(CHECKOUT / "examples" / name), *args]
-    done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False, timeout=_DEADLINE_S)
+    done = subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -11,7 +11,9 @@ from ops.programs import Api, Flower
 from ops.stack import worker_is_ready
 from producer import Client, Job
 from tests.system.browser import Browser
-from tests.system.conftest import ask_flower
+from tests.system.conftest import DEADLINE_S, ask_flower
+
+pytestmark = pytest.mark.long  # Chromium takes as much as the whole system; test_flower.py asks without it.
 
 QUEUE, LINE = "gpu.shapes", "run.shapes"
 _ROW = "#tasks-table tbody tr"
@@ -62,11 +64,11 @@ def test_running_and_finished_jobs_are_shown_with_a_line_of_their_own(
     logged_in: Browser, flower: Flower, system: Client
 ) -> None:
     finished = system.submit("a large red circle on a blue background", num_inference_steps=2)
-    finished.wait(60)
+    finished.wait(DEADLINE_S)
     with Celery("elsewhere", broker=system.parts.settings.redis_url, set_as_current=False) as app:
         request = {"prompt": "a cyan ring", "num_inference_steps": 2}
         sent = app.send_task("imagemill.generate", kwargs=request, queue=QUEUE)
-    assert wait_until(lambda: ask_flower(flower, f"/api/task/info/{sent.id}") is not None, 60)
+    assert wait_until(lambda: ask_flower(flower, f"/api/task/info/{sent.id}") is not None, DEADLINE_S)
     running = running_job(system, flower)
     logged_in.open(f"{flower.url}/tasks")
     logged_in.until("the running job is on top", lambda: running.id in logged_in.text(_ROW))
@@ -87,7 +89,7 @@ def test_job_revoked_there_is_canceled_here(logged_in: Browser, flower: Flower, 
     assert "a green square" in logged_in.text("#task-page")
     logged_in.click("#task-terminate")
     logged_in.find(".toast-body", job.id)
-    record = job.wait(60)
+    record = job.wait(DEADLINE_S)
     assert record.status is Status.CANCELED
     assert not record.images
     logged_in.until("the page says so", lambda: shows_as(logged_in, flower, job, "REVOKED"))
@@ -103,7 +105,7 @@ def test_page_of_another_origin_cannot_revoke_in_a_browser_that_is_logged_in(
         logged_in.open(f"{api.url}/health")
         logged_in.run(_PRESS_FROM_ELSEWHERE.format(url=f"{flower.url}/api/task/revoke/{job.id}"))
         # It answers in turn: a revocation before this has been done by now.
-        assert wait_until(lambda: worker_is_ready(system.parts.settings), 60)
+        assert wait_until(lambda: worker_is_ready(system.parts.settings), DEADLINE_S)
         assert job.status().status is Status.QUEUED
         job.cancel()
     finally:
@@ -113,8 +115,8 @@ def test_page_of_another_origin_cannot_revoke_in_a_browser_that_is_logged_in(
 def running_job(system: Client, flower: Flower) -> Job:
     """One that would take long, once its steps have begun and Flower, whose list stays as it was opened, knows it."""
     job = system.submit("a green square", num_inference_steps=200)
-    assert wait_until(lambda: job.status().stage is not None, 60)
-    assert wait_until(lambda: is_known_as_started(flower, job), 60)
+    assert wait_until(lambda: job.status().stage is not None, DEADLINE_S)
+    assert wait_until(lambda: is_known_as_started(flower, job), DEADLINE_S)
     return job
 
 

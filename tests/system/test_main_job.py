@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import redis
 from PIL import Image
 
 from jobs.errors import JobFailed
 from jobs.table.states import Status
+from ops.process import wait_until
 from producer import Client
 from storage.registry import open_store
-from tests.system.conftest import RunCli
+from tests.system.conftest import DEADLINE_S, RunCli, is_watched, nothing_begins
 
 PROMPT = "a large red circle on a blue background"
 
@@ -83,8 +86,13 @@ def test_picture_comes_out_of_the_store_by_its_link_with_plain_curl(system: Clie
         assert picture.format == "PNG"
 
 
-def test_events_tell_the_way_of_the_job_in_order(system: Client) -> None:
-    events = list(system.submit(PROMPT, num_inference_steps=3).events())
+def test_events_tell_the_way_of_the_job_in_order(system: Client, system_redis: redis.Redis) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with nothing_begins(system):
+            job = system.submit(PROMPT, num_inference_steps=3)
+            told = pool.submit(lambda: list(job.events()))
+            assert wait_until(lambda: is_watched(system_redis, job.id), DEADLINE_S)
+        events = told.result(200)
     stages = [event.data["stage"] for event in events if event.type == "progress"]
     assert list(dict.fromkeys(stages)) == ["encode", "generate", "postprocess", "upload"]
     assert events[0].data == {"status": "processing"}
@@ -96,7 +104,7 @@ def test_running_job_that_is_canceled_leaves_at_its_next_step(system: Client) ->
     job = system.submit(PROMPT, num_inference_steps=200)
     next(event for event in job.events() if event.type == "progress" and event.data["stage"] == "generate")
     job.cancel()
-    record = job.wait(30)
+    record = job.wait(DEADLINE_S)
     assert record.status is Status.CANCELED
     assert record.images == ()
     with pytest.raises(JobFailed, match="canceled"):

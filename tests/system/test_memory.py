@@ -17,6 +17,7 @@ GROWTH = 0.05
 _LIMIT_S = 900  # a minute where nothing else runs
 
 
+@pytest.mark.long
 @pytest.mark.timeout(_LIMIT_S + 20)
 def test_memory_grows_no_more_after_the_first_jobs(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}

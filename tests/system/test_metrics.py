@@ -21,6 +21,7 @@ from ops.process import LOOPBACK, Process, http_answers, wait_until
 from ops.programs import Api, Program
 from producer import Client
 from tests.system import queries
+from tests.system.conftest import DEADLINE_S
 from tests.system.queries import Query
 
 _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
@@ -84,7 +85,7 @@ class Prometheus(Process):
     def ask(self, what: str, **params: str) -> Any:
         """What its API answers; raises where that is an error."""
         url = f"http://{LOOPBACK}:{self.port}/api/v1/{what}"
-        answer = httpx.get(url, params=params, timeout=10, trust_env=False).json()
+        answer = httpx.get(url, params=params, timeout=DEADLINE_S, trust_env=False).json()
         assert answer["status"] == "success", answer
         data = answer["data"]
         return data["result"] if what == "query" else data
@@ -117,23 +118,25 @@ def prometheus(
         pytest.skip("prometheus is not installed; Debian's package prometheus has it (.ci/prepare)")
     targets = {"worker": _port_of(worker), "api": _port_of(api)}
     with Prometheus(tmp_path_factory.mktemp("prometheus"), targets) as prometheus:
-        assert wait_until(lambda: prometheus.value("sum(up)") == len(targets), 60)
+        assert wait_until(lambda: prometheus.value("sum(up)") == len(targets), DEADLINE_S)
         ended = "sum(imagemill_jobs_ended_total)"
-        assert wait_until(lambda: bool(prometheus.ask("query", query=ended)), 60)
+        assert wait_until(lambda: bool(prometheus.ask("query", query=ended)), DEADLINE_S)
         before = prometheus.value(ended)
         _use(api, stack_env)
-        assert wait_until(lambda: prometheus.value(ended) >= before + 3, 60)
+        assert wait_until(lambda: prometheus.value(ended) >= before + 3, DEADLINE_S)
         rates = "count(rate(imagemill_images_total[1m]) > 0) * count(rate(imagemill_jobs_failed_total[1m]) > 0)"
-        assert wait_until(lambda: prometheus.value(rates) > 0, 60)
+        assert wait_until(lambda: prometheus.value(rates) > 0, DEADLINE_S)
         yield prometheus
 
 
 def _use(api: Api, stack_env: dict[str, str]) -> None:
     body = {"prompt": "a red circle", "num_inference_steps": 2}
     for _ in range(2):
-        answer = httpx.post(f"{api.url}/v1/jobs", json=body, headers={"Prefer": "wait=60"}, timeout=90, trust_env=False)
+        answer = httpx.post(
+            f"{api.url}/v1/jobs", json=body, headers={"Prefer": "wait=60"}, timeout=DEADLINE_S, trust_env=False
+        )
         assert answer.json()["status"] == "succeeded"
-    assert httpx.get(f"{api.url}/v1/jobs/no-such-job", trust_env=False, timeout=60).status_code == 404
+    assert httpx.get(f"{api.url}/v1/jobs/no-such-job", timeout=DEADLINE_S, trust_env=False).status_code == 404
     with Celery("elsewhere", broker=stack_env["IMAGEMILL_REDIS_URL"], set_as_current=False) as app:
         app.send_task("imagemill.generate", kwargs={"prompt": ""}, queue="gpu.shapes")
 
@@ -143,7 +146,7 @@ def _port_of(process: Process) -> int:
 
 
 def _metrics_of(process: Process) -> str:
-    return httpx.get(f"http://{LOOPBACK}:{_port_of(process)}/metrics", timeout=10, trust_env=False).text
+    return httpx.get(f"http://{LOOPBACK}:{_port_of(process)}/metrics", timeout=DEADLINE_S, trust_env=False).text
 
 
 @pytest.mark.parametrize("query", [*queries.rule_queries(), *queries.dashboard_queries()], ids=str)
@@ -161,9 +164,9 @@ def test_every_metric_that_is_asked_for_exists_with_its_labels(query: Query, scr
 
 def test_no_label_holds_what_clients_make_up(system: Client, worker: Program, api: Api) -> None:
     job = system.submit("an unheard-of prompt", caller="an-unheard-of-caller", num_inference_steps=1)
-    job.wait(60)
-    httpx.get(f"{api.url}/v1/jobs/{job.id}", trust_env=False, timeout=60)
-    httpx.get(f"{api.url}/unheard-of", trust_env=False, timeout=60)
+    job.wait(DEADLINE_S)
+    httpx.get(f"{api.url}/v1/jobs/{job.id}", timeout=DEADLINE_S, trust_env=False)
+    httpx.get(f"{api.url}/unheard-of", timeout=DEADLINE_S, trust_env=False)
     for process in (worker, api):
         text = _metrics_of(process)
         assert job.id not in text
@@ -211,7 +214,7 @@ def test_prometheus_evaluates_every_rule(prometheus: Prometheus) -> None:
         groups = prometheus.ask("rules")["groups"]
         return {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
 
-    assert wait_until(lambda: "unknown" not in healths().values(), 60)
+    assert wait_until(lambda: "unknown" not in healths().values(), DEADLINE_S)
     assert healths() == dict.fromkeys([rule["alert"] for rule in queries.alerts()], "ok")
 
 

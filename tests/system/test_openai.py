@@ -16,6 +16,7 @@ from PIL import Image as PillowImage
 from jobs.table.states import Status
 from ops.programs import Api
 from producer import Client
+from tests.system.conftest import DEADLINE_S
 
 PROMPT = "a large red circle on a blue background"
 
@@ -23,8 +24,8 @@ PROMPT = "a large red circle on a blue background"
 @pytest.fixture
 def openai_client(api: Api) -> Iterator[OpenAI]:
     with (
-        httpx.Client(trust_env=False, timeout=60) as transport,
-        OpenAI(base_url=f"{api.url}/v1", api_key="none is needed", http_client=transport, timeout=90) as client,
+        httpx.Client(trust_env=False) as transport,
+        OpenAI(base_url=f"{api.url}/v1", api_key="none is needed", http_client=transport, timeout=DEADLINE_S) as client,
     ):
         yield client
 
@@ -39,7 +40,7 @@ def test_image_comes_back_as_openais_client_has_it(openai_client: OpenAI, system
     assert answer.data is not None
     assert [picture(image.b64_json).size for image in answer.data] == [(96, 64), (96, 64)]
     links = [
-        httpx.get(str(image.url), trust_env=False, timeout=60).content for image in answer.data
+        httpx.get(str(image.url), timeout=DEADLINE_S, trust_env=False).content for image in answer.data
     ]  # As older clients do.
     assert [picture(file).size for file in links] == [(96, 64), (96, 64)]
     assert (answer.size, answer.output_format, answer.quality, answer.background) == ("96x64", "png", "low", "opaque")
@@ -63,7 +64,7 @@ def test_link_comes_instead_where_it_is_asked_for_and_extensions_reach_the_job(
     (image,) = answer.data
     assert (image.b64_json, answer.safety_identifier) == (None, "u-12")
     assert image.url is not None
-    file = httpx.get(image.url, trust_env=False, timeout=60)
+    file = httpx.get(image.url, timeout=DEADLINE_S, trust_env=False)
     assert (picture(file.content).format, picture(file.content).size) == ("WEBP", (128, 128))
     spec = system.status(str(answer._request_id)).spec
     assert spec is not None
@@ -84,11 +85,11 @@ def test_stream_ends_with_the_completed_image(openai_client: OpenAI) -> None:
 
 def test_stream_that_is_closed_early_ends_the_job(openai_client: OpenAI, system: Client) -> None:
     stream = openai_client.images.generate(
-        prompt=PROMPT, stream=True, n=16, size="256x256", extra_body={"num_inference_steps": 200}
+        prompt=PROMPT, stream=True, n=16, size="128x128", extra_body={"num_inference_steps": 200}
     )
     job_id = stream.response.headers["x-request-id"]
     stream.close()
-    assert system.wait(job_id, 60).status is Status.CANCELED
+    assert system.wait(job_id, DEADLINE_S).status is Status.CANCELED
 
 
 def test_models_are_listed(openai_client: OpenAI) -> None:

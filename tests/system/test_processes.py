@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 import redis
 from rich.console import Console
 
@@ -15,10 +16,10 @@ from ops.bench.system.system import system_for_a_while
 from ops.process import wait_until
 from producer import Client, Job
 from tests.processes import is_alive
+from tests.system.conftest import DEADLINE_S
 from tests.warm.popen import cold
 
 TOLD = {"IMAGEMILL_WORKER_PROCESSES": "2", "IMAGEMILL_WORKER_CONCURRENCY": "4", "IMAGEMILL_LEASE_S": "2"}
-DEADLINE_S = 240.0
 
 
 def owner_of(client: redis.Redis, job: Job) -> str | None:
@@ -30,6 +31,7 @@ def submit(client: Client, count: int, steps: int) -> list[Job]:
     return client.submit_many({"prompt": "a red circle", "num_inference_steps": steps} for _ in range(count))
 
 
+@pytest.mark.long  # A system of its own, started as a user does; test_supervise.py has the parent's part.
 def test_all_processes_take_jobs_and_one_that_is_killed_loses_none(tmp_path: Path) -> None:
     told = TOLD | {"IMAGEMILL_WORKER_CACHE_DIR": str(tmp_path)}
     with (

@@ -12,14 +12,13 @@ from PIL import Image
 
 from ops.process import wait_until
 from producer import Client
-from tests.system.conftest import CHECKOUT, RunCli
+from tests.system.conftest import CHECKOUT, DEADLINE_S, RunCli
 
 SHAPES = (
     "a red circle on a blue background",
     "a green cross on a white background",
     "a red heart on a black background",
 )
-DEADLINE_S = 240.0
 
 
 def jobs_of(system: Client, caller: str) -> list[str]:

@@ -20,7 +20,7 @@ from ops.stack import metrics_env, worker_is_ready
 from producer import Client
 from storage.backends.s3.settings import S3Settings
 from tests.system.collector import Collector, TakenSpan, collecting
-from tests.system.conftest import _START_S
+from tests.system.conftest import _START_S, DEADLINE_S
 
 STAGES = ["encode", "generate", "postprocess", "upload"]
 CALLERS_TRACE, CALLERS_SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -43,7 +43,7 @@ class Watched:
         def are_there() -> bool:
             return {each.name for each in self.collector.of_job(job_id)} >= set(names)
 
-        assert wait_until(are_there, 60), self.collector.of_job(job_id)
+        assert wait_until(are_there, DEADLINE_S), self.collector.of_job(job_id)
         return self.collector.of_job(job_id)
 
     def lines_of(self, lines: list[str], job_id: str) -> list[dict[str, Any]]:
@@ -67,7 +67,7 @@ def watched(stack_env: dict[str, str]) -> Iterator[Watched]:
         command = [sys.executable, "-m", "ops.cli", "worker"]
         worker = Program("worker", command, env, lambda: worker_is_ready(settings))
         system = Watched(api=Api(0, env), collector=collector, settings=settings, storage=storage)
-        with _started(worker, system.worker_lines, _START_S), _started(system.api, system.api_lines, 30):
+        with _started(worker, system.worker_lines, _START_S), _started(system.api, system.api_lines, _START_S):
             yield system
 
 
@@ -86,7 +86,7 @@ class _started:  # noqa: N801 - used as a function
 def submit(watched: Watched, headers: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:
     body = {"prompt": "a red circle", "num_inference_steps": 2, **fields}
     asked = {"Prefer": "wait=60", **(headers or {})}
-    answer = httpx.post(f"{watched.api.url}/v1/jobs", json=body, headers=asked, timeout=90, trust_env=False)
+    answer = httpx.post(f"{watched.api.url}/v1/jobs", json=body, headers=asked, timeout=DEADLINE_S, trust_env=False)
     job: dict[str, Any] = answer.json()
     return job
 
@@ -133,7 +133,7 @@ def test_client_in_this_process_begins_a_trace_too(watched: Watched) -> None:
     client = Client(watched.settings, watched.storage)
     jobs = client.submit_many({"prompt": f"circle {number}", "num_inference_steps": 1} for number in range(3))
     for job in jobs:
-        assert job.wait(60).status == "succeeded"
+        assert job.wait(DEADLINE_S).status == "succeeded"
     client.close()
     traces = {tuple({each.trace_id for each in watched.spans(job.id, "submit", "upload")}) for job in jobs}
     assert len(traces) == len(jobs)
@@ -142,8 +142,10 @@ def test_client_in_this_process_begins_a_trace_too(watched: Watched) -> None:
 def test_trace_of_a_job_that_was_canceled_says_so(watched: Watched) -> None:
     job = submit(watched, {"Prefer": "wait=0"}, num_inference_steps=200)
     url = f"{watched.api.url}/v1/jobs/{job['id']}"
-    assert wait_until(lambda: httpx.get(url, trust_env=False, timeout=60).json().get("stage") == "generate", 60)
-    httpx.delete(url, trust_env=False, timeout=60)
+    assert wait_until(
+        lambda: httpx.get(url, timeout=DEADLINE_S, trust_env=False).json().get("stage") == "generate", DEADLINE_S
+    )
+    httpx.delete(url, timeout=DEADLINE_S, trust_env=False)
     spans = {each.name: each for each in watched.spans(job["id"], "submit", "attempt", "finish")}
     assert spans["attempt"].attributes["imagemill.status"] == "canceled"
     assert "upload" not in spans
@@ -178,9 +180,9 @@ def test_lines_of_a_job_have_its_id(watched: Watched) -> None:
     def has(lines: list[str], *events: str) -> bool:
         return [each["event"] for each in watched.lines_of(lines, job["id"])] == list(events)
 
-    assert wait_until(lambda: has(watched.worker_lines, "job ended"), 60)
-    httpx.delete(f"{watched.api.url}/v1/jobs/{job['id']}", trust_env=False, timeout=60)
-    assert wait_until(lambda: has(watched.api_lines, "request", "request"), 60)
+    assert wait_until(lambda: has(watched.worker_lines, "job ended"), DEADLINE_S)
+    httpx.delete(f"{watched.api.url}/v1/jobs/{job['id']}", timeout=DEADLINE_S, trust_env=False)
+    assert wait_until(lambda: has(watched.api_lines, "request", "request"), DEADLINE_S)
     posted, deleted = watched.lines_of(watched.api_lines, job["id"])
     assert (posted["method"], posted["path"], deleted["method"]) == ("POST", "/v1/jobs", "DELETE")
 
@@ -188,7 +190,7 @@ def test_lines_of_a_job_have_its_id(watched: Watched) -> None:
 def test_no_line_mentions_a_job_otherwise(watched: Watched) -> None:
     """An id in a text and not in `job_id` is an id that a search by field does not find."""
     job = submit(watched)
-    assert wait_until(lambda: any(job["id"] in line for line in list(watched.worker_lines)), 60)
+    assert wait_until(lambda: any(job["id"] in line for line in list(watched.worker_lines)), DEADLINE_S)
     for line in [*watched.worker_lines, *watched.api_lines]:
         if job["id"] in line:
             assert json.loads(line).get("job_id") == job["id"]
@@ -210,5 +212,5 @@ def test_nothing_of_it_is_imported_where_traces_are_off() -> None:
 def test_collector_that_is_away_stops_nobody(watched: Watched) -> None:
     away = watched.settings.model_copy(update={"traces_endpoint": f"http://{LOOPBACK}:9"})
     client = Client(away, watched.storage)
-    assert client.submit("a red circle", num_inference_steps=1).wait(60).status == "succeeded"
+    assert client.submit("a red circle", num_inference_steps=1).wait(DEADLINE_S).status == "succeeded"
     client.close()

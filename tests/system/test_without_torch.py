@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from producer import Client
-from tests.system.conftest import CHECKOUT
+from tests.system.conftest import CHECKOUT, DEADLINE_S
 
 _INSTALL_S = 300
 
@@ -28,6 +28,7 @@ def producer_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
+@pytest.mark.long  # Installs; tests/unit/test_layers.py sees quickly that nothing imports torch.
 @pytest.mark.timeout(2 * _INSTALL_S)
 def test_submitting_needs_no_torch(producer_python: Path, system: Client, stack_env: dict[str, str]) -> None:
     assert sys.prefix not in str(producer_python)
@@ -39,6 +40,6 @@ def test_submitting_needs_no_torch(producer_python: Path, system: Client, stack_
         [producer_python, "-c", "import producer, producer.cli.commands, ops.cli"], env=stack_env, check=True
     )
     command = [str(CHECKOUT / "imagemill"), "submit", "a red circle on a blue background", "--wait", "--json"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=DEADLINE_S)
     assert done.returncode == 0, done.stderr
     assert '"status": "succeeded"' in done.stdout

@@ -10,6 +10,7 @@ from jobs import names
 from ops.process import wait_until
 from producer import Client
 from tests.blackbox.outside import standing
+from tests.system.conftest import DEADLINE_S
 from tests.system.test_bad_input import QUEUE, envelope
 
 SECRET = "unspeakable"
@@ -43,9 +44,11 @@ def test_prompts_stand_in_no_log(system: Client, worker_log: list[str], system_r
         system_redis.lpush(QUEUE, message)
     job = system.submit(f"{SECRET} circle", negative_prompt=SECRET, metadata={"of": SECRET}, num_inference_steps=1)
     last = system.submit(f"{SECRET} square", num_inference_steps=1)
-    assert {job.wait(60).status, last.wait(60).status} == {"succeeded"}
-    assert wait_until(lambda: all(any(each.id in line for line in worker_log[before:]) for each in (job, last)), 60)
-    assert wait_until(lambda: standing(system_redis, QUEUE) == 0, 60)
+    assert {job.wait(DEADLINE_S).status, last.wait(DEADLINE_S).status} == {"succeeded"}
+    assert wait_until(
+        lambda: all(any(each.id in line for line in worker_log[before:]) for each in (job, last)), DEADLINE_S
+    )
+    assert wait_until(lambda: standing(system_redis, QUEUE) == 0, DEADLINE_S)
     refused = [json.loads(system_redis.hget(names.job_key(each), "error") or "{}") for each in REFUSED]
     assert [each.get("code") for each in refused] == ["invalid_request"] * len(REFUSED)
     said = [line for line in worker_log[before:] if SECRET in line]

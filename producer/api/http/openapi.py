@@ -40,8 +40,6 @@ def ref(*models: type[BaseModel]) -> dict[str, Any]:
 def describe(app: FastAPI, routers: Iterable[Router], public_url: str = "") -> None:
     """Have an app serve a document with the models that its routers name, for clients that ask it at `public_url`."""
     models = dict.fromkeys(model for router in routers for model in router.models)
-    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
-    schemas: dict[str, Any] = definitions["$defs"]
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -54,7 +52,9 @@ def describe(app: FastAPI, routers: Iterable[Router], public_url: str = "") -> N
                 tags=app.openapi_tags,
                 servers=[{"url": public_url}] if public_url else None,
             )
-            made["components"]["schemas"] |= schemas
+            # Made when somebody asks: it takes as long as all the rest of an app's beginning.
+            _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
+            made["components"]["schemas"] |= definitions["$defs"]
             _add_request_ids(made)
             app.openapi_schema = made
         return app.openapi_schema

@@ -2,7 +2,8 @@
 Job tables on a real server.
 
 Most tests run twice: once as usual, and once on a connection that sends every command twice and keeps the second
-answer, which is what redis-py does when a connection breaks between a command and its reply.
+answer, which is what redis-py does when a connection breaks between a command and its reply. In a change's loop that is
+left to `test_table.py` and to the machine of `test_state_machine.py`, which sends some calls twice.
 """
 
 from __future__ import annotations
@@ -34,8 +35,21 @@ from tests.integration.jobs.twice import RepeatingRedis
 # For whoever wants to know only whether a test fails: a shortest example may take minutes to find.
 hypothesis.settings.register_profile(
     "unshrunk",
+    hypothesis.settings.get_profile("long"),
     phases=[each for each in hypothesis.Phase if each not in (hypothesis.Phase.shrink, hypothesis.Phase.explain)],
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks tests of a repeating connection `long`, but for those of the table itself."""
+    for each in items:
+        kind = (
+            each.callspec.params.get("connection")
+            if isinstance(each, pytest.Function) and hasattr(each, "callspec")
+            else None
+        )
+        if kind is RepeatingRedis and each.path.name != "test_table.py":
+            each.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(params=[redis.Redis, RepeatingRedis], ids=["once", "repeated"])

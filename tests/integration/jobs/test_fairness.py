@@ -27,6 +27,7 @@ from tests.integration.jobs.steps import (
 SLOTS = 4
 LINE = 2 * SLOTS
 TOLERANCE = 0.1
+MANY = pytest.param(1_000, marks=pytest.mark.long)  # callers
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def alike(one: float, other: float) -> bool:
 
 @pytest.mark.parametrize("own_jobs", [1, 5])
 @pytest.mark.parametrize("begun", [0, 40], ids=["nothing has begun", "turns are being taken"])
-@pytest.mark.parametrize("callers", [1, 10, 1_000])
+@pytest.mark.parametrize("callers", [1, 10, MANY])
 def test_first_job_waits_for_what_was_released_before_it_and_for_no_backlog(
     floor: Floor, a_job: MakeJob, callers: int, begun: int, own_jobs: int
 ) -> None:
@@ -68,7 +69,7 @@ def test_first_job_waits_for_what_was_released_before_it_and_for_no_backlog(
     assert waited_s <= (before / SLOTS + 1) * JOB_S
 
 
-@pytest.mark.parametrize("callers", [10, 1_000])
+@pytest.mark.parametrize("callers", [10, MANY])
 def test_each_of_many_who_come_at_once_has_a_first_job_before_any_has_a_second(
     floor: Floor, a_job: MakeJob, callers: int
 ) -> None:
@@ -123,17 +124,26 @@ def test_priority_of_one_caller_does_not_pass_the_jobs_of_another(
     assert alike(floor.used_s["one"], floor.used_s["two"])
 
 
-@pytest.mark.parametrize("order", [("large", "small"), ("small", "large")])
+@pytest.mark.parametrize("order", [("large", "small"), ("small", "large")], ids="-".join)
+@pytest.mark.parametrize(
+    ("large", "small_jobs"),
+    [
+        ({"n": 4, "num_inference_steps": 20}, 700),
+        pytest.param({"n": 16, "num_inference_steps": 50}, 6_000, marks=pytest.mark.long),
+    ],
+    ids=["4 times 20", "16 times 50"],
+)
 def test_large_and_small_jobs_get_equal_time_of_the_device(
-    table: JobTable, a_job: MakeJob, order: tuple[str, str]
+    table: JobTable, a_job: MakeJob, order: tuple[str, str], large: dict[str, int], small_jobs: int
 ) -> None:
     floor = Floor(table, slots=1)
-    fields = {"large": {"n": 16, "num_inference_steps": 50}, "small": {"n": 1, "num_inference_steps": 4}}
-    jobs = {"large": 40, "small": 6_000}
+    fields = {"large": large, "small": {"n": 1, "num_inference_steps": 4}}
+    jobs = {"large": 40, "small": small_jobs}
     for caller in order:
         floor.submit(*(a_job(caller=caller, **fields[caller]) for _ in range(jobs[caller])))
     floor.let_line_go()
-    floor.run_until(lambda: floor.used_s["large"] >= 25 * 40 * JOB_S)
+    cost = a_job(**large).cost
+    floor.run_until(lambda: floor.used_s["large"] >= 25 * cost * JOB_S)
     assert floor.order.count("small") < jobs["small"]
     assert alike(floor.used_s["large"], floor.used_s["small"])
 

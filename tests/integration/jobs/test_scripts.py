@@ -99,7 +99,7 @@ def test_what_is_opaque_comes_back_as_it_went(
     go_through(table, raw, settings, a_job, text)
 
 
-@hypothesis_settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_text_comes_back_as_it_went(
     redis_client: redis.Redis, raw: redis.Redis, settings: Settings, a_job: MakeJob, text: str

@@ -19,8 +19,9 @@ from tests.integration.jobs.tellers import TellersMachine
 
 
 @pytest.mark.parametrize("machine", [OperatorsMachine, TellersMachine])
+@pytest.mark.parametrize("examples", [6, pytest.param(60, marks=pytest.mark.long)])
 def test_job_table_follows_its_model_in_any_order_of_calls(
-    settings: Settings, a_job: MakeJob, machine: type[TableMachine]
+    settings: Settings, a_job: MakeJob, machine: type[TableMachine], examples: int
 ) -> None:
     """Once without what comes from outside and goes out, so that what is left happens more often."""
     bounds = {"release_window": WINDOW, "max_attempts": MAX_ATTEMPTS, "max_deliveries": MAX_DELIVERIES}
@@ -30,5 +31,5 @@ def test_job_table_follows_its_model_in_any_order_of_calls(
         fields = {"settings": bounded, "a_job": staticmethod(a_job), "dispatcher": dispatcher}
         run_state_machine_as_test(
             type("Machine", (machine,), fields),
-            settings=hypothesis_settings(max_examples=60, stateful_step_count=60, deadline=None),
+            settings=hypothesis_settings(max_examples=examples, stateful_step_count=60),
         )

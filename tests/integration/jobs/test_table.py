@@ -162,14 +162,13 @@ class ReleaseMachine(RuleBasedStateMachine):
         assert counted == ([(queued - released, released, len(self.running))] if self.model.jobs else [])
 
 
+@pytest.mark.parametrize("examples", [5, pytest.param(25, marks=pytest.mark.long)])
 def test_release_follows_its_model_in_any_order_of_calls(
-    redis_client: redis.Redis, settings: Settings, a_job: MakeJob
+    redis_client: redis.Redis, settings: Settings, a_job: MakeJob, examples: int
 ) -> None:
     narrow = JobTable(redis_client, settings.model_copy(update={"release_window": WINDOW}))
     machine = type("Machine", (ReleaseMachine,), {"table": narrow, "a_job": staticmethod(a_job)})
-    run_state_machine_as_test(
-        machine, settings=hypothesis_settings(max_examples=25, stateful_step_count=30, deadline=None)
-    )
+    run_state_machine_as_test(machine, settings=hypothesis_settings(max_examples=examples, stateful_step_count=30))
 
 
 # Idempotency keys.

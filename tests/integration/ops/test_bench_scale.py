@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import redis
 from rich.console import Console
 
@@ -12,6 +13,7 @@ from ops.bench.system.redis_calls import RedisCalls
 from ops.bench.system.scale import Effort, bench_scale
 
 
+@pytest.mark.long  # Starts workers, three in all.
 def test_fleet_that_grows_is_measured_and_its_calls_of_redis_are_counted(tmp_path: Path) -> None:
     # Twice the rows take nearly twice the time, so one job makes a pass.
     effort = Effort(rounds=1, workers=(1, 2), simulated="launch_s=0.002 row_s=0.03", steps=2, rows=1, bunches=24)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.workers.hub import COMMIT, REPOSITORY, TAG, hub, nowhere
-from tests.unit.workers import tiny
-from tests.unit.workers.adapters import QUIET
-
-pytestmark = pytest.mark.filterwarnings(QUIET)
 
 CHECKOUT = Path(__file__).resolve().parents[3]
+MODEL = CHECKOUT / "workers" / "builtin" / "model"
 ENTRY = """
 [models.{name}]
 source = "{source}"
@@ -50,21 +48,32 @@ def fetch(endpoint: str, folder: Path, source: str = REPOSITORY, **revisions: st
     return run(endpoint, folder, "-m", "workers.process.fetch", IMAGEMILL_MODELS_FILE=str(file))
 
 
-def test_models_are_fetched_at_their_revision_and_load_without_the_hub(tmp_path: Path) -> None:
-    tiny.stable_diffusion().save_pretrained(tmp_path / "repository")
-    with hub(tmp_path / "repository") as endpoint:
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """What the hub has."""
+    return Path(shutil.copytree(MODEL, tmp_path / "repository"))
+
+
+def test_models_are_fetched_at_their_revision(repository: Path, tmp_path: Path) -> None:
+    with hub(repository) as endpoint:
         fetched = fetch(endpoint, tmp_path, pinned=COMMIT, tagged=TAG)
     assert fetched.returncode == 0, fetched.stderr
     for line, start in zip(fetched.stdout.splitlines(), (f"pinned: revision {COMMIT} is in ", "tagged: "), strict=True):
         assert line.startswith(start)
         assert line.endswith(f"/snapshots/{COMMIT}")
+
+
+@pytest.mark.long  # Each process imports diffusers.
+def test_fetched_model_loads_without_the_hub(repository: Path, tmp_path: Path) -> None:
+    with hub(repository) as endpoint:
+        assert fetch(endpoint, tmp_path, pinned=COMMIT).returncode == 0
     loaded = run(nowhere(), tmp_path, "-c", LOAD, str(tmp_path / "models.toml"), HF_HUB_OFFLINE="1")
     assert loaded.returncode == 0, loaded.stderr
 
 
-def test_revision_that_the_hub_has_not_ends_with_a_sentence(tmp_path: Path) -> None:
-    tiny.stable_diffusion().save_pretrained(tmp_path / "repository")
-    with hub(tmp_path / "repository") as endpoint:
+@pytest.mark.long  # Likewise.
+def test_revision_that_the_hub_has_not_ends_with_a_sentence(repository: Path, tmp_path: Path) -> None:
+    with hub(repository) as endpoint:
         fetched = fetch(endpoint, tmp_path, pinned="0" * 40)
     assert fetched.returncode == 1
     assert f"fetch: model pinned: {REPOSITORY} cannot be had at revision {'0' * 40}" in fetched.stderr
@@ -72,6 +81,6 @@ def test_revision_that_the_hub_has_not_ends_with_a_sentence(tmp_path: Path) -> N
 
 
 def test_folder_needs_no_hub(tmp_path: Path) -> None:
-    tiny.stable_diffusion().save_pretrained(tmp_path / "here")
+    shutil.copytree(MODEL, tmp_path / "here")
     fetched = fetch(nowhere(), tmp_path, source="here", pictures="1")
     assert (fetched.returncode, fetched.stdout.strip()) == (0, "no model of the catalogue comes from a hub")

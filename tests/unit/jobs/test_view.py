@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.errors import InvalidRequest
@@ -156,7 +155,6 @@ def test_worker_gets_no_specification_that_is_not(spec: str | None, reason: str)
     assert str(refused.value) == reason
 
 
-@hypothesis_settings(deadline=None)
 @given(steps=st.integers(0, 1_000))
 def test_progress_never_falls_from_the_queue_to_the_end(steps: int) -> None:
     def progress(stage: Stage | None, step: int = 0, steps: int = 0, status: Status = Status.PROCESSING) -> float:
@@ -183,7 +181,6 @@ json_values = st.recursive(
 spec_names = st.sampled_from([*GenerateSpec.model_fields, "strength"])
 
 
-@hypothesis_settings(deadline=None, max_examples=200)
 @given(spec=st.dictionaries(spec_names, json_values), images=json_values)
 def test_whatever_json_a_newer_version_writes_is_shown(spec: dict[str, Any], images: Any) -> None:
     shown = view(spec=payload(**spec), images=json.dumps(images))

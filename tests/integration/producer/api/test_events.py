@@ -99,6 +99,7 @@ def test_stream_that_is_cut_goes_on_through_another_replica(
     assert [each.id for each in heard] == stored
 
 
+@pytest.mark.long  # Starts five processes; replicas in this one are cut above.
 def test_streams_that_are_cut_with_their_process_miss_nothing_and_repeat_nothing(
     processes: list[Api], table: JobTable, redis_client: redis.Redis, claimed: Claim
 ) -> None:

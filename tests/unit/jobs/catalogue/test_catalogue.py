@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.catalogue.catalogue import Catalogue
@@ -264,7 +263,6 @@ request_fields = st.fixed_dictionaries(
 )
 
 
-@hypothesis_settings(deadline=None, max_examples=200)
 @given(fields=request_fields)
 def test_any_request_settles_within_the_limits_or_is_invalid(fields: dict[str, Any]) -> None:
     try:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs.errors import ErrorCode, InvalidRequest
@@ -254,7 +253,6 @@ anything = st.recursive(
 names = st.sampled_from([*GenerateRequest.model_fields, *Output.model_fields]) | text
 
 
-@hypothesis_settings(deadline=None, max_examples=200)
 @given(fields=st.dictionaries(names, anything, max_size=6), prompt=st.none() | text)
 def test_whatever_is_sent_is_a_request_or_an_invalid_one(fields: dict[str, Any], prompt: str | None) -> None:
     try:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from jobs import names
@@ -152,7 +151,6 @@ hash_names = st.sampled_from(
 )
 
 
-@hypothesis_settings(deadline=None, max_examples=200)
 @given(fields=st.dictionaries(hash_names, json_values))
 def test_whatever_json_a_newer_version_writes_there_is_a_record(fields: dict[str, Any]) -> None:
     written = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}

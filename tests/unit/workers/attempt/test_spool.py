@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,7 +19,7 @@ from jobs.kinds.generate import spec_of
 from jobs.table.claim import Claim
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
-from ops.settings import CHECKOUT
+from tests.forks import Fork
 from workers.attempt import spool as spool_module
 from workers.attempt.errors import Draining, JobLeft
 from workers.attempt.memory import MemoryBudget
@@ -202,13 +200,10 @@ def test_two_workers_of_a_machine_have_a_spool_each_and_a_restart_finds_its_own(
 ) -> None:
     locks: list[FileLock] = []
     monkeypatch.setattr(spool_module, "_LOCKS", locks)
-    imports = "from workers.attempt.spool import own_folder; from pathlib import Path"
-    take = f"{imports}; print(own_folder(Path({str(tmp_path)!r})))"
     first = own_folder(tmp_path)
 
     def another_process() -> Path:
-        command = [sys.executable, "-c", take]
-        return Path(subprocess.run(command, check=True, capture_output=True, text=True, cwd=CHECKOUT).stdout.strip())
+        return Fork(lambda: own_folder(tmp_path)).result()
 
     assert (first.parent.name, another_process().parent.name) == ("0", "1")
     assert another_process().parent.name == "1"

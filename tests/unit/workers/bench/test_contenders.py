@@ -24,6 +24,7 @@ def specs(catalogue: Catalogue, *steps: int) -> list[GenerateSpec]:
     return [spec_of(each, catalogue) for each in asked]
 
 
+@pytest.mark.long  # Each process imports diffusers; what runs in it is tried in this one below.
 @pytest.mark.parametrize("factory", [contenders.tutorial, contenders.engine])
 def test_contender_makes_pictures_and_serves_a_stream(factory: object, catalogue: Catalogue) -> None:
     arrivals = [Arrival(at_s=0.01 * index, spec=spec) for index, spec in enumerate(specs(catalogue, 1, 2))]
@@ -32,6 +33,12 @@ def test_contender_makes_pictures_and_serves_a_stream(factory: object, catalogue
         outcome = remote.call("serve", arrivals)
     assert outcome.images == 2
     assert all(latency > 0 for latency in outcome.latencies_s)
+
+
+def test_tutorial_serves_a_stream_in_this_process(catalogue: Catalogue) -> None:
+    arrivals = [Arrival(at_s=0.0, spec=spec) for spec in specs(catalogue, 1, 2)]
+    first, second = contenders.tutorial(MODELS, "shapes", 1).serve(arrivals).latencies_s
+    assert 0 < first < second
 
 
 def test_request_batches_serve_a_stream(catalogue: Catalogue) -> None:
@@ -47,6 +54,7 @@ def test_bare_loop_makes_its_calls_and_times_passes(catalogue: Catalogue) -> Non
     assert list(bare.pass_seconds(specs(catalogue, 1)[0], (1, 2))) == [2, 4]
 
 
+@pytest.mark.long  # Likewise.
 def test_what_a_contender_raises_is_told_with_its_reason() -> None:
     with pytest.raises(ContenderFailed, match="no-such-model"), Remote(contenders.tutorial, MODELS, "no-such-model", 1):
         pass

@@ -68,7 +68,7 @@ TINY = {
 }
 
 
-@pytest.fixture(params=TINY)
+@pytest.fixture(params=["sd", pytest.param("sdxl", marks=pytest.mark.long)])
 def subject(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Subject]:
     monkeypatch.setattr(capacity, "_MOST_ROWS", 8)  # A CPU takes a minute for the pictures of a GPU's passes.
     published = TINY[request.param]
@@ -84,6 +84,13 @@ def test_passes_have_a_time_and_a_rate_for_each_size(subject: Subject) -> None:
     assert all(each.seconds > 0 and each.flops_per_s > 0 for each in passes)
 
 
+def test_every_way_that_needs_no_compiler_makes_pictures(subject: Subject) -> None:
+    ways = subject.contenders({}, single_images=1)
+    assert list(ways) == [EAGER, OVERLAPPED, IN_TURNS]
+    assert all(way() > 0 for way in ways.values())
+
+
+@pytest.mark.long  # The import of torch's compiler takes as long as twenty other tests.
 def test_every_way_makes_pictures(subject: Subject) -> None:
     ways = subject.contenders({"compiled": partial(torch.compile, backend="eager")}, single_images=2)
     assert list(ways) == [EAGER, "one at a time, compiled", OVERLAPPED, IN_TURNS]
@@ -91,6 +98,7 @@ def test_every_way_makes_pictures(subject: Subject) -> None:
     assert not subject.skipped
 
 
+@pytest.mark.long  # Likewise.
 def test_a_way_that_cannot_be_compiled_is_left_out_with_its_reason(subject: Subject) -> None:
     def broken(_unet: Any) -> Any:
         def call(*_args: Any, **_kwargs: Any) -> Any:

@@ -11,12 +11,11 @@ from workers.builtin.checker import check
 from workers.builtin.drawing import draw
 from workers.builtin.scenes import Figure, Position, Scene, caption, random_scene
 
-PICTURES = 200
 
-
-def test_scenes_drawn_on_the_grid_are_read_as_what_they_are() -> None:
+@pytest.mark.parametrize("pictures", [20, pytest.param(200, marks=pytest.mark.long)])
+def test_scenes_drawn_on_the_grid_are_read_as_what_they_are(pictures: int) -> None:
     rng = random.Random(1)
-    scenes = [random_scene(rng) for _ in range(PICTURES)]
+    scenes = [random_scene(rng) for _ in range(pictures)]
     assert [caption(scene) for scene in scenes if not check(scene, draw(scene, rng, on_grid=True)).all] == []
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.settings import CHECKOUT
+from tests.forks import Fork
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import Wrapped, make_adapter
 from workers.engine.adapter import OnStep
@@ -179,14 +178,15 @@ def test_sizes_that_cost_about_the_same_are_measured_once() -> None:
 
 
 def test_processes_that_measure_at_once_keep_all_that_they_measured(tmp_path: Path) -> None:
-    keep = (
-        "import sys; from pathlib import Path; from workers.engine.capacity import Capacity, PassTimes\n"
-        "capacity = Capacity(Path(sys.argv[1]))\n"
-        "for n in range(50): capacity._write(f'{sys.argv[2]} {n}', PassTimes(seconds={1: 1.0}))"
-    )
     file = tmp_path / "sizes.json"
-    writers = [subprocess.Popen([sys.executable, "-c", keep, str(file), name], cwd=CHECKOUT) for name in "ab"]
-    assert [writer.wait(60) for writer in writers] == [0, 0]
+
+    def keep(name: str) -> None:
+        capacity = Capacity(file)
+        for n in range(50):
+            capacity._write(f"{name} {n}", PassTimes(seconds={1: 1.0}))
+
+    writers = [Fork(partial(keep, name)) for name in "ab"]
+    assert [writer.result() for writer in writers] == [None, None]
     assert set(json.loads(file.read_text())) == {f"{name} {n}" for name in "ab" for n in range(50)}
 
 

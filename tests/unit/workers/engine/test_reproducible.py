@@ -19,7 +19,8 @@ from workers.runners.postprocess import Pixels
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
-MODELS = ("stable-diffusion", "stable-diffusion-xl")
+XL = pytest.param("stable-diffusion-xl", marks=pytest.mark.long)
+MODELS = ("stable-diffusion", XL)  # with every scheduler that there is, each
 NAMES = (OWN, *SCHEDULERS)
 
 
@@ -118,7 +119,9 @@ def test_rows_stood_at_many_places_of_a_pass(model: str) -> None:
     assert {offset % 4 for offsets in stood for offset in offsets} == {0, 1, 2, 3}
 
 
-@pytest.mark.parametrize("model", [*MODELS, "shapes"])
+@pytest.mark.parametrize(
+    "model", ["stable-diffusion", "stable-diffusion-xl", pytest.param("shapes", marks=pytest.mark.long)]
+)
 def test_prediction_is_the_same_at_every_place_of_a_pass(model: str) -> None:
     adapter = make_adapter(model)
     shapes = ((1, 1.0), (2, 1.0), (1, 4.0), (3, 3.0))  # n and guidance: 1, 2, 2 and 6 rows
