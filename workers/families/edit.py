@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +40,7 @@ class Edit:
         """A picture that was made of it, with the edited picture's own pixels outside of the mask."""
         if self.mask is None:
             return made
-        kept: Any = np.where(self.mask[..., None], made, self.image)
-        return kept  # type: ignore[no-any-return]
+        return np.where(self.mask[..., None], made, self.image)
 
 
 Work = GenerateSpec | Edit  # what a family of pictures is handed: a generation is its specification

@@ -133,7 +133,9 @@ def run_alone(adapter: StableDiffusion, edit: Edit, index: int) -> torch.Tensor:
     """What diffusers makes of one image of the edit, without any of our code but the scheduler's name: latents."""
     spec, pipeline = edit.spec, pipeline_for(adapter, is_masked=edit.mask is not None)
     pipeline.scheduler = make_scheduler(spec.scheduler, adapter.pipeline.scheduler)
-    masked = {} if edit.mask is None else {"mask_image": Image.fromarray(edit.mask.astype(np.uint8) * 255)}
+    masked: dict[str, Any] = (
+        {} if edit.mask is None else {"mask_image": Image.fromarray(edit.mask.astype(np.uint8) * 255)}
+    )
     if masked:
         masked |= {"width": spec.width, "height": spec.height}
     return pipeline(
@@ -268,13 +270,13 @@ def test_comparison_sees_a_fault(model: str, fault: type[Wrapped]) -> None:
 def test_pixels_outside_of_the_mask_are_those_of_the_picture(model: str) -> None:
     adapter = make_adapter(model)
     spec = tiny.spec(adapter.entry, seed=3, n=2, num_inference_steps=3)
-    edit = Edit(spec=spec, image=picture(spec, 1), mask=mask(spec, 1), strength=1.0)
-    (made,) = run_joining(adapter, [edit])
+    image, masked = picture(spec, 1), mask(spec, 1)
+    (made,) = run_joining(adapter, [Edit(spec=spec, image=image, mask=masked, strength=1.0)])
     assert len(made) == 2
     for each in made:
         assert each.dtype == np.uint8
-        assert np.array_equal(each[~edit.mask], edit.image[~edit.mask])
-        assert not np.array_equal(each[edit.mask], edit.image[edit.mask])
+        assert np.array_equal(each[~masked], image[~masked])
+        assert not np.array_equal(each[masked], image[masked])
 
 
 @pytest.mark.parametrize("model", [*FOR_ALL, "inpainting-xl"])
