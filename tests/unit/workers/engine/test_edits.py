@@ -133,11 +133,10 @@ def run_alone(adapter: StableDiffusion, edit: Edit, index: int) -> torch.Tensor:
     """What diffusers makes of one image of the edit, without any of our code but the scheduler's name: latents."""
     spec, pipeline = edit.spec, pipeline_for(adapter, is_masked=edit.mask is not None)
     pipeline.scheduler = make_scheduler(spec.scheduler, adapter.pipeline.scheduler)
-    masked: dict[str, Any] = (
-        {} if edit.mask is None else {"mask_image": Image.fromarray(edit.mask.astype(np.uint8) * 255)}
-    )
-    if masked:
-        masked |= {"width": spec.width, "height": spec.height}
+    masked: dict[str, Any] = {}
+    if edit.mask is not None:
+        levels = edit.mask.astype(np.uint8) * 255
+        masked = {"mask_image": Image.fromarray(levels), "width": spec.width, "height": spec.height}
     return pipeline(
         prompt=spec.prompt,
         negative_prompt=spec.negative_prompt or None,

@@ -225,7 +225,8 @@ def test_corpus_has_at_least_sixty_pictures() -> None:
 def test_picture_is_upright_and_has_its_colours(name: str) -> None:
     data = UPRIGHT[name]()
     pixels = read_picture(data)
-    assert (pixels.shape, pixels.dtype) == ((HEIGHT, WIDTH, 3), np.uint8)
+    assert pixels.shape == (HEIGHT, WIDTH, 3)
+    assert pixels.dtype == np.uint8
     assert size_of(data) == (WIDTH, HEIGHT)
     assert_close(pixels, np.asarray(corners()))
 
