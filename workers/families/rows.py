@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -31,6 +31,10 @@ class Rows:
 
     def part(self, start: int, stop: int) -> Rows:
         return self._each(lambda tensor: tensor[start:stop])
+
+    def with_sample(self, sample: torch.Tensor) -> Rows:
+        """With another sample of as many rows."""
+        return replace(self, sample=sample)
 
     def padded_to(self, count: int) -> Rows:
         """Filled up to `count` rows with copies of the first, whose predictions nobody reads."""

@@ -6,15 +6,17 @@ import copy
 import inspect
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from jobs.kinds.generate import GenerateSpec
+from workers.families.autoencoder import Source
 from workers.families.family import PictureRun
 from workers.families.rows import Rows
 from workers.families.size_class import size_class
+from workers.runners.postprocess import Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +27,16 @@ class Conditioning:
     Attributes:
         text: (R, T, D).
         extra: As in `Rows`.
+        source: The picture that is edited, of an edit.
     """
 
     text: torch.Tensor
     extra: dict[str, torch.Tensor]
+    source: Source | None = None
+
+    def tensors(self) -> list[torch.Tensor]:
+        """All that it has on the device."""
+        return [self.text, *self.extra.values(), *(self.source.tensors() if self.source is not None else ())]
 
 
 class ScheduledRun(PictureRun):
@@ -58,9 +66,7 @@ class ScheduledRun(PictureRun):
         self._timesteps = scheduler.timesteps
         # On the CPU: the same picture on every device and in every company.
         self._generators = [torch.Generator("cpu").manual_seed(spec.seed + index) for index in range(spec.n)]
-        text = conditioning.text
-        noise = randn_tensor((spec.n, *latent_shape), generator=self._generators, device=text.device, dtype=text.dtype)
-        self.latents = noise * scheduler.init_noise_sigma
+        self.latents = self._first_latents((spec.n, *latent_shape), conditioning.text)
         # As diffusers' pipelines have it; TCD's own default is another eta.
         known = inspect.signature(scheduler.step).parameters
         options = {"generator": self._generators, "eta": 0.0}
@@ -83,7 +89,18 @@ class ScheduledRun(PictureRun):
         # Schedulers of second order (Heun) call the model twice for a step.
         return self._calls * self.steps // len(self._timesteps)
 
-    def one_image(self) -> ScheduledRun:
+    def _first_latents(self, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+        """
+        Where it begins: noise.
+
+        Args:
+            shape: (n, C, h, w).
+            like: Has their device and dtype.
+        """
+        noise = randn_tensor(shape, generator=self._generators, device=like.device, dtype=like.dtype)
+        return noise * self._scheduler.init_noise_sigma
+
+    def one_image(self) -> Self:
         """An ordinary job with the first image alone, to measure with; it is not to be advanced."""
         one = copy.copy(self)
         one.spec = self.spec.model_copy(update={"n": 1, "reproducible": False})
@@ -93,6 +110,10 @@ class ScheduledRun(PictureRun):
             extra={name: tensor[:: self.spec.n] for name, tensor in self._conditioning.extra.items()},
         )
         return one
+
+    def keep(self, pictures: list[Pixels]) -> list[Pixels]:
+        """What becomes of pictures that were made of its latents."""
+        return pictures
 
     def inputs(self) -> Rows:
         """The rows of its next pass."""

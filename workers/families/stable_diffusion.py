@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -13,6 +14,9 @@ from jobs.errors import ErrorCode
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
+from workers.families.autoencoder import Autoencoder, check_finite
+from workers.families.edit import Edit, Work, spec_of
+from workers.families.edited import EditRun
 from workers.families.embeddings import Embedding, EmbeddingCache
 from workers.families.family import Family, PictureFamily
 from workers.families.rows import Rows, forward_in_parts, pack
@@ -30,6 +34,8 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         cache: Of prompt embeddings.
     """
 
+    _is_xl: ClassVar[bool] = False
+
     def __init__(self, entry: Model, pipeline: Any, cache: EmbeddingCache) -> None:
         super().__init__(entry)
         self.pipeline = pipeline
@@ -38,12 +44,22 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         for part in (pipeline.unet, pipeline.vae):
             part.to(memory_format=torch.channels_last)
         self._unet = pipeline.unet
+        self._autoencoder = Autoencoder(pipeline.vae, is_xl=self._is_xl)
         self._shelf = SchedulerShelf(pipeline.scheduler)
         self._device = self._unet.device
 
     @torch.inference_mode()
-    def encode(self, specs: Sequence[GenerateSpec]) -> list[Conditioning]:
+    def encode(self, works: Sequence[Work]) -> list[Conditioning]:
         """Prompts longer than the tokenizer's length are cut."""
+        conditioned = self._encode_specs([spec_of(work) for work in works])
+        return [
+            replace(each, source=self._autoencoder.encode(work, self._latent_shape(work.spec)[1:]))
+            if isinstance(work, Edit)
+            else each
+            for work, each in zip(works, conditioned, strict=True)
+        ]
+
+    def _encode_specs(self, specs: Sequence[GenerateSpec]) -> list[Conditioning]:
         together = [(text, False) for spec in specs if not spec.reproducible for text in self._texts(spec)]
         found = dict(zip(together, self.cache.get_many(together, self._encode_together), strict=True))
         for key in [(text, True) for spec in specs if spec.reproducible for text in self._texts(spec)]:
@@ -51,14 +67,27 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         return [self._condition(spec, [found[text, spec.reproducible] for text in self._texts(spec)]) for spec in specs]
 
     @torch.inference_mode()
-    def begin(self, spec: GenerateSpec, conditioning: Conditioning) -> ScheduledRun:
-        """Draw the noise of each image."""
-        return ScheduledRun(
-            spec,
-            self._shelf.take(spec.scheduler, spec.num_inference_steps),
-            _on_this_stream(conditioning),
-            latent_shape=self._latent_shape(spec),
-            family_key=f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}",
+    def begin(self, work: Work, conditioning: Conditioning) -> ScheduledRun:
+        """
+        Draw the noise of each image.
+
+        Raises:
+            GenerationFailed: `invalid_request`, for what the model is not made for.
+        """
+        spec = spec_of(work)
+        self._check(work)
+        scheduler = self._shelf.take(spec.scheduler, spec.num_inference_steps)
+        conditioning = _on_this_stream(conditioning)
+        shape, key = self._latent_shape(spec), f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}"
+        if not isinstance(work, Edit):
+            return ScheduledRun(spec, scheduler, conditioning, latent_shape=shape, family_key=key)
+        return EditRun(
+            work,
+            scheduler,
+            conditioning,
+            latent_shape=shape,
+            family_key=key,
+            has_picture_channels=self._has_picture_channels,
         )
 
     @torch.inference_mode()
@@ -73,9 +102,9 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
     def decode(self, run: ScheduledRun, max_images: int) -> list[Pixels]:
         """Image by image where the job is to be reproducible."""
         latents = run.latents
-        _check_finite(latents)
+        check_finite(latents)
         parts = latents.split(1 if run.spec.reproducible else max_images)
-        return [pixels for part in parts for pixels in _to_pixels(self._decode_latents(part))]
+        return run.keep([pixels for part in parts for pixels in self._autoencoder.decode(part)])
 
     def trial(self, run: ScheduledRun) -> ScheduledRun:
         """
@@ -121,7 +150,20 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
 
     def _latent_shape(self, spec: GenerateSpec) -> tuple[int, int, int]:
         factor = self.pipeline.vae_scale_factor
-        return (self._unet.config.in_channels, spec.height // factor, spec.width // factor)
+        return (self._autoencoder.channels, spec.height // factor, spec.width // factor)
+
+    @property
+    def _has_picture_channels(self) -> bool:
+        """Whether the model was made for inpainting: it takes latents, a mask, and the latents of a masked picture."""
+        return int(self._unet.config.in_channels) == 2 * self._autoencoder.channels + 1
+
+    def _check(self, work: Work) -> None:
+        name, edit = self.entry.name, work if isinstance(work, Edit) else None
+        if self._has_picture_channels and (edit is None or edit.mask is None):
+            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"mask: {name} only repaints a masked part of a picture")
+        if edit is not None and edit.steps < 1:
+            steps = f"{edit.strength:g} of {edit.spec.num_inference_steps} steps"
+            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"strength: {steps} is none")
 
     def _forward(self, rows: Rows) -> torch.Tensor:
         extra = dict(rows.extra)
@@ -135,27 +177,12 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
             return_dict=False,
         )[0]
 
-    def _decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
-        vae = self.pipeline.vae
-        return vae.decode(latents / vae.config.scaling_factor, return_dict=False)[0]
-
-
-def _check_finite(values: torch.Tensor) -> None:
-    if not torch.isfinite(values).all():
-        raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite")
-
-
-def _to_pixels(decoded: torch.Tensor) -> list[Pixels]:
-    _check_finite(decoded)  # An autoencoder may overflow where its latents did not.
-    levels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-    return list(levels.permute(0, 2, 3, 1).cpu().numpy())
-
 
 def _on_this_stream(conditioning: Conditioning) -> Conditioning:
     """Tell the allocator that the denoiser's stream uses what the encoder's stream made."""
     if conditioning.text.is_cuda:
         stream = torch.cuda.current_stream(conditioning.text.device)
-        for tensor in (conditioning.text, *conditioning.extra.values()):
+        for tensor in conditioning.tensors():
             tensor.record_stream(stream)
     return conditioning
 

@@ -17,6 +17,8 @@ from workers.families.stable_diffusion import StableDiffusion
 class StableDiffusionXL(StableDiffusion):
     """Adapts a `StableDiffusionXLPipeline`."""
 
+    _is_xl = True
+
     def _texts(self, spec: GenerateSpec) -> list[Hashable]:
         # Without a negative prompt, SDXL is conditioned on zeros rather than on an empty text.
         negative = spec.negative_prompt or (None if self.pipeline.config.force_zeros_for_empty_prompt else "")
@@ -37,20 +39,6 @@ class StableDiffusionXL(StableDiffusion):
         # Original size, crop corner, target size.
         ids = torch.tensor([[*size, 0, 0, *size]], device=pooled.device, dtype=pooled.dtype)
         return super()._extra(spec, embeddings) | {"text_embeds": pooled, "time_ids": ids.repeat(len(pooled), 1)}
-
-    def _decode_latents(self, latents: torch.Tensor) -> torch.Tensor:
-        vae = self.pipeline.vae
-        config = vae.config
-        if vae.dtype == torch.float16 and config.force_upcast:
-            vae.to(torch.float32)  # Its activations overflow 16 bits; it stays so.
-        latents = latents.to(vae.dtype) / config.scaling_factor
-        if config.latents_mean is not None and config.latents_std is not None:
-            mean, std = (
-                torch.tensor(values, device=latents.device, dtype=latents.dtype).view(1, -1, 1, 1)
-                for values in (config.latents_mean, config.latents_std)
-            )
-            latents = latents * std + mean
-        return vae.decode(latents, return_dict=False)[0]
 
 
 FAMILY = Family(

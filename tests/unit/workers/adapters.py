@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from workers.engine.capacity import Capacity, PassTimes
 from workers.engine.engine import Engine
 from workers.engine.run import Run
 from workers.engine.ticket import OnProgress, Ticket
+from workers.families.edit import Work, spec_of
 from workers.families.embeddings import EmbeddingCache
 from workers.families.family import PictureFamily
 from workers.families.simulated import VirtualClock
@@ -29,13 +30,20 @@ _CACHE_BYTES = 1 << 20
 QUIET = "ignore:__array_:DeprecationWarning"
 
 
+PIPELINES: dict[str, tuple[type[StableDiffusion], Callable[[], Any]]] = {
+    "stable-diffusion": (StableDiffusion, tiny.stable_diffusion),
+    "stable-diffusion-xl": (StableDiffusionXL, tiny.stable_diffusion_xl),
+    "inpainting": (StableDiffusion, tiny.inpainting),
+    "inpainting-xl": (StableDiffusionXL, tiny.inpainting_xl),
+}
+
+
 def make_adapter(name: str) -> StableDiffusion:
-    """A fresh adapter, its cache empty: of "stable-diffusion", "stable-diffusion-xl", or "shapes"."""
+    """A fresh adapter, its cache empty: of one of `PIPELINES`, or "shapes"."""
     cache = EmbeddingCache(_CACHE_BYTES)
-    if name == "stable-diffusion-xl":
-        return StableDiffusionXL(tiny.model(name), tiny.stable_diffusion_xl(), cache)
-    if name == "stable-diffusion":
-        return StableDiffusion(tiny.model(name), tiny.stable_diffusion(), cache)
+    if name in PIPELINES:
+        family, make = PIPELINES[name]
+        return family(tiny.model("stable-diffusion", name=name), make(), cache)
     defaults = tiny.model("stable-diffusion").defaults.model_copy(update={"width": 64, "height": 64})
     return StableDiffusion(tiny.model("stable-diffusion", name=name, defaults=defaults), tiny.shapes(), cache)
 
@@ -47,11 +55,11 @@ class Wrapped(PictureFamily[Any]):
         super().__init__(inner.entry)
         self._inner = inner
 
-    def encode(self, specs: Sequence[GenerateSpec]) -> list[Any]:
-        return self._inner.encode(specs)
+    def encode(self, works: Sequence[Any]) -> list[Any]:
+        return self._inner.encode(works)
 
-    def begin(self, spec: GenerateSpec, conditioning: Any) -> Any:
-        return self._inner.begin(spec, conditioning)
+    def begin(self, work: Any, conditioning: Any) -> Any:
+        return self._inner.begin(work, conditioning)
 
     def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
         return self._inner.predict(batch, max_rows, on_step)
@@ -120,9 +128,9 @@ def make_engine(*adapters: PictureFamily[Any], capacity: Capacity | None = None)
     return Engine(timed, capacity or Capacity(clock=clock), clock=clock)
 
 
-def submit(engine: Engine, job: GenerateSpec, on_progress: OnProgress | None = None) -> Ticket[list[Pixels]]:
+def submit(engine: Engine, job: Work, on_progress: OnProgress | None = None) -> Ticket[list[Pixels]]:
     """Hand a job in to the adapter of its model."""
-    return engine.submit(job.model, job, on_progress)
+    return engine.submit(spec_of(job).model, job, on_progress)
 
 
 def run(engine: Engine, *tickets: Ticket[Any]) -> None:

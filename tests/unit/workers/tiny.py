@@ -91,6 +91,24 @@ def stable_diffusion_xl() -> StableDiffusionXLPipeline:
 
 
 @cache
+def inpainting() -> StableDiffusionPipeline:
+    """As above, with the channels of a model that was made for inpainting."""
+    torch.manual_seed(5)
+    components = stable_diffusion().components
+    unet = _unet(in_channels=9, out_channels=4, cross_attention_dim=_TEXT_WIDTH)
+    return _quiet(StableDiffusionPipeline(**components | {"unet": unet}, requires_safety_checker=False))
+
+
+@cache
+def inpainting_xl() -> StableDiffusionXLPipeline:
+    """As `stable_diffusion_xl`, likewise."""
+    torch.manual_seed(6)
+    own = stable_diffusion_xl()
+    unet = type(own.unet).from_config(own.unet.config, in_channels=9, out_channels=4).eval()
+    return _quiet(StableDiffusionXLPipeline(**own.components | {"unet": unet}))
+
+
+@cache
 def stable_diffusion_3() -> StableDiffusion3Pipeline:
     """A transformer pipeline, of a family that has no adapter of its own."""
     torch.manual_seed(3)

@@ -1,0 +1,170 @@
+"""
+Pictures that callers sent, opened: within bounds, upright, in sRGB, and nothing but pixels.
+
+Whatever is in a file, it becomes pixels or a sentence about it. How large it is is known before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_PIXELS = 50_000_000
+MAX_SIDE = 32_768
+
+# At the worst (Pillow 13): a pixel has 4 bytes as it is decoded, as it is turned, and as its colours are converted.
+_BYTES_PER_PIXEL = 12
+
+_ORIENTATION = 0x0112  # Exif 2.32, 4.6.4 A
+_LYING = range(5, 9)
+
+_BACKGROUND = (255, 255, 255)  # Of what is transparent.
+_IS_PAINTED = 128  # Levels of a mask from here on are white.
+
+# What Pillow raises, for what is wrong in a file: found by trying (`test_input_pictures` changes files at random).
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, struct.error, zlib.error)
+
+Pixels = NDArray[np.uint8]
+
+
+class PictureRefused(ValueError):
+    """What was sent is no picture that can be taken. Its text is a sentence for a person."""
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """
+    Width and height of a picture as it is shown, by its head alone.
+
+    Raises:
+        PictureRefused: It is none, or too large.
+    """
+    with _opened(data) as image:
+        width, height = image.size
+        is_turned = image.getexif().get(_ORIENTATION) in _LYING
+        return (height, width) if is_turned else (width, height)
+
+
+def memory_bytes(size: tuple[int, int]) -> int:
+    """How much memory reading a picture of so many pixels takes, at the worst."""
+    return _BYTES_PER_PIXEL * size[0] * size[1]
+
+
+def read_picture(data: bytes) -> Pixels:
+    """
+    Pixels of a PNG, JPEG or WebP file, uint8 (height, width, 3), sRGB.
+
+    Its orientation is applied, its colour profile too; what is transparent is white; of an animation, it is the first
+    frame; levels of 16 bits become those of 8.
+
+    Raises:
+        PictureRefused: It is no such file, broken, or too large.
+    """
+    with _opened(data) as image:
+        return np.asarray(_flattened(_in_srgb(_upright(image))))
+
+
+def read_mask(data: bytes) -> NDArray[np.bool_]:
+    """
+    Where a mask says that a picture is to be repainted, (height, width).
+
+    That is where it is white; or, of one with an alpha channel that is used, where it is transparent, as OpenAI's
+    clients have it.
+
+    Raises:
+        PictureRefused: As of `read_picture`.
+    """
+    with _opened(data) as image:
+        upright = _upright(image)
+        if _has_alpha(upright) and (alpha := np.asarray(upright.convert("RGBA"))[..., 3]).min() < _IS_PAINTED:
+            return alpha < _IS_PAINTED
+        return np.asarray(_levels(upright).convert("L")) >= _IS_PAINTED
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """Its head has been read; what goes wrong with the rest is told as one of `PictureRefused`, too."""
+    if not data:
+        raise PictureRefused("the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Of sizes, which are looked at here, and of odd metadata.
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(*image.size)
+                yield image
+    except PictureRefused:
+        raise
+    except UnidentifiedImageError as exc:
+        raise PictureRefused("this is no PNG, JPEG or WebP file") from exc
+    except Image.DecompressionBombError as exc:
+        raise PictureRefused(f"it has more than {MAX_PIXELS:,} pixels") from exc
+    except _BROKEN as exc:
+        raise PictureRefused("the file is broken or not complete") from exc
+
+
+def _check_size(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise PictureRefused("the picture has no pixels")
+    if max(width, height) > MAX_SIDE:
+        raise PictureRefused(f"{width}×{height} pixels: no side may have more than {MAX_SIDE:,}")
+    if width * height > MAX_PIXELS:
+        raise PictureRefused(f"{width}×{height} is more than {MAX_PIXELS:,} pixels")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.seek(0)
+    image.load()  # All of it, or it is broken: half a picture is none.
+    return ImageOps.exif_transpose(image)
+
+
+def _levels(image: Image.Image) -> Image.Image:
+    """Of 8 bits, where there are more."""
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image).astype(np.float64)
+    return Image.fromarray((values / 257.0).round().clip(0, 255).astype(np.uint8))
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """By the profile that it has, where that can be read; the channels of others are taken as they are."""
+    profile = image.info.get("icc_profile")
+    image = _levels(image)
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return image
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return _converted(image, own)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+
+
+def _converted(image: Image.Image, profile: Any) -> Image.Image:
+    srgb = ImageCms.createProfile("sRGB")
+    if image.mode != "RGBA":
+        return ImageCms.profileToProfile(image, profile, srgb, outputMode="RGB") or image
+    alpha = image.getchannel("A")
+    colours = ImageCms.profileToProfile(image.convert("RGB"), profile, srgb, outputMode="RGB")
+    if colours is None:
+        return image
+    colours.putalpha(alpha)
+    return colours
+
+
+def _flattened(image: Image.Image) -> Image.Image:
+    if not _has_alpha(image):
+        return image.convert("RGB")
+    shown = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", shown.size, (*_BACKGROUND, 255)), shown).convert("RGB")
