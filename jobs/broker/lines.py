@@ -8,8 +8,10 @@ after them counts their slots, too.
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from operator import attrgetter
+
+from cachetools import TTLCache, cachedmethod
 
 from jobs import names
 from jobs.fleet.fleet import TAKES_JOBS, Fleet, WorkerReport
@@ -22,19 +24,16 @@ class Lines:
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._lock = threading.Lock()
-        self._next_look = 0.0
-        self._old: frozenset[str] = frozenset()  # Queues that only workers of the version before serve.
+        self._seen: TTLCache[Hashable, frozenset[str]] = TTLCache(1, ttl=_LOOK_EVERY_S)
+        self._looking = threading.Condition()
 
     def of(self, queue: str) -> str:
         """Where the messages of a queue's jobs go now. May raise `RedisUnavailable`."""
-        with self._lock:
-            if time.monotonic() >= self._next_look:
-                self._old = self._look()
-                self._next_look = time.monotonic() + _LOOK_EVERY_S
-            return queue if queue in self._old else names.line_of(queue)
+        return queue if queue in self._old() else names.line_of(queue)
 
-    def _look(self) -> frozenset[str]:
+    @cachedmethod(attrgetter("_seen"), condition=attrgetter("_looking"))
+    def _old(self) -> frozenset[str]:
+        """Queues that only workers of the version before serve."""
         workers = self._fleet.workers()
         for each in workers:
             if not each.reads_lines and each.state in TAKES_JOBS:

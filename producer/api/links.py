@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from operator import attrgetter
 
-from cachetools import TTLCache
+from cachetools import TTLCache, cachedmethod
 
 from storage.store import Store
 
@@ -26,15 +27,10 @@ class Links:
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self.expiry_s = store.settings.link_expiry_s
-        self._made: TTLCache[str, str] = TTLCache(_MOST, ttl=self.expiry_s / 2, timer=clock)
+        self._made: TTLCache[Hashable, str] = TTLCache(_MOST, ttl=self.expiry_s / 2, timer=clock)
         self._lock = threading.Lock()  # Pages are made in several threads.
 
+    @cachedmethod(attrgetter("_made"), lock=attrgetter("_lock"))
     def link(self, key: str, content_type: str) -> str:
         """A link to an object."""
-        with self._lock:
-            url = self._made.get(key)
-        if url is None:
-            url = self._store.link(key, content_type)
-            with self._lock:
-                self._made[key] = url
-        return url
+        return self._store.link(key, content_type)

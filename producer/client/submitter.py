@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import structlog
-from cachetools import TTLCache
+from cachetools import TTLCache, cachedmethod
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidRequest, NotServed, RedisUnavailable
@@ -27,8 +28,8 @@ from producer.client.traces import SubmitTraces
 
 log = structlog.get_logger()
 
-_TELL_EVERY_S = 60.0
-_MOST_TOLD = 1_000  # Sentences that are remembered; there are as many as models.
+_SAY_EVERY_S = 60.0
+_MOST_SAID = 1_000  # Sentences that are remembered; there are as many as models.
 
 
 class Submitter:
@@ -42,8 +43,8 @@ class Submitter:
         self._offer = offer
         self._traces = traces
         self._serving = serving
-        self._told: TTLCache[str, bool] = TTLCache(_MOST_TOLD, ttl=_TELL_EVERY_S)
-        self._telling = threading.Lock()
+        self._said: TTLCache[Hashable, None] = TTLCache(_MOST_SAID, ttl=_SAY_EVERY_S)
+        self._saying = threading.Lock()
 
     def prepare(
         self,
@@ -167,15 +168,12 @@ class Submitter:
     def tell_log(self, warnings: Iterable[str | None]) -> None:
         """Have the log of this process say what submitters are told, too: each sentence once a minute."""
         for each in warnings:
-            if each is not None and self._is_news(each):
-                log.warning(each)
+            if each is not None:
+                self._say(each)
 
-    def _is_news(self, sentence: str) -> bool:
-        with self._telling:
-            is_news = sentence not in self._told
-            if is_news:
-                self._told[sentence] = True
-            return is_news
+    @cachedmethod(attrgetter("_said"), lock=attrgetter("_saying"))
+    def _say(self, sentence: str) -> None:  # Which does nothing as long as it is remembered.
+        log.warning(sentence)
 
     def _refuse(self, submission: Submission, reason: NotServed) -> Submitted:
         refused = Submitted(job_id=submission.job_id, released=[], refused=reason)
