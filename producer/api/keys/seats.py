@@ -21,6 +21,10 @@ from producer.keys.errors import KeyRefused, TooManyBatches, TooManyBytes, TooMa
 
 MOST_BYTES = 64 << 20  # Of the bodies that a caller's requests have in memory at a time.
 
+LAST_BYTES = (
+    65_536  # Of an answer, that may be on their way when its seat is free: more is a client that does not read.
+)
+
 # Of answers that may take hours, and have a form for one more thing to say.
 LONG_TYPES = ("text/event-stream", "application/jsonl")
 
@@ -102,6 +106,7 @@ class Seat:
                 if self.answered_as not in LONG_TYPES:
                     self.turn.end()  # It is made.
             elif message["type"] == "http.response.body" and not message.get("more_body", False):
+                message = await _all_but_the_last(message, send)
                 self._seats.leave(self)
                 self.turn.end()
             await self.turn.aside(send(message))
@@ -204,3 +209,13 @@ class Seats:
         seats.discard(seat)
         if not seats:
             self._taken.pop(seat.caller.name, None)
+
+
+async def _all_but_the_last(message: Message, send: Send) -> Message:
+    """Send a large end of an answer but for its last bytes, which are given; returns when the client has taken it."""
+    body = message.get("body", b"")
+    if len(body) <= LAST_BYTES:
+        return message
+    for part in (body[:-LAST_BYTES], b""):  # Who sends waits for what was sent before.
+        await send({**message, "body": part, "more_body": True})
+    return {**message, "body": body[-LAST_BYTES:]}

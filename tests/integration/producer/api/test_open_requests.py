@@ -18,13 +18,16 @@ from fastapi.testclient import TestClient
 
 from jobs import names
 from jobs.process.settings import Settings
+from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import wait_until
 from producer.keys.key import KeyLimits
 from producer.keys.store import KeyStore
+from storage.backends.s3.store import S3Store
 from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.sse import listening
 from tests.integration.producer.api.test_batches import JSONL, jsonl, lines, send
+from tests.integration.producer.api.test_jobs import IMAGE
 
 PROMPT = "a large red circle on a blue background"
 BODY = {"prompt": PROMPT}
@@ -109,6 +112,24 @@ def test_wait_is_an_open_request(client: httpx.Client, replica: str, make_key: M
     table.cancel(table.list_jobs("one")[0][0].id)
     waiting.join(DEADLINE_S)
     assert wait_until(lambda: client.get("/v1/limits", headers=one).status_code == 200, DEADLINE_S)
+
+
+def test_answer_that_its_client_does_not_read_is_an_open_request(
+    client: httpx.Client, make_key: MakeKey, table: JobTable, store: S3Store
+) -> None:
+    one = make_key("one", max_connections=1)
+    key, size = "unread/0.png", 16 << 20
+    store.put(key, b"a" * size, "image/png")
+    claim, _ = table.claim(client.post("/v1/jobs", json=BODY, headers=one).json()["id"], owner="a worker")
+    assert claim is not None
+    table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE | {"key": key}])
+    path = f"/v1/jobs/{claim.job_id}/images/0"
+    with closing(HTTPConnection(urlsplit(str(client.base_url)).netloc, timeout=DEADLINE_S)) as slow:
+        slow.request("GET", path, headers=one)
+        answer = slow.getresponse()
+        assert code_of(client.get("/v1/limits", headers=one)) == (429, "too_many_connections")
+        assert len(answer.read()) == size
+        assert client.get(path, headers=one).content == b"a" * size
 
 
 def test_key_sends_so_many_batches_at_a_time(client: httpx.Client, replica: str, make_key: MakeKey) -> None:
