@@ -39,8 +39,8 @@ class Context:
     spools: Spools = field(default_factory=Spools)
 
 
-def current_context(request: Request) -> Context:
-    """The process' own."""
+async def current_context(request: Request) -> Context:
+    """The process' own. No thread is needed for it, as FastAPI would think of a plain function."""
     context: Context = request.app.state.context
     return context
 
