@@ -33,8 +33,9 @@ check: venv  ## Format, lint, types, and who may import whom
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 
 test: venv  ## The tests of a change, two suites at a time: test-unit, test-together, test-system; 4 to 6 minutes
+	@echo "Three suites, two at a time. Each shows what it did when it is over, the first after about a minute …"
 	@TIMEFORMAT='make test took %R s; of processor time %U s, and %S s in the kernel'; \
-	time $(MAKE) --no-print-directory -j 2 --output-sync=target test-together test-unit test-system
+	time $(MAKE) --no-print-directory -j 2 --keep-going --output-sync=target test-together test-unit test-system
 
 test-unit: venv  ## The tests of single parts: run it after each change; 1 minute
 	$(PYTEST) -m "not long" tests/unit
