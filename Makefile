@@ -2,10 +2,9 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-unit test-together test-system test-long test-loaded test-blackbox test-kinds test-versions test-api test-proxy test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow soak format docs lock
+.PHONY: help venv demo up check test test-unit test-together test-system test-long test-loaded test-blackbox test-kinds test-versions test-api test-proxy test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow soak format docs lock digests
 
 PYTHON := .venv/bin/python
-EXTRAS := worker,api,flower,stack,bench,dev
 
 # The user's text goes through the environment, as it is: neither make nor a shell may expand what is in it.
 PROMPT ?= a large red circle on a blue background
@@ -106,7 +105,8 @@ format: venv  ## Put the code in form
 
 venv: .venv/.installed  ## Make .venv with everything in it; the other targets do it when needed
 
-.venv/.installed: pyproject.toml constraints.txt
+# pyproject.toml is not among these: what it asks for is installed once `make lock` has written it down.
+.venv/.installed: $(wildcard requirements/*)
 	@python=; for each in python3.11 python3; do \
 	    if $$each -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then python=$$each; break; fi; \
 	done; \
@@ -115,8 +115,8 @@ venv: .venv/.installed  ## Make .venv with everything in it; the other targets d
 	fi; \
 	echo "Making .venv and installing into it; the first time takes about a minute …"; \
 	$$python -m venv .venv
-	@set -o pipefail; $(PYTHON) -m pip install --disable-pip-version-check --no-input --progress-bar off \
-	    -e '.[$(EXTRAS)]' -c constraints.txt | awk '$(SHOW_PIP)'
+	@$(PYTHON) -m pip uninstall --quiet --yes --disable-pip-version-check imagemill 2>/dev/null  # of earlier versions
+	@set -o pipefail; requirements/install $(PYTHON) all | awk '$(SHOW_PIP)'
 	@touch $@
 
 # Of pip's many lines, those that a person waits for: downloads of megabytes, and the last step.
@@ -126,11 +126,8 @@ SHOW_PIP = /Downloading .*MB/ { n = split($$2, path, "/"); split(path[n], name, 
 docs: venv  ## Write docs/settings.md anew, from the settings
 	$(PYTHON) -m ops.documents.settings
 
-lock: venv  ## Write constraints.txt anew, with the newest versions that pyproject.toml allows
-	@echo "Installing everything into a folder of its own, to see what it takes …"
-	@rm -rf .imagemill/lock && $(PYTHON) -m venv .imagemill/lock
-	@.imagemill/lock/bin/python -m pip install -q --disable-pip-version-check -e '.[$(EXTRAS)]'
-	@{ sed '/^[^#]/,$$d' constraints.txt; \
-	   .imagemill/lock/bin/python -m pip freeze --all --exclude pip --exclude-editable --disable-pip-version-check \
-	   | sed -E 's/\+[a-z0-9.]+$$//; /^(nvidia|triton|cuda)/d'; } > .imagemill/constraints.txt
-	@mv .imagemill/constraints.txt constraints.txt && rm -rf .imagemill/lock
+lock: venv  ## Write requirements/ anew, after a change of pyproject.toml; make lock UPGRADE=1 takes newer versions, too
+	@$(PYTHON) -m ops.supply.requirements $(if $(UPGRADE),--upgrade)
+
+digests: venv  ## Write into docker-compose.yml and the Dockerfiles which digests the images of others have today
+	@$(PYTHON) -m ops.supply.images

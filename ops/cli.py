@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.process.private import private_files
 from jobs.version import VERSION
 from ops.bench.commands import bench_app
 from ops.storage_commands import storage_app
@@ -51,7 +52,7 @@ def worker(
     """Run a worker in the foreground."""
     from workers.process.launch import launch
 
-    with reporting():
+    with private_files(), reporting():
         code = launch(model or [], concurrency, wait_for_services, processes)
     raise typer.Exit(code)
 
@@ -67,7 +68,7 @@ def api(
     from producer.api.settings import load_api_settings
     from storage.registry import load_storage_settings
 
-    with reporting():
+    with private_files(), reporting():
         given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
         serve(load_settings(), load_storage_settings(), load_api_settings(**given))
 

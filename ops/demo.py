@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TextIO
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from jobs.kinds.registry import parse_request
+from jobs.process.private import private_files
 from ops.interrupts import Interrupts
 from ops.process import Process, wait_until
 from ops.settings import load_stack_settings
@@ -44,15 +46,14 @@ def demo(prompt: str, stack: Stack | None = None) -> None:
     ports = {"redis_port": 0, "s3_port": 0, "flower_port": 0, "api_port": None, "worker_metrics_port": None}
     settings = load_stack_settings(**ports)
     home = settings.folder / "demo"
-    make_folder(home)
-    with Interrupts() as interrupts, TemporaryDirectory(prefix="run-", dir=home) as data:
+    with private_files() as umask, Interrupts() as interrupts, _folder_in(home) as data:
         stack = stack or local_stack(settings, Path(data))
         with ExitStack() as cleanup:
             logs = {each.name: cleanup.enter_context(_open_log(home / "logs", each)) for each in stack.processes}
             cleanup.callback(_stop, stack, console, interrupts)
             _start(stack, logs, console, interrupts)
             if not interrupts.is_stopping():
-                _make_picture(prompt, stack, console, interrupts)
+                _make_picture(prompt, stack, umask, console, interrupts)
     if interrupts.is_stopping():
         raise KeyboardInterrupt
     took_s = time.monotonic() - started
@@ -79,10 +80,22 @@ def _stop(stack: Stack, console: Console, interrupts: Interrupts) -> None:
         stack.stop(interrupts.is_stopping)  # Who interrupts a demo does not wait for its picture.
 
 
-def _make_picture(prompt: str, stack: Stack, console: Console, interrupts: Interrupts) -> None:
-    """Submit the prompt and see it through, by the command that everybody types; it has the terminal meanwhile."""
+@contextmanager
+def _folder_in(home: Path) -> Iterator[str]:
+    make_folder(home)
+    with TemporaryDirectory(prefix="run-", dir=home) as folder:
+        yield folder
+
+
+def _make_picture(prompt: str, stack: Stack, umask: int, console: Console, interrupts: Interrupts) -> None:
+    """
+    Submit the prompt and see it through, by the command that everybody types; it has the terminal meanwhile.
+
+    Args:
+        umask: The user's: the picture lies where the user stands, with the user's other files.
+    """
     command = [sys.executable, "-m", "ops.cli", "submit", "--wait", "--out", PICTURE, "--", prompt]
-    child = subprocess.Popen(command, env=dict(stack.env))
+    child = subprocess.Popen(command, env=dict(stack.env), umask=umask)
     try:
         while child.poll() is None and not interrupts.is_stopping():
             stack.raise_if_one_ended()

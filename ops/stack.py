@@ -30,6 +30,7 @@ PROCESSES = "IMAGEMILL_WORKER_PROCESSES"
 _WORKER_START_S = 600.0  # Imports torch and loads the model; many times what it takes, for a busy machine.
 _FLOWER_USER = "imagemill"
 _MOST_PROCESSES = 4
+_OWNERS_ALONE = 0o700
 
 
 class Stack:
@@ -112,6 +113,8 @@ def local_stack(settings: StackSettings, data: Path, told: Mapping[str, str] | N
         told: `IMAGEMILL_*` variables that the processes get, whatever the environment says.
     """
     told = told or {}
+    make_folder(data)
+    data.chmod(_OWNERS_ALONE)  # What earlier versions wrote there is for others to read.
     redis_server = RedisServer(data / "redis", settings.redis_port)
     s3_server = S3Server(data / "s3", settings.s3_port)
     models = {"models_file": Path(told["IMAGEMILL_MODELS_FILE"])} if "IMAGEMILL_MODELS_FILE" in told else {}

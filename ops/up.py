@@ -19,6 +19,7 @@ from threading import Lock
 from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
+from jobs.process.private import private_files
 from jobs.process.visible import visible
 from ops.interrupts import Interrupts
 from ops.process import LOOPBACK, Process
@@ -72,7 +73,7 @@ def up(stack: Stack | None = None) -> None:
         InvalidConfiguration: A setting is wrong.
     """
     settings = load_stack_settings()
-    with Interrupts() as interrupts, hold(settings.folder):
+    with private_files(), Interrupts() as interrupts, hold(settings.folder):
         stack = stack or local_stack(settings, settings.folder / "data")
         output = Output([process.name for process in stack.processes] + ["up"])
         try:

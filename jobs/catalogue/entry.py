@@ -65,7 +65,8 @@ class Model(_Entry):
 
     Attributes:
         source: A folder (relative to the catalogue) or a hub id.
-        revision: Commit or tag of the hub, or the label of the folder's content; recorded with each image.
+        revision: Commit of the hub (workers take no branch or tag), or the label of the folder's content; recorded with
+            each image.
         family: Which code runs it; "diffusers" for any text-to-image pipeline that has no family of its own here. A
             worker has to know it; who submits does not, and may be of a version that has never heard of it.
         reproducible_rows: Rows of a forward pass that holds a job with `reproducible`.

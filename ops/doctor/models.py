@@ -12,6 +12,7 @@ from jobs.process.settings import load_settings
 from ops.doctor.finding import Finding, State, attempt, attempt_all
 from workers.families.registry import check_family
 from workers.loading.folder import first_fault, not_loaded
+from workers.loading.hub import revision_fault
 
 CATALOGUE = "model catalogue"
 
@@ -63,5 +64,12 @@ def judge_source(model: Model, catalogue_folder: Path) -> Finding:
     if not _HUB_ID.fullmatch(model.source) or first_part.is_dir():
         advice = f"Put the model there, or correct `source` of [models.{model.name}]."
         return Finding(check=check, state=State.FAILURE, found=f"there is no folder {source}", advice=advice)
+    return _judge_hub(check, model)
+
+
+def _judge_hub(check: str, model: Model) -> Finding:
+    if fault := revision_fault(model, asks=False):
+        advice = f"{fault.advice[0].upper()}{fault.advice[1:]}."
+        return Finding(check=check, state=State.FAILURE, found=fault.found, advice=advice)
     found = f"{model.source} at {model.revision}, from the hub: a worker fetches it at its first start"
     return Finding(check=check, state=State.INFORMATION, found=found)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # What a container of ours runs: `worker`, `api`, `flower`, or any other command as it is.
 set -eu
+umask 077  # What is written is for this container's user alone: prompts, pictures, what Flower saw.
 
 # The container's name, as the network's name server knows it (imagemill-worker-2); its host name is no more than an id.
 own_name() {

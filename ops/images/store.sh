@@ -1,6 +1,7 @@
 #!/bin/sh
 # `store serve`: rclone's S3 server over /data, whose subfolders are the buckets. `store check`: whether it takes our key.
 set -eu
+umask 077
 
 access_key_id=$(cat /run/secrets/imagemill_s3_access_key_id)
 secret_access_key=$(cat /run/secrets/imagemill_s3_secret_access_key)

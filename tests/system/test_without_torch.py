@@ -21,10 +21,8 @@ def producer_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("producer-only")
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
-    constraints = CHECKOUT / "constraints.txt"
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-build-isolation"]
-    subprocess.run([*pip, "setuptools>=77"], check=True, timeout=_INSTALL_S)
-    subprocess.run([*pip, "-e", str(CHECKOUT), "-c", str(constraints)], check=True, timeout=_INSTALL_S)
+    install = [str(CHECKOUT / "requirements" / "install"), str(python), "producer", "--quiet"]
+    subprocess.run(install, check=True, timeout=_INSTALL_S)
     return python
 
 

@@ -22,12 +22,10 @@ _COPY_AGAIN = "copy the model again"
 _WHOLE = "put a whole diffusers folder there, as `save_pretrained` writes it"
 
 # What diffusers and transformers look for, in this order; of a model in several files, the index that names them.
-_WEIGHTS = (
-    "diffusion_pytorch_model.safetensors",
-    "model.safetensors",
-    "diffusion_pytorch_model.bin",
-    "pytorch_model.bin",
-)
+_WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors")
+# Written by torch.save. Reading one may run what is in it; torch's weights_only has been got around (CVE-2025-32434).
+_PICKLE_SUFFIXES = {".bin", ".ckpt", ".pt", ".pth"}
+_SAVE_SAFELY = 'get it as safetensors, or make it so where you trust it: docs/models.md, "Pickles"'
 _WEIGHT_SUFFIXES = {".safetensors", ".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5", ".onnx", ".onnx_data", ".gguf"}
 _NO_VOCABULARY = {"special_tokens_map.json", "added_tokens.json", "tokenizer_config.json", "config.json"}
 _VOCABULARY_SUFFIXES = {".json", ".txt", ".model", ".tiktoken"}
@@ -126,6 +124,10 @@ def _pointer_fault(file: Path) -> Fault:
     )
 
 
+def _pickle_fault(file: Path) -> Fault:
+    return Fault(found=f"{file} is a pickle, which may run code while it is loaded", advice=_SAVE_SAFELY)
+
+
 def _vocabulary_faults(part: Path, files: list[Path], class_name: str) -> Iterator[Fault]:
     """Without one, transformers makes a tokenizer all the same, to which every word is the same unknown one."""
     if class_name.startswith("ByT5"):  # Its vocabulary are the 256 bytes.
@@ -136,11 +138,16 @@ def _vocabulary_faults(part: Path, files: list[Path], class_name: str) -> Iterat
 
 def _weight_faults(part: Path, files: list[Path]) -> Iterator[Fault]:
     weights = _weights_of(part)
-    if not weights and not any(file.suffix in _WEIGHT_SUFFIXES for file in files):
+    pickles = [file for file in files if file.suffix in _PICKLE_SUFFIXES]
+    if pickles and not any(file.suffix in _WEIGHT_SUFFIXES - _PICKLE_SUFFIXES for file in files):
+        yield _pickle_fault(pickles[0])
+    elif not weights and not any(file.suffix in _WEIGHT_SUFFIXES for file in files):
         yield Fault(found=f"{part} has no weights, such as {_WEIGHTS[0]} or {_WEIGHTS[1]}", advice=_COPY_AGAIN)
     for file in weights:
         if not file.exists():
             yield Fault(found=f"{file} is not there, and the model's index names it", advice=_COPY_AGAIN)
+        elif file.suffix in _PICKLE_SUFFIXES:
+            yield _pickle_fault(file)
         elif _is_pointer(file):
             yield _pointer_fault(file)
         elif file.suffix == ".safetensors" and (wrong := _wrong_length(file)):

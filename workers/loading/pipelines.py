@@ -20,6 +20,7 @@ from workers.engine.errors import is_out_of_memory
 from workers.families.family import Family
 from workers.families.schedulers import unknown_schedulers
 from workers.loading.folder import first_fault, not_loaded
+from workers.loading.hub import is_path, revision_fault
 from workers.loading.missing import missing_parts, noting_random_tensors
 
 log = structlog.get_logger()
@@ -47,8 +48,11 @@ def load_pipeline(entry: Model, source: str, family: Family, device: torch.devic
     """
     if unknown := unknown_schedulers(entry.schedulers):
         raise NotLoaded(f"no scheduler {', '.join(unknown)} is known")
-    options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype)}
-    if source == entry.source:
+    # Nothing but safetensors: the libraries would otherwise fall back to pickles where a model has no others.
+    options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype), "use_safetensors": True}
+    if not (Path(source).is_dir() or is_path(source)):
+        if fault := revision_fault(entry):
+            raise NotLoaded(f"{fault.found}; {fault.advice}")
         options["revision"] = entry.revision
     if left_out := not_loaded(entry):
         options |= {**dict.fromkeys(left_out), "requires_safety_checker": False}

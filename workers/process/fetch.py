@@ -7,7 +7,6 @@ or does not start; it neither waits for a hub nor takes what somebody has pushed
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,8 @@ from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from workers.families.registry import check_family
-from workers.loading.folder import not_loaded
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+from workers.loading.folder import first_fault, not_loaded
+from workers.loading.hub import is_from_hub, revision_fault
 
 
 def fetch_models(catalogue: Catalogue) -> dict[str, Path]:
@@ -30,36 +28,33 @@ def fetch_models(catalogue: Catalogue) -> dict[str, Path]:
         The folder of each model that comes from a hub, by the model's name. The folder's name is the commit.
 
     Raises:
-        InvalidConfiguration: A model cannot be had at its revision, or no worker could run it; says which, and why.
+        InvalidConfiguration: A revision is no commit, a model cannot be had at its own, or no worker could run it; says
+            which, and why.
     """
     for model in catalogue.models.values():
         check_family(model)
     return {model.name: _fetch(model) for model in catalogue.models.values() if is_from_hub(catalogue, model)}
 
 
-def is_from_hub(catalogue: Catalogue, model: Model) -> bool:
-    """Whether a model's source is neither a folder here nor a simulation."""
-    return model.family != "simulated" and catalogue.source_of(model) == model.source and not _is_folder(model.source)
-
-
-def _is_folder(source: str) -> bool:
-    return Path(source).is_absolute() or source.startswith(".")
-
-
 def _fetch(model: Model) -> Path:
+    if fault := revision_fault(model):
+        raise InvalidConfiguration(f"model {model.name}: {fault.found}; {fault.advice}")
     from diffusers import DiffusionPipeline  # Late: it takes seconds, and there may be nothing to fetch.
 
     leave_out: dict[str, Any] = dict.fromkeys(not_loaded(model))
     try:
-        folder = Path(DiffusionPipeline.download(model.source, revision=model.revision, **leave_out))
+        options = {"revision": model.revision, "use_safetensors": True}
+        folder = Path(DiffusionPipeline.download(model.source, **options, **leave_out))
     except (OSError, ValueError, RuntimeError) as exc:
         raise InvalidConfiguration(
             f"model {model.name}: {model.source} cannot be had at revision {model.revision}: {exc}"
         ) from exc
-    if _COMMIT.fullmatch(model.revision) and folder.name != model.revision:
+    if folder.name != model.revision:
         raise InvalidConfiguration(
             f"model {model.name}: {folder} is not {model.source} at {model.revision}; delete it, and fetch again"
         )
+    if fault := first_fault(folder, leave_out):
+        raise InvalidConfiguration(f"model {model.name}: {fault.found}; {fault.advice}")
     return folder
 
 

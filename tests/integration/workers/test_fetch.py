@@ -56,10 +56,10 @@ def repository(tmp_path: Path) -> Path:
 
 def test_models_are_fetched_at_their_revision(repository: Path, tmp_path: Path) -> None:
     with hub(repository) as endpoint:
-        fetched = fetch(endpoint, tmp_path, pinned=COMMIT, tagged=TAG)
+        fetched = fetch(endpoint, tmp_path, pinned=COMMIT, again=COMMIT)
     assert fetched.returncode == 0, fetched.stderr
-    for line, start in zip(fetched.stdout.splitlines(), (f"pinned: revision {COMMIT} is in ", "tagged: "), strict=True):
-        assert line.startswith(start)
+    for line, name in zip(fetched.stdout.splitlines(), ("pinned", "again"), strict=True):
+        assert line.startswith(f"{name}: revision {COMMIT} is in ")
         assert line.endswith(f"/snapshots/{COMMIT}")
 
 
@@ -78,6 +78,39 @@ def test_revision_that_the_hub_has_not_ends_with_a_sentence(repository: Path, tm
     assert fetched.returncode == 1
     assert f"fetch: model pinned: {REPOSITORY} cannot be had at revision {'0' * 40}" in fetched.stderr
     assert "Traceback" not in fetched.stderr
+
+
+@pytest.mark.long  # Each process imports diffusers.
+def test_tag_is_refused_with_the_commit_that_it_is(repository: Path, tmp_path: Path) -> None:
+    with hub(repository) as endpoint:
+        fetched = fetch(endpoint, tmp_path, tagged=TAG)
+        loaded = run(endpoint, tmp_path, "-c", LOAD, str(tmp_path / "models.toml"))
+    assert fetched.returncode == 1
+    for said in (fetched.stderr, loaded.stderr):
+        assert f"revision {TAG!r} is no commit: what it names may change" in said
+        assert f'set revision = "{COMMIT}" of [models.tagged] in models.toml, the commit that it is today' in said
+    assert "Traceback" not in fetched.stderr
+    assert not (tmp_path / "hub").exists()
+
+
+def test_tag_is_refused_where_nobody_says_which_commit_it_is(tmp_path: Path) -> None:
+    fetched = fetch(nowhere(), tmp_path, tagged=TAG)
+    assert fetched.returncode == 1
+    assert 'set revision = "<commit>" of [models.tagged] in models.toml; docs/models.md says how' in fetched.stderr
+    assert "Traceback" not in fetched.stderr
+
+
+@pytest.mark.long  # Each process imports diffusers.
+def test_model_in_pickles_is_neither_fetched_nor_loaded(tmp_path: Path) -> None:
+    tiny.stable_diffusion().save_pretrained(tmp_path / "repository", safe_serialization=False)
+    with hub(tmp_path / "repository") as endpoint:
+        fetched = fetch(endpoint, tmp_path, pickled=COMMIT)
+        loaded = run(endpoint, tmp_path, "-c", LOAD, str(tmp_path / "models.toml"))
+    assert (fetched.returncode, loaded.returncode) == (1, 1)
+    assert "model pickled" in fetched.stderr
+    assert "safetensors" in fetched.stderr
+    assert "model pickled cannot be loaded" in loaded.stderr
+    assert not [*(tmp_path / "hub").rglob("*.bin")]
 
 
 def test_folder_needs_no_hub(tmp_path: Path) -> None:

@@ -22,16 +22,25 @@ BUILT_IN = Catalogue.read(Path(__file__).parents[3] / "models.toml").models["sha
         ("/no/such/folder", State.FAILURE, "there is no folder /no/such/folder"),
         ("./model", State.FAILURE, "there is no folder"),
         ("a/b/c", State.FAILURE, "there is no folder"),
-        ("stabilityai/sdxl-turbo", State.INFORMATION, "stabilityai/sdxl-turbo at 1.0, from the hub"),
+        ("stabilityai/sdxl-turbo", State.INFORMATION, f"stabilityai/sdxl-turbo at {'a1' * 20}, from the hub"),
     ],
 )
 def test_source(tmp_path: Path, source: str, state: State, found: str) -> None:
     for folder in ("model", "empty"):
         (tmp_path / "whole" / folder).mkdir(parents=True)
     (tmp_path / "whole" / "model" / "model_index.json").write_text("{}")
-    finding = judge_source(BUILT_IN.model_copy(update={"source": source, "revision": "1.0"}), tmp_path)
+    finding = judge_source(BUILT_IN.model_copy(update={"source": source, "revision": "a1" * 20}), tmp_path)
     assert finding.state is state
     assert found in finding.found
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", "a1" * 19, "A1" * 20])
+def test_revision_of_the_hub_that_is_no_commit_is_a_failure(tmp_path: Path, revision: str) -> None:
+    finding = judge_source(BUILT_IN.model_copy(update={"source": "somebody/sdxl", "revision": revision}), tmp_path)
+    assert finding.state is State.FAILURE
+    assert f"revision {revision!r} is no commit" in finding.found
+    assert finding.advice is not None
+    assert 'Set revision = "<commit>" of [models.shapes] in models.toml' in finding.advice
 
 
 def test_simulated_model_has_no_folder(tmp_path: Path) -> None:

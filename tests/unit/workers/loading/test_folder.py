@@ -69,6 +69,13 @@ def shard(folder: Path, *present: str) -> None:
         (folder / "unet" / name).write_bytes(safetensors())
 
 
+def shard_in_pickles(folder: Path) -> None:
+    (folder / "unet" / WEIGHTS).unlink()
+    write_json(folder / "unet" / f"{WEIGHTS}.index.json", {"weight_map": {"first": "shard.bin"}})
+    (folder / "unet" / "shard.bin").write_bytes(b"")
+    (folder / "unet" / "other.safetensors").write_bytes(safetensors())
+
+
 def test_whole_folder_has_no_fault(folder: Path) -> None:
     assert fault_of(folder) is None
 
@@ -110,6 +117,9 @@ def test_component_may_lie_in_the_folder_itself(folder: Path) -> None:
         (lambda at: (at / "unet" / WEIGHTS).write_bytes(safetensors() + b"0"), r"has 117 bytes, .* header says 116"),
         (lambda at: (at / "unet" / WEIGHTS).write_bytes(b"\x02" + bytes(7) + b"[]"), r"its header cannot be read"),
         (lambda at: (at / "unet" / WEIGHTS).unlink(), r"unet has no weights, such as"),
+        (lambda at: (at / "unet" / WEIGHTS).rename(at / "unet/diffusion_pytorch_model.bin"), r"model.bin is a pickle"),
+        (lambda at: (at / "unet" / WEIGHTS).rename(at / "unet/anything.ckpt"), r"anything.ckpt is a pickle"),
+        (shard_in_pickles, r"shard.bin is a pickle.*; get it as safetensors"),
         (lambda at: shard(at, WEIGHTS.replace(".", "-00001-of-00002.")), rf"{SHARD} is not there"),
         (lambda at: (at / "unet/config.json").write_text('{"a":'), r"unet/config.json is no JSON"),
         (lambda at: (at / "unet/config.json").unlink(), r"unet has no configuration"),

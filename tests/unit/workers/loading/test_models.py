@@ -135,6 +135,15 @@ def test_tensors_that_are_missing_are_counted(folder: Path) -> None:
     assert f"text_encoder: 4 tensors are in no file: {', '.join(names[:3])} and 1 more" in refusal(folder)
 
 
+@pytest.mark.parametrize(
+    ("file", "pickle"), [(UNET, "diffusion_pytorch_model.bin"), (TEXT_ENCODER, "pytorch_model.bin")]
+)
+def test_pickle_is_not_loaded_where_the_files_look_well(folder: Path, file: Path, pickle: str) -> None:
+    torch.save(load_file(folder / file), folder / file.parent / pickle)
+    (folder / file).rename(folder / file.parent / "other.safetensors")
+    assert f"no file named {file.name}" in refusal(folder)
+
+
 def test_loading_leaves_transformers_as_it_was(folder: Path) -> None:
     without(folder / TEXT_ENCODER, "final_layer_norm.bias")
     before = PreTrainedModel.__dict__["from_pretrained"]
