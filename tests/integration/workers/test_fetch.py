@@ -102,6 +102,8 @@ def test_tag_is_refused_where_nobody_says_which_commit_it_is(tmp_path: Path) -> 
 
 @pytest.mark.long  # Each process imports diffusers.
 def test_model_in_pickles_is_neither_fetched_nor_loaded(tmp_path: Path) -> None:
+    from tests.unit.workers import tiny
+
     tiny.stable_diffusion().save_pretrained(tmp_path / "repository", safe_serialization=False)
     with hub(tmp_path / "repository") as endpoint:
         fetched = fetch(endpoint, tmp_path, pickled=COMMIT)
