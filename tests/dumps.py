@@ -27,7 +27,7 @@ def dump(client: redis.Redis) -> Dump:
     """Everything in the database of a client."""
     found: Dump = {TAKEN_AT: {"type": "string", "ttl_s": None, "value": f"{time.time():.6f}"}}
     with _plain(client) as plain:
-        for key in sorted(plain.scan_iter()):
+        for key in sorted(set(plain.scan_iter())):
             kind, left_ms = plain.type(key), plain.pttl(key)
             if kind != "none":  # It may have expired meanwhile.
                 ttl_s = left_ms / 1000 if left_ms >= 0 else None

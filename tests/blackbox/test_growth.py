@@ -22,7 +22,7 @@ def copy_as_newer(client: redis.Redis, job_id: str, **changed: Any) -> str:
     record = {str(name): str(value) for name, value in client.hgetall(f"imagemill:job:{job_id}").items()}
     spec = json.loads(record["spec"]) | changed.pop("spec", {})
     newer: dict[str, Any] = {**record, "spec": json.dumps(spec), **changed}
-    copy = f"{job_id}-{len(list(client.scan_iter('imagemill:job:*')))}"
+    copy = f"{job_id}-{len(set(client.scan_iter('imagemill:job:*')))}"
     for name, value in newer.items():
         client.hset(f"imagemill:job:{copy}", name, value)
     for jobs in ("imagemill:jobs", f"imagemill:jobs:{record['caller']}"):

@@ -83,7 +83,7 @@ def soak(minutes: float, results: Path, data: Path) -> Outcome:
         for each in callers:
             each.start()
         rotation.start()
-        _go_on(60 * minutes, ledger)
+        _go_on(60 * minutes, ledger, sampler)
         rotation.stop()
         sampler.stop()
         for each in callers:
@@ -100,11 +100,12 @@ def soak(minutes: float, results: Path, data: Path) -> Outcome:
         return Outcome(verdicts=dict(_verdicts(sampler)), lost=ledger.lost, left=left, noted=noted, is_long=is_long)
 
 
-def _go_on(seconds: float, ledger: Ledger) -> None:
+def _go_on(seconds: float, ledger: Ledger, sampler: Sampler) -> None:
     """Nothing is waited for: it is to go on for so long."""
     end = time.monotonic() + seconds
     while (left_s := end - time.monotonic()) > 0:
         time.sleep(min(_TELL_EVERY_S, left_s))
+        sampler.check()
         ended, lost = ledger.ended.total(), len(ledger.lost)
         print(f"{left_s / 60:.0f} minutes to go: {ended} jobs have ended, {lost} are lost", flush=True)  # noqa: T201
 

@@ -44,8 +44,15 @@ class Sampler(threading.Thread):
         self._pids, self._redis, self._folders = pids, client, folders
         self._stopping = threading.Event()
         self._begun = time.monotonic()
+        self._failure: Exception | None = None
 
     def run(self) -> None:
+        try:
+            self._sample()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, it is raised again
+            self._failure = exc  # Raised where the results are asked for: without samples nothing is known.
+
+    def _sample(self) -> None:
         with self._file.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(("at_s", "series", "value"))
@@ -56,9 +63,16 @@ class Sampler(threading.Thread):
                     writer.writerow((at_s, name, round(value, 3)))
                 file.flush()
 
+    def check(self) -> None:
+        """Raises whatever has ended it."""
+        if self._failure is not None:
+            raise RuntimeError("nothing is sampled any more") from self._failure
+
     def stop(self) -> None:
+        """Raises as `check` does."""
         self._stopping.set()
         self.join()
+        self.check()
 
     def _look(self) -> Iterator[tuple[str, float]]:
         for role, pid in self._pids().items():
@@ -82,12 +96,11 @@ def of_process(pid: int) -> dict[str, float]:
 
 def entries(client: redis.Redis) -> Counter[str]:
     """Of all keys in Redis, by kind; a key that has no entries counts as one."""
-    keys = [str(key) for key in client.scan_iter(count=1_000)]
+    keys = sorted({str(key) for key in client.scan_iter(count=1_000)})  # SCAN may give one twice.
     pipeline = client.pipeline(transaction=False)
     for key in keys:
         pipeline.type(key)
-    sized = dict(zip(keys, pipeline.execute(), strict=True))
-    for key, kind in sized.items():
+    for key, kind in zip(keys, pipeline.execute(), strict=True):
         _ask_for_size(pipeline, key, kind if kind_of(key) not in _ONE_EACH else "string")
     counted: Counter[str] = Counter()
     for key, size in zip(keys, pipeline.execute(raise_on_error=False), strict=True):

@@ -1,14 +1,17 @@
-"""What the soak takes for growth without an end, on series that are made up."""
+"""What the soak takes for growth without an end, on series that are made up; and that it is not blind unawares."""
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
+import redis
 
 from tests.soak.growth import LEAST_POINTS, judge, slope
+from tests.soak.samples import Sampler
 
 HOUR_S, EVERY_S = 3_600, 15
 MOMENTS = range(0, HOUR_S, EVERY_S)
@@ -63,3 +66,16 @@ def test_slope_is_not_moved_by_a_few_values() -> None:
 def test_too_few_points_are_no_verdict() -> None:
     with pytest.raises(ValueError, match="too few"):
         judge([(float(at), 1.0) for at in range(LEAST_POINTS - 1)], 1.0)
+
+
+def test_soak_whose_samples_end_early_is_none(tmp_path: Path) -> None:
+    def pids() -> Mapping[str, int | None]:
+        raise OSError("no more files")
+
+    sampler = Sampler(tmp_path / "samples.csv", 0.01, pids, redis.Redis(), {})
+    sampler.start()
+    sampler.join()
+    with pytest.raises(RuntimeError, match="nothing is sampled any more"):
+        sampler.check()
+    with pytest.raises(RuntimeError):
+        sampler.stop()
