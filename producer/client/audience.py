@@ -7,7 +7,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import structlog
+
 from jobs.table.watching import FOLLOW_EVERY_S
+
+log = structlog.get_logger()
 
 
 class Audience:
@@ -40,7 +44,10 @@ class Audience:
     async def _say_again(self) -> None:
         while self._followed:
             await asyncio.sleep(FOLLOW_EVERY_S)
-            await self._watch(list(self._followed))
+            try:
+                await self._watch(list(self._followed))
+            except Exception:  # All that is followed hangs on this one task.
+                log.exception("bug in what says that jobs are followed")
 
     async def aclose(self) -> None:
         """Say no more."""

@@ -125,3 +125,5 @@ def _say_until(over: threading.Event, fleet: Fleet, report: WorkerReport, every_
             fleet.report(report)
         except RedisUnavailable as exc:
             log.warning("worker not reported", reason=str(exc))
+        except Exception:  # Who loads for long would be taken for gone.
+            log.exception("bug in the report of a worker that starts")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import redis
 
@@ -20,6 +22,25 @@ def test_worker_that_loads_for_long_is_reported_again_and_again(redis_client: re
         for _ in range(2):
             redis_client.delete(names.worker_key(STARTING.name))
             assert wait_until(lambda: fleet.workers() == [STARTING], 60)
+
+
+def test_worker_is_reported_after_an_error_that_nobody_foresaw(
+    redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(redis_client, settings)
+    report, failed = fleet.report, threading.Event()
+
+    def fail_once(told: WorkerReport) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("nobody foresaw this")
+        report(told)
+
+    with reported_while_starting(fleet, STARTING, 0.01):
+        monkeypatch.setattr(fleet, "report", fail_once)
+        assert failed.wait(60)
+        fleet.leave(STARTING.name)
+        assert wait_until(lambda: fleet.workers() == [STARTING], 60)
 
 
 def test_worker_that_has_started_speaks_for_itself(redis_client: redis.Redis, settings: Settings) -> None:

@@ -1,0 +1,37 @@
+"""Who follows jobs is known for as long as they do, whatever goes wrong once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from producer.client.audience import Audience
+
+DEADLINE_S = 60.0
+
+
+def test_jobs_stay_watched_after_an_error_that_nobody_foresaw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("producer.client.audience.FOLLOW_EVERY_S", 0.01)
+    calls: list[Sequence[str]] = []
+
+    async def follow() -> None:
+        again = asyncio.Event()
+
+        async def watch(jobs: Sequence[str]) -> None:
+            calls.append(jobs)
+            if len(calls) == 2:
+                raise RuntimeError("nobody foresaw this")
+            if len(calls) == 3:
+                again.set()
+
+        audience = Audience(watch)
+        try:
+            async with audience.following("a"), asyncio.timeout(DEADLINE_S):
+                await again.wait()
+        finally:
+            await audience.aclose()
+
+    asyncio.run(follow())
+    assert calls == [["a"]] * 3
