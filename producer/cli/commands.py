@@ -33,6 +33,7 @@ from producer.cli.progress import follow_on_terminal, print_result
 from producer.cli.reporting import EXIT_NO_IMAGES, JsonFlag, reporting, warn
 from producer.cli.saving import check_file, saving
 from producer.cli.terminal import Terminal, print_json, say
+from producer.client.image import Artifact, Image
 from producer.client.job import Job
 from producer.client.parts import open_parts
 
@@ -217,7 +218,8 @@ def _save(job: Job, out: Path) -> list[str]:
     images, others = job.images(), job.artifacts()
     paths = [out] if len(images) == 1 else [out.with_stem(f"{out.stem}-{index}") for index in range(len(images))]
     paths += [out.with_name(artifact_name(out.stem, index, other)) for index, other in enumerate(others)]
-    for path, each in zip(paths, [*images, *others], strict=True):
+    made: list[Image | Artifact] = [*images, *others]
+    for path, each in zip(paths, made, strict=True):
         with saving(path, f"; job {job.id} is done: `./imagemill wait {job.id} --out FILE` saves it elsewhere"):
             each.save(path)
     return [str(path) for path in paths]
