@@ -14,7 +14,7 @@ from producer.cli.reporting import reporting
 
 bench_app = typer.Typer(help="Measure.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Option(help="Where the results go.")]
+Folder = Annotated[Path, typer.Option(file_okay=False, help="Where the results go.")]
 Rounds = Annotated[int, typer.Option(min=1, help="Times that each contender is measured, in turns.")]
 Steps = Annotated[int, typer.Option(min=1, help="Denoising steps of a job.")]
 Threads = Annotated[

@@ -31,7 +31,9 @@ from producer.cli.operations import YesFlag, cancel_queue, dead_app, queue_app, 
 from producer.cli.options import with_field_options
 from producer.cli.progress import follow_on_terminal, print_result
 from producer.cli.reporting import EXIT_NO_IMAGES, JsonFlag, reporting, warn
+from producer.cli.saving import check_file, saving
 from producer.cli.terminal import Terminal, print_json, say
+from producer.client.image import Artifact, Image
 from producer.client.job import Job
 from producer.client.parts import open_parts
 
@@ -92,8 +94,8 @@ def submit(
             return
         if prompt is None and kind is None:
             raise InvalidRequest("prompt", "give a prompt, or --file with many")
-        if out is not None and not out.resolve().parent.is_dir():
-            raise InvalidRequest("out", f"there is no folder {out.resolve().parent}")
+        if out is not None:
+            check_file(out)
         parts = open_parts()
         submission = parts.submitter.prepare(asked if prompt is None else {"prompt": prompt, **asked})
         job = Job(parts.submitter.enter(submission), parts)
@@ -130,6 +132,8 @@ def wait(
 ) -> None:
     """Wait for a job's end, with a progress bar."""
     with reporting(as_json):
+        if out is not None:
+            check_file(out)
         _see_through(Job(job_id, open_parts()), out, timeout, as_json)
 
 
@@ -212,12 +216,13 @@ def _see_through(job: Job, out: Path | None, timeout_s: float | None, as_json: b
 
 def _save(job: Job, out: Path) -> list[str]:
     images, others = job.images(), job.artifacts()
-    saved = [
-        str(other.save(out.with_name(artifact_name(out.stem, index, other)))) for index, other in enumerate(others)
-    ]
-    if len(images) == 1:
-        return [str(images[0].save(out)), *saved]
-    return [*(str(image.save(out.with_stem(f"{out.stem}-{index}"))) for index, image in enumerate(images)), *saved]
+    paths = [out] if len(images) == 1 else [out.with_stem(f"{out.stem}-{index}") for index in range(len(images))]
+    paths += [out.with_name(artifact_name(out.stem, index, other)) for index, other in enumerate(others)]
+    made: list[Image | Artifact] = [*images, *others]
+    for path, each in zip(paths, made, strict=True):
+        with saving(path, f"; job {job.id} is done: `./imagemill wait {job.id} --out FILE` saves it elsewhere"):
+            each.save(path)
+    return [str(path) for path in paths]
 
 
 def _describe(job: Job, record: JobView, saved: list[str] | None = None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from jobs.errors import InvalidRequest, RedisFull, RedisUnavailable
 from producer.cli.file_run import Ended, FileRun
 from producer.cli.prompt_file import PromptLine, read_prompts
 from producer.cli.reporting import EXIT_NO_IMAGES, EXIT_TIMEOUT, warn
+from producer.cli.saving import make_folder
 from producer.cli.terminal import Terminal, print_json, say
 from producer.client.parts import open_parts
 
@@ -43,14 +44,14 @@ def submit_file(
         out: Folder for the pictures; it is made if need be.
 
     Raises:
-        InvalidRequest: Of the file; nothing was submitted.
+        InvalidRequest: Of the file, and nothing was submitted; or a picture cannot be saved.
         typer.Exit: Some ended without images, or did not end in time.
     """
     parts = open_parts()
     run = str(given.pop("idempotency_key", ""))
     prompts = read_prompts(parts.submitter, file, given, run)
     if out is not None:
-        _make_folder(out)
+        make_folder(out)
     console = Terminal(stderr=True)
     work = FileRun(parts, prompts, out)
     shown = _Shown(work, prompts, console, as_json=as_json)
@@ -60,7 +61,7 @@ def submit_file(
             shown.print_ids()
         else:
             shown.follow(timeout_s)
-    except (KeyboardInterrupt, RedisFull, RedisUnavailable):
+    except (KeyboardInterrupt, InvalidRequest, RedisFull, RedisUnavailable):
         _explain_resume(work, prompts, shown.ended, console)
         raise
 
@@ -163,10 +164,3 @@ def _explain_resume(work: FileRun, prompts: list[PromptLine], ended: Counter[str
         "Give the same command again to go on from here: no line is submitted twice.",
         highlight=False,
     )
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise InvalidRequest("out", f"is no folder: {exc}") from exc

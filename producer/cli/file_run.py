@@ -16,6 +16,7 @@ from jobs.table.states import Status
 from jobs.view import JobView, view_of
 from producer.cli.made import add_links, artifact_name
 from producer.cli.prompt_file import PromptLine
+from producer.cli.saving import saving
 from producer.client.image import Artifact, Image, artifacts_of, images_of
 from producer.client.parts import Parts
 
@@ -87,6 +88,9 @@ class FileRun:
         Yield lines as they end, about twice a second, until all have; earlier when `timeout_s` has passed.
 
         Few are looked at each time: the first that go on, for jobs end about in their order, and others in turn.
+
+        Raises:
+            InvalidRequest: A picture cannot be saved.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         pending = {(n, job_id): self._prompts[n] for n, job_id in enumerate(self.job_ids) if job_id is not None}
@@ -149,8 +153,9 @@ class FileRun:
 
 def _save(image: Image | Artifact, path: Path) -> Path:
     """Not again, if it is there; and never half, for whoever interrupts it will take what is there for whole."""
-    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == image.record.sha256:
-        return path
     part = path.with_name(path.name + ".part")
-    image.save(part)
-    return part.replace(path)
+    with saving(path):
+        if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == image.record.sha256:
+            return path
+        image.save(part)
+        return part.replace(path)

@@ -118,7 +118,11 @@ def update(
 
 @keys_app.command()
 def rotate(name: KeyName, as_json: JsonFlag = False) -> None:
-    """Print a new key in place of one that was lost, leaked or revoked; the name keeps its jobs and its limits."""
+    """
+    Print a new key in place of one that was lost, leaked or revoked; the name keeps its jobs and its limits.
+
+    What the old key has open ends, as by `revoke`.
+    """
     with reporting(as_json):
         token, key = _store(load_settings()).rotate(name)
         _show_token(token, key, as_json)
@@ -147,8 +151,11 @@ def list_keys(as_json: JsonFlag = False) -> None:
 @keys_app.command()
 def revoke(name: KeyName, as_json: JsonFlag = False) -> None:
     """
-    Let a key open nothing any more, within two seconds, and what it has open end within five; its jobs go on. The API
-    stays closed without a key.
+    Let a key open nothing any more, within two seconds, and what it has open end within five. The API stays closed
+    without a key.
+
+    Its jobs go on, but for those that an OpenAI client waits for without an Idempotency-Key: they are canceled, as if
+    it had left.
     """
     with reporting(as_json):
         key = _store(load_settings()).revoke(name)

@@ -111,7 +111,8 @@ class KeyStore:
 
     def revoke(self, name: str) -> ApiKey:
         """
-        Make a key invalid; one that is so already stays as it is. Its jobs go on.
+        Make a key invalid; one that is so already stays as it is. This ends no job; but what is open of the key ends,
+        and an OpenAI request without an idempotency key takes its job with it.
 
         Raises:
             InvalidRequest: There is no such key.

@@ -232,8 +232,8 @@ WAITING = (
     forgets(
         "read-of-what-has-ended",
         "watch.lua",
-        "if status == 'queued' or status == 'processing' then",
-        "if status then",
+        "if is.status == 'queued' or is.status == 'processing' then",
+        "if is.status then",
         tests="watching:job_that_has_ended_is_read_for_nothing",
     ),
     forgets(
@@ -246,13 +246,13 @@ WAITING = (
     forgets(
         "read-is-told-to-nobody-who-runs-the-job",
         "watch.lua",
-        "      redis.call('PUBLISH', channel.watched(owner), id)\n",
+        "      redis.call('PUBLISH', channel.watched(is.owner), id)\n",
         tests="watching:whoever_runs_the_job_hears_of_its_readers_and_of_no_others",
     ),
     forgets(
         "read-tells-not-where-the-job-is",
         "watch.lua",
-        "if unseen == '1' and",
+        "if is.unseen == '1' and",
         "if false and",
         tests="watching:read_tells_followers_where_the_job_is_once",
     ),

@@ -22,8 +22,10 @@ from workers.builtin.training.tokenizer import new_tokenizer
 
 
 def main(
-    build: Annotated[Path, typer.Option(help="Where checkpoints live.")] = Path("build/shapes"),
-    out: Annotated[Path, typer.Option(help="The diffusers directory to write.")] = Path("workers/builtin/model"),
+    build: Annotated[Path, typer.Option(file_okay=False, help="Where checkpoints live.")] = Path("build/shapes"),
+    out: Annotated[Path, typer.Option(file_okay=False, help="The diffusers directory to write.")] = Path(
+        "workers/builtin/model"
+    ),
     until_step: Annotated[int, typer.Option(help="Train the denoiser up to this step; 0 only writes.")] = 16_000,
     cooldown_steps: Annotated[int, typer.Option(help="Let the learning rate fall over the last steps.")] = 3_000,
     fresh: Annotated[bool, typer.Option("--fresh", help="Use no weights that are there already.")] = False,

@@ -14,8 +14,8 @@ for at = 1, #found, 2 do
     redis.call('ZREM', list, id)
   elseif (not args.status or is == args.status) and (not args.queue or stands_in == args.queue) then
     ids[#ids + 1] = id
-    for _, field in ipairs({'spec', 'request', 'images', 'error', 'data'}) do
-      bytes = bytes + redis.call('HSTRLEN', key.job(id), field)
+    for _, value in ipairs(redis.call('HMGET', key.job(id), 'spec', 'request', 'images', 'error', 'data')) do
+      bytes = bytes + (value and #value or 0)
     end
     if #ids == args.limit or bytes >= args.most_bytes then return {ids, number, bytes} end
   end

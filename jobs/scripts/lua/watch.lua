@@ -3,16 +3,14 @@
 -- Of one that nobody read there may be no event of where it is: there is one then, of what its record says.
 -- Repeating it tells nothing again.
 for _, id in ipairs(args.job_ids) do
-  local status = field(id, 'status')
-  if status == 'queued' or status == 'processing' then
-    local owner, unseen = field(id, 'owner'), field(id, 'unseen')
+  local is = look_up(id, {'status', 'owner', 'unseen', 'stage', 'step', 'steps'})
+  if is.status == 'queued' or is.status == 'processing' then
     redis.call('HSET', key.job(id), 'watched', seconds(now() + args.watch_s), 'unseen', 0)
-    if status == 'processing' and owner then
-      if unseen == '1' and field(id, 'stage') then
-        announce(id, 'progress', {stage = field(id, 'stage'), step = tonumber(field(id, 'step')),
-          steps = tonumber(field(id, 'steps'))})
+    if is.status == 'processing' and is.owner then
+      if is.unseen == '1' and is.stage then
+        announce(id, 'progress', {stage = is.stage, step = tonumber(is.step), steps = tonumber(is.steps)})
       end
-      redis.call('PUBLISH', channel.watched(owner), id)
+      redis.call('PUBLISH', channel.watched(is.owner), id)
     end
   end
 end

@@ -18,7 +18,7 @@ from jobs.table.batches import Batches
 from jobs.table.outbox import Outbox
 from jobs.table.queues import QueueControl
 from jobs.table.states import Status
-from jobs.table.submission import BatchLine
+from jobs.table.submission import BatchLine, Submission
 from jobs.table.table import JobTable
 from ops.servers import RedisServer
 from tests.integration.jobs.steps import QUEUE, MakeJob, claim, submit
@@ -71,6 +71,20 @@ def let_time_pass(client: redis.Redis) -> None:
             client.zadd(names.kept_key("default"), {entry: score - 60 * ENDED})
 
 
+def run(table: JobTable, job: Submission, is_read: bool, sends: int) -> None:
+    """From its submission to its end, with so many events `data`."""
+    (job_id,) = submit(table, job)
+    held = claim(table, job_id)
+    table.begin(held, "encode")
+    if is_read:
+        table.watch([job_id])
+    for step in range(100 if is_read else 0):
+        table.progress(held, "generate", step, 100)
+    for _ in range(sends):
+        table.send(held, {"text": "x" * 300})
+    table.finish(held, Status.SUCCEEDED, data={"text": "y" * 2_000}, timings={"encode": 0.1})
+
+
 def test_what_is_counted_is_about_what_the_jobs_take(tmp_path: Path, a_job: MakeJob) -> None:
     with RedisServer(tmp_path) as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
         table = JobTable(client, Settings(redis_url=server.url))
@@ -90,18 +104,10 @@ def test_what_is_counted_of_jobs_that_ran_is_about_what_they_take(
 ) -> None:
     with RedisServer(tmp_path) as server, redis.Redis.from_url(server.url, decode_responses=True) as client:
         table = JobTable(client, Settings(redis_url=server.url, release_window=1_000))
-        submit(table, a_job(caller="another"))  # What there is once.
+        run(table, a_job(caller="another"), is_read, sends)  # What there is once, scripts among them.
         before = client.info("memory")["used_memory"]
-        for job_id in submit(table, *(a_job() for _ in range(60))):
-            held = claim(table, job_id)
-            table.begin(held, "encode")
-            if is_read:
-                table.watch([job_id])
-            for step in range(100 if is_read else 0):
-                table.progress(held, "generate", step, 100)
-            for _ in range(sends):
-                table.send(held, {"text": "x" * 300})
-            table.finish(held, Status.SUCCEEDED, data={"text": "y" * 2_000}, timings={"encode": 0.1})
+        for _ in range(60):
+            run(table, a_job(), is_read, sends)
         used = client.info("memory")["used_memory"] - before
         assert 0.7 < table.kept()["default"] / used < 1.4
 

@@ -48,6 +48,20 @@ def test_lists_can_be_of_one_status_and_of_one_model(table: JobTable, a_job: Mak
     assert ids(table.list_jobs(model="other")) == []
 
 
+def test_page_of_long_records_ends_early_and_asks_for_each_of_them_few_times(
+    table: JobTable, redis_client: redis.Redis, a_job: MakeJob
+) -> None:
+    long = "\N{LARGE RED CIRCLE}" * 2_500
+    submitted = submit(table, *(a_job(prompt=long, negative_prompt=long) for _ in range(100)))
+    redis_client.config_resetstat()
+    page, cursor = table.list_jobs(limit=100)
+    asked = sum(each["calls"] for name, each in redis_client.info("commandstats").items() if name != "cmdstat_info")
+    assert asked < 11 * len(page)  # where each script runs twice
+    assert 45 < len(page) < 60  # of 20 KiB each
+    rest, _ = table.list_jobs(limit=100, cursor=cursor)
+    assert ids((page + rest, None)) == submitted[: -len(page) - len(rest) - 1 : -1]
+
+
 def test_page_ends_early_where_few_jobs_fit_and_the_next_goes_on(
     table: JobTable, a_job: MakeJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -188,3 +188,12 @@ def test_line_that_is_refused_stops_no_other(parts: Parts, tmp_path: Path) -> No
     refused = [each for some in run.follow(timeout_s=0) for each in some]
     assert [each.prompt.line for each in refused] == [2]
     assert run.describe(refused[0])["error"]["code"] == "IdempotencyConflict"
+
+
+def test_picture_that_cannot_be_saved_is_a_sentence(
+    parts: Parts, table: JobTable, store: S3Store, tmp_path: Path
+) -> None:
+    run = submitted(parts, read_prompts(parts.submitter, write(tmp_path, {"prompt": PROMPT}), {}), tmp_path / "gone")
+    finish(table, store, run.job_ids[0])
+    with pytest.raises(InvalidRequest, match=r"^out: cannot write .*gone/1\.png: No such file"):
+        followed(run)
