@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 from storage.store import Store
@@ -24,7 +23,6 @@ class Links:
         self._store = store
         self.expiry_s = store.settings.link_expiry_s
         self._keep_s = self.expiry_s / 2
-        self._lock = threading.Lock()  # Lists are made in threads.
         self._made: dict[str, tuple[float, str]] = {}  # in the order of making, so the oldest stand first
 
     def link(self, key: str, content_type: str) -> str:
@@ -33,10 +31,9 @@ class Links:
         made_at, url = self._made.get(key, (float("-inf"), ""))
         if now < made_at + self._keep_s:
             return url
+        self._made.pop(key, None)
+        if len(self._made) >= _MOST:
+            del self._made[next(iter(self._made))]
         url = self._store.link(key, content_type)
-        with self._lock:
-            self._made.pop(key, None)
-            if len(self._made) >= _MOST:
-                del self._made[next(iter(self._made))]
-            self._made[key] = (now, url)
+        self._made[key] = (now, url)
         return url
