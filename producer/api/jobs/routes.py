@@ -142,7 +142,6 @@ async def list_jobs(
     The caller's jobs, the last to be submitted first. A page may have fewer jobs than `limit`, or none, and still be
     followed by others: `next_cursor` says so.
     """
-
     table = context.parts.table
     records, next_cursor = await context.loop.run(lambda: table.list_jobs(caller.scope, status, model, limit, cursor))
     shown: list[dict[str, Any]] = []
