@@ -44,7 +44,7 @@ test-versions: venv  ## Run the previous version's workers beside this one's pro
 test-api: venv  ## Hold the HTTP API to its OpenAPI document, and to its bounds while others abuse it; up to 5 minutes
 	$(PYTHON) -m pytest tests/api
 
-test-two-keys: venv  ## Only what one key's attacks cost another, on an otherwise idle machine; up to 15 minutes
+test-two-keys: venv  ## Only what one key's attacks cost another; its ratios hold on a machine that does nothing else
 	$(PYTHON) -m pytest tests/api/test_two_keys.py
 
 test-network: venv  ## Run workers on hosts of their own, and cut one off; as root; up to 3 minutes
