@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-unit test-together test-system test-long test-loaded test-blackbox test-kinds test-versions test-api test-proxy test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow soak format docs lock digests
+.PHONY: help venv demo up check test test-unit test-together test-system test-long test-loaded test-blackbox test-kinds test-versions test-api test-two-keys test-proxy test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow soak format docs lock digests
 
 PYTHON := .venv/bin/python
 
@@ -62,6 +62,9 @@ test-versions: venv  ## Run the previous version's workers beside this one's pro
 
 test-api: venv  ## Hold the HTTP API to its OpenAPI document, and to its bounds while others abuse it; up to 5 minutes
 	$(PYTHON) -m pytest tests/api
+
+test-two-keys: venv  ## Only what one key's attacks cost another; its ratios hold on a machine that does nothing else
+	$(PYTHON) -m pytest tests/api/test_two_keys.py
 
 test-network: venv  ## Run workers on hosts of their own, and cut one off; as root; up to 3 minutes
 	$(PYTHON) -m pytest tests/network
