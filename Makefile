@@ -31,12 +31,12 @@ check: venv  ## Format, lint, types, and who may import whom
 # One process imports the libraries once, and has one system for all of its tests.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 
-test: venv  ## The tests of a change, two suites at a time: test-unit, test-together, test-system; 4 to 6 minutes
-	@echo "Three suites, two at a time. Each shows what it did when it is over, the first after about a minute …"
+test: venv  ## The tests of a change, two suites at a time: test-unit, test-together, test-system; 5 to 8 minutes
+	@echo "Three suites, two at a time. Each shows what it did when it is over, the first after a minute or two …"
 	@TIMEFORMAT='make test took %R s; of processor time %U s, and %S s in the kernel'; \
 	time $(MAKE) --no-print-directory -j 2 --keep-going --output-sync=target test-together test-unit test-system
 
-test-unit: venv  ## The tests of single parts: run it after each change; 1 minute
+test-unit: venv  ## The tests of single parts: run it after each change; 1 to 2 minutes
 	$(PYTEST) -m "not long" tests/unit
 
 test-together: venv  ## The tests of parts together, on a real Redis and a real S3 store; up to 4 minutes

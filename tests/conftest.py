@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 
 import hypothesis
@@ -63,6 +64,19 @@ def _interruptible() -> None:
 def _warm() -> Iterator[None]:
     """What tests start of ours, they start by a fork: see `tests.warm`."""
     with forked() if "TESTS_COLD" not in os.environ else nullcontext():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_trust_store() -> Iterator[None]:
+    """
+    A request by `httpx.get` makes a client, which reads the certificates of every authority there is: 44 ms of a
+    processor, again each time that a test asks whether something is there by now.
+    """
+    from httpx2 import create_ssl_context
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("httpx2._transports.default.create_ssl_context", cache(create_ssl_context))
         yield
 
 

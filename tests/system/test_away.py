@@ -12,7 +12,14 @@ from producer import Client
 from tests.system.conftest import RunCli
 
 
-@pytest.mark.parametrize("command", [["submit", "a red circle"], ["status", "some-job"], ["queue", "list"], ["worker"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["submit", "a red circle"],
+        ["worker"],
+        *(pytest.param(each, marks=pytest.mark.long) for each in (["status", "some-job"], ["queue", "list"])),
+    ],
+)
 def test_redis_that_is_away_is_named_with_what_to_do(
     redis_server: RedisServer, cli: RunCli, command: list[str]
 ) -> None:

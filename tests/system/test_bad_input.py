@@ -55,12 +55,17 @@ def test_client_refuses_with_the_name_of_the_field(system: Client, field: str, f
     ("field", "args"),
     [
         ("prompt", [""]),
-        ("width", ["x", "--width", "0"]),
-        ("n", ["x", "--n", "0"]),
-        ("guidance_scale", ["x", "--guidance-scale", "nan"]),
-        ("model", ["x", "--model", "no-such-model"]),
-        ("deadline", ["x", "--deadline", "-1"]),
         ("output.crop", ["x", "--crop", "wide"]),
+        *(
+            pytest.param(field, args, marks=pytest.mark.long)
+            for field, args in (
+                ("width", ["x", "--width", "0"]),
+                ("n", ["x", "--n", "0"]),
+                ("guidance_scale", ["x", "--guidance-scale", "nan"]),
+                ("model", ["x", "--model", "no-such-model"]),
+                ("deadline", ["x", "--deadline", "-1"]),
+            )
+        ),
     ],
 )
 def test_command_line_refuses_with_the_name_of_the_field(

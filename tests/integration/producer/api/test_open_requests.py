@@ -239,31 +239,34 @@ def test_process_has_so_much_for_all_batches(api: TestClient, table: JobTable, m
     send(api, BODY)  # What was used was given back.
 
 
-@pytest.fixture
-def full_disk() -> Iterator[Callable[[int], None]]:
-    """No file of this process gets longer than so many bytes."""
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """
+    Meanwhile no file of this process gets longer than so many bytes.
+
+    It has to be over with the test: pytest, too, may write into a file.
+    """
     before = getrlimit(RLIMIT_FSIZE)
+    setrlimit(RLIMIT_FSIZE, (size, before[1]))
     try:
-        yield lambda size: setrlimit(RLIMIT_FSIZE, (size, before[1]))
+        yield
     finally:
         setrlimit(RLIMIT_FSIZE, before)
 
 
 def test_full_disk_refuses_a_batch_before_any_job_is_queued(
-    api: TestClient, table: JobTable, redis_client: redis.Redis, full_disk: Callable[[int], None]
+    api: TestClient, table: JobTable, redis_client: redis.Redis
 ) -> None:
-    full_disk(1_000)
-    refused = api.post("/v1/jobs/batch", content=jsonl(*[BODY] * 20), headers=JSONL)
+    with full_disk(1_000):
+        refused = api.post("/v1/jobs/batch", content=jsonl(*[BODY] * 20), headers=JSONL)
     assert code_of(refused) == (503, "disk_full")
     assert table.queues() == []
     assert not redis_client.keys(names.batch_key("*"))
 
 
-def test_disk_that_fills_up_meanwhile_is_told_behind_what_was_queued(
-    api: TestClient, table: JobTable, full_disk: Callable[[int], None]
-) -> None:
-    full_disk(1_000_000)
-    _, answers = send(api, *[{"prompt": PROMPT, "custom_id": "c" * 255}] * 5_000)
+def test_disk_that_fills_up_meanwhile_is_told_behind_what_was_queued(api: TestClient, table: JobTable) -> None:
+    with full_disk(1_000_000):
+        _, answers = send(api, *[{"prompt": PROMPT, "custom_id": "c" * 255}] * 5_000)
     assert answers[-1]["error"]["code"] == "disk_full"
     assert sum(each.waiting + each.released for each in table.queues()) == len(answers) - 1 > 0
 

@@ -26,13 +26,10 @@ from workers.families.stable_diffusion import StableDiffusion
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
-# With every scheduler that there is, one model is enough for a change; the faults below are looked for in each.
-MODELS = (
-    "stable-diffusion",
-    pytest.param("stable-diffusion-xl", marks=pytest.mark.long),
-    pytest.param("shapes", marks=pytest.mark.long),
-)
+MODELS = ("stable-diffusion", "stable-diffusion-xl", "shapes")
 NAMES = (OWN, *SCHEDULERS)
+# Enough for a change, with one model: one of each sort. The faults below are looked for in all models.
+FEW = (OWN, "ddim", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_2m_sde_karras", "unipc", "lcm")
 TOLERANCE = 1e-4  # relative to the largest value
 ROUNDING_OF_DOUBLES = 1e-10  # likewise
 
@@ -40,11 +37,15 @@ ROUNDING_OF_DOUBLES = 1e-10  # likewise
 # 1e-4 apart when nothing but the number of rows in its forward differs; in float64 all is equal, see below.
 _BLOWN_UP = pytest.mark.xfail(reason="fp32 rounding, blown up by the built-in model; equal in float64", strict=False)
 IN_SINGLE = [
-    *(pytest.param("stable-diffusion", name) for name in NAMES),
-    *(pytest.param("stable-diffusion-xl", name, marks=pytest.mark.long) for name in NAMES),
+    *(pytest.param("stable-diffusion", FEW, name, id=f"stable-diffusion-few-{name}") for name in FEW),
     *(
-        pytest.param("shapes", name, marks=[pytest.mark.long, *([_BLOWN_UP] if name == "ddpm" else [])])
+        pytest.param(
+            *(model, NAMES, name),
+            id=f"{model}-{name}",
+            marks=[pytest.mark.long, *([_BLOWN_UP] if (model, name) == ("shapes", "ddpm") else [])],
+        )
         for name in NAMES
+        for model in MODELS
     ),
 ]
 
@@ -106,10 +107,10 @@ def run_joining(adapter: PictureFamily[Any], jobs: Sequence[GenerateSpec]) -> No
 
 
 @cache
-def mixed_run(model: str, dtype: torch.dtype = torch.float32) -> MixedRun:
+def mixed_run(model: str, names: tuple[str, ...] = NAMES, dtype: torch.dtype = torch.float32) -> MixedRun:
     adapter = in_precision(make_adapter(model), dtype)
     watched = Watched(adapter)
-    jobs = {name: two_jobs(adapter, index, name) for index, name in enumerate(NAMES)}
+    jobs = {name: two_jobs(adapter, index, name) for index, name in enumerate(names)}
     run_joining(watched, [job for pair in jobs.values() for job in pair])
     return MixedRun(jobs=jobs, watched=watched, adapter=adapter)
 
@@ -140,26 +141,33 @@ def assert_close(made: torch.Tensor, expected: torch.Tensor, tolerance: float = 
     assert ((made - expected).abs().max() / expected.abs().max()).item() <= tolerance
 
 
-@pytest.mark.parametrize(("model", "name"), IN_SINGLE)
-def test_job_that_joined_midway_equals_diffusers_own_solo_run(model: str, name: str) -> None:
-    mixed = mixed_run(model)
+@pytest.mark.parametrize(("model", "names", "name"), IN_SINGLE)
+def test_job_that_joined_midway_equals_diffusers_own_solo_run(model: str, names: tuple[str, ...], name: str) -> None:
+    mixed = mixed_run(model, names)
     for job in mixed.jobs[name]:
         assert_close(mixed.watched.latents[job.seed], run_solo(mixed.adapter.pipeline, job))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("name", NAMES)
 def test_in_double_precision_it_equals_it_to_ten_digits(model: str, name: str) -> None:
-    mixed = mixed_run(model, torch.float64)
+    mixed = mixed_run(model, dtype=torch.float64)
     for job in mixed.jobs[name]:
         expected = run_solo(mixed.adapter.pipeline, job)
         assert expected.dtype == torch.float64
         assert_close(mixed.watched.latents[job.seed], expected, ROUNDING_OF_DOUBLES)
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_every_job_of_the_mixed_run_shared_passes_with_others(model: str) -> None:
-    mixed = mixed_run(model)
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        pytest.param("stable-diffusion", FEW, id="stable-diffusion-few"),
+        *(pytest.param(model, NAMES, id=model, marks=pytest.mark.long) for model in MODELS),
+    ],
+)
+def test_every_job_of_the_mixed_run_shared_passes_with_others(model: str, names: tuple[str, ...]) -> None:
+    mixed = mixed_run(model, names)
     seeds = {job.seed for pair in mixed.jobs.values() for job in pair}
     company = {seed: set[int]() for seed in seeds}
     for seeds_of_pass in mixed.watched.passes:
@@ -209,7 +217,7 @@ class RowsOffByOne(Wrapped):
         return list(rows.split([each.rows for each in batch]))
 
 
-@pytest.mark.parametrize("model", ["stable-diffusion", "stable-diffusion-xl", "shapes"])
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("fault", [Wrapped, GuidanceOffByOne, PromptOfTheNeighbour, RowsOffByOne])
 def test_comparison_sees_a_fault(model: str, fault: type[Wrapped]) -> None:
     adapter = make_adapter(model)

@@ -19,9 +19,14 @@ from workers.runners.postprocess import Pixels
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
-XL = pytest.param("stable-diffusion-xl", marks=pytest.mark.long)
-MODELS = ("stable-diffusion", XL)  # with every scheduler that there is, each
+MODELS = ("stable-diffusion", "stable-diffusion-xl")
 NAMES = (OWN, *SCHEDULERS)
+# Enough for a change, with one model: one of each sort.
+FEW = (OWN, "ddim", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_2m_sde_karras", "unipc", "lcm")
+RUNS = [
+    pytest.param("stable-diffusion", FEW, id="stable-diffusion-few"),
+    *(pytest.param(model, NAMES, id=model, marks=pytest.mark.long) for model in MODELS),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +38,8 @@ class Made:
     offsets: dict[int, set[int]]
 
 
-def reproducible_jobs(model: str) -> list[GenerateSpec]:
-    """One of each scheduler, in its place in `NAMES`: of one, two or three images, most with guidance."""
+def reproducible_jobs(model: str, names: Sequence[str]) -> list[GenerateSpec]:
+    """One of each scheduler, in its place in `names`: of one, two or three images, most with guidance."""
     entry = make_adapter(model).entry
     return [
         tiny.spec(
@@ -47,7 +52,7 @@ def reproducible_jobs(model: str) -> list[GenerateSpec]:
             n=1 + index % 3 if index % 4 else 2,
             reproducible=True,
         )
-        for index, name in enumerate(NAMES)
+        for index, name in enumerate(names)
     ]
 
 
@@ -85,37 +90,48 @@ def run_in_order(model: str, jobs: Sequence[GenerateSpec], *, together: bool) ->
 
 
 @cache
-def alone(model: str) -> Made:
-    return run_in_order(model, reproducible_jobs(model), together=False)
+def alone(model: str, names: tuple[str, ...]) -> Made:
+    return run_in_order(model, reproducible_jobs(model, names), together=False)
 
 
 @cache
-def in_company(model: str, reverse: bool) -> Made:
+def in_company(model: str, names: tuple[str, ...], reverse: bool) -> Made:
     """Between ordinary jobs, which are others in the reversed order."""
-    jobs = reproducible_jobs(model)
+    jobs = reproducible_jobs(model, names)
     others = neighbours(model, 5000 if reverse else 7000)
-    mixed = others[:5] + jobs[:12] + others[5:] + jobs[12:]
+    half = len(jobs) // 2
+    mixed = others[:5] + jobs[:half] + others[5:] + jobs[half:]
     return run_in_order(model, mixed[::-1] if reverse else mixed, together=True)
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("name", NAMES)
-def test_reproducible_job_equals_its_own_solo_run_bit_for_bit(model: str, name: str) -> None:
-    seed = reproducible_jobs(model)[NAMES.index(name)].seed
-    expected = alone(model)
+@pytest.mark.parametrize(
+    ("model", "names", "name"),
+    [
+        *(pytest.param("stable-diffusion", FEW, name, id=f"stable-diffusion-few-{name}") for name in FEW),
+        *(
+            pytest.param(model, NAMES, name, id=f"{model}-{name}", marks=pytest.mark.long)
+            for model in MODELS
+            for name in NAMES
+        ),
+    ],
+)
+def test_reproducible_job_equals_its_own_solo_run_bit_for_bit(model: str, names: tuple[str, ...], name: str) -> None:
+    seed = reproducible_jobs(model, names)[names.index(name)].seed
+    expected = alone(model, names)
     for reverse in (False, True):
-        made = in_company(model, reverse)
+        made = in_company(model, names, reverse)
         assert torch.equal(made.latents[seed], expected.latents[seed])
         for picture, solo in zip(made.pixels[seed], expected.pixels[seed], strict=True):
             np.testing.assert_array_equal(picture, solo)
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_rows_stood_at_many_places_of_a_pass(model: str) -> None:
-    for job in reproducible_jobs(model):
-        assert alone(model).offsets[job.seed] == {0}
-    companies = [in_company(model, reverse) for reverse in (True, False)]
-    stood = [company.offsets[job.seed] for job in reproducible_jobs(model) for company in companies]
+@pytest.mark.parametrize(("model", "names"), RUNS)
+def test_rows_stood_at_many_places_of_a_pass(model: str, names: tuple[str, ...]) -> None:
+    jobs = reproducible_jobs(model, names)
+    for job in jobs:
+        assert alone(model, names).offsets[job.seed] == {0}
+    companies = [in_company(model, names, reverse) for reverse in (True, False)]
+    stood = [company.offsets[job.seed] for job in jobs for company in companies]
     assert {offset % 4 for offsets in stood for offset in offsets} == {0, 1, 2, 3}
 
 
@@ -141,6 +157,6 @@ def test_ordinary_job_beside_a_reproducible_one_is_what_it_is_alone_but_for_roun
     model = "stable-diffusion"
     jobs = neighbours(model, 7000)
     expected = run_in_order(model, jobs, together=False)
-    made = in_company(model, False)
+    made = in_company(model, FEW, False)
     for job in jobs:
         torch.testing.assert_close(made.latents[job.seed], expected.latents[job.seed], rtol=1e-4, atol=1e-4)
