@@ -16,6 +16,7 @@ from tests.unit.workers.adapters import QUIET
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
 CHECKOUT = Path(__file__).resolve().parents[3]
+_RUN_S = 800  # It imports diffusers, which takes minutes on a machine with much other work.
 ENTRY = """
 [models.{name}]
 source = "{source}"
@@ -41,7 +42,7 @@ def run(endpoint: str, folder: Path, *command: str, **env: str) -> subprocess.Co
     own = {"PYTHONPATH": str(CHECKOUT), "HF_HOME": str(folder / "hub"), "HF_ENDPOINT": endpoint, **env}
     own |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "HF_HUB_DISABLE_XET": "1"}
     line = [sys.executable, *command]
-    return subprocess.run(line, env=os.environ | own, capture_output=True, text=True, check=False, timeout=200)
+    return subprocess.run(line, env=os.environ | own, capture_output=True, text=True, check=False, timeout=_RUN_S)
 
 
 def fetch(endpoint: str, folder: Path, source: str = REPOSITORY, **revisions: str) -> subprocess.CompletedProcess[str]:
