@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from jobs.process.private import private_files
+
 GROUP = 10001  # of all programs that read the files; see ops/images/imagemill.Dockerfile
 _DRAWN_BYTES = 24
 _READABLE = 0o440
@@ -92,14 +94,14 @@ def main(volumes: Path = Path("/volumes"), given: Path = Path("/run/secrets")) -
 
     Each other folder there is given to the user in its name (`redis-10001`).
     """
-    os.umask(0o077)  # Until a file has its own mode, nobody else reads it.
     try:
         files = settle(os.environ, given, volumes / "secrets")
     except PasswordRefused as exc:
         sys.exit(f"passwords: {exc}")
-    write(files, volumes / "secrets", GROUP)
-    for service, names in NEEDED.items():
-        write({name: files[name] for name in names}, volumes / f"secrets-{service}", GROUP)
+    with private_files():  # Until a file has its own mode, nobody else reads it.
+        write(files, volumes / "secrets", GROUP)
+        for service, names in NEEDED.items():
+            write({name: files[name] for name in names}, volumes / f"secrets-{service}", GROUP)
     for folder in volumes.iterdir():
         if not folder.name.startswith("secrets"):
             user = int(folder.name.rpartition("-")[2])

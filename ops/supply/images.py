@@ -16,7 +16,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPMessage
+from email.message import Message
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
@@ -113,7 +113,7 @@ def _get(url: str, headers: dict[str, str]) -> bytes:
         return _read(url, headers | {"Authorization": f"Bearer {_token(exc.headers)}"})
 
 
-def _token(refusal: HTTPMessage) -> str:
+def _token(refusal: Message) -> str:
     """Whoever asks without a name gets one for reading what is public: distribution's docs, "Token Authentication"."""
     said = dict(re.findall(r'(\w+)="([^"]*)"', refusal["WWW-Authenticate"] or ""))
     query = urllib.parse.urlencode({name: said[name] for name in ("service", "scope") if name in said})

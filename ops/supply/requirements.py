@@ -47,7 +47,7 @@ def parse(text: str) -> Packages:
 
 def version_of(lines: str) -> str:
     """The version in a package's lines."""
-    return _PIN.findall(lines)[0][1]
+    return str(_PIN.findall(lines)[0][1])
 
 
 def hashes_of(lines: str) -> list[str]:

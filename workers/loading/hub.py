@@ -52,7 +52,10 @@ def revision_fault(model: Model, *, asks: bool = True) -> Fault | None:
 def _commit_of(model: Model) -> str | None:
     """The commit that a branch or tag is today; None where no hub says so."""
     from huggingface_hub import HfApi  # Late: the doctor asks no hub.
-    from huggingface_hub.errors import HFValidationError, HTTPError
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # of the HTTP library that this version has
+        HFValidationError,
+        HTTPError,
+    )
 
     try:
         return HfApi().model_info(model.source, revision=model.revision, timeout=_ANSWER_S).sha

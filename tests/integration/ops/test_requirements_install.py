@@ -88,7 +88,7 @@ def test_package_that_is_not_listed_is_missed(tmp_path: Path, python: Path) -> N
     assert "other" not in packages_in(python)
 
 
-@pytest.mark.parametrize(("metadata", "is_wanted"), [(NVIDIA, True), ("", False)])
+@pytest.mark.parametrize(("metadata", "is_wanted"), [(NVIDIA, True), ("", False)], ids=["CUDA", "CPU"])
 def test_libraries_of_cuda_come_with_the_torch_that_asks_for_them(
     tmp_path: Path, python: Path, metadata: str, is_wanted: bool
 ) -> None:

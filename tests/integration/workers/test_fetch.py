@@ -14,6 +14,7 @@ from tests.integration.workers.hub import COMMIT, REPOSITORY, TAG, hub, nowhere
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 MODEL = CHECKOUT / "workers" / "builtin" / "model"
+_RUN_S = 800  # It imports diffusers, which takes minutes on a machine with much other work.
 ENTRY = """
 [models.{name}]
 source = "{source}"
@@ -39,7 +40,7 @@ def run(endpoint: str, folder: Path, *command: str, **env: str) -> subprocess.Co
     own = {"PYTHONPATH": str(CHECKOUT), "HF_HOME": str(folder / "hub"), "HF_ENDPOINT": endpoint, **env}
     own |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "HF_HUB_DISABLE_XET": "1"}
     line = [sys.executable, *command]
-    return subprocess.run(line, env=os.environ | own, capture_output=True, text=True, check=False, timeout=200)
+    return subprocess.run(line, env=os.environ | own, capture_output=True, text=True, check=False, timeout=_RUN_S)
 
 
 def fetch(endpoint: str, folder: Path, source: str = REPOSITORY, **revisions: str) -> subprocess.CompletedProcess[str]:
