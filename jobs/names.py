@@ -152,11 +152,14 @@ tombstones_key = _by_one("tombstones", "caller")
 
 # Ends that somebody is to be told of, who does not ask: the outbox of each protocol.
 outbox_key = _by_one("outbox", "protocol")  # sorted set: ids of jobs, by when to tell their end (s)
-tellers_key = _by_one("tellers", "protocol")  # hash: by job, the token of whoever tells its end at the moment
+# hash: by job, the token of the notifier that has its notice in hand
+notifiers_key = _by_one("tellers", "protocol", lua="notifiers")
 tries_key = _by_one("tries", "protocol")  # hash: by job, how often its end could not be told
-untold_key = _by_one("untold", "protocol")  # sorted set: ids of jobs whose end was given up, by when that was (s)
+# sorted set: ids of jobs whose notice was given up, by when that was (s)
+given_up_key = _by_one("untold", "protocol", lua="given_up")
 late_key = _by_one("late", "protocol")  # sorted set: ids of jobs whose end could not be told yet, by their end (s)
-tellings_key = _by_one("tellings", "protocol")  # hash: how often ends were `told`, put off (`later`), `given_up`
+# hash: how often notices were delivered (`told`), put off (`later`), `given_up`
+notifications_key = _by_one("tellings", "protocol", lua="notifications")
 # string with expiry, JSON: what was handed out under a token, should it be asked again
 taken_key = _by_one("taken", "token")
 ENDS = _name("ends")  # stream: each job that ended, with its status, queue and caller

@@ -22,7 +22,7 @@ def submission_of(
     quota: int | None = None,
     max_kept_mib: int | None = None,
     weight: float = 1.0,
-    tells: Mapping[str, Any] = MappingProxyType({}),
+    notifications: Mapping[str, Any] = MappingProxyType({}),
     tag: str | None = None,
 ) -> Submission:
     """What is written of a request that settled to `spec`. Other arguments as `Submission` has them."""
@@ -39,6 +39,6 @@ def submission_of(
         max_kept_mib=max_kept_mib,
         cost=cost_of(spec, catalogue),
         weight=weight,
-        tells=tells,
+        notifications=notifications,
         tag=tag,
     )

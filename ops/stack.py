@@ -103,32 +103,39 @@ class Stack:
             process.stop(is_hurried if process in self.programs else never)
 
 
-def local_stack(settings: StackSettings, data: Path, told: Mapping[str, str] | None = None) -> Stack:
+def local_stack(settings: StackSettings, data: Path, variables: Mapping[str, str] | None = None) -> Stack:
     """
     Redis, S3, the API, one worker and Flower, which keep what they store under `data`.
 
     Args:
         settings: Where they listen; without an `api_port` there is no API.
         data: The folder.
-        told: `IMAGEMILL_*` variables that the processes get, whatever the environment says.
+        variables: `IMAGEMILL_*` variables that the processes get, whatever the environment says.
     """
-    told = told or {}
+    variables = variables or {}
     make_folder(data)
     data.chmod(_OWNERS_ALONE)  # What earlier versions wrote there is for others to read.
     redis_server = RedisServer(data / "redis", settings.redis_port)
     s3_server = S3Server(data / "s3", settings.s3_port)
-    models = {"models_file": Path(told["IMAGEMILL_MODELS_FILE"])} if "IMAGEMILL_MODELS_FILE" in told else {}
+    models = {"models_file": Path(variables["IMAGEMILL_MODELS_FILE"])} if "IMAGEMILL_MODELS_FILE" in variables else {}
     job_settings = load_settings(redis_url=redis_server.url, result_backend_url=redis_server.url, **models)
     models_file = {"IMAGEMILL_MODELS_FILE": str(job_settings.models_file.absolute())}
-    env = {**os.environ, **addresses(redis_server, s3_server), **_python_env(), **_proxy_env(), **told, **models_file}
-    processes = int(told.get(PROCESSES) or worker_processes(job_settings))
+    env = {
+        **os.environ,
+        **addresses(redis_server, s3_server),
+        **_python_env(),
+        **_proxy_env(),
+        **variables,
+        **models_file,
+    }
+    processes = int(variables.get(PROCESSES) or worker_processes(job_settings))
     several = {PROCESSES: str(processes)}
-    worker_env = {**env, **metrics_env(settings.worker_metrics_port), **several, **told}
+    worker_env = {**env, **metrics_env(settings.worker_metrics_port), **several, **variables}
     command = [sys.executable, "-m", "ops.cli", "worker"]
     worker = Program("worker", command, worker_env, lambda: worker_is_ready(job_settings, processes))
     login = f"{_FLOWER_USER}:{kept_password(data / 'flower' / 'password')}"
     flower = Flower(data / "flower" / "state", settings.flower_port, {"FLOWER_BASIC_AUTH": login, **env})
-    api_env = {**env, **metrics_env(settings.api_metrics_port), **told}
+    api_env = {**env, **metrics_env(settings.api_metrics_port), **variables}
     apis = [] if settings.api_port is None else [Api(settings.api_port, api_env)]
     return Stack([redis_server, s3_server], [*apis, flower, worker], env)
 

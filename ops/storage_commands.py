@@ -12,7 +12,7 @@ from jobs.process.settings import load_settings
 from jobs.redis.connection import connect
 from jobs.table.reader import JobReader
 from ops.orphans import MIN_AGE_S, find_orphans
-from producer.cli.reporting import JsonFlag, reporting, tell
+from producer.cli.reporting import JsonFlag, print_outcome, reporting
 from storage import retention
 from storage.errors import NotSupported, StorageMisconfigured
 from storage.registry import open_store
@@ -43,10 +43,10 @@ def show_rule(as_json: JsonFlag = False) -> None:
         try:
             days = store.retention_rule()
         except NotSupported as exc:
-            tell({"days": None, "rules": False}, f"{exc}. {_SWEEP}", as_json)
+            print_outcome({"days": None, "rules": False}, f"{exc}. {_SWEEP}", as_json)
             return
         kept = "are kept for good" if days is None else f"go after {days} days"
-        tell({"days": days, "rules": True}, f"{store.where}: images {kept}", as_json)
+        print_outcome({"days": days, "rules": True}, f"{store.where}: images {kept}", as_json)
 
 
 @retention_app.command("apply")
@@ -60,7 +60,7 @@ def apply_rule(days: Days = None, whole_bucket: WholeBucket = False, as_json: Js
         except NotSupported as exc:
             raise StorageMisconfigured(f"{exc}. {_SWEEP}") from exc
         text = f"{store.where}: images go {kept} days after their upload.{_warn_of_records(kept)}"
-        tell({"days": kept, "prefix": store.settings.prefix}, text, as_json)
+        print_outcome({"days": kept, "prefix": store.settings.prefix}, text, as_json)
 
 
 @retention_app.command("remove")
@@ -69,7 +69,7 @@ def remove_rule(as_json: JsonFlag = False) -> None:
     with reporting(as_json):
         store = _store()
         removed = store.remove_retention_rule()
-        tell({"removed": removed}, f"{store.where}: {'removed' if removed else 'there was no rule'}", as_json)
+        print_outcome({"removed": removed}, f"{store.where}: {'removed' if removed else 'there was no rule'}", as_json)
 
 
 @storage_app.command()
@@ -108,7 +108,7 @@ def _delete(store: Store, found: Iterable[StoredObject], kind: str, dry_run: boo
     _delete_some(store, keys, dry_run)
     result: dict[str, Any] = {"objects": count, "bytes": size_bytes, "deleted": not dry_run}
     done = "would be deleted" if dry_run else "deleted"
-    tell(result, f"{store.where}: {count} {kind} objects of {size_bytes / 1e6:.1f} MB {done}", as_json)
+    print_outcome(result, f"{store.where}: {count} {kind} objects of {size_bytes / 1e6:.1f} MB {done}", as_json)
 
 
 def _delete_some(store: Store, keys: list[str], dry_run: bool) -> None:

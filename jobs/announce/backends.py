@@ -13,7 +13,7 @@ from celery.exceptions import BackendStoreError
 from celery.states import PENDING, READY_STATES
 from kombu.utils.encoding import bytes_to_str
 
-# What a run of a job tells has a moment: when that was claimed, or ended. A teller may be stalled until a later run has
+# What a run of a job tells has a moment: when that was claimed, or ended. A notifier may be stalled until a later run has
 # told its own, which stays. A result without a moment is Celery's own, of no job: an end goes over it, and over such an
 # end no start. The moment stands last, where nothing that a sender chose can look like it.
 _SET = """#!lua flags=allow-oom
@@ -60,7 +60,7 @@ class _NoConsumer(_Consumer):  # type: ignore[misc]
         """Likewise."""
 
 
-class _TellsAtLeastOnce:
+class _AtLeastOnce:
     """Mixed into Celery's backends."""
 
     ResultConsumer: Any = _NoConsumer
@@ -132,16 +132,16 @@ class _TellsAtLeastOnce:
         return result
 
 
-class TellingRedisBackend(_TellsAtLeastOnce, RedisBackend):
+class NotifyingRedisBackend(_AtLeastOnce, RedisBackend):
     """For redis:// and rediss://."""
 
 
-class TellingSentinelBackend(_TellsAtLeastOnce, SentinelBackend):
+class NotifyingSentinelBackend(_AtLeastOnce, SentinelBackend):
     """For sentinel://."""
 
 
 RESULT_BACKENDS = {
-    "redis": f"{__name__}:TellingRedisBackend",
-    "rediss": f"{__name__}:TellingRedisBackend",
-    "sentinel": f"{__name__}:TellingSentinelBackend",
+    "redis": f"{__name__}:NotifyingRedisBackend",
+    "rediss": f"{__name__}:NotifyingRedisBackend",
+    "sentinel": f"{__name__}:NotifyingSentinelBackend",
 }

@@ -101,7 +101,7 @@ class CeleryResults:
         backend = settings.result_backend and celery_url(settings.result_backend)
         app = Celery("imagemill.results", broker=celery_url(settings.redis_url), backend=backend, set_as_current=False)
         app.loader.override_backends = RESULT_BACKENDS
-        told = broker_settings(settings)
+        options = broker_settings(settings)
         app.conf.update(
             task_serializer="json",
             result_serializer="json",
@@ -119,10 +119,10 @@ class CeleryResults:
             redis_socket_keepalive=True,
             redis_backend_health_check_interval=15,
             enable_utc=True,
-            **told,
+            **options,
         )
         tries = {"retry_policy": {"max_retries": 0}}
-        app.conf.result_backend_transport_options = {**told.get("result_backend_transport_options", {}), **tries}
+        app.conf.result_backend_transport_options = {**options.get("result_backend_transport_options", {}), **tries}
         self._app = app
 
     def close(self) -> None:
@@ -131,18 +131,18 @@ class CeleryResults:
         if client is not None:
             client.connection_pool.disconnect()
 
-    def tell_start(self, record: JobRecord, wants: Mapping[str, Any], worker: str) -> None:
+    def notify_start(self, record: JobRecord, wants: Mapping[str, Any], worker: str) -> None:
         """A worker has claimed the job; said by nobody where it has ended since, or begun anew."""
         task_id, request = _request(record, wants, record.started_at)
         with suppress(Overtaken):
             self._app.backend.store_result(task_id, {"hostname": worker}, "STARTED", request=request)
 
-    def tell(self, record: JobRecord, wants: Mapping[str, Any]) -> None:
+    def notify(self, record: JobRecord, wants: Mapping[str, Any]) -> None:
         """Tell an end; telling it again does no harm. One that a later one of the same job has followed is not told."""
         with suppress(Overtaken):
-            self._tell(record, *_request(record, wants, record.ended_at))
+            self._notify(record, *_request(record, wants, record.ended_at))
 
-    def _tell(self, record: JobRecord, task_id: str, request: Any) -> None:
+    def _notify(self, record: JobRecord, task_id: str, request: Any) -> None:
         stores = not request.ignore_result
         backend = self._app.backend
         if record.status is Status.SUCCEEDED:
@@ -174,7 +174,7 @@ class CeleryResults:
 
 def _request(record: JobRecord, wants: Mapping[str, Any], moment: float | None) -> tuple[str, Any]:
     """The task's id, and its request, with the moment of what is told of it."""
-    told = {"id": record.id, "delivery_info": {}, **unmarked(json.dumps(wants)), "moment": moment}
-    request: Any = Context(told, called_directly=False)
+    fields = {"id": record.id, "delivery_info": {}, **unmarked(json.dumps(wants)), "moment": moment}
+    request: Any = Context(fields, called_directly=False)
     request.headers = None
     return request.id, request

@@ -15,7 +15,7 @@ from celery.app.task import Context
 
 from jobs import names
 from jobs.announce.celery import PROTOCOL, CeleryResults
-from jobs.announce.tells import tells_of
+from jobs.announce.notifications import notifications_of
 from jobs.broker.messages import UnreadableMessage, id_at_a_glance, read
 from jobs.errors import RedisFull
 from jobs.process.settings import Settings
@@ -67,15 +67,15 @@ class Revoking:
                 inbox.drop(*[each.held for each in found if not each.job_id])  # Nobody waits for those.
                 named = [each for each in found if names.is_job_id(each.job_id)]  # Adoption says what others are.
                 is_full = is_full or _is_full(gauge)  # What makes room need not be filled again with records.
-                count += self._tell_at_once(inbox, named) if is_full else sum(inbox.revoke(named))
+                count += self._notify_at_once(inbox, named) if is_full else sum(inbox.revoke(named))
             return count + self._forestall(inbox)
 
-    def _tell_at_once(self, inbox: Inbox, found: Sequence[Revoked]) -> int:
+    def _notify_at_once(self, inbox: Inbox, found: Sequence[Revoked]) -> int:
         """Leave nothing but the results: records would be larger than the messages, and fill Redis further."""
         new = frozenset(inbox.without_job([each.job_id for each in found]))
-        told = [each for each in found if each.job_id in new and _is_told(self._results, each)]
-        inbox.revoke([each for each in found if each not in told])  # They are told of like any other job.
-        inbox.drop(*[each.held for each in told])
+        notified = [each for each in found if each.job_id in new and _is_notified(self._results, each)]
+        inbox.revoke([each for each in found if each not in notified])  # They are told of like any other job.
+        inbox.drop(*[each.held for each in notified])
         return len(new)
 
     def _forestall(self, inbox: Inbox) -> int:
@@ -96,11 +96,11 @@ def _is_full(gauge: MemoryGauge) -> bool:
     return False
 
 
-def _is_told(results: CeleryResults, revoked: Revoked) -> bool:
-    if PROTOCOL not in revoked.tells:
+def _is_notified(results: CeleryResults, revoked: Revoked) -> bool:
+    if PROTOCOL not in revoked.notifications:
         return True
     try:
-        results.tell(_canceled(revoked), revoked.tells[PROTOCOL])
+        results.notify(_canceled(revoked), revoked.notifications[PROTOCOL])
     except Exception as exc:  # noqa: BLE001 - backends of all kinds fail in ways of their own
         log.warning("an end is not told yet", job_id=revoked.job_id, error=type(exc).__name__)
         return False
@@ -125,8 +125,10 @@ def _found_in(held: Held, most_takings: int) -> Revoked:
     try:
         if held.takings > most_takings:
             task_id = id_at_a_glance(held.raw)
-            return Revoked(held=held, job_id=task_id or "", tells=tells_of(Context(id=task_id, delivery_info={})))
+            return Revoked(
+                held=held, job_id=task_id or "", notifications=notifications_of(Context(id=task_id, delivery_info={}))
+            )
         call = read(held.raw, held.queue)
     except UnreadableMessage as exc:
-        return Revoked(held=held, job_id=exc.task_id or "", tells=tells_of(exc.request))
-    return Revoked(held=held, job_id=call.task_id, tells=tells_of(call.request))
+        return Revoked(held=held, job_id=exc.task_id or "", notifications=notifications_of(exc.request))
+    return Revoked(held=held, job_id=call.task_id, notifications=notifications_of(call.request))

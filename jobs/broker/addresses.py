@@ -25,24 +25,24 @@ def celery_url(url: str) -> str:
 
 def broker_settings(settings: Settings) -> dict[str, Any]:
     """Celery's settings for a broker, and a result backend, behind TLS or Sentinels; none where there are neither."""
-    told: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if has_tls(settings.redis_url):
-        told["broker_use_ssl"] = tls_options(settings)
+        options["broker_use_ssl"] = tls_options(settings)
     backend = settings.result_backend or ""
     if has_tls(backend):
-        told["redis_backend_use_ssl"] = tls_options(settings.model_copy(update={"redis_url": backend}))
+        options["redis_backend_use_ssl"] = tls_options(settings.model_copy(update={"redis_url": backend}))
     if sentinels_of(backend):
-        told["result_backend_transport_options"] = sentinel_transport(backend, settings)
-    return told
+        options["result_backend_transport_options"] = sentinel_transport(backend, settings)
+    return options
 
 
 def sentinel_transport(url: str, settings: Settings) -> dict[str, Any]:
     """Kombu's transport options for a URL; none where it names no Sentinels."""
     if sentinels_of(url) is None:
         return {}
-    told = sentinel_options(settings.model_copy(update={"redis_url": url}))
+    options = sentinel_options(settings.model_copy(update={"redis_url": url}))
     # redis-py would try a Sentinel that is away for seconds before it asks the next one.
     return {
         "master_name": settings.redis_sentinel_master,
-        "sentinel_kwargs": {**told, "retry": Retry(NoBackoff(), 0)},
+        "sentinel_kwargs": {**options, "retry": Retry(NoBackoff(), 0)},
     }

@@ -71,9 +71,9 @@ class Dispatcher:
 
     def _send(self, job_ids: Sequence[str], are_new: bool) -> None:
         noted = self._table.take_noted(job_ids)
-        asked = [each for each in job_ids if not are_new or each not in noted]
+        requested = [each for each in job_ids if not are_new or each not in noted]
         outgoing = [(record, False) for record in noted.values()] if are_new else []
-        outgoing += self._table.outgoing(asked) if asked else []
+        outgoing += self._table.outgoing(requested) if requested else []
         with map_errors(self._settings), self._app.producer_or_acquire() as producer:
             for record, is_called in outgoing:
                 if summary := summary_of(record):

@@ -187,14 +187,14 @@ def _parts(body: Any, head: dict[str, Any]) -> tuple[dict[str, Any], Any, Any]:
     raise UnreadableMessage("body", "is no task call: a list of arguments, keyword arguments and what follows", head)
 
 
-def _ends(told: Mapping[str, Any], head: dict[str, Any]) -> dict[str, Any]:
+def _ends(properties: Mapping[str, Any], head: dict[str, Any]) -> dict[str, Any]:
     """What is to follow: lists of signatures; a chord's body is one alone."""
     for name in _ENDS:
-        value = told.get(name)
+        value = properties.get(name)
         is_right = is_signature(value) if name == "chord" else _are_signatures(value)
         if value is not None and not is_right:
             raise UnreadableMessage(name, "is no signature of a task that could be sent", head)
-    return {name: told.get(name) for name in _ENDS}
+    return {name: properties.get(name) for name in _ENDS}
 
 
 def _are_signatures(value: Any) -> bool:

@@ -24,7 +24,7 @@ from jobs import names
 from jobs.broker.dispatch import Dispatcher
 from jobs.errors import ImagemillError
 from jobs.fleet.lists import list_of
-from jobs.fleet.lookout import Lookout
+from jobs.fleet.queue_scanner import QueueScanner
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.scripts.limits import limits_of, times_of
@@ -65,7 +65,7 @@ class Reconciler:
         self._times = times_of(settings.lease_s)
         self._scripts = Scripts(client, settings)
         self._name = holder_name(secrets.token_hex(8))
-        self._lookout = Lookout(client, settings)
+        self._queue_scanner = QueueScanner(client, settings)
 
     def run(self, stopping: threading.Event) -> None:
         """
@@ -113,7 +113,7 @@ class Reconciler:
         released, looked_for, called, requeued, dead, expired, canceled, has_more = reply
         lost = {**self._without_message(called, FIRST), **self._without_message(looked_for, LINE)}
         self._dispatcher.send([*released, *lost])
-        self._lookout.look()
+        self._queue_scanner.scan()
         if guessed := [job_id for job_id, is_certain in lost.items() if not is_certain]:
             self._scripts.run("put_off", job_ids=guessed, look_again_s=self._times.look_again_s, **limits_of(settings))
         return Reconciled(

@@ -19,7 +19,7 @@ _SEED_BITS = 32  # Of drawn seeds: short enough to read out and type again.
 _PROMPT_SHOWN = 48  # characters
 
 
-class _Asked(BaseModel):
+class _Fields(BaseModel):
     """What a request and its specification say alike."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)  # What is strict says each of the two.
@@ -38,7 +38,7 @@ class _Asked(BaseModel):
     """Make the same bytes whatever runs beside it on the same device; takes a little longer."""
 
 
-class GenerateRequest(Request, _Asked):
+class GenerateRequest(Request, _Fields):
     """Pictures as a caller asks for them. What is None takes the model's default; an unset seed is drawn."""
 
     model: Name | None = None
@@ -76,7 +76,7 @@ class GenerateRequest(Request, _Asked):
     }
 
 
-class GenerateSpec(Spec, _Asked):
+class GenerateSpec(Spec, _Fields):
     """Pictures with every parameter settled, so that they can be made again. Fields as in `GenerateRequest`."""
 
     model: str
@@ -143,7 +143,7 @@ def _rows_of(guidance_scale: float) -> int:
 
 
 GENERATE = Kind(
-    name=_Asked.kind,
+    name=_Fields.kind,
     request=GenerateRequest,
     spec=GenerateSpec,
     settle=_settle,

@@ -56,9 +56,9 @@ class Request(Envelope):
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """With the name of the kind, which is no field: it says whose fields the others are."""
         made = handler.resolve_ref_schema(handler(core))
-        told = {"type": "string", "const": cls.kind, "description": "What sort of job it is."}
+        kind_schema = {"type": "string", "const": cls.kind, "description": "What sort of job it is."}
         is_first = cls.kind == FIRST_KIND
-        made["properties"] = {"kind": told | ({"default": cls.kind} if is_first else {}), **made["properties"]}
+        made["properties"] = {"kind": kind_schema | ({"default": cls.kind} if is_first else {}), **made["properties"]}
         made["required"] = [*([] if is_first else ["kind"]), *made.get("required", [])]
         return made
 

@@ -66,8 +66,8 @@ class SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
             await self.sentinel_manager.aclose()
 
 
-def pool_of(hosts: Any, name: str, told: dict[str, Any], options: dict[str, Any]) -> SentinelPool:
+def pool_of(hosts: Any, name: str, sentinel_kwargs: dict[str, Any], options: dict[str, Any]) -> SentinelPool:
     """A pool for the Redis that Sentinels call `name`. Arguments as those of `jobs.redis.sentinel.master_of`."""
-    group: Any = AsyncSentinelGroup(hosts, sentinel_kwargs=told)  # type: ignore[no-untyped-call]
+    group: Any = AsyncSentinelGroup(hosts, sentinel_kwargs=sentinel_kwargs)  # type: ignore[no-untyped-call]
     connection_class = AsyncPrimaryTlsConnection if options.pop("ssl") else AsyncPrimaryConnection
     return SentinelPool(name, group, connection_class=connection_class, **options)  # type: ignore[no-untyped-call]

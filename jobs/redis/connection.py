@@ -50,8 +50,8 @@ def connect(settings: Settings, *, decodes: bool = True) -> redis.Redis:
         return redis.Redis.from_url(settings.redis_url, **options)
     from jobs.redis.sentinel import master_of
 
-    told = {**sentinel_options(settings), "retry": Retry(NoBackoff(), 0)}
-    return master_of(found.hosts, settings.redis_sentinel_master, told, options | _login(settings, found))
+    sentinel_kwargs = {**sentinel_options(settings), "retry": Retry(NoBackoff(), 0)}
+    return master_of(found.hosts, settings.redis_sentinel_master, sentinel_kwargs, options | _login(settings, found))
 
 
 def connect_async(settings: Settings, connections: int, retries: int = _RETRIES) -> redis.asyncio.Redis:
@@ -78,8 +78,8 @@ def connect_async(settings: Settings, connections: int, retries: int = _RETRIES)
     else:
         from jobs.redis.async_sentinel import pool_of
 
-        told = {**sentinel_options(settings), "retry": AsyncRetry(NoBackoff(), 0)}
-        pool = pool_of(found.hosts, settings.redis_sentinel_master, told, options | _login(settings, found))
+        sentinel_kwargs = {**sentinel_options(settings), "retry": AsyncRetry(NoBackoff(), 0)}
+        pool = pool_of(found.hosts, settings.redis_sentinel_master, sentinel_kwargs, options | _login(settings, found))
     return redis.asyncio.Redis.from_pool(pool)
 
 

@@ -39,10 +39,10 @@ def read_memory(client: redis.Redis, settings: Settings) -> Memory | None:
     """
     with map_errors(settings):
         try:
-            told: dict[str, Any] = client.info("memory")
+            info: dict[str, Any] = client.info("memory")
         except redis.exceptions.NoPermissionError:
             return None
-    return Memory(used_bytes=int(told["used_memory"]), max_bytes=int(told.get("maxmemory", 0)))
+    return Memory(used_bytes=int(info["used_memory"]), max_bytes=int(info.get("maxmemory", 0)))
 
 
 class MemoryGauge:

@@ -69,17 +69,17 @@ def not_found(name: str, failure: Exception | None) -> MasterNotFoundError:
     return error
 
 
-def master_of(hosts: Any, name: str, told: dict[str, Any], options: dict[str, Any]) -> redis.Redis:
+def master_of(hosts: Any, name: str, sentinel_kwargs: dict[str, Any], options: dict[str, Any]) -> redis.Redis:
     """
     A client of the Redis that Sentinels call `name`, wherever it moves.
 
     Args:
         hosts: The Sentinels, by host and port.
         name: Their name for it.
-        told: How to connect to the Sentinels.
+        sentinel_kwargs: How to connect to the Sentinels.
         options: How to connect to Redis; `ssl` is whether by TLS.
     """
-    group: Any = SentinelGroup(hosts, sentinel_kwargs=told)  # type: ignore[no-untyped-call]
+    group: Any = SentinelGroup(hosts, sentinel_kwargs=sentinel_kwargs)  # type: ignore[no-untyped-call]
     connection_class = PrimaryTlsConnection if options.pop("ssl") else PrimaryConnection
     master: redis.Redis = group.master_for(name, connection_class=connection_class, **options)
     return master

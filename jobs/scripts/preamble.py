@@ -65,8 +65,8 @@ def _spell(table: str, name: str, parts: Sequence[str]) -> str:
         raise LookupError(f"{table}.{name}{'(…)' if parts else ''} is no name of jobs/names.py")
     if not parts:
         return f"'{known.start}'"
-    told = [spelled(part.strip()) for part in parts]
-    each = [part if _PLAIN.fullmatch(part) else f"({part})" for part in told]
+    texts = [spelled(part.strip()) for part in parts]
+    each = [part if _PLAIN.fullmatch(part) else f"({part})" for part in texts]
     return f"('{known.start}:' .. " + " .. ':' .. ".join(each) + ")"
 
 

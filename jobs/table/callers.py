@@ -63,10 +63,10 @@ class CallerLookup:
         Raises:
             RedisUnavailable
         """
-        asked = set(callers)
-        found = dict.fromkeys(asked.intersection(RESERVED_NAMES), NO_LIMITS)
-        found |= {caller: known for caller in asked if (known := self._known.get(caller)) is not None}
-        if unknown := sorted(asked - found.keys()):
+        requested = set(callers)
+        found = dict.fromkeys(requested.intersection(RESERVED_NAMES), NO_LIMITS)
+        found |= {caller: known for caller in requested if (known := self._known.get(caller)) is not None}
+        if unknown := sorted(requested - found.keys()):
             with map_errors(self._settings):
                 records = cast("list[str | None]", self._redis.hmget(names.API_KEYS, unknown))
             read = {caller: _read(caller, record) for caller, record in zip(unknown, records, strict=True)}

@@ -26,7 +26,7 @@ class Claim:
     Attributes:
         spec: What is to be run, as whoever claimed reads the record's payload.
         traceparent: The W3C trace context that its submission left.
-        tells: Who is to be told of its end: by protocol, what that has to know.
+        notifications: Who is to be told of its end: by protocol, what that has to know.
         watched_s: For how long from the claim on somebody who has read it counts as watching.
         left_s: How long from the claim on it may run; None for any time.
     """
@@ -37,7 +37,7 @@ class Claim:
     record: JobRecord
     spec: Any
     traceparent: str | None = None
-    tells: Mapping[str, Any] = field(default_factory=dict)
+    notifications: Mapping[str, Any] = field(default_factory=dict)
     watched_s: float = 0.0
     left_s: float | None = None
 
@@ -69,7 +69,7 @@ class Report:
     data: str | None = None
     number: int = field(default_factory=lambda: next(_NUMBERS), compare=False)
 
-    def told(self) -> dict[str, str | int]:
+    def to_arguments(self) -> dict[str, str | int]:
         """As `progress.lua` takes it."""
         whose: dict[str, str | int] = {"job_id": self.claim.job_id, "token": self.claim.token}
         if self.data is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from jobs.fleet.standing import Standing, standing_in
+from jobs.fleet.backlog import ListBacklog, backlog_in
 from jobs.process.settings import Settings
 from jobs.redis.memory import Memory, read_memory
 from jobs.scripts.ranks import PRIORITY_RANK
@@ -96,9 +96,9 @@ class FigureReader:
             memory=memory,
         )
 
-    def standing(self, queues: Iterable[str]) -> list[Standing]:
+    def backlog(self, queues: Iterable[str]) -> list[ListBacklog]:
         """What stands in the lists of these queues, their lines, and others found lately. Raises as `read` does."""
-        return standing_in(self._redis, self._settings, queues)
+        return backlog_in(self._redis, self._settings, queues)
 
     def ends(self, protocols: Iterable[str]) -> dict[str, OutboxCounts]:
         """What stands in the outboxes of these protocols. Raises as `read` does."""

@@ -21,7 +21,7 @@ from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.redis.memory import FULL_SHARE, LAST_SHARE
 from jobs.scripts.scripts import Scripts, arguments
-from jobs.table.submission import as_told
+from jobs.table.submission import notification_args
 
 log = structlog.get_logger()
 
@@ -56,7 +56,7 @@ class Revoked:
 
     held: Held
     job_id: str
-    tells: Mapping[str, Any]
+    notifications: Mapping[str, Any]
 
 
 class Inbox:
@@ -125,7 +125,7 @@ class Inbox:
                     queue=each.held.queue,
                     caller="celery",
                     status="canceled",
-                    tells=as_told(each.tells),
+                    notifications=notification_args(each.notifications),
                     tag=each.held.tag,
                     retention_s=self._settings.retention_s,
                 ),

@@ -40,13 +40,13 @@ def wait_for_older_to_go(
         OlderVersionRuns: One is seen for longer than that, and so it lives.
         RedisUnavailable
     """
-    started, is_told = clock(), False
+    started, is_logged = clock(), False
     while (seen := _older(client, settings)) is not None:
         if clock() - started > 2.5 * settings.lease_s:
             raise OlderVersionRuns(seen)
-        if not is_told:
+        if not is_logged:
             log.info("waiting for a process of an older version to go", seen=seen)
-            is_told = True
+            is_logged = True
         time.sleep(_LOOK_EVERY_S)
 
 

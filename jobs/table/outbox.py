@@ -2,7 +2,7 @@
 Ends that somebody is to be told of who does not ask: each stands in the outbox of its protocol until it is told.
 
 It is put there by the very script that ends a job, so whoever ends it, it is told. Each end is in the hands of one
-teller for as long as a lease holds; one that dies leaves it to others, so it may be told twice.
+notifier for as long as a lease holds; one that dies leaves it to others, so it may be told twice.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from jobs.table.submission import wanted
 log = structlog.get_logger()
 
 LEASE_S = 60.0  # longer than telling one takes, whoever is slow
-TELLER_LEASE_S = 15  # of whoever ended the job himself, and tells it next
+NOTIFIER_LEASE_S = 15  # of whoever ended the job himself, and tells it next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Untold:
+class PendingNotice:
     """
     An end that is in this teller's hands.
 
@@ -79,40 +79,40 @@ class Outbox:
         self._scripts = Scripts(client, settings)
         self._protocol = protocol
 
-    def take(self, most: int) -> list[Untold]:
-        """Ends that are due, for this teller alone. One that only a newer version can read is left to that."""
+    def take(self, most: int) -> list[PendingNotice]:
+        """Ends that are due, for this notifier alone. One that only a newer version can read is left to that."""
         with map_errors(self._settings):
             if not self._redis.zcard(names.outbox_key(self._protocol)):  # Most looks: they are many, and cost a script.
                 return []
         token = secrets.token_hex(8)
-        found = self._scripts.run("untold", protocol=self._protocol, token=token, most=most, lease_s=int(LEASE_S))
+        found = self._scripts.run("take_notices", protocol=self._protocol, token=token, most=most, lease_s=int(LEASE_S))
         taken = [self._read(job_id, tries, as_mapping(fields), token) for job_id, tries, fields in found]
         return [each for each in taken if each is not None]
 
-    def _read(self, job_id: str, tries: int, fields: dict[str, str], token: str) -> Untold | None:
+    def _read(self, job_id: str, tries: int, fields: dict[str, str], token: str) -> PendingNotice | None:
         try:
             record = JobRecord.from_hash(job_id, fields)
             wants = wanted(fields, self._protocol)
-            return Untold(record=record, protocol=self._protocol, wants=wants, tries=tries, token=token)
+            return PendingNotice(record=record, protocol=self._protocol, wants=wants, tries=tries, token=token)
         except RecordUnreadable as exc:
             log.warning("an end cannot be told: its record cannot be read", job_id=job_id, reason=str(exc))
             return None
 
-    def told(self, end: Untold) -> None:
+    def notified(self, end: PendingNotice) -> None:
         """It is told."""
         self._settle(end, outcome="told")
 
-    def later(self, end: Untold, after_s: float) -> None:
+    def later(self, end: PendingNotice, after_s: float) -> None:
         """It could not be told; to be tried again after a while, by anybody."""
         self._settle(end, outcome="later", after_s=after_s)
 
-    def give_up(self, end: Untold) -> None:
+    def give_up(self, end: PendingNotice) -> None:
         """It could not be told, and is not tried again unless somebody asks for it."""
         self._settle(end, outcome="given_up")
 
-    def _settle(self, end: Untold, *, outcome: str, after_s: float = 0.0) -> None:
+    def _settle(self, end: PendingNotice, *, outcome: str, after_s: float = 0.0) -> None:
         self._scripts.run(
-            "told",
+            "settle_notice",
             protocol=self._protocol,
             job_id=end.record.id,
             token=end.token,
@@ -128,15 +128,15 @@ class Outbox:
     def given_up_at(self) -> list[tuple[str, float]]:
         """The same, each with when that was; Unix time, seconds."""
         with map_errors(self._settings):
-            return newest_first(self._redis, names.untold_key(self._protocol))
+            return newest_first(self._redis, names.given_up_key(self._protocol))
 
     def retry(self, job_ids: Sequence[str]) -> list[str]:
         """Have ends told that were given up, or put off. Returns the jobs of which there is one to be told."""
-        asked: list[str] = []
+        pending: list[str] = []
         for some in in_pieces(job_ids):
-            answers = self._scripts.run("retell", protocol=self._protocol, job_ids=some)
-            asked += [job_id for job_id, is_there in zip(some, answers, strict=True) if is_there]
-        return asked
+            answers = self._scripts.run("retry_notices", protocol=self._protocol, job_ids=some)
+            pending += [job_id for job_id, is_there in zip(some, answers, strict=True) if is_there]
+        return pending
 
     def counts(self) -> OutboxCounts:
         """What stands in it, and what became of what stood there."""

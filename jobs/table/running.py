@@ -20,7 +20,7 @@ from jobs.process.settings import Settings
 from jobs.scripts.limits import limits_of
 from jobs.scripts.scripts import Argument, arguments, as_mapping
 from jobs.table.claim import Claim, Report, Verdict, event_data, times_in
-from jobs.table.outbox import TELLER_LEASE_S, Untold
+from jobs.table.outbox import NOTIFIER_LEASE_S, PendingNotice
 from jobs.table.reader import JobReader
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
@@ -85,7 +85,7 @@ class RunningJobs(JobReader):
             record=record,
             spec=spec,
             traceparent=fields.get("traceparent"),
-            tells={protocol: wanted(fields, protocol) for protocol in fields.get("tell", "").split()},
+            notifications={protocol: wanted(fields, protocol) for protocol in fields.get("tell", "").split()},
             **times_in(fields),
         )
 
@@ -127,7 +127,9 @@ class RunningJobs(JobReader):
 
     def progress_many(self, reports: Sequence[Report]) -> list[Verdict]:
         """Note where jobs are, and send what they send, in one step."""
-        return [Verdict(reply) for reply in self._scripts.run("progress", reports=[each.told() for each in reports])]
+        return [
+            Verdict(reply) for reply in self._scripts.run("progress", reports=[each.to_arguments() for each in reports])
+        ]
 
     def renew(self, claims: Sequence[Claim], where: Mapping[str, Report] = MappingProxyType({})) -> list[Verdict]:
         """
@@ -171,19 +173,19 @@ class RunningJobs(JobReader):
         claim: Claim,
         status: Status,
         *,
-        tells: bool = False,
+        notifies: bool = False,
         artifacts: Iterable[dict[str, Any]] = (),
         timings: dict[str, float] | None = None,
         error: dict[str, str] | None = None,
         data: dict[str, Any] | None = None,
         reports: Sequence[Report] = (),
         at: Report | None = None,
-    ) -> tuple[JobRecord, list[Untold]]:
+    ) -> tuple[JobRecord, list[PendingNotice]]:
         """
         End a job; what is committed first wins.
 
         Args:
-            tells: Whether the caller tells those who want to hear of it, at once. Should it not, others do later.
+            notifies: Whether the caller tells those who want to hear of it, at once. Should it not, others do later.
             artifacts: What is stored, each as `Artifact` has it.
             data: What was made that needs no object of its own.
             reports: Of the way here that are not noted yet; they go first, in the same round trip.
@@ -195,18 +197,21 @@ class RunningJobs(JobReader):
         Raises:
             Fenced: Another attempt owns the job, or it has ended otherwise.
         """
-        told = [("progress", arguments(reports=[each.told() for each in reports]))] if reports else []
+        earlier = [("progress", arguments(reports=[each.to_arguments() for each in reports]))] if reports else []
         args = self._end_args(claim.job_id, claim.token, status, artifacts, timings, error, data)
-        teller: dict[str, Argument] = {"teller": claim.token, "teller_lease_s": TELLER_LEASE_S} if tells else {}
-        end = arguments(**args, **teller, protocols=list(claim.tells), **(at.where() if at else {}))
-        outcome, *rest = self._scripts.run_many([*told, ("finish", end)])[-1]
+        notifier: dict[str, Argument] = (
+            {"notifier": claim.token, "notifier_lease_s": NOTIFIER_LEASE_S} if notifies else {}
+        )
+        end = arguments(**args, **notifier, protocols=list(claim.notifications), **(at.where() if at else {}))
+        outcome, *rest = self._scripts.run_many([*earlier, ("finish", end)])[-1]
         if outcome == "fenced":
             raise Fenced(claim.job_id)
         fields = as_mapping(rest[0])
         record = claim.record.at_its_end(fields)
-        protocols = fields.get("tell", "").split() if tells else []
+        protocols = fields.get("tell", "").split() if notifies else []
         return record, [
-            Untold(record=record, protocol=each, wants=wanted(fields, each), token=claim.token) for each in protocols
+            PendingNotice(record=record, protocol=each, wants=wanted(fields, each), token=claim.token)
+            for each in protocols
         ]
 
     def _end_args(

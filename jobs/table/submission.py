@@ -57,7 +57,7 @@ class Submission:
         weight: How much of the device its caller gets, where others get 1.
         batch: Where it is part of one.
         traceparent: The W3C trace context that its spans are part of.
-        tells: Who is to be told of its end: by protocol, what that has to know.
+        notifications: Who is to be told of its end: by protocol, what that has to know.
         tag: Of the message from outside of which it is made, which is done with when it is written.
     """
 
@@ -74,7 +74,7 @@ class Submission:
     weight: float = 1.0
     batch: BatchLine | None = None
     traceparent: str | None = None
-    tells: Mapping[str, Any] = field(default_factory=dict)
+    notifications: Mapping[str, Any] = field(default_factory=dict)
     tag: str | None = None
 
 
@@ -153,7 +153,7 @@ def encode(
         line=batch.line if batch else None,
         custom_id=(batch.custom_id or None) if batch else None,
         traceparent=submission.traceparent or None,
-        tells=as_told(submission.tells),
+        notifications=notification_args(submission.notifications),
         tag=submission.tag,
         **limits,
     )
@@ -172,9 +172,9 @@ def _paid(cost: float) -> str | None:
     return None if cost == 1.0 else f"{max(cost, _LEAST_COST):.6g}"
 
 
-def as_told(tells: Mapping[str, Any]) -> list[Mapping[str, str | int]] | None:
+def notification_args(notifications: Mapping[str, Any]) -> list[Mapping[str, str | int]] | None:
     """Who is to be told, as scripts take it; None for nobody."""
-    return [{"protocol": protocol, "wants": json.dumps(wants)} for protocol, wants in tells.items()] or None
+    return [{"protocol": protocol, "wants": json.dumps(wants)} for protocol, wants in notifications.items()] or None
 
 
 def wanted(fields: Mapping[str, str], protocol: str) -> Any:

@@ -150,7 +150,7 @@ def gpu(folder: Folder = _FOLDER, rounds: Rounds = 5, steps: Steps = 20) -> None
         bench_gpu(folder, Console(), rounds=rounds, steps=steps)
 
 
-def _threads(asked: int | None) -> int:
+def _threads(requested: int | None) -> int:
     from workers.process.settings import load_worker_settings
 
-    return load_worker_settings().threads if asked is None else asked
+    return load_worker_settings().threads if requested is None else requested

@@ -25,9 +25,9 @@ def requests(count: int, seed: int, **fields: Any) -> list[dict[str, Any]]:
     return [{"prompt": text, "seed": index, **fields} for index, text in enumerate(captions)]
 
 
-def settle(catalogue: Catalogue, asked: Sequence[Mapping[str, Any]]) -> list[GenerateSpec]:
+def settle(catalogue: Catalogue, requested: Sequence[Mapping[str, Any]]) -> list[GenerateSpec]:
     """As submission does."""
-    return [spec_of(dict(each), catalogue) for each in asked]
+    return [spec_of(dict(each), catalogue) for each in requested]
 
 
 def succeeded(record: JobView) -> JobView:

@@ -41,23 +41,23 @@ def _look(client: redis.Redis, settings: Settings, protocol: str) -> Finding:
 def judge_ends(protocol: str, counts: OutboxCounts) -> Finding:
     """Whether the ends of one protocol are told."""
     check = f"{ENDS} by {protocol}"
-    told = f"{counts.history.get('told', 0)} told so far"
+    history = f"{counts.history.get('told', 0)} told so far"
     if counts.overdue_s > _STANDS_STILL_S:
         found = f"{counts.waiting} stand still: nobody has taken the first of them for {_time(counts.overdue_s)}"
         advice = "Workers and API processes tell them: start one, or read in their logs why `ends are not told`."
         return Finding(check=check, state=State.FAILURE, found=found, advice=advice)
     if counts.given_up:
-        found = f"{counts.given_up} given up: who waits for them was not told, and {told}"
+        found = f"{counts.given_up} given up: who waits for them was not told, and {history}"
         advice = (
             "Put right what the workers' logs say of them (`an end is given up`), then: ./imagemill ends list, and "
             "./imagemill ends retry --all."
         )
         return Finding(check=check, state=State.WARNING, found=found, advice=advice)
     if counts.oldest_s > _NEVER_TOLD_S:
-        found = f"{counts.put_off} could not be told so far, the oldest for {_time(counts.oldest_s)}, and {told}"
+        found = f"{counts.put_off} could not be told so far, the oldest for {_time(counts.oldest_s)}, and {history}"
         advice = "Read why in the workers' logs (`an end is not told yet`); they are tried again by themselves."
         return Finding(check=check, state=State.WARNING, found=found, advice=advice)
-    return Finding(check=check, state=State.OK, found=f"{counts.waiting} to be told, {told}")
+    return Finding(check=check, state=State.OK, found=f"{counts.waiting} to be told, {history}")
 
 
 def _time(seconds: float) -> str:

@@ -68,8 +68,8 @@ def _check() -> list[Finding]:
             return [reached, *unchecked([RIGHTS, *_JUDGES, rules.CLOCK], "Redis cannot be asked")]
         rights = attempt(RIGHTS, lambda: check_rights(client, settings))
         judged = [
-            attempt(check, lambda check=check, asked=asked: _judge(client, settings, check, *asked))  # type: ignore[misc]
-            for check, asked in _JUDGES.items()
+            attempt(check, lambda check=check, judged=judged: _judge(client, settings, check, *judged))  # type: ignore[misc]
+            for check, judged in _JUDGES.items()
         ]
         return [reached, rights, *judged, attempt(rules.CLOCK, lambda: _clock(client, settings))]
 
@@ -83,10 +83,10 @@ def _judge(
 ) -> Finding:
     with map_errors(settings):
         try:
-            told = {name: value for section in sections for name, value in client.info(section).items()}
+            info = {name: value for section in sections for name, value in client.info(section).items()}
         except redis.exceptions.NoPermissionError:
             return unchecked([check], "Redis' user may not run INFO (docs/redis.md)")[0]
-    return judge(told)
+    return judge(info)
 
 
 def _clock(client: redis.Redis, settings: Settings) -> Finding:

@@ -86,10 +86,10 @@ def check_rights(client: redis.Redis, settings: Settings) -> Finding:
     Raises:
         RedisUnavailable
     """
-    asked = [(name, [*name.upper().split("|"), *words]) for name, words in PROBES.items()]
-    asked += [(f"access to {key}", ["DEL", key]) for key in _KEYS]
+    probes = [(name, [*name.upper().split("|"), *words]) for name, words in PROBES.items()]
+    probes += [(f"access to {key}", ["DEL", key]) for key in _KEYS]
     with map_errors(settings):
-        refused = _refused(client, asked)
+        refused = _refused(client, probes)
     missing = [name for name in refused if name not in _OPTIONAL]
     if missing:
         found = f"its user lacks {', '.join(missing)}: our programs cannot run, or fail in the middle"
@@ -100,11 +100,11 @@ def check_rights(client: redis.Redis, settings: Settings) -> Finding:
     return Finding(check=RIGHTS, state=State.OK, found=f"its user may run all {len(PROBES)} commands of ours")
 
 
-def _refused(client: redis.Redis, asked: list[tuple[str, list[str]]]) -> list[str]:
+def _refused(client: redis.Redis, probes: list[tuple[str, list[str]]]) -> list[str]:
     """Those that Redis refuses, by a transaction that is never run."""
     connection: Any = client.connection_pool.get_connection()
     try:
-        commands = [["MULTI"], *(words for _, words in asked), ["DISCARD"]]
+        commands = [["MULTI"], *(words for _, words in probes), ["DISCARD"]]
         connection.send_packed_command(connection.pack_commands(commands))
         answers = [_answer(connection) for _ in commands]
     finally:
@@ -112,7 +112,7 @@ def _refused(client: redis.Redis, asked: list[tuple[str, list[str]]]) -> list[st
         client.connection_pool.release(connection)
     if isinstance(answers[0], redis.exceptions.NoPermissionError):
         return ["multi"]
-    refusals = zip(asked, answers[1:-1], strict=True)
+    refusals = zip(probes, answers[1:-1], strict=True)
     return [name for (name, _), answer in refusals if isinstance(answer, redis.exceptions.NoPermissionError)]
 
 

@@ -23,16 +23,16 @@ from producer.api.http.request_log import RequestLog
 from producer.api.http.slashes import Slashes
 from producer.api.jobs import dropping, events, files
 from producer.api.jobs import routes as jobs
+from producer.api.keys.admission import Admission
 from producer.api.keys.callers import Callers
 from producer.api.keys.exposure import is_loopback, needs_key
-from producer.api.keys.seating import Seating
-from producer.api.keys.seats import Seats
+from producer.api.keys.open_requests import OpenRequests
 from producer.api.keys.watch import KeyWatch
 from producer.api.links import Links
 from producer.api.metrics.metrics import ApiMetrics
 from producer.api.openai import images
 from producer.api.openai import models as openai_models
-from producer.api.openai.errors import tell
+from producer.api.openai.errors import respond
 from producer.api.settings import ApiSettings
 from producer.api.system import docs, health, limits, models, queues
 from producer.api.system.surroundings import remembered_storage, remembered_unread, remembered_workers
@@ -90,7 +90,7 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
                 )
                 is_local = is_loopback(own.host) and not needs_key(own)
                 app.state.callers = Callers(loop.redis, settings, is_local=is_local)
-                async with aclosing(KeyWatch(app.state.callers, app.state.seats)), _taking_part(parts):
+                async with aclosing(KeyWatch(app.state.callers, app.state.open_requests)), _taking_part(parts):
                     yield
 
     app = FastAPIOffline(
@@ -106,14 +106,14 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
     app.openapi_tags = _TAGS
     for router in ROUTERS:
         app.include_router(router)
-    handle_errors(app, tell)
+    handle_errors(app, respond)
     describe(app, ROUTERS, own.public_url)
     docs.serve_docs(app)
     app.state.metrics = ApiMetrics()
-    app.state.seats = Seats()
+    app.state.open_requests = OpenRequests()
     app.add_middleware(Slashes)
     app.add_middleware(Heads)
-    app.add_middleware(Seating, seats=app.state.seats)
+    app.add_middleware(Admission, open_requests=app.state.open_requests)
     app.add_middleware(RequestLog, metrics=app.state.metrics)
     if own.cors_origins:
         let_pages_ask(app, own.cors_origins)  # Outside of all others, so that a page reads every answer.

@@ -86,18 +86,18 @@ def submit(
     twice. Options are for all lines; a line's own fields come first.
     """
     with reporting(as_json):
-        asked = _asked(fields(), kind, out)
+        requested = _requested(fields(), kind, out)
         if prompt is not None and file is not None:
             raise InvalidRequest("prompt", "give a prompt, or --file with many")
         if file is not None:
-            submit_file(file, asked, out=out, timeout_s=timeout, is_detached=detach, as_json=as_json)
+            submit_file(file, requested, out=out, timeout_s=timeout, is_detached=detach, as_json=as_json)
             return
         if prompt is None and kind is None:
             raise InvalidRequest("prompt", "give a prompt, or --file with many")
         if out is not None:
             check_file(out)
         parts = open_parts()
-        submission = parts.submitter.prepare(asked if prompt is None else {"prompt": prompt, **asked})
+        submission = parts.submitter.prepare(requested if prompt is None else {"prompt": prompt, **requested})
         job = Job(parts.submitter.enter(submission), parts)
         warn(parts.submitter.warning(submission))
         if wait or out is not None:
@@ -232,13 +232,13 @@ def _describe(job: Job, record: JobView, saved: list[str] | None = None) -> dict
     return description | ({"saved": saved} if saved else {})
 
 
-def _asked(fields: dict[str, Any], kind: str | None, out: Path | None) -> dict[str, Any]:
+def _requested(fields: dict[str, Any], kind: str | None, out: Path | None) -> dict[str, Any]:
     """What was typed, and what goes without saying: the name of a file says its format, of kinds that have one."""
-    asked = fields if kind is None else {"kind": kind, **fields}
+    requested = fields if kind is None else {"kind": kind, **fields}
     has_format = "output" in kind_of(kind or DEFAULT).request.model_fields
-    if has_format and (implied := _format_of(out)) is not None and "format" not in asked.get("output", {}):
-        asked = {**asked, "output": {"format": implied, **asked.get("output", {})}}
-    return asked
+    if has_format and (implied := _format_of(out)) is not None and "format" not in requested.get("output", {}):
+        requested = {**requested, "output": {"format": implied, **requested.get("output", {})}}
+    return requested
 
 
 def _plain(value: Any) -> str:

@@ -11,7 +11,7 @@ from jobs.announce.announcer import PROTOCOLS
 from jobs.errors import InvalidRequest
 from jobs.table.outbox import Outbox
 from jobs.table.pieces import in_pieces
-from producer.cli.reporting import JsonFlag, ago, reporting, tell
+from producer.cli.reporting import JsonFlag, ago, print_outcome, reporting
 from producer.cli.terminal import Terminal, print_json
 from producer.client.parts import Parts, open_parts
 
@@ -32,8 +32,8 @@ def list_ends(as_json: JsonFlag = False) -> None:
                     where = {"protocol": protocol, "id": record.id, "queue": record.queue, "status": record.status}
                     print_json({**where, "ended_at": record.ended_at, "given_up_at": given_up_at})
                 else:
-                    where_told = (protocol, record.id, record.queue, str(record.status))
-                    table.add_row(*where_told, ago(record.ended_at), ago(given_up_at))
+                    row = (protocol, record.id, record.queue, str(record.status))
+                    table.add_row(*row, ago(record.ended_at), ago(given_up_at))
         if not as_json:
             Terminal().print(table)
 
@@ -48,13 +48,15 @@ def retry(
     with reporting(as_json):
         if everything == bool(job_ids):
             raise InvalidRequest("job", "name jobs, or --all")
-        asked: list[str] = []
+        retried: list[str] = []
         for _, outbox in _outboxes(open_parts()):
-            asked += outbox.retry(job_ids or outbox.given_up())
-        if missing := [each for each in job_ids or () if each not in asked]:
+            retried += outbox.retry(job_ids or outbox.given_up())
+        if missing := [each for each in job_ids or () if each not in retried]:
             raise InvalidRequest("job", f"{missing[0]} has no end that is still to be told")
-        count = len(set(asked))
-        tell({"retried": sorted(set(asked))}, f"{count} end{'' if count == 1 else 's'} will be told again", as_json)
+        count = len(set(retried))
+        print_outcome(
+            {"retried": sorted(set(retried))}, f"{count} end{'' if count == 1 else 's'} will be told again", as_json
+        )
 
 
 def _outboxes(parts: Parts) -> list[tuple[str, Outbox]]:

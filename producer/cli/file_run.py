@@ -113,16 +113,16 @@ class FileRun:
 
     def describe(self, ended: Ended) -> dict[str, Any]:
         """A line that is done with, for a script."""
-        told: dict[str, Any] = {"line": ended.prompt.line, "custom_id": ended.prompt.custom_id}
+        fields: dict[str, Any] = {"line": ended.prompt.line, "custom_id": ended.prompt.custom_id}
         if ended.refused is not None:
-            return told | {"error": {"code": type(ended.refused).__name__, "message": str(ended.refused)}}
+            return fields | {"error": {"code": type(ended.refused).__name__, "message": str(ended.refused)}}
         if ended.record is None:
-            return told
+            return fields
         description = ended.record.model_dump(mode="json", exclude_none=True)
         if ended.has_succeeded:
             store = self._parts.store
             add_links(description, images_of(ended.record, store), artifacts_of(ended.record, store))
-        return told | description | ({"saved": list(ended.saved)} if ended.saved else {})
+        return fields | description | ({"saved": list(ended.saved)} if ended.saved else {})
 
     def _look(self, keys: list[tuple[int, str]]) -> dict[tuple[int, str], JobView | None]:
         """Those that have ended; None for one whose record is gone."""

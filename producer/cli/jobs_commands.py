@@ -13,7 +13,7 @@ from jobs.errors import InvalidRequest
 from jobs.table.drops import ENDS
 from jobs.table.states import Status
 from jobs.table.table import JobTable
-from producer.cli.reporting import JsonFlag, reporting, tell
+from producer.cli.reporting import JsonFlag, print_outcome, reporting
 from producer.cli.terminal import Terminal, print_json
 from producer.client.parts import open_parts
 
@@ -56,7 +56,7 @@ def drop(
         statuses = [_known(each) for each in status or ()]
         ended_before = time.time() - older_than * 3600 if older_than else None
         count = sum(_dropped(open_parts().table, caller, statuses, ended_before))
-        tell({"caller": caller, "dropped": count}, f"{count} jobs of {caller} dropped", as_json)
+        print_outcome({"caller": caller, "dropped": count}, f"{count} jobs of {caller} dropped", as_json)
 
 
 def _dropped(table: JobTable, caller: str, statuses: list[Status], ended_before: float | None) -> Iterator[int]:

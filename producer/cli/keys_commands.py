@@ -11,7 +11,7 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidRequest
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect
-from producer.cli.reporting import JsonFlag, ago, reporting, tell
+from producer.cli.reporting import JsonFlag, ago, print_outcome, reporting
 from producer.cli.terminal import Terminal, print_json, say
 from producer.keys.key import ApiKey
 from producer.keys.store import KeyStore
@@ -113,7 +113,7 @@ def update(
         if not limits and not again:
             raise InvalidRequest("limits", "none is named; `./imagemill keys update --help` shows them")
         key = _store(settings).update(name, **again | limits)
-        tell(key.public(), f"{name} is changed", as_json)
+        print_outcome(key.public(), f"{name} is changed", as_json)
 
 
 @keys_app.command()
@@ -159,7 +159,7 @@ def revoke(name: KeyName, as_json: JsonFlag = False) -> None:
     """
     with reporting(as_json):
         key = _store(load_settings()).revoke(name)
-        tell(key.public(), f"{name} is revoked", as_json)
+        print_outcome(key.public(), f"{name} is revoked", as_json)
 
 
 def _store(settings: Settings) -> KeyStore:

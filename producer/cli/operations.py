@@ -8,14 +8,14 @@ import typer
 from rich.table import Table
 
 from jobs.errors import InvalidRequest
+from jobs.fleet.backlog import backlog_in, unread_in
 from jobs.fleet.fleet import WorkerReport, troubles_of
-from jobs.fleet.standing import standing_in, unread_in
 from jobs.kinds.registry import queues_for
 from jobs.names import queue_of, queue_of_kind
 from jobs.process.visible import visible
 from jobs.table.record import JobRecord
 from jobs.view import summary_of, view_of
-from producer.cli.reporting import JsonFlag, ago, reporting, tell, warn
+from producer.cli.reporting import JsonFlag, ago, print_outcome, reporting, warn
 from producer.cli.terminal import Terminal, print_json, say
 from producer.client.parts import Parts, open_parts
 
@@ -50,7 +50,7 @@ def pause(queue: QueueName, as_json: JsonFlag = False) -> None:
     with reporting(as_json):
         parts = open_parts()
         parts.control.pause(_known(parts, queue))
-        tell({"queue": _known(parts, queue), "paused": True}, f"{queue} is paused", as_json)
+        print_outcome({"queue": _known(parts, queue), "paused": True}, f"{queue} is paused", as_json)
 
 
 @queue_app.command()
@@ -59,7 +59,7 @@ def resume(queue: QueueName, as_json: JsonFlag = False) -> None:
     with reporting(as_json):
         parts = open_parts()
         parts.control.resume(_known(parts, queue))
-        tell({"queue": _known(parts, queue), "paused": False}, f"{queue} goes on", as_json)
+        print_outcome({"queue": _known(parts, queue), "paused": False}, f"{queue} goes on", as_json)
 
 
 @queue_app.command()
@@ -79,7 +79,7 @@ def cancel_queue(queue: str, *, running: bool, yes: bool, as_json: bool) -> None
         if not yes and count and not typer.confirm(f"Cancel {count} jobs of {visible(name)}?", err=True):
             raise typer.Exit(1)
         canceled = parts.control.cancel_all(name, running=running)
-        tell({"queue": name, "canceled": canceled}, f"{canceled} jobs canceled", as_json)
+        print_outcome({"queue": name, "canceled": canceled}, f"{canceled} jobs canceled", as_json)
 
 
 @dead_app.command("list")
@@ -109,7 +109,7 @@ def replay(job_id: DeadJob, as_json: JsonFlag = False) -> None:
     """Queue it again, under its id, as if it had just been submitted; works for any job that ended without images."""
     with reporting(as_json):
         record = open_parts().control.replay(job_id)
-        tell(view_of(record).model_dump(mode="json", exclude_none=True), f"{job_id} is queued again", as_json)
+        print_outcome(view_of(record).model_dump(mode="json", exclude_none=True), f"{job_id} is queued again", as_json)
 
 
 @dead_app.command()
@@ -118,7 +118,7 @@ def drop(job_id: DeadJob, as_json: JsonFlag = False) -> None:
     with reporting(as_json):
         if not open_parts().control.drop_dead(job_id):
             raise InvalidRequest("job", f"{job_id} is not on the list of the dead")
-        tell({"id": job_id, "dropped": True}, f"{job_id} is off the list", as_json)
+        print_outcome({"id": job_id, "dropped": True}, f"{job_id} is off the list", as_json)
 
 
 def workers(as_json: JsonFlag = False) -> None:
@@ -129,7 +129,7 @@ def workers(as_json: JsonFlag = False) -> None:
     with reporting(as_json):
         parts = open_parts()
         found = parts.fleet.workers()
-        unread = unread_in(standing_in(parts.redis, parts.settings, queues_for(parts.catalogue.models)), found)
+        unread = unread_in(backlog_in(parts.redis, parts.settings, queues_for(parts.catalogue.models)), found)
         for queue, count in unread.items():
             warn(_unread(queue, count))
         if as_json:

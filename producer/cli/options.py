@@ -87,14 +87,14 @@ def _options_of(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[Fiel
 
 
 def _option(path: tuple[str, ...], field: FieldInfo, inner: Any) -> FieldOption:
-    told = " ".join((field.description or "").split())
+    description = " ".join((field.description or "").split())
     if inner is Box:
-        return FieldOption(path=path, type=str, help=f"WIDTHxHEIGHT. {told}", read=functools.partial(_box, path))
+        return FieldOption(path=path, type=str, help=f"WIDTHxHEIGHT. {description}", read=functools.partial(_box, path))
     if get_origin(inner) is dict:
-        return FieldOption(path=path, type=list[str], help=f"KEY=VALUE, any number of times. {told}", read=_tags)
+        return FieldOption(path=path, type=list[str], help=f"KEY=VALUE, any number of times. {description}", read=_tags)
     if get_origin(inner) is Literal:
-        return FieldOption(path=path, type=str, help=f"{', '.join(map(str, get_args(inner)))}. {told}")
-    return FieldOption(path=path, type=inner, help=told)
+        return FieldOption(path=path, type=str, help=f"{', '.join(map(str, get_args(inner)))}. {description}")
+    return FieldOption(path=path, type=inner, help=description)
 
 
 def _plain(annotation: Any) -> Any:

@@ -53,8 +53,8 @@ def print_result(job: Job, record: JobView, console: Console, saved: list[str]) 
     for other in job.artifacts():
         console.print(f"  {other.record.name or 'link':<6}", other.url(), highlight=False, soft_wrap=True)
     if record.data is not None:
-        told = json.dumps(record.data, ensure_ascii=False)
-        console.print("  data  ", told, highlight=False, soft_wrap=True)
+        data = json.dumps(record.data, ensure_ascii=False)
+        console.print("  data  ", data, highlight=False, soft_wrap=True)
     stages = [*STAGES, *(stage for stage in record.timings if stage not in (*STAGES, "total"))]
     times = "  ".join(f"{escape(stage)} {record.timings[stage]:.2f} s" for stage in stages if stage in record.timings)
     total = f"[bold]total {record.timings.get('total', 0):.2f} s[/]"

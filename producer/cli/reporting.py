@@ -49,7 +49,7 @@ def reporting(as_json: bool = False) -> Iterator[None]:
         raise typer.Exit(_INTERRUPTED) from exc
 
 
-def tell(fields: dict[str, Any], sentence: str, as_json: bool) -> None:
+def print_outcome(fields: dict[str, Any], sentence: str, as_json: bool) -> None:
     """What a command did: as JSON, or as a sentence."""
     if as_json:
         print_json(fields)

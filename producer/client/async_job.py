@@ -60,7 +60,7 @@ class AsyncJob:
         """
         check_event_id(after, "after")
         await self.status()
-        async with self._loop.audience.following(self.id):
+        async with self._loop.followed_jobs.following(self.id):
             async for event in self._loop.waiters.follow(self.id, after):
                 yield event
 

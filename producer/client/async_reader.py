@@ -71,9 +71,9 @@ class AsyncReader:
     async def prospect(self, submission: Submission) -> Place | None:
         """Where a job would stand, about, if it were submitted now."""
         spec, window = submission.spec, self._settings.release_window
-        asked = arguments(queue=submission.queue, caller=spec.caller, priority=spec.priority, window=window)
+        query = arguments(queue=submission.queue, caller=spec.caller, priority=spec.priority, window=window)
         with map_errors(self._settings):
-            return place_of(await self._prospect(args=[asked]))
+            return place_of(await self._prospect(args=[query]))
 
     async def has_events(self, job_id: str, after: str) -> bool:
         """Whether a job's stream has an event behind `after`, the id of an event."""

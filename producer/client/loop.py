@@ -14,7 +14,7 @@ import redis.asyncio
 
 from jobs.redis.connection import connect_async
 from producer.client.async_reader import AsyncReader
-from producer.client.audience import Audience
+from producer.client.followed_jobs import FollowedJobs
 from producer.client.loop_turns import aside
 from producer.client.parts import Parts
 from producer.client.turns import SharedThreads
@@ -38,7 +38,7 @@ class LoopParts:
         redis: Connections of this loop; others in it may use them, too.
         reader: What is asked often.
         waiters: Everybody who waits for jobs.
-        audience: The jobs among them that are followed step by step.
+        followed_jobs: The jobs among them that are followed step by step.
     """
 
     def __init__(self, parts: Parts) -> None:
@@ -46,7 +46,7 @@ class LoopParts:
         self.redis: redis.asyncio.Redis = connect_async(parts.settings, _CONNECTIONS)
         self.reader = AsyncReader(self.redis, parts.settings)
         self.waiters = Waiters(self.redis, parts.settings)
-        self.audience = Audience(self.reader.watch)
+        self.followed_jobs = FollowedJobs(self.reader.watch)
         self._threads = SharedThreads(_THREADS, "client")
         # Of their own: neither a store that hangs nor hundreds of jobs at once may keep a job from being submitted.
         self._readers = SharedThreads(_READERS, "store")
@@ -77,7 +77,7 @@ class LoopParts:
     async def aclose(self) -> None:
         """Let everybody go who waits, and close the connections of this loop."""
         await self.waiters.aclose()
-        await self.audience.aclose()
+        await self.followed_jobs.aclose()
         await self.redis.aclose()
         self._readers.shutdown(wait=False)
         for threads in (self._bulk, self._threads):

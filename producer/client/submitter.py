@@ -132,7 +132,7 @@ class Submitter:
         """Prepare and enter one job; its id. What there is to warn of is in the log. Raises as both do."""
         submission = self.prepare(request)
         job_id = self.enter(submission)
-        self.tell_log([self.warning(submission)])
+        self.log_warnings([self.warning(submission)])
         return job_id
 
     def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -162,10 +162,10 @@ class Submitter:
             except (InvalidRequest, NotServed) as exc:
                 exc.add_note(f"in request {index}")
                 raise
-        self.tell_log(warnings.values())
+        self.log_warnings(warnings.values())
         return write_all(submissions, self._write)
 
-    def tell_log(self, warnings: Iterable[str | None]) -> None:
+    def log_warnings(self, warnings: Iterable[str | None]) -> None:
         """Have the log of this process say what submitters are told, too: each sentence once a minute."""
         for each in warnings:
             if each is not None:

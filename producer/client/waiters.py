@@ -50,7 +50,7 @@ class _Inbox:
         self._events: deque[Event] = deque()
         self._is_behind = True
         self._must_read = False
-        self._bell = asyncio.Event()
+        self._wakeup = asyncio.Event()
 
     def put(self, event: Event) -> None:
         if self._is_behind:
@@ -59,21 +59,21 @@ class _Inbox:
             self.ask_to_read()
             return
         self._events.append(event)
-        self._bell.set()
+        self._wakeup.set()
 
     def ask_to_read(self) -> None:
         self._events.clear()
         self._is_behind = self._must_read = True
-        self._bell.set()
+        self._wakeup.set()
 
     def wake(self) -> None:
-        self._bell.set()
+        self._wakeup.set()
 
     async def take(self, quiet_s: float | None) -> list[Event] | None:
         with suppress(TimeoutError):
             async with asyncio.timeout(quiet_s):
-                await self._bell.wait()
-        self._bell.clear()
+                await self._wakeup.wait()
+        self._wakeup.clear()
         if self._must_read:
             self._is_behind = self._must_read = False
             return None
@@ -252,16 +252,16 @@ class Waiters:
                 is_asked = True
 
     async def _subscribe_to_what_is_wanted(self, pubsub: redis.asyncio.client.PubSub) -> None:
-        told: set[str] = set()
+        subscribed: set[str] = set()
         while True:
             _leave_if_canceled()
             wanted = set(self._rooms)
-            if new := wanted - told:
+            if new := wanted - subscribed:
                 await pubsub.subscribe(*map(names.news_channel, new))
-            if gone := told - wanted:
+            if gone := subscribed - wanted:
                 self._heard -= gone
                 await pubsub.unsubscribe(*map(names.news_channel, gone))
-            told = wanted
+            subscribed = wanted
             _leave_if_canceled()
             await self._changed.wait()
             self._changed.clear()

@@ -77,13 +77,13 @@ DOORS = (
     forgets(
         "message-that-comes-again-is-told-nothing",
         "submit.lua",
-        "  if args.tells then note_wants(id, args.tells) end\n",
+        "  if args.notifications then note_wants(id, args.notifications) end\n",
         tests="outbox:message_that_comes_again_has_the_end_told_anew_as_it_asks",
     ),
     forgets(
         "refusal-that-comes-again-is-told-nothing",
         "reject.lua",
-        "  if args.tells then note_wants(id, args.tells) end\n",
+        "  if args.notifications then note_wants(id, args.notifications) end\n",
         tests="announce:refusal_is_told_and_again_to_who_sends_it_again",
     ),
     forgets(
@@ -95,13 +95,13 @@ DOORS = (
     forgets(
         "end-is-told-only-once-to-who-sends-again",
         "lib/ends.lua",
-        "    post(id, tell)\n",
+        "    post(id, protocols)\n",
         tests="announce:refusal_is_told_and_again_to_who_sends_it_again",
     ),
     forgets(
         "end-that-is-told-anew-stays-with-its-teller",
         "lib/ends.lua",
-        "    unpost(id, tell)\n",
+        "    unpost(id, protocols)\n",
         tests="outbox:message_that_comes_again_has_the_end_told_anew_as_it_asks",
     ),
     # Outbox.
@@ -113,34 +113,34 @@ DOORS = (
     ),
     forgets(
         "given-up-end-stays-so-though-it-is-to-be-told",
-        "retell.lua",
-        "redis.call('ZREM', key.untold(protocol), id) == 1",
-        "redis.call('ZSCORE', key.untold(protocol), id)",
+        "retry_notices.lua",
+        "redis.call('ZREM', key.given_up(protocol), id) == 1",
+        "redis.call('ZSCORE', key.given_up(protocol), id)",
         tests="outbox:end_that_was_given_up_is_told_after_all",
     ),
     forgets(
         "end-that-was-put-off-waits-though-it-is-to-be-told",
-        "retell.lua",
+        "retry_notices.lua",
         "is_given_up or is_put_off",
         "is_given_up",
         tests="outbox:end_that_is_put_off_is_told_now_and_one_in_hand_stays_there",
     ),
     forgets(
         "end-in-hand-is-told-by-another",
-        "retell.lua",
-        "\n    and redis.call('HEXISTS', key.tellers(protocol), id) == 0",
+        "retry_notices.lua",
+        "\n    and redis.call('HEXISTS', key.notifiers(protocol), id) == 0",
         tests="outbox:end_that_was_put_off_and_is_in_hand_again_stays_there",
     ),
     forgets(
         "end-of-a-forgotten-job-is-to-be-told",
-        "retell.lua",
+        "retry_notices.lua",
         " and redis.call('EXISTS', key.job(id)) == 1",
         tests="outbox:end_whose_job_is_forgotten_is_forgotten",
     ),
     forgets(
         "teller-of-its-own-end-is-not-noted",
         "lib/ends.lua",
-        "    if args.teller then redis.call('HSET', key.tellers(protocol), id, args.teller) end\n",
+        "    if args.notifier then redis.call('HSET', key.notifiers(protocol), id, args.notifier) end\n",
         tests="outbox:end_is_told_by_whoever_brought_it_about",
     ),
     forgets(
@@ -151,26 +151,26 @@ DOORS = (
     ),
     forgets(
         "end-is-in-the-hands-of-two",
-        "untold.lua",
+        "take_notices.lua",
         "  redis.call('ZADD', outbox, unpack(leases))\n",
         tests="announce:teller_that_dies_between_telling_and_noting_leaves_it_to_another",
     ),
     forgets(
         "late-teller-is-believed",
-        "told.lua",
-        "if redis.call('HGET', key.tellers(protocol), id) ~= args.token then return {'fenced'} end\n",
+        "settle_notice.lua",
+        "if redis.call('HGET', key.notifiers(protocol), id) ~= args.token then return {'fenced'} end\n",
         tests="outbox:what_becomes_of_an_end_is_counted_once",
     ),
     forgets(
         "told-end-is-told-again",
-        "told.lua",
+        "settle_notice.lua",
         "redis.call('ZREM', key.outbox(protocol), id)\n",
         tests="outbox:what_becomes_of_an_end_is_counted_once",
     ),
     forgets(
         "given-up-end-is-forgotten",
-        "told.lua",
-        "if outcome == 'given_up' then redis.call('ZADD', key.untold(protocol), seconds(now()), id) end\n",
+        "settle_notice.lua",
+        "if outcome == 'given_up' then redis.call('ZADD', key.given_up(protocol), seconds(now()), id) end\n",
         tests="outbox:end_that_was_given_up_is_told_after_all",
     ),
 )

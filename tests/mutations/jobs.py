@@ -211,5 +211,5 @@ JOBS = (
         "redis.call('ZREM', key.dead, id)\n",
         tests="queues:replayed_dead_job_is_as_new_under_its_id",
     ),
-    forgets("replay-is-told-of-its-first-end", "replay.lua", "if tell then unpost(id, tell) end\n"),
+    forgets("replay-is-told-of-its-first-end", "replay.lua", "if protocols then unpost(id, protocols) end\n"),
 )

@@ -170,13 +170,13 @@ KEPT = (
     forgets(
         "end-of-a-dropped-job-is-to-be-told",
         "lib/drops.lua",
-        "  if is.tell then tell_no_more(id, is.tell) end\n",
+        "  if is.tell then drop_notices(id, is.tell) end\n",
         tests="kept:what_is_wanted_of_an_end_counts_too",
     ),
     forgets(
         "end-of-a-dropped-job-is-not-counted-as-given-up",
         "lib/drops.lua",
-        "      redis.call('HINCRBY', key.tellings(protocol), 'given_up', 1)\n",
+        "      redis.call('HINCRBY', key.notifications(protocol), 'given_up', 1)\n",
         tests="kept:what_is_wanted_of_an_end_counts_too",
     ),
     forgets(
@@ -221,7 +221,7 @@ KEPT = (
     forgets(
         "cancel-of-a-batch-is-not-repeated-alike",
         "cancel_batch.lua",
-        "if told and told.nonce == args.nonce then",
+        "if answered and answered.nonce == args.nonce then",
         "if false then",
         tests="batches:large_batch_is_canceled_some_at_a_time_and_to_its_end",
     ),

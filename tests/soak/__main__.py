@@ -25,7 +25,7 @@ from tests.soak.stage import Stage
 _EVERY_S = 15.0
 _RETENTION_S = (60, 120)
 _LONG_MINUTES = 20  # Before, everything still fills: it is shown, and not judged.
-_TELL_EVERY_S = 60.0
+_LOG_EVERY_S = 60.0
 _PATIENCE_S = 300.0
 _FOLLOWED = ("job", "events", "batch", "batch_jobs", "deadlines", "expiring", "jobs")  # gone with the jobs
 _NOT_OURS = ("s3",)
@@ -104,7 +104,7 @@ def _go_on(seconds: float, ledger: Ledger, sampler: Sampler) -> None:
     """Nothing is waited for: it is to go on for so long."""
     end = time.monotonic() + seconds
     while (left_s := end - time.monotonic()) > 0:
-        time.sleep(min(_TELL_EVERY_S, left_s))
+        time.sleep(min(_LOG_EVERY_S, left_s))
         sampler.check()
         ended, lost = ledger.ended.total(), len(ledger.lost)
         print(f"{left_s / 60:.0f} minutes to go: {ended} jobs have ended, {lost} are lost", flush=True)  # noqa: T201

@@ -19,9 +19,9 @@ from jobs.table.states import Status
 from storage.errors import StorageError, StorageMisconfigured, StorageUnavailable
 from workers.attempt.context import Context
 from workers.attempt.errors import Draining, JobLeft
+from workers.attempt.failure import failure_of
 from workers.attempt.making import Making
 from workers.attempt.spool import Spooled, SpoolFull, Unreadable
-from workers.attempt.told import failure_of
 from workers.attempt.trace import AttemptTrace
 from workers.attempt.upload import made_by, upload
 from workers.engine.errors import EngineDied, GenerationFailed
@@ -147,7 +147,7 @@ class Attempt:
         self._reason = self._reason or reason
         self._leaving.set()
         self._making.leave(self._reason)
-        self._context.seats.look_again()
+        self._context.engine_slots.look_again()
         self._context.memory.look_again()
         self._on_leave()
 
@@ -184,8 +184,8 @@ class Attempt:
         """What is stored at once; None where it waits in the spool, for the store does not take it now."""
         self._making.fetch(self._pause)
         is_suspect = self.claim.record.attempts > 0
-        with self._context.seats.take(alone=is_suspect, reason=lambda: self._reason) as seat:
-            self._making.run(seat)
+        with self._context.engine_slots.acquire(alone=is_suspect, reason=lambda: self._reason) as engine_slot:
+            self._making.run(engine_slot)
             made = self._try_to_store(self._making.files())
             if made is None:
                 self._keep(self._spool())
@@ -243,7 +243,7 @@ class Attempt:
         """For something that a job needs which has not begun."""
         self._leaving.wait(seconds)
         self._leave_if_asked()
-        if self._context.seats.is_closed:
+        if self._context.engine_slots.is_closed:
             raise Draining("the worker stops")
 
     def _why_leave(self) -> Exception | None:
@@ -266,20 +266,20 @@ class Attempt:
         at = self._context.progress.where(self.claim)
         unwritten = self._context.progress.forget(self.claim)
         announcer = self._context.announcer
-        tells = announcer.takes(self.claim.tells)
+        notifies = announcer.takes(self.claim.notifications)
         try:
             with self._trace.finishing():
                 record, untold = self._context.table.end(
-                    self.claim, status, tells=tells, timings=self.timings, reports=unwritten, at=at, **result
+                    self.claim, status, notifies=notifies, timings=self.timings, reports=unwritten, at=at, **result
                 )
         except RedisUnavailable as exc:
             log.warning("the end of the job is not written yet", job_id=self.claim.job_id, reason=str(exc))
             self._pause_s = self._longer_pause()
             return None
-        if tells:
+        if notifies:
             announcer.hand(untold)
         else:
-            announcer.note_end(self.claim.tells)
+            announcer.note_end(self.claim.notifications)
         self._drop()
         return record
 

@@ -16,11 +16,11 @@ from jobs.table.claim import Claim
 from jobs.table.table import JobTable
 from storage.errors import StorageMisconfigured
 from storage.store import Store
+from workers.attempt.engine_slots import EngineSlots
 from workers.attempt.leases import LeaseKeeper
 from workers.attempt.memory import MemoryBudget
 from workers.attempt.metrics import WorkerMetrics
 from workers.attempt.progress import ProgressWriter
-from workers.attempt.seats import Seats
 from workers.attempt.spool import Spool
 from workers.engine.engine import Engine
 from workers.runners.registry import RUNNERS
@@ -34,7 +34,7 @@ class Context:
     Attributes:
         served: Names of the models that the engine has.
         name: Of the process, as it owns jobs.
-        seats: One for each job that may be in the engine; a job without one has not begun.
+        engine_slots: One for each job that may be in the engine; a job without one has not begun.
         memory: Of postprocessing.
         stop_refused: Has the worker stop in order, for the store refuses what it makes.
         draining, out_of_time: Set when the worker begins to stop, and when what runs has had its time.
@@ -48,7 +48,7 @@ class Context:
     store: Store
     engine: Engine
     served: frozenset[str]
-    seats: Seats
+    engine_slots: EngineSlots
     leases: LeaseKeeper
     progress: ProgressWriter
     spool: Spool

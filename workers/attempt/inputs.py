@@ -34,7 +34,7 @@ def fetch(store: Store, inputs: Mapping[str, str], pause: Callable[[float], None
 
 def _fetch(store: Store, field: str, key: str, pause: Callable[[float], None]) -> bytes:
     patiently = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(StorageUnavailable), wait=_PAUSES, sleep=pause, before_sleep=_tell
+        retry=tenacity.retry_if_exception_type(StorageUnavailable), wait=_PAUSES, sleep=pause, before_sleep=_log_wait
     )
     try:
         return patiently(store.get, key, max_bytes=MAX_INPUT_BYTES)
@@ -42,7 +42,7 @@ def _fetch(store: Store, field: str, key: str, pause: Callable[[float], None]) -
         raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"{field}: {_explain(exc, key)}") from exc
 
 
-def _tell(state: tenacity.RetryCallState) -> None:
+def _log_wait(state: tenacity.RetryCallState) -> None:
     reason = state.outcome.exception() if state.outcome else None
     log.warning("the store is away; the job waits for its input", reason=str(reason))
 

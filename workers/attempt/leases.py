@@ -21,9 +21,9 @@ from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.table.claim import Claim, Report, Verdict
 from jobs.table.table import JobTable
-from workers.attempt.audience import Audience
 from workers.attempt.errors import JobLeft
 from workers.attempt.vital import run_vital
+from workers.attempt.watched_jobs import WatchedJobs
 
 log = structlog.get_logger()
 
@@ -48,7 +48,7 @@ class LeaseKeeper:
         on_beat: Called before each renewal, from the keeper's thread; returns whether to go on. A worker that is stuck
             says no, and its jobs go to others.
         give_up: As `run_vital` takes it.
-        audience: Told of jobs that somebody reads, as Redis says so; None where nobody wants to know.
+        watched_jobs: Told of jobs that somebody reads, as Redis says so; None where nobody wants to know.
     """
 
     def __init__(
@@ -58,16 +58,16 @@ class LeaseKeeper:
         settings: Settings,
         on_beat: Callable[[], bool],
         give_up: Callable[[], None] = lambda: None,
-        audience: Audience | None = None,
+        watched_jobs: WatchedJobs | None = None,
     ) -> None:
         self._redis = client
-        self._audience = audience
+        self._watched_jobs = watched_jobs
         self._table = table
         self._settings = settings
         self._on_beat = on_beat
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
-        self._told: dict[str, Report] = {}  # by token: where the last renewal said that its attempt is
+        self._reported: dict[str, Report] = {}  # by token: where the last renewal said that its attempt is
         self._stopping = threading.Event()
         loops = {"leases": self._renew_until_stopped, "cancels": self._listen_until_stopped}
         self._threads = [
@@ -95,9 +95,9 @@ class LeaseKeeper:
         """The attempt is over."""
         with self._lock:
             self._held.pop(claim.token, None)
-            self._told.pop(claim.token, None)
+            self._reported.pop(claim.token, None)
 
-    def tell(self, claim: Claim, verdict: Verdict) -> None:
+    def deliver(self, claim: Claim, verdict: Verdict) -> None:
         """Pass on what the table says of a job."""
         if verdict is Verdict.GO:
             return
@@ -137,17 +137,17 @@ class LeaseKeeper:
         if claims:
             verdicts = self._table.renew(claims, news)
             with self._lock:
-                self._told.update((token, report) for token, report in news.items() if token in self._held)
+                self._reported.update((token, report) for token, report in news.items() if token in self._held)
             for claim, verdict in zip(claims, verdicts, strict=True):
-                self.tell(claim, verdict)
+                self.deliver(claim, verdict)
 
     def _news(self) -> dict[str, Report]:
         """By token: where those are that have gone on since the last renewal."""
         with self._lock:
             held = list(self._held.values())
-            told = dict(self._told)
+            reported = dict(self._reported)
         found = {each.claim.token: report for each in held if (report := each.where()) is not None}
-        return {token: report for token, report in found.items() if report is not told.get(token)}
+        return {token: report for token, report in found.items() if report is not reported.get(token)}
 
     def _renew_until_stopped(self) -> None:
         interval_s = self._settings.lease_s / _RENEWALS_PER_LEASE
@@ -175,17 +175,17 @@ class LeaseKeeper:
 
     def _subscribe(self) -> redis.client.PubSub:
         channel: redis.client.PubSub = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
-        watched = [] if self._audience is None else [names.watched_channel(self._audience.owner)]
+        watched = [] if self._watched_jobs is None else [names.watched_channel(self._watched_jobs.owner)]
         channel.subscribe(names.CANCEL_CHANNEL, *watched)
         return channel
 
     def _hear(self, channel: str, job_id: str) -> None:
         if channel == names.CANCEL_CHANNEL:
             self._cancel(job_id)
-        elif self._audience is not None:
-            self._audience.note(job_id)
+        elif self._watched_jobs is not None:
+            self._watched_jobs.note(job_id)
 
     def _cancel(self, job_id: str) -> None:
         for claim in self.held():
             if claim.job_id == job_id:
-                self.tell(claim, Verdict.CANCEL)
+                self.deliver(claim, Verdict.CANCEL)

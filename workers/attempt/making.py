@@ -14,9 +14,9 @@ from jobs.kinds.kind import POSTPROCESS, UPLOAD
 from jobs.kinds.registry import KINDS
 from jobs.table.claim import Claim
 from workers.attempt.context import Context
+from workers.attempt.engine_slots import EngineSlot
 from workers.attempt.errors import JobLeft
 from workers.attempt.inputs import fetch
-from workers.attempt.seats import Seat
 from workers.attempt.trace import AttemptTrace
 from workers.engine.errors import INVALID_OUTPUT, GenerationFailed
 from workers.runners.files import MadeFile
@@ -69,7 +69,7 @@ class Making:
         entry = self._context.entry_of(spec)
         self._tools = Tools(engine=self._context.engine, entry=entry, inputs=inputs, send=self._send)
 
-    def run(self, seat: Seat) -> None:
+    def run(self, engine_slot: EngineSlot) -> None:
         """
         Begin, which counts, and wait for what comes out; the seat is free when all files are made.
 
@@ -87,8 +87,8 @@ class Making:
         self._running = None  # It has the result, too.
         self._trace.stages(running.timings, running.batch_facts)
         self._timings |= running.timings
-        seat.leave_engine()
-        self._when_made = seat.release
+        engine_slot.leave_engine()
+        self._when_made = engine_slot.release
         self._enter(POSTPROCESS)
         self.made_at = time.perf_counter()
         self.data = _of_a_record(self._runner.data(self._result, self._claim.spec))

@@ -32,8 +32,8 @@ class AttemptTrace:
         self._parent = self._attempt.traceparent
         if record.started_at is not None:
             wait = {"started_s": record.created_at, "ended_s": record.started_at}
-            told: Attributes = {"imagemill.job_id": claim.job_id, "imagemill.queue": record.queue}
-            traces.record("queue", parent=claim.traceparent or self._parent, attributes=told, **wait)
+            attributes: Attributes = {"imagemill.job_id": claim.job_id, "imagemill.queue": record.queue}
+            traces.record("queue", parent=claim.traceparent or self._parent, attributes=attributes, **wait)
         traces.record("claim", parent=self._parent, started_s=began_s, ended_s=time.time())
 
     def stages(self, seconds: Mapping[str, float], attributes: Attributes | None = None) -> None:

@@ -110,8 +110,8 @@ def judge(scene: Scene, reading: Reading) -> Verdict:
     pairs = list(zip(scene.figures, seen, strict=True))
     return Verdict(
         background=background,
-        colours=all(asked.colour == figure.colour for asked, figure in pairs),
-        shapes=all(asked.shape == figure.shape for asked, figure in pairs),
+        colours=all(requested.colour == figure.colour for requested, figure in pairs),
+        shapes=all(requested.shape == figure.shape for requested, figure in pairs),
         places=_in_place(scene, seen),
     )
 
@@ -147,16 +147,16 @@ def _states_places(scene: Scene) -> bool:
 
 def _agreement(scene: Scene, seen: tuple[SeenFigure, ...]) -> int:
     pairs = zip(scene.figures, seen, strict=True)
-    return sum((asked.colour == figure.colour) + (asked.shape == figure.shape) for asked, figure in pairs)
+    return sum((requested.colour == figure.colour) + (requested.shape == figure.shape) for requested, figure in pairs)
 
 
 def _in_place(scene: Scene, seen: tuple[SeenFigure, ...]) -> bool:
     related = scene.relation is None or _is_related(scene.relation, *seen)
-    return related and all(_fits(asked, figure) for asked, figure in zip(scene.figures, seen, strict=True))
+    return related and all(_fits(requested, figure) for requested, figure in zip(scene.figures, seen, strict=True))
 
 
-def _fits(asked: Figure, seen: SeenFigure) -> bool:
-    return asked.size in (None, seen.size) and asked.position in (None, seen.position)
+def _fits(requested: Figure, seen: SeenFigure) -> bool:
+    return requested.size in (None, seen.size) and requested.position in (None, seen.position)
 
 
 def _is_related(relation: Relation, first: SeenFigure, second: SeenFigure) -> bool:

@@ -15,7 +15,7 @@ import structlog
 from celery.app.task import Context as TaskRequest
 
 from jobs import names
-from jobs.announce.tells import tells_of
+from jobs.announce.notifications import notifications_of
 from jobs.broker.messages import TaskCall, UnreadableMessage, id_at_a_glance, read
 from jobs.envelope import Envelope
 from jobs.errors import (
@@ -124,7 +124,7 @@ class Adoption:
         if (task_id := id_at_a_glance(held.raw)) is None:
             self._inbox.drop(held)
             return
-        self._reject(held, task_id, {}, lost, tells_of(TaskRequest(id=task_id, delivery_info={})))
+        self._reject(held, task_id, {}, lost, notifications_of(TaskRequest(id=task_id, delivery_info={})))
 
     def _prepare(self, held: Held, call: TaskCall) -> Submission | None:
         try:
@@ -165,7 +165,7 @@ class Adoption:
             self._context.catalogue,
             job_id=call.task_id,
             origin="celery",
-            tells=tells_of(call.request),
+            notifications=notifications_of(call.request),
             tag=held.tag,
         )
         self._check_served(submission)
@@ -183,28 +183,28 @@ class Adoption:
     def _refuse(self, held: Held, call: TaskCall, reason: InvalidRequest) -> None:
         """Write a failed job, for its sender to find, and to be told of however often that takes."""
         log.warning("job refused", job_id=call.task_id, code=str(reason.code))  # Why may repeat what it was.
-        self._reject(held, call.task_id, {"args": call.args, **call.fields}, reason, tells_of(call.request))
+        self._reject(held, call.task_id, {"args": call.args, **call.fields}, reason, notifications_of(call.request))
 
     def _refuse_unreadable(self, held: Held, exc: UnreadableMessage) -> None:
         log.error("message refused: it is no task call", queue=held.queue, field=exc.field, job_id=exc.task_id)
         if exc.task_id is None:
             self._inbox.drop(held)
             return
-        self._reject(held, exc.task_id, {}, InvalidRequest(exc.field, str(exc)), tells_of(exc.request))
+        self._reject(held, exc.task_id, {}, InvalidRequest(exc.field, str(exc)), notifications_of(exc.request))
 
     def _reject(
-        self, held: Held, task_id: str, request: dict[str, Any], reason: InvalidRequest, tells: dict[str, Any]
+        self, held: Held, task_id: str, request: dict[str, Any], reason: InvalidRequest, notifications: dict[str, Any]
     ) -> None:
         self._context.table.reject(
             names.job_id_of(task_id),
             request=request,
             queue=held.queue,
             error=reason,
-            tells=tells,
+            notifications=notifications,
             tag=held.tag,
             kept_s=_OVER_QUOTA_S if isinstance(reason, MessageOverQuota) else None,
         )
-        self._context.announcer.note_end(tells)
+        self._context.announcer.note_end(notifications)
         self._show(task_id, reason)
 
     def _show(self, task_id: str, reason: InvalidRequest) -> None:

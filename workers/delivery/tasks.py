@@ -85,7 +85,7 @@ def _refuse(claim: Claim, context: Context) -> JobRecord:
     code = ErrorCode.MODEL_NOT_AVAILABLE if is_run else ErrorCode.INVALID_REQUEST
     error = {"code": code, "message": reason}
     record = context.table.finish(claim, Status.FAILED, error=error)
-    context.announcer.note_end(claim.tells)
+    context.announcer.note_end(claim.notifications)
     return record
 
 

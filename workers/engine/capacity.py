@@ -138,11 +138,11 @@ class Capacity:
         """The longest pass that was measured; `learn` has seen such a job."""
         return max(self._known[run.cost_key].seconds.values())
 
-    def note_pass(self, run: Run, asked_rows: int, fitting_rows: int) -> None:
+    def note_pass(self, run: Run, requested_rows: int, fitting_rows: int) -> None:
         """Lower the rows where memory was short, and try more again after a while."""
         key = run.cost_key
         ceiling = self._ceilings.get(key)
-        if fitting_rows < asked_rows:
+        if fitting_rows < requested_rows:
             self._ceilings[key] = _Ceiling(rows=fitting_rows)
         elif ceiling is not None:
             ceiling.clean_passes += 1

@@ -104,11 +104,11 @@ class Denoiser:
             return None
         batch = choose(self._active, self._clock(), self._remaining_s, self._capacity.max_rows)
         first, rows = batch[0], sum(each.run.rows for each in batch)
-        asked = self._capacity.max_rows(first.run)
+        requested = self._capacity.max_rows(first.run)
         # Those with a number of rows of their own may have one.
-        forwards = rows if any(each.run.has_own_rows for each in batch) else -(-rows // asked)
+        forwards = rows if any(each.run.has_own_rows for each in batch) else -(-rows // requested)
         try:
-            outcomes = self._run_pass(batch, asked, forwards)
+            outcomes = self._run_pass(batch, requested, forwards)
         except AllLeft:
             return None
         self.counts.passes += 1

@@ -71,7 +71,7 @@ class Engine:
         self._forwards = 1  # of the pass that the pacer waits for
         self._late_s = 0.0 if self._device.type == "cuda" else _LATE_S
         self._finished: deque[tuple[Ticket[Any], Any, float]] = deque()
-        self._bell = threading.Condition()  # guards what follows
+        self._wakeup = threading.Condition()  # guards what follows
         self._arrived: deque[Ticket[Any]] = deque()
         self._encoded: deque[tuple[Ticket[Any], Any]] = deque()
         self._done: deque[tuple[Ticket[Any], Run, Handover]] = deque()
@@ -103,12 +103,12 @@ class Engine:
             EngineDied: It cannot go on.
         """
         ticket: Ticket[Any] = Ticket(model, work, on_progress)
-        with self._bell:
+        with self._wakeup:
             if self._died or self._stopping:
                 raise EngineDied("the engine has stopped") from self._died
             self._open = {each for each in self._open if not each.is_over} | {ticket}
             self._arrived.append(ticket)
-            self._bell.notify_all()
+            self._wakeup.notify_all()
         return ticket
 
     def start(self, initialize: Callable[[], None] = lambda: None) -> None:
@@ -130,9 +130,9 @@ class Engine:
 
     def stop(self) -> None:
         """End the threads; jobs that are not done fail with `EngineDied`."""
-        with self._bell:
+        with self._wakeup:
             self._stopping = True
-            self._bell.notify_all()
+            self._wakeup.notify_all()
         for thread in self._threads:
             thread.join()
         self._fail_open(EngineDied("the engine has stopped"))
@@ -150,8 +150,8 @@ class Engine:
             with own_stream(self._device):
                 initialize()
                 while True:
-                    with self._bell:
-                        self._bell.wait_for(lambda: self._stopping or has_work())
+                    with self._wakeup:
+                        self._wakeup.wait_for(lambda: self._stopping or has_work())
                         if self._stopping:
                             return
                     step()
@@ -160,7 +160,7 @@ class Engine:
             self._die(exc)
 
     def _encode(self) -> None:
-        with self._bell:
+        with self._wakeup:
             tickets = [self._arrived.popleft() for _ in range(min(len(self._arrived), ENCODED_TOGETHER))]
         for model in dict.fromkeys(ticket.model for ticket in tickets):
             self._encode_together(self._adapters[model], [each for each in tickets if each.model == model])
@@ -185,12 +185,12 @@ class Engine:
             return
         for ticket in tickets:
             ticket.passed(ENCODE)
-        with self._bell:
+        with self._wakeup:
             self._encoded += zip(tickets, conditionings, strict=True)
-            self._bell.notify_all()
+            self._wakeup.notify_all()
 
     def _denoise(self) -> None:
-        with self._bell:
+        with self._wakeup:
             encoded = list(self._encoded)
             self._encoded.clear()
         for ticket, conditioning in encoded:
@@ -204,9 +204,9 @@ class Engine:
             self._on_pass(done, time.perf_counter() - started)
 
     def _pass_on(self, ticket: Ticket[Any], run: Run) -> None:
-        with self._bell:
+        with self._wakeup:
             self._done.append((ticket, run, Handover(self._device)))
-            self._bell.notify_all()
+            self._wakeup.notify_all()
 
     def _finish(self) -> None:
         while self._done:
@@ -245,16 +245,16 @@ class Engine:
                 self._hand_over()
 
     def _die(self, exc: BaseException) -> None:
-        with self._bell:
+        with self._wakeup:
             self._died = self._died or exc
             self._stopping = True
-            self._bell.notify_all()
+            self._wakeup.notify_all()
         self._on_death(exc)
         self._fail_open(EngineDied(f"the engine cannot go on: {exc!r}"))
 
     def _fail_open(self, error: EngineDied) -> None:
         self._hand_over()
-        with self._bell:
+        with self._wakeup:
             tickets, self._open = self._open, set()
         for ticket in tickets:
             if not ticket.is_over:

@@ -123,7 +123,7 @@ class WholePipeline(PictureFamily[WholeRun]):
     def _call(self, images: Sequence[tuple[GenerateSpec, int]], on_step: OnStep) -> Any:
         """Run the pipeline for these images; (len(images), height, width, 3)."""
         spec = images[0][0]
-        asked: dict[str, Any] = {
+        arguments: dict[str, Any] = {
             "prompt": [each.prompt for each, _ in images],
             "width": spec.width,
             "height": spec.height,
@@ -134,13 +134,13 @@ class WholePipeline(PictureFamily[WholeRun]):
             "callback_on_step_end": _after_step(on_step),
         }
         if spec.negative_prompt:  # Left out otherwise: not every pipeline takes None for "none".
-            asked["negative_prompt"] = [each.negative_prompt for each, _ in images]
+            arguments["negative_prompt"] = [each.negative_prompt for each, _ in images]
         if self._own_scheduler is not None:
             scheduler = make_scheduler(spec.scheduler, self._own_scheduler)
             if "callback_on_step_end" not in self._takes:
-                _tell_steps(scheduler, spec.num_inference_steps, on_step)
+                _report_steps(scheduler, spec.num_inference_steps, on_step)
             self._pipeline.scheduler = scheduler
-        known = {name: value for name, value in asked.items() if name in self._takes}
+        known = {name: value for name, value in arguments.items() if name in self._takes}
         made = self._pictures(self._pipeline(**known))
         check_number(len(made), len(images), self.entry)
         return made
@@ -160,20 +160,20 @@ def _after_step(on_step: OnStep) -> Callable[[Any, int, Any, dict[str, Any]], di
     return after_step
 
 
-def _tell_steps(scheduler: Any, steps: int, on_step: OnStep) -> None:
+def _report_steps(scheduler: Any, steps: int, on_step: OnStep) -> None:
     """Tell of each step that a scheduler makes, for a pipeline that takes no callback: PixArt, LongCat."""
     step = scheduler.step
     calls = 0
 
     @functools.wraps(step)  # Pipelines look at its parameters.
-    def told(*args: Any, **kwargs: Any) -> Any:
+    def reporting_step(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         made = step(*args, **kwargs)
         calls += 1
         on_step(min(calls // scheduler.order, steps))  # Those of second order make two calls of a step.
         return made
 
-    scheduler.step = told
+    scheduler.step = reporting_step
 
 
 FAMILY = Family(pipeline=DiffusionPipeline, adapt=lambda entry, pipeline, _cache: WholePipeline(entry, pipeline))

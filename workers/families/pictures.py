@@ -35,11 +35,11 @@ def check_pictures(pixels: Sequence[Pixels], spec: GenerateSpec, entry: Model) -
         _check_size(each.shape[1], each.shape[0], spec, entry)
 
 
-def check_number(made: int, asked: int, entry: Model) -> None:
+def check_number(made: int, requested: int, entry: Model) -> None:
     """Raise `WrongPictures` unless a model made as many pictures as it was asked for."""
-    if made != asked:
+    if made != requested:
         advice = f"The operator can set limits.max_n of [models.{entry.name}] in models.toml to what the model makes."
-        raise WrongPictures(f"n: {asked} {_pictures(asked)} asked, and the model made {made}", advice)
+        raise WrongPictures(f"n: {requested} {_pictures(requested)} asked, and the model made {made}", advice)
 
 
 def _pictures(count: int) -> str:
@@ -50,9 +50,9 @@ def _check_size(width: int, height: int, spec: GenerateSpec, entry: Model) -> No
     wrong = {"width": width != spec.width, "height": height != spec.height}
     if any(wrong.values()):
         fields = " and ".join(name for name, is_wrong in wrong.items() if is_wrong)
-        asked = f"{spec.width}×{spec.height} pixels were asked, and the model made {width}×{height}"
+        requested = f"{spec.width}×{spec.height} pixels were asked, and the model made {width}×{height}"
         advice = (
             "Nothing was stored: ask for a size that the model can make. The operator can set limits.side_multiple "
             f"of [models.{entry.name}] in models.toml, so that other sizes are refused at once."
         )
-        raise WrongPictures(f"{fields}: {asked}", advice)
+        raise WrongPictures(f"{fields}: {requested}", advice)

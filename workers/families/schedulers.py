@@ -60,7 +60,7 @@ def make_scheduler(name: str, own: Any) -> Any:
     return getattr(diffusers, class_name).from_config(own.config, **changes)
 
 
-class SchedulerShelf:
+class SchedulerCache:
     """
     Gives each job its own scheduler, copied from one that is set to the same number of steps.
 

@@ -21,7 +21,7 @@ from workers.families.embeddings import Embedding, EmbeddingCache
 from workers.families.family import Family, PictureFamily
 from workers.families.rows import Rows, forward_in_parts, pack
 from workers.families.scheduled import Conditioning, ScheduledRun
-from workers.families.schedulers import SchedulerShelf
+from workers.families.schedulers import SchedulerCache
 from workers.runners.postprocess import Pixels
 
 
@@ -45,7 +45,7 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
             part.to(memory_format=torch.channels_last)
         self._unet = pipeline.unet
         self._autoencoder = Autoencoder(pipeline.vae, is_xl=self._is_xl)
-        self._shelf = SchedulerShelf(pipeline.scheduler)
+        self._schedulers = SchedulerCache(pipeline.scheduler)
         self._device = self._unet.device
 
     @torch.inference_mode()
@@ -76,7 +76,7 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         """
         spec = spec_of(work)
         self._check(work)
-        scheduler = self._shelf.take(spec.scheduler, spec.num_inference_steps)
+        scheduler = self._schedulers.take(spec.scheduler, spec.num_inference_steps)
         conditioning = _on_this_stream(conditioning)
         shape, key = self._latent_shape(spec), f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}"
         if not isinstance(work, Edit):

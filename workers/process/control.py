@@ -79,14 +79,14 @@ def keep_to_lines(queues: Sequence[str]) -> None:
 def _revoke_by(context: Context) -> Callable[..., Any]:
     def revoke(state: Any, task_id: Any = None, terminate: bool = False, signal: Any = None, **_: Any) -> Any:
         del terminate, signal
-        told = []
+        answers = []
         for job_id in maybe_list(task_id) or []:
             status = _cancel(context, str(job_id))
             if status is Status.CANCELED:
                 event = {"uuid": str(job_id), "terminated": False, "signum": None, "expired": False}
                 state.consumer.event_dispatcher.send("task-revoked", **event)
-            told.append(f"{job_id}: {status or 'no such job'}")
-        return {"ok": "cancel: " + ", ".join(told)}
+            answers.append(f"{job_id}: {status or 'no such job'}")
+        return {"ok": "cancel: " + ", ".join(answers)}
 
     return revoke
 

@@ -25,7 +25,7 @@ def drain(context: Context, grace_s: float) -> None:
     """
     log.info("draining", jobs=len(context.leases.held()), grace_s=grace_s)
     context.draining.set()
-    context.seats.close()
+    context.engine_slots.close()
     timer = threading.Timer(grace_s, _end_all, [context])
     timer.daemon = True
     timer.start()

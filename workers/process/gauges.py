@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from workers.attempt.spool import Spool
 from workers.families.embeddings import EmbeddingCache
-from workers.process.heart import Heart
+from workers.process.heartbeat import Heartbeat
 
 _MODEL = ["model"]
 
@@ -28,14 +28,14 @@ class WorkerGauges(Collector):
     def __init__(
         self,
         *,
-        heart: Heart,
+        heartbeat: Heartbeat,
         slots: int,
         held: Callable[[], int],
         spool: Spool,
         adapters: Mapping[str, Any],
         device: torch.device,
     ) -> None:
-        self._heart = heart
+        self._heartbeat = heartbeat
         self._slots = slots
         self._held = held
         self._spool = spool
@@ -57,7 +57,7 @@ class WorkerGauges(Collector):
         yield _gauge(
             "imagemill_worker_heartbeat_timestamp_seconds",
             "When the job table last heard of this worker, Unix time.",
-            self._heart.heard_at,
+            self._heartbeat.reported_at,
         )
         load = self._spool.load
         yield _gauge(

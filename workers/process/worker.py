@@ -25,20 +25,20 @@ from jobs.table.inbox import Inbox
 from jobs.table.table import JobTable
 from storage.errors import StorageMisconfigured
 from storage.registry import open_store
-from workers.attempt.audience import Audience
 from workers.attempt.context import Context
+from workers.attempt.engine_slots import EngineSlots
 from workers.attempt.leases import LeaseKeeper
 from workers.attempt.memory import MemoryBudget
 from workers.attempt.metrics import WorkerMetrics
 from workers.attempt.progress import ProgressWriter
 from workers.attempt.recover import Recovery
-from workers.attempt.seats import Seats
 from workers.attempt.spool import Spool, own_folder
 from workers.attempt.vital import run_vital
+from workers.attempt.watched_jobs import WatchedJobs
 from workers.delivery.adoption import Adoption
 from workers.process.drain import EX_BUG, EX_REFUSED, drain, leave_with
 from workers.process.gauges import WorkerGauges
-from workers.process.heart import Heart, reported_while_starting
+from workers.process.heartbeat import Heartbeat, reported_while_starting
 from workers.process.intake import Intake
 from workers.process.settings import WorkerSettings
 from workers.process.start import ReadyEngine, start_engine
@@ -82,15 +82,17 @@ class WorkerProcess:
         with reported_while_starting(self._fleet, starting, settings.lease_s / 4) as starting:
             metrics = WorkerMetrics(starting.models)
             ready = start_engine(catalogue, worker_settings, metrics.note_pass)
-            seats, self.slots = _places(ready, worker_settings)
-            log.info("engine ready", jobs_a_pass=ready.jobs_a_pass, seats=seats.count, slots=self.slots)
+            engine_slots, self.slots = _places(ready, worker_settings)
+            log.info("engine ready", jobs_a_pass=ready.jobs_a_pass, engine_slots=engine_slots.count, slots=self.slots)
 
             table = JobTable(client, settings)
             dispatcher = Dispatcher(app, table, settings)
             report = replace(starting, state="ready", slots=self.slots)
-            heart = self._heart = Heart(self._fleet, ready.engine, seats, report)
-            audience = Audience(name)
-            leases = heart.leases = LeaseKeeper(client, table, settings, heart.beat, self._stop_broken, audience)
+            heartbeat = self._heartbeat = Heartbeat(self._fleet, ready.engine, engine_slots, report)
+            watched_jobs = WatchedJobs(name)
+            leases = heartbeat.leases = LeaseKeeper(
+                client, table, settings, heartbeat.beat, self._stop_broken, watched_jobs
+            )
             self.context = Context(
                 name=name,
                 catalogue=catalogue,
@@ -100,9 +102,9 @@ class WorkerProcess:
                 store=open_store(),
                 engine=ready.engine,
                 served=ready.served,
-                seats=seats,
+                engine_slots=engine_slots,
                 leases=leases,
-                progress=ProgressWriter(table, leases.tell, self._stop_broken, audience),
+                progress=ProgressWriter(table, leases.deliver, self._stop_broken, watched_jobs),
                 spool=Spool(own_folder(worker_settings.spool_root), worker_settings.spool_mib << 20),
                 memory=MemoryBudget(worker_settings.postprocess_mib << 20),
                 stop_refused=self._stop_refused,
@@ -110,7 +112,7 @@ class WorkerProcess:
                 traces=open_traces(settings, "imagemill-worker"),
             )
             gauges = WorkerGauges(
-                heart=heart,
+                heartbeat=heartbeat,
                 slots=self.slots,
                 held=lambda: len(leases.held()),
                 spool=self.context.spool,
@@ -125,7 +127,7 @@ class WorkerProcess:
         inbox = Inbox(connect(settings, decodes=False), settings, report.queues)
         adoption = Adoption(self.context, inbox, Serving(self._fleet, settings))
         self.queues = report.queues
-        heart.intake = Intake(app, self.queues, adoption)
+        heartbeat.intake = Intake(app, self.queues, adoption)
         adopting = ("adoption", adoption.run, self.context.draining, self._stop_broken)
         threading.Thread(target=run_vital, args=adopting, name="adoption", daemon=True).start()
         recovery = Recovery(self.context)
@@ -135,7 +137,7 @@ class WorkerProcess:
 
     def note_ready(self) -> None:
         """Celery takes jobs from now on: who submits one at once shall not hear that nobody serves its model."""
-        self._heart.say()
+        self._heartbeat.report_now()
 
     def drain(self) -> None:
         """Begin to stop, once; Celery waits for the tasks that run."""
@@ -165,7 +167,7 @@ class WorkerProcess:
             log.warning("worker not signed off", reason=str(exc))
 
 
-def _places(ready: ReadyEngine, settings: WorkerSettings) -> tuple[Seats, int]:
+def _places(ready: ReadyEngine, settings: WorkerSettings) -> tuple[EngineSlots, int]:
     """
     How many jobs may be in the engine, and how many in hand.
 
@@ -173,6 +175,6 @@ def _places(ready: ReadyEngine, settings: WorkerSettings) -> tuple[Seats, int]:
     more, for another worker may be idle.
     """
     few = max(2, ready.jobs_a_pass // 4)
-    seats = ready.jobs_a_pass + few
-    slots = settings.concurrency or seats + few
-    return Seats(min(seats, slots)), slots
+    engine_slots = ready.jobs_a_pass + few
+    slots = settings.concurrency or engine_slots + few
+    return EngineSlots(min(engine_slots, slots)), slots

@@ -4,9 +4,9 @@
 -- Repeating it, under the same nonce, gives the same answer.
 local batch, record, released = args.batch_id, key.batch(args.batch_id), {}
 if redis.call('EXISTS', record) == 0 then return {'missing', released} end
-local told = redis.call('HGET', record, 'cancel_told')
-told = told and cjson.decode(told)
-if told and told.nonce == args.nonce then return {told.outcome, told.released} end
+local answered = redis.call('HGET', record, 'cancel_told')
+answered = answered and cjson.decode(answered)
+if answered and answered.nonce == args.nonce then return {answered.outcome, answered.released} end
 redis.call('HSET', record, 'is_closed', 1)
 redis.call('ZADD', key.canceling, seconds(now()), batch)
 local outcome = cancel_some_of(batch, args.most, released) and 'goes on' or 'done'

@@ -3,10 +3,10 @@
 -- Repeating it, under the same token, gives the same answer: what its record says of its way and its end, and who is told.
 local id, status, error = args.job_id, args.status, args.error
 local job = key.job(id)
-local asked = {'token', 'status', 'queue', 'caller', 'batch', 'start_by', 'end_by', 'idempotency', 'tell', 'attempts',
+local fields = {'token', 'status', 'queue', 'caller', 'batch', 'start_by', 'end_by', 'idempotency', 'tell', 'attempts',
   'stage', 'step', 'steps', 'kept', 'watched', 'sent'}
-for _, protocol in ipairs(args.protocols or {}) do asked[#asked + 1] = 'tell:' .. protocol end
-local is = look_up(id, asked)
+for _, protocol in ipairs(args.protocols or {}) do fields[#fields + 1] = 'tell:' .. protocol end
+local is = look_up(id, fields)
 
 if is.token ~= args.token then return {'fenced'} end
 if is.status == status then return {'done', redis.call('HGETALL', job)} end
@@ -28,7 +28,7 @@ note_pace(is.queue)
 local record = {}
 for name, value in pairs(is) do record[#record + 1], record[#record + 2] = name, value end
 -- Who came to be told since it was claimed.
-for protocol in string.gmatch(args.teller and is.tell or '', '%S+') do
+for protocol in string.gmatch(args.notifier and is.tell or '', '%S+') do
   local name = 'tell:' .. protocol
   if not is[name] then record[#record + 1], record[#record + 2] = name, redis.call('HGET', job, name) or '' end
 end

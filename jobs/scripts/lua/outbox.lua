@@ -4,7 +4,7 @@
 -- there is none); and how often each thing happened.
 -- An end that was given up is forgotten with the record of its job.
 local protocol, time = args.protocol, now()
-redis.call('ZREMRANGEBYSCORE', key.untold(protocol), '-inf', seconds(time - args.retention_s))
+redis.call('ZREMRANGEBYSCORE', key.given_up(protocol), '-inf', seconds(time - args.retention_s))
 
 local function age_of_first(set)
   local since = redis.call('ZRANGE', set, 0, 0, 'WITHSCORES')[2]
@@ -12,5 +12,5 @@ local function age_of_first(set)
 end
 
 return {redis.call('ZCARD', key.outbox(protocol)), redis.call('ZCARD', key.late(protocol)),
-  redis.call('ZCARD', key.untold(protocol)), age_of_first(key.outbox(protocol)), age_of_first(key.late(protocol)),
-  redis.call('HGETALL', key.tellings(protocol))}
+  redis.call('ZCARD', key.given_up(protocol)), age_of_first(key.outbox(protocol)), age_of_first(key.late(protocol)),
+  redis.call('HGETALL', key.notifications(protocol))}

@@ -4,7 +4,7 @@
 local id = args.job_id
 if args.tag then let_go(args.tag) end
 if redis.call('EXISTS', key.job(id)) == 1 then
-  if args.tells then note_wants(id, args.tells) end
+  if args.notifications then note_wants(id, args.notifications) end
   return {'known'}
 end
 if not args.status then note_refused(args.queue) end
@@ -12,7 +12,7 @@ local units = units_of(KEPT_BESIDE + #ARGV[1])
 take_room(args.caller, units, args.max_kept, true)
 redis.call('HSET', key.job(id), 'request', args.request or '{}', 'schema', SCHEMA_VERSION, 'queue', args.queue,
   'caller', args.caller, 'kept', units, 'origin', 'celery', 'created_at', seconds(now()))
-if args.tells then note_wants(id, args.tells) end
+if args.notifications then note_wants(id, args.notifications) end
 enlist(id, args.caller, next_number())
 conclude(id, args.status or 'failed', args.error and {'error', args.error} or {}, args.error_code)
 return {'rejected'}

@@ -27,8 +27,8 @@ count(queue, 'submitted')
 redis.call('PERSIST', job)
 redis.call('ZREM', key.expiring, id .. ' ' .. caller)
 enlist(id, caller, turn % RANK)
-local idempotency, batch, tell = field(id, 'idempotency'), field(id, 'batch'), field(id, 'tell')
-if tell then unpost(id, tell) end
+local idempotency, batch, protocols = field(id, 'idempotency'), field(id, 'batch'), field(id, 'tell')
+if protocols then unpost(id, protocols) end
 if idempotency then redis.call('PERSIST', idempotency) end
 if batch then keep_batch(batch) end
 redis.call('ZREM', key.dead, id)

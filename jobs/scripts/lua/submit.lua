@@ -8,7 +8,7 @@ local job = key.job(id)
 local tombstones = key.tombstones(caller)
 local is_known = redis.call('EXISTS', unpack(args.tag and {job, key.tombstone(id), tombstones} or {job})) > 0
 if is_known and redis.call('EXISTS', job) == 1 then
-  if args.tells then note_wants(id, args.tells) end
+  if args.notifications then note_wants(id, args.notifications) end
   if args.tag then let_go(args.tag) end
   return {'created', id, cjson.decode(field(id, 'next') or '[]')}
 end
@@ -49,9 +49,9 @@ if batch then
   redis.call('HINCRBY', key.batch(batch), 'queued', 1)
   keep_batch(batch)
 end
-if args.tells then
-  for _, each in ipairs(args.tells) do note('tell:' .. each.protocol, each.wants) end
-  note('tell', names_of(args.tells))
+if args.notifications then
+  for _, each in ipairs(args.notifications) do note('tell:' .. each.protocol, each.wants) end
+  note('tell', names_of(args.notifications))
 end
 redis.call('HSET', job, unpack(fields))
 if args.tag then let_go(args.tag) end

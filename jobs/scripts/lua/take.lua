@@ -56,10 +56,10 @@ end
 local function pop(lists, share, most)
   local more, from = {}, 1
   while #tags < most and from <= #lists do
-    local asked = {#lists - from + 1}
-    for at = from, #lists do asked[#asked + 1] = lists[at] end
-    asked[#asked + 1], asked[#asked + 2], asked[#asked + 3] = 'RIGHT', 'COUNT', math.min(share, most - #tags)
-    local answer = redis.pcall('LMPOP', unpack(asked))
+    local command = {#lists - from + 1}
+    for at = from, #lists do command[#command + 1] = lists[at] end
+    command[#command + 1], command[#command + 2], command[#command + 3] = 'RIGHT', 'COUNT', math.min(share, most - #tags)
+    local answer = redis.pcall('LMPOP', unpack(command))
     if not answer then break end
     if answer.err then
       local before = #lists

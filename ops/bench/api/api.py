@@ -94,7 +94,7 @@ def bench_api(effort: Effort, folder: Path, console: Console) -> Report:
         rounds={
             "reads": {name: [dataclasses.asdict(each) for each in found] for name, found in reads.items()},
             "commands_of_a_waiter_per_s": waiting,
-            "attacks": {name: [_told(each) for each in found] for name, found in attacked.items()},
+            "attacks": {name: [_fields_of(each) for each in found] for name, found in attacked.items()},
         },
     )
     plot(_panels(reads, attacked), folder / "api.png")
@@ -107,7 +107,7 @@ def _attack(system: TwoKeys, name: str, seconds: float, _: int) -> Round:
     return system.round(name, seconds)
 
 
-def _told(found: Round) -> dict[str, Any]:
+def _fields_of(found: Round) -> dict[str, Any]:
     ratios = {of: getattr(found, of) for of in ("request_ratio", "job_ratio", "expired_ratio")}
     return dataclasses.asdict(found) | ratios | {"answered": dict(found.answered)}
 

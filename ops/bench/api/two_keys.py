@@ -205,7 +205,7 @@ def two_keys() -> Iterator[TwoKeys]:
         data = Path(folder)
         (data / "models.toml").write_text("".join(_ENTRY.format(name=name) for name in (_MODEL, IDLE)), "utf-8")
         nothing_else = load_stack_settings(redis_port=0, s3_port=0, flower_port=0, api_port=0)
-        whole = local_stack(nothing_else, data, _told(data))
+        whole = local_stack(nothing_else, data, _variables(data))
         stack = Stack(whole.servers, [each for each in whole.programs if not isinstance(each, Flower)], whole.env)
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that nothing is left behind.
         try:
@@ -221,7 +221,7 @@ def two_keys() -> Iterator[TwoKeys]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _told(data: Path) -> dict[str, str]:
+def _variables(data: Path) -> dict[str, str]:
     return {
         "IMAGEMILL_MODELS_FILE": str(data / "models.toml"),
         "IMAGEMILL_RETENTION_S": "60",  # What one attack leaves is not to fill Redis for the next.

@@ -49,8 +49,8 @@ def bench_engine(effort: Effort, folder: Path, console: Console) -> Report:
         jobs_a_pass = engine.call("jobs_a_pass")
 
         def jobs(number: int) -> list[GenerateSpec]:
-            asked = requests(effort.jobs, seed=number, num_inference_steps=effort.steps)
-            return settle(Catalogue.read(models_file), asked)
+            requested = requests(effort.jobs, seed=number, num_inference_steps=effort.steps)
+            return settle(Catalogue.read(models_file), requested)
 
         ways: dict[str, Callable[[int], float]] = {
             "tutorial worker": lambda number: effort.jobs / tutorial.call("make", jobs(number)),

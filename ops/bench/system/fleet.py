@@ -33,9 +33,9 @@ class ChangingFleet:
         redis: For what a client of jobs does not ask.
     """
 
-    def __init__(self, data: Path, told: Mapping[str, str]) -> None:
+    def __init__(self, data: Path, variables: Mapping[str, str]) -> None:
         nothing_else = load_stack_settings(redis_port=0, s3_port=0, flower_port=0, api_port=None)
-        stack = local_stack(nothing_else, data, told)
+        stack = local_stack(nothing_else, data, variables)
         self._servers: Sequence[Process] = stack.servers
         self._env = stack.env
         self._workers: list[Program] = []
@@ -101,19 +101,19 @@ class ChangingFleet:
 
 
 @contextmanager
-def changing_fleet(told: Mapping[str, str]) -> Iterator[ChangingFleet]:
+def changing_fleet(variables: Mapping[str, str]) -> Iterator[ChangingFleet]:
     """
     A fleet without workers yet; everything of it is gone at the end.
 
     Args:
-        told: `IMAGEMILL_*` variables for its processes; the client has the same catalogue.
+        variables: `IMAGEMILL_*` variables for its processes; the client has the same catalogue.
 
     Raises:
         StackError: A server did not start.
     """
     with TemporaryDirectory(prefix="imagemill-bench-") as data:
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that nothing is left behind.
-        fleet = ChangingFleet(Path(data), told)
+        fleet = ChangingFleet(Path(data), variables)
         try:
             fleet.start()
             yield fleet

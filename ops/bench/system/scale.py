@@ -27,9 +27,9 @@ from ops.bench.report.rounds import LEAST_BUNCHES, alternate, median_ratio, sust
 from ops.bench.report.surroundings import look_around
 from ops.bench.system.adoption import Adopted, adoption_figures
 from ops.bench.system.adoption import measure as measure_adoption
-from ops.bench.system.doors import DOORS, Cost, Door, door_figures, measure
 from ops.bench.system.fleet import ChangingFleet, changing_fleet
 from ops.bench.system.redis_calls import RedisCalls
+from ops.bench.system.submission_paths import SUBMISSION_PATHS, Cost, SubmissionPath, measure, path_figures
 from ops.bench.workload import succeeded
 from ops.process import wait_until
 from producer import Job
@@ -99,23 +99,23 @@ def bench_scale(effort: Effort, folder: Path, console: Console) -> Report:
     with TemporaryDirectory(prefix="imagemill-bench-") as own:
         models_file = Path(own) / "models.toml"
         models_file.write_text(_CATALOGUE.format(times=effort.simulated, steps=effort.steps), "utf-8")
-        told = {
+        variables = {
             "IMAGEMILL_MODELS_FILE": str(models_file),
             "IMAGEMILL_WORKER_MODELS": MODEL,
             "IMAGEMILL_WORKER_THREADS": "1",
             "IMAGEMILL_WORKER_CACHE_DIR": str(Path(own) / "cache"),  # So that all share what the first one measured.
         }
-        with changing_fleet(told) as fleet:
+        with changing_fleet(variables) as fleet:
             ways = {_name(count): partial(_measure, fleet, effort, count) for count in effort.workers}
             measured = alternate(ways, effort.rounds, console)
-            doors = {each.name: partial(_measure_door, fleet, effort, each) for each in DOORS}
-            costs = alternate(doors, effort.rounds, console)
+            paths = {each.name: partial(_measure_path, fleet, effort, each) for each in SUBMISSION_PATHS}
+            costs = alternate(paths, effort.rounds, console)
             surroundings["slots"] = fleet.slots
             adopted = alternate({"adoption": partial(_measure_adoption, fleet)}, effort.rounds, console)
     report = Report(
         name="scale",
         title=f"scale: jobs of {effort.steps} steps on {effort.simulated}, medians of {effort.rounds} rounds",
-        figures=[*_figures(measured, effort), *door_figures(costs), *adoption_figures(adopted["adoption"])],
+        figures=[*_figures(measured, effort), *path_figures(costs), *adoption_figures(adopted["adoption"])],
         surroundings=surroundings,
         rounds={
             **{name: [dataclasses.asdict(each) for each in rounds] for name, rounds in measured.items()},
@@ -147,10 +147,10 @@ def _measure(fleet: ChangingFleet, effort: Effort, workers: int, number: int) ->
     )
 
 
-def _measure_door(fleet: ChangingFleet, effort: Effort, door: Door, number: int) -> Cost:
+def _measure_path(fleet: ChangingFleet, effort: Effort, path: SubmissionPath, number: int) -> Cost:
     """On the largest fleet, with as many jobs as keep it busy for a while."""
     del number
-    return measure(fleet, door, MODEL, effort.bunches * effort.rows)
+    return measure(fleet, path, MODEL, effort.bunches * effort.rows)
 
 
 def _measure_adoption(fleet: ChangingFleet, number: int) -> Adopted:

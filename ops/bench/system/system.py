@@ -18,19 +18,19 @@ from producer import Client
 
 
 @contextmanager
-def system_for_a_while(console: Console, told: Mapping[str, str] | None = None) -> Iterator[Client]:
+def system_for_a_while(console: Console, variables: Mapping[str, str] | None = None) -> Iterator[Client]:
     """
     A client of a system of its own, which stops at the end.
 
     Args:
-        told: `IMAGEMILL_*` variables for its processes; the client has the same catalogue.
+        variables: `IMAGEMILL_*` variables for its processes; the client has the same catalogue.
 
     Raises:
         StackError: A process did not start.
     """
     with TemporaryDirectory(prefix="imagemill-bench-") as data:
         whole = local_stack(
-            load_stack_settings(redis_port=0, s3_port=0, flower_port=0, api_port=None), Path(data), told
+            load_stack_settings(redis_port=0, s3_port=0, flower_port=0, api_port=None), Path(data), variables
         )
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # So that nothing is left behind.
         stack = Stack(whole.servers, [each for each in whole.programs if not isinstance(each, Flower)], whole.env)

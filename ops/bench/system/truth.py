@@ -75,16 +75,16 @@ def bench_truth(client: Client, folder: Path, console: Console, *, seed: int = 0
         seed: Chooses the captions.
     """
     rng = random.Random(seed)
-    asked = [(kind.name, scene) for kind in KINDS for scene in held_out_scenes(kind, rng)]
+    requested = [(kind.name, scene) for kind in KINDS for scene in held_out_scenes(kind, rng)]
     requests = [
         {"prompt": caption(scene), "model": "shapes", "seed": _FIRST_SEED + index}
-        for index, (_, scene) in enumerate(asked)
+        for index, (_, scene) in enumerate(requested)
     ]
     jobs = client.submit_many(requests)
     images = [job.images()[0].open().convert("RGB") for job in track(jobs, "making pictures", console=console)]
     samples = [
         Sample(kind=kind, scene=scene, image=image, verdict=check(scene, image))
-        for (kind, scene), image in zip(asked, images, strict=True)
+        for (kind, scene), image in zip(requested, images, strict=True)
     ]
     measures = [*measure(samples), _altered_refused(samples, rng)]
     _write(folder, samples, measures)

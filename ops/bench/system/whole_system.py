@@ -115,30 +115,39 @@ def bench_system(effort: Effort, folder: Path, console: Console) -> Report:
 
 def _with_built_in_model(effort: Effort, console: Console) -> tuple[dict[str, list[float]], list[Single]]:
     models_file = load_settings().models_file
-    told = {"IMAGEMILL_WORKER_MODELS": MODEL}
-    return _measure(effort, models_file, MODEL, told, console, jobs=effort.jobs, singles=effort.singles)
+    variables = {"IMAGEMILL_WORKER_MODELS": MODEL}
+    return _measure(effort, models_file, MODEL, variables, console, jobs=effort.jobs, singles=effort.singles)
 
 
 def _with_simulated_device(effort: Effort, console: Console) -> dict[str, list[float]]:
     with TemporaryDirectory(prefix="imagemill-bench-") as folder:
         models_file = Path(folder) / "models.toml"
         models_file.write_text(_SIMULATED.format(times=effort.simulated), "utf-8")
-        told = {"IMAGEMILL_MODELS_FILE": str(models_file), "IMAGEMILL_WORKER_MODELS": "simulated"}
-        return _measure(effort, models_file, "simulated", told, console, jobs=effort.simulated_jobs, singles=0)[0]
+        variables = {"IMAGEMILL_MODELS_FILE": str(models_file), "IMAGEMILL_WORKER_MODELS": "simulated"}
+        return _measure(effort, models_file, "simulated", variables, console, jobs=effort.simulated_jobs, singles=0)[0]
 
 
 def _measure(
-    effort: Effort, models_file: Path, model: str, told: dict[str, str], console: Console, *, jobs: int, singles: int
+    effort: Effort,
+    models_file: Path,
+    model: str,
+    variables: dict[str, str],
+    console: Console,
+    *,
+    jobs: int,
+    singles: int,
 ) -> tuple[dict[str, list[float]], list[Single]]:
     with TemporaryDirectory(prefix="imagemill-bench-") as cache:
         own = {"IMAGEMILL_WORKER_THREADS": str(effort.threads), "IMAGEMILL_WORKER_CACHE_DIR": cache}
         where = (models_file, model)
         with ExitStack() as stack:
-            client = stack.enter_context(system_for_a_while(console, told | own))
+            client = stack.enter_context(system_for_a_while(console, variables | own))
             # Of the same cache, so that equally many share passes where the number of threads is the same.
             engine = stack.enter_context(_Engines(1, *where, effort.threads, Path(cache)))
-            asked = partial(requests, model=model, num_inference_steps=effort.steps)
-            alone = [_run_alone(client, each) for each in track(asked(singles, seed=0), "single jobs", console=console)]
+            requested = partial(requests, model=model, num_inference_steps=effort.steps)
+            alone = [
+                _run_alone(client, each) for each in track(requested(singles, seed=0), "single jobs", console=console)
+            ]
             contestants = {ALONE: engine}
             if (processes := worker_processes(load_settings(models_file=models_file))) > 1:
                 threads = effort.threads or threads_of_each(processes)
@@ -146,10 +155,10 @@ def _measure(
             bunch = max(each.jobs_a_pass for each in contestants.values())
             jobs = max(jobs, LEAST_BUNCHES * bunch)
             ways: dict[str, Callable[[int], float]] = {
-                SYSTEM: lambda number: _rate_of_system(client, asked(jobs, seed=number), bunch)
+                SYSTEM: lambda number: _rate_of_system(client, requested(jobs, seed=number), bunch)
             }
             for name, each in contestants.items():
-                ways[name] = partial(_rate_of_engines, each, client.parts.catalogue, partial(asked, jobs))
+                ways[name] = partial(_rate_of_engines, each, client.parts.catalogue, partial(requested, jobs))
             return alternate(ways, effort.rounds, console), alone
 
 
@@ -193,16 +202,16 @@ def _run_alone(client: Client, request: dict[str, Any]) -> Single:
     return Single(took_s=time.perf_counter() - started, timings=record.timings)
 
 
-def _rate_of_system(client: Client, asked: list[dict[str, Any]], jobs_a_pass: int) -> float:
+def _rate_of_system(client: Client, requested: list[dict[str, Any]], jobs_a_pass: int) -> float:
     """All jobs wait in the queue from the start, so the engine is never short of them."""
-    records = [succeeded(job.wait(_PATIENCE_S)) for job in client.submit_many(asked)]
+    records = [succeeded(job.wait(_PATIENCE_S)) for job in client.submit_many(requested)]
     return sustained_rate([record.ended_at or 0 for record in records], jobs_a_pass)
 
 
 def _rate_of_engines(
-    engines: _Engines, catalogue: Catalogue, asked: Callable[..., list[dict[str, Any]]], number: int
+    engines: _Engines, catalogue: Catalogue, requested: Callable[..., list[dict[str, Any]]], number: int
 ) -> float:
-    return engines.rate(settle(catalogue, asked(seed=number)))
+    return engines.rate(settle(catalogue, requested(seed=number)))
 
 
 def _figures(real: dict[str, list[float]], simulated: dict[str, list[float]], singles: list[Single]) -> list[Figure]:

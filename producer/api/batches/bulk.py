@@ -128,7 +128,7 @@ class Bulk:
                 if full := next((each.refused for each in entered if isinstance(each.refused, RedisFull)), None):
                     self._stop(full)
                 warnings = [self._context.parts.submitter.warning(each) for each in submissions]
-                self._context.parts.submitter.tell_log(dict.fromkeys(warnings))
+                self._context.parts.submitter.log_warnings(dict.fromkeys(warnings))
                 return [
                     LineAnswer(line=line, custom_id=name, error=each.refused)
                     if each.refused

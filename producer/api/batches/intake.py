@@ -14,7 +14,7 @@ from producer.api.batches.items import Items
 from producer.api.context import Context
 from producer.api.http.bodies import stream
 from producer.api.keys.callers import Callers
-from producer.api.keys.seats import Seat
+from producer.api.keys.open_requests import OpenRequest
 from producer.api.spool import Spool
 from producer.keys.errors import KeyRefused
 
@@ -44,15 +44,15 @@ class Intake:
         Raises:
             ImagemillError: Nothing was queued.
         """
-        seat: Seat = self._request.state.seat
+        open_request: OpenRequest = self._request.state.open_request
         try:
-            with seat.ended_by_refusal():
+            with open_request.ended_by_refusal():
                 await self._read()
                 await self._flush()
         except ImagemillError as exc:
             if self._bulk.count == 0:
                 raise
-            await self._tell_end(exc)
+            await self._send_end(exc)
         if self._bulk.count == 0:
             raise InvalidRequest("request", "has no jobs")
 
@@ -92,7 +92,7 @@ class Intake:
             self._bulk.open()
         self._spool.write(answer.encoded() for answer in self._bulk.submit(items))
 
-    async def _tell_end(self, reason: ImagemillError) -> None:
+    async def _send_end(self, reason: ImagemillError) -> None:
         try:
             if not isinstance(reason, KeyRefused):
                 await self._flush()

@@ -32,7 +32,7 @@ async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> 
     # A web page can have a browser send any other type to this machine without asking first.
     check_type(request, _JSON_TYPE)
     body = bytearray()
-    with request.state.seat.holding() as hold:
+    with request.state.open_request.holding() as hold:
         async for chunk in stream(request, max_bytes=max_bytes, timeout_s=timeout_s):
             hold(len(chunk))
             body += chunk

@@ -188,15 +188,15 @@ def log_kept_back(exc: Exception, problem: Problem | None) -> None:
         log.warning("the answer keeps the reason to itself", code=problem.code, reason=str(exc))
 
 
-Told = Callable[[Request, Problem], Response]
+Respond = Callable[[Request, Problem], Response]
 
 
-def handle_errors(app: FastAPI, tell: Told) -> None:
+def handle_errors(app: FastAPI, respond: Respond) -> None:
     """
     Have an app answer its errors; bugs pass, for `producer.api.http.request_log` to tell of.
 
     Args:
-        tell: How a path or a method that there is not is told; all other errors are their routes', by a `Problem`.
+        respond: How a path or a method that there is not is told; all other errors are their routes', by a `Problem`.
     """
 
     async def answer_http(request: Request, exc: Exception) -> Response:
@@ -210,7 +210,7 @@ def handle_errors(app: FastAPI, tell: Told) -> None:
         code, message = _OF_STATUS.get(exc.status_code, ("http_error", ""))
         is_own = exc.detail != HTTPStatus(exc.status_code).phrase  # Else nobody has said what is meant.
         said = exc.detail if is_own else message.format(method=request.method) or exc.detail
-        return tell(request, Problem(status=exc.status_code, code=code, message=said, headers=headers))
+        return respond(request, Problem(status=exc.status_code, code=code, message=said, headers=headers))
 
     for kind in (ImagemillError, StorageError):
         app.add_exception_handler(kind, _answer)
@@ -234,9 +234,9 @@ async def _answer_validation(_: Request, exc: Exception) -> Response:
     return Problem(status=422, code="invalid_request", message=f"{name}: {reason}", field=name).response()
 
 
-def _allowed(request: Request, told: str) -> list[str]:
+def _allowed(request: Request, allow: str) -> list[str]:
     """All methods of a path: each route of it knows its own, which it told."""
     path = getattr(request.scope.get("route"), "path_format", "")
     documented = [method.upper() for method in request.app.openapi()["paths"].get(path, {})]
-    methods = documented or [each.strip() for each in told.split(",") if each.strip() not in ("", "HEAD")]
+    methods = documented or [each.strip() for each in allow.split(",") if each.strip() not in ("", "HEAD")]
     return [*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"]

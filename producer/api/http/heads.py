@@ -34,13 +34,13 @@ class Heads:
             await send({"type": "http.response.body", "body": b""})
             raise _HeadIsSent
 
-        asked = {**scope, "method": "GET", _WAS_HEAD: True}  # Whoever sends the answer still has to know of HEAD.
+        as_get = {**scope, "method": "GET", _WAS_HEAD: True}  # Whoever sends the answer still has to know of HEAD.
         try:
-            await self._app(asked, receive, send_head)
+            await self._app(as_get, receive, send_head)
         except _HeadIsSent:
             pass
         finally:
-            scope.update({**asked, "method": "HEAD"})  # The layers above look at what was routed.
+            scope.update({**as_get, "method": "HEAD"})  # The layers above look at what was routed.
 
 
 def wants_head(request: Request) -> bool:

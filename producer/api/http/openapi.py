@@ -25,9 +25,9 @@ class Router(APIRouter):
         models: What FastAPI cannot see of their bodies: the document has these, too, for `ref` to name.
     """
 
-    def __init__(self, *, models: Sequence[type[BaseModel]] = (), **told: Any) -> None:
-        """`told`: what FastAPI's takes."""
-        super().__init__(dependencies=[Depends(refuse_unknown)], **told)
+    def __init__(self, *, models: Sequence[type[BaseModel]] = (), **options: Any) -> None:
+        """`options`: those of FastAPI's own."""
+        super().__init__(dependencies=[Depends(refuse_unknown)], **options)
         self.models = tuple(models)
 
 

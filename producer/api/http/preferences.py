@@ -8,7 +8,7 @@ from urllib.request import parse_http_list
 _DIGITS = 9  # A wait of so many is beyond any limit.
 
 
-def asked_wait_s(prefer: Iterable[str]) -> int:
+def requested_wait_s(prefer: Iterable[str]) -> int:
     """
     The N of `wait=N`; 0 where there is none.
 

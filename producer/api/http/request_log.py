@@ -68,39 +68,39 @@ class RequestLog:
         try:
             await self._app(scope, receive, noting)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the client gets an answer and the log the place
-            _tell_of_bug(scope, exc)
+            _log_bug(scope, exc)
             if status == 0:
                 await _BUG.response()(scope, receive, noting)
         finally:
             took_s = time.monotonic() - started
             self._metrics.active.dec()
             self._metrics.note(scope, status, took_s if began_after_s is None else began_after_s)
-            self._tell(scope, status, took_s)
+            self._log(scope, status, took_s)
 
-    def _tell(self, scope: Scope, status: int, took_s: float) -> None:
-        told = {"method": scope["method"], "path": scope["path"][:_SHOWN_CHARS], "status": status, **_job_of(scope)}
+    def _log(self, scope: Scope, status: int, took_s: float) -> None:
+        fields = {"method": scope["method"], "path": scope["path"][:_SHOWN_CHARS], "status": status, **_job_of(scope)}
         if scope["method"] in _READS and status < 500:
-            log.debug("request", **told, ms=round(took_s * 1000, 1))
+            log.debug("request", **fields, ms=round(took_s * 1000, 1))
             return
-        untold = self._refusals.untold(status) if _is_anybodys(scope, status) else 0
-        if untold is not None:
-            log.info("request", **told, ms=round(took_s * 1000, 1), **({"others": untold} if untold else {}))
+        unlogged = self._refusals.unlogged(status) if _is_anybodys(scope, status) else 0
+        if unlogged is not None:
+            log.info("request", **fields, ms=round(took_s * 1000, 1), **({"others": unlogged} if unlogged else {}))
 
 
 class _Refusals:
     """Has one line a second tell of requests that were refused with the same status, however many they are."""
 
     def __init__(self) -> None:
-        self._told_at: dict[int, float] = {}
-        self._untold: Counter[int] = Counter()
+        self._logged_at: dict[int, float] = {}
+        self._unlogged: Counter[int] = Counter()
 
-    def untold(self, status: int) -> int | None:
+    def unlogged(self, status: int) -> int | None:
         """How many others a line about this one stands for; None where another line will stand for this one."""
-        if time.monotonic() < self._told_at.get(status, float("-inf")) + _REFUSED_EVERY_S:
-            self._untold[status] += 1
+        if time.monotonic() < self._logged_at.get(status, float("-inf")) + _REFUSED_EVERY_S:
+            self._unlogged[status] += 1
             return None
-        self._told_at[status] = time.monotonic()
-        return self._untold.pop(status, 0)
+        self._logged_at[status] = time.monotonic()
+        return self._unlogged.pop(status, 0)
 
 
 def _is_anybodys(scope: Scope, status: int) -> bool:
@@ -108,7 +108,7 @@ def _is_anybodys(scope: Scope, status: int) -> bool:
     return status in _REFUSED or (400 <= status < 500 and _KNOWN not in scope.get("state", {}))
 
 
-def _tell_of_bug(scope: Scope, exc: Exception) -> None:
+def _log_bug(scope: Scope, exc: Exception) -> None:
     frames = traceback.extract_tb(_innermost(exc).__traceback__)[-_SHOWN_FRAMES:]
     place = " < ".join(f"{Path(each.filename).name}:{each.lineno} {each.name}" for each in reversed(frames))
     log.error(

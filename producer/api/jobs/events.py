@@ -20,7 +20,7 @@ from producer.api.http.openapi import Router
 from producer.api.http.schemas import REFUSALS, sent_events
 from producer.api.jobs.routes import OwnJob
 from producer.api.jobs.schemas import NOT_FOUND
-from producer.api.keys.seating import REFUSED
+from producer.api.keys.admission import REFUSED
 
 router = Router(prefix="/v1", tags=["jobs"], responses=REFUSALS)
 
@@ -79,23 +79,23 @@ async def events(
 
 async def _stream(request: Request, record: JobView, after: str, context: Context) -> AsyncIterator[bytes]:
     # FastAPI's own streams log an error when a client leaves while an event is on its way (0.165).
-    async with context.loop.audience.following(record.id):
+    async with context.loop.followed_jobs.following(record.id):
         async for event in context.loop.waiters.follow_with_pauses(record.id, after, quiet_s=_PING_S):
             if event is None:
                 yield KEEPALIVE_COMMENT
                 continue
             try:
-                told = orjson.dumps(await _tell(event, record, request, context)).decode()
+                content = orjson.dumps(await _content_of(event, record, request, context)).decode()
             except (JobNotFound, RecordUnreadable, RedisUnavailable):
                 return  # Cut; the client comes back and asks for the same event.
-            yield format_sse_event(id=event.id, event=event.type, data_str=told)
+            yield format_sse_event(id=event.id, event=event.type, data_str=content)
 
 
-async def _tell(event: Event, record: JobView, request: Request, context: Context) -> dict[str, Any]:
-    told = {"job_id": record.id, **_data_of(event, record.kind)}
+async def _content_of(event: Event, record: JobView, request: Request, context: Context) -> dict[str, Any]:
+    content = {"job_id": record.id, **_data_of(event, record.kind)}
     if event.type == "completed":
-        told["job"] = context.views.job(view_of(await context.loop.reader.get(record.id)), request)
-    return told
+        content["job"] = context.views.job(view_of(await context.loop.reader.get(record.id)), request)
+    return content
 
 
 def _data_of(event: Event, kind: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from jobs.view import JobView, parameters_of, view_of
 from producer.api.context import Context, CurrentContext
 from producer.api.http.errors import json_response
 from producer.api.http.openapi import Router
-from producer.api.http.preferences import asked_wait_s
+from producer.api.http.preferences import requested_wait_s
 from producer.api.http.schemas import BODY_REFUSALS, REFUSALS, problem, text_header
 from producer.api.jobs.schemas import (
     BODIES,
@@ -110,7 +110,7 @@ async def submit(
     job_id = await enter(submission, context, request)
     record, warnings = await context.loop.run(lambda: _entered(submission, job_id, context.parts.submitter))
     headers = {"Location": context.views.urls(job_id, request)["status_url"]}
-    wait_s = min(asked_wait_s(request.headers.getlist("prefer")), context.settings.max_wait_s)
+    wait_s = min(requested_wait_s(request.headers.getlist("prefer")), context.settings.max_wait_s)
     if wait_s:
         headers["Preference-Applied"] = f"wait={wait_s}"
         record = await _wait(context, record, wait_s)

@@ -74,5 +74,5 @@ async def enter(submission: Submission, context: Context, request: Request) -> s
 
 def _enter(submission: Submission, submitter: Submitter) -> str:
     job_id = submitter.enter(submission)
-    submitter.tell_log([submitter.warning(submission)])
+    submitter.log_warnings([submitter.warning(submission)])
     return job_id

@@ -217,8 +217,8 @@ async def current_caller(request: Request, token: SentToken) -> Caller:
             f"without keys the API answers this machine alone, and a proxy passed this on ({sign}); {_HOW}"
         )
     request.state.key = caller.key
-    request.state.seat.take(caller)
-    await request.state.seat.turn.change(caller.name)
+    request.state.open_request.admit(caller)
+    await request.state.open_request.turn.change(caller.name)
     CALLER.set(caller.name)
     return caller
 
@@ -234,7 +234,7 @@ def key_behind(request: Request) -> ApiKey | None:
 
 async def batch_caller(request: Request, caller: CurrentCaller) -> Caller:
     """The same, of a request that sends or reads a batch. Raises `TooManyBatches`, too."""
-    request.state.seat.use_for_batch()
+    request.state.open_request.use_for_batch()
     return caller
 
 

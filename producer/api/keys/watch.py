@@ -8,7 +8,7 @@ import structlog
 
 from jobs.errors import RedisUnavailable
 from producer.api.keys.callers import Caller, Callers
-from producer.api.keys.seats import Seats
+from producer.api.keys.open_requests import OpenRequests
 from producer.keys.errors import KeyRefused
 
 log = structlog.get_logger()
@@ -20,9 +20,9 @@ LOOK_EVERY_S = 2.0  # With what a process remembers of a key for as long, an ope
 class KeyWatch:
     """One for each process: it asks for each key that has something open, however many requests these are."""
 
-    def __init__(self, callers: Callers, seats: Seats) -> None:
+    def __init__(self, callers: Callers, open_requests: OpenRequests) -> None:
         self._callers = callers
-        self._seats = seats
+        self._open_requests = open_requests
         self._is_closed = False
         self._task = asyncio.create_task(self._watch(), name="key watch")
 
@@ -45,15 +45,15 @@ class KeyWatch:
     async def _look(self) -> None:
         refused: dict[str | None, KeyRefused | None] = {}
         ended = 0
-        for seat in self._seats.taken():
-            caller = seat.caller
+        for open_request in self._open_requests.with_callers():
+            caller = open_request.caller
             if caller is None:
                 continue
             digest = caller.key.token_hash if caller.key else None
             if digest not in refused:
                 refused[digest] = await self._refusal(caller)
             if reason := refused[digest]:
-                seat.refuse(reason)
+                open_request.refuse(reason)
                 ended += 1
                 if ended % _AT_ONCE == 0:
                     await asyncio.sleep(0)  # Let others have their turn.

@@ -98,7 +98,7 @@ class SystemFigures(Collector):
         known = {each.queue: each for each in figures.queues}
         queues = {queue: known.get(queue, _NO_FIGURES) for queue in sorted({*self._queues, *known})}
         yield from (_redis_up(True), *_of_queues(queues), *_of_history(queues), _of_workers(list(queues), workers))
-        yield from of_messages(queues, figures.held, self._reader.standing(queues), workers)
+        yield from of_messages(queues, figures.held, self._reader.backlog(queues), workers)
         yield from of_ends(self._reader.ends(PROTOCOLS))
         yield from _of_redis(figures)
 
@@ -171,14 +171,14 @@ def _of_workers(queues: list[str], workers: list[WorkerReport]) -> Metric:
 
 
 def _of_redis(figures: Figures) -> Iterator[Metric]:
-    told = [
+    gauges = [
         ("imagemill_dead_jobs", "Jobs on the list of the dead: they lost their worker every time.", figures.dead),
         ("imagemill_kept_jobs", "Jobs that have a record, ended ones included.", figures.kept),
     ]
     if (memory := figures.memory) is not None:  # Its user may not ask for it.
-        told += [
+        gauges += [
             ("imagemill_redis_memory_used_bytes", "Memory that Redis uses.", memory.used_bytes),
             ("imagemill_redis_memory_max_bytes", "Its bound (maxmemory); 0 for none.", memory.max_bytes),
         ]
-    for name, text, value in told:
+    for name, text, value in gauges:
         yield GaugeMetricFamily(name, text, value=value)

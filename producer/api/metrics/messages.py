@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from jobs import names
+from jobs.fleet.backlog import ListBacklog, nobody_takes
 from jobs.fleet.fleet import WorkerReport
-from jobs.fleet.standing import Standing, nobody_takes
 from jobs.table.figures import QueueFigures
 from jobs.table.outbox import OutboxCounts
 
@@ -28,7 +28,7 @@ def labels_of(queue: str) -> list[str]:
 def of_messages(
     queues: Mapping[str, QueueFigures],
     held: Mapping[str, int],
-    standing: Sequence[Standing],
+    backlog: Sequence[ListBacklog],
     workers: Sequence[WorkerReport],
 ) -> Iterator[Metric]:
     """What others sent, and what stands in Celery's lists."""
@@ -48,26 +48,26 @@ def of_messages(
         refused.add_metric(labels_of(queue), each.refused)
         in_hand.add_metric(labels_of(queue), held.get(queue, 0))
     yield from (adopted, refused, in_hand)
-    yield _standing(
+    yield _backlog(
         "imagemill_broker_messages",
         "Messages that stand in Celery's lists: `others` sent them, or the `table`.",
         queues,
-        standing,
+        backlog,
     )
-    yield _standing(
+    yield _backlog(
         "imagemill_unread_messages",
         "Of these, those that stand in lists from which no worker takes any.",
         queues,
-        nobody_takes(standing, workers),
+        nobody_takes(backlog, workers),
     )
 
 
-def _standing(name: str, text: str, queues: Mapping[str, QueueFigures], standing: Sequence[Standing]) -> Metric:
+def _backlog(name: str, text: str, queues: Mapping[str, QueueFigures], backlog: Sequence[ListBacklog]) -> Metric:
     counts: Counter[tuple[str, str]] = Counter()
-    for each in standing:
+    for each in backlog:
         counts[each.of_jobs, "table" if each.is_line else "others"] += each.messages
     family = GaugeMetricFamily(name, text, labels=[*QUEUE, "sender"])
-    for queue in dict.fromkeys([*queues, *(each.of_jobs for each in standing)]):
+    for queue in dict.fromkeys([*queues, *(each.of_jobs for each in backlog)]):
         for sender in _SENDERS:
             family.add_metric([*labels_of(queue), sender], counts[queue, sender])
     return family
@@ -87,7 +87,7 @@ def of_ends(ends: Mapping[str, OutboxCounts]) -> Iterator[Metric]:
         "How long ago the oldest job ended whose end is still to be told; 0 where there is none.",
         labels=_PROTOCOL,
     )
-    told = CounterMetricFamily(
+    attempts = CounterMetricFamily(
         "imagemill_ends_told", "Times that an end was told, put off or given up.", labels=[*_PROTOCOL, "outcome"]
     )
     for protocol, each in ends.items():
@@ -96,5 +96,5 @@ def of_ends(ends: Mapping[str, OutboxCounts]) -> Iterator[Metric]:
         given_up.add_metric([protocol], each.given_up)
         oldest.add_metric([protocol], each.oldest_s)
         for outcome, name in _OUTCOMES.items():
-            told.add_metric([protocol, outcome], each.history.get(name, 0))
-    yield from (waiting, put_off, given_up, oldest, told)
+            attempts.add_metric([protocol, outcome], each.history.get(name, 0))
+    yield from (waiting, put_off, given_up, oldest, attempts)

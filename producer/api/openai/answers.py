@@ -10,15 +10,15 @@ from producer.client.image import Image
 from producer.client.loop import LoopParts
 
 
-def described(asked: ImagesRequest, image: Image) -> dict[str, Any]:
+def described(requested: ImagesRequest, image: Image) -> dict[str, Any]:
     """What answers and events say of an image; its real size and format."""
     record = image.record
     return {
         "background": "opaque",
         "output_format": record.content_type.removeprefix("image/"),
-        "quality": asked.level,
+        "quality": requested.level,
         "size": f"{record.width}x{record.height}",
-        **({"safety_identifier": asked.end_user} if asked.end_user else {}),
+        **({"safety_identifier": requested.end_user} if requested.end_user else {}),
     }
 
 

@@ -19,8 +19,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from jobs.errors import ErrorCode, ImagemillError, JobFailed, ModelNotAvailable, WaitTimeout
 from producer.api.http.errors import Problem, json_response, log_kept_back, problem_of
-from producer.api.keys.seating import end
-from producer.api.keys.seats import Seat
+from producer.api.keys.admission import end
+from producer.api.keys.open_requests import OpenRequest
 from producer.keys.errors import KeyRefused
 from storage.errors import StorageError
 
@@ -64,7 +64,7 @@ def openai_problem_of(exc: Exception) -> Problem | None:
     return problem and _with_openai_status(problem, exc)
 
 
-def tell_problem_of(exc: Exception) -> Problem | None:
+def logged_problem_of(exc: Exception) -> Problem | None:
     """The same, and the log is told what the answer keeps to itself."""
     problem = openai_problem_of(exc)
     if not isinstance(exc, JobFailed | WaitTimeout):
@@ -96,7 +96,7 @@ def is_openais(path: str) -> bool:
     return _OPENAIS.match(path) is not None
 
 
-def tell(request: Request, problem: Problem) -> Response:
+def respond(request: Request, problem: Problem) -> Response:
     """Tell of an error in the form that who asks for this path can read."""
     return error_response(problem) if is_openais(request.scope["path"]) else problem.response()
 
@@ -120,7 +120,7 @@ class OpenAIRoute(APIRoute):
             try:
                 response = await inner(request)
             except (ImagemillError, StorageError) as exc:
-                problem = tell_problem_of(exc)
+                problem = logged_problem_of(exc)
                 if problem is None:
                     raise
                 response = error_response(problem)
@@ -136,7 +136,7 @@ class OpenAIRoute(APIRoute):
 
         A request whose key is revoked meanwhile ends by the same object.
         """
-        seat: Seat = scope["state"]["seat"]
+        open_request: OpenRequest = scope["state"]["open_request"]
         has_begun = False
 
         async def noting(message: Message) -> None:
@@ -145,11 +145,11 @@ class OpenAIRoute(APIRoute):
             await send(message)
 
         try:
-            with seat.ended_by_refusal():
+            with open_request.ended_by_refusal():
                 await super().handle(scope, receive, noting)
         except KeyRefused as exc:
             problem = openai_problem_of(exc) or _BUG
-            await end(seat, *_last_event(problem), error_response(problem), scope, receive, send)
+            await end(open_request, *_last_event(problem), error_response(problem), scope, receive, send)
         except HTTPException:  # The application tells of it.
             raise
         except Exception:

@@ -18,7 +18,7 @@ from producer.api.jobs.submissions import IdempotencyKey, enter, prepare, read_f
 from producer.api.keys.callers import Caller, CurrentCaller
 from producer.api.openai import schemas
 from producer.api.openai.answers import described, encoded
-from producer.api.openai.attendance import cancel_soon, wait_while_connected
+from producer.api.openai.disconnects import cancel_soon, wait_while_connected
 from producer.api.openai.errors import OpenAIRoute
 from producer.api.openai.request import AzureVersion, ImagesRequest, renamed
 from producer.api.openai.stream import ImageStream
@@ -47,24 +47,24 @@ async def generate(
     leaves before has its job canceled, unless it sent an `Idempotency-Key`: then the job goes on, and asking again with
     the same key gives it.
     """
-    asked = parse(ImagesRequest, await read_fields(request, context))
+    requested = parse(ImagesRequest, await read_fields(request, context))
     traceparent = request.headers.get("traceparent")
-    job_id = await enter(_prepare(asked, caller, context, idempotency_key, traceparent), context, request)
+    job_id = await enter(_prepare(requested, caller, context, idempotency_key, traceparent), context, request)
     is_kept = idempotency_key is not None
-    if asked.stream:
-        return ImageStream(asked, context, job_id, is_kept=is_kept)
+    if requested.stream:
+        return ImageStream(requested, context, job_id, is_kept=is_kept)
     record = await _wait(request, context, job_id, is_kept=is_kept)
     if record is None:
         return Response(status_code=_CLIENT_LEFT)
-    return json_response(await _answer(asked, record, request, context))
+    return json_response(await _answer(requested, record, request, context))
 
 
 def _prepare(
-    asked: ImagesRequest, caller: Caller, context: Context, idempotency_key: str | None, traceparent: str | None
+    requested: ImagesRequest, caller: Caller, context: Context, idempotency_key: str | None, traceparent: str | None
 ) -> Submission:
-    if asked.model is not None:
-        caller.check_model(asked.model)  # As `prepare` does, before it is looked for.
-    fields = asked.job_fields(context.parts.catalogue.find(asked.model))
+    if requested.model is not None:
+        caller.check_model(requested.model)  # As `prepare` does, before it is looked for.
+    fields = requested.job_fields(context.parts.catalogue.find(requested.model))
     try:
         return prepare(fields, caller, context, idempotency_key, traceparent)
     except InvalidRequest as exc:
@@ -81,14 +81,14 @@ async def _wait(request: Request, context: Context, job_id: str, *, is_kept: boo
     return record
 
 
-async def _answer(asked: ImagesRequest, record: JobView, request: Request, context: Context) -> dict[str, Any]:
+async def _answer(requested: ImagesRequest, record: JobView, request: Request, context: Context) -> dict[str, Any]:
     images = images_of(record, context.parts.store)
     shown: list[dict[str, Any]] = [{"seed": each.record.seed} for each in images]
-    if asked.sends_links:
+    if requested.sends_links:
         for image, link in zip(shown, context.views.job(record, request)["images"], strict=True):
             image["url"] = link["url"]
-    if asked.sends_files:
+    if requested.sends_files:
         files = await asyncio.gather(*(encoded(each, context.loop) for each in images))
         for image, file in zip(shown, files, strict=True):
             image["b64_json"] = file
-    return {"created": int(record.ended_at or record.created_at), **described(asked, images[0]), "data": shown}
+    return {"created": int(record.ended_at or record.created_at), **described(requested, images[0]), "data": shown}

@@ -15,8 +15,8 @@ from starlette.types import Receive, Scope, Send
 from jobs.errors import ImagemillError
 from producer.api.context import Context
 from producer.api.openai.answers import described, encoded
-from producer.api.openai.attendance import cancel_soon
-from producer.api.openai.errors import error_object, tell_problem_of
+from producer.api.openai.disconnects import cancel_soon
+from producer.api.openai.errors import error_object, logged_problem_of
 from producer.api.openai.request import ImagesRequest
 from producer.client.async_job import AsyncJob
 from producer.client.image import Image, images_of
@@ -37,13 +37,13 @@ _USAGE = {
 class ImageStream(StreamingResponse):
     """Events of one job, up to its end. A client that leaves before has its job canceled, unless it `is_kept`."""
 
-    def __init__(self, asked: ImagesRequest, context: Context, job_id: str, *, is_kept: bool) -> None:
+    def __init__(self, requested: ImagesRequest, context: Context, job_id: str, *, is_kept: bool) -> None:
         super().__init__(
             self._events(),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
-        self._asked, self._context, self._job_id, self._is_kept = asked, context, job_id, is_kept
+        self._requested, self._context, self._job_id, self._is_kept = requested, context, job_id, is_kept
         self._has_ended = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +64,7 @@ class ImageStream(StreamingResponse):
             for image in images_of(record, self._context.parts.store):
                 yield _event(_COMPLETED, await self._completed(image))
         except (ImagemillError, StorageError) as exc:
-            problem = tell_problem_of(exc)
+            problem = logged_problem_of(exc)
             if problem is None:
                 raise
             yield _event("error", {"error": error_object(problem)})
@@ -75,7 +75,7 @@ class ImageStream(StreamingResponse):
         return {
             "b64_json": await encoded(image, self._context.loop),
             "created_at": int(time.time()),
-            **described(self._asked, image),
+            **described(self._requested, image),
             "usage": _USAGE,
             "seed": image.record.seed,
         }

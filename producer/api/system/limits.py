@@ -12,7 +12,7 @@ from producer.api.http.errors import json_response
 from producer.api.http.openapi import Router
 from producer.api.http.schemas import REFUSALS
 from producer.api.keys.callers import CurrentCaller
-from producer.api.keys.seats import Seats
+from producer.api.keys.open_requests import OpenRequests
 from producer.keys.key import LIMITS, KeyLimits
 
 router = Router(prefix="/v1", tags=["models and queues"], responses=REFUSALS)
@@ -36,12 +36,12 @@ class LimitsBody(KeyLimits):
 @router.get("/limits", summary="Ask for the key's limits", responses={200: {"model": LimitsBody}})
 async def limits(request: Request, caller: CurrentCaller, context: CurrentContext) -> Response:
     """What this key may, and how many requests it has open in the process that answers. Without a key: what all may."""
-    seats: Seats = request.app.state.seats
-    connections, batches = seats.count(caller.name)
-    told = caller.limits.model_dump(mode="json", include=LIMITS)
-    if told["max_queued"] is None:
-        told["max_queued"] = context.parts.settings.max_queued
-    if told["max_kept_mib"] is None:
-        told["max_kept_mib"] = context.parts.settings.max_kept_mib
-    body = {"object": "limits", "caller": caller.name, **told}
+    open_requests: OpenRequests = request.app.state.open_requests
+    connections, batches = open_requests.count(caller.name)
+    shown = caller.limits.model_dump(mode="json", include=LIMITS)
+    if shown["max_queued"] is None:
+        shown["max_queued"] = context.parts.settings.max_queued
+    if shown["max_kept_mib"] is None:
+        shown["max_kept_mib"] = context.parts.settings.max_kept_mib
+    body = {"object": "limits", "caller": caller.name, **shown}
     return json_response({**body, "open": {"connections": connections, "batches": batches}})

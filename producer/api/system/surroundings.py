@@ -8,7 +8,7 @@ from collections import Counter
 import structlog
 
 from jobs import names
-from jobs.fleet.standing import standing_in, unread_in
+from jobs.fleet.backlog import backlog_in, unread_in
 from jobs.kinds.registry import queues_for
 from producer.api.remembered import Remembered
 from producer.client.loop import LoopParts
@@ -59,7 +59,7 @@ def remembered_storage(loop: LoopParts) -> Remembered[str]:
 
 def _unread(parts: Parts) -> dict[str, int]:
     queues = queues_for(parts.catalogue.models)
-    return unread_in(standing_in(parts.redis, parts.settings, queues), parts.fleet.workers())
+    return unread_in(backlog_in(parts.redis, parts.settings, queues), parts.fleet.workers())
 
 
 def _state_of(store: Store) -> str:

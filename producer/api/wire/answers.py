@@ -44,8 +44,8 @@ class Outlet:
 class Answer(RequestResponseCycle):
     """One request and its answer. `is_old`: the client speaks HTTP/1.0."""
 
-    def __init__(self, *, outlet: Outlet, is_old: bool, **told: Any) -> None:
-        super().__init__(transport=cast("asyncio.Transport", outlet), **told)
+    def __init__(self, *, outlet: Outlet, is_old: bool, **options: Any) -> None:
+        super().__init__(transport=cast("asyncio.Transport", outlet), **options)
         self._outlet, self._is_old = outlet, is_old
         self._ends_by_close = False
 

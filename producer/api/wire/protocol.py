@@ -36,9 +36,9 @@ _SLOW_HEAD = Problem(status=408, code="head_too_slow", message="the head of this
 class BoundedProtocol(HttpToolsProtocol):
     """Closes connections whose clients do not get on."""
 
-    def __init__(self, readers: Readers, **told: Any) -> None:
-        """`told`: what uvicorn tells its own."""
-        super().__init__(**told)
+    def __init__(self, readers: Readers, **options: Any) -> None:
+        """`options`: those of uvicorn's own protocol."""
+        super().__init__(**options)
         self._readers = readers
         self._timer: asyncio.TimerHandle | None = None
         self._answering: Answer | None = None
@@ -203,12 +203,12 @@ class BoundedProtocol(HttpToolsProtocol):
             answer.disconnected = True  # This is its answer: the body has come to nothing.
             answer.message_event.set()
         body = orjson.dumps(problem.content())
-        told = [
+        own_headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         ]
-        head = [b"%s: %s\r\n" % each for each in [*self.server_state.default_headers, *told]]
+        head = [b"%s: %s\r\n" % each for each in [*self.server_state.default_headers, *own_headers]]
         self._outlet.write(b"".join([STATUS_LINE[problem.status], *head, b"\r\n", body]))
         self._is_in_body = True  # Whatever is behind that head: it is read, so that its sender is not cut off.
         self._finish()

@@ -26,13 +26,13 @@ def framing_of(fields: list[tuple[bytes, bytes]]) -> bytes:
     return b"".join(b"%s: %s\r\n" % each for each in fields if each[0] in _FRAMING)
 
 
-def parser_within(framing: bytes, told: Resumed) -> httptools.HttpRequestParser:
+def parser_within(framing: bytes, options: Resumed) -> httptools.HttpRequestParser:
     """A parser that stands where a body begins which comes as `framing` says."""
-    parser = httptools.HttpRequestParser(told)
+    parser = httptools.HttpRequestParser(options)
     parser.set_dangerous_leniencies(lenient_data_after_close=True)  # As uvicorn's.
-    told.is_resuming = True
+    options.is_resuming = True
     try:
         parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
     finally:
-        told.is_resuming = False
+        options.is_resuming = False
     return parser

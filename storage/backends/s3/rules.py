@@ -65,8 +65,10 @@ class LifecycleRules:
         before = self.all()
         with map_errors(self._settings):
             if rules:
-                told: Any = {"Rules": rules}
-                self._s3.put_bucket_lifecycle_configuration(Bucket=self._settings.bucket, LifecycleConfiguration=told)
+                configuration: Any = {"Rules": rules}
+                self._s3.put_bucket_lifecycle_configuration(
+                    Bucket=self._settings.bucket, LifecycleConfiguration=configuration
+                )
             elif before:
                 self._s3.delete_bucket_lifecycle(Bucket=self._settings.bucket)
 

@@ -155,11 +155,11 @@ class S3Store(Store):
         Raises:
             StorageUnavailable, StorageMisconfigured
         """
-        asked: dict[str, Any] = {"Bucket": self.settings.bucket, "Prefix": prefix}
+        query: dict[str, Any] = {"Bucket": self.settings.bucket, "Prefix": prefix}
         if after:
-            asked["StartAfter"] = after
+            query["StartAfter"] = after
         with map_errors(self.settings, prefix):
-            for page in self._s3.get_paginator("list_objects_v2").paginate(**asked):
+            for page in self._s3.get_paginator("list_objects_v2").paginate(**query):
                 for each in page.get("Contents", ()):
                     if each["Key"] > after:  # Not every store minds StartAfter.
                         modified_at = each["LastModified"].timestamp()
@@ -201,13 +201,13 @@ class S3Store(Store):
 
     def _make_bucket(self) -> None:
         settings = self.settings
-        told: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if not settings.endpoint_url and settings.region != "us-east-1":  # Amazon's wants to be told where.
             where: CreateBucketConfigurationTypeDef = {"LocationConstraint": settings.region}  # type: ignore[typeddict-item]
-            told["CreateBucketConfiguration"] = where
+            options["CreateBucketConfiguration"] = where
         try:
             with map_errors(settings):
-                self._s3.create_bucket(Bucket=settings.bucket, **told)
+                self._s3.create_bucket(Bucket=settings.bucket, **options)
         except StorageMisconfigured as exc:
             try:
                 self.check()  # Another process may have made it meanwhile.

@@ -50,7 +50,7 @@ def kill_before_told(times: int = 1) -> None:
         if _strike("kill_before_told", times, job_id=end.record.id):
             _kill()
 
-    _before("jobs.table.outbox", "Outbox.told", before)
+    _before("jobs.table.outbox", "Outbox.notified", before)
 
 
 def kill_before_body(times: int = 1) -> None:

@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from jobs.announce.celery import PROTOCOL, CeleryResults
-from jobs.announce.teller import Teller
+from jobs.announce.notifier import Notifier
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciler
@@ -119,8 +119,8 @@ def results(settings: Settings) -> Iterator[CeleryResults]:
 
 
 @pytest.fixture
-def teller(outbox: Outbox, results: CeleryResults) -> Teller:
-    return Teller(outbox, PROTOCOL, results.tell)
+def notifier(outbox: Outbox, results: CeleryResults) -> Notifier:
+    return Notifier(outbox, PROTOCOL, results.notify)
 
 
 @pytest.fixture
@@ -131,8 +131,10 @@ def send(table: JobTable, catalogue: Catalogue) -> Callable[..., str]:
         request = parse_request({"prompt": "a red circle", **fields})
         spec = settle(request, catalogue)
         job_id = str(uuid.uuid4())
-        tells = {PROTOCOL: {**WANTS, **wants}}
-        table.submit(submission_of(request, spec, catalogue, job_id=job_id, origin="celery", tells=tells))
+        notifications = {PROTOCOL: {**WANTS, **wants}}
+        table.submit(
+            submission_of(request, spec, catalogue, job_id=job_id, origin="celery", notifications=notifications)
+        )
         return job_id
 
     return write

@@ -138,7 +138,7 @@ class DoorsMachine(OperatorsMachine):
     def refuse(self, held: Held) -> None:
         job_id, _ = said_in(held.raw.decode())
         wrong, wants = InvalidRequest("n", "is wrong"), {"by": held.tag}
-        self.table.reject(job_id, request={}, queue=QUEUE, error=wrong, tells={PROTOCOL: wants}, tag=held.tag)
+        self.table.reject(job_id, request={}, queue=QUEUE, error=wrong, notifications={PROTOCOL: wants}, tag=held.tag)
         if known := self.model.jobs.get(job_id):
             known.note_wants(wants)
             return
@@ -150,10 +150,10 @@ class DoorsMachine(OperatorsMachine):
     def make_a_job(self, held: Held) -> None:
         job_id, caller = said_in(held.raw.decode())
         submission = self.make(caller, job_id=job_id, cost=COSTS[self.sent % len(COSTS)], tag=held.tag)
-        submission = replace(submission, tells={PROTOCOL: {"by": held.tag}})
+        submission = replace(submission, notifications={PROTOCOL: {"by": held.tag}})
         released = self.table.submit(submission).released
         if known := self.model.jobs.get(job_id):
-            known.note_wants(submission.tells[PROTOCOL])
+            known.note_wants(submission.notifications[PROTOCOL])
             return
         job = self.modelled(submission)
         stones = [each for each in ((job_id, None), (job_id, caller)) if each in self.tombstones]
@@ -179,8 +179,8 @@ class DoorsMachine(OperatorsMachine):
     @rule(caller=st.sampled_from(CALLERS), cost=st.sampled_from(COSTS), is_told=st.booleans(), again=twice)
     def submit_for_later(self, caller: str, cost: float, is_told: bool, again: bool) -> None:
         self.redis.is_repeating = again
-        tells: dict[str, Any] = {PROTOCOL: {"by": "a producer"}} if is_told else {}
-        submission = replace(self.make(caller, cost=cost, start_after=3600), tells=tells)
+        notifications: dict[str, Any] = {PROTOCOL: {"by": "a producer"}} if is_told else {}
+        submission = replace(self.make(caller, cost=cost, start_after=3600), notifications=notifications)
         assert self.table.submit(submission).released == []
         self.model.jobs[submission.job_id] = self.modelled(submission, is_later=True)
 

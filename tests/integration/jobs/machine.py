@@ -1,4 +1,4 @@
-"""What producers and workers do to the job table, by a model; operators.py, doors.py and tellers.py have the rest."""
+"""What producers and workers do to the job table, by a model; operators.py, doors.py and notifiers.py have the rest."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TableMachine(RuleBasedStateMachine):
             caller=submission.spec.caller,
             turn=(PRIORITY_RANK[submission.spec.priority], self.model.next_number()),
             price=submission.cost / submission.weight,
-            wants=submission.tells.get(PROTOCOL),
+            wants=submission.notifications.get(PROTOCOL),
             **fields,
         )
 
@@ -121,9 +121,9 @@ class TableMachine(RuleBasedStateMachine):
         again: bool,
     ) -> None:
         line = BatchLine(batch_id=BATCH, line=self.ids) if is_in_batch else None
-        tells: dict[str, Any] = {PROTOCOL: {"by": "a producer"}} if is_told else {}
+        notifications: dict[str, Any] = {PROTOCOL: {"by": "a producer"}} if is_told else {}
         submission = self.make(caller, cost=cost, priority=priority)
-        submission = replace(submission, quota=quota, batch=line, tells=tells)
+        submission = replace(submission, quota=quota, batch=line, notifications=notifications)
         if quota is not None and self.model.count_queued(caller) >= quota:
             for _ in range(1 + again):
                 with pytest.raises(QuotaExceeded):

@@ -38,8 +38,8 @@ class ModelJob:
     is_untold: bool = False  # he is not told yet
     is_put_off: bool = False
     is_given_up: bool = False
-    teller: str | None = None  # the token of who tells it
-    has_slow_teller: bool = False  # so that others may
+    notifier: str | None = None  # the token of who tells it
+    has_slow_notifier: bool = False  # so that others may
     tries: int = 0  # to tell it
     ends: list[Status] = field(default_factory=list)  # all that it ever had
     charged: set[str] = field(default_factory=set)
@@ -65,7 +65,7 @@ class ModelJob:
     def post(self) -> None:
         """Its end is to be told, as if nobody had ever tried to."""
         self.is_untold, self.is_put_off, self.is_given_up, self.tries = True, False, False, 0
-        self.teller, self.has_slow_teller = None, False
+        self.notifier, self.has_slow_notifier = None, False
 
     def note_wants(self, wants: Any) -> None:
         """Its message has come again."""

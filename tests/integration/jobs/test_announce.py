@@ -16,7 +16,7 @@ from celery.result import AsyncResult
 
 from jobs import names
 from jobs.announce.celery import PROTOCOL
-from jobs.announce.teller import Teller
+from jobs.announce.notifier import Notifier
 from jobs.broker.reconcile import Reconciler
 from jobs.errors import InvalidRequest
 from jobs.table.outbox import Outbox
@@ -62,11 +62,11 @@ ENDS = [succeed, fail, cancel_waiting, cancel_running, expire_running]
 
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
 def test_result_is_told(
-    sender: Celery, teller: Teller, table: JobTable, send: Callable[..., str], end: Callable[[JobTable, str], str]
+    sender: Celery, notifier: Notifier, table: JobTable, send: Callable[..., str], end: Callable[[JobTable, str], str]
 ) -> None:
     job_id = send()
     state = end(table, job_id)
-    assert teller.run_once() == 1
+    assert notifier.run_once() == 1
     result: Any = AsyncResult(job_id, app=sender)
     assert result.state == state
     if state == "SUCCESS":
@@ -77,12 +77,12 @@ def test_result_is_told(
     else:
         with pytest.raises(Exception, match="it broke"):
             result.get(timeout=60)
-    assert teller.run_once() == 0
+    assert notifier.run_once() == 0
 
 
 def test_ends_that_nobody_runs_are_told(
     sender: Celery,
-    teller: Teller,
+    notifier: Notifier,
     table: JobTable,
     reconciler: Reconciler,
     redis_client: redis.Redis,
@@ -95,19 +95,19 @@ def test_ends_that_nobody_runs_are_told(
     claim(table, lost)
     let_lease_run_out(redis_client, lost)
     reconciler.run_once()
-    assert teller.run_once() == 2
+    assert notifier.run_once() == 2
     assert {job_id: str(AsyncResult(job_id, app=sender).state) for job_id in (late, lost)} == {
         late: "REVOKED",
         lost: "FAILURE",
     }
 
 
-def test_refusal_is_told_and_again_to_who_sends_it_again(sender: Celery, teller: Teller, table: JobTable) -> None:
+def test_refusal_is_told_and_again_to_who_sends_it_again(sender: Celery, notifier: Notifier, table: JobTable) -> None:
     job_id = str(uuid.uuid4())
     refusal = InvalidRequest("n", "must be at least 1")
     for _ in range(2):
-        table.reject(job_id, request={"n": 0}, queue=QUEUE, error=refusal, tells={PROTOCOL: WANTS})
-        assert teller.run_once() == 1
+        table.reject(job_id, request={"n": 0}, queue=QUEUE, error=refusal, notifications={PROTOCOL: WANTS})
+        assert notifier.run_once() == 1
         result: Any = AsyncResult(job_id, app=sender)
         with pytest.raises(Exception, match="n: must be at least 1"):
             result.get(timeout=60)
@@ -115,15 +115,15 @@ def test_refusal_is_told_and_again_to_who_sends_it_again(sender: Celery, teller:
 
 
 def test_replayed_job_is_told_anew(
-    sender: Celery, teller: Teller, table: JobTable, control: QueueControl, send: Callable[..., str]
+    sender: Celery, notifier: Notifier, table: JobTable, control: QueueControl, send: Callable[..., str]
 ) -> None:
     job_id = send()
     fail(table, job_id)
-    teller.run_once()
+    notifier.run_once()
     assert AsyncResult(job_id, app=sender).state == "FAILURE"
     control.replay(job_id)
     succeed(table, job_id)
-    assert teller.run_once() == 1
+    assert notifier.run_once() == 1
     assert AsyncResult(job_id, app=sender).state == "SUCCESS"
 
 
@@ -134,7 +134,7 @@ def sent_to(client: redis.Redis, queue: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("end", ENDS, ids=lambda end: end.__name__)
 def test_callbacks_go_where_celery_sends_them(
     sender: Celery,
-    teller: Teller,
+    notifier: Notifier,
     table: JobTable,
     redis_client: redis.Redis,
     send: Callable[..., str],
@@ -144,7 +144,7 @@ def test_callbacks_go_where_celery_sends_them(
     own = dict(signature("theirs.on_error", app=sender, options={"task_id": "errback", "queue": "theirs"}))
     job_id = send({"callbacks": [link], "errbacks": [own]})
     state = end(table, job_id)
-    teller.run_once()
+    notifier.run_once()
     found = [(each["headers"]["task"], each["headers"]["id"]) for each in sent_to(redis_client, "celery")]
     errors = [(each["headers"]["task"], each["headers"]["id"]) for each in sent_to(redis_client, "theirs")]
     if state == "SUCCESS":
@@ -154,28 +154,33 @@ def test_callbacks_go_where_celery_sends_them(
 
 
 def test_next_of_a_chain_is_sent_and_a_failure_reaches_its_end(
-    sender: Celery, teller: Teller, table: JobTable, redis_client: redis.Redis, send: Callable[..., str]
+    sender: Celery, notifier: Notifier, table: JobTable, redis_client: redis.Redis, send: Callable[..., str]
 ) -> None:
     steps = chain(signature("theirs.first", app=sender), signature("theirs.second", app=sender), app=sender)
     for end, state in ((succeed, "PENDING"), (fail, "FAILURE")):
         tasks, _ = steps.prepare_steps((), {}, list(steps.tasks), app=sender)
         job_id = send({"chain": [dict(each) for each in tasks]})
         end(table, job_id)
-        teller.run_once()
+        notifier.run_once()
         assert AsyncResult(tasks[0].options["task_id"], app=sender).state == state
     assert [each["headers"]["task"] for each in sent_to(redis_client, "celery")] == ["theirs.first"]
 
 
 def test_teller_that_dies_between_telling_and_noting_leaves_it_to_another(
-    sender: Celery, teller: Teller, outbox: Outbox, table: JobTable, redis_client: redis.Redis, send: Callable[..., str]
+    sender: Celery,
+    notifier: Notifier,
+    outbox: Outbox,
+    table: JobTable,
+    redis_client: redis.Redis,
+    send: Callable[..., str],
 ) -> None:
     job_id = send()
     succeed(table, job_id)
     (taken,) = outbox.take(10)
     assert outbox.take(10) == []
     redis_client.zadd(names.outbox_key(PROTOCOL), {job_id: time.time() - 1})  # Its lease is over.
-    assert teller.run_once() == 1
-    outbox.told(taken)  # It was not dead after all.
+    assert notifier.run_once() == 1
+    outbox.notified(taken)  # It was not dead after all.
     assert AsyncResult(job_id, app=sender).state == "SUCCESS"
     assert outbox.counts().waiting == 0
 
@@ -186,7 +191,7 @@ def test_what_cannot_be_told_is_tried_again_and_given_up_in_the_end(
     def refuse(*_: Any) -> None:
         raise OSError("nobody listens")
 
-    refused = Teller(outbox, PROTOCOL, refuse)
+    refused = Notifier(outbox, PROTOCOL, refuse)
     other, job_id = send(), send()
     succeed(table, job_id)
     for tries in range(60):
@@ -201,11 +206,11 @@ def test_what_cannot_be_told_is_tried_again_and_given_up_in_the_end(
 
 
 def test_callback_that_cannot_be_sent_keeps_nobody_from_the_result(
-    sender: Celery, teller: Teller, table: JobTable, redis_client: redis.Redis, send: Callable[..., str]
+    sender: Celery, notifier: Notifier, table: JobTable, redis_client: redis.Redis, send: Callable[..., str]
 ) -> None:
     link = dict(signature("theirs.on_success", app=sender, options={"task_id": "linked", "serializer": "unheard of"}))
     job_id = send({"callbacks": [link]})
     succeed(table, job_id)
-    teller.run_once()
+    notifier.run_once()
     assert AsyncResult(job_id, app=sender).state == "SUCCESS"
     assert redis_client.zscore(names.outbox_key(PROTOCOL), job_id) is not None

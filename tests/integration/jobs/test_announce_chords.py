@@ -1,4 +1,4 @@
-"""Chords whose parts are jobs: the body is sent, or fails, though a teller is killed at any moment in between."""
+"""Chords whose parts are jobs: the body is sent, or fails, though a notifier is killed at any moment in between."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from celery.backends.redis import RedisBackend
 from celery.result import AsyncResult
 
 from jobs.announce.celery import wanted_by
-from jobs.announce.teller import Teller
+from jobs.announce.notifier import Notifier
 from jobs.table.outbox import Outbox
 from jobs.table.states import Status
 from jobs.table.table import JobTable
@@ -47,7 +47,7 @@ def end_all(table: JobTable, job_ids: list[str], status: Status) -> None:
 
 
 def test_part_is_told_again_until_the_body_is_sent(
-    sender: Celery, teller: Teller, table: JobTable, outbox: Outbox, redis_client: redis.Redis, send: Send
+    sender: Celery, notifier: Notifier, table: JobTable, outbox: Outbox, redis_client: redis.Redis, send: Send
 ) -> None:
     """Another process had all parts, said that it sends the body, and was killed before it did."""
     body, wants = send_chord(sender, redis_client, signature("theirs.job", app=sender))
@@ -55,12 +55,12 @@ def test_part_is_told_again_until_the_body_is_sent(
     said = f"celery-taskset-meta-{wants[0]['group']}.c"
     redis_client.set(said, "its token")
     end_all(table, job_ids, Status.SUCCEEDED)
-    assert teller.run_once() == PARTS
+    assert notifier.run_once() == PARTS
     assert (sent(redis_client), outbox.counts().waiting) == ([], 1)
 
     redis_client.delete(said)  # as it runs out
     outbox.retry(job_ids)
-    assert teller.run_once() == 1
+    assert notifier.run_once() == 1
     ((head, (args, _, _)),) = sent(redis_client)
     assert head["id"] == body.id
     assert [each["id"] for each in args[0]] == job_ids
@@ -70,7 +70,7 @@ def test_part_is_told_again_until_the_body_is_sent(
 @pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELED])
 def test_chain_that_fails_returns_to_its_chord_though_it_was_interrupted(
     sender: Celery,
-    teller: Teller,
+    notifier: Notifier,
     table: JobTable,
     outbox: Outbox,
     redis_client: redis.Redis,
@@ -85,11 +85,11 @@ def test_chain_that_fails_returns_to_its_chord_though_it_was_interrupted(
     with monkeypatch.context() as patch:
         patch.setattr(RedisBackend, "on_chord_part_return", _interrupt)
         end_all(table, job_ids, status)
-        assert teller.run_once() == PARTS
+        assert notifier.run_once() == PARTS
     assert (outbox.counts().waiting, body.state) == (PARTS, "PENDING")
 
     outbox.retry(job_ids)
-    assert teller.run_once() == PARTS
+    assert notifier.run_once() == PARTS
     assert outbox.counts().waiting == 0
     assert sender.AsyncResult(body.id).state == "FAILURE"
 

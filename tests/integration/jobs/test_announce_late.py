@@ -15,7 +15,7 @@ from celery.result import AsyncResult
 
 from jobs import names
 from jobs.announce.celery import PROTOCOL, CeleryResults, wanted_by
-from jobs.announce.teller import Teller
+from jobs.announce.notifier import Notifier
 from jobs.process.settings import Settings
 from jobs.table.outbox import Outbox
 from jobs.table.queues import QueueControl
@@ -38,7 +38,7 @@ def sent(client: redis.Redis) -> list[dict[str, Any]]:
 def test_teller_that_is_stalled_tells_no_end_over_that_of_a_replay(
     sender: Celery,
     results: CeleryResults,
-    teller: Teller,
+    notifier: Notifier,
     outbox: Outbox,
     table: JobTable,
     control: QueueControl,
@@ -50,35 +50,35 @@ def test_teller_that_is_stalled_tells_no_end_over_that_of_a_replay(
     (stalled,) = outbox.take(1)
     control.replay(job_id)
     again = claim(table, job_id)
-    results.tell_start(again.record, WANTS, "a worker")
-    results.tell(stalled.record, stalled.wants)
+    results.notify_start(again.record, WANTS, "a worker")
+    results.notify(stalled.record, stalled.wants)
     assert AsyncResult(job_id, app=sender).state == "STARTED"
     table.finish(again, Status.SUCCEEDED)
-    assert teller.run_once() == 1
-    results.tell(stalled.record, stalled.wants)
+    assert notifier.run_once() == 1
+    results.notify(stalled.record, stalled.wants)
     assert AsyncResult(job_id, app=sender).get(timeout=60)["status"] == "succeeded"
     assert sent(redis_client) == []
 
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.CANCELED, Status.SUCCEEDED])
 def test_start_that_is_told_late_goes_over_no_end_of_its_run_or_of_a_later_one(
-    sender: Celery, results: CeleryResults, teller: Teller, table: JobTable, send: Send, status: Status
+    sender: Celery, results: CeleryResults, notifier: Notifier, table: JobTable, send: Send, status: Status
 ) -> None:
     job_id = send()
     first = claim(table, job_id)
     table.give_back(first)
     second = claim(table, job_id)
-    results.tell_start(second.record, WANTS, "another worker")
-    results.tell_start(first.record, WANTS, "a worker")
+    results.notify_start(second.record, WANTS, "another worker")
+    results.notify_start(first.record, WANTS, "a worker")
     assert AsyncResult(job_id, app=sender).info == {"hostname": "another worker"}
     if status is Status.CANCELED:
         table.cancel(job_id)
     table.finish(second, status, error=BROKE if status is Status.FAILED else None)
-    assert teller.run_once() == 1
+    assert notifier.run_once() == 1
     state = AsyncResult(job_id, app=sender).state
     assert state in ("FAILURE", "REVOKED", "SUCCESS")
     for each in (first, second):
-        results.tell_start(each.record, WANTS, "a worker")
+        results.notify_start(each.record, WANTS, "a worker")
     assert AsyncResult(job_id, app=sender).state == state
 
 
@@ -86,7 +86,7 @@ def test_start_that_is_told_late_goes_over_no_end_of_its_run_or_of_a_later_one(
 def test_start_goes_over_no_end_that_an_earlier_version_told(
     sender: Celery,
     results: CeleryResults,
-    teller: Teller,
+    notifier: Notifier,
     table: JobTable,
     redis_client: redis.Redis,
     send: Send,
@@ -96,10 +96,10 @@ def test_start_goes_over_no_end_that_an_earlier_version_told(
     earlier = json.dumps({"status": state, "result": {}, "traceback": None, "children": [], "task_id": job_id})
     redis_client.set(f"celery-task-meta-{job_id}", earlier)
     claimed = claim(table, job_id)
-    results.tell_start(claimed.record, WANTS, "a worker")
+    results.notify_start(claimed.record, WANTS, "a worker")
     assert sender.backend.get_task_meta(job_id, cache=False)["status"] == state
     table.finish(claimed, Status.SUCCEEDED)
-    assert teller.run_once() == 1
+    assert notifier.run_once() == 1
     assert sender.backend.get_task_meta(job_id, cache=False)["status"] == "SUCCESS"
 
 
@@ -109,9 +109,9 @@ def test_whatever_a_late_result_finds_expires_as_before(
     job_id = send()
     claimed = claim(table, job_id)
     ended = table.finish(claimed, Status.SUCCEEDED)
-    results.tell(ended, WANTS)
+    results.notify(ended, WANTS)
     before = redis_client.get(f"celery-task-meta-{job_id}")
-    results.tell_start(claimed.record, WANTS, "a worker")
+    results.notify_start(claimed.record, WANTS, "a worker")
     assert redis_client.get(f"celery-task-meta-{job_id}") == before
     assert redis_client.ttl(f"celery-task-meta-{job_id}") > 3600
 
@@ -148,7 +148,7 @@ def test_tasks_of_a_canvas_that_follows_have_the_same_ids_whenever_it_is_sent(
     ended = table.finish(claim(table, job_id), Status.SUCCEEDED)
     found = []
     for _ in range(2):
-        results.tell(ended, json.loads(json.dumps(wants)))
+        results.notify(ended, json.loads(json.dumps(wants)))
         messages = sent(redis_client)
         found.append([(each["headers"]["id"], ids(json.loads(base64.b64decode(each["body"])))) for each in messages])
         redis_client.delete("celery")
@@ -161,7 +161,7 @@ class Pigeon:
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def tell(self, record: JobRecord, _wants: Any) -> None:
+    def notify(self, record: JobRecord, _wants: Any) -> None:
         self.told.append(record.id)
 
 
@@ -169,7 +169,7 @@ def test_receiver_that_never_answers_holds_up_its_own_ends_alone(
     sender: Celery,
     settings: Settings,
     outbox: Outbox,
-    teller: Teller,
+    notifier: Notifier,
     table: JobTable,
     redis_client: redis.Redis,
     send: Send,
@@ -178,16 +178,16 @@ def test_receiver_that_never_answers_holds_up_its_own_ends_alone(
     with BlackHole() as hole:
         lost = CeleryResults(settings.model_copy(update={"result_backend_url": hole.url}))
         table.finish(claim(table, slow), Status.SUCCEEDED)
-        stuck = Teller(outbox, PROTOCOL, lost.tell)
+        stuck = Notifier(outbox, PROTOCOL, lost.notify)
         stuck.start()
         try:
             assert hole.has_caught(DEADLINE_S)
             redis_client.zadd(names.outbox_key("pigeon"), {slow: 1})
             table.finish(claim(table, other), Status.SUCCEEDED)
             pigeon = Pigeon()
-            assert Teller(Outbox(redis_client, settings, "pigeon"), "pigeon", pigeon.tell).run_once() == 1
+            assert Notifier(Outbox(redis_client, settings, "pigeon"), "pigeon", pigeon.notify).run_once() == 1
             assert pigeon.told == [slow]
-            assert teller.run_once() == 1
+            assert notifier.run_once() == 1
             assert AsyncResult(other, app=sender).state == "SUCCESS"
             assert outbox.counts().waiting == 1
         finally:
@@ -205,10 +205,10 @@ def test_end_that_cannot_be_told_holds_up_those_behind_it_for_one_try(
     with BlackHole() as hole:
         lost = CeleryResults(settings.model_copy(update={"result_backend_url": hole.url}))
 
-        def tell(record: JobRecord, wants: Any) -> None:
-            (lost if record.id == slow else results).tell(record, wants)
+        def notify(record: JobRecord, wants: Any) -> None:
+            (lost if record.id == slow else results).notify(record, wants)
 
-        assert Teller(outbox, PROTOCOL, tell).run_once() == 2
+        assert Notifier(outbox, PROTOCOL, notify).run_once() == 2
         lost.close()
     assert AsyncResult(other, app=sender).state == "SUCCESS"
     counts = outbox.counts()

@@ -300,12 +300,12 @@ def test_what_is_wanted_of_an_end_counts_too(
     job = a_job()
     narrow.cancel(*submit(narrow, job))
     before = narrow.kept()["default"]
-    narrow.adopt([replace(job, tells={"celery": {"callbacks": "x" * 10_000}})])
+    narrow.adopt([replace(job, notifications={"celery": {"callbacks": "x" * 10_000}})])
     assert narrow.kept()["default"] > before + 9_000
     narrow.drop_ended("default")
     assert outbox.counts().waiting == 0
     assert outbox.counts().history["given_up"] == 1
-    assert redis_client.keys("imagemill:t*:celery") == [names.tellings_key("celery")]
+    assert redis_client.keys("imagemill:t*:celery") == [names.notifications_key("celery")]
 
 
 def test_ended_jobs_are_dropped_by_caller_status_and_age(

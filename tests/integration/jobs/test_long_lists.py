@@ -68,7 +68,7 @@ def test_ends_that_were_given_up_are_listed_in_pieces_the_last_first(
     redis_client: redis.Redis, settings: Settings, calls: Calls
 ) -> None:
     given_up = {f"job-{number}": float(number) for number in range(MANY)}
-    redis_client.zadd(names.untold_key(PROTOCOL), given_up)
+    redis_client.zadd(names.given_up_key(PROTOCOL), given_up)
     assert Outbox(redis_client, settings, PROTOCOL).given_up_at() == list(given_up.items())[::-1]
     assert calls("zscan") >= MANY / MOST / 2
     assert calls("zrevrange") == 0

@@ -36,8 +36,10 @@ def submit(table: JobTable, catalogue: Catalogue) -> str:
     """A job that somebody is to be told of; its id."""
     request = parse_request({"prompt": "a red circle"})
     job_id = str(uuid.uuid4())
-    tells: dict[str, Any] = {PROTOCOL: {"to": "somebody"}}
-    table.submit(submission_of(request, settle(request, catalogue), catalogue, job_id=job_id, tells=tells))
+    notifications: dict[str, Any] = {PROTOCOL: {"to": "somebody"}}
+    table.submit(
+        submission_of(request, settle(request, catalogue), catalogue, job_id=job_id, notifications=notifications)
+    )
     return job_id
 
 
@@ -66,10 +68,10 @@ def test_nothing_is_counted_where_nothing_is(outbox: Outbox) -> None:
 def test_what_becomes_of_an_end_is_counted_once(outbox: Outbox, end: End, redis_client: redis.Redis) -> None:
     told, put_off, given_up = end(), end(), end()
     ends = {each.record.id: each for each in outbox.take(10)}
-    outbox.told(ends[told])
+    outbox.notified(ends[told])
     outbox.later(ends[put_off], 600)
     outbox.give_up(ends[given_up])
-    outbox.told(ends[told])
+    outbox.notified(ends[told])
     counts = outbox.counts()
     assert (counts.waiting, counts.put_off, counts.given_up) == (1, 1, 1)
     assert counts.history == {"told": 1, "later": 1, "given_up": 1}
@@ -89,7 +91,7 @@ def test_age_of_the_oldest_is_that_of_its_job_however_often_it_is_put_off(
         let_be_due(redis_client, job_id)
         assert outbox.counts().overdue_s >= 5
     (taken,) = outbox.take(10)
-    outbox.told(taken)
+    outbox.notified(taken)
     assert (outbox.counts().put_off, outbox.counts().oldest_s) == (0, 0)
 
 
@@ -102,7 +104,7 @@ def test_end_that_was_given_up_is_told_after_all(outbox: Outbox, end: End) -> No
     assert outbox.given_up() == [other]
     (taken,) = outbox.take(10)
     assert (taken.record.id, taken.tries) == (job_id, 0)
-    outbox.told(taken)
+    outbox.notified(taken)
     assert outbox.retry([job_id]) == []
     assert (outbox.counts().waiting, outbox.counts().given_up) == (0, 1)
 
@@ -128,7 +130,7 @@ def test_end_that_was_put_off_and_is_in_hand_again_stays_there(
     (second,) = outbox.take(10)
     assert outbox.retry([job_id]) == [job_id]
     assert outbox.take(10) == []
-    outbox.told(second)
+    outbox.notified(second)
     assert outbox.counts().waiting == 0
 
 
@@ -137,20 +139,20 @@ def test_message_that_comes_again_has_the_end_told_anew_as_it_asks(
 ) -> None:
     job_id = end()
     (slow,) = outbox.take(10)
-    table.submit(replace(a_job(), job_id=job_id, tells={PROTOCOL: {"to": "somebody else"}}))
-    outbox.told(slow)
+    table.submit(replace(a_job(), job_id=job_id, notifications={PROTOCOL: {"to": "somebody else"}}))
+    outbox.notified(slow)
     (taken,) = outbox.take(10)
     assert (taken.record.id, taken.wants) == (job_id, {"to": "somebody else"})
-    outbox.told(taken)
+    outbox.notified(taken)
     assert (outbox.counts().waiting, outbox.counts().history) == (0, {"told": 1})
 
 
 def test_end_is_told_by_whoever_brought_it_about(outbox: Outbox, table: JobTable, a_job: MakeJob) -> None:
-    job = replace(a_job(), tells={PROTOCOL: {}})
+    job = replace(a_job(), notifications={PROTOCOL: {}})
     table.submit(job)
-    _, (own,) = table.end(claim(table, job.job_id), Status.SUCCEEDED, tells=True)
+    _, (own,) = table.end(claim(table, job.job_id), Status.SUCCEEDED, notifies=True)
     assert outbox.take(10) == []
-    outbox.told(own)
+    outbox.notified(own)
     assert (outbox.counts().waiting, outbox.counts().history) == (0, {"told": 1})
 
 
@@ -164,8 +166,8 @@ def test_end_whose_job_is_forgotten_is_forgotten(
     assert outbox.retry([gone]) == []
     assert outbox.take(10) == []
     assert (outbox.counts().waiting, outbox.counts().put_off, outbox.counts().given_up) == (0, 0, 0)
-    assert outbox.counts().history["given_up"] == 2  # One by its teller, one for it was too late to tell it.
-    redis_client.zadd(names.untold_key(PROTOCOL), {"long ago": time.time() - settings.retention_s - 1})
+    assert outbox.counts().history["given_up"] == 2  # One by its notifier, one for it was too late to tell it.
+    redis_client.zadd(names.given_up_key(PROTOCOL), {"long ago": time.time() - settings.retention_s - 1})
     assert outbox.counts().given_up == 0
 
 
@@ -187,7 +189,7 @@ def test_end_that_a_process_of_the_version_before_wrote_is_told_once(
 ) -> None:
     ours, theirs = end(), submit(table, catalogue)
     for told in outbox.take(10):
-        outbox.told(told)
+        outbox.notified(told)
     end_as_before(redis_client, settings, theirs)
     for _ in range(2):
         reconciler.run_once()
@@ -195,5 +197,5 @@ def test_end_that_a_process_of_the_version_before_wrote_is_told_once(
         assert ours not in {each.record.id for each in ends}
         for told in ends:
             assert (told.record.id, told.record.status) == (theirs, Status.CANCELED)
-            outbox.told(told)
+            outbox.notified(told)
     assert outbox.counts().history["told"] == 2

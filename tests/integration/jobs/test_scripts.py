@@ -172,7 +172,7 @@ def test_lists_of_released_jobs_stay_lists(
 def test_records_have_the_declared_fields_and_no_others(
     table: JobTable, redis_client: redis.Redis, a_job: MakeJob
 ) -> None:
-    told = replace(a_job(deadline=60, idempotency_key="k"), tells={"somebody": {"where": "there"}})
+    told = replace(a_job(deadline=60, idempotency_key="k"), notifications={"somebody": {"where": "there"}})
     (job_id,) = submit(table, told)
     claimed = claim(table, job_id)
     table.begin(claimed, Stage.ENCODE)

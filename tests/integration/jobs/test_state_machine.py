@@ -13,12 +13,12 @@ from jobs.process.settings import Settings
 from jobs.table.table import JobTable
 from tests.integration.jobs.machine import TableMachine
 from tests.integration.jobs.model import MAX_ATTEMPTS, MAX_DELIVERIES, WINDOW
+from tests.integration.jobs.notifiers import NotifiersMachine
 from tests.integration.jobs.operators import OperatorsMachine
 from tests.integration.jobs.steps import MakeJob
-from tests.integration.jobs.tellers import TellersMachine
 
 
-@pytest.mark.parametrize("machine", [OperatorsMachine, TellersMachine])
+@pytest.mark.parametrize("machine", [OperatorsMachine, NotifiersMachine])
 @pytest.mark.parametrize("examples", [6, pytest.param(60, marks=pytest.mark.long)])
 def test_job_table_follows_its_model_in_any_order_of_calls(
     settings: Settings, a_job: MakeJob, machine: type[TableMachine], examples: int

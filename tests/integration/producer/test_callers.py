@@ -20,7 +20,7 @@ from jobs.view import JobView
 from ops.process import free_port
 from producer.api.keys.callers import Caller, Callers, CurrentCaller
 from producer.api.keys.exposure import admit
-from producer.api.keys.seats import Seats
+from producer.api.keys.open_requests import OpenRequests
 from producer.keys.errors import KeyRefused, ModelNotAllowed, RateExceeded
 from producer.keys.store import KeyStore
 
@@ -129,7 +129,7 @@ def requests(settings: Settings) -> Iterator[TestClient]:
 
     @app.middleware("http")
     async def seated(request: Request, answer: RequestResponseEndpoint) -> Response:
-        with Seats().seat(request.scope.setdefault("state", {})):
+        with OpenRequests().track(request.scope.setdefault("state", {})):
             return await answer(request)
 
     @app.get("/")

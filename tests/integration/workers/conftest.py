@@ -10,7 +10,7 @@ import redis
 
 from jobs.announce.announcer import Announcer
 from jobs.announce.celery import PROTOCOL, CeleryResults
-from jobs.announce.teller import Teller
+from jobs.announce.notifier import Notifier
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
@@ -25,10 +25,10 @@ from storage.backends.s3.store import S3Store
 from tests.blackbox.system import simulated
 from tests.integration.workers.outside import QUEUE
 from workers.attempt.context import Context
+from workers.attempt.engine_slots import EngineSlots
 from workers.attempt.leases import LeaseKeeper
 from workers.attempt.memory import MemoryBudget
 from workers.attempt.progress import ProgressWriter
-from workers.attempt.seats import Seats
 from workers.attempt.spool import Spool
 from workers.delivery.adoption import Adoption
 from workers.engine.capacity import Capacity
@@ -67,7 +67,7 @@ def context(redis_client: redis.Redis, settings: Settings, own_store: Store, tmp
     engine.start()
     table = JobTable(redis_client, settings)
     leases = LeaseKeeper(redis_client, table, settings, lambda: True)
-    progress = ProgressWriter(table, leases.tell)
+    progress = ProgressWriter(table, leases.deliver)
     yield Context(
         name="worker@here",
         catalogue=catalogue,
@@ -77,7 +77,7 @@ def context(redis_client: redis.Redis, settings: Settings, own_store: Store, tmp
         store=own_store,
         engine=engine,
         served=frozenset({"sim"}),
-        seats=Seats(4),
+        engine_slots=EngineSlots(4),
         leases=leases,
         progress=progress,
         spool=Spool(tmp_path / "spool", 1 << 20),
@@ -101,5 +101,5 @@ def adoption(context: Context, raw_client: redis.Redis, settings: Settings) -> A
 
 
 @pytest.fixture
-def teller(redis_client: redis.Redis, settings: Settings) -> Teller:
-    return Teller(Outbox(redis_client, settings, PROTOCOL), PROTOCOL, CeleryResults(settings).tell)
+def notifier(redis_client: redis.Redis, settings: Settings) -> Notifier:
+    return Notifier(Outbox(redis_client, settings, PROTOCOL), PROTOCOL, CeleryResults(settings).notify)

@@ -11,7 +11,7 @@ import pytest
 from celery import Celery
 from celery.result import AsyncResult
 
-from jobs.announce.teller import Teller
+from jobs.announce.notifier import Notifier
 from workers.delivery.adoption import Adoption
 
 QUEUE = "gpu.sim"
@@ -39,10 +39,10 @@ def call(job_id: str, *, task: str = "imagemill.generate", **parts: Any) -> byte
     return message([[], FIELDS, parts], {"id": job_id, "task": task, "lang": "py"})
 
 
-def refusal(adoption: Adoption, teller: Teller, sender: Celery, task_id: str) -> str:
+def refusal(adoption: Adoption, notifier: Notifier, sender: Celery, task_id: str) -> str:
     """What a sender is told whose message was taken."""
     adoption.run_once()
-    teller.run_once()
+    notifier.run_once()
     result: Any = AsyncResult(task_id, app=sender)
     with pytest.raises(Exception) as caught:
         result.get(timeout=60)

@@ -10,7 +10,7 @@ from celery import Celery
 from celery.result import AsyncResult
 
 from jobs import names
-from jobs.announce.teller import Teller
+from jobs.announce.notifier import Notifier
 from jobs.fields import MAX_S
 from jobs.table.states import Status
 from jobs.view import spec_to_run
@@ -58,10 +58,10 @@ def test_beginning_that_no_request_may_say_is_refused_as_one_s_would_be(
 
 
 def test_message_that_expired_before_its_request_may_begin_has_expired(
-    adoption: Adoption, context: Context, sender: Celery, teller: Teller
+    adoption: Adoption, context: Context, sender: Celery, notifier: Notifier
 ) -> None:
     expired = datetime.now(UTC) - timedelta(hours=1)
     job_id = send(sender, adoption, expires=expired, kwargs={**FIELDS, "start_after": 3600})
     context.table.claim(job_id, owner="a worker", gives_way=True)
-    teller.run_once()
+    notifier.run_once()
     assert AsyncResult(job_id, app=sender).state == "REVOKED"  # type: ignore[comparison-overlap]

@@ -18,8 +18,8 @@ from kombu.utils import json as kombu_json
 
 from jobs import names
 from jobs.announce.celery import PROTOCOL
+from jobs.announce.notifier import Notifier
 from jobs.announce.revoking import Revoking
-from jobs.announce.teller import Teller
 from jobs.errors import JobNotFound
 from jobs.fleet.lists import list_of
 from jobs.process.settings import Settings
@@ -114,12 +114,12 @@ def test_request_s_own_times_win_and_of_two_deadlines_the_earlier(
 
 
 def test_message_that_has_expired_is_no_job_to_run(
-    adoption: Adoption, context: Context, sender: Celery, teller: Teller
+    adoption: Adoption, context: Context, sender: Celery, notifier: Notifier
 ) -> None:
     job_id = send(sender, expires=datetime.now(UTC) - timedelta(hours=1))
     adopted(adoption, context, job_id)
     context.table.claim(job_id, owner="a worker", gives_way=True)
-    teller.run_once()
+    notifier.run_once()
     assert AsyncResult(job_id, app=sender).state == "REVOKED"  # type: ignore[comparison-overlap]
 
 
@@ -137,9 +137,9 @@ def test_message_that_has_expired_is_no_job_to_run(
     ],
 )
 def test_refusal_reaches_its_sender(
-    adoption: Adoption, teller: Teller, sender: Celery, options: dict[str, Any], sentence: str
+    adoption: Adoption, notifier: Notifier, sender: Celery, options: dict[str, Any], sentence: str
 ) -> None:
-    assert sentence in refusal(adoption, teller, sender, send(sender, **options))
+    assert sentence in refusal(adoption, notifier, sender, send(sender, **options))
 
 
 def envelope(body: Any, **headers: Any) -> str:
@@ -171,26 +171,26 @@ def deep(levels: int) -> str:
 
 @pytest.mark.parametrize("kwargs", [None, ["a"], 5])
 def test_keyword_arguments_that_are_none_reach_their_sender(
-    adoption: Adoption, teller: Teller, sender: Celery, redis_client: redis.Redis, kwargs: Any
+    adoption: Adoption, notifier: Notifier, sender: Celery, redis_client: redis.Redis, kwargs: Any
 ) -> None:
     redis_client.lpush(QUEUE, envelope([[], kwargs, {}], task=names.GENERATE_TASK, id="odd"))
-    assert "kwargs: is no mapping" in refusal(adoption, teller, sender, "odd")
+    assert "kwargs: is no mapping" in refusal(adoption, notifier, sender, "odd")
 
 
 @pytest.mark.parametrize("levels", [400, 500, 5_000, 100_000])
 def test_nesting_however_deep_reaches_its_sender(
-    adoption: Adoption, teller: Teller, sender: Celery, redis_client: redis.Redis, levels: int
+    adoption: Adoption, notifier: Notifier, sender: Celery, redis_client: redis.Redis, levels: int
 ) -> None:
     redis_client.lpush(QUEUE, deep(levels))
-    assert refusal(adoption, teller, sender, "deep")
+    assert refusal(adoption, notifier, sender, "deep")
 
 
 @pytest.mark.parametrize("body", [5, [[], {}], {"no": "task"}, None])
 def test_body_that_is_no_call_reaches_its_sender(
-    adoption: Adoption, teller: Teller, sender: Celery, redis_client: redis.Redis, body: Any
+    adoption: Adoption, notifier: Notifier, sender: Celery, redis_client: redis.Redis, body: Any
 ) -> None:
     redis_client.lpush(QUEUE, envelope(body, task=names.GENERATE_TASK, id="odd"))
-    assert refusal(adoption, teller, sender, "odd")
+    assert refusal(adoption, notifier, sender, "odd")
 
 
 @pytest.mark.parametrize("message", ["", "5", "{", '{"body": "x"}', "[" * 100_000, "\xff"])
@@ -237,14 +237,14 @@ def test_message_that_comes_twice_is_one_job(
 
 
 def test_message_over_its_caller_s_quota_is_refused_as_by_any_other_door(
-    context: Context, settings: Settings, teller: Teller, sender: Celery, redis_client: redis.Redis
+    context: Context, settings: Settings, notifier: Notifier, sender: Celery, redis_client: redis.Redis
 ) -> None:
     table = JobTable(redis_client, settings.model_copy(update={"max_queued": 1}))
     with connect(settings, decodes=False) as client:
         narrow = Adoption(replace(context, table=table), Inbox(client, settings, [QUEUE]))
         first, second = send(sender), send(sender)
         others = send(sender, kwargs={**FIELDS, "caller": "other"})
-        assert "default may have 1 jobs in the queue and has them" in refusal(narrow, teller, sender, second)
+        assert "default may have 1 jobs in the queue and has them" in refusal(narrow, notifier, sender, second)
     assert [table.get(each).status for each in (first, second, others)] == [
         *(Status.QUEUED, Status.FAILED, Status.QUEUED),
     ]
@@ -260,7 +260,12 @@ def test_model_that_is_none_is_that_of_the_queue(adoption: Adoption, context: Co
 
 
 def test_limits_of_a_key_hold_for_messages_of_its_caller(
-    adoption: Adoption, context: Context, settings: Settings, teller: Teller, sender: Celery, redis_client: redis.Redis
+    adoption: Adoption,
+    context: Context,
+    settings: Settings,
+    notifier: Notifier,
+    sender: Celery,
+    redis_client: redis.Redis,
 ) -> None:
     store = KeyStore(redis_client, settings)
     store.create("blog", max_queued=1, weight=4)
@@ -268,7 +273,7 @@ def test_limits_of_a_key_hold_for_messages_of_its_caller(
     mine = {**FIELDS, "caller": "blog"}
     first, second = send(sender, kwargs=mine), send(sender, kwargs=mine)
     others = [send(sender, kwargs={**FIELDS, "caller": each}) for each in ("damaged", "nobody", "default")]
-    assert "blog may have 1 jobs in the queue and has them" in refusal(adoption, teller, sender, second)
+    assert "blog may have 1 jobs in the queue and has them" in refusal(adoption, notifier, sender, second)
     costs = [redis_client.hget(names.job_key(each), "cost") for each in (first, *others)]
     assert costs == ["0.25", None, None, None]
 
@@ -291,14 +296,14 @@ def test_whose_limits_are_asked_once_for_a_bunch_and_only_of_callers_who_have_a_
 
 
 def test_message_that_was_revoked_before_it_came_is_a_job_that_never_runs(
-    adoption: Adoption, context: Context, teller: Teller, sender: Celery
+    adoption: Adoption, context: Context, notifier: Notifier, sender: Celery
 ) -> None:
     job_id = send(sender)
     with pytest.raises(JobNotFound):
         context.table.cancel(job_id, remembers=True)
     assert adopted(adoption, context, job_id).status is Status.CANCELED
     assert context.table.claim(job_id, owner="a worker", gives_way=True) == (None, [])
-    teller.run_once()
+    notifier.run_once()
     assert AsyncResult(job_id, app=sender).state == "REVOKED"  # type: ignore[comparison-overlap]
     again = send(sender)
     assert adopted(adoption, context, again).status is Status.QUEUED
@@ -365,7 +370,7 @@ def test_callbacks_in_a_group_have_ids_that_follow_from_the_job_s(
         adopted(adoption, context, send(sender, task_id="a-job", link=follow))
         claim, _ = context.table.claim("a-job", owner="a worker")
         assert claim is not None
-        (callback,) = claim.tells[PROTOCOL]["callbacks"]
+        (callback,) = claim.notifications[PROTOCOL]["callbacks"]
         return [each["options"]["task_id"] for each in (callback, *callback["kwargs"]["tasks"])]
 
     first = ids()
@@ -390,11 +395,11 @@ def test_first_part_of_a_chord_is_known_as_the_first(adoption: Adoption, context
     adopted(adoption, context, job_id)
     claim, _ = context.table.claim(job_id, owner="a worker")
     assert claim is not None
-    assert (claim.tells[PROTOCOL]["group"], claim.tells[PROTOCOL]["group_index"]) == ("a-group", 0)
+    assert (claim.notifications[PROTOCOL]["group"], claim.notifications[PROTOCOL]["group_index"]) == ("a-group", 0)
 
 
 def test_arguments_of_callbacks_that_celery_marks_reach_them_as_they_are(
-    adoption: Adoption, context: Context, sender: Celery, teller: Teller, redis_client: redis.Redis
+    adoption: Adoption, context: Context, sender: Celery, notifier: Notifier, redis_client: redis.Redis
 ) -> None:
     args = (uuid.uuid4(), datetime(2026, 11, 29, 4, tzinfo=UTC), Decimal("0.10"), b"bytes")
     job_id = send(sender, link=sender.signature("theirs.done", args=args, queue="theirs"))
@@ -402,7 +407,7 @@ def test_arguments_of_callbacks_that_celery_marks_reach_them_as_they_are(
     claim, _ = context.table.claim(job_id, owner="a worker")
     assert claim is not None
     context.table.finish(claim, Status.SUCCEEDED, data={})
-    teller.run_once()
+    notifier.run_once()
     raw = redis_client.lindex("theirs", 0)
     assert raw is not None
     sent, _, _ = kombu_json.loads(base64.b64decode(json.loads(raw)["body"]))
@@ -410,7 +415,7 @@ def test_arguments_of_callbacks_that_celery_marks_reach_them_as_they_are(
 
 
 def test_chord_with_a_group_behind_a_part_of_it_has_its_body_called(
-    adoption: Adoption, context: Context, sender: Celery, teller: Teller, redis_client: redis.Redis
+    adoption: Adoption, context: Context, sender: Celery, notifier: Notifier, redis_client: redis.Redis
 ) -> None:
     """Celery joins the results of such a header in the process that tells the end of the last of them."""
 
@@ -425,7 +430,7 @@ def test_chord_with_a_group_behind_a_part_of_it_has_its_body_called(
             claim, _ = context.table.claim(str(job_id), owner="a worker")
             assert claim is not None
             context.table.finish(claim, Status.SUCCEEDED)
-        assert teller.run_once() == 2
+        assert notifier.run_once() == 2
     (message,) = [json.loads(each) for each in redis_client.lrange("celery", 0, -1)]
     assert message["headers"]["task"] == "theirs.body"
     first, grouped = json.loads(base64.b64decode(message["body"]))[0][0]

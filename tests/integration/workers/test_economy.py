@@ -31,9 +31,9 @@ from jobs.view import spec_to_run
 from ops.process import wait_until
 from tests.celery_sender import celery_sender
 from workers.attempt.attempt import Attempt
-from workers.attempt.audience import Audience
 from workers.attempt.context import Context
 from workers.attempt.progress import ProgressWriter
+from workers.attempt.watched_jobs import WatchedJobs
 from workers.delivery.adoption import Adoption
 
 JOBS = 40
@@ -45,7 +45,7 @@ DEADLINE_S = 60.0
 @pytest.fixture
 def worker(context: Context, redis_client: redis.Redis, settings: Settings) -> Iterator[Context]:
     """One that knows who reads its jobs."""
-    progress = ProgressWriter(context.table, context.leases.tell, audience=Audience(context.name))
+    progress = ProgressWriter(context.table, context.leases.deliver, watched_jobs=WatchedJobs(context.name))
     context.announcer.start()
     table = JobTable(redis_client, settings.model_copy(update={"max_kept_mib": 64}))  # A bound is asked for, as usual.
     dispatcher = Dispatcher(make_app(settings), table, settings)

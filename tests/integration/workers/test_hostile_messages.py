@@ -14,7 +14,7 @@ import redis
 from celery import Celery, chain, chord, group
 
 from jobs import names
-from jobs.announce.teller import Teller
+from jobs.announce.notifier import Notifier
 from jobs.broker.messages import UnreadableMessage, read
 from jobs.errors import ErrorCode, RedisFull
 from jobs.process.settings import Settings
@@ -46,12 +46,12 @@ def test_packed_body_is_read(adoption: Adoption, context: Context, raw_client: r
 
 @pytest.mark.parametrize("way", PACKED)
 def test_body_that_unpacks_to_far_more_is_refused_and_never_unpacked(
-    adoption: Adoption, teller: Teller, sender: Celery, raw_client: redis.Redis, way: str
+    adoption: Adoption, notifier: Notifier, sender: Celery, raw_client: redis.Redis, way: str
 ) -> None:
     raw_client.lpush(QUEUE, packed(way, b" " * (64 << 20), PACKED[way]))
     tracemalloc.start()
     try:
-        assert "body: unpacks to more than 4 MiB" in refusal(adoption, teller, sender, "packed")
+        assert "body: unpacks to more than 4 MiB" in refusal(adoption, notifier, sender, "packed")
         assert tracemalloc.get_traced_memory()[1] < 32 << 20
     finally:
         tracemalloc.stop()
@@ -66,23 +66,29 @@ def test_body_that_unpacks_to_far_more_is_refused_and_never_unpacked(
     ],
 )
 def test_body_that_cannot_be_unpacked_is_refused(
-    adoption: Adoption, teller: Teller, sender: Celery, raw_client: redis.Redis, way: str, body: bytes, sentence: str
+    adoption: Adoption,
+    notifier: Notifier,
+    sender: Celery,
+    raw_client: redis.Redis,
+    way: str,
+    body: bytes,
+    sentence: str,
 ) -> None:
     raw_client.lpush(QUEUE, packed(way, body, bytes))
-    assert sentence in refusal(adoption, teller, sender, "packed")
+    assert sentence in refusal(adoption, notifier, sender, "packed")
 
 
 def test_message_that_is_too_large_is_refused_under_the_id_at_its_end(
-    adoption: Adoption, teller: Teller, sender: Celery, raw_client: redis.Redis
+    adoption: Adoption, notifier: Notifier, sender: Celery, raw_client: redis.Redis
 ) -> None:
     raw_client.lpush(QUEUE, message(b" " * (4 << 20), {"id": "large", "task": names.GENERATE_TASK, "root_id": "other"}))
-    assert "message: has more than 4 MiB" in refusal(adoption, teller, sender, "large")
+    assert "message: has more than 4 MiB" in refusal(adoption, notifier, sender, "large")
 
 
 def test_message_that_kills_its_readers_is_refused_unread_and_its_neighbours_become_jobs(
     adoption: Adoption,
     context: Context,
-    teller: Teller,
+    notifier: Notifier,
     sender: Celery,
     raw_client: redis.Redis,
     settings: Settings,
@@ -112,7 +118,7 @@ def test_message_that_kills_its_readers_is_refused_unread_and_its_neighbours_bec
     error = context.table.get("deadly").error
     assert error is not None
     assert error.code == ErrorCode.WORKER_LOST
-    assert "died or was lost 3 times" in refusal(adoption, teller, sender, "deadly")
+    assert "died or was lost 3 times" in refusal(adoption, notifier, sender, "deadly")
 
 
 def test_redis_that_fills_up_amid_a_bunch_keeps_no_neighbour_waiting_and_loses_nothing(
@@ -166,11 +172,11 @@ MALFORMED: list[Any] = [
 @pytest.mark.parametrize("end", ["callbacks", "errbacks", "chain", "chord"])
 @pytest.mark.parametrize("malformed", MALFORMED)
 def test_what_is_to_follow_and_could_never_be_sent_is_refused_at_once(
-    adoption: Adoption, teller: Teller, sender: Celery, raw_client: redis.Redis, end: str, malformed: Any
+    adoption: Adoption, notifier: Notifier, sender: Celery, raw_client: redis.Redis, end: str, malformed: Any
 ) -> None:
     parts: dict[str, Any] = {end: malformed if end == "chord" else [malformed]}
     raw_client.lpush(QUEUE, call("a-job", **parts))
-    assert f"{end}: is no signature of a task that could be sent" in refusal(adoption, teller, sender, "a-job")
+    assert f"{end}: is no signature of a task that could be sent" in refusal(adoption, notifier, sender, "a-job")
 
 
 def test_what_celery_itself_writes_to_follow_is_taken(

@@ -14,7 +14,7 @@ from celery.worker.control import Panel
 
 from jobs import names
 from jobs.announce.celery import PROTOCOL, CeleryResults
-from jobs.announce.teller import Teller
+from jobs.announce.notifier import Notifier
 from jobs.broker.app import make_app
 from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.fleet.serving import Serving
@@ -29,7 +29,7 @@ from workers.attempt.context import Context
 from workers.delivery.adoption import Adoption
 from workers.process.control import keep_to_lines
 from workers.process.failures import how_it_ended, note_failure
-from workers.process.heart import Heart
+from workers.process.heartbeat import Heartbeat
 from workers.process.intake import Intake
 
 QUEUE, OTHER = "gpu.sim", "gpu.other"
@@ -61,10 +61,10 @@ def app(own_settings: Settings) -> Iterator[Celery]:
 
 
 @pytest.fixture
-def heart(app: Celery, context: Context, make_adoption: MakeAdoption, own_settings: Settings) -> Heart:
-    heart = Heart(context.table.fleet, context.engine, context.seats, REPORT)
-    heart.intake = Intake(app, REPORT.queues, make_adoption())
-    return heart
+def heartbeat(app: Celery, context: Context, make_adoption: MakeAdoption, own_settings: Settings) -> Heartbeat:
+    heartbeat = Heartbeat(context.table.fleet, context.engine, context.engine_slots, REPORT)
+    heartbeat.intake = Intake(app, REPORT.queues, make_adoption())
+    return heartbeat
 
 
 def said(client: redis.Redis, settings: Settings) -> WorkerReport:
@@ -73,24 +73,24 @@ def said(client: redis.Redis, settings: Settings) -> WorkerReport:
 
 
 def test_worker_whose_consumer_was_canceled_says_so_until_it_is_there_again(
-    heart: Heart, app: Celery, redis_client: redis.Redis, settings: Settings
+    heartbeat: Heartbeat, app: Celery, redis_client: redis.Redis, settings: Settings
 ) -> None:
     queues: Any = app.amqp.queues
-    heart.beat()
+    heartbeat.beat()
     assert (said(redis_client, settings).state, said(redis_client, settings).detached) == ("ready", ())
     queues.deselect("run.sim")
-    heart.beat()
+    heartbeat.beat()
     report = said(redis_client, settings)
     assert (report.state, report.detached) == ("ready", (QUEUE,))
     assert (report.serves(QUEUE), report.serves(OTHER)) == (False, True)
     queues.deselect("run.other")
-    heart.beat()
+    heartbeat.beat()
     report = said(redis_client, settings)
     assert (report.state, report.detached) == ("detached", (QUEUE, OTHER))
     assert report.makes_jobs_for(QUEUE)
     queues.select_add(queues["run.sim"])
     queues.select_add(queues["run.other"])
-    heart.beat()
+    heartbeat.beat()
     assert said(redis_client, settings).state == "ready"
 
 
@@ -98,13 +98,13 @@ def test_worker_whose_adoption_stands_still_says_so(
     context: Context, app: Celery, make_adoption: MakeAdoption, redis_client: redis.Redis, settings: Settings
 ) -> None:
     adoption = make_adoption()
-    heart = Heart(context.table.fleet, context.engine, context.seats, REPORT)
-    heart.intake = Intake(app, REPORT.queues, adoption)
+    heartbeat = Heartbeat(context.table.fleet, context.engine, context.engine_slots, REPORT)
+    heartbeat.intake = Intake(app, REPORT.queues, adoption)
     adoption.looked_at = time.monotonic() - 3600
-    heart.beat()
+    heartbeat.beat()
     assert not said(redis_client, settings).adopts
     adoption.looked_at = time.monotonic()
-    heart.beat()
+    heartbeat.beat()
     assert said(redis_client, settings).adopts
 
 
@@ -180,7 +180,7 @@ def test_sender_hears_of_a_model_that_nobody_serves_where_the_operator_wants_it(
     serving = Serving(Fleet(redis_client, settings), settings.model_copy(update={"unserved_models": policy}))
     adoption, job_id = make_adoption(serving), send(sender)
     adoption.run_once()
-    Teller(Outbox(redis_client, settings, PROTOCOL), PROTOCOL, CeleryResults(settings).tell).run_once()
+    Notifier(Outbox(redis_client, settings, PROTOCOL), PROTOCOL, CeleryResults(settings).notify).run_once()
     if policy != "refuse":
         assert context.table.get(job_id).status is Status.QUEUED
         return

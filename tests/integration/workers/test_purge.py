@@ -14,8 +14,8 @@ from celery import Celery
 from celery.result import AsyncResult
 
 from jobs import names
+from jobs.announce.notifier import Notifier
 from jobs.announce.revoking import Revoking
-from jobs.announce.teller import Teller
 from jobs.errors import JobNotFound
 from jobs.fleet.lists import list_of
 from jobs.process.settings import Settings
@@ -73,7 +73,7 @@ WAYS: dict[str, Callable[[str], bytes]] = {
 @pytest.mark.parametrize("way", WAYS)
 def test_message_goes_however_it_names_its_id_and_its_sender_is_told(
     control: QueueControl,
-    teller: Teller,
+    notifier: Notifier,
     sender: Celery,
     raw_client: redis.Redis,
     redis_client: redis.Redis,
@@ -83,7 +83,7 @@ def test_message_goes_however_it_names_its_id_and_its_sender_is_told(
     raw_client.lpush(list_of(QUEUE, 3), WAYS[way]("a-job"))
     with filled(redis_client, 0.9 if is_full else 0.1):
         assert control.cancel_all(QUEUE) == 1
-        teller.run_once()
+        notifier.run_once()
     assert AsyncResult("a-job", app=sender).state == "REVOKED"  # type: ignore[comparison-overlap]
     assert redis_client.exists(names.HELD, names.tombstone_key("a-job"), list_of(QUEUE, 3)) == 0
     assert control.cancel_all(QUEUE) == 0
@@ -96,7 +96,7 @@ def test_message_that_names_nobody_goes(control: QueueControl, raw_client: redis
 
 
 def test_redis_that_messages_have_filled_is_emptier_afterwards(
-    control: QueueControl, teller: Teller, sender: Celery, raw_client: redis.Redis, redis_client: redis.Redis
+    control: QueueControl, notifier: Notifier, sender: Celery, raw_client: redis.Redis, redis_client: redis.Redis
 ) -> None:
     ids = [f"job-{number}" for number in range(1000)]
     raw_client.lpush(QUEUE, *[call(each, stamps={"some": "x" * 500}) for each in ids])
@@ -109,13 +109,13 @@ def test_redis_that_messages_have_filled_is_emptier_afterwards(
 
 
 def test_sender_that_cannot_be_told_at_once_is_told_later(
-    control: QueueControl, teller: Teller, sender: Celery, raw_client: redis.Redis, redis_client: redis.Redis
+    control: QueueControl, notifier: Notifier, sender: Celery, raw_client: redis.Redis, redis_client: redis.Redis
 ) -> None:
     raw_client.lpush(QUEUE, call("a-job"))
     with filled(redis_client, 1.2):  # Nothing can be written, results among it.
         assert control.cancel_all(QUEUE) == 1
     assert raw_client.exists(QUEUE, names.HELD) == 0
-    teller.run_once()
+    notifier.run_once()
     assert AsyncResult("a-job", app=sender).state == "REVOKED"  # type: ignore[comparison-overlap]
 
 

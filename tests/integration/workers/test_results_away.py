@@ -14,7 +14,7 @@ from celery.result import AsyncResult
 from jobs import names
 from jobs.announce.announcer import Announcer
 from jobs.announce.celery import PROTOCOL, CeleryResults
-from jobs.announce.teller import Teller
+from jobs.announce.notifier import Notifier
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.inbox import Inbox
@@ -90,11 +90,11 @@ def test_refusal_of_an_id_that_is_no_job_s_is_told_when_it_is_back(
         send(sender, task_id=task_id)
     assert adoption.run_once() == 2
     swallowed = settings.model_copy(update={"result_backend_url": hole.url})
-    assert Teller(outbox, PROTOCOL, CeleryResults(swallowed).tell).run_once() == 2
+    assert Notifier(outbox, PROTOCOL, CeleryResults(swallowed).notify).run_once() == 2
     assert outbox.counts().put_off == 2
     outbox.retry([names.job_id_of(task_id) for task_id in ("my picture", "a" * 200)])
     results = CeleryResults(settings)
-    assert Teller(outbox, PROTOCOL, results.tell).run_once() == 2
+    assert Notifier(outbox, PROTOCOL, results.notify).run_once() == 2
     results.close()
     for task_id in ("my picture", "a" * 200):
         result: Any = AsyncResult(task_id, app=sender)

@@ -20,9 +20,9 @@ from jobs.table.submission import Submission
 from jobs.table.table import JobTable
 from jobs.table.watching import WATCH_S
 from ops.process import wait_until
-from workers.attempt.audience import Audience
 from workers.attempt.leases import LeaseKeeper
 from workers.attempt.progress import ProgressWriter
+from workers.attempt.watched_jobs import WatchedJobs
 
 OWNER = "worker@here"
 DEADLINE_S = 60.0
@@ -36,14 +36,16 @@ def table(redis_client: redis.Redis, settings: Settings) -> JobTable:
 
 
 @pytest.fixture
-def audience() -> Audience:
-    return Audience(OWNER)
+def watched_jobs() -> WatchedJobs:
+    return WatchedJobs(OWNER)
 
 
 @pytest.fixture
-def keeper(redis_client: redis.Redis, settings: Settings, table: JobTable, audience: Audience) -> Iterator[LeaseKeeper]:
+def keeper(
+    redis_client: redis.Redis, settings: Settings, table: JobTable, watched_jobs: WatchedJobs
+) -> Iterator[LeaseKeeper]:
     short = settings.model_copy(update={"lease_s": 0.4})
-    keeper = LeaseKeeper(redis_client, table, short, lambda: True, audience=audience)
+    keeper = LeaseKeeper(redis_client, table, short, lambda: True, watched_jobs=watched_jobs)
     keeper.start()
     channel = names.watched_channel(OWNER)
     assert wait_until(lambda: bool(redis_client.pubsub_numsub(channel)[0][1]), DEADLINE_S)
@@ -52,8 +54,8 @@ def keeper(redis_client: redis.Redis, settings: Settings, table: JobTable, audie
 
 
 @pytest.fixture
-def writer(table: JobTable, keeper: LeaseKeeper, audience: Audience) -> Iterator[ProgressWriter]:
-    writer = ProgressWriter(table, keeper.tell, audience=audience)
+def writer(table: JobTable, keeper: LeaseKeeper, watched_jobs: WatchedJobs) -> Iterator[ProgressWriter]:
+    writer = ProgressWriter(table, keeper.deliver, watched_jobs=watched_jobs)
     yield writer
     writer.stop()
 
@@ -133,38 +135,38 @@ def test_reading_ends_after_its_time(
     table: JobTable, begin: ClaimOne, redis_client: redis.Redis, settings: Settings
 ) -> None:
     now = 100.0
-    audience = Audience(OWNER, lambda: now)
+    watched_jobs = WatchedJobs(OWNER, lambda: now)
     claim = begin()
-    audience.follow(claim)
-    assert not audience.wants(claim)
-    audience.note(claim.job_id)
+    watched_jobs.follow(claim)
+    assert not watched_jobs.wants(claim)
+    watched_jobs.note(claim.job_id)
     now += WATCH_S - 1
-    assert audience.wants(claim)
+    assert watched_jobs.wants(claim)
     now += 2
-    assert not audience.wants(claim)
-    audience.forget(claim)
-    audience.note(claim.job_id)
-    assert not audience.wants(claim)
+    assert not watched_jobs.wants(claim)
+    watched_jobs.forget(claim)
+    watched_jobs.note(claim.job_id)
+    assert not watched_jobs.wants(claim)
 
 
 def test_reader_between_claim_and_attempt_is_heard(begin: ClaimOne) -> None:
-    audience = Audience(OWNER)
+    watched_jobs = WatchedJobs(OWNER)
     claim = begin()
-    audience.note(claim.job_id)
-    audience.follow(claim)
-    assert audience.wants(claim)
+    watched_jobs.note(claim.job_id)
+    watched_jobs.follow(claim)
+    assert watched_jobs.wants(claim)
 
 
 def test_attempt_whose_time_is_over_asks_though_nobody_reads(begin: ClaimOne) -> None:
     now = 100.0
-    audience = Audience(OWNER, lambda: now)
+    watched_jobs = WatchedJobs(OWNER, lambda: now)
     claim = begin(deadline=60)
     assert claim.left_s is not None
     assert 50 < claim.left_s <= 60
-    audience.follow(claim)
-    assert not audience.wants(claim)
+    watched_jobs.follow(claim)
+    assert not watched_jobs.wants(claim)
     now += 61
-    assert audience.wants(claim)
+    assert watched_jobs.wants(claim)
 
 
 def test_data_is_sent_though_nobody_reads(begin: ClaimOne, writer: ProgressWriter, redis_client: redis.Redis) -> None:

@@ -26,15 +26,15 @@ local function priority_rank(turn)
   return rank
 end
 
-local asked_at  -- what `now` has answered: a script runs at one moment
+local read_at  -- what `now` has answered: a script runs at one moment
 
 -- Redis' clock decides, so that no two machines have to agree on the time. Seconds, to the microsecond.
 local function now()
-  if not asked_at then
+  if not read_at then
     local time = redis.call('TIME')
-    asked_at = tonumber(time[1]) + tonumber(time[2]) / 1000000
+    read_at = tonumber(time[1]) + tonumber(time[2]) / 1000000
   end
-  return asked_at
+  return read_at
 end
 
 local function seconds(value)
@@ -46,9 +46,9 @@ local function field(id, name)
 end
 
 -- Fields of a job, by name, by one command.
-local function look_up(id, asked)
+local function look_up(id, fields)
   local found = {}
-  for at, value in ipairs(redis.call('HMGET', key.job(id), unpack(asked))) do found[asked[at]] = value or nil end
+  for at, value in ipairs(redis.call('HMGET', key.job(id), unpack(fields))) do found[fields[at]] = value or nil end
   return found
 end
 

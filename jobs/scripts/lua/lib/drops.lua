@@ -4,10 +4,10 @@
 local ROOM_AT_ONCE = 100  -- entries that go at most where one submission needs room; the next one goes on
 
 -- Nobody is told any more of an end whose record goes.
-local function tell_no_more(id, protocols)
+local function drop_notices(id, protocols)
   for protocol in string.gmatch(protocols, '%S+') do
     if redis.call('ZSCORE', key.outbox(protocol), id) then
-      redis.call('HINCRBY', key.tellings(protocol), 'given_up', 1)
+      redis.call('HINCRBY', key.notifications(protocol), 'given_up', 1)
     end
   end
   unpost(id, protocols)
@@ -25,7 +25,7 @@ end
 local function drop_job(id)
   local is = look_up(id, {'caller', 'ended_at', 'idempotency', 'tell'})
   if not is.ended_at then return false end
-  if is.tell then tell_no_more(id, is.tell) end
+  if is.tell then drop_notices(id, is.tell) end
   redis.call('UNLINK', key.job(id), key.events(id))
   if is.idempotency then redis.call('UNLINK', is.idempotency) end
   redis.call('ZREM', key.dead, id)

@@ -94,38 +94,38 @@ end
 local function unpost(id, protocols)
   for protocol in string.gmatch(protocols, '%S+') do
     redis.call('ZREM', key.outbox(protocol), id)
-    redis.call('HDEL', key.tellers(protocol), id)
+    redis.call('HDEL', key.notifiers(protocol), id)
     forget_tries(protocol, id)
-    redis.call('ZREM', key.untold(protocol), id)
+    redis.call('ZREM', key.given_up(protocol), id)
   end
 end
 
 -- Has an end told by each protocol that wants it: by whoever comes for it; where whoever ends the job is to tell it himself,
 -- by others only when that has taken too long.
 local function post(id, protocols)
-  local due = seconds(now() + (args.teller and args.teller_lease_s or 0))
+  local due = seconds(now() + (args.notifier and args.notifier_lease_s or 0))
   for protocol in string.gmatch(protocols, '%S+') do
     redis.call('ZADD', key.outbox(protocol), due, id)
-    if args.teller then redis.call('HSET', key.tellers(protocol), id, args.teller) end
+    if args.notifier then redis.call('HSET', key.notifiers(protocol), id, args.notifier) end
   end
 end
 
 -- The names of those who want to be told, as a record has them.
-local function names_of(tells)
+local function names_of(notifications)
   local protocols = {}
-  for at, each in ipairs(tells) do protocols[at] = each.protocol end
+  for at, each in ipairs(notifications) do protocols[at] = each.protocol end
   return table.concat(protocols, ' ')
 end
 
 -- Notes who wants to be told of the end of a job that is there; of one that has ended, he is told now.
-local function note_wants(id, tells)
-  local fields, tell = {'tell', names_of(tells)}, names_of(tells)
-  for _, each in ipairs(tells) do fields[#fields + 1], fields[#fields + 2] = 'tell:' .. each.protocol, each.wants end
+local function note_wants(id, notifications)
+  local fields, protocols = {'tell', names_of(notifications)}, names_of(notifications)
+  for _, each in ipairs(notifications) do fields[#fields + 1], fields[#fields + 2] = 'tell:' .. each.protocol, each.wants end
   redis.call('HSET', key.job(id), unpack(fields))
   local is = look_up(id, {'ended_at', 'caller', 'idempotency'})
   if is.ended_at then
-    unpost(id, tell)
-    post(id, tell)
+    unpost(id, protocols)
+    post(id, protocols)
     redis.call('HSET', key.job(id), 'posted', is.ended_at)
   end
   count_kept(id, is.caller, is.idempotency, tonumber(is.ended_at or ''))

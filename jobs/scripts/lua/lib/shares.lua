@@ -58,10 +58,10 @@ end
 -- What the message of a released job is made of: a record, as far as that needs it. Nothing where it has gone.
 local MESSAGE = {'status', 'queue', 'caller', 'created_at', 'schema', 'kind', 'spec'}
 
-local asked_of = {}  -- by job that this script releases, what its record says of these
+local records = {}  -- by job that this script releases, what its record says of these
 
 local function message_of(id)
-  local found, values = {}, asked_of[id] or redis.call('HMGET', key.job(id), unpack(MESSAGE))
+  local found, values = {}, records[id] or redis.call('HMGET', key.job(id), unpack(MESSAGE))
   for at, name in ipairs(MESSAGE) do
     if values[at] then found[#found + 1], found[#found + 2] = name, values[at] end
   end
@@ -77,7 +77,7 @@ local function price_of(id, queue)
     redis.call('ZREM', key.queued(queue), id)
     return
   end
-  asked_of[id] = found
+  records[id] = found
   return tonumber(cost) or 1, tonumber(deliveries) or 0
 end
 

@@ -60,8 +60,8 @@ class Attacking:
     """
 
     def __init__(self, name: str, target: Target) -> None:
-        told = json.dumps({"name": name, "target": dataclasses.asdict(target)})
-        command = [sys.executable, "-m", "ops.bench.api.attacks", told]
+        arguments = json.dumps({"name": name, "target": dataclasses.asdict(target)})
+        command = [sys.executable, "-m", "ops.bench.api.attacks", arguments]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, cwd=CHECKOUT)
         self.answered: Counter[str] = Counter()
@@ -86,8 +86,8 @@ class Attacking:
     def stop(self) -> None:
         """Stop it, and hear what it was answered."""
         try:
-            told, _ = self._process.communicate(timeout=_ENDS_S)  # Its input ends with that.
-            self.answered = Counter(json.loads(told or "{}"))
+            output, _ = self._process.communicate(timeout=_ENDS_S)  # Its input ends with that.
+            self.answered = Counter(json.loads(output or "{}"))
         finally:
             self._process.kill()
             self._process.wait()
@@ -104,11 +104,11 @@ def attacking(name: str, target: Target) -> Iterator[Attacking]:
         under_way.stop()
 
 
-def main(told: str) -> None:
+def main(arguments: str) -> None:
     """As a process: prints what it was answered, as JSON: when it begins, for each line of its input, at the end."""
     os.nice(_NICE)
-    asked = json.loads(told)
-    asyncio.run(_until_input_ends(ATTACKS[asked["name"]], Target(**asked["target"])))
+    chosen = json.loads(arguments)
+    asyncio.run(_until_input_ends(ATTACKS[chosen["name"]], Target(**chosen["target"])))
 
 
 async def _until_input_ends(chosen: Attack, target: Target) -> None:
@@ -116,18 +116,18 @@ async def _until_input_ends(chosen: Attack, target: Target) -> None:
     await chosen.before(target, lambda status: answered.update([status]))
     ended, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    def tell() -> None:
+    def report() -> None:
         sys.stdout.write(json.dumps(answered) + "\n")
         sys.stdout.flush()
 
     def read() -> None:
         if os.read(sys.stdin.fileno(), _LINE_BYTES):
-            tell()
+            report()
         else:
             loop.remove_reader(sys.stdin.fileno())
             ended.set()
 
-    tell()
+    report()
     loop.add_reader(sys.stdin.fileno(), read)
     going_on = asyncio.create_task(_go_on(chosen, target, answered))
     stopping = asyncio.create_task(ended.wait())
@@ -136,4 +136,4 @@ async def _until_input_ends(chosen: Attack, target: Target) -> None:
     with suppress(asyncio.CancelledError):
         await going_on
     stopping.cancel()
-    tell()
+    report()

@@ -150,7 +150,7 @@ def test_key_sends_so_many_batches_at_a_time(client: httpx.Client, replica: str,
 def test_bodies_of_a_key_have_so_many_bytes_together(
     client: httpx.Client, make_key: MakeKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("producer.api.keys.seats.MOST_BYTES", 10_000)
+    monkeypatch.setattr("producer.api.keys.open_requests.MOST_BYTES", 10_000)
     one, two = make_key("one"), make_key("two")
     with closing(HTTPConnection(urlsplit(str(client.base_url)).netloc, timeout=DEADLINE_S)) as sender:
         sender.putrequest("POST", "/v1/jobs")

@@ -97,7 +97,7 @@ def test_name_that_there_is_not_is_an_error_at_once(lua: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lua", "as_told"),
+    ("lua", "notification_args"),
     [
         ("key.jobs", "'imagemill:jobs'"),
         ("key.job(id)", "('imagemill:job:' .. id)"),
@@ -110,8 +110,8 @@ def test_name_that_there_is_not_is_an_error_at_once(lua: str) -> None:
         ("monkey.job(id)", "monkey.job(id)"),
     ],
 )
-def test_names_are_written_out_where_they_stand(lua: str, as_told: str) -> None:
-    assert spelled(lua) == as_told
+def test_names_are_written_out_where_they_stand(lua: str, notification_args: str) -> None:
+    assert spelled(lua) == notification_args
 
 
 def test_script_has_of_the_library_what_it_uses() -> None:

@@ -229,19 +229,19 @@ def capacity() -> Capacity:
 
 
 def test_rows_that_did_not_fit_are_not_tried_again_at_once(capacity: Capacity) -> None:
-    capacity.note_pass(ONE, asked_rows=256, fitting_rows=8)
+    capacity.note_pass(ONE, requested_rows=256, fitting_rows=8)
     for _ in range(PASSES_UNTIL_RAISED - 1):
-        capacity.note_pass(ONE, asked_rows=8, fitting_rows=8)
+        capacity.note_pass(ONE, requested_rows=8, fitting_rows=8)
         assert capacity.max_rows(ONE) == 8
 
 
 def test_more_rows_are_tried_after_a_while_up_to_the_best(capacity: Capacity) -> None:
-    capacity.note_pass(ONE, asked_rows=256, fitting_rows=64)
+    capacity.note_pass(ONE, requested_rows=256, fitting_rows=64)
     seen = []
     for _ in range(4 * PASSES_UNTIL_RAISED):
         rows = capacity.max_rows(ONE)
         seen.append(rows)
-        capacity.note_pass(ONE, asked_rows=rows, fitting_rows=rows)
+        capacity.note_pass(ONE, requested_rows=rows, fitting_rows=rows)
     assert sorted(set(seen)) == [64, 128, 256]
 
 
@@ -250,5 +250,5 @@ def test_ceiling_of_one_key_is_none_of_another(capacity: Capacity) -> None:
     model = SimulatedModel(ENTRY, DeviceTimes(launch_s=1.0, row_s=0.0), clock.sleep)
     wide = model.begin(tiny.spec(ENTRY, width=64), None)
     capacity.learn(model, wide)
-    capacity.note_pass(ONE, asked_rows=256, fitting_rows=4)
+    capacity.note_pass(ONE, requested_rows=256, fitting_rows=4)
     assert capacity.max_rows(wide) == 256

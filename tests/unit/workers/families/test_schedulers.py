@@ -11,7 +11,7 @@ import torch
 from jobs.catalogue.entry import MAX_STEPS_OF_SCHEDULER
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET
-from workers.families.schedulers import OWN, SCHEDULERS, SchedulerShelf, make_scheduler, unknown_schedulers
+from workers.families.schedulers import OWN, SCHEDULERS, SchedulerCache, make_scheduler, unknown_schedulers
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
@@ -64,7 +64,7 @@ def test_number_of_steps_is_refused_where_diffusers_cannot_run_it_and_only_there
 
 
 def test_two_jobs_never_share_a_scheduler() -> None:
-    shelf = SchedulerShelf(tiny.stable_diffusion().scheduler)
+    shelf = SchedulerCache(tiny.stable_diffusion().scheduler)
     one, two = shelf.take("dpmpp_2m", 5), shelf.take("dpmpp_2m", 5)
     before = [value if value is None else value.clone() for value in two.model_outputs]
     one.step(torch.ones(1, 4, 8, 8), one.timesteps[0], torch.ones(1, 4, 8, 8))
@@ -74,7 +74,7 @@ def test_two_jobs_never_share_a_scheduler() -> None:
 
 
 def test_shelf_keeps_a_bounded_number_of_templates() -> None:
-    shelf = SchedulerShelf(tiny.stable_diffusion().scheduler)
+    shelf = SchedulerCache(tiny.stable_diffusion().scheduler)
     for steps in range(1, 200):
         assert len(shelf.take("ddim", steps).timesteps) == steps
     assert len(shelf._templates) <= 128

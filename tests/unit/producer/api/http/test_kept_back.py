@@ -20,7 +20,7 @@ from jobs.errors import ImagemillError
 from producer.api.http.errors import problem_of
 from producer.api.openai.errors import openai_problem_of
 from storage.errors import StorageError
-from workers.attempt.told import failure_of
+from workers.attempt.failure import failure_of
 from workers.engine.errors import RunEnded, as_generation_failure
 
 INSIDE = "redis://10.9.8.7:6379 refuses: /srv/models/secret (OSError)"

@@ -7,9 +7,9 @@ import redis
 
 from jobs import names
 from jobs.broker.reconcile import Reconciler
+from jobs.fleet.backlog import backlog_in, unread_in
 from jobs.fleet.lists import list_of
-from jobs.fleet.lookout import EVERY_S, Lookout
-from jobs.fleet.standing import standing_in, unread_in
+from jobs.fleet.queue_scanner import EVERY_S, QueueScanner
 from jobs.process.settings import Settings
 
 
@@ -26,12 +26,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def lookout(redis_client: redis.Redis, settings: Settings, clock: Clock) -> Lookout:
-    return Lookout(redis_client, settings, clock, pieces=1)
+def queue_scanner(redis_client: redis.Redis, settings: Settings, clock: Clock) -> QueueScanner:
+    return QueueScanner(redis_client, settings, clock, pieces=1)
 
 
 def seen(client: redis.Redis, settings: Settings) -> dict[str, int]:
-    return {each.key: each.messages for each in standing_in(client, settings, ["gpu.shapes"])}
+    return {each.key: each.messages for each in backlog_in(client, settings, ["gpu.shapes"])}
 
 
 def scans(client: redis.Redis) -> int:
@@ -39,52 +39,56 @@ def scans(client: redis.Redis) -> int:
 
 
 def test_lists_of_queues_that_there_are_not_are_seen_as_long_as_something_stands_there(
-    lookout: Lookout, redis_client: redis.Redis, settings: Settings
+    queue_scanner: QueueScanner, redis_client: redis.Redis, settings: Settings
 ) -> None:
     lists = ["gpu.shapes", "gpu.nope", list_of("run.nope", 9), "any.nope"]
     for key in (*lists, "celery"):
         redis_client.lpush(key, "a message")
     assert set(seen(redis_client, settings)) == {"gpu.shapes"}
-    lookout.look()
+    queue_scanner.scan()
     assert seen(redis_client, settings) == dict.fromkeys(lists, 1)
     redis_client.lpush("gpu.nope", "another")
     redis_client.delete("any.nope", "run.nope")
     redis_client.delete(list_of("run.nope", 9))
     redis_client.set("any.nope", "something else")
-    standing = standing_in(redis_client, settings, ["gpu.shapes"])
-    assert unread_in(standing, []) == {"gpu.shapes": 1, "gpu.nope": 2}
+    backlog = backlog_in(redis_client, settings, ["gpu.shapes"])
+    assert unread_in(backlog, []) == {"gpu.shapes": 1, "gpu.nope": 2}
 
 
-def test_it_looks_once_a_minute(lookout: Lookout, redis_client: redis.Redis, settings: Settings, clock: Clock) -> None:
-    lookout.look()
+def test_it_looks_once_a_minute(
+    queue_scanner: QueueScanner, redis_client: redis.Redis, settings: Settings, clock: Clock
+) -> None:
+    queue_scanner.scan()
     redis_client.lpush("gpu.nope", "a message")
     before = scans(redis_client)
     clock.now += EVERY_S - 1
-    lookout.look()
+    queue_scanner.scan()
     assert (scans(redis_client), seen(redis_client, settings)) == (before, {})
     clock.now += 1
-    lookout.look()
+    queue_scanner.scan()
     assert (scans(redis_client), seen(redis_client, settings)) == (before + 1, {"gpu.nope": 1})
 
 
-def test_many_keys_are_looked_at_in_pieces(lookout: Lookout, redis_client: redis.Redis, settings: Settings) -> None:
+def test_many_keys_are_looked_at_in_pieces(
+    queue_scanner: QueueScanner, redis_client: redis.Redis, settings: Settings
+) -> None:
     redis_client.mset({f"key-{number}": "x" for number in range(10_000)})
     redis_client.lpush("gpu.nope", "a message")
     before, looks = scans(redis_client), 0
     while not seen(redis_client, settings):
-        lookout.look()
+        queue_scanner.scan()
         looks += 1
         assert scans(redis_client) - before == looks
     assert looks >= 9
 
 
 def test_lists_however_many_are_noted_up_to_a_number(
-    lookout: Lookout, redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    queue_scanner: QueueScanner, redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.fleet.lookout._MOST_LISTS", 5)
+    monkeypatch.setattr("jobs.fleet.queue_scanner._MOST_LISTS", 5)
     for number in range(20):
         redis_client.lpush(f"gpu.nope-{number}", "a message")
-    lookout.look()
+    queue_scanner.scan()
     assert len(seen(redis_client, settings)) == 5
 
 
@@ -92,7 +96,7 @@ def test_redis_that_refuses_holds_up_no_reconciler(redis_client: redis.Redis, se
     redis_client.acl_setuser("blind", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-scan"])
     try:
         with redis.Redis.from_url(settings.redis_url, username="blind", password="", decode_responses=True) as blind:
-            Lookout(blind, settings, clock).look()
+            QueueScanner(blind, settings, clock).scan()
     finally:
         redis_client.acl_deluser("blind")
 

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- What came of telling an end: it is told, it is to be told again after a while, or it is given up.
--- Nothing where another teller has it, or the job has ended anew: that end is told by itself.
+-- Nothing where another notifier has it, or the job has ended anew: that end is told by itself.
 local id, protocol, outcome = args.job_id, args.protocol, args.outcome
-if redis.call('HGET', key.tellers(protocol), id) ~= args.token then return {'fenced'} end
-redis.call('HDEL', key.tellers(protocol), id)
-redis.call('HINCRBY', key.tellings(protocol), outcome, 1)
+if redis.call('HGET', key.notifiers(protocol), id) ~= args.token then return {'fenced'} end
+redis.call('HDEL', key.notifiers(protocol), id)
+redis.call('HINCRBY', key.notifications(protocol), outcome, 1)
 if outcome == 'later' then
   if redis.call('HINCRBY', key.tries(protocol), id, 1) == 1 then
     redis.call('ZADD', key.late(protocol), field(id, 'ended_at') or seconds(now()), id)
@@ -14,5 +14,5 @@ if outcome == 'later' then
 end
 redis.call('ZREM', key.outbox(protocol), id)
 if args.tries > 0 then forget_tries(protocol, id) end
-if outcome == 'given_up' then redis.call('ZADD', key.untold(protocol), seconds(now()), id) end
+if outcome == 'given_up' then redis.call('ZADD', key.given_up(protocol), seconds(now()), id) end
 return {'done'}

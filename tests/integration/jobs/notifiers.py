@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from jobs import names
-from jobs.table.outbox import Outbox, Untold
+from jobs.table.outbox import Outbox, PendingNotice
 from jobs.table.states import Status
 from tests.integration.jobs.doors import DoorsMachine
 from tests.integration.jobs.machine import ENDS, MOST_JOBS, PROTOCOL, RUNNING, twice
@@ -19,14 +19,14 @@ OUTCOMES = {"told": "told", "put off": "later", "given up": "given_up"}  # as th
 TELLINGS = [*OUTCOMES, "killed"]
 
 
-class TellersMachine(DoorsMachine):
+class NotifiersMachine(DoorsMachine):
     """Further rules: the outbox."""
 
     def __init__(self) -> None:
         super().__init__()
         self.outbox = Outbox(self.redis, self.settings, PROTOCOL)
-        self.left: list[Untold] = []  # ends in the hands of tellers that were killed, or are slow
-        self.tellings: Counter[str] = Counter()
+        self.left: list[PendingNotice] = []  # ends in the hands of notifiers that were killed, or are slow
+        self.notifications: Counter[str] = Counter()
 
     @property
     def untold(self) -> list[ModelJob]:
@@ -36,13 +36,13 @@ class TellersMachine(DoorsMachine):
     def tell(self, data: st.DataObject, again: bool) -> None:
         self.redis.is_repeating = again
         ends = self.outbox.take(3 * MOST_JOBS)
-        free = [job for job in self.untold if job.teller is None or job.has_slow_teller]
+        free = [job for job in self.untold if job.notifier is None or job.has_slow_notifier]
         due = {job.job_id for job in free if not job.is_put_off}
         assert {end.record.id for end in ends} == due
         for end in sorted(ends, key=lambda end: end.record.id):
             job = self.model.jobs[end.record.id]
             assert (end.record.status, end.wants, end.tries) == (job.status, job.wants, job.tries)
-            job.teller, job.has_slow_teller = end.token, False
+            job.notifier, job.has_slow_notifier = end.token, False
             self.settle_end(end, data.draw(st.sampled_from(TELLINGS)))
 
     @precondition(lambda self: self.model.where(RUNNING))
@@ -52,11 +52,11 @@ class TellersMachine(DoorsMachine):
         job = self.draw(data, RUNNING)
         assert job.claim is not None
         self.redis.is_repeating = again
-        _, ends = self.table.end(job.claim, status, tells=True)
+        _, ends = self.table.end(job.claim, status, notifies=True)
         job.end(status)
         assert [end.wants for end in ends] == ([] if job.wants is None else [job.wants])
         for end in ends:
-            job.teller = end.token
+            job.notifier = end.token
             self.settle_end(end, outcome)
 
     @precondition(lambda self: self.left)
@@ -67,12 +67,12 @@ class TellersMachine(DoorsMachine):
         self.left = [each for each in self.left if each.token != end.token or each.record.id != end.record.id]
         self.settle_end(end, outcome)
 
-    def settle_end(self, end: Untold, outcome: str) -> None:
+    def settle_end(self, end: PendingNotice, outcome: str) -> None:
         job = self.model.jobs[end.record.id]
-        is_its_own = job.teller == end.token
+        is_its_own = job.notifier == end.token
         match outcome:
             case "told":
-                self.outbox.told(end)
+                self.outbox.notified(end)
             case "given up":
                 self.outbox.give_up(end)
             case "put off":
@@ -81,19 +81,19 @@ class TellersMachine(DoorsMachine):
                 self.left.append(end)
         if outcome == "killed" or not is_its_own:
             return
-        self.tellings[OUTCOMES[outcome]] += 1
-        job.teller, job.has_slow_teller = None, False
+        self.notifications[OUTCOMES[outcome]] += 1
+        job.notifier, job.has_slow_notifier = None, False
         job.is_untold = job.is_put_off = outcome == "put off"
         job.tries = job.tries + 1 if outcome == "put off" else 0
         job.is_given_up = outcome == "given up"
 
     @rule()
     def let_tellers_die_and_time_pass(self) -> None:
-        """Their leases run out; what was put off is due. A teller that was not dead may still say that it told."""
+        """Their leases run out; what was put off is due. A notifier that was not dead may still say that it told."""
         for job in self.untold:
             job.is_put_off = False
             self.redis.zadd(names.outbox_key(PROTOCOL), {job.job_id: 1.0}, xx=True)
-            job.has_slow_teller = job.teller is not None
+            job.has_slow_notifier = job.notifier is not None
 
     @precondition(lambda self: self.model.jobs)
     @rule(data=st.data(), again=twice)
@@ -112,9 +112,9 @@ class TellersMachine(DoorsMachine):
         super().check(seen)
         jobs = self.model.jobs.values()
         assert set(seen.zrange(names.outbox_key(PROTOCOL))) == {job.job_id for job in self.untold}
-        held = {job.job_id: job.teller for job in jobs if job.teller is not None}
-        assert seen.hgetall(names.tellers_key(PROTOCOL)) == held
-        assert set(seen.zrange(names.untold_key(PROTOCOL))) == {job.job_id for job in jobs if job.is_given_up}
+        held = {job.job_id: job.notifier for job in jobs if job.notifier is not None}
+        assert seen.hgetall(names.notifiers_key(PROTOCOL)) == held
+        assert set(seen.zrange(names.given_up_key(PROTOCOL))) == {job.job_id for job in jobs if job.is_given_up}
         assert set(seen.zrange(names.late_key(PROTOCOL))) == {job.job_id for job in jobs if job.tries}
-        counted = {outcome: str(count) for outcome, count in self.tellings.items()}
-        assert seen.hgetall(names.tellings_key(PROTOCOL)) == counted
+        counted = {outcome: str(count) for outcome, count in self.notifications.items()}
+        assert seen.hgetall(names.notifications_key(PROTOCOL)) == counted

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Hands out ends that are due to be told by one protocol, each to one teller for as long as its lease holds.
+-- Hands out ends that are due to be told by one protocol, each to one notifier for as long as its lease holds.
 -- Repeating it, under the same token, hands out the same ones.
-local outbox, tellers, taken = key.outbox(args.protocol), key.tellers(args.protocol), key.taken(args.token)
+local outbox, notifiers, taken = key.outbox(args.protocol), key.notifiers(args.protocol), key.taken(args.token)
 local ids = cjson.decode(redis.call('GET', taken) or '[]')
 if #ids == 0 then
   local time = now()
@@ -13,7 +13,7 @@ if #ids == 0 then
     holders[2 * at - 1], holders[2 * at] = id, args.token
   end
   redis.call('ZADD', outbox, unpack(leases))
-  redis.call('HSET', tellers, unpack(holders))
+  redis.call('HSET', notifiers, unpack(holders))
   redis.call('SET', taken, cjson.encode(ids), 'EX', args.lease_s)
 end
 local tries = redis.call('HMGET', key.tries(args.protocol), unpack(ids))
@@ -21,8 +21,8 @@ local found = {}
 for at, id in ipairs(ids) do
   local fields = redis.call('HGETALL', key.job(id))
   if #fields == 0 then
-    if redis.call('ZREM', outbox, id) == 1 then redis.call('HINCRBY', key.tellings(args.protocol), 'given_up', 1) end
-    redis.call('HDEL', tellers, id)
+    if redis.call('ZREM', outbox, id) == 1 then redis.call('HINCRBY', key.notifications(args.protocol), 'given_up', 1) end
+    redis.call('HDEL', notifiers, id)
     forget_tries(args.protocol, id)
   else
     found[#found + 1] = {id, tonumber(tries[at] or 0), fields}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from producer.api.keys.admission import Admission
 from producer.api.keys.callers import Caller
-from producer.api.keys.seating import Seating
-from producer.api.keys.seats import Seats
+from producer.api.keys.open_requests import OpenRequests
 from producer.keys.errors import KeyRefused
 
 pytestmark = pytest.mark.anyio
@@ -21,11 +21,11 @@ TYPES = {"lines": "application/jsonl", "events": "text/event-stream; charset=utf
 
 async def ended(answer_type: str | None, is_last: bool = False) -> list[Message]:
     """What is sent by a request that would go on for ever, and whose caller is refused."""
-    seats, sent = Seats(), []
+    open_requests, sent = OpenRequests(), []
     has_begun, finish = asyncio.Event(), asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"]["seat"].take(Caller())
+        scope["state"]["open_request"].admit(Caller())
         if answer_type is not None:
             headers = [(b"content-type", answer_type.encode())]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -39,15 +39,17 @@ async def ended(answer_type: str | None, is_last: bool = False) -> list[Message]
     async def send(message: Message) -> None:
         sent.append(message)
 
-    task = asyncio.create_task(Seating(app, seats, lambda _: "")({"type": "http", "headers": []}, receive, send))
+    task = asyncio.create_task(
+        Admission(app, open_requests, lambda _: "")({"type": "http", "headers": []}, receive, send)
+    )
     await has_begun.wait()
-    (seat,) = seats.taken()
+    (open_request,) = open_requests.with_callers()
     for _ in range(2):  # As the watch does, which looks again.
-        seat.refuse(KeyRefused("revoked"))
+        open_request.refuse(KeyRefused("revoked"))
     if is_last:
         finish.set()
     await task
-    assert seats.taken() == []
+    assert open_requests.with_callers() == []
     return sent
 
 
@@ -82,21 +84,23 @@ async def test_file_comes_whole() -> None:
 
 async def test_who_is_canceled_by_others_is_not_told() -> None:
     """A process that stops cancels, too."""
-    seats = Seats()
+    open_requests = OpenRequests()
     has_begun = asyncio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"]["seat"].take(Caller())
+        scope["state"]["open_request"].admit(Caller())
         has_begun.set()
         await asyncio.Event().wait()
 
     async def nothing(*_: Any) -> Any:
         raise AssertionError
 
-    task = asyncio.create_task(Seating(app, seats, lambda _: "")({"type": "http", "headers": []}, nothing, nothing))
+    task = asyncio.create_task(
+        Admission(app, open_requests, lambda _: "")({"type": "http", "headers": []}, nothing, nothing)
+    )
     await has_begun.wait()
-    (seat,) = seats.taken()
-    seat.refuse(KeyRefused("revoked"))
+    (open_request,) = open_requests.with_callers()
+    open_request.refuse(KeyRefused("revoked"))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -105,10 +109,10 @@ async def test_who_is_canceled_by_others_is_not_told() -> None:
 @pytest.mark.parametrize("is_refused", [False, True])
 async def test_seat_is_free_before_the_last_byte_is_read(is_refused: bool) -> None:
     """A client that sends one request after another has never two open."""
-    seats, taken = Seats(), []
+    open_requests, taken = OpenRequests(), []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        scope["state"]["seat"].take(Caller())
+        scope["state"]["open_request"].admit(Caller())
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"some", "more_body": True})
         if is_refused:
@@ -119,7 +123,7 @@ async def test_seat_is_free_before_the_last_byte_is_read(is_refused: bool) -> No
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
-        taken.append(len(seats.taken()))
+        taken.append(len(open_requests.with_callers()))
 
-    await Seating(app, seats, lambda _: "")({"type": "http", "headers": []}, receive, send)
+    await Admission(app, open_requests, lambda _: "")({"type": "http", "headers": []}, receive, send)
     assert taken == [1, 1, 0]

@@ -9,7 +9,7 @@ from celery.app.task import Context
 from jobs.announce.celery import PROTOCOL, wanted_by
 
 
-def tells_of(request: Context) -> dict[str, Any]:
+def notifications_of(request: Context) -> dict[str, Any]:
     """
     By protocol, what has to be known to tell its end.
 

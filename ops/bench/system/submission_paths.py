@@ -30,25 +30,28 @@ _SHOWN = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
+class SubmissionPath:
     """
     A way in.
 
     Attributes:
-        is_told: By plain Celery, with a result; else by a client of ours.
+        is_celery: By plain Celery, with a result; else by a client of ours.
         is_read: Somebody reads each job every few seconds.
     """
 
-    is_told: bool
+    is_celery: bool
     is_read: bool
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{'plain Celery, told' if self.is_told else 'HTTP'}, {'read' if self.is_read else 'nobody reads'}"
+        sent = "plain Celery, with a result" if self.is_celery else "HTTP"
+        return f"{sent}, {'read' if self.is_read else 'nobody reads'}"
 
 
-DOORS = [Door(is_told=is_told, is_read=is_read) for is_told in (False, True) for is_read in (False, True)]
+SUBMISSION_PATHS = [
+    SubmissionPath(is_celery=is_celery, is_read=is_read) for is_celery in (False, True) for is_read in (False, True)
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +69,13 @@ class Cost:
     redis_ms: float
 
 
-def measure(fleet: ChangingFleet, door: Door, model: str, count: int) -> Cost:
+def measure(fleet: ChangingFleet, path: SubmissionPath, model: str, count: int) -> Cost:
     """So many jobs through one door, one after the other, until each has ended and its sender is told."""
     ended = int(fleet.redis.xlen(names.ENDS))
     with _noted(fleet) as script_ms:
         before, cpu_s = RedisCalls.so_far(fleet.redis), fleet.cpu_s()["redis"]
-        ids = _send(fleet, door, model, count)
-        with _read(fleet, ids if door.is_read else []):
+        ids = _send(fleet, path, model, count)
+        with _read(fleet, ids if path.is_read else []):
             _wait(fleet, ended + count)
         spent_s = fleet.cpu_s()["redis"] - cpu_s
         calls = RedisCalls.so_far(fleet.redis).since(before, count)
@@ -81,8 +84,8 @@ def measure(fleet: ChangingFleet, door: Door, model: str, count: int) -> Cost:
     )
 
 
-def _send(fleet: ChangingFleet, door: Door, model: str, count: int) -> Sequence[str]:
-    if not door.is_told:
+def _send(fleet: ChangingFleet, path: SubmissionPath, model: str, count: int) -> Sequence[str]:
+    if not path.is_celery:
         return [fleet.client.submit(f"picture {index}", model=model).id for index in range(count)]
     url = fleet.client.parts.settings.redis_url
     with Celery(broker=url, backend=url, set_as_current=False) as app:
@@ -150,21 +153,21 @@ def _by_script(entries: Sequence[dict[str, Any]]) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def door_figures(costs: Mapping[str, Sequence[Cost]]) -> list[Figure]:
+def path_figures(costs: Mapping[str, Sequence[Cost]]) -> list[Figure]:
     """Of each door; by command and by script where nobody reads, and how many such jobs one Redis is good for."""
     found = []
-    for door in DOORS:
-        rounds = costs[door.name]
-        most = None if door.is_read else _MOST[door.is_told]
-        most_ms = None if door.is_read else _MOST_SCRIPT_MS
+    for path in SUBMISSION_PATHS:
+        rounds = costs[path.name]
+        most = None if path.is_read else _MOST[path.is_celery]
+        most_ms = None if path.is_read else _MOST_SCRIPT_MS
         found += [
-            Figure(what=f"{door.name}: commands of a job", value=_median(rounds, _total), target=most, at_most=True),
+            Figure(what=f"{path.name}: commands of a job", value=_median(rounds, _total), target=most, at_most=True),
             Figure(
                 what="… time in scripts", value=_median(rounds, _script_ms), unit="ms", target=most_ms, at_most=True
             ),
             Figure(what="… of one Redis", value=_median(rounds, _jobs_per_s), unit="jobs/s"),
         ]
-        if not door.is_read:
+        if not path.is_read:
             found += [Figure(what=f"… {name.upper()}", value=calls) for name, calls in _by_command(rounds).items()]
             found += [Figure(what=f"… in {name}", value=ms, unit="ms") for name, ms in _by_script_of(rounds).items()]
     return found

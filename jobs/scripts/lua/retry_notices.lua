@@ -3,9 +3,9 @@
 -- Answers for each job whether its end is to be told: 1, or 0. Repeating it gives the same answer, until they are told.
 local protocol, answers = args.protocol, {}
 for at, id in ipairs(args.job_ids) do
-  local is_given_up = redis.call('ZREM', key.untold(protocol), id) == 1
+  local is_given_up = redis.call('ZREM', key.given_up(protocol), id) == 1
   local is_put_off = redis.call('ZSCORE', key.late(protocol), id)
-    and redis.call('HEXISTS', key.tellers(protocol), id) == 0
+    and redis.call('HEXISTS', key.notifiers(protocol), id) == 0
   if (is_given_up or is_put_off) and redis.call('EXISTS', key.job(id)) == 1 then
     redis.call('ZADD', key.outbox(protocol), seconds(now()), id)
   end

@@ -9,18 +9,18 @@ from contextlib import contextmanager
 from workers.attempt.errors import Draining
 
 
-class Seat:
-    """One job's; handed out by `Seats.take`."""
+class EngineSlot:
+    """One job's; handed out by `EngineSlots.acquire`."""
 
-    def __init__(self, seats: Seats, *, alone: bool) -> None:
-        self._seats = seats
+    def __init__(self, engine_slots: EngineSlots, *, alone: bool) -> None:
+        self._engine_slots = engine_slots
         self._alone = alone
         self._has_left = self._is_free = False
 
     def leave_engine(self) -> None:
         """The engine is done with the job, its files are not: the next may sit down, unless this one is a suspect."""
         if not self._alone:
-            self._seats._move(taken=-1, finishing=1)
+            self._engine_slots._move(taken=-1, finishing=1)
             self._has_left = True
 
     def release(self) -> None:
@@ -29,12 +29,12 @@ class Seat:
             return
         self._is_free = True
         if self._has_left:
-            self._seats._move(finishing=-1)
+            self._engine_slots._move(finishing=-1)
         else:
-            self._seats._move(taken=-1, alone=-self._alone)
+            self._engine_slots._move(taken=-1, alone=-self._alone)
 
 
-class Seats:
+class EngineSlots:
     """
     A bounded number of seats. A job without one has not begun, and is not charged for what others do.
 
@@ -51,7 +51,9 @@ class Seats:
         self.is_closed = False
 
     @contextmanager
-    def take(self, *, alone: bool = False, reason: Callable[[], Exception | None] = lambda: None) -> Iterator[Seat]:
+    def acquire(
+        self, *, alone: bool = False, reason: Callable[[], Exception | None] = lambda: None
+    ) -> Iterator[EngineSlot]:
         """
         Sit in the engine. A job that may have killed its last worker sits alone, and until its files are made, so that
         it takes nobody with it.
@@ -66,7 +68,7 @@ class Seats:
         with self._free:
             self._alone += alone
             try:
-                self._free.wait_for(lambda: self.is_closed or reason() is not None or self._may_sit(alone))
+                self._free.wait_for(lambda: self.is_closed or reason() is not None or self._may_enter(alone))
                 if (why := reason()) is not None:
                     raise why
                 if self.is_closed:
@@ -76,11 +78,11 @@ class Seats:
                 self._free.notify_all()
                 raise
             self._taken += 1
-        seat = Seat(self, alone=alone)
+        engine_slot = EngineSlot(self, alone=alone)
         try:
-            yield seat
+            yield engine_slot
         finally:
-            seat.release()
+            engine_slot.release()
 
     def look_again(self) -> None:
         """Somebody who waits may have a reason now not to."""
@@ -93,7 +95,7 @@ class Seats:
             self.is_closed = True
             self._free.notify_all()
 
-    def _may_sit(self, alone: bool) -> bool:
+    def _may_enter(self, alone: bool) -> bool:
         if alone:
             return self._taken == 0 and self._finishing == 0
         return self._taken < self.count and self._alone == 0

@@ -16,8 +16,8 @@ import structlog
 
 from jobs import names
 from jobs.errors import ImagemillError
+from jobs.fleet.backlog import scan_lists
 from jobs.fleet.lists import queue_in_list
-from jobs.fleet.standing import scan_lists
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 
@@ -29,7 +29,7 @@ _MOST_LISTS = 500  # Whoever can write to Redis can name any number.
 _NOTED_FOR_S = 24 * 3600  # longer than any round takes; how much stands in them is asked anew each time
 
 
-class Lookout:
+class QueueScanner:
     """One process' part in it: only whoever reconciles at the moment looks."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Lookout:
         self._cursor: int | None = None  # None between two rounds
         self._found: set[str] = set()
 
-    def look(self) -> None:
+    def scan(self) -> None:
         """Go on for a piece, or begin again when a minute has passed. What fails is not needed, and tried later."""
         if self._cursor is None and self._clock() < self._next_round:
             return

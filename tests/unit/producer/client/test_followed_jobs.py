@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from producer.client.audience import Audience
+from producer.client.followed_jobs import FollowedJobs
 
 DEADLINE_S = 60.0
 
 
 def test_jobs_stay_watched_after_an_error_that_nobody_foresaw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("producer.client.audience.FOLLOW_EVERY_S", 0.01)
+    monkeypatch.setattr("producer.client.followed_jobs.FOLLOW_EVERY_S", 0.01)
     calls: list[Sequence[str]] = []
 
     async def follow() -> None:
@@ -26,12 +26,12 @@ def test_jobs_stay_watched_after_an_error_that_nobody_foresaw(monkeypatch: pytes
             if len(calls) == 3:
                 again.set()
 
-        audience = Audience(watch)
+        followed_jobs = FollowedJobs(watch)
         try:
-            async with audience.following("a"), asyncio.timeout(DEADLINE_S):
+            async with followed_jobs.following("a"), asyncio.timeout(DEADLINE_S):
                 await again.wait()
         finally:
-            await audience.aclose()
+            await followed_jobs.aclose()
 
     asyncio.run(follow())
     assert calls == [["a"]] * 3

@@ -20,8 +20,8 @@ import structlog
 
 from jobs.errors import RedisUnavailable
 from jobs.fleet.fleet import Fleet, WorkerReport, WorkerState
+from workers.attempt.engine_slots import EngineSlots
 from workers.attempt.leases import LeaseKeeper
-from workers.attempt.seats import Seats
 from workers.engine.engine import Engine
 from workers.process.failures import sentence_of
 from workers.process.intake import Intake
@@ -31,24 +31,24 @@ log = structlog.get_logger()
 EX_HANGS = 75  # EX_TEMPFAIL of sysexits.h
 
 
-class Heart:
+class Heartbeat:
     """
     Owns what this worker says of itself.
 
     Attributes:
-        heard_at: When the job table last took a report of this worker; Unix time, seconds.
+        reported_at: When the job table last took a report of this worker; Unix time, seconds.
     """
 
-    def __init__(self, fleet: Fleet, engine: Engine, seats: Seats, report: WorkerReport) -> None:
+    def __init__(self, fleet: Fleet, engine: Engine, engine_slots: EngineSlots, report: WorkerReport) -> None:
         self._fleet = fleet
         self._engine = engine
-        self._seats = seats
+        self._engine_slots = engine_slots
         self._report = report
         self._parent = os.getppid()
         self.leases: LeaseKeeper | None = None
         self.intake: Intake | None = None
         self._detached: tuple[str, ...] = ()
-        self.heard_at = time.time()
+        self.reported_at = time.time()
 
     def beat(self) -> bool:
         """One beat. Returns whether leases may be renewed; a worker whose device hangs does not return."""
@@ -60,27 +60,27 @@ class Heart:
             log.warning("the parent process is gone; stopping")
             self._parent = os.getppid()
             os.kill(os.getpid(), signal.SIGTERM)
-        self.say()
+        self.report_now()
         return True
 
-    def say(self) -> None:
+    def report_now(self) -> None:
         """Report this worker as it is now; also between two beats, where somebody may be waiting to hear of it."""
         jobs = tuple(claim.job_id for claim in self.leases.held()) if self.leases else ()
         detached = self.intake.detached() if self.intake else ()
-        self._tell_of(detached)
+        self._log_detached(detached)
         state: WorkerState = "busy" if jobs else "ready"
-        if self._seats.is_closed:
+        if self._engine_slots.is_closed:
             state = "draining"
         elif detached and detached == self._report.queues:
             state = "detached"
         said = replace(self._report, state=state, jobs=jobs, detached=detached)
         try:
             self._fleet.report(replace(said, adopts=self.intake is None or self.intake.adopts()))
-            self.heard_at = time.time()
+            self.reported_at = time.time()
         except RedisUnavailable as exc:
             log.warning("worker not reported", reason=str(exc))
 
-    def _tell_of(self, detached: tuple[str, ...]) -> None:
+    def _log_detached(self, detached: tuple[str, ...]) -> None:
         if detached != self._detached:
             log.warning("told which queues to take no jobs of; add_consumer takes one up again", queues=list(detached))
         self._detached = detached
@@ -101,7 +101,7 @@ def reported_while_starting(fleet: Fleet, report: WorkerReport, every_s: float) 
         report = replace(report, failure=last.failure, failed_at=last.failed_at)
     fleet.report(report)
     over = threading.Event()
-    thread = threading.Thread(target=_say_until, args=(over, fleet, report, every_s), name="starting", daemon=True)
+    thread = threading.Thread(target=_report_until, args=(over, fleet, report, every_s), name="starting", daemon=True)
     thread.start()
     try:
         try:
@@ -119,7 +119,7 @@ def reported_while_starting(fleet: Fleet, report: WorkerReport, every_s: float) 
         raise
 
 
-def _say_until(over: threading.Event, fleet: Fleet, report: WorkerReport, every_s: float) -> None:
+def _report_until(over: threading.Event, fleet: Fleet, report: WorkerReport, every_s: float) -> None:
     while not over.wait(every_s):
         try:
             fleet.report(report)

@@ -14,7 +14,7 @@ from jobs.table.watching import FOLLOW_EVERY_S
 log = structlog.get_logger()
 
 
-class Audience:
+class FollowedJobs:
     """
     One for each event loop.
 
@@ -34,7 +34,7 @@ class Audience:
         try:
             await self._watch([job_id])
             if self._saying is None or self._saying.done():
-                self._saying = asyncio.create_task(self._say_again(), name="audience")
+                self._saying = asyncio.create_task(self._say_again(), name="followed jobs")
             yield
         finally:
             self._followed[job_id] -= 1

@@ -28,7 +28,7 @@ _KEYS_AT_A_TIME = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ListBacklog:
     """
     What stands in one list.
 
@@ -62,10 +62,10 @@ class Standing:
         return self.priority is not None and worker.makes_jobs_for(self.queue)
 
 
-def standing_in(client: redis.Redis, settings: Settings, queues: Iterable[str]) -> list[Standing]:
+def backlog_in(client: redis.Redis, settings: Settings, queues: Iterable[str]) -> list[ListBacklog]:
     """
     What stands in the lists of queues of jobs and of their lines, and in others that are named alike and were found
-    lately (see `jobs.fleet.lookout`); nothing of empty lists.
+    lately (see `jobs.fleet.queue_scanner`); nothing of empty lists.
 
     Raises:
         RedisUnavailable
@@ -78,7 +78,7 @@ def standing_in(client: redis.Redis, settings: Settings, queues: Iterable[str]) 
         for key in keys:
             pipeline.llen(key)
         found = zip(keys, pipeline.execute(raise_on_error=False), strict=True)
-        return [_standing(key, length) for key, answer in found if (length := _length(answer))]
+        return [_backlog(key, length) for key, answer in found if (length := _length(answer))]
 
 
 def _length(answer: Any) -> int:
@@ -88,9 +88,9 @@ def _length(answer: Any) -> int:
     return 0 if isinstance(answer, Exception) else int(answer)
 
 
-def _standing(key: str, messages: int) -> Standing:
+def _backlog(key: str, messages: int) -> ListBacklog:
     queue, priority = queue_in_list(key)
-    return Standing(queue=queue, priority=priority, key=key, messages=messages)
+    return ListBacklog(queue=queue, priority=priority, key=key, messages=messages)
 
 
 def _with_line(queue: str) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def _with_line(queue: str) -> tuple[str, ...]:
         return (queue,)
 
 
-def find_standing(client: redis.Redis, settings: Settings) -> list[Standing]:
+def find_backlog(client: redis.Redis, settings: Settings) -> list[ListBacklog]:
     """
     What stands in whatever list is named as those of our queues are, of models that there are not, too.
 
@@ -113,7 +113,7 @@ def find_standing(client: redis.Redis, settings: Settings) -> list[Standing]:
     with map_errors(settings):
         for key in _list_keys(client):
             if names.is_queue(queue_in_list(key)[0]):
-                found.append(_standing(key, int(client.llen(key))))
+                found.append(_backlog(key, int(client.llen(key))))
     return sorted((each for each in found if each.messages), key=lambda each: each.key)
 
 
@@ -138,14 +138,14 @@ def scan_lists(client: redis.Redis, cursor: int) -> tuple[int, list[str]]:
     return int(behind), [key.decode("utf-8", "replace") for key in keys]
 
 
-def nobody_takes(standing: Sequence[Standing], workers: Sequence[WorkerReport]) -> list[Standing]:
+def nobody_takes(backlog: Sequence[ListBacklog], workers: Sequence[WorkerReport]) -> list[ListBacklog]:
     """Those of which no worker takes anything."""
-    return [each for each in standing if not any(each.is_taken_by(worker) for worker in workers)]
+    return [each for each in backlog if not any(each.is_taken_by(worker) for worker in workers)]
 
 
-def unread_in(standing: Sequence[Standing], workers: Sequence[WorkerReport]) -> dict[str, int]:
+def unread_in(backlog: Sequence[ListBacklog], workers: Sequence[WorkerReport]) -> dict[str, int]:
     """How many messages stand in lists from which no worker takes any, by Celery's queue."""
     counts: Counter[str] = Counter()
-    for each in nobody_takes(standing, workers):
+    for each in nobody_takes(backlog, workers):
         counts[each.queue] += each.messages
     return dict(counts)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import redis
 
+from jobs.fleet.backlog import ListBacklog, backlog_in, find_backlog, nobody_takes
 from jobs.fleet.fleet import WorkerReport
 from jobs.fleet.lists import list_of
-from jobs.fleet.standing import Standing, find_standing, nobody_takes, standing_in
 from jobs.process.settings import Settings
 
 QUEUE, LINE = "gpu.shapes", "run.shapes"
@@ -19,26 +19,26 @@ def worker(state: str = "ready", **told: Any) -> WorkerReport:
     return WorkerReport(name="worker@a", state=state, models=("shapes",), **told)
 
 
-def standing(queue: str, priority: int | None = 0) -> Standing:
-    return Standing(queue=queue, priority=priority, key=list_of(queue, priority or 0), messages=1)
+def backlog(queue: str, priority: int | None = 0) -> ListBacklog:
+    return ListBacklog(queue=queue, priority=priority, key=list_of(queue, priority or 0), messages=1)
 
 
-def taken(each: Standing, *workers: WorkerReport) -> bool:
+def taken(each: ListBacklog, *workers: WorkerReport) -> bool:
     return nobody_takes([each], workers) == []
 
 
 @pytest.mark.parametrize("priority", range(10))
 def test_worker_takes_others_messages_of_every_priority_and_its_line_s_of_three(priority: int) -> None:
-    assert taken(standing(QUEUE, priority), worker("busy"))
-    assert taken(standing(LINE, priority), worker("busy")) is (priority in (0, 3, 6))
+    assert taken(backlog(QUEUE, priority), worker("busy"))
+    assert taken(backlog(LINE, priority), worker("busy")) is (priority in (0, 3, 6))
     before = worker(reads_lines=False)
-    assert taken(standing(QUEUE, priority), before) is (priority in (0, 3, 6))
-    assert not taken(standing(LINE, priority), before)
+    assert taken(backlog(QUEUE, priority), before) is (priority in (0, 3, 6))
+    assert not taken(backlog(LINE, priority), before)
 
 
 @pytest.mark.parametrize("queue", ["gpu.nope", "run.nope", "any.shapes", "runs.shapes"])
 def test_queue_that_nobody_serves_is_seen(queue: str) -> None:
-    assert not taken(standing(queue), worker())
+    assert not taken(backlog(queue), worker())
 
 
 @pytest.mark.parametrize(
@@ -55,24 +55,24 @@ def test_queue_that_nobody_serves_is_seen(queue: str) -> None:
     ids=lambda each: getattr(each, "state", None),
 )
 def test_worker_takes_what_it_says_that_it_does(each: WorkerReport, takes_line: bool, takes_queue: bool) -> None:
-    assert taken(standing(LINE), each) is takes_line
-    assert taken(standing(QUEUE), each) is takes_queue
+    assert taken(backlog(LINE), each) is takes_line
+    assert taken(backlog(QUEUE), each) is takes_queue
 
 
 def test_list_of_no_form_of_kombu_s_is_taken_by_nobody() -> None:
-    assert not taken(standing(QUEUE, None), worker())
+    assert not taken(backlog(QUEUE, None), worker())
 
 
 def test_known_lists_are_counted_without_looking_for_others(redis_client: redis.Redis, settings: Settings) -> None:
     for key in (QUEUE, list_of(QUEUE, 9), list_of(LINE, 3), list_of(LINE, 3), "gpu.nope"):
         redis_client.lpush(key, "a message")
-    found = {each.key: each.messages for each in standing_in(redis_client, settings, [QUEUE, "gpu.empty"])}
+    found = {each.key: each.messages for each in backlog_in(redis_client, settings, [QUEUE, "gpu.empty"])}
     assert found == {QUEUE: 1, list_of(QUEUE, 9): 1, list_of(LINE, 3): 2}
 
 
 def test_queue_of_a_newer_version_is_no_error(redis_client: redis.Redis, settings: Settings) -> None:
     redis_client.lpush("cloud.shapes", "a message")
-    (found,) = standing_in(redis_client, settings, ["cloud.shapes"])
+    (found,) = backlog_in(redis_client, settings, ["cloud.shapes"])
     assert (found.of_jobs, found.messages) == ("cloud.shapes", 1)
 
 
@@ -82,7 +82,7 @@ def test_whatever_is_named_as_our_lists_are_is_found(redis_client: redis.Redis, 
         redis_client.lpush(key, "a message", "another")
     redis_client.lpush(b"gpu.\xff", "a message")
     redis_client.set("gpu.text", "no list")
-    found = find_standing(redis_client, settings)
+    found = find_backlog(redis_client, settings)
     assert {each.key for each in found} == set(lists)
     assert {each.messages for each in found} == {2}
     priorities = {each.key: each.priority for each in found}

@@ -29,7 +29,7 @@ LAST_BYTES = (
 LONG_TYPES = ("text/event-stream", "application/jsonl")
 
 
-class Seat:
+class OpenRequest:
     """
     One open request.
 
@@ -39,24 +39,24 @@ class Seat:
         turn: Its turn of the event loop.
     """
 
-    def __init__(self, seats: Seats, turn: Turn) -> None:
+    def __init__(self, open_requests: OpenRequests, turn: Turn) -> None:
         self.caller: Caller | None = None
         self.turn = turn
         self.answered_as: str | None = None
         self.is_batch = False
-        self._seats = seats
+        self._open_requests = open_requests
         self._task = asyncio.current_task()
         self._refused: KeyRefused | None = None
         self._cancels = 0
-        self._is_told = False
+        self._is_answered = False
 
-    def take(self, caller: Caller) -> None:
+    def admit(self, caller: Caller) -> None:
         """Raises `TooManyConnections` where its caller has as many requests open as it may."""
-        self._seats.take(self, caller)
+        self._open_requests.admit(self, caller)
 
     def use_for_batch(self) -> None:
         """The request sends or reads a batch. Raises `TooManyBatches` where as many do as may."""
-        self._seats.use_for_batch(self)
+        self._open_requests.use_for_batch(self)
 
     @contextmanager
     def holding(self) -> Iterator[Callable[[int], None]]:
@@ -71,13 +71,13 @@ class Seat:
 
         def hold(size: int) -> None:
             nonlocal held
-            self._seats.hold(caller.name, size)
+            self._open_requests.hold(caller.name, size)
             held += size
 
         try:
             yield hold
         finally:
-            self._seats.let_go(caller.name, held)
+            self._open_requests.let_go(caller.name, held)
 
     def reading(self, receive: Receive) -> Receive:
         """A `receive` that has no turn while the body comes. Who listens behind it, for the client to leave, has it."""
@@ -107,7 +107,7 @@ class Seat:
                     self.turn.end()  # It is made.
             elif message["type"] == "http.response.body" and not message.get("more_body", False):
                 message = await _all_but_the_last(message, send)
-                self._seats.leave(self)
+                self._open_requests.close(self)
                 self.turn.end()
             await self.turn.aside(send(message))
 
@@ -115,7 +115,7 @@ class Seat:
 
     def refuse(self, reason: KeyRefused) -> None:
         """End it, unless its answer is one that is about to end: again and again, for a cancellation can get lost."""
-        is_ending = self._is_told or self.answered_as not in (None, *LONG_TYPES)
+        is_ending = self._is_answered or self.answered_as not in (None, *LONG_TYPES)
         if self._task is not None and not is_ending:
             self._refused = reason
             self._cancels += 1
@@ -133,61 +133,61 @@ class Seat:
                 left = self._task.uncancel()
             if left:  # By somebody else, too: this process is about to stop.
                 raise
-            self._is_told = True
+            self._is_answered = True
             raise self._refused from None
 
 
-class Seats:
+class OpenRequests:
     """The open requests of one process, and their turns."""
 
     def __init__(self) -> None:
         self._turns = LoopTurns()
-        self._taken: dict[str, set[Seat]] = {}  # by caller
+        self._by_caller: dict[str, set[OpenRequest]] = {}  # by caller
         self._held: Counter[str] = Counter()  # bytes, by caller
 
     @contextmanager
-    def seat(self, state: MutableMapping[str, Any], presumed: str = "") -> Iterator[Seat]:
+    def track(self, state: MutableMapping[str, Any], presumed: str = "") -> Iterator[OpenRequest]:
         """
         A request's, which finds it in its `state`.
 
         Args:
             presumed: Whose it seems to be; until that is known, it waits in that caller's line.
         """
-        seat = state["seat"] = Seat(self, Turn(self._turns, presumed))
+        open_request = state["seat"] = OpenRequest(self, Turn(self._turns, presumed))
         try:
-            with working_in(seat.turn):
-                yield seat
+            with working_in(open_request.turn):
+                yield open_request
         finally:
-            seat.turn.end()
-            self.leave(seat)
+            open_request.turn.end()
+            self.close(open_request)
 
-    def taken(self) -> list[Seat]:
+    def with_callers(self) -> list[OpenRequest]:
         """Those whose callers are known."""
-        return [seat for seats in self._taken.values() for seat in seats]
+        return [open_request for open_requests in self._by_caller.values() for open_request in open_requests]
 
     def count(self, caller: str) -> tuple[int, int]:
         """How many requests a caller has open, and how many of them send or read batches."""
-        seats = self._taken.get(caller, set())
-        return len(seats), sum(each.is_batch for each in seats)
+        open_requests = self._by_caller.get(caller, set())
+        return len(open_requests), sum(each.is_batch for each in open_requests)
 
-    def take(self, seat: Seat, caller: Caller) -> None:
-        """As `Seat.take`."""
-        if seat.caller is not None:
+    def admit(self, open_request: OpenRequest, caller: Caller) -> None:
+        """As `OpenRequest.admit`."""
+        if open_request.caller is not None:
             return
         most = caller.limits.max_connections
-        if len(self._taken.get(caller.name, ())) >= most:
+        if len(self._by_caller.get(caller.name, ())) >= most:
             raise TooManyConnections(caller.name, most)
-        seat.caller = caller
-        self._taken.setdefault(caller.name, set()).add(seat)
+        open_request.caller = caller
+        self._by_caller.setdefault(caller.name, set()).add(open_request)
 
-    def use_for_batch(self, seat: Seat) -> None:
-        """As `Seat.use_for_batch`."""
-        if seat.caller is None or seat.is_batch:
+    def use_for_batch(self, open_request: OpenRequest) -> None:
+        """As `OpenRequest.use_for_batch`."""
+        if open_request.caller is None or open_request.is_batch:
             return
-        most = seat.caller.limits.max_batches
-        if self.count(seat.caller.name)[1] >= most:
-            raise TooManyBatches(seat.caller.name, most)
-        seat.is_batch = True
+        most = open_request.caller.limits.max_batches
+        if self.count(open_request.caller.name)[1] >= most:
+            raise TooManyBatches(open_request.caller.name, most)
+        open_request.is_batch = True
 
     def hold(self, caller: str, size: int) -> None:
         """Raises `TooManyBytes` where a caller's bodies have too many."""
@@ -201,14 +201,14 @@ class Seats:
         if not self._held[caller]:
             del self._held[caller]
 
-    def leave(self, seat: Seat) -> None:
+    def close(self, open_request: OpenRequest) -> None:
         """The request is answered; may be said twice."""
-        if seat.caller is None:
+        if open_request.caller is None:
             return
-        seats = self._taken.get(seat.caller.name, set())
-        seats.discard(seat)
-        if not seats:
-            self._taken.pop(seat.caller.name, None)
+        open_requests = self._by_caller.get(open_request.caller.name, set())
+        open_requests.discard(open_request)
+        if not open_requests:
+            self._by_caller.pop(open_request.caller.name, None)
 
 
 async def _all_but_the_last(message: Message, send: Send) -> Message:

@@ -28,7 +28,7 @@ class _Read:
     due: float
 
 
-class Audience:
+class WatchedJobs:
     """
     Safe to use from many threads. Knows of an attempt from `follow` to `forget`.
 
@@ -44,7 +44,7 @@ class Audience:
         self._early: dict[str, float] = {}  # by job: until when it is read, of one that is not followed (yet)
         self._on_news: Callable[[str], None] = lambda job_id: None
 
-    def tell(self, on_news: Callable[[str], None]) -> None:
+    def subscribe(self, on_news: Callable[[str], None]) -> None:
         """Whom to tell of a job that somebody reads now, and nobody did."""
         self._on_news = on_news
 

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from jobs.errors import RedisUnavailable
-from jobs.table.outbox import LEASE_S, Outbox, Untold
+from jobs.table.outbox import LEASE_S, Outbox, PendingNotice
 from jobs.table.record import JobRecord
 
 log = structlog.get_logger()
@@ -29,25 +29,25 @@ _MOST_TRIES = 60  # about eight hours
 _QUIET_S = 10.0  # without notices, where one could not be told: each may take as long as it takes to give up
 
 Notice = Callable[[], None]  # raises where it could not be told
-Tell = Callable[[JobRecord, Mapping[str, Any]], None]  # raises where it could not be told
+Notify = Callable[[JobRecord, Mapping[str, Any]], None]  # raises where it could not be told
 
 
-class Teller:
+class Notifier:
     """
     One protocol's loop in one process.
 
     Args:
-        tell: Tells one end; any exception means that it could not.
+        notify: Tells one end; any exception means that it could not.
 
     Attributes:
         protocol: Its name.
     """
 
-    def __init__(self, outbox: Outbox, protocol: str, tell: Tell) -> None:
+    def __init__(self, outbox: Outbox, protocol: str, notify: Notify) -> None:
         self._outbox = outbox
         self.protocol = protocol
-        self._tell = tell
-        self._in_hand: list[Untold] = []
+        self._notify = notify
+        self._in_hand: list[PendingNotice] = []
         self._in_hand_until = 0.0
         self._news = threading.Event()
         self._handed: deque[Callable[[], None]] = deque()
@@ -55,7 +55,7 @@ class Teller:
         self._has_failed = False  # since the last bunch was taken
         self._is_woken = False
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"teller {protocol}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"notifier {protocol}", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
@@ -72,15 +72,15 @@ class Teller:
         is_running = self._thread.is_alive() and not self._stopping.is_set()
         return is_running and len(self._handed) < _MOST_AT_A_TIME
 
-    def hand(self, end: Untold) -> None:
+    def hand(self, end: PendingNotice) -> None:
         """Have an end told that this process has in hand already."""
-        self._handed.append(partial(self._tell_one, end))
+        self._handed.append(partial(self._notify_one, end))
         self._news.set()
 
     def note(self, notice: Notice) -> None:
         """Have something told that is worth telling now or never: tried once, and dropped where there is no room."""
         if len(self._handed) < _MOST_AT_A_TIME:
-            self._handed.append(partial(self._notify, notice))
+            self._handed.append(partial(self._send, notice))
             self._news.set()
 
     def stop(self, timeout_s: float | None = None) -> None:
@@ -129,11 +129,11 @@ class Teller:
         count = len(self._in_hand)
         # What Redis goes away from stays in hand, and is told when it is back.
         while self._in_hand and time.monotonic() < self._in_hand_until:
-            self._tell_one(self._in_hand[0])
+            self._notify_one(self._in_hand[0])
             del self._in_hand[0]
         return count
 
-    def _notify(self, notice: Notice) -> None:
+    def _send(self, notice: Notice) -> None:
         if time.monotonic() < self._quiet_until:
             return
         try:
@@ -142,15 +142,15 @@ class Teller:
             self._quiet_until = time.monotonic() + _QUIET_S
             log.warning("a notice is not told", protocol=self.protocol, error=type(exc).__name__)
 
-    def _tell_one(self, end: Untold) -> None:
+    def _notify_one(self, end: PendingNotice) -> None:
         try:
-            self._tell(end.record, end.wants)
+            self._notify(end.record, end.wants)
         except Exception as exc:  # noqa: BLE001 - receivers of all kinds fail in ways of their own
             self._try_again(end, exc)
         else:
-            self._outbox.told(end)
+            self._outbox.notified(end)
 
-    def _try_again(self, end: Untold, exc: Exception) -> None:
+    def _try_again(self, end: PendingNotice, exc: Exception) -> None:
         self._has_failed = True
         facts = {"protocol": self.protocol, "job_id": end.record.id, "tries": end.tries + 1}
         if end.tries + 1 >= _MOST_TRIES:
