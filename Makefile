@@ -13,16 +13,16 @@ export PROMPT
 
 MINUTES ?= 60
 
-help:  ## Show this list
+help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-demo: venv  ## Make one picture from nothing, and stop: make demo PROMPT="a yellow star left of a cyan ring on a black background"
+demo: venv  ## Start everything, make one image, stop everything: make demo PROMPT="a yellow star left of a cyan ring on a black background"
 	@./imagemill demo
 
-up: venv  ## Run the whole system here, until Ctrl-C
+up: venv  ## Run the whole system on this machine until Ctrl-C
 	@./imagemill up
 
-check: venv  ## Format, lint, types, and who may import whom
+check: venv  ## Check format, lint rules, types and import rules
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m mypy
@@ -51,62 +51,62 @@ test-long: venv  ## What make test leaves out of these, and every property with 
 test-loaded: venv  ## Run test-system three times beside 12 processes that compute: does every deadline hold? Up to 1 hour
 	OMP_NUM_THREADS=1 $(PYTHON) -m tests.loaded
 
-test-blackbox: venv  ## Hold the running system to what users were promised, from outside alone; up to 20 minutes
+test-blackbox: venv  ## Test the running system from outside, as a user sees it; up to 20 minutes
 	$(PYTHON) -m pytest -n 3 --dist worksteal tests/blackbox
 
-test-kinds: venv  ## Run kinds of jobs that live in the tests alone through the whole system; up to 5 minutes
+test-kinds: venv  ## Test that new kinds of jobs can be added; up to 5 minutes
 	$(PYTHON) -m pytest -n 2 --dist loadfile tests/kinds
 
-test-versions: venv  ## Run the previous version's workers beside this one's producers, and the reverse, under load; up to 5 minutes
+test-versions: venv  ## Test the previous version and this one side by side, under load; up to 5 minutes
 	$(PYTHON) -m pytest -n 2 tests/versions
 
-test-api: venv  ## Hold the HTTP API to its OpenAPI document, and to its bounds while others abuse it; up to 5 minutes
+test-api: venv  ## Test the HTTP API against its OpenAPI document, and its limits under attack; up to 5 minutes
 	$(PYTHON) -m pytest tests/api
 
 test-two-keys: venv  ## Only what one key's attacks cost another; its ratios hold on a machine that does nothing else
 	$(PYTHON) -m pytest tests/api/test_two_keys.py
 
-test-network: venv  ## Run workers on hosts of their own, and cut one off; as root; up to 3 minutes
+test-network: venv  ## Test workers that lose their network, each in its own network namespace; needs root; up to 3 minutes
 	$(PYTHON) -m pytest tests/network
 
-test-faults: venv  ## Break the running system in every way that the reliability table lists; up to 15 minutes
+test-faults: venv  ## Test each failure of the reliability table in the running system; up to 15 minutes
 	$(PYTHON) -m pytest -n 2 --dist worksteal tests/faults
 
-test-mutations: venv  ## Take a write or a guard out of the job table's scripts, one at a time: a test has to notice each; up to half an hour
+test-mutations: venv  ## Remove one write or check of the Lua scripts at a time; a test must fail each time; up to 30 minutes
 	$(PYTHON) -m tests.mutations.run
 
-test-s3: venv  ## Try the storage contract on any S3 store: S3_ENDPOINT_URL, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY
+test-s3: venv  ## Test the storage contract on any S3 store: S3_ENDPOINT_URL, S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY
 	@for name in S3_ENDPOINT_URL S3_ACCESS_KEY_ID S3_SECRET_ACCESS_KEY; do \
 	    if [ -z "$${!name}" ]; then echo "make test-s3: set $$name; docs/storage.md says what else can be set." >&2; exit 2; fi; \
 	done
 	$(PYTHON) -m pytest tests/integration/storage --s3-from-environment
 
-test-redis: venv  ## Run jobs on a Redis behind TLS and behind Sentinels, and let it die; up to 3 minutes
+test-redis: venv  ## Test Redis with TLS, with Sentinels, and a failover; up to 3 minutes
 	$(PYTHON) -m pytest tests/redis
 
-test-proxy: venv  ## Ask two API replicas through nginx, with TLS and below a path; up to 1 minute
+test-proxy: venv  ## Test two API replicas behind nginx, with TLS and a path prefix; up to 1 minute
 	$(PYTHON) -m pytest tests/proxy
 
-test-senders: venv  ## Send by other versions of Celery, and from other languages, as services do; up to 4 minutes
+test-senders: venv  ## Test submitting with other versions of Celery and from other languages; up to 4 minutes
 	$(PYTHON) -m pytest tests/senders
 
-test-clients: venv  ## Make pictures by OpenAI's clients, LangChain, LiteLLM, Vercel's AI SDK and as Open WebUI does; up to 5 minutes
+test-clients: venv  ## Test with the clients of OpenAI, LangChain, LiteLLM, Vercel's AI SDK and Open WebUI; up to 5 minutes
 	$(PYTHON) -m pytest tests/clients
 
-test-slow: venv  ## All slower suites but test-compose, test-mutations, test-clients and test-two-keys, five tests at a time, as CI runs them; up to 35 minutes
+test-slow: venv  ## Run the slower suites as CI does (without test-compose, test-mutations, test-clients, test-two-keys); up to 35 minutes
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 5 --dist worksteal --ignore tests/api/test_two_keys.py $(addprefix tests/,versions api proxy faults redis senders network kinds blackbox)
 
-test-compose: venv  ## Build, start and break docker-compose.yml where there is a Docker engine; up to 15 minutes
+test-compose: venv  ## Build, start and break docker-compose.yml; needs Docker; up to 15 minutes
 	$(PYTHON) -m pytest tests/compose
 
-soak: venv  ## Load of all sorts with faults and attacks in turns: does anything grow, is a job lost? make soak MINUTES=60
+soak: venv  ## Run mixed load with faults and attacks; report growing memory and lost jobs: make soak MINUTES=60
 	$(PYTHON) -m tests.soak --minutes $(MINUTES)
 
-format: venv  ## Put the code in form
+format: venv  ## Format the code
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
 
-venv: .venv/.installed  ## Make .venv with everything in it; the other targets do it when needed
+venv: .venv/.installed  ## Create .venv with all dependencies; other targets do it when needed
 
 # pyproject.toml is not among these: what it asks for is installed once `make lock` has written it down.
 .venv/.installed: $(wildcard requirements/*)
@@ -126,7 +126,7 @@ venv: .venv/.installed  ## Make .venv with everything in it; the other targets d
 SHOW_PIP = /Downloading .*MB/ { n = split($$2, path, "/"); split(path[n], name, "-"); print "  " name[1], name[2], $$3, $$4 } \
     /^Installing collected/ { print "  installing " NF - 3 " packages" } { fflush() }
 
-docs: venv  ## Write docs/settings.md anew, from the settings
+docs: venv  ## Generate docs/settings.md from the settings
 	$(PYTHON) -m ops.documents.settings
 
 lock: venv  ## Write requirements/ anew, after a change of pyproject.toml; make lock UPGRADE=1 takes newer versions, too

@@ -21,21 +21,21 @@ class Envelope(Strict):
     """Fields of every request and of every specification, beside those of its kind."""
 
     priority: Priority = DEFAULT_PRIORITY
-    """Order among the caller's own jobs that wait in a queue; others' are not concerned."""
+    """Order among the caller's own queued jobs; other callers' jobs are not affected."""
     start_deadline: Seconds | None = None
-    """Seconds after submission after which it is not worth starting."""
+    """Seconds after submission; if the job has not started by then, it expires."""
     deadline: Seconds | None = None
-    """Seconds after submission after which it is not worth having."""
+    """Seconds after submission; if the job has not ended by then, it expires."""
     start_after: Seconds | None = None
-    """Seconds after submission before which it does not begin; less than both deadlines."""
+    """Seconds after submission before which the job does not start; less than both deadlines."""
     time_limit: Seconds | None = None
-    """Seconds that it may run, from its beginning; one that runs for longer ends as expired."""
+    """Seconds that the job may run; after that it expires."""
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
-    """Submitting again with the same key and caller gives the same job."""
+    """A repeated submission with the same key and caller returns the same job."""
     metadata: Tags = {}  # noqa: RUF012 - pydantic copies it
-    """The caller's own tags, kept and given back."""
+    """The caller's own tags; returned with the job."""
     caller: Name = "default"
-    """Whose turn it is, for fairness between callers."""
+    """The caller, for fairness between callers."""
 
 
 def _is_said(name: str) -> dict[str, JsonValue]:
@@ -49,12 +49,12 @@ class Change(Strict):
     model_config = ConfigDict(json_schema_extra={"anyOf": [_is_said("priority"), _is_said("position")]})
 
     priority: Priority | None = None
-    """Its new priority."""
+    """The new priority."""
     position: Literal["front"] | None = None
-    """Before all of its caller's jobs that wait with the same priority."""
+    """`front`: before all queued jobs of its caller with the same priority."""
 
     @model_validator(mode="after")
     def _changes_something(self) -> Change:
         if self.priority is None and self.position is None:
-            raise ValueError("says nothing to change; give `priority`, `position` or both")
+            raise ValueError("nothing to change; give `priority`, `position` or both")
         return self

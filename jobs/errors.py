@@ -5,23 +5,23 @@ What can go wrong with a job, and whether trying again helps.
     ├── Permanent                 trying again gives the same answer
     │   ├── InvalidRequest        a field of the request is wrong
     │   │   ├── ModelNotAvailable no model of that name
-    │   │   └── ReadersLost       whoever read the message was lost, each time
+    │   │   └── ReadersLost       every worker that read the message died
     │   ├── IdempotencyConflict   same idempotency key, other parameters
     │   ├── JobNotFound           no job of that id (any more)
     │   ├── JobNotQueued          the job has begun or ended
-    │   ├── RecordUnreadable      the job's record is none that this version can read
+    │   ├── RecordUnreadable      this version cannot read the job's record
     │   ├── BatchNotFound         no batch of that id (any more)
     │   ├── BatchCanceled         the batch takes no more jobs
     │   ├── InvalidConfiguration  a setting or the model catalogue is wrong
-    │   ├── OlderVersionRuns      a process lives that this version must not run beside
+    │   ├── OlderVersionRuns      a process runs that this version must not run beside
     │   └── JobFailed             the job itself ended without images
     └── Retryable                 the same call may succeed later
         ├── RedisUnavailable      Redis cannot be reached
         ├── RedisFull             Redis has no memory for more jobs
         ├── PartlySubmitted       some of many jobs are queued, and Redis failed at the others
-        ├── QuotaExceeded         the caller has as many queued jobs as it may
-        │   └── TooMuchKept       the caller's jobs take as much of Redis as they may
-        ├── NotServed             no worker runs such jobs at the moment, and the operator wants none to wait
+        ├── QuotaExceeded         the caller has reached its limit of queued jobs
+        │   └── TooMuchKept       the caller's jobs have reached their limit of Redis memory
+        ├── NotServed             no worker serves such jobs now, and the operator does not let them wait
         ├── WaitTimeout           the job did not end in the time given
         └── Fenced                another attempt owns the job now
 """
@@ -81,16 +81,16 @@ class ModelNotAvailable(InvalidRequest):
 
 
 class ReadersLost(InvalidRequest):
-    """Whoever read a message was lost, each time: nobody reads it any more."""
+    """Every worker that read the message died; it will not be read again."""
 
     code = ErrorCode.WORKER_LOST
 
     def __init__(self, times: int) -> None:
-        super().__init__("message", f"the worker that read it died or was lost {times} times; it is read no more")
+        super().__init__("message", f"{times} workers died while they read it; it will not be read again")
 
 
 class MessageOverQuota(InvalidRequest):
-    """A message came when its caller had as many queued jobs as it may: right, but for that, and taken another time."""
+    """A valid message came while its caller was at its limit of queued jobs; it may be sent again later."""
 
     code = ErrorCode.QUOTA_EXCEEDED
 
@@ -109,8 +109,8 @@ class IdempotencyConflict(Permanent):
 
     def __init__(self, key: str, job_id: str) -> None:
         super().__init__(
-            f"idempotency_key: {key!r} belongs to job {job_id}, which has other parameters; "
-            "use a new key, or the same parameters"
+            f"idempotency_key: {key!r} was already used for job {job_id} with other parameters; "
+            "use a new key or the same parameters"
         )
         self.job_id = job_id
         self.queued: tuple[str | None, ...] = ()
@@ -120,24 +120,24 @@ class JobNotFound(Permanent):
     """There is no job of that id, or its record has expired."""
 
     def __init__(self, job_id: str, *, is_remembered: bool = False) -> None:
-        """`is_remembered`: it was to be canceled, and so it is, should it come after all."""
-        message = f"there is no job {job_id} (records are kept for a while after the end of a job)"
-        ahead = "; should a Celery message with this id come within a day, it will not run"
+        """`is_remembered`: a later message with this id will be canceled."""
+        message = f"there is no job {job_id}, or its record has expired"
+        ahead = "; a Celery message with this id that comes within a day will not run"
         super().__init__(message + (ahead if is_remembered else ""))
         self.job_id = job_id
 
 
 class JobNotQueued(Permanent):
-    """The job has begun or ended, so it waits for no turn that could be changed."""
+    """The job has started or ended, so its position cannot change."""
 
     def __init__(self, job_id: str, status: str) -> None:
-        super().__init__(f"job {job_id} is {status}: only a job that is queued can change its place")
+        super().__init__(f"job {job_id} is {status}: only a queued job can change its position")
         self.job_id, self.status = job_id, status
 
 
 class RecordUnreadable(Permanent):
     """
-    A job's record is damaged, or of a version that writes it altogether differently.
+    A job's record is damaged, or written by a version with another format.
 
     Attributes:
         caller: Whose job it is, if the record says so.
@@ -145,7 +145,7 @@ class RecordUnreadable(Permanent):
 
     def __init__(self, job_id: str, field: str, caller: str | None) -> None:
         super().__init__(
-            f"this version cannot read the record of job {job_id}: {field}: is damaged, or of a newer version"
+            f"this version cannot read the record of job {job_id}: {field} is damaged or was written by a newer version"
         )
         self.job_id, self.caller = job_id, caller
 
@@ -154,7 +154,7 @@ class BatchNotFound(Permanent):
     """There is no batch of that id, or its record has expired."""
 
     def __init__(self, batch_id: str) -> None:
-        super().__init__(f"there is no batch {batch_id} (it is kept for a while after the end of its last job)")
+        super().__init__(f"there is no batch {batch_id}, or its record has expired")
         self.batch_id = batch_id
 
 
@@ -171,12 +171,12 @@ class InvalidConfiguration(Permanent):
 
 
 class OlderVersionRuns(Permanent):
-    """A process of an older version lives that this one must not run beside; nothing was started."""
+    """A process of an older version runs that this version must not run beside; nothing was started."""
 
     def __init__(self, seen: str) -> None:
         super().__init__(
-            f"{seen} of an older version runs on this Redis: stop all processes of the older version (workers and "
-            "API), then start this one; jobs, results and keys stay"
+            f"{seen} of an older version uses this Redis: stop all workers and API processes of the older version, "
+            "then start this one; jobs, results and keys are kept"
         )
 
 
@@ -208,10 +208,10 @@ class RedisFull(Retryable):
 
 class PartlySubmitted(Retryable):
     """
-    Of many jobs some are queued and will run; Redis failed at the others, as `__cause__` says.
+    Some of many jobs are queued and will run; Redis failed for the others, as `__cause__` says.
 
-    Submit those again that have no job. Some of them may be queued nevertheless, where Redis was lost at the moment of
-    writing: idempotency keys make that safe.
+    Submit those without a job again. Some of them may be queued after all, if Redis was lost at the moment of
+    writing; idempotency keys make that safe.
 
     Attributes:
         queued: The job of each request, in their order; None for one that is not known to be queued.
@@ -220,34 +220,34 @@ class PartlySubmitted(Retryable):
     def __init__(self, queued: Sequence[str | None], reason: str) -> None:
         known = sum(job_id is not None for job_id in queued)
         super().__init__(
-            f"{known} of {len(queued)} jobs are queued and will run; the others are not known to be. {reason}"
+            f"{known} of {len(queued)} jobs are queued and will run; the others may not be queued. {reason}"
         )
         self.queued, self.reason = tuple(queued), reason
 
 
 class QuotaExceeded(Retryable):
-    """The caller has as many queued jobs as it may; nothing was queued."""
+    """The caller has reached its limit of queued jobs; nothing was queued."""
 
     def __init__(self, caller: str, quota: int) -> None:
         super().__init__(
-            f"{caller} may have {quota} jobs in the queue and has them: nothing was queued. "
-            "Submit again when some have begun"
+            f"{caller} has reached its limit of {quota} queued jobs: nothing was queued. "
+            "Submit again when some have started"
         )
         self.caller, self.quota = caller, quota
 
 
 class TooMuchKept(QuotaExceeded):
     """
-    Those of the caller's jobs that have not ended take all that its jobs may take of Redis; nothing was queued.
+    The caller's jobs that have not ended use all the Redis memory that it may use; nothing was queued.
 
     Attributes:
-        max_bytes: That much. What has ended gives way by itself.
+        max_bytes: The limit. Ended jobs are deleted when room is needed.
     """
 
     def __init__(self, caller: str, max_bytes: int) -> None:
         Retryable.__init__(
             self,
-            f"the jobs of {caller} may take {max_bytes / (1 << 20):.3g} MiB, and those that have not ended take that: "
+            f"the jobs of {caller} have reached their limit of {max_bytes / (1 << 20):.3g} MiB in Redis: "
             "nothing was queued. Submit again when some have ended, or cancel some",
         )
         self.caller, self.max_bytes = caller, max_bytes
@@ -255,7 +255,7 @@ class TooMuchKept(QuotaExceeded):
 
 class NotServed(Retryable):
     """
-    No worker runs such jobs at the moment, and the operator wants none to wait for one; nothing was queued.
+    No worker serves such jobs now, and the operator does not let them wait for one; nothing was queued.
 
     Attributes:
         field: Of the request: "model", or "kind" of a job that needs none.
@@ -265,16 +265,16 @@ class NotServed(Retryable):
 
     def __init__(self, field: str, name: str) -> None:
         super().__init__(
-            f"no worker serves {field} {name!r} at the moment: nothing was queued. Submit again when one does"
+            f"no worker serves {field} {name!r} now: nothing was queued. Submit again later"
         )
         self.field = field
 
 
 class WaitTimeout(Retryable):
-    """The job did not end in the time given; it goes on."""
+    """The job did not end in the time given; it continues."""
 
     def __init__(self, job_id: str, timeout_s: float) -> None:
-        super().__init__(f"job {job_id} did not end within {timeout_s:g} s; it goes on")
+        super().__init__(f"job {job_id} did not end within {timeout_s:g} s; it continues")
         self.job_id = job_id
 
 
@@ -282,5 +282,5 @@ class Fenced(Retryable):
     """Another attempt owns the job now, so this one's writes are refused."""
 
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"job {job_id} belongs to another attempt now")
+        super().__init__(f"another attempt of job {job_id} is running now")
         self.job_id = job_id

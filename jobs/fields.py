@@ -78,7 +78,7 @@ def _explain(exc: ValidationError) -> InvalidRequest:
     # An unknown name is most often a misspelt one, which also leaves a field missing: name it first.
     first = min(exc.errors(include_url=False), key=lambda error: error["type"] != "extra_forbidden")
     path = [str(part) for part in first["loc"]]
-    reason = {"extra_forbidden": "there is no such field", "missing": "is missing"}.get(first["type"])
+    reason = {"extra_forbidden": "unknown field", "missing": "is missing"}.get(first["type"])
     if reason is None:
         reason = (
             first["msg"]

@@ -133,7 +133,7 @@ kept_key = _by_one("kept", "caller")
 KEPT_UNITS = _name("kept_units")  # hash: by caller, the sum of all these units
 batch_key = _by_one("batch", "batch_id")  # hash: a batch's caller, and how many of its jobs have each status
 batch_jobs_key = _by_one("batch_jobs", "batch_id")  # sorted set: the jobs of a batch, by line
-CANCELING = _name("canceling")  # sorted set: batches that are canceled and have jobs to be looked at, by since when (s)
+CANCELING = _name("canceling")  # sorted set: canceled batches with jobs still to be canceled, by since when (s)
 batch_refused_key = _by_one("batch_refused", "batch_id")  # bits: lines of a batch that were refused
 # hash: how often things happened in a queue, for ever: `submitted`, `adopted`, `refused`,
 # each end, `failed:CODE`, `lapsed`
@@ -150,14 +150,15 @@ tombstone_key = _by_one("tombstone", "job_id")  # string with expiry: one that w
 # sorted set with expiry: ids that a caller with a key canceled before they came, by until when that holds (s)
 tombstones_key = _by_one("tombstones", "caller")
 
-# Ends that somebody is to be told of, who does not ask: the outbox of each protocol.
-outbox_key = _by_one("outbox", "protocol")  # sorted set: ids of jobs, by when to tell their end (s)
+# Notifications of finished jobs: the outbox of each protocol. Stored names (keys, fields of records) that say "tell" or
+# "told" where the code says notify stay as they are: processes of the previous version may use them, too.
+outbox_key = _by_one("outbox", "protocol")  # sorted set: ids of jobs, by when to notify (s)
 # hash: by job, the token of the notifier that has its notice in hand
 notifiers_key = _by_one("tellers", "protocol", lua="notifiers")
-tries_key = _by_one("tries", "protocol")  # hash: by job, how often its end could not be told
+tries_key = _by_one("tries", "protocol")  # hash: by job, how often its notification failed
 # sorted set: ids of jobs whose notice was given up, by when that was (s)
 given_up_key = _by_one("untold", "protocol", lua="given_up")
-late_key = _by_one("late", "protocol")  # sorted set: ids of jobs whose end could not be told yet, by their end (s)
+late_key = _by_one("late", "protocol")  # sorted set: jobs whose notification failed so far, by their end (s)
 # hash: how often notices were delivered (`told`), put off (`later`), `given_up`
 notifications_key = _by_one("tellings", "protocol", lua="notifications")
 # string with expiry, JSON: what was handed out under a token, should it be asked again

@@ -1,4 +1,4 @@
-"""From a request to what the job table writes: the same for every door."""
+"""From a request to what the job table writes: the same for every way to submit."""
 
 from __future__ import annotations
 

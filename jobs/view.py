@@ -97,7 +97,7 @@ class JobView(BaseModel):
 
     @property
     def has_ended(self) -> bool:
-        """Whether it goes on no more."""
+        """Whether it has ended."""
         return has_ended(self.status, self.ended_at)
 
 

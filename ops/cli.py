@@ -29,10 +29,10 @@ def _print_version(is_asked: bool) -> None:
 @app.callback()
 def imagemill(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Text prompts to images, through a queue."""
+    """A job queue that turns text prompts into images."""
 
 
 # What a command needs is imported when it runs: submitting must work where the rest is not installed.
@@ -41,13 +41,13 @@ def imagemill(
 @app.command()
 def worker(
     model: Annotated[
-        list[str] | None, typer.Option(help="Serve this model; any number of times. Default: all.")
+        list[str] | None, typer.Option(help="A model to serve; may be repeated. Default: all models.")
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Several share this machine's processors, for small models on a CPU.")
+        int | None, typer.Option(min=1, help="Number of worker processes; for small models on a CPU.")
     ] = None,
-    concurrency: Annotated[int | None, typer.Option(help="Jobs in hand at a time, of each process.")] = None,
-    wait_for_services: Annotated[float, typer.Option(help="Seconds to wait for Redis and the store at the start.")] = 0,
+    concurrency: Annotated[int | None, typer.Option(help="Jobs that each process works on at a time.")] = None,
+    wait_for_services: Annotated[float, typer.Option(help="Seconds to wait for Redis and the image store at startup.")] = 0,
 ) -> None:
     """Run a worker in the foreground."""
     from workers.process.launch import launch
@@ -60,7 +60,7 @@ def worker(
 @app.command()
 def api(
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="0 for any free one. Default: 8000.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 for any free port. Default: 8000.")] = None,
 ) -> None:
     """Serve the HTTP API in the foreground."""
     from jobs.process.settings import load_settings
@@ -75,7 +75,7 @@ def api(
 
 @app.command()
 def up() -> None:
-    """Run the whole system on this machine, until Ctrl-C."""
+    """Run the whole system on this machine until Ctrl-C."""
     from ops.up import up as run_up
 
     with reporting():
@@ -86,7 +86,7 @@ def up() -> None:
 def demo(
     prompt: Annotated[str, typer.Argument(envvar="PROMPT")] = "a large red circle on a blue background",
 ) -> None:
-    """Start everything, make one picture, stop everything."""
+    """Start everything, make one image, stop everything."""
     from ops.demo import demo as run_demo
 
     with reporting():
@@ -96,11 +96,11 @@ def demo(
 @app.command()
 def doctor(
     flower: Annotated[
-        str | None, typer.Option(metavar="URL", help="Default: IMAGEMILL_DOCTOR_FLOWER_URL, or the local stack's.")
+        str | None, typer.Option(metavar="URL", help="URL of Flower. Default: IMAGEMILL_DOCTOR_FLOWER_URL, or the local stack's.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check Redis, the store, models, workers, Flower and GPU, and say what to do; exit code 1 when a check failed."""
+    """Check Redis, the image store, models, workers, Flower and GPU, and give advice; exits with 1 if a check fails."""
     from ops.doctor.command import doctor as run_doctor
 
     with reporting(as_json):
@@ -110,7 +110,7 @@ def doctor(
 
 @app.command()
 def dashboard() -> None:
-    """Print the Grafana dashboard as JSON, to be imported there."""
+    """Print the Grafana dashboard as JSON, ready to import."""
     from ops.dashboard.dashboard import dashboard as make_dashboard
     from producer.cli.terminal import print_json
 

@@ -58,7 +58,7 @@ def demo(prompt: str, stack: Stack | None = None) -> None:
         raise KeyboardInterrupt
     took_s = time.monotonic() - started
     console.print(
-        f"Done in {took_s:.1f} s. Everything has stopped, so the link is dead; `make up` starts a stack that stays."
+        f"Done in {took_s:.1f} s. All processes have stopped, and the link with them; `make up` keeps them running."
     )
 
 
@@ -107,7 +107,7 @@ def _make_picture(prompt: str, stack: Stack, umask: int, console: Console, inter
 
 
 def _end(child: subprocess.Popen[bytes], console: Console) -> None:
-    # On Ctrl-C the terminal told it as well, so it is given a moment first.
+    # On Ctrl-C the terminal sent it the signal as well, so it gets a moment first.
     for insist in (child.terminate, child.kill):
         if wait_until(lambda: child.poll() is not None, _GRACE_S):
             break

@@ -1,4 +1,4 @@
-"""The programs of the local stack, which use its servers: Flower, the API, and whatever else it is told to run."""
+"""The programs of the local stack, which use its servers: Flower, the API, and any other program."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Program(Process):
     """
     A process of ours that uses the servers; `answers` says whether it does.
 
-    It runs in the checkout, because Celery imports from the working directory first, whatever it was told.
+    It runs in the checkout, because Celery imports from the working directory first, whatever its options say.
     """
 
     grace_s = 30.0

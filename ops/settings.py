@@ -21,19 +21,19 @@ class StackSettings(RoomSettings):
     model_config = SettingsConfigDict(env_prefix="IMAGEMILL_STACK_", frozen=True, extra="ignore")
 
     folder: Annotated[Path, AfterValidator(Path.absolute)] = CHECKOUT / ".imagemill"
-    """Where it keeps its data."""
+    """Folder for its data."""
     redis_port: Port = 6390
-    """Redis' port on loopback; 0, here and below, is any free one."""
+    """Redis' port on loopback; 0, here and below, for any free port."""
     s3_port: Port = 9390
-    """The store's."""
+    """Port of the store."""
     flower_port: Port = 5555
-    """Flower's."""
+    """Port of Flower."""
     api_port: Port | None = 8000
-    """The API's."""
+    """Port of the API."""
     api_metrics_port: Port | None = 9464
-    """Where the API shows its metrics."""
+    """Port of the API's metrics."""
     worker_metrics_port: Port | None = 9465
-    """Where the worker shows its own."""
+    """Port of the worker's metrics."""
 
 
 def load_stack_settings(**overrides: Any) -> StackSettings:

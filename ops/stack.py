@@ -1,4 +1,4 @@
-"""Which processes make the stack of one machine, what each is told of the others, and the order they come and go in."""
+"""Which processes make the stack of one machine, what each knows of the others, and the order they come and go in."""
 
 from __future__ import annotations
 

@@ -18,18 +18,18 @@ from storage.errors import NotSupported, StorageMisconfigured
 from storage.registry import open_store
 from storage.store import Store, StoredObject
 
-storage_app = typer.Typer(help="Delete old images, and those that were never published.", no_args_is_help=True)
-retention_app = typer.Typer(help="The store's own rule for how long images are kept.", no_args_is_help=True)
+storage_app = typer.Typer(help="Delete old images, and images that no job refers to.", no_args_is_help=True)
+retention_app = typer.Typer(help="The lifecycle rule of the image store: how long it keeps images.", no_args_is_help=True)
 storage_app.add_typer(retention_app, name="retention")
 
 Days = Annotated[
     int | None,
     typer.Option(
-        min=1, help="How long images are kept. Default: as the store's settings say (IMAGEMILL_S3_RETENTION_DAYS)."
+        min=1, help="Number of days to keep images. Default: the store's setting (IMAGEMILL_S3_RETENTION_DAYS)."
     ),
 ]
-WholeBucket = Annotated[bool, typer.Option("--whole-bucket", help="Without a prefix: all that is there is ours.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")]
+WholeBucket = Annotated[bool, typer.Option("--whole-bucket", help="Allow a rule without a prefix: it deletes everything in the bucket.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted; delete nothing.")]
 
 _SWEEP = "Let `./imagemill storage sweep` run once a day instead."
 _DELETED_AT_ONCE = 1_000
@@ -37,7 +37,7 @@ _DELETED_AT_ONCE = 1_000
 
 @retention_app.command("show")
 def show_rule(as_json: JsonFlag = False) -> None:
-    """Show the rule that the store has."""
+    """Show the store's rule."""
     with reporting(as_json):
         store = _store()
         try:
@@ -45,13 +45,13 @@ def show_rule(as_json: JsonFlag = False) -> None:
         except NotSupported as exc:
             print_outcome({"days": None, "rules": False}, f"{exc}. {_SWEEP}", as_json)
             return
-        kept = "are kept for good" if days is None else f"go after {days} days"
+        kept = "are kept for ever" if days is None else f"are deleted after {days} days"
         print_outcome({"days": days, "rules": True}, f"{store.where}: images {kept}", as_json)
 
 
 @retention_app.command("apply")
 def apply_rule(days: Days = None, whole_bucket: WholeBucket = False, as_json: JsonFlag = False) -> None:
-    """Have the store delete images a number of days after their upload; rules of others stay."""
+    """Set the store's rule: it deletes images this many days after upload. Other rules stay."""
     with reporting(as_json):
         store = _store()
         kept = _days(days, store)
@@ -59,13 +59,13 @@ def apply_rule(days: Days = None, whole_bucket: WholeBucket = False, as_json: Js
             store.set_retention_rule(kept, whole_place=whole_bucket)
         except NotSupported as exc:
             raise StorageMisconfigured(f"{exc}. {_SWEEP}") from exc
-        text = f"{store.where}: images go {kept} days after their upload.{_warn_of_records(kept)}"
+        text = f"{store.where}: images are deleted {kept} days after upload.{_warn_of_records(kept)}"
         print_outcome({"days": kept, "prefix": store.settings.prefix}, text, as_json)
 
 
 @retention_app.command("remove")
 def remove_rule(as_json: JsonFlag = False) -> None:
-    """Take the rule away: images are kept for good."""
+    """Remove the rule: the store keeps images for ever."""
     with reporting(as_json):
         store = _store()
         removed = store.remove_retention_rule()
@@ -74,7 +74,7 @@ def remove_rule(as_json: JsonFlag = False) -> None:
 
 @storage_app.command()
 def sweep(days: Days = None, dry_run: DryRun = False, as_json: JsonFlag = False) -> None:
-    """Delete images a number of days after their upload, where the store has no rule for it. Safe at any time."""
+    """Delete images older than a number of days; for stores without lifecycle rules. Safe at any time."""
     with reporting(as_json):
         store = _store()
         found = retention.expired(store, _days(days, store), time.time())
@@ -83,13 +83,13 @@ def sweep(days: Days = None, dry_run: DryRun = False, as_json: JsonFlag = False)
 
 @storage_app.command()
 def orphans(
-    delete: Annotated[bool, typer.Option("--delete", help="Delete them; without this they are only counted.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete them; without this option they are only counted.")] = False,
     older_than: Annotated[
-        float, typer.Option(min=MIN_AGE_S / 3600, metavar="HOURS", help="Leave alone what is younger.")
+        float, typer.Option(min=MIN_AGE_S / 3600, metavar="HOURS", help="Only images older than this.")
     ] = 24.0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Find images of attempts that were never published: their worker died, or another attempt was faster."""
+    """Find images that no job refers to: their worker died, or another attempt finished first."""
     with reporting(as_json):
         store, settings = _store(), load_settings()
         with connect(settings) as client:
@@ -121,7 +121,7 @@ def _days(given: int | None, store: Store) -> int:
     days = given or store.settings.retention_days
     if days is None:
         name = store.settings.variable("retention_days")
-        raise StorageMisconfigured(f"{name} is not set, so images are kept for good. Set it, or say --days.")
+        raise StorageMisconfigured(f"{name} is not set, so images are kept for ever. Set it, or use --days.")
     return days
 
 
@@ -129,7 +129,7 @@ def _warn_of_records(days: int) -> str:
     kept_s = load_settings().retention_s
     if days * 24 * 3600 >= kept_s:
         return ""
-    return f" Records of jobs stay {kept_s / 86400:g} days and will name images that are gone (IMAGEMILL_RETENTION_S)."
+    return f" Job records are kept {kept_s / 86400:g} days and will refer to deleted images (IMAGEMILL_RETENTION_S)."
 
 
 def _store() -> Store:

@@ -87,14 +87,14 @@ def up(stack: Stack | None = None) -> None:
                 stack.raise_if_one_ended()
                 time.sleep(_WATCH_INTERVAL_S)
         finally:
-            output.say("stopping: what runs may finish first (Ctrl-C again: at once)")
+            output.say("stopping: running jobs may finish first (press Ctrl-C again to stop at once)")
             stack.stop(interrupts.is_hurried)
-            output.say("everything has stopped")
+            output.say("all processes have stopped")
 
 
 def welcome(stack: Stack, settings: StackSettings) -> str:
     """What to open and what to type, once everything answers."""
-    lines = ["Imagemill is up.", ""]
+    lines = ["Imagemill is running.", ""]
     for addresses_of in (_addresses_of, _metrics_of):
         for process in reversed(stack.processes):
             lines += [f"  {what:<42}{address}" for what, address in addresses_of(process)]
@@ -104,7 +104,7 @@ def welcome(stack: Stack, settings: StackSettings) -> str:
         f'  {_variables(stack)}./imagemill submit "{_EXAMPLE}" --out circle.png',
         f"  {_variables(stack)}./imagemill worker",
         "",
-        f"Ctrl-C stops everything. What was stored stays in {_shown(settings.folder / 'data')}.",
+        f"Ctrl-C stops everything. The data stays in {_shown(settings.folder / 'data')}.",
     ]
     return "\n".join(lines)
 
@@ -118,9 +118,9 @@ def _addresses_of(process: Process) -> list[tuple[str, str]]:
         case Flower():
             user, _, password = (process.login or "").partition(":")
             who = f"  (user {user}, password {password})" if user else ""
-            return [("Flower: workers, queues, all callers' jobs", f"{process.url}{who}")]
+            return [("Flower: workers, queues and jobs", f"{process.url}{who}")]
         case Api():
-            return [("HTTP API: what to send, and try it", f"{process.url}/docs")]
+            return [("HTTP API: documentation, try it here", f"{process.url}/docs")]
         case S3Server():
             keys = f"bucket {BUCKET}, key {process.access_key_id}, secret {process.secret_access_key}"
             return [("S3 store", f"{process.endpoint}  ({keys})")]

@@ -1,4 +1,4 @@
-"""What a person is told of a store that fails, beyond the sentences of its errors."""
+"""Advice for a person about a store that fails."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ class Advice:
 
     def explain(self, exc: StorageError) -> tuple[str, str]:
         """What happened, and what to do about it."""
-        return str(exc), "Look into the store's log; other clients of it will tell whether it is the store."
+        return str(exc), "Check the store's log; try another client to see whether the store is the cause."
 
     def of_dead_links(self) -> tuple[bool, str]:
         """Of links that do not answer here: whether they may all the same answer callers, and what to do about it."""
-        return False, "Let callers reach the store, or have the API give files out: IMAGEMILL_API_IMAGE_LINKS=api."
+        return False, "Let callers reach the store, or let the API serve the files: IMAGEMILL_API_IMAGE_LINKS=api."
 
     def alter(self, link: str) -> str:
         """

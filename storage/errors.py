@@ -6,7 +6,7 @@ What can go wrong with storage.
     ├── StorageMisconfigured  wrong keys, no such bucket, a bad setting: a person has to act
     ├── ObjectRefused         the store takes objects, but not this one
     ├── ObjectNotFound        no object of that key
-    ├── ObjectTooLarge        it is larger than what asked for it takes
+    ├── ObjectTooLarge        it is larger than the caller accepts
     └── NotSupported          this store has no such thing
 """
 
@@ -22,11 +22,11 @@ class StorageUnavailable(StorageError):
 
 
 class StorageMisconfigured(StorageError):
-    """The store refuses what it will refuse again."""
+    """The store refuses every time, until a person changes something."""
 
 
 class ObjectRefused(StorageError):
-    """The store refuses this object, and takes others: it is the object's own doing."""
+    """The store refuses this object and takes others."""
 
 
 class ObjectNotFound(StorageError):
@@ -34,8 +34,8 @@ class ObjectNotFound(StorageError):
 
 
 class ObjectTooLarge(StorageError):
-    """The object has more bytes than whoever asked for it takes."""
+    """The object has more bytes than the caller accepts."""
 
 
 class NotSupported(StorageError):
-    """The store does not do what others do."""
+    """The store does not support this operation."""

@@ -23,7 +23,7 @@ _FORM = re.compile(
 
 
 def is_service_variable(name: str, value: str) -> bool:
-    """Whether Kubernetes set this variable. Its value tells, where a setting of ours has the same name."""
+    """Whether Kubernetes set this variable. Its value shows it, where a setting of ours has the same name."""
     form = _FORM.fullmatch(name)
     match form and form.lastgroup:
         case "address":

@@ -61,11 +61,11 @@ class StorageSettings(_FromTheEnvironment):
     """Its name in `storage.registry`."""
 
     prefix: str = ""
-    """Stands in front of every key."""
+    """Prefix of every key."""
     link_expiry_s: Annotated[int, Field(ge=1)] = 24 * 3600
     """How long a link works."""
     retention_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
-    """How long images are kept, counted from their upload; unset for good."""
+    """How long images are kept, counted from their upload; unset for ever."""
 
     def __init__(self, **fields: Any) -> None:
         if type(self) is StorageSettings:
@@ -115,7 +115,7 @@ def refuse_unknown(names: list[str], known: set[str]) -> None:
         StorageMisconfigured: Names the first that is unknown.
     """
     if unknown := sorted(set(names) - known):
-        raise StorageMisconfigured(f"{unknown[0]}: no such setting; known are {', '.join(sorted(known))}")
+        raise StorageMisconfigured(f"{unknown[0]}: unknown setting; the settings are {', '.join(sorted(known))}")
 
 
 def names_set() -> list[str]:

@@ -67,7 +67,7 @@ class Store(Protocol):
 
     @property
     def advice(self) -> Advice:
-        """What a person is told of it when it fails."""
+        """Advice for a person when it fails."""
         return Advice()
 
     @abstractmethod
@@ -152,7 +152,7 @@ class Store(Protocol):
     @abstractmethod
     def link(self, key: str, content_type: str, expiry_s: int | None = None) -> str:
         """
-        A URL that gives the object to whoever has it, for so many seconds; None for what the settings say.
+        A URL that gives the object to anyone who has it, for so many seconds; None for what the settings say.
 
         Raises:
             StorageMisconfigured: There is nothing to sign it with.
@@ -179,7 +179,7 @@ class Store(Protocol):
             NotSupported: It deletes nothing by itself.
             ObjectNotFound, StorageUnavailable, StorageMisconfigured
         """
-        raise NotSupported(f"{self.name} has no rules that delete anything")
+        raise NotSupported(f"{self.name} has no lifecycle rules")
 
     def set_retention_rule(self, days: int, *, whole_place: bool = False) -> None:
         """
@@ -194,8 +194,8 @@ class Store(Protocol):
             StorageMisconfigured: There is no prefix, and the whole place was not asked for; or the store refuses.
             ObjectNotFound, StorageUnavailable
         """
-        raise NotSupported(f"{self.name} has no rules that delete anything")
+        raise NotSupported(f"{self.name} has no lifecycle rules")
 
     def remove_retention_rule(self) -> bool:
         """Take our rule away; returns whether there was one. Raises as `retention_rule` does."""
-        raise NotSupported(f"{self.name} has no rules that delete anything")
+        raise NotSupported(f"{self.name} has no lifecycle rules")

@@ -1,1 +1,1 @@
-"""Ends told to those who do not ask: a loop for each protocol, and what each protocol does."""
+"""Notifications of finished jobs: a loop for each protocol, and what each protocol does."""

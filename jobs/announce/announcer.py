@@ -28,22 +28,22 @@ class Announcer:
         self._notifiers = [Notifier(Outbox(client, settings, name), name, notify) for name, notify in protocols.items()]
 
     def start(self) -> None:
-        """Start telling."""
+        """Start the notifiers."""
         for notifier in self._notifiers:
             notifier.start()
 
     def stop(self, timeout_s: float | None = None) -> None:
-        """End it, waiting so long at most for what is being told; what is not told yet is told by others."""
+        """Stop them, waiting at most this long for notifications in progress; other processes send the rest."""
         for notifier in self._notifiers:
             notifier.stop(timeout_s)
 
     def takes(self, notifications: Mapping[str, Any]) -> bool:
-        """Whether this process tells the end of such a job at once; `notifications` as of its claim."""
+        """Whether this process notifies of the end of such a job at once; `notifications` as of its claim."""
         found = [each for each in self._notifiers if each.protocol in notifications]
         return len(found) == len(notifications) > 0 and all(each.has_room for each in found)
 
     def hand(self, ends: Sequence[PendingNotice]) -> None:
-        """Tell what `JobTable.end` says is to be told."""
+        """Send the notifications that `JobTable.end` returned."""
         for end in ends:
             for notifier in self._notifiers:
                 if notifier.protocol == end.protocol:
@@ -51,17 +51,17 @@ class Announcer:
 
     def note_end(self, notifications: Mapping[str, Any]) -> None:
         """
-        A job has just ended in this process: whoever is to be told is told now.
+        A job has just ended in this process: send its notifications now.
 
         Args:
-            notifications: By protocol, as of a claim. Of the many that tell nobody there is nothing to look for.
+            notifications: By protocol, as of a claim. Most jobs have none, and there is nothing to look for.
         """
         for notifier in self._notifiers:
             if notifier.protocol in notifications:
                 notifier.wake()
 
     def note_start(self, claim: Claim, worker: str) -> None:
-        """A job begins in this process. That it began is worth less than that it runs: it waits for nobody to hear."""
+        """A job begins in this process. It does not wait for the notification of its start."""
         wants = claim.notifications.get(celery.PROTOCOL)
         if wants is None or not celery.hears_start(wants):
             return

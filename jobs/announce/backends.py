@@ -1,7 +1,7 @@
 """
 Celery's result backends, but that a result is written where Redis is full, too, as the end of the job itself is: it is
-small and expires, and whoever waits for one that was not written waits for ever. That a result that comes late goes
-over none of a later run. And that a chord whose body may not have been sent has not been told.
+small and expires, and a client that waits for one that was not written waits for ever. A result that comes late
+overwrites none of a later run. And a chord whose body may not have been sent is not yet notified.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ return 1
 
 
 class Overtaken(Exception):
-    """A later run of the same job has told of itself: there is nothing to tell any more."""
+    """A later run of the same job has reported itself: there is nothing to report any more."""
 
 
 class ChordInOtherHands(Exception):
@@ -113,7 +113,7 @@ class _AtLeastOnce:
         Celery's own asks first what is there; here the script does that writes it.
 
         Args:
-            request: With the `moment` of what is told, where it is a job's.
+            request: With the `moment` of what is reported, where it is a job's.
 
         Raises:
             Overtaken: Nothing is written.

@@ -1,7 +1,7 @@
 """
-What callers who submit by Celery alone are told of their jobs: results, callbacks, and their parts of a canvas.
+Notifications for callers who submit with plain Celery: results, callbacks, and their parts of a canvas.
 
-It is Celery's own backend that tells, given what the message said of itself. A job that is done ends in SUCCESS, one
+Celery's own backend sends them, with the data of the caller's message. A job that is done ends in SUCCESS, one
 that failed in FAILURE; one that was canceled, or whose deadline passed, is to Celery a task that was revoked.
 """
 
@@ -44,7 +44,7 @@ _ANSWERS_S = 5.0  # how long a server has for one answer
 
 def wanted_by(request: Any) -> dict[str, Any] | None:
     """
-    What has to be known of a Celery request (`task.request`) to tell its end; None where nobody wants to hear of it.
+    What must be known of a Celery request (`task.request`) to notify of its end; None if no notification is wanted.
 
     Callbacks get ids that follow from the job's, so that one that is sent twice can be known again.
     """
@@ -85,13 +85,13 @@ def _with_id(callback: Mapping[str, Any], name: str, given: str | None = None) -
 
 
 def hears_start(wants: Mapping[str, Any]) -> bool:
-    """Whether somebody is told that a job has begun."""
+    """Whether a notification is sent when a job starts."""
     return bool(wants.get("hears_start"))
 
 
 class CeleryResults:
     """
-    Tells through Celery's result backend and its broker. What it raises means that an end is not told yet.
+    Notifies through Celery's result backend and its broker. An exception means that the notification failed.
 
     It tries once, and waits for nobody for long: the outbox tries again.
     """
@@ -138,7 +138,7 @@ class CeleryResults:
             self._app.backend.store_result(task_id, {"hostname": worker}, "STARTED", request=request)
 
     def notify(self, record: JobRecord, wants: Mapping[str, Any]) -> None:
-        """Tell an end; telling it again does no harm. One that a later one of the same job has followed is not told."""
+        """Notify of an end; repeating it does no harm. An end is not reported after a later one of the same job."""
         with suppress(Overtaken):
             self._notify(record, *_request(record, wants, record.ended_at))
 
@@ -173,7 +173,7 @@ class CeleryResults:
 
 
 def _request(record: JobRecord, wants: Mapping[str, Any], moment: float | None) -> tuple[str, Any]:
-    """The task's id, and its request, with the moment of what is told of it."""
+    """The task's id, and its request, with the moment of what is reported."""
     fields = {"id": record.id, "delivery_info": {}, **unmarked(json.dumps(wants)), "moment": moment}
     request: Any = Context(fields, called_directly=False)
     request.headers = None

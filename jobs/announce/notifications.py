@@ -1,4 +1,4 @@
-"""Whom a message from outside wants told, whatever becomes of it."""
+"""The notifications that a message from outside asks for, whatever becomes of it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from jobs.announce.celery import PROTOCOL, wanted_by
 
 def notifications_of(request: Context) -> dict[str, Any]:
     """
-    By protocol, what has to be known to tell its end.
+    By protocol, what must be known to notify of its end.
 
-    Of a message with signatures that are none the sender himself is told.
+    If the signatures of a message are invalid, only its sender is notified.
     """
     try:
         wants = wanted_by(request)

@@ -1,8 +1,8 @@
 """
-Tells ends: takes them out of a protocol's outbox, and tries each again, ever more seldom, until it is told or given up.
+Sends the notifications in a protocol's outbox; retries each at growing intervals until it is sent or given up.
 
-Runs in every worker and API process. A receiver that is slow, or away, holds up its own ends alone, and no job: what
-there is to tell waits here, and nobody waits for it.
+Runs in every worker and API process. A receiver that is slow or away delays only its own notifications, and no job:
+notifications wait here, and nothing waits for them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _LOOK_EVERY_S = 0.5
 _MOST_AT_A_TIME = 32
 _FIRST_AGAIN_S, _LAST_AGAIN_S = 1.0, 600.0
 _MOST_TRIES = 60  # about eight hours
-_QUIET_S = 10.0  # without notices, where one could not be told: each may take as long as it takes to give up
+_QUIET_S = 10.0  # without start notifications after one failed: each may take as long as its time-out
 
-Notice = Callable[[], None]  # raises where it could not be told
-Notify = Callable[[JobRecord, Mapping[str, Any]], None]  # raises where it could not be told
+Notice = Callable[[], None]  # raises if it fails
+Notify = Callable[[JobRecord, Mapping[str, Any]], None]  # raises if it fails
 
 
 class Notifier:
@@ -37,7 +37,7 @@ class Notifier:
     One protocol's loop in one process.
 
     Args:
-        notify: Tells one end; any exception means that it could not.
+        notify: Notifies of one end; any exception means that it failed.
 
     Attributes:
         protocol: Its name.
@@ -62,29 +62,29 @@ class Notifier:
         self._thread.start()
 
     def wake(self) -> None:
-        """A job has just ended here: look at once."""
+        """A job has just ended here: check the outbox at once."""
         self._is_woken = True
         self._news.set()
 
     @property
     def has_room(self) -> bool:
-        """Whether ends that are handed over are told at once."""
+        """Whether notifications that are handed over are sent at once."""
         is_running = self._thread.is_alive() and not self._stopping.is_set()
         return is_running and len(self._handed) < _MOST_AT_A_TIME
 
     def hand(self, end: PendingNotice) -> None:
-        """Have an end told that this process has in hand already."""
+        """Send a notification that this process already holds."""
         self._handed.append(partial(self._notify_one, end))
         self._news.set()
 
     def note(self, notice: Notice) -> None:
-        """Have something told that is worth telling now or never: tried once, and dropped where there is no room."""
+        """Send a notification that is only useful now: tried once, and dropped if there is no room."""
         if len(self._handed) < _MOST_AT_A_TIME:
             self._handed.append(partial(self._send, notice))
             self._news.set()
 
     def stop(self, timeout_s: float | None = None) -> None:
-        """End the thread when all that is due is told, waiting so long at most."""
+        """Stop the thread when everything due is sent, waiting at most this long."""
         self._stopping.set()
         self._news.set()
         self._thread.join(timeout_s)
@@ -94,7 +94,7 @@ class Notifier:
         while not is_last:
             self._news.wait(max(0.0, next_look - time.monotonic()))
             self._news.clear()
-            is_last = self._stopping.is_set()  # What ended before may have nobody else to tell it.
+            is_last = self._stopping.is_set()  # No other process may be there to notify of earlier ends.
             try:
                 while self._handed:
                     self._handed.popleft()()
@@ -103,31 +103,31 @@ class Notifier:
                     while self.run_once() and self._goes_on(is_last):
                         pass
             except RedisUnavailable as exc:
-                log.warning("ends are not told: Redis is away", protocol=self.protocol, reason=str(exc))
+                log.warning("notifications are not sent: Redis cannot be reached", protocol=self.protocol, reason=str(exc))
                 self._stopping.wait(_FIRST_AGAIN_S)
             except Exception:
-                log.exception("bug while ends are told", protocol=self.protocol)
+                log.exception("bug while notifications are sent", protocol=self.protocol)
                 self._in_hand = []
                 self._stopping.wait(_FIRST_AGAIN_S)
 
     def _goes_on(self, is_last: bool) -> bool:
-        """Who stops tells all that it can, and leaves what it cannot to others: that may be due again at once."""
+        """A stopping notifier sends all that it can, and leaves failed ones to others: they may be due at once."""
         return not self._has_failed if is_last else not self._stopping.is_set()
 
     def run_once(self) -> int:
         """
-        Tell what is due now, a bunch at most. Returns how many were tried.
+        Send what is due now, at most one batch. Returns how many were tried.
 
         Raises:
-            RedisUnavailable: What it holds is told next time, or by another when its lease is over.
+            RedisUnavailable: What it holds is sent next time, or by another when its lease is over.
         """
         if time.monotonic() >= self._in_hand_until:
-            self._in_hand = []  # Others may tell them by now.
+            self._in_hand = []  # Others may send them by now.
         if not self._in_hand:
             self._in_hand_until = time.monotonic() + LEASE_S
             self._in_hand, self._has_failed = self._outbox.take(_MOST_AT_A_TIME), False
         count = len(self._in_hand)
-        # What Redis goes away from stays in hand, and is told when it is back.
+        # If Redis goes away, the rest stays in hand and is sent when it is back.
         while self._in_hand and time.monotonic() < self._in_hand_until:
             self._notify_one(self._in_hand[0])
             del self._in_hand[0]
@@ -140,7 +140,7 @@ class Notifier:
             notice()
         except Exception as exc:  # noqa: BLE001 - receivers of all kinds fail in ways of their own
             self._quiet_until = time.monotonic() + _QUIET_S
-            log.warning("a notice is not told", protocol=self.protocol, error=type(exc).__name__)
+            log.warning("a start notification failed", protocol=self.protocol, error=type(exc).__name__)
 
     def _notify_one(self, end: PendingNotice) -> None:
         try:
@@ -154,9 +154,9 @@ class Notifier:
         self._has_failed = True
         facts = {"protocol": self.protocol, "job_id": end.record.id, "tries": end.tries + 1}
         if end.tries + 1 >= _MOST_TRIES:
-            log.error("an end is given up: it cannot be told", **facts, error=type(exc).__name__)
+            log.error("a notification is given up", **facts, error=type(exc).__name__)
             self._outbox.give_up(end)
             return
         after_s = min(_FIRST_AGAIN_S * 2.0**end.tries, _LAST_AGAIN_S)
-        log.warning("an end is not told yet", **facts, again_in_s=after_s, error=type(exc).__name__)
+        log.warning("a notification failed and will be retried", **facts, again_in_s=after_s, error=type(exc).__name__)
         self._outbox.later(end, after_s)

@@ -74,7 +74,7 @@ class Revoking:
         """Leave nothing but the results: records would be larger than the messages, and fill Redis further."""
         new = frozenset(inbox.without_job([each.job_id for each in found]))
         notified = [each for each in found if each.job_id in new and _is_notified(self._results, each)]
-        inbox.revoke([each for each in found if each not in notified])  # They are told of like any other job.
+        inbox.revoke([each for each in found if each not in notified])  # Notified like any other job.
         inbox.drop(*[each.held for each in notified])
         return len(new)
 
@@ -102,7 +102,7 @@ def _is_notified(results: CeleryResults, revoked: Revoked) -> bool:
     try:
         results.notify(_canceled(revoked), revoked.notifications[PROTOCOL])
     except Exception as exc:  # noqa: BLE001 - backends of all kinds fail in ways of their own
-        log.warning("an end is not told yet", job_id=revoked.job_id, error=type(exc).__name__)
+        log.warning("a notification failed and will be retried", job_id=revoked.job_id, error=type(exc).__name__)
         return False
     return True
 

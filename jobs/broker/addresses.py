@@ -1,4 +1,4 @@
-"""Redis as Celery has to be told of it: its URLs, and what they cannot say."""
+"""Redis' address in Celery's terms: URLs, and options that they cannot express."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def make_app(settings: Settings) -> Celery:
 
 
 def __getattr__(name: str) -> Celery:
-    # `celery -A jobs.broker.app` wants an `app` here; whoever only makes an app of his own needs no environment.
+    # `celery -A jobs.broker.app` wants an `app` here; code that makes its own app needs no environment.
     if name == "app":
         app = make_app(load_settings())
         # Flower, which takes this one, asks through redis' asyncio client, whose retries are of another kind.

@@ -35,7 +35,7 @@ class Dispatcher:
 
     Attributes:
         lines: Where to.
-        sent_events: Tells Flower of messages that were sent, in place of Celery's own, which does so one by one.
+        sent_events: Reports sent messages to Flower, instead of Celery's own, which does so one by one.
     """
 
     def __init__(self, app: Celery, table: JobTable, settings: Settings) -> None:
@@ -49,7 +49,7 @@ class Dispatcher:
         """
         Send the messages of jobs that were released by something that is written by now.
 
-        Never raises: whoever hears of a failure takes what was written for undone, and does it again. What is released
+        Never raises: a caller that gets an error would take what was written for undone and repeat it. What is released
         stays released, and the reconciler sends what is missing.
         """
         try:
@@ -87,6 +87,6 @@ class Dispatcher:
                         producer=producer,
                         event_dispatcher=self.sent_events,
                         ignore_result=True,
-                        add_to_parent=False,  # Whoever awaits the task that this is sent from has no part in this job.
+                        add_to_parent=False,  # The task that this is sent from has no part in this job.
                         result_cls=_NoResult,  # type: ignore[arg-type]
                     )

@@ -1,7 +1,7 @@
 """
 Which Celery queue the table's message of a job goes into: the line of the job's queue.
 
-While workers of the version before are all that there is, which read the queue itself, it goes there. Whoever looks
+While workers of the version before are all that there is, which read the queue itself, it goes there. Code that checks
 after them counts their slots, too.
 """
 

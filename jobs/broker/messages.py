@@ -112,7 +112,7 @@ def _envelope(raw: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         envelope = None
     if not isinstance(envelope, dict):
-        raise UnreadableMessage("message", "is no message of kombu's for Redis", {})
+        raise UnreadableMessage("message", "is not a message of kombu for Redis", {})
     return envelope
 
 
@@ -147,11 +147,11 @@ def _call(body: Any, head: dict[str, Any], envelope: Mapping[str, Any], queue: s
     properties = _mapping(envelope, "properties")
     head, args, fields = _parts(body, head)
     if not head.get("id") or not head.get("task"):
-        raise UnreadableMessage("message", "names no task, or no id", head)
+        raise UnreadableMessage("message", "has no task or no id", head)
     if not isinstance(args, list | tuple):
-        raise UnreadableMessage("args", "is no list", head)
+        raise UnreadableMessage("args", "is not a list", head)
     if not isinstance(fields, dict):
-        raise UnreadableMessage("kwargs", "is no mapping: the request goes into keyword arguments", head)
+        raise UnreadableMessage("kwargs", "is not a mapping: send the request as keyword arguments", head)
     request = Context(
         {
             **head,
@@ -184,7 +184,7 @@ def _parts(body: Any, head: dict[str, Any]) -> tuple[dict[str, Any], Any, Any]:
     if isinstance(body, list) and len(body) == 3:
         args, fields, embedded = body
         return {**head, **_ends(embedded if isinstance(embedded, dict) else {}, head)}, args, fields
-    raise UnreadableMessage("body", "is no task call: a list of arguments, keyword arguments and what follows", head)
+    raise UnreadableMessage("body", "is not a task call: a list of arguments, keyword arguments and options", head)
 
 
 def _ends(properties: Mapping[str, Any], head: dict[str, Any]) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def _ends(properties: Mapping[str, Any], head: dict[str, Any]) -> dict[str, Any]
         value = properties.get(name)
         is_right = is_signature(value) if name == "chord" else _are_signatures(value)
         if value is not None and not is_right:
-            raise UnreadableMessage(name, "is no signature of a task that could be sent", head)
+            raise UnreadableMessage(name, "is not the signature of a task", head)
     return {name: properties.get(name) for name in _ENDS}
 
 
@@ -235,7 +235,7 @@ def _moment(head: Mapping[str, Any], name: str) -> float | None:
         moment = datetime.fromisoformat(str(value))
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
-        raise UnreadableMessage(name, "is no moment", head) from None
+        raise UnreadableMessage(name, "is not a time", head) from None
 
 
 def _time_limit(head: Mapping[str, Any]) -> float | None:

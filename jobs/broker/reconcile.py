@@ -72,7 +72,7 @@ class Reconciler:
         Pass after pass, until `stopping`; without a pause where there is more to do. Redis being away is nobody's fault
         here.
 
-        Whoever fails lets the lock expire before it tries again: another process may be able to do what it may not.
+        A process that fails lets the lock expire before it tries again: another may succeed where it cannot.
         """
         pause_s = self._times.pass_s
         while not stopping.wait(pause_s):

@@ -61,11 +61,11 @@ def unpacked(body: bytes, way: str) -> bytes:
         Exception: It is damaged; of whatever kind its library has for that.
     """
     if way not in _WAYS:
-        raise NotUnpacked("compression", f"is {way!r}, and only gzip, bzip2 and lzma are read")
+        raise NotUnpacked("compression", f"is {way!r}; only gzip, bzip2 and lzma are supported")
     decompressor = _WAYS[way]()
     found = decompressor.decompress(body, MOST_BYTES + 1)
     if len(found) > MOST_BYTES:
         raise NotUnpacked("body", f"unpacks to more than {MOST_BYTES >> 20} MiB")
     if not decompressor.eof:
-        raise NotUnpacked("body", "is cut off")
+        raise NotUnpacked("body", "is incomplete")
     return found

@@ -49,5 +49,5 @@ class Catalogue:
         if name is None:
             return next(iter(self.models.values()))
         if name not in self.models:
-            raise ModelNotAvailable("model", f"there is no model {name!r}; there are {', '.join(self.models)}")
+            raise ModelNotAvailable("model", f"there is no model {name!r}; the models are {', '.join(self.models)}")
         return self.models[name]

@@ -1,1 +1,1 @@
-"""Workers: where each of them is, whom they serve, and what stands in lists that they look into, or do not."""
+"""Workers: where they are, what they serve, and messages in lists that they read, or that none reads."""

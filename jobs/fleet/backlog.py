@@ -1,8 +1,8 @@
 """
-Messages in the lists of Celery's queues, and whether anybody takes what stands there.
+Messages in the lists of Celery's queues, and whether a worker receives them.
 
-A message that was sent to where nobody looks never becomes a job, and its sender hears of nothing. No figure of the
-table shows it; so it is looked at the lists themselves.
+A message in a list that no worker reads never becomes a job, and its sender gets no answer. No metric of the
+table shows it, so the lists themselves are checked.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEYS_AT_A_TIME = 1_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListBacklog:
     """
-    What stands in one list.
+    The messages in one list.
 
     Attributes:
         queue: Of Celery: one of jobs, for what others send, or the line of one, for what the table does.
@@ -51,7 +51,7 @@ class ListBacklog:
 
     @property
     def is_line(self) -> bool:
-        """Whether the table alone sends there."""
+        """Whether only the table sends there."""
         return self.of_jobs != self.queue
 
     def is_taken_by(self, worker: WorkerReport) -> bool:
@@ -64,7 +64,7 @@ class ListBacklog:
 
 def backlog_in(client: redis.Redis, settings: Settings, queues: Iterable[str]) -> list[ListBacklog]:
     """
-    What stands in the lists of queues of jobs and of their lines, and in others that are named alike and were found
+    The messages in the lists of job queues and of their lines, and in other lists with similar names that were found
     lately (see `jobs.fleet.queue_scanner`); nothing of empty lists.
 
     Raises:
@@ -102,9 +102,9 @@ def _with_line(queue: str) -> tuple[str, ...]:
 
 def find_backlog(client: redis.Redis, settings: Settings) -> list[ListBacklog]:
     """
-    What stands in whatever list is named as those of our queues are, of models that there are not, too.
+    The messages in every list that is named like those of our queues, including models that do not exist.
 
-    It goes through all keys of Redis: for whoever asks once.
+    It scans all keys of Redis: for a single check.
 
     Raises:
         RedisUnavailable
@@ -144,7 +144,7 @@ def nobody_takes(backlog: Sequence[ListBacklog], workers: Sequence[WorkerReport]
 
 
 def unread_in(backlog: Sequence[ListBacklog], workers: Sequence[WorkerReport]) -> dict[str, int]:
-    """How many messages stand in lists from which no worker takes any, by Celery's queue."""
+    """How many messages are in lists that no worker receives from, by Celery's queue."""
     counts: Counter[str] = Counter()
     for each in nobody_takes(backlog, workers):
         counts[each.queue] += each.messages

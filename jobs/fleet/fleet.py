@@ -36,7 +36,7 @@ class WorkerReport:
 
     Attributes:
         name: Celery's name of it, as Flower shows it.
-        state: A `WorkerState`, or what a newer version calls it. One that is `detached` was told to take no jobs of
+        state: A `WorkerState`, or what a newer version calls it. One that is `detached` was asked to receive no jobs of
             any queue; one that `failed` could not start, or has ended by itself.
         models: That it serves.
         kinds: Those that it runs without a model.
@@ -46,8 +46,8 @@ class WorkerReport:
         known_schema: The newest schema of a record that it knows; 1 where it says nothing of it, as the first version.
         reads_lines: Whether it takes the table's messages from `names.line_of` its queues; versions before took them
             from the queues themselves.
-        detached: Queues whose jobs it was told to take no more, by canceling Celery's consumer.
-        adopts: Whether it makes jobs of others' messages; not where the thread that does stands still.
+        detached: Queues that it no longer receives jobs of, because Celery's consumer was canceled.
+        adopts: Whether it makes jobs of others' messages; not if the thread that does is stuck.
         failure: Why it could not start the last time, or how its process ended; empty where neither happened.
         failed_at: When that was; as `started_at`.
     """
@@ -110,7 +110,7 @@ class Fleet:
         )
 
     def _slots_of(self, worker: WorkerReport) -> dict[str, Argument]:
-        """One that drains takes no more jobs, one that starts none yet, and one that was told so none of a queue."""
+        """A draining worker takes no more jobs, a starting one none yet, and a detached one none of some queues."""
         return {
             "queues": worker.queues,
             "slots": [worker.slots if worker.serves(each) else 0 for each in worker.queues],
@@ -150,7 +150,7 @@ class Fleet:
 
 
 class _Written(BaseModel):
-    """A report as it stands in Redis."""
+    """A report as it is in Redis."""
 
     name: str
     state: str
@@ -183,9 +183,9 @@ def troubles_of(worker: WorkerReport) -> list[str]:
     """What is wrong with a worker, each in a sentence; nothing, most of the time."""
     troubles = []
     if worker.detached:
-        troubles.append(f"was told to take no more jobs of {', '.join(worker.detached)}")
+        troubles.append(f"was asked to stop receiving jobs of {', '.join(worker.detached)}")
     if not worker.adopts:
-        troubles.append("makes no jobs of others' messages: the thread that does stands still")
+        troubles.append("makes no jobs of plain Celery messages: its thread is stuck")
     ago_s = time.time() - worker.failed_at
     if worker.failure and ago_s < FAILURE_SHOWN_S:
         troubles.append(f"failed {max(0.0, ago_s):.0f} s ago: {worker.failure}")

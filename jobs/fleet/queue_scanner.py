@@ -1,8 +1,8 @@
 """
-Looks for lists that are named as those of our queues are, of models that there are not, too.
+Scans for lists that are named like those of our queues, including models that do not exist.
 
-Nobody else comes upon them: what stands there becomes no job, and is in no set of the table. It takes a look at every
-key of Redis, so one process does it for all, a piece at a time, and notes the names for whoever asks what stands where.
+Nothing else finds them: their messages become no jobs, and are in no set of the table. It reads every
+key of Redis, so one process does it for all, a piece at a time, and stores the names for the metrics and `workers`.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ log = structlog.get_logger()
 
 EVERY_S = 60.0
 _PIECES = 2  # of 1,000 keys, at a time: a millisecond of Redis' time, however many keys there are
-_MOST_LISTS = 500  # Whoever can write to Redis can name any number.
+_MOST_LISTS = 500  # Any client of Redis can create any number.
 _NOTED_FOR_S = 24 * 3600  # longer than any round takes; how much stands in them is asked anew each time
 
 
 class QueueScanner:
-    """One process' part in it: only whoever reconciles at the moment looks."""
+    """Of one process: only the one that reconciles now scans."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class QueueScanner:
             with map_errors(self._settings):
                 self._go_on()
         except ImagemillError as exc:
-            log.warning("lists that nobody reads are not looked for", reason=str(exc))
+            log.warning("unread lists are not scanned for", reason=str(exc))
             self._end_round()
 
     def _go_on(self) -> None:

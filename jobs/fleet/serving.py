@@ -33,7 +33,7 @@ class Serving:
         self._workers: Sequence[WorkerReport] | None = None  # None where they are not known
 
     def warning(self, queue: str) -> str | None:
-        """What to tell whoever submits into a queue, if anything: nobody serves it, and the job waits."""
+        """A warning for clients that submit to a queue, if any: no worker serves it, and the job waits."""
         if self._policy != "warn" or self._is_served(queue):
             return None
         what, name = _named(queue)

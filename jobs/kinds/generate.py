@@ -27,34 +27,34 @@ class _Fields(BaseModel):
     kind: ClassVar[str] = "generate"
 
     prompt: Annotated[Prompt, PER_ROW]
-    """What to draw."""
+    """Text that describes the image."""
     negative_prompt: Annotated[Text, PER_ROW] = ""
-    """What to keep away from; has effect with guidance_scale above 1."""
+    """Text that describes what to avoid; used if guidance_scale is above 1."""
     n: Annotated[int, Field(ge=1, le=64), PER_ROW] = 1
     """Number of images; image i has the seed `seed + i`."""
     output: Annotated[Output, PER_ROW] = Output()
-    """What postprocessing does to each image."""
+    """Postprocessing of each image."""
     reproducible: bool = False
-    """Make the same bytes whatever runs beside it on the same device; takes a little longer."""
+    """Make the same bytes whatever else runs on the device; takes a little longer."""
 
 
 class GenerateRequest(Request, _Fields):
-    """Pictures as a caller asks for them. What is None takes the model's default; an unset seed is drawn."""
+    """Images as a caller requests them. None means the model's default; an unset seed is random."""
 
     model: Name | None = None
-    """Name in the catalogue."""
+    """Name of the model in the catalogue."""
     width: Side | None = None
-    """Pixels."""
+    """Width in pixels."""
     height: Side | None = None
-    """Pixels."""
+    """Height in pixels."""
     num_inference_steps: Annotated[int, Field(ge=1, le=1_000)] | None = None
-    """Denoising steps."""
+    """Number of denoising steps."""
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
-    """Classifier-free guidance (Ho & Salimans 2022); 1 or less is none."""
+    """Scale of classifier-free guidance (Ho & Salimans 2022); 1 or less turns it off."""
     scheduler: Name | None = None
-    """One of the model's schedulers."""
+    """Scheduler: one of the model's."""
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
-    """Of the first image."""
+    """Seed of the first image."""
 
     digested_at_first: ClassVar[Mapping[str, Any]] = {
         "negative_prompt": "",

@@ -49,14 +49,14 @@ class Request(Envelope):
         for name in ("start_deadline", "deadline"):
             ends_s = getattr(self, name)
             if self.start_after is not None and ends_s is not None and ends_s <= self.start_after:
-                raise ValueError(f"{name}: has to be more than start_after, which is {self.start_after:g} s")
+                raise ValueError(f"{name}: must be more than start_after, which is {self.start_after:g} s")
         return self
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """With the name of the kind, which is no field: it says whose fields the others are."""
         made = handler.resolve_ref_schema(handler(core))
-        kind_schema = {"type": "string", "const": cls.kind, "description": "What sort of job it is."}
+        kind_schema = {"type": "string", "const": cls.kind, "description": "Kind of job."}
         is_first = cls.kind == FIRST_KIND
         made["properties"] = {"kind": kind_schema | ({"default": cls.kind} if is_first else {}), **made["properties"]}
         made["required"] = [*([] if is_first else ["kind"]), *made.get("required", [])]
@@ -64,7 +64,7 @@ class Request(Envelope):
 
     def digest(self) -> str:
         """
-        SHA-256 over the parameters, to tell a repeated submission from another one with the same key.
+        SHA-256 over the parameters, to distinguish a repeated submission from another one with the same key.
 
         What is at its default is not in it, so a field that comes with a later version changes no digest.
         """
@@ -154,7 +154,7 @@ class Kind(Generic[RequestT, SpecT]):
             InvalidRequest: Names what this version does not understand.
         """
         if unknown := sorted(set(stored) - set(self.spec.model_fields)):
-            raise InvalidRequest(unknown[0], "there is no such field")
+            raise InvalidRequest(unknown[0], "unknown field")
         return parse(self.spec, dict(stored))
 
     def progress(self, stage: str | None, step: int, steps: int) -> float:

@@ -40,9 +40,9 @@ class Output(Strict):
     format: Literal["png", "jpeg", "webp"] = "png"
     """File format."""
     quality: Annotated[int, Field(ge=1, le=100)] | None = None
-    """1–100, for JPEG and WebP; PNG is lossless and takes none."""
+    """1–100, for JPEG and WebP; not for PNG, which is lossless."""
     resize: Box | None = None
-    """Size to scale to; the proportions change if the box has others."""
+    """Size to scale to; the proportions may change."""
     crop: Box | None = None
     """Cut to this size around the center, after the resize."""
     thumbnail: Annotated[int, Field(ge=16, le=1_024)] | None = None

@@ -25,12 +25,12 @@ def kind_of(name: str) -> Kind[Any, Any]:
         InvalidRequest: There is none of that name.
     """
     if name not in KINDS:
-        raise InvalidRequest("kind", f"there is no {name!r}; there are {', '.join(KINDS)}")
+        raise InvalidRequest("kind", f"there is no kind {name!r}; the kinds are {', '.join(KINDS)}")
     return KINDS[name]
 
 
 def queues_for(models: Iterable[str]) -> list[str]:
-    """The queues of whoever runs these models: theirs, and those of kinds that need none."""
+    """The queues of a worker with these models: theirs, and those of kinds that need none."""
     return [*map(queue_of, models), *map(queue_of_kind, kinds_without_model())]
 
 

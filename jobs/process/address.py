@@ -24,7 +24,7 @@ _REDIS_PORT, _SENTINEL_PORT = 6379, 26379
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentinels:
     """
-    Sentinels by host and port, and what a client tells the Redis that they name.
+    Sentinels by host and port, and what a client sends to the Redis that they name.
 
     Attributes:
         username, password: Of Redis, not of the Sentinels.
@@ -46,7 +46,7 @@ def check_redis_url(url: str) -> str:
     """
     scheme = url.partition("://")[0]
     if "://" not in url or scheme not in _SCHEMES:
-        raise ValueError(f"begins with none of {', '.join(f'{each}://' for each in _SCHEMES)}")
+        raise ValueError(f"must begin with one of {', '.join(f'{each}://' for each in _SCHEMES)}")
     if scheme.startswith("sentinel"):
         sentinels_of(url)
     elif scheme != "unix":
@@ -79,11 +79,11 @@ def sentinels_of(url: str) -> Sentinels | None:
     parts = urlsplit(f"{scheme}://{_NEXT_SENTINEL.sub(',', rest)}")
     credentials, _, hosts = parts.netloc.rpartition("@")
     if "," in credentials:
-        raise ValueError("has a user or password that a URL has to escape, or one behind the first host")
+        raise ValueError("has a user or password with characters that must be escaped in a URL, or after the first host")
     username, _, password = credentials.partition(":")
     database = parts.path.strip("/") or "0"
     if not database.isdecimal():
-        raise ValueError(f"ends with /{database}, which is no number of a database")
+        raise ValueError(f"ends with /{database}, which is not a database number")
     return Sentinels(
         hosts=tuple(_host_and_port(each) for each in hosts.split(",")),
         username=unquote(username) or None,
@@ -107,7 +107,7 @@ def _host_and_port(text: str) -> tuple[str, int]:
     _check_port(text)
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
-        raise ValueError("names no host, or one that is empty")
+        raise ValueError("has no host, or an empty one")
     return parts.hostname, parts.port or _SENTINEL_PORT
 
 

@@ -20,10 +20,10 @@ def configure_logging(level: int = logging.INFO, form: LogFormat = "text") -> No
     Send structlog's and the standard library's lines to stderr, one line each, in which nothing acts on a terminal.
 
     What a thread does inside `structlog.contextvars.bound_contextvars(job_id=…)` has that id in every line,
-    whoever wrote it.
+    from any logger.
 
     Args:
-        form: "json" has an object a line: `timestamp` (ISO 8601, UTC), `level`, `event`, and what the line tells of.
+        form: "json" has an object a line: `timestamp` (ISO 8601, UTC), `level`, `event`, and the fields of the line.
     """
     is_json = form == "json"
     shared: list[structlog.typing.Processor] = [

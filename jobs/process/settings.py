@@ -65,41 +65,41 @@ class Settings(RoomSettings):
     redis_url: Annotated[str, AfterValidator(check_redis_url)] = "redis://127.0.0.1:6390/0"
     """Job table and Celery broker: a server, with TLS or without, or Sentinels, in a form of `jobs.process.address`."""
     redis_sentinel_master: Annotated[str, Field(min_length=1)] = "mymaster"
-    """What the Sentinels call the Redis that is meant."""
+    """The Sentinels' name of the Redis master."""
     redis_sentinel_username: str | None = None
-    """Of the Sentinels themselves, where they ask for one."""
+    """User of the Sentinels, if they require one."""
     redis_sentinel_password: str | None = None
     """Their password."""
     redis_tls_ca_file: FilePath | None = None
-    """Certificates (PEM) of a CA that may have signed Redis' own, beside those that the system trusts."""
+    """Certificates (PEM) of a further CA that may have signed Redis' certificate."""
     redis_tls_cert_file: FilePath | None = None
-    """Our own certificate (PEM), for a Redis that asks for one."""
+    """Client certificate (PEM), for a Redis that requires one."""
     redis_tls_key_file: FilePath | None = None
     """Its key (PEM)."""
     redis_tls_verify: Literal["full", "ca", "none"] = "full"
-    """Redis' certificate: `full` checks who signed it and its host name, `ca` the signer alone, `none` nothing."""
+    """Redis' certificate: `full` checks its CA and host name, `ca` only its CA, `none` nothing."""
     result_backend_url: Annotated[str | None, AfterValidator(check_backend_url)] = None
-    """Where callers who submit by Celery alone find results; unset, the Redis of the job table; or `off`."""
+    """Result backend for callers who submit with plain Celery; unset, the Redis of the job table; or `off`."""
     models_file: Path = _CHECKOUT / "models.toml"
     """The model catalogue."""
     release_window: Annotated[int, Field(ge=1, le=100_000)] = 8
     """Unclaimed messages of a queue, all callers together, that may stand in Celery at a time; two for each slot of its
     living workers, where that is more. The rest waits in the table."""
     max_queued: Annotated[int, Field(ge=1)] | None = None
-    """How many queued jobs a caller may have, in all queues and through any door, unless its API key says otherwise;
+    """How many queued jobs a caller may have, however they were submitted, unless its API key has a limit;
     unset, any number."""
     max_kept_mib: Annotated[int, Field(ge=1)] | None = None
     """How much of Redis a caller's jobs may take, ended ones too, unless its API key says otherwise: when it is full,
     its oldest ended jobs are dropped for new ones. Unset, two fifths of `maxmemory`."""
     lease_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 8.0
-    """How many seconds a job stays with a worker that says nothing; workers renew four times as often. How soon a lost
+    """How many seconds a job stays with a silent worker; workers renew four times as often. How soon a lost
     message or a passed deadline is noticed follows it: see `jobs.scripts.limits`."""
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
-    """How often a job may lose its worker before it is dead, and a message from outside whoever reads it."""
+    """How often a job may lose its worker before it is dead; and a message from outside the worker that reads it."""
     max_deliveries: Annotated[int, Field(ge=1, le=1_000)] = 20
     """How often it may be handed out without ever beginning."""
     unserved_models: Literal["allow", "warn", "refuse"] = "warn"
-    """A job whose model no living worker serves: taken without a word, with a warning to its sender, or refused."""
+    """A job whose model no living worker serves: accepted, accepted with a warning to its sender, or refused."""
     retention_s: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
     """How many seconds records and events are kept after the end of a job."""
     metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
@@ -107,7 +107,7 @@ class Settings(RoomSettings):
     metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = 9464
     """Its port, or `off`; each process of a worker that has several has the next one."""
     traces_endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
-    """Of an OpenTelemetry collector that takes OTLP over HTTP, e.g. http://127.0.0.1:4318."""
+    """URL of an OpenTelemetry collector that takes OTLP over HTTP, e.g. http://127.0.0.1:4318."""
     log_format: LogFormat = "text"
     """Of workers and API: `text` for people, `json` for machines."""
 
@@ -151,7 +151,7 @@ def read_room(
         )
         if unknown:
             raise InvalidConfiguration(
-                f"{unknown[0]}: no such setting; known are {', '.join(sorted({*known, *others}))}"
+                f"{unknown[0]}: unknown setting; the settings are {', '.join(sorted({*known, *others}))}"
             )
         return room(_secrets_dir=secrets, **(overrides or {}))
     except OSError as exc:

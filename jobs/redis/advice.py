@@ -13,26 +13,26 @@ from jobs.process.address import has_tls, sentinels_of
 if TYPE_CHECKING:
     from jobs.process.settings import Settings
 
-_START = "Start it (`make up` starts a local one), or set IMAGEMILL_REDIS_URL to where it is."
+_START = "Start it (`make up` starts a local one), or set IMAGEMILL_REDIS_URL to its address."
 _MASTER = (
-    "The Sentinels name no {master!r} that is up: set IMAGEMILL_REDIS_SENTINEL_MASTER to what they call it, "
-    "or wait while they choose another."
+    "The Sentinels know no running master {master!r}: set IMAGEMILL_REDIS_SENTINEL_MASTER to the name that they use, "
+    "or wait until they have chosen another."
 )
-_SENTINEL_LOGIN = "Set IMAGEMILL_REDIS_SENTINEL_PASSWORD to the one that the Sentinels ask for."
+_SENTINEL_LOGIN = "Set IMAGEMILL_REDIS_SENTINEL_PASSWORD to the password of the Sentinels."
 _SIGNER = (
-    "Who signed its certificate is not known here: set IMAGEMILL_REDIS_TLS_CA_FILE to a file with the certificate "
-    "(PEM) of that CA."
+    "The CA that signed its certificate is not trusted: set IMAGEMILL_REDIS_TLS_CA_FILE to a file with the "
+    "certificate (PEM) of that CA."
 )
 _NAME = (
-    "Its certificate is of another host: let IMAGEMILL_REDIS_URL name the host that stands in it, or, where Sentinels "
-    'name it by its address, set IMAGEMILL_REDIS_TLS_VERIFY to "ca".'
+    "Its certificate is for another host: use the host of the certificate in IMAGEMILL_REDIS_URL, or, if Sentinels "
+    'give its address, set IMAGEMILL_REDIS_TLS_VERIFY to "ca".'
 )
-_FILES = "One of the files that IMAGEMILL_REDIS_TLS_CA_FILE, …_CERT_FILE and …_KEY_FILE name is not what it should be."
+_FILES = "One of the files IMAGEMILL_REDIS_TLS_CA_FILE, …_CERT_FILE and …_KEY_FILE is not valid."
 _HANDSHAKE = (
-    "If it has no TLS on that port, let IMAGEMILL_REDIS_URL begin with {plain}://. If it asks for a certificate of "
-    "ours, set IMAGEMILL_REDIS_TLS_CERT_FILE and IMAGEMILL_REDIS_TLS_KEY_FILE."
+    "If it has no TLS on that port, IMAGEMILL_REDIS_URL must begin with {plain}://. If it requires a client "
+    "certificate, set IMAGEMILL_REDIS_TLS_CERT_FILE and IMAGEMILL_REDIS_TLS_KEY_FILE."
 )
-_HUNG_UP = "It hung up: if it has TLS on that port, let IMAGEMILL_REDIS_URL begin with {tls}://."
+_HUNG_UP = "It closed the connection: if it has TLS on that port, IMAGEMILL_REDIS_URL must begin with {tls}://."
 _BAD_FILE = ("no_certificate_or_crl_found", "pem lib", "key_values_mismatch", "no_start_line")
 
 

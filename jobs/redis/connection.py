@@ -59,7 +59,7 @@ def connect_async(settings: Settings, connections: int, retries: int = _RETRIES)
     The same for coroutines; one client serves one event loop.
 
     Args:
-        connections: How many it opens at most. Whoever finds all of them in use waits for one.
+        connections: How many it opens at most. A caller that finds all in use waits for one.
         retries: How often a command is repeated on a new connection after its own broke.
     """
     import redis.asyncio
@@ -147,7 +147,7 @@ def _said(exc: Exception) -> str:
 
 
 def full_error(settings: Settings, exc: Exception) -> RedisFull:
-    """What to tell of Redis' own word that it is full."""
+    """The sentence for Redis' own error that it is full."""
     return RedisFull(
         f"Redis at {address_of(settings.redis_url)} is full ({exc}). "
         "Drop jobs that have ended (`./imagemill jobs drop`), or give it more memory (maxmemory)."

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 FULL_SHARE = 0.85  # of maxmemory
 KEPT_SHARE = 0.4  # that one caller's jobs may take: two callers that do leave others room below `FULL_SHARE`
-LAST_SHARE = 0.95  # from which on nothing comes in by any door: the rest is for jobs that are there already
+LAST_SHARE = 0.95  # from which on nothing is accepted in any way: the rest is for jobs that are there already
 _LOOK_EVERY_S = 1.0
 
 
@@ -86,7 +86,7 @@ class MemoryGauge:
     def _say_unless_known(self) -> None:
         if self._last is None and not self._has_said:
             log.warning(
-                "Redis does not tell its user how full it is: jobs are taken until it has no room left, also for those "
+                "Redis does not report its memory to this user: jobs are accepted until none is left, even for those "
                 "that run. Let the user run INFO, see docs/redis.md"
             )
             self._has_said = True

@@ -48,7 +48,7 @@ def arguments(**args: Argument) -> bytes:
 
 
 class Scripts:
-    """The scripts in `lua/`, by name. Redis is told of each when it is first needed, and again if it forgot."""
+    """The scripts in `lua/`, by name. Each is loaded into Redis when first needed, and again if Redis forgot it."""
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
         self._redis = client

@@ -51,7 +51,7 @@ class BatchRecord:
 
     @property
     def has_ended(self) -> bool:
-        """None of its jobs goes on. While it is being submitted, others may follow."""
+        """All of its jobs have ended. While it is being submitted, others may follow."""
         return not self.others and not any(count for status, count in self.counts.items() if not status.is_terminal)
 
 

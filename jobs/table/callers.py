@@ -21,7 +21,7 @@ from jobs.redis.connection import map_errors
 
 log = structlog.get_logger()
 
-# Whoever submits without a key is "default", and whoever is refused by Celery alone "celery": no key may be either.
+# The caller of a job without a key is "default", of a refused Celery message "celery": no key may have these names.
 RESERVED_NAMES = ("default", "celery")
 
 REMEMBER_S = 2.0

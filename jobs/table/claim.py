@@ -1,4 +1,4 @@
-"""The right to run a job, and what its holder and the job table tell each other on the way."""
+"""The right to run a job, and what its holder and the job table exchange meanwhile."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Claim:
     The right to run one job: later writes name `token`; `epoch` counts the claims of this job.
 
     Attributes:
-        spec: What is to be run, as whoever claimed reads the record's payload.
+        spec: What is to be run, as the claimer reads the record's payload.
         traceparent: The W3C trace context that its submission left.
-        notifications: Who is to be told of its end: by protocol, what that has to know.
+        notifications: Of its end: by protocol, what that has to know.
         watched_s: For how long from the claim on somebody who has read it counts as watching.
         left_s: How long from the claim on it may run; None for any time.
     """

@@ -54,7 +54,7 @@ def drop_some(
 ) -> Dropped:
     """See `JobTable.drop_ended`."""
     if cursor is not None and not re.fullmatch(CURSOR, cursor):
-        raise InvalidRequest("cursor", "is none that dropping jobs ended with")
+        raise InvalidRequest("cursor", "is not one that a call to drop jobs returned")
     count, behind = 0, cursor or "-inf"
     for _ in range(_MOST_LOOKS):
         dropped, behind = scripts.run(

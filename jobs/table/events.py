@@ -53,7 +53,7 @@ def _data(text: str) -> dict[str, Any]:
 
 
 def progress_in(event: Event) -> tuple[str, int, int]:
-    """The stage, step and steps that an event of progress tells of; empty and 0 for what it does not."""
+    """The stage, step and steps of an event of progress; empty and 0 where it has none."""
     step, steps = (value if isinstance(value, int) else 0 for value in map(event.data.get, ("step", "steps")))
     return str(event.data.get("stage", "")), step, steps
 

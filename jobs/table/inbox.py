@@ -2,7 +2,7 @@
 Messages that others put into our queues, on their way to becoming jobs.
 
 A message is taken out of its list and kept under a tag by one script, and let go by the one that writes its job, so
-that no moment is without it. Whoever dies in between leaves it to others, who take it alone: it may be what he died of.
+that no moment is without it. A worker that dies in between leaves it to others, which take it alone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Held:
     A message that is in hand.
 
     Attributes:
-        tag: Whoever makes its job names it.
+        tag: The process that makes its job names it.
         queue: That it was sent to.
         raw: As it stood there.
         takings: How often it was taken, this time included.
@@ -107,7 +107,7 @@ class Inbox:
 
     def _say_wrong(self, lists: set[str]) -> None:
         for each in sorted(lists - self._said):
-            log.error("a key of Redis that should be a list of messages is none; delete it or rename it", key=each)
+            log.error("a Redis key that should be a list of messages is not a list; delete or rename it", key=each)
         self._said = lists
 
     def put_back(self, held: Sequence[Held]) -> None:
@@ -116,7 +116,7 @@ class Inbox:
             self._scripts.run("put_back", tags=[each.tag for each in held])
 
     def revoke(self, messages: Sequence[Revoked]) -> list[bool]:
-        """End messages as canceled jobs, of which their senders are told. Whether each was none before."""
+        """End messages as canceled jobs; their senders are notified. Returns whether each was no job before."""
         calls = [
             (
                 "reject",

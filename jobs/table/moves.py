@@ -17,7 +17,7 @@ def move(reader: JobReader, scripts: Scripts, job_id: str, priority: Priority | 
     """
     See `JobTable.reprioritize`.
 
-    The specification is written anew, so that whoever reads the record, of whatever version, sees the new priority.
+    The specification is written anew, so that every reader of the record, of any version, sees the new priority.
     Nothing else of it ever changes.
     """
     record = reader.get(job_id)

@@ -1,8 +1,8 @@
 """
-Ends that somebody is to be told of who does not ask: each stands in the outbox of its protocol until it is told.
+Notifications of finished jobs: each is in the outbox of its protocol until it is sent.
 
-It is put there by the very script that ends a job, so whoever ends it, it is told. Each end is in the hands of one
-notifier for as long as a lease holds; one that dies leaves it to others, so it may be told twice.
+The script that ends a job puts it there, so it is sent whichever process ends the job. Each is in the hands of one
+notifier for as long as a lease holds; one that dies leaves it to others, so it may be sent twice.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from jobs.table.submission import wanted
 
 log = structlog.get_logger()
 
-LEASE_S = 60.0  # longer than telling one takes, whoever is slow
-NOTIFIER_LEASE_S = 15  # of whoever ended the job himself, and tells it next
+LEASE_S = 60.0  # longer than any one notification takes
+NOTIFIER_LEASE_S = 15  # of the process that ended the job, and sends it next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingNotice:
     """
-    An end that is in this teller's hands.
+    A notification that is in this notifier's hands.
 
     Attributes:
         wants: What its protocol has to know.
-        tries: How often it could not be told.
+        tries: How often it failed.
         token: Under which it was handed out.
     """
 
@@ -54,12 +54,12 @@ class OutboxCounts:
     What stands in an outbox, and what became of what stood there.
 
     Attributes:
-        waiting: Ends that are to be told.
-        put_off: Those of them that could not be told yet, and are to be tried again.
+        waiting: Notifications to be sent.
+        put_off: Those of them that failed so far and are retried.
         given_up: Ends that are not tried again unless somebody asks for it.
         overdue_s: For how long the first of them has been due: nobody has taken it so far.
-        oldest_s: How long ago the oldest job ended whose end is still to be told.
-        history: How often ends were told, put off and given up, so far.
+        oldest_s: Time since the end of the oldest job whose notification is still to be sent.
+        history: How often notifications were sent (`told`), put off and given up, so far.
     """
 
     waiting: int
@@ -71,7 +71,7 @@ class OutboxCounts:
 
 
 class Outbox:
-    """The ends of one protocol. All of it may raise `RedisUnavailable`."""
+    """The notifications of one protocol. All of it may raise `RedisUnavailable`."""
 
     def __init__(self, client: redis.Redis, settings: Settings, protocol: str) -> None:
         self._redis = client
@@ -80,7 +80,7 @@ class Outbox:
         self._protocol = protocol
 
     def take(self, most: int) -> list[PendingNotice]:
-        """Ends that are due, for this notifier alone. One that only a newer version can read is left to that."""
+        """Notifications that are due, for this notifier. One that only a newer version can read is left to that."""
         with map_errors(self._settings):
             if not self._redis.zcard(names.outbox_key(self._protocol)):  # Most looks: they are many, and cost a script.
                 return []
@@ -95,19 +95,19 @@ class Outbox:
             wants = wanted(fields, self._protocol)
             return PendingNotice(record=record, protocol=self._protocol, wants=wants, tries=tries, token=token)
         except RecordUnreadable as exc:
-            log.warning("an end cannot be told: its record cannot be read", job_id=job_id, reason=str(exc))
+            log.warning("a notification cannot be sent: the job's record cannot be read", job_id=job_id, reason=str(exc))
             return None
 
     def notified(self, end: PendingNotice) -> None:
-        """It is told."""
+        """It was sent."""
         self._settle(end, outcome="told")
 
     def later(self, end: PendingNotice, after_s: float) -> None:
-        """It could not be told; to be tried again after a while, by anybody."""
+        """It failed; any process retries it after a while."""
         self._settle(end, outcome="later", after_s=after_s)
 
     def give_up(self, end: PendingNotice) -> None:
-        """It could not be told, and is not tried again unless somebody asks for it."""
+        """It failed, and is not retried unless the operator asks for it."""
         self._settle(end, outcome="given_up")
 
     def _settle(self, end: PendingNotice, *, outcome: str, after_s: float = 0.0) -> None:
@@ -122,7 +122,7 @@ class Outbox:
         )
 
     def given_up(self) -> list[str]:
-        """Ids of jobs whose end was given up, the last first."""
+        """Ids of jobs whose notification was given up, the newest first."""
         return [job_id for job_id, _ in self.given_up_at()]
 
     def given_up_at(self) -> list[tuple[str, float]]:
@@ -131,7 +131,7 @@ class Outbox:
             return newest_first(self._redis, names.given_up_key(self._protocol))
 
     def retry(self, job_ids: Sequence[str]) -> list[str]:
-        """Have ends told that were given up, or put off. Returns the jobs of which there is one to be told."""
+        """Queue notifications again that were given up or put off. Returns the jobs that have one pending."""
         pending: list[str] = []
         for some in in_pieces(job_ids):
             answers = self._scripts.run("retry_notices", protocol=self._protocol, job_ids=some)
@@ -139,7 +139,7 @@ class Outbox:
         return pending
 
     def counts(self) -> OutboxCounts:
-        """What stands in it, and what became of what stood there."""
+        """What is in it, and what became of earlier notifications."""
         waiting, put_off, given_up, overdue_s, put_off_s, history = self._scripts.run(
             "outbox", protocol=self._protocol, retention_s=self._settings.retention_s
         )

@@ -35,7 +35,7 @@ class QueueControl:
     Operations on whole queues, and on jobs that have ended without images.
 
     Args:
-        messages: Those of others; None leaves them to whoever makes jobs of them.
+        messages: Those of others; None leaves them to the process that makes jobs of them.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class QueueControl:
         self._limits = limits_of(settings)
 
     def pause(self, queue: str) -> None:
-        """Hand out no more jobs of a queue. Running ones finish; what waits is kept, and submitting goes on."""
+        """Hand out no more jobs of a queue. Running ones finish; waiting ones are kept, and new ones are accepted."""
         self._scripts.run("pause", queue=queue, is_paused=True, **self._limits)
 
     def resume(self, queue: str) -> None:
@@ -81,7 +81,7 @@ class QueueControl:
 
     def cancel_all(self, queue: str, *, running: bool = False) -> int:
         """
-        Cancel what `job_ids` lists, and messages that would become such jobs. Returns how many were told.
+        Cancel what `job_ids` lists, and messages that would become such jobs. Returns how many were asked to cancel.
 
         Raises:
             RedisUnavailable: Some may have been canceled; doing it again does the rest.

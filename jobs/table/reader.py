@@ -22,7 +22,7 @@ from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.watching import WATCH_S, Watching
 
-CURSOR = "^[0-9]{1,15}$"  # The number of the last submission that was looked at.
+CURSOR = "^[0-9]{1,15}$"  # The number of the last submission that was read.
 
 _NEWEST = "+inf"
 _LOOK_AT = 200  # entries of a list in one script: a millisecond of Redis' time
@@ -71,7 +71,7 @@ class JobReader:
         return JobRecord.from_hash(job_id, fields)
 
     def look(self, job_id: str) -> JobRecord:
-        """`get`, for somebody who reads the job: what it does in the next seconds is told as it happens."""
+        """`get`, for a client that reads the job: its progress in the next seconds is published as it happens."""
         record = self.get(job_id)
         if not record.has_ended:
             self.watch([job_id])
@@ -119,7 +119,7 @@ class JobReader:
         return {job_id: record for job_id, record in read.items() if record is not None}
 
     def _note_messages(self, fields: dict[str, str]) -> None:
-        """Keep what a claim's answer says of the messages to be sent next, for whoever sends them."""
+        """Keep what a claim's answer says of the messages to be sent next, for the code that sends them."""
         for name in [each for each in fields if each.startswith(_MESSAGE)]:
             self._note_message(name.removeprefix(_MESSAGE), as_mapping(json.loads(fields.pop(name))))
 
@@ -167,7 +167,7 @@ class JobReader:
             InvalidRequest: `cursor` is none that came from here.
         """
         if cursor is not None and not re.fullmatch(CURSOR, cursor):
-            raise InvalidRequest("cursor", "is none that a list of jobs ended with")
+            raise InvalidRequest("cursor", "is not one that a list of jobs returned")
         behind = cursor or _NEWEST
         queue = None if model is None else names.queue_of(model)
         ids: list[str] = []

@@ -101,7 +101,7 @@ class JobRecord:
 
     @property
     def has_ended(self) -> bool:
-        """Whether it goes on no more."""
+        """Whether it has ended."""
         return has_ended(self.status, self.ended_at)
 
     @classmethod
@@ -169,7 +169,7 @@ def _read(fields: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _read_way(fields: Mapping[str, str]) -> dict[str, Any]:
-    """What changes as the job goes on."""
+    """What changes while the job runs."""
     artifacts, is_whole = _artifacts(fields)
     return {
         "status": word(Status, fields["status"]),

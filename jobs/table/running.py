@@ -1,7 +1,7 @@
 """
-The part of the job table that whoever runs jobs needs: claims, their leases, reports and ends.
+The part of the job table that workers need: claims, their leases, reports and ends.
 
-Writes of a running job name its attempt token, so that whoever lost the job can change nothing.
+Writes of a running job name its attempt token, so that an attempt that lost the job can change nothing.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class RunningJobs(JobReader):
         Renew the leases of all jobs that a worker holds, in one step.
 
         Args:
-            where: Where some of them are, by token: for whoever comes to read them, and no event.
+            where: Where some of them are, by token: for new readers, and no event.
         """
         held: list[Mapping[str, str | int]] = [
             {"job_id": each.job_id, "token": each.token, **(where[each.token].where() if each.token in where else {})}
@@ -165,7 +165,7 @@ class RunningJobs(JobReader):
         self._scripts.run("refund", job_id=claim.job_id, token=claim.token)
 
     def finish(self, claim: Claim, status: Status, **result: Any) -> JobRecord:
-        """`end`, of which others are to tell."""
+        """`end`, with its notifications left to others."""
         return self.end(claim, status, **result)[0]
 
     def end(
@@ -185,14 +185,14 @@ class RunningJobs(JobReader):
         End a job; what is committed first wins.
 
         Args:
-            notifies: Whether the caller tells those who want to hear of it, at once. Should it not, others do later.
+            notifies: Whether the caller sends the notifications at once. If it does not, others do later.
             artifacts: What is stored, each as `Artifact` has it.
             data: What was made that needs no object of its own.
             reports: Of the way here that are not noted yet; they go first, in the same round trip.
             at: Where the job was at last, of which the record may not know.
 
         Returns:
-            Its record, and what the caller is to tell.
+            Its record, and the notifications that the caller is to send.
 
         Raises:
             Fenced: Another attempt owns the job, or it has ended otherwise.

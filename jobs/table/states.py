@@ -21,7 +21,7 @@ class Status(StrEnum):
 
 
 def has_ended(status: str, ended_at: object) -> bool:
-    """Whether a job goes on no more. Of a status that only a newer version knows, the time of its end tells."""
+    """Whether a job has ended. For a status that only a newer version knows, the time of its end shows it."""
     return status in _ENDS if status in _KNOWN else bool(ended_at)
 
 

@@ -49,7 +49,7 @@ class Submission:
     Attributes:
         model: Name in the catalogue, of a kind that needs one.
         spec: What is to be run, of which the table reads no more than what every job has.
-        digest: Of the request's parameters; tells a repeated submission from another one with the same key.
+        digest: Of the request's parameters; distinguishes a repeated submission from another one with the same key.
         origin: "client", or "celery" for a job that came as a plain Celery message.
         quota: How many queued jobs its caller may have, in all queues, this one included; None: as the settings say.
         max_kept_mib: What its caller's jobs may take of Redis, ended ones too; None: as the settings say.
@@ -57,7 +57,7 @@ class Submission:
         weight: How much of the device its caller gets, where others get 1.
         batch: Where it is part of one.
         traceparent: The W3C trace context that its spans are part of.
-        notifications: Who is to be told of its end: by protocol, what that has to know.
+        notifications: Of its end: by protocol, what that has to know.
         tag: Of the message from outside of which it is made, which is done with when it is written.
     """
 
@@ -99,7 +99,7 @@ class Submitted:
 
 
 def as_written(submission: Submission) -> JobRecord:
-    """The record of a job that has just been written, for whoever cannot ask Redis for it any more."""
+    """The record of a job that has just been written, for a caller that can no longer read it from Redis."""
     now, start_after = time.time(), submission.spec.start_after
     return JobRecord(
         id=submission.job_id,
@@ -173,7 +173,7 @@ def _paid(cost: float) -> str | None:
 
 
 def notification_args(notifications: Mapping[str, Any]) -> list[Mapping[str, str | int]] | None:
-    """Who is to be told, as scripts take it; None for nobody."""
+    """The notifications as scripts take them; None if there are none."""
     return [{"protocol": protocol, "wants": json.dumps(wants)} for protocol, wants in notifications.items()] or None
 
 

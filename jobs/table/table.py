@@ -199,7 +199,7 @@ class JobTable(RunningJobs):
         cursor: str | None = None,
     ) -> Dropped:
         """
-        Forget jobs that have ended, as if their records had expired; whoever was still to be told of their end is not.
+        Forget jobs that have ended, as if their records had expired; pending notifications are dropped.
 
         A call looks at 5,000 jobs at most, those first that were submitted first.
 
@@ -216,7 +216,7 @@ class JobTable(RunningJobs):
 
     def cancel_and_show(self, job_id: str, *, scope: str | None = None) -> tuple[JobRecord, list[str]]:
         """
-        `cancel`, with the record as it is then: whoever asks for it afterwards may find Redis gone.
+        `cancel`, with the record as it is then: Redis may be gone when it is read afterwards.
 
         One that is not there is remembered, as with `remembers`.
 

@@ -1,5 +1,5 @@
 """
-Which jobs somebody reads. What such a job does is told as it happens; of the others, what a renewal takes along.
+Which jobs clients read. The progress of such a job is published as it happens; of the others, with each renewal.
 
 A read counts for ten seconds. A process says so once a second at most, however often it reads.
 """

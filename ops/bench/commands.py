@@ -12,13 +12,13 @@ from rich.console import Console
 from producer import Client
 from producer.cli.reporting import reporting
 
-bench_app = typer.Typer(help="Measure.", no_args_is_help=True)
+bench_app = typer.Typer(help="Run benchmarks.", no_args_is_help=True)
 
-Folder = Annotated[Path, typer.Option(file_okay=False, help="Where the results go.")]
-Rounds = Annotated[int, typer.Option(min=1, help="Times that each contender is measured, in turns.")]
+Folder = Annotated[Path, typer.Option(file_okay=False, help="Folder for the results.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How often each contender is measured, in turns.")]
 Steps = Annotated[int, typer.Option(min=1, help="Denoising steps of a job.")]
 Threads = Annotated[
-    int | None, typer.Option(min=0, help="CPU threads of torch, 0 for its own choice. Default: as workers.")
+    int | None, typer.Option(min=0, help="CPU threads of torch; 0 lets torch choose. Default: as workers.")
 ]
 
 _FOLDER = Path("build/bench")
@@ -27,10 +27,10 @@ _FOLDER = Path("build/bench")
 @bench_app.command("truth")
 def truth(
     folder: Folder = _FOLDER,
-    running: Annotated[bool, typer.Option("--running", help="Use the running system, and start none.")] = False,
-    seed: Annotated[int, typer.Option(help="Chooses the captions.")] = 0,
+    running: Annotated[bool, typer.Option("--running", help="Use the running system; do not start one.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed that selects the captions.")] = 0,
 ) -> None:
-    """Do the pictures show what their prompts say? Held-out captions, checked on the pixels."""
+    """Check whether images show what their prompts say: held-out captions, checked on the pixels."""
     from ops.bench.system.system import system_for_a_while
     from ops.bench.system.truth import bench_truth
 
@@ -47,7 +47,7 @@ def engine(
     steps: Steps = 20,
     threads: Threads = None,
 ) -> None:
-    """The engine against the tutorials' one-at-a-time worker, and against a bare loop of the model's own calls."""
+    """Compare the engine with a one-at-a-time worker and with a bare loop of the model's calls."""
     from ops.bench.engine.engine import Effort, bench_engine
 
     with reporting():
@@ -62,11 +62,11 @@ def system(
     jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round with the built-in model.")] = 128,
     simulated_jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round on the simulated device.")] = 128,
     simulated: Annotated[str, typer.Option(help="The simulated device's times.")] = "launch_s=0.02 row_s=0.002",
-    singles: Annotated[int, typer.Option(min=1, help="Jobs submitted alone, for the time that the system adds.")] = 40,
+    singles: Annotated[int, typer.Option(min=1, help="Jobs submitted alone, to measure the overhead.")] = 40,
     steps: Steps = 20,
     threads: Threads = None,
 ) -> None:
-    """The whole system (submit → S3 → finished) against the engine alone, and what it adds to a single job."""
+    """Compare the whole system (submit → S3 → finished) with the engine alone; its overhead for a single job."""
     from ops.bench.system.whole_system import Effort, bench_system
 
     with reporting():
@@ -87,10 +87,10 @@ def latency(
     folder: Folder = _FOLDER,
     rounds: Rounds = 5,
     jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round's stream.")] = 200,
-    load: Annotated[float, typer.Option(help="Share of the one-at-a-time worker's capacity that arrives.")] = 0.8,
+    load: Annotated[float, typer.Option(help="Load, as a share of the one-at-a-time worker's capacity.")] = 0.8,
     threads: Threads = None,
 ) -> None:
-    """A Poisson stream of short and long jobs: one at a time, batched by requests, and the engine."""
+    """Latency of a Poisson stream of short and long jobs: one at a time, batched by request, and the engine."""
     from ops.bench.engine.latency import Effort, bench_latency
 
     with reporting():
@@ -104,7 +104,7 @@ def scale(
     simulated: Annotated[str, typer.Option(help="The simulated device's times.")] = "launch_s=0.02 row_s=0.005",
     steps: Steps = 10,
 ) -> None:
-    """Throughput with 1, 2 and 4 worker processes on a simulated device, and what a job costs Redis meanwhile."""
+    """Throughput with 1, 2 and 4 worker processes on a simulated device; Redis commands per job."""
     from ops.bench.system.scale import Effort, bench_scale
 
     with reporting():
@@ -115,9 +115,9 @@ def scale(
 def submit(
     folder: Folder = _FOLDER,
     rounds: Rounds = 3,
-    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round, for either way.")] = 100_000,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round, for each method.")] = 100_000,
 ) -> None:
-    """Bulk submission against one apply_async call for each job, and what a waiting job takes of Redis' memory."""
+    """Compare bulk submission with one apply_async call per job; memory of Redis per queued job."""
     from ops.bench.system.submission import bench_submission
 
     with reporting():
@@ -128,12 +128,12 @@ def submit(
 def api(
     folder: Folder = _FOLDER,
     rounds: Rounds = 3,
-    seconds: Annotated[float, typer.Option(min=0.5, help="Of each measurement of status reads.")] = 4,
+    seconds: Annotated[float, typer.Option(min=0.5, help="Seconds of each measurement of status reads.")] = 4,
     attack_s: Annotated[float, typer.Option(min=0.5, help="Seconds of each attack.")] = 4,
     jobs: Annotated[int, typer.Option(min=1, help="Jobs that wait in the queue.")] = 1_000,
-    attack: Annotated[list[str] | None, typer.Option(help="Only these attacks, by their names in the table.")] = None,
+    attack: Annotated[list[str] | None, typer.Option(help="Only this attack, by its name in the table; may be repeated.")] = None,
 ) -> None:
-    """Status reads of one API process on one core; what those who wait cost; what another key sees of attacks."""
+    """Status reads of one API process on one core; cost of waiting clients; effect of attacks on another key."""
     from ops.bench.api.api import Effort, bench_api, named
 
     with reporting():

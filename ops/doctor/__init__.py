@@ -1,1 +1,1 @@
-"""What the system stands on, looked at from this machine: is it as it must be, and what to do where it is not."""
+"""Checks what the system needs, from this machine, and gives advice where something is wrong."""

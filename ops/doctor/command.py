@@ -22,7 +22,7 @@ def doctor(flower_url: str | None, *, as_json: bool) -> int:
         The exit code: 1 when a check failed.
     """
     console = Terminal()
-    with nullcontext() if as_json else console.status("Looking …"):
+    with nullcontext() if as_json else console.status("Checking …"):
         groups = diagnose(flower_url)
     if as_json:
         for finding in (finding for group in groups for finding in group):

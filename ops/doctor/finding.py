@@ -19,9 +19,9 @@ class State(StrEnum):
     INFORMATION = "information"
     """Neither right nor wrong."""
     UNCHECKED = "not checked"
-    """Something else that failed, or is not here, stood before it."""
+    """It could not be checked, because something before it failed or is missing."""
     WARNING = "warning"
-    """It works, and will not for long, or not as one may think."""
+    """It works, but not for long, or not as expected."""
     FAILURE = "failure"
     """Jobs are refused, lost, or never run."""
 
@@ -32,7 +32,7 @@ class Finding:
     What one check found.
 
     Attributes:
-        check: What was looked at, e.g. "Redis version".
+        check: What was checked, e.g. "Redis version".
         found: A sentence for a person, without secrets.
         advice: What to do about it; empty where there is nothing to do.
     """
@@ -56,8 +56,8 @@ def attempt_all(check: str, run: Callable[[], list[Finding]]) -> list[Finding]:
         advice = CORRECT if isinstance(exc, InvalidConfiguration | StorageMisconfigured) else ""
         return [Finding(check=check, state=State.FAILURE, found=str(exc), advice=advice)]
     except Exception as exc:  # noqa: BLE001 - a bug in one check must not hide what the others found
-        found = f"the check itself broke: {type(exc).__name__}: {exc}"
-        return [Finding(check=check, state=State.FAILURE, found=found, advice="This is a bug of Imagemill: report it.")]
+        found = f"the check itself failed: {type(exc).__name__}: {exc}"
+        return [Finding(check=check, state=State.FAILURE, found=found, advice="This is a bug in Imagemill: please report it.")]
 
 
 def unchecked(checks: Iterable[str], why: str) -> list[Finding]:

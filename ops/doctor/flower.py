@@ -1,4 +1,4 @@
-"""Flower, which the system runs without: it is looked at where it is named or stands at the local stack's port."""
+"""Flower, which is optional: it is checked at the given address or at the local stack's port."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FLOWER = "Flower"
 
 _ANSWER_S = 3.0
 _HERE = (LOOPBACK, "localhost", "::1")
-_ELSEWHERE = "Name it by --flower URL or IMAGEMILL_DOCTOR_FLOWER_URL if it runs elsewhere."
+_ELSEWHERE = "If it runs elsewhere, give its address by --flower URL or IMAGEMILL_DOCTOR_FLOWER_URL."
 
 
 def check_flower(url: str | None) -> list[Finding]:
@@ -33,14 +33,14 @@ def _check(url: str | None) -> Finding:
         return _look(named, is_named=True)
     port = load_stack_settings().flower_port
     if not port:
-        return Finding(check=FLOWER, state=State.UNCHECKED, found="nobody says where it is", advice=_ELSEWHERE)
+        return Finding(check=FLOWER, state=State.UNCHECKED, found="no address is set", advice=_ELSEWHERE)
     return _look(f"http://{LOOPBACK}:{port}", is_named=False)
 
 
 def _look(url: str, *, is_named: bool) -> Finding:
     parts = _parse(url)
     if parts is None:
-        found, advice = f"{url!r} is no HTTP address", "Name it as http://HOST:PORT."
+        found, advice = f"{url!r} is not an HTTP address", "Give it as http://HOST:PORT."
         return Finding(check=FLOWER, state=State.FAILURE, found=found, advice=advice)
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
     try:
@@ -48,7 +48,7 @@ def _look(url: str, *, is_named: bool) -> Finding:
     except OSError as exc:
         if not is_named:
             return Finding(check=FLOWER, state=State.UNCHECKED, found=f"nothing answers at {shown}", advice=_ELSEWHERE)
-        advice = "Start it, or name its address by --flower URL. Jobs run without it."
+        advice = "Start it, or give its address by --flower URL. Jobs run without it."
         found = f"{shown} does not answer: {exc}"
         return Finding(check=FLOWER, state=State.WARNING, found=found, advice=advice)
     if status in (200, 401):  # 401: a proxy in front of it wants a password first, so it is there.

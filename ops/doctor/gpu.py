@@ -1,4 +1,4 @@
-"""This machine's NVIDIA GPUs, as their driver tells of them; torch is looked at and never imported."""
+"""This machine's NVIDIA GPUs, as their driver reports them; torch's version is read, torch is never imported."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _check() -> list[Finding]:
         return [Finding(check=GPU, state=State.FAILURE, found=f"{_PROGRAM} fails: {said}", advice=_DRIVER)]
     gpus = [judge_line(line) for line in done.stdout.splitlines() if line.strip()]
     if not gpus:
-        return [Finding(check=GPU, state=State.INFORMATION, found="a driver, and no NVIDIA GPU on this machine")]
+        return [Finding(check=GPU, state=State.INFORMATION, found="a driver, but no NVIDIA GPU on this machine")]
     return [*gpus, attempt(TORCH, lambda: judge_torch(_torch_version()))]
 
 
@@ -49,7 +49,7 @@ def judge_line(line: str) -> Finding:
     used, total = (int(each) for each in memory)
     found += f", {used / 1024:.1f} of {total / 1024:.1f} GiB used"
     if used > _CROWDED_SHARE * total:
-        advice = f"{_PROGRAM} shows who uses it. If that is not the worker, its model will not fit beside it."
+        advice = f"{_PROGRAM} shows which process uses it. If it is not the worker, the model may not fit in the rest."
         return Finding(check=check, state=State.WARNING, found=found, advice=advice)
     return Finding(check=check, state=State.OK, found=found)
 
@@ -60,7 +60,7 @@ def judge_torch(version: str | None) -> Finding:
         return Finding(check=TORCH, state=State.INFORMATION, found="torch is not installed: no worker runs here")
     if version.endswith("+cpu"):
         advice = "Install torch's CUDA build into the environment of the worker."
-        found = f"torch {version} computes on the CPU alone"
+        found = f"torch {version} computes on the CPU only"
         return Finding(check=TORCH, state=State.WARNING, found=found, advice=advice)
     return Finding(check=TORCH, state=State.OK, found=f"torch {version}")
 

@@ -1,4 +1,4 @@
-"""Messages in Celery's lists, of whatever queue that is named as ours are: whether anybody takes what stands there."""
+"""Messages in Celery's lists of our queues, or of queues named like ours: whether a worker receives them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MESSAGES = "messages"
 
 
 def check_messages() -> list[Finding]:
-    """All that is to be known of what stands in the lists."""
+    """Check the messages in the lists."""
     return attempt_all(MESSAGES, _check)
 
 
@@ -29,14 +29,14 @@ def _check() -> list[Finding]:
     settings = load_settings()
     with open_once(settings) as client:
         if reach(client, settings).state is not State.OK:
-            return unchecked([MESSAGES], "Redis cannot be asked")
+            return unchecked([MESSAGES], "Redis cannot be reached")
         return _judge(client, settings)
 
 
 def _judge(client: redis.Redis, settings: Settings) -> list[Finding]:
     try:
         known = queues_for(Catalogue.read(settings.models_file).models)
-    except InvalidConfiguration:  # Told of by another check.
+    except InvalidConfiguration:  # Another check reports it.
         known = []
     return judge_messages(find_backlog(client, settings), Fleet(client, settings).workers(), known)
 
@@ -57,14 +57,14 @@ def judge_messages(
     for each in backlog:
         counts[each.queue] += each.messages
     counted = ", ".join(f"{count:,} in {queue}" for queue, count in counts.items()) or "none"
-    return [Finding(check=MESSAGES, state=State.OK, found=f"{counted}; no list has any that nobody takes")]
+    return [Finding(check=MESSAGES, state=State.OK, found=f"{counted}; every list has a worker that receives from it")]
 
 
 def _judge_list(backlog: ListBacklog, workers: Sequence[WorkerReport], known: Sequence[str]) -> Finding:
     which = "of another form than kombu's" if backlog.priority is None else f"of priority {backlog.priority}"
     count = f"{backlog.messages:,} message{'' if backlog.messages == 1 else 's'}"
-    found = f"{count} in its list {which}, from which nobody takes any"
-    thrown_away = f"To throw them away: redis-cli -u URL DEL {_for_a_shell(backlog.key)}."
+    found = f"{count} in its list {which}, and no worker receives from it"
+    thrown_away = f"To delete them: redis-cli -u URL DEL {_for_a_shell(backlog.key)}."
     return Finding(
         check=f"{MESSAGES} in {_shown(backlog.key)}",
         state=State.FAILURE,
@@ -77,16 +77,16 @@ def _advice(backlog: ListBacklog, workers: Sequence[WorkerReport], known: Sequen
     queue = backlog.of_jobs
     model = names.model_of(queue)
     if known and queue not in known:
-        return f"Have their sender name a queue that there is: {', '.join(known)}."
+        return f"Let their sender use an existing queue: {', '.join(known)}."
     if any(queue in each.detached for each in workers):
-        return f"Have a worker take jobs of {queue} again, as is said of that worker."
+        return f"Let a worker receive jobs of {queue} again; see the finding about that worker."
     if not any(each.serves(queue) or each.makes_jobs_for(queue) for each in workers):
         return f"Start a worker: ./imagemill worker{f' --model {model}' if model else ''}."
     if backlog.is_line:
-        return f"The table alone sends there, and not to this list: have their sender name the queue {queue}."
+        return f"Only Imagemill itself sends there, and not to this list: let their sender use the queue {queue}."
     if backlog.priority is None:
-        return f"No version reads such a list: have their sender use the priorities 0 to 9 of the queue {queue}."
-    return f"Restart the workers that serve {queue}: those of this version take all that is sent there."
+        return f"No version reads such a list: let their sender use the priorities 0 to 9 of the queue {queue}."
+    return f"Restart the workers that serve {queue}: workers of this version receive all messages sent there."
 
 
 def _shown(key: str) -> str:

@@ -29,7 +29,7 @@ def _check() -> list[Finding]:
     try:
         catalogue = Catalogue.read(path)
     except InvalidConfiguration as exc:
-        advice = "Correct the file, or set IMAGEMILL_MODELS_FILE to another. Nothing can be submitted without it."
+        advice = "Correct the file, or set IMAGEMILL_MODELS_FILE to another one. Without it no job can be submitted."
         return [Finding(check=CATALOGUE, state=State.FAILURE, found=str(exc), advice=advice)]
     first, *others = catalogue.models
     found = f"{path}: {first} (the default)" + "".join(f", {name}" for name in others)
@@ -52,7 +52,7 @@ def judge_source(model: Model, catalogue_folder: Path) -> Finding:
         advice = f"Correct `family` of [models.{model.name}]: no worker starts with it."
         return Finding(check=check, state=State.FAILURE, found=str(exc), advice=advice)
     if model.family == "simulated":
-        return Finding(check=check, state=State.INFORMATION, found="simulated: it makes no pictures")
+        return Finding(check=check, state=State.INFORMATION, found="simulated: it makes no images")
     source = catalogue_folder / model.source
     if source.is_dir():
         fault = first_fault(source, leave_out=not_loaded(model))
@@ -71,5 +71,5 @@ def _judge_hub(check: str, model: Model) -> Finding:
     if fault := revision_fault(model, asks=False):
         advice = f"{fault.advice[0].upper()}{fault.advice[1:]}."
         return Finding(check=check, state=State.FAILURE, found=fault.found, advice=advice)
-    found = f"{model.source} at {model.revision}, from the hub: a worker fetches it at its first start"
+    found = f"{model.source} at {model.revision}, from the hub: a worker downloads it at its first start"
     return Finding(check=check, state=State.INFORMATION, found=found)

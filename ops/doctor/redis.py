@@ -48,13 +48,13 @@ def reach(client: redis.Redis, settings: Settings) -> Finding:
         advice = advise(settings, exc)
         if isinstance(cause, redis.exceptions.AuthenticationError | redis.exceptions.NoPermissionError):
             found = f"{address} refuses: {cause}"
-            advice = "Put a user and a password that it knows into IMAGEMILL_REDIS_URL, as redis://USER:PASSWORD@HOST."
+            advice = "Set a user and a password that it knows in IMAGEMILL_REDIS_URL, as redis://USER:PASSWORD@HOST."
         return Finding(check=REACHABLE, state=State.FAILURE, found=found, advice=advice)
     return Finding(check=REACHABLE, state=State.OK, found=f"{address} answers")
 
 
 def open_once(settings: Settings) -> redis.Redis:
-    """A client that tries once: whoever asks how things stand waits for one time-out, not for four."""
+    """A client that tries once: the doctor waits for one time-out, not for four."""
     client = connect(settings)
     client.set_retry(Retry(NoBackoff(), 0))
     return client
@@ -65,7 +65,7 @@ def _check() -> list[Finding]:
     with open_once(settings) as client:
         reached = reach(client, settings)
         if reached.state is not State.OK:
-            return [reached, *unchecked([RIGHTS, *_JUDGES, rules.CLOCK], "Redis cannot be asked")]
+            return [reached, *unchecked([RIGHTS, *_JUDGES, rules.CLOCK], "Redis cannot be reached")]
         rights = attempt(RIGHTS, lambda: check_rights(client, settings))
         judged = [
             attempt(check, lambda check=check, judged=judged: _judge(client, settings, check, *judged))  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Whether the user that we are to Redis may do what our programs ask of it (`docs/redis.md`)."""
+"""Whether our Redis user may run the commands that our programs need (`docs/redis.md`)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _OF_TWO_MORE = (
     *("hincrby", "hset", "hsetnx", "lrange", "ltrim", "setbit", "xrange", "xrevrange", "zadd", "zcount", "zrange"),
     *("zrangebyscore", "zremrangebyrank", "zremrangebyscore", "zrevrange", "zrevrangebyscore"),
 )
-# Each command of ours as it is tried, which comes to nothing: what is queued in a transaction is refused to whoever may
+# Each command as it is tried, without effect: what is queued in a transaction is refused to a user that may
 # not do it, and then all of it is thrown away.
 PROBES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(_OF_ONE_KEY, (_KEY,)),
@@ -69,19 +69,19 @@ OUTSIDE = (
     "discard",
 )  # a transaction of their own; the doctor's own is one that has the second
 _OPTIONAL = {
-    "memory|usage": "what the jobs of a caller take of Redis is guessed, and their bound as rough",
-    "info": "jobs are taken until Redis has no room left, also for those that run, and no restart of it is seen",
+    "memory|usage": "the memory of a caller's jobs is only estimated, and so is its limit",
+    "info": "jobs are accepted until no memory is left, even for running jobs, and a restart of Redis is not noticed",
 }
 _KEYS = (
     *("gpu.doctor", "run.doctor", "any.doctor", "runs.doctor", "celery-task-meta-doctor", "celery-taskset-meta-doctor"),
     *("_kombu.binding.doctor", "_kombu.binding_permanent.doctor", "unacked", "doctor.celery.pidbox"),
 )
-_ADVICE = "Give its user what docs/redis.md lists, by ACL SETUSER or in Redis' aclfile."
+_ADVICE = "Give its user the rights that docs/redis.md lists, by ACL SETUSER or in Redis' aclfile."
 
 
 def check_rights(client: redis.Redis, settings: Settings) -> Finding:
     """
-    What Redis would refuse to whoever asks with our user.
+    What Redis would refuse to our user.
 
     Raises:
         RedisUnavailable
@@ -92,12 +92,12 @@ def check_rights(client: redis.Redis, settings: Settings) -> Finding:
         refused = _refused(client, probes)
     missing = [name for name in refused if name not in _OPTIONAL]
     if missing:
-        found = f"its user lacks {', '.join(missing)}: our programs cannot run, or fail in the middle"
+        found = f"its user lacks {', '.join(missing)}: our programs cannot start, or fail while they run"
         return Finding(check=RIGHTS, state=State.FAILURE, found=found, advice=_ADVICE)
     if refused:
         found = f"its user lacks {refused[0]}: {_OPTIONAL[refused[0]]}"
         return Finding(check=RIGHTS, state=State.WARNING, found=found, advice=_ADVICE)
-    return Finding(check=RIGHTS, state=State.OK, found=f"its user may run all {len(PROBES)} commands of ours")
+    return Finding(check=RIGHTS, state=State.OK, found=f"its user may run all {len(PROBES)} commands that we use")
 
 
 def _refused(client: redis.Redis, probes: list[tuple[str, list[str]]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the job table asks of a Redis, judged from what Redis says of itself (its INFO)."""
+"""What the job table needs of a Redis, checked by Redis' INFO."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def judge_role(info: dict[str, Any]) -> Finding:
 def judge_persistence(info: dict[str, Any]) -> Finding:
     """An append-only file, that can be written."""
     if not int(info.get("aof_enabled", 0)):
-        found = "no append-only file: after a restart, jobs are gone"
+        found = "no append-only file: a restart loses all jobs"
         advice = "Set `appendonly yes` in redis.conf, and `CONFIG SET appendonly yes` on the running server."
         return Finding(check=PERSISTENCE, state=State.FAILURE, found=found, advice=advice)
     for field, what in (("aof_last_write_status", "written"), ("aof_last_bgrewrite_status", "rewritten")):
         if info.get(field, "ok") != "ok":
             found = f"the append-only file could not be {what}: Redis refuses writes, or soon will"
-            advice = "Look into Redis' log, and at the free space of its disk."
+            advice = "Check Redis' log and the free space of its disk."
             return Finding(check=PERSISTENCE, state=State.FAILURE, found=found, advice=advice)
     return Finding(check=PERSISTENCE, state=State.OK, found="append-only file on")
 
@@ -66,7 +66,7 @@ def judge_eviction(info: dict[str, Any]) -> Finding:
     if policy == "noeviction":
         return Finding(check=EVICTION, state=State.OK, found=policy)
     advice = "Set `maxmemory-policy noeviction` in redis.conf, and by CONFIG SET on the running server."
-    found = f"{policy}: when memory is short, Redis may throw jobs away"
+    found = f"{policy}: when memory is short, Redis may delete jobs"
     return Finding(check=EVICTION, state=State.FAILURE, found=found, advice=advice)
 
 
@@ -77,8 +77,8 @@ def judge_memory(info: dict[str, Any]) -> Finding:
         return _judge_unlimited(used, int(info.get("total_system_memory", 0)))
     found = f"{_mib(used)} of {_mib(most)} MiB used ({used / most:.0%})"
     advice = (
-        "Raise `maxmemory`, or drop ended jobs: `./imagemill jobs kept` shows whose take most. "
-        "IMAGEMILL_RETENTION_S says how long they are kept."
+        "Raise `maxmemory`, or drop ended jobs: `./imagemill jobs kept` shows which callers use most. "
+        "IMAGEMILL_RETENTION_S sets how long they are kept."
     )
     if used > FULL_SHARE * most:
         found += f": submissions are refused above {FULL_SHARE:.0%}"
@@ -108,7 +108,7 @@ def judge_clock(ahead_s: float, uncertainty_s: float) -> Finding:
 
 def _judge_unlimited(used: int, machine: int) -> Finding:
     found = f"{_mib(used)} MiB used, without a limit"
-    advice = "Set `maxmemory`: submissions are then refused before the machine has no memory left."
+    advice = "Set `maxmemory`: submissions are then refused before the machine runs out of memory."
     crowded = machine and used > _CROWDED_SHARE * machine
     found += f", of the machine's {_mib(machine)} MiB" if crowded else ""
     return Finding(check=MEMORY, state=State.WARNING if crowded else State.INFORMATION, found=found, advice=advice)

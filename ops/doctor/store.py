@@ -36,7 +36,7 @@ def _check() -> list[Finding]:
         probe = _Probe(open_store(), checks)
     except StorageMisconfigured as exc:
         failed = Finding(check=checks.place, state=State.FAILURE, found=str(exc), advice=CORRECT)
-        return [failed, *unchecked(checks.rest, f"{checks.label} cannot be asked")]
+        return [failed, *unchecked(checks.rest, f"{checks.label} cannot be reached")]
     place, is_usable = probe.look()
     if not is_usable:
         return [place, *unchecked(checks.rest, f"the {checks.noun} cannot be used")]
@@ -118,14 +118,14 @@ class _Probe:
         """Read it with the keys."""
         if self._store.get(self._key) != self._body:
             return _other_bytes(self._checks.read)
-        return Finding(check=self._checks.read, state=State.OK, found="the same bytes came back")
+        return Finding(check=self._checks.read, state=State.OK, found="the bytes are the same")
 
     def fetch(self) -> Finding:
         """Read it as anybody who was given the link, without keys."""
         link = self._link()
         address = "{0.scheme}://{0.netloc}".format(urlsplit(link))
         if not _is_http(link):
-            found = f"a link to {address} is no address of HTTP: it is for machines that have the {self._checks.noun}"
+            found = f"a link to {address} is not an HTTP address: it works only where the {self._checks.noun} is"
             return Finding(check=self._checks.link, state=State.INFORMATION, found=found)
         try:
             status, body = get(link, timeout_s=_ANSWER_S)
@@ -133,11 +133,11 @@ class _Probe:
             return self._unreachable_link(address, exc)
         if status != 200:
             found = f"a fresh link to {address} is answered with {status}"
-            advice = "Let a proxy in front of the store pass host, path and query on as they are: they are signed."
+            advice = "A proxy in front of the store must not change host, path or query: they are signed."
             return Finding(check=self._checks.link, state=State.FAILURE, found=found, advice=advice)
         if body != self._body:
             return _other_bytes(self._checks.link)
-        return Finding(check=self._checks.link, state=State.OK, found=f"a link to {address} gives the same bytes")
+        return Finding(check=self._checks.link, state=State.OK, found=f"a link to {address} returns the same bytes")
 
     def _unreachable_link(self, address: str, exc: OSError) -> Finding:
         may_answer, advice = self._store.advice.of_dead_links()
@@ -156,12 +156,12 @@ class _Probe:
         except OSError as exc:
             return Finding(check=self._checks.altered, state=State.UNCHECKED, found=f"links do not answer: {exc}")
         if altered < 400:
-            found = f"a link with a wrong signature is answered with {altered}: the store does not look at signatures"
-            advice = "Turn authentication on in the store: whoever knows an image's key can read it."
+            found = f"a link with a wrong signature is answered with {altered}: the store does not check signatures"
+            advice = "Turn on authentication in the store: now anyone who knows an image's key can read it."
             return Finding(check=self._checks.altered, state=State.FAILURE, found=found, advice=advice)
         if bare < 400:
-            found = f"refused ({altered}), but without a signature the object is given to anybody ({bare})"
-            advice = "Take public reading off the store, unless images are meant to be public."
+            found = f"refused ({altered}), but anyone can read the object without a signature ({bare})"
+            advice = "Turn off public reading in the store, unless images are meant to be public."
             return Finding(check=self._checks.altered, state=State.WARNING, found=found, advice=advice)
         return Finding(
             check=self._checks.altered,
@@ -176,12 +176,12 @@ class _Probe:
             self._store.get(self._key)
         except ObjectNotFound:
             return Finding(check=self._checks.delete, state=State.OK, found="the object is gone")
-        found = f"{self._key} is still there after it was deleted"
+        found = f"{self._key} still exists after it was deleted"
         return Finding(
             check=self._checks.delete,
             state=State.FAILURE,
             found=found,
-            advice="Look into the store's log; delete it by hand.",
+            advice="Check the store's log; delete it by hand.",
         )
 
     def _link(self) -> str:
@@ -193,5 +193,5 @@ def _is_http(link: str) -> bool:
 
 
 def _other_bytes(check: str) -> Finding:
-    advice = "Something between here and the store changes what passes: look at proxies and gateways."
-    return Finding(check=check, state=State.FAILURE, found="other bytes came back than were stored", advice=advice)
+    advice = "Something between this machine and the store changes the data: check proxies and gateways."
+    return Finding(check=check, state=State.FAILURE, found="the bytes that were read differ from those that were stored", advice=advice)

@@ -26,7 +26,7 @@ def _check() -> list[Finding]:
     settings = load_settings()
     with open_once(settings) as client:
         if reach(client, settings).state is not State.OK:
-            return unchecked([WORKERS, QUEUES], "Redis cannot be asked")
+            return unchecked([WORKERS, QUEUES], "Redis cannot be reached")
         fleet, reader = Fleet(client, settings), JobReader(client, settings)
         workers = attempt(WORKERS, lambda: judge_workers(fleet.workers()))
         troubles = attempt_all(f"each of the {WORKERS}", lambda: judge_each(fleet.workers()))
@@ -42,7 +42,7 @@ def judge_workers(workers: list[WorkerReport]) -> Finding:
         return Finding(check=WORKERS, state=State.OK, found=found)
     advice = "Start one: ./imagemill worker. Until then, jobs wait."
     if "starting" in states:
-        advice = "Wait until a worker has loaded its models; its log says how far it is."
+        advice = "Wait until a worker has loaded its models; its log shows the progress."
     return Finding(check=WORKERS, state=State.WARNING, found=found, advice=advice)
 
 
@@ -59,15 +59,15 @@ def _judge_trouble(worker: WorkerReport, others: int) -> Finding:
     found = f"{worker.state}: it {'; and it '.join(troubles_of(worker))}"
     if others:
         found += f" (and {others} more)"
-    advice = "Put right what it says; its log has more. It is listed for five minutes, and as long as it fails again."
+    advice = "Correct the reason; its log has more. It is listed for five minutes after its last failure."
     if worker.detached:
         line = line_of(worker.detached[0])
         advice = (
-            f"Somebody canceled its consumer, perhaps in Flower. It takes jobs again by: celery -A jobs.broker.app "
-            f"control add_consumer {line} -d {worker.name}, by the same in Flower, or when it is started again."
+            f"Its consumer was canceled, perhaps in Flower. To let it receive jobs again: celery -A jobs.broker.app "
+            f"control add_consumer {line} -d {worker.name}, the same in Flower, or a restart."
         )
     elif not worker.adopts:
-        advice = "Restart it; its log may say what keeps that thread."
+        advice = "Restart it; its log may say what blocks that thread."
     return Finding(check=f"worker {worker.name}", state=State.WARNING, found=found, advice=advice)
 
 
@@ -85,7 +85,7 @@ def judge_queue(queue: QueueCounts, workers: list[WorkerReport]) -> Finding:
     serving = sum(worker.serves(queue.queue) for worker in workers)
     jobs = f"{queue.waiting + queue.released} waiting, {queue.running} running"
     if queue.later:
-        jobs += f", {queue.later} to begin later"
+        jobs += f", {queue.later} to start later"
     paused = ", paused" if queue.is_paused else ""
     if _jobs(queue) and not serving:
         others = ", ".join(f"{count} {state}" for state, count in states.items())
@@ -93,11 +93,11 @@ def judge_queue(queue: QueueCounts, workers: list[WorkerReport]) -> Finding:
         advice = f"Start one: ./imagemill worker{option}."
         if any(worker.state == "starting" for worker in workers):
             advice = (
-                f"A worker is starting: wait for it, and look again. If it does not serve {what}, start one that does."
+                f"A worker is starting: wait, then check again. If it does not serve {what}, start one that does."
             )
         return Finding(check=check, state=State.FAILURE, found=found, advice=advice)
     if queue.is_paused:
-        advice = f"When its jobs shall run: ./imagemill queue resume {queue.queue}."
+        advice = f"To let its jobs run: ./imagemill queue resume {queue.queue}."
         return Finding(check=check, state=State.WARNING, found=f"{jobs}{paused}", advice=advice)
     return Finding(check=check, state=State.OK, found=f"{jobs}, workers that serve it: {serving}")
 

@@ -23,7 +23,7 @@ case ${1:-} in
         ;;
     flower)
         shift
-        # An environment shows to whoever may look into this container, a command line to all its processes.
+        # An environment is visible to everyone who may inspect this container, a command line to all its processes.
         FLOWER_BASIC_AUTH="$(cat /run/secrets/flower_user):$(cat /run/secrets/flower_password)"
         export FLOWER_BASIC_AUTH
         # Kubernetes', of a service that is called `flower`: a URL, where Flower wants a number.

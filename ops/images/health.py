@@ -19,7 +19,7 @@ _WORKER_NAME = Path("/tmp/worker-name")  # noqa: S108 - written by entrypoint.sh
 
 
 def worker() -> str | None:
-    """Whether its heart beats: it says so in Redis, and who does not for two leases is forgotten there."""
+    """Whether its heartbeat is current: a worker that does not report for two leases is forgotten in Redis."""
     from jobs.errors import ImagemillError
     from jobs.fleet.fleet import Fleet
     from jobs.process.settings import load_settings

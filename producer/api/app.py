@@ -43,8 +43,8 @@ from storage.settings import StorageSettings
 
 _DESCRIPTION = (
     "Text prompts to images, through a queue. Submit a job, follow it, and fetch its images by their links.\n\n"
-    "On this page, *Authorize* takes a key: what is tried here is done for real, in the name of the key's caller, and "
-    "shows that caller's jobs alone. While there is no key at all, whoever is on this machine sees and does everything."
+    "On this page, *Authorize* takes an API key. Requests sent from here are real: they run as the key's caller, and "
+    "shows only that caller's jobs. While there is no key, everyone on this machine sees and may do everything."
 )
 _TAGS = [{"name": name} for name in ("jobs", "batches", "models and queues", "OpenAI", "health")]  # Their order.
 _JOIN_S = 5.0  # It may wait for a Redis that does not answer.

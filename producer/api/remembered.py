@@ -13,7 +13,7 @@ Answer = TypeVar("Answer")
 
 
 class Remembered(Generic[Answer]):
-    """Keeps the last answer for a while; whoever comes while it is fetched waits for that one."""
+    """Keeps the last answer for a while; a caller that comes while it is fetched waits for that one."""
 
     def __init__(self, fetch: Callable[[], Awaitable[Answer]], keep_s: float) -> None:
         self._fetch = fetch

@@ -41,7 +41,7 @@ _SWITCH_INTERVAL_S = 0.0005
 # Connections in one step of the event loop. libuv (1.52) accepts one by each of its handles, and then works on what was
 # accepted: whoever comes behind two hundred others would be seen two hundred steps later.
 _ACCEPTED_AT_ONCE = 8
-_GRACE_S = 20  # For requests that go on while it stops; whoever waits is let go at once.
+_GRACE_S = 20  # For requests that are running while it stops; waiting requests end at once.
 
 
 def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSettings) -> None:
@@ -100,7 +100,7 @@ class Server(uvicorn.Server):
         self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn does; whoever connects is watched for whether it reads."""
+        """As uvicorn does; each connection is checked for whether its client reads."""
         for each in sockets or ():
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, KERNEL_BYTES)
         await super().startup([each.dup() for each in sockets or () for _ in range(_ACCEPTED_AT_ONCE)])

@@ -22,7 +22,7 @@ def _listed(value: Any) -> Any:
 
 def _check_any(origins: tuple[str, ...]) -> tuple[str, ...]:
     if ANY_PAGE in origins and len(origins) > 1:
-        raise ValueError("* are all pages, without what browsers add for named ones alone; give it by itself, or names")
+        raise ValueError("* allows all pages, so no other name may be given with it; give * alone, or a list of names")
     return origins
 
 
@@ -34,9 +34,9 @@ class ApiSettings(RoomSettings):
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """Address to listen on; anything but loopback needs an API key."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
-    """Port to listen on; 0 is any free one."""
+    """Port to listen on; 0 for any free port."""
     require_key: bool = False
-    """Start without any key, too, and refuse whoever has none, on loopback as well."""
+    """Require an API key even if none was created yet, on loopback as well."""
     image_links: Literal["store", "api"] = "store"
     """`store` gives presigned links; `api` gives links to the API, for callers who cannot reach the store, or who send
     their key along with everything: a store refuses a link then. Both work without a key."""
@@ -45,21 +45,21 @@ class ApiSettings(RoomSettings):
         Field(pattern=r"^(https?://[A-Za-z0-9._\[\]:-]+(/[^\s?#]*)?)?$"),
         AfterValidator(lambda url: url.rstrip("/")),
     ] = ""
-    """Where clients ask it, e.g. `https://example.org/images`: what links of answers begin with, without a slash at the
-    end; empty for what each client asked. If that is not this machine, an API key is needed."""
+    """The API's URL for clients, e.g. `https://example.org/images`: links in answers begin with it, no slash at the
+    end; empty for the address that each client used. If that is not this machine, an API key is needed."""
     cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_check_any)] = ()
-    """Web pages that may ask from a browser, by their origins, e.g. `https://app.example.org, http://localhost:3000`;
+    """Origins of web pages that may use the API from a browser, e.g. `https://app.example.org, http://localhost:3000`;
     `*` for all pages, where there are keys. Empty for none."""
     max_wait_s: Annotated[int, Field(ge=0, le=3600)] = 60
-    """The longest `Prefer: wait=N` that is honoured; longer ones wait so long."""
+    """Maximum of `Prefer: wait=N`, in seconds; longer waits are cut to it."""
     max_body_bytes: Annotated[int, Field(ge=1_024, le=1 << 30)] = 2 << 20
-    """Of a request with one job; longer ones get 413."""
+    """Maximum size of a request with one job; larger ones get 413."""
     max_batch_bytes: Annotated[int, Field(ge=1_024, le=1 << 32)] = 256 << 20
-    """Of a request with a batch; longer ones get 413."""
+    """Maximum size of a request with a batch; larger ones get 413."""
     body_timeout_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 20.0
     """How long a client may take to send one, and a second more for each 16 KiB; slower ones get 408."""
     log_level: Literal["debug", "info", "warning"] = "info"
-    """`info` tells of what changes something, and of failures; `debug` of every request."""
+    """`info` logs requests that change something, and failures; `debug` logs every request."""
 
 
 def load_api_settings(**overrides: Any) -> ApiSettings:

@@ -1,7 +1,7 @@
 """
 The answers to a batch, on disk until the request has been read: so much for each request, and so much for all.
 
-Room is made before jobs are queued, on the disk itself, so that whoever is told nothing has nothing queued either.
+Room is made before jobs are queued, on the disk itself, so that no job is queued without an answer.
 """
 
 from __future__ import annotations

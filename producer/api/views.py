@@ -15,7 +15,7 @@ from producer.api.links import Links
 
 
 class Views:
-    """Shows jobs to whoever asks."""
+    """Shows jobs to clients."""
 
     def __init__(self, links: Links, public_url: str, image_links: Literal["store", "api"] = "store") -> None:
         self._links = links
@@ -54,7 +54,7 @@ class Views:
         return self.base_url(request) + (permitted(path, key, self._links.expiry_s) if key else path)
 
     def urls(self, job_id: str, request: Request) -> dict[str, str]:
-        """Where to ask for a job, hear of it and end it."""
+        """The URLs to read, follow and cancel a job."""
         job_url = f"{self.base_url(request)}/v1/jobs/{job_id}"
         return {"status_url": job_url, "events_url": f"{job_url}/events", "cancel_url": job_url}
 

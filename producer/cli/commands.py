@@ -39,7 +39,7 @@ from producer.client.parts import open_parts
 
 app = typer.Typer(
     name="imagemill",
-    help="Text prompts to images, through a queue.",
+    help="A job queue that turns text prompts into images.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -51,7 +51,7 @@ app.add_typer(jobs_app, name="jobs")
 app.add_typer(keys_app, name="keys")
 app.command("workers")(workers)
 
-TimeoutOption = Annotated[float | None, typer.Option(help="Seconds to wait at most.")]
+TimeoutOption = Annotated[float | None, typer.Option(help="Maximum time to wait, in seconds.")]
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
 
 
@@ -65,35 +65,35 @@ def begin() -> None:
 @with_field_options
 def submit(
     fields: Callable[[], dict[str, Any]],
-    prompt: Annotated[str | None, typer.Argument(help="What to draw.")] = None,
-    kind: Annotated[str | None, typer.Option(help=f"What sort of job: {', '.join(KINDS)}.")] = None,
+    prompt: Annotated[str | None, typer.Argument(help="Text that describes the image.")] = None,
+    kind: Annotated[str | None, typer.Option(help=f"Kind of job: {', '.join(KINDS)}.")] = None,
     file: Annotated[
         Path | None,
-        typer.Option(help="JSON lines, each a job with an optional custom_id; or, named .txt, a prompt in each line."),
+        typer.Option(help="A file of jobs: JSON lines, each with an optional custom_id; or a .txt file with one prompt per line."),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, with a progress bar.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", help="With --file: submit, print the ids, and leave.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the job ends; show a progress bar.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="With --file: submit, print the job ids and exit.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Save the image here, a file's into this folder; waits for them.")
+        Path | None, typer.Option(help="Wait and save the image to this file; with --file, to this folder.")
     ] = None,
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """
-    Submit a prompt; with --wait or --out, see it through.
+    Submit a prompt; with --wait or --out, wait for the result.
 
-    With --file, submit a file of them and see all through. After Ctrl-C the same command goes on: nothing is submitted
-    twice. Options are for all lines; a line's own fields come first.
+    With --file, submit all jobs of a file and wait for them. After Ctrl-C, run the same command to continue: no job is
+    submitted twice. Options apply to every line; fields of a line override them.
     """
     with reporting(as_json):
         requested = _requested(fields(), kind, out)
         if prompt is not None and file is not None:
-            raise InvalidRequest("prompt", "give a prompt, or --file with many")
+            raise InvalidRequest("prompt", "give a prompt, or a file with --file")
         if file is not None:
             submit_file(file, requested, out=out, timeout_s=timeout, is_detached=detach, as_json=as_json)
             return
         if prompt is None and kind is None:
-            raise InvalidRequest("prompt", "give a prompt, or --file with many")
+            raise InvalidRequest("prompt", "give a prompt, or a file with --file")
         if out is not None:
             check_file(out)
         parts = open_parts()
@@ -110,7 +110,7 @@ def submit(
 
 @app.command()
 def status(job_id: JobId, as_json: JsonFlag = False) -> None:
-    """Where a job stands."""
+    """Show the status of a job."""
     with reporting(as_json):
         job = Job(job_id, open_parts())
         record = job.status()
@@ -126,11 +126,11 @@ def status(job_id: JobId, as_json: JsonFlag = False) -> None:
 @app.command()
 def wait(
     job_id: JobId,
-    out: Annotated[Path | None, typer.Option(help="Save the image here.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Save the image to this file.")] = None,
     timeout: TimeoutOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Wait for a job's end, with a progress bar."""
+    """Wait until a job ends; show a progress bar."""
     with reporting(as_json):
         if out is not None:
             check_file(out)
@@ -139,9 +139,9 @@ def wait(
 
 @app.command()
 def events(
-    job_id: JobId, after: Annotated[str, typer.Option(help="Go on behind this event.")] = "0", as_json: JsonFlag = False
+    job_id: JobId, after: Annotated[str, typer.Option(help="Start after the event with this id.")] = "0", as_json: JsonFlag = False
 ) -> None:
-    """Print a job's events as they come, up to its end."""
+    """Print a job's events as they happen, until it ends."""
     with reporting(as_json):
         for event in Job(job_id, open_parts()).events(after):
             if as_json:
@@ -153,18 +153,15 @@ def events(
 @app.command()
 def cancel(
     job_id: Annotated[str | None, typer.Argument(help="The job's id.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All jobs of --queue, running ones too.")] = False,
-    queue: Annotated[str | None, typer.Option(help="With --all: which queue.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All jobs of --queue, including running ones.")] = False,
+    queue: Annotated[str | None, typer.Option(help="With --all: the queue.")] = None,
     yes: YesFlag = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """
-    Ask for a job's end; one that has ended stays as it is, and a plain Celery message with that id, which no worker has
-    seen yet, will not run.
-    """
+    """Cancel a job. An ended job does not change; a plain Celery message with this id that comes later will not run."""
     with reporting(as_json):
         if everything != (queue is not None) or everything == (job_id is not None):
-            raise InvalidRequest("job", "name a job, or --all with --queue")
+            raise InvalidRequest("job", "give a job id, or --all with --queue")
     if queue is not None:
         cancel_queue(queue, running=True, yes=yes, as_json=as_json)
     elif job_id is not None:
@@ -174,11 +171,11 @@ def cancel(
 @app.command()
 def reprioritize(
     job_id: JobId,
-    priority: Annotated[str | None, typer.Option(help="Its new priority: low, normal or high.")] = None,
-    front: Annotated[bool, typer.Option("--front", help="Before its caller's others with the same priority.")] = False,
+    priority: Annotated[str | None, typer.Option(help="The new priority: low, normal or high.")] = None,
+    front: Annotated[bool, typer.Option("--front", help="Move it before the caller's other jobs of the same priority.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Change the place of a queued job among its caller's own."""
+    """Change the position of a queued job among its caller's jobs."""
     with reporting(as_json):
         change = parse(Change, {"priority": priority, "position": "front" if front else None})
         parts = open_parts()
@@ -188,7 +185,7 @@ def reprioritize(
         if as_json:
             print_json(_describe(job, record))
         else:
-            say(f"about number {place.position} of its queue" if place else record.status)
+            say(f"about position {place.position} in its queue" if place else record.status)
 
 
 def _cancel_one(job_id: str, as_json: bool) -> None:
@@ -198,7 +195,7 @@ def _cancel_one(job_id: str, as_json: bool) -> None:
         if as_json:
             print_json(_describe(job, record))
         else:
-            say("leaves at its next step" if record.status is Status.PROCESSING else record.status)
+            say("stops at its next step" if record.status is Status.PROCESSING else record.status)
 
 
 def _see_through(job: Job, out: Path | None, timeout_s: float | None, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""The operator's commands for ends of jobs that could not be told to whom they were to be told."""
+"""The operator's commands for notifications of finished jobs that could not be delivered."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from producer.cli.reporting import JsonFlag, ago, print_outcome, reporting
 from producer.cli.terminal import Terminal, print_json
 from producer.client.parts import Parts, open_parts
 
-ends_app = typer.Typer(help="Ends of jobs that nobody could be told of, and were given up.", no_args_is_help=True)
+ends_app = typer.Typer(help="Notifications of finished jobs that could not be delivered.", no_args_is_help=True)
 
 
 @ends_app.command("list")
 def list_ends(as_json: JsonFlag = False) -> None:
-    """Those that were given up, the last first."""
+    """List notifications that were given up, the newest first."""
     with reporting(as_json):
         parts = open_parts()
         table = Table("protocol", "job", "queue", "status", "ended", "given up")
@@ -40,22 +40,22 @@ def list_ends(as_json: JsonFlag = False) -> None:
 
 @ends_app.command()
 def retry(
-    job_ids: Annotated[list[str] | None, typer.Argument(help="Ids of their jobs.", metavar="[ID]…")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All that were given up.")] = False,
+    job_ids: Annotated[list[str] | None, typer.Argument(help="Ids of the jobs.", metavar="[ID]…")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All notifications that were given up.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Have them told after all; those that are put off now, and not when it is their time."""
+    """Deliver notifications again that were given up; those that wait for a retry are retried now."""
     with reporting(as_json):
         if everything == bool(job_ids):
-            raise InvalidRequest("job", "name jobs, or --all")
+            raise InvalidRequest("job", "give job ids, or --all")
         retried: list[str] = []
         for _, outbox in _outboxes(open_parts()):
             retried += outbox.retry(job_ids or outbox.given_up())
         if missing := [each for each in job_ids or () if each not in retried]:
-            raise InvalidRequest("job", f"{missing[0]} has no end that is still to be told")
+            raise InvalidRequest("job", f"{missing[0]} has no pending notification")
         count = len(set(retried))
         print_outcome(
-            {"retried": sorted(set(retried))}, f"{count} end{'' if count == 1 else 's'} will be told again", as_json
+            {"retried": sorted(set(retried))}, f"{count} notification{'' if count == 1 else 's'} will be sent again", as_json
         )
 
 

@@ -152,7 +152,7 @@ def _reason(ended: Ended) -> str:
     if ended.refused is not None:
         return str(ended.refused)
     if ended.record is None:
-        return "its record has expired; submit it again under another --idempotency-key"
+        return "its record has expired; submit it again with another --idempotency-key"
     error = ended.record.error
     return f"{error.message} ({error.code}), job {ended.record.id}" if error else f"job {ended.record.id}"
 
@@ -160,7 +160,7 @@ def _reason(ended: Ended) -> str:
 def _explain_resume(work: FileRun, prompts: list[PromptLine], ended: Counter[str], console: Console) -> None:
     submitted = len(work.job_ids)
     console.print(
-        f"interrupted: {submitted} of {len(prompts)} jobs are submitted and go on, {ended.total()} of them have ended. "
-        "Give the same command again to go on from here: no line is submitted twice.",
+        f"interrupted: {submitted} of {len(prompts)} jobs are submitted and continue; {ended.total()} have ended. "
+        "Run the same command again to continue: no line is submitted twice.",
         highlight=False,
     )

@@ -127,7 +127,7 @@ class FileRun:
     def _look(self, keys: list[tuple[int, str]]) -> dict[tuple[int, str], JobView | None]:
         """Those that have ended; None for one whose record is gone."""
         statuses = self._parts.table.statuses([job_id for _, job_id in keys])
-        # Of a status that only a newer version knows, the record tells.
+        # The record explains a status that only a newer version knows.
         over = [key for key, status in zip(keys, statuses, strict=True) if status not in _GO_ON]
         records = {record.id: view_of(record) for record in self._parts.table.get_many([job_id for _, job_id in over])}
         found = {key: records.get(key[1]) for key in over}
@@ -152,7 +152,7 @@ class FileRun:
 
 
 def _save(image: Image | Artifact, path: Path) -> Path:
-    """Not again, if it is there; and never half, for whoever interrupts it will take what is there for whole."""
+    """Skip a file that exists; write a file whole or not at all, because an existing file counts as complete."""
     part = path.with_name(path.name + ".part")
     with saving(path):
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == image.record.sha256:

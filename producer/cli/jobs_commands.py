@@ -1,4 +1,4 @@
-"""The operator's commands for jobs of a caller, all together."""
+"""The operator's commands for all jobs of a caller."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from producer.cli.reporting import JsonFlag, print_outcome, reporting
 from producer.cli.terminal import Terminal, print_json
 from producer.client.parts import open_parts
 
-jobs_app = typer.Typer(help="Jobs of a caller, all together.", no_args_is_help=True)
+jobs_app = typer.Typer(help="All jobs of a caller: the memory they use; delete ended ones.", no_args_is_help=True)
 
 
 @jobs_app.command()
 def kept(as_json: JsonFlag = False) -> None:
-    """How much of Redis the jobs of each caller take, ended ones too; who has most first."""
+    """Show how much memory of Redis each caller's jobs use, including ended jobs; the largest first."""
     with reporting(as_json):
         found = open_parts().table.kept()
         if as_json:
@@ -37,20 +37,20 @@ def kept(as_json: JsonFlag = False) -> None:
 
 @jobs_app.command()
 def drop(
-    caller: Annotated[str, typer.Option(help="Whose: the name of its key; `default` for who has none.")],
+    caller: Annotated[str, typer.Option(help="The caller: the name of its API key, or `default` for jobs without a key.")],
     status: Annotated[
         list[str] | None,
-        typer.Option(help=f"Only jobs that ended so: {', '.join(ENDS)}; any number of times. Default: all that ended."),
+        typer.Option(help=f"Only jobs with this status: {', '.join(ENDS)}; may be repeated. Default: all ended jobs."),
     ] = None,
     older_than: Annotated[
-        float, typer.Option(min=0, metavar="HOURS", help="Leave alone what ended less long ago.")
+        float, typer.Option(min=0, metavar="HOURS", help="Only jobs that ended more than this many hours ago.")
     ] = 0.0,
     as_json: JsonFlag = False,
 ) -> None:
     """
-    Forget jobs of a caller that have ended, as if their time was over: records, events, idempotency keys.
+    Delete the records, events and idempotency keys of a caller's ended jobs.
 
-    Jobs that go on stay. Images stay in the store for as long as that keeps them; `./imagemill storage` deletes them.
+    Jobs that have not ended stay. Images stay in the image store; `./imagemill storage` deletes them.
     """
     with reporting(as_json):
         statuses = [_known(each) for each in status or ()]
@@ -71,5 +71,5 @@ def _dropped(table: JobTable, caller: str, statuses: list[Status], ended_before:
 
 def _known(status: str) -> Status:
     if status not in ENDS:
-        raise InvalidRequest("status", f"{status!r} is no end of a job; there are {', '.join(ENDS)}")
+        raise InvalidRequest("status", f"{status!r} is not the status of an ended job; use one of {', '.join(ENDS)}")
     return Status(status)

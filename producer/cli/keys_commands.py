@@ -16,39 +16,39 @@ from producer.cli.terminal import Terminal, print_json, say
 from producer.keys.key import ApiKey
 from producer.keys.store import KeyStore
 
-keys_app = typer.Typer(help="Make, list, change and revoke keys of the HTTP API.", no_args_is_help=True)
+keys_app = typer.Typer(help="Create, list, change and revoke API keys.", no_args_is_help=True)
 
-KeyName = Annotated[str, typer.Argument(help="The key's name, which is the caller of its jobs.")]
+KeyName = Annotated[str, typer.Argument(help="The name of the key; it is the caller of the key's jobs.")]
 
-_NOTE = "It is shown this once. Send it with each request:\n  Authorization: Bearer {}…"
+_NOTE = "This key is shown only once. Send it with each request:\n  Authorization: Bearer {}…"
 
 
-Rate = Annotated[str | None, typer.Option(help="Requests in a time, e.g. 10/second. Default: any number.")]
+Rate = Annotated[str | None, typer.Option(help="Rate limit, for example 10/second. Default: no limit.")]
 MaxQueued = Annotated[
-    int | None, typer.Option(help="Jobs in the queue at a time. Default: IMAGEMILL_MAX_QUEUED, or any number.")
+    int | None, typer.Option(help="Maximum number of queued jobs. Default: IMAGEMILL_MAX_QUEUED, or no limit.")
 ]
 MaxKept = Annotated[
     int | None,
     typer.Option(
-        help="MiB of Redis for its jobs, ended ones too; where that is full, the oldest of these are dropped. "
+        help="Memory of Redis for its jobs, in MiB; when it is full, the oldest ended jobs are deleted. "
         "Default: IMAGEMILL_MAX_KEPT_MIB, or two fifths of Redis' maxmemory."
     ),
 ]
 Models = Annotated[
-    list[str] | None, typer.Option("--model", help="A model that it may use; any number of times. Default: all.")
+    list[str] | None, typer.Option("--model", help="A model that the key may use; may be repeated. Default: all models.")
 ]
 Weight = Annotated[
-    float | None, typer.Option(help="Share of the device while others wait, where others have 1: 0.01 to 100.")
+    float | None, typer.Option(help="Share of the device while other callers wait; 0.01 to 100. Default: 1.")
 ]
 MaxConnections = Annotated[
     int | None,
-    typer.Option(help="Requests open at a time in each API process, streams and waits too. Default: 1000."),
+    typer.Option(help="Open requests in each API process, including streams and waits. Default: 1000."),
 ]
 MaxBatches = Annotated[
-    int | None, typer.Option(help="Batches that it sends or reads at a time in each API process. Default: 4.")
+    int | None, typer.Option(help="Batches sent or read at the same time in each API process. Default: 4.")
 ]
 Reset = Annotated[
-    list[str] | None, typer.Option(help="A limit to have its default again, e.g. rate; any number of times.")
+    list[str] | None, typer.Option(help="A limit to set back to its default, for example rate; may be repeated.")
 ]
 
 _FIELDS = {"max-kept": "max_kept_mib", "model": "models"}  # Options whose fields are called otherwise.
@@ -66,7 +66,7 @@ def create(
     max_batches: MaxBatches = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a key and print it; it is stored nowhere. With the first one the API is closed to whoever has none."""
+    """Create a key and print it once; only its hash is stored. After the first key, the API requires a key."""
     with reporting(as_json):
         settings = load_settings()
         _check_models(models or [], settings)
@@ -96,7 +96,7 @@ def update(
     reset: Reset = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Change what a key allows; what is not named stays. It holds within five seconds, jobs that wait keep theirs."""
+    """Change the limits of a key; others stay. They apply within five seconds, but not to jobs that are queued."""
     with reporting(as_json):
         settings = load_settings()
         _check_models(models or [], settings)
@@ -111,7 +111,7 @@ def update(
         )
         again = dict.fromkeys(_FIELDS.get(each, each.replace("-", "_")) for each in reset or ())
         if not limits and not again:
-            raise InvalidRequest("limits", "none is named; `./imagemill keys update --help` shows them")
+            raise InvalidRequest("limits", "give at least one; `./imagemill keys update --help` lists them")
         key = _store(settings).update(name, **again | limits)
         print_outcome(key.public(), f"{name} is changed", as_json)
 
@@ -130,7 +130,7 @@ def rotate(name: KeyName, as_json: JsonFlag = False) -> None:
 
 @keys_app.command("list")
 def list_keys(as_json: JsonFlag = False) -> None:
-    """All keys, revoked ones too, without what opens anything."""
+    """List all keys, including revoked ones, without their secrets."""
     with reporting(as_json):
         keys = _store(load_settings()).keys()
         if as_json:
@@ -175,7 +175,7 @@ def _check_models(models: list[str], settings: Settings) -> None:
     known = Catalogue.read(settings.models_file).models
     for each in models:
         if each not in known:
-            raise InvalidRequest("model", f"there is no {each!r}; there are {', '.join(sorted(known))}")
+            raise InvalidRequest("model", f"there is no model {each!r}; the models are {', '.join(sorted(known))}")
 
 
 def _show_token(token: str, key: ApiKey, as_json: bool) -> None:

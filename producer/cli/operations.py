@@ -19,17 +19,17 @@ from producer.cli.reporting import JsonFlag, ago, print_outcome, reporting, warn
 from producer.cli.terminal import Terminal, print_json, say
 from producer.client.parts import Parts, open_parts
 
-queue_app = typer.Typer(help="Look at the queues, pause and empty them.", no_args_is_help=True)
-dead_app = typer.Typer(help="Jobs that lost their worker every time.", no_args_is_help=True)
+queue_app = typer.Typer(help="Show, pause, resume and empty queues.", no_args_is_help=True)
+dead_app = typer.Typer(help="Jobs that failed because their worker died in every attempt.", no_args_is_help=True)
 
-QueueName = Annotated[str, typer.Argument(help="The queue, e.g. gpu.shapes, or the name of its model or kind.")]
-YesFlag = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+QueueName = Annotated[str, typer.Argument(help="The queue, for example gpu.shapes, or its model or kind.")]
+YesFlag = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 DeadJob = Annotated[str, typer.Argument(help="The job's id.")]
 
 
 @queue_app.command("list")
 def list_queues(as_json: JsonFlag = False) -> None:
-    """How many jobs each queue holds."""
+    """Show the number of jobs in each queue."""
     with reporting(as_json):
         queues = open_parts().table.queues()
         if as_json:
@@ -46,7 +46,7 @@ def list_queues(as_json: JsonFlag = False) -> None:
 
 @queue_app.command()
 def pause(queue: QueueName, as_json: JsonFlag = False) -> None:
-    """Hand out no more jobs of a queue; running ones finish, waiting ones are kept."""
+    """Pause a queue: running jobs finish, no job starts, new jobs are still accepted."""
     with reporting(as_json):
         parts = open_parts()
         parts.control.pause(_known(parts, queue))
@@ -55,16 +55,16 @@ def pause(queue: QueueName, as_json: JsonFlag = False) -> None:
 
 @queue_app.command()
 def resume(queue: QueueName, as_json: JsonFlag = False) -> None:
-    """Hand out jobs again."""
+    """Resume a paused queue."""
     with reporting(as_json):
         parts = open_parts()
         parts.control.resume(_known(parts, queue))
-        print_outcome({"queue": _known(parts, queue), "paused": False}, f"{queue} goes on", as_json)
+        print_outcome({"queue": _known(parts, queue), "paused": False}, f"{queue} is resumed", as_json)
 
 
 @queue_app.command()
 def purge(queue: QueueName, yes: YesFlag = False, as_json: JsonFlag = False) -> None:
-    """Cancel all jobs of a queue that have not begun, and messages of others that are no jobs yet."""
+    """Cancel all jobs of a queue that have not started, and Celery messages that are not jobs yet."""
     cancel_queue(queue, running=False, yes=yes, as_json=as_json)
 
 
@@ -84,7 +84,7 @@ def cancel_queue(queue: str, *, running: bool, yes: bool, as_json: bool) -> None
 
 @dead_app.command("list")
 def list_dead(as_json: JsonFlag = False) -> None:
-    """The dead, the last to die first."""
+    """List them, the newest first."""
     with reporting(as_json):
         records = open_parts().control.dead()
         if as_json:
@@ -99,14 +99,14 @@ def list_dead(as_json: JsonFlag = False) -> None:
 
 @dead_app.command()
 def show(job_id: DeadJob) -> None:
-    """Everything about one, as JSON."""
+    """Print one as JSON."""
     with reporting(as_json=True):
         print_json(view_of(open_parts().table.get(job_id)).model_dump(mode="json", exclude_none=True))
 
 
 @dead_app.command()
 def replay(job_id: DeadJob, as_json: JsonFlag = False) -> None:
-    """Queue it again, under its id, as if it had just been submitted; works for any job that ended without images."""
+    """Queue a job again with the same id. Works for every job that ended without images."""
     with reporting(as_json):
         record = open_parts().control.replay(job_id)
         print_outcome(view_of(record).model_dump(mode="json", exclude_none=True), f"{job_id} is queued again", as_json)
@@ -114,18 +114,15 @@ def replay(job_id: DeadJob, as_json: JsonFlag = False) -> None:
 
 @dead_app.command()
 def drop(job_id: DeadJob, as_json: JsonFlag = False) -> None:
-    """Take it off the list; its record stays."""
+    """Remove a job from the list; its record stays."""
     with reporting(as_json):
         if not open_parts().control.drop_dead(job_id):
-            raise InvalidRequest("job", f"{job_id} is not on the list of the dead")
-        print_outcome({"id": job_id, "dropped": True}, f"{job_id} is off the list", as_json)
+            raise InvalidRequest("job", f"{job_id} is not on the list of dead jobs")
+        print_outcome({"id": job_id, "dropped": True}, f"{job_id} is removed from the list", as_json)
 
 
 def workers(as_json: JsonFlag = False) -> None:
-    """
-    Which workers there are, what each serves and runs, its state, and what is wrong with it; and messages that no
-    worker takes.
-    """
+    """List workers with their models, jobs, state and problems; warn about messages that no worker receives."""
     with reporting(as_json):
         parts = open_parts()
         found = parts.fleet.workers()
@@ -147,8 +144,8 @@ def workers(as_json: JsonFlag = False) -> None:
 
 
 def _unread(queue: str, count: int) -> str:
-    stand = "1 message stands" if count == 1 else f"{count:,} messages stand"
-    return f"{stand} in {queue}, from which no worker takes any; `./imagemill doctor` says what to do"
+    wait = "1 message waits" if count == 1 else f"{count:,} messages wait"
+    return f"{wait} in {queue}, and no worker receives from it; run `./imagemill doctor` for advice"
 
 
 def _described(worker: WorkerReport) -> dict[str, Any]:
@@ -162,7 +159,7 @@ def _known(parts: Parts, queue: str) -> str:
     for name in (queue, queue_of(queue), queue_of_kind(queue)):
         if name in known:
             return name
-    raise InvalidRequest("queue", f"there is no {queue!r}; there are {', '.join(sorted(known))}")
+    raise InvalidRequest("queue", f"there is no queue {queue!r}; the queues are {', '.join(sorted(known))}")
 
 
 def _story(record: JobRecord) -> tuple[str, str]:

@@ -91,7 +91,7 @@ def _option(path: tuple[str, ...], field: FieldInfo, inner: Any) -> FieldOption:
     if inner is Box:
         return FieldOption(path=path, type=str, help=f"WIDTHxHEIGHT. {description}", read=functools.partial(_box, path))
     if get_origin(inner) is dict:
-        return FieldOption(path=path, type=list[str], help=f"KEY=VALUE, any number of times. {description}", read=_tags)
+        return FieldOption(path=path, type=list[str], help=f"KEY=VALUE; may be repeated. {description}", read=_tags)
     if get_origin(inner) is Literal:
         return FieldOption(path=path, type=str, help=f"{', '.join(map(str, get_args(inner)))}. {description}")
     return FieldOption(path=path, type=inner, help=description)

@@ -1,7 +1,7 @@
 """
 A file of prompts: JSON lines, each a job with an optional `custom_id`; or, named .txt, a prompt in each line.
 
-Every line gets an idempotency key from what it says, so that whoever submits the file again, whole or with lines added
+Every line gets an idempotency key from what it says, so that a file that is submitted again, whole or with lines added
 or mended, gets the jobs that are there already, and new ones only for what is new.
 """
 
@@ -86,16 +86,16 @@ def _fields(text: str, is_plain: bool) -> dict[str, Any]:
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise InvalidRequest("request", f"is no JSON: {exc}; a file of plain prompts is named .txt") from exc
+        raise InvalidRequest("request", f"is not valid JSON: {exc}; a file of plain prompts must be named .txt") from exc
     if not isinstance(fields, dict):
-        raise InvalidRequest("request", "has to be a JSON object")
+        raise InvalidRequest("request", "must be a JSON object")
     return fields
 
 
 def _custom_id(fields: dict[str, Any]) -> str | None:
     custom_id = fields.pop("custom_id", None)
     if custom_id is not None and not isinstance(custom_id, str):
-        raise InvalidRequest("custom_id", "should be a text")
+        raise InvalidRequest("custom_id", "must be a string")
     return custom_id
 
 

@@ -1,4 +1,4 @@
-"""How the command line tells results and errors: sentences or JSON, and exit codes that a script can use."""
+"""How the command line prints results and errors: sentences or JSON, and exit codes for scripts."""
 
 from __future__ import annotations
 

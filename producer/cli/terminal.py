@@ -1,4 +1,4 @@
-"""The one door to the terminal: what a command prints goes through here, and nothing of others' words acts there."""
+"""The only way to the terminal: all output goes through here, and control characters in it have no effect."""
 
 from __future__ import annotations
 
@@ -36,6 +36,6 @@ def say(sentence: str, *, err: bool = False) -> None:
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One object, one line; whoever parses it has what was there."""
+    """One object, one line; a program that parses it gets the exact values."""
     sys.stdout.write(visible_json(json.dumps(value, ensure_ascii=False)) + "\n")
     sys.stdout.flush()

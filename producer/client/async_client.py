@@ -24,7 +24,7 @@ class AsyncClient:
     Submits jobs and asks for them. One serves a whole event loop; close it, or use it as a context manager.
 
     Attributes:
-        parts: What it is made of, for whoever needs more.
+        parts: Its parts, for callers who need more.
         loop: What this event loop asks and waits with.
 
     Example:

@@ -1,4 +1,4 @@
-"""The handle of a job, for coroutines: whoever waits takes neither a thread nor a connection."""
+"""The handle of a job, for coroutines: waiting needs neither a thread nor a connection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AsyncJob:
         self._loop = loop
 
     async def status(self) -> JobView:
-        """Where it stands. Raises `JobNotFound`."""
+        """Its current state. Raises `JobNotFound`."""
         return view_of(await self._loop.reader.look(self.id))
 
     async def wait(self, timeout_s: float | None = None) -> JobView:

@@ -23,7 +23,7 @@ class Client:
     Submits jobs and asks for them. One client serves a whole process and all its threads.
 
     Attributes:
-        parts: What it is made of, for whoever needs more: operating queues, batches, the store.
+        parts: Its parts, for callers who need more: operating queues, batches, the store.
 
     Example:
         >>> job = Client().submit("a large red circle on a blue background", seed=7)

@@ -1,4 +1,4 @@
-"""Jobs that coroutines of a loop follow: Redis hears of all of them together, again and again, while that is so."""
+"""Jobs that coroutines of a loop follow: they are reported to Redis together, repeatedly, while that is so."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FollowedJobs:
     One for each event loop.
 
     Args:
-        watch: Says of jobs that somebody reads them, and never raises.
+        watch: Reports that these jobs are being read; never raises.
     """
 
     def __init__(self, watch: Callable[[Sequence[str]], Awaitable[None]]) -> None:
@@ -29,7 +29,7 @@ class FollowedJobs:
 
     @asynccontextmanager
     async def following(self, job_id: str) -> AsyncIterator[None]:
-        """Somebody follows this job meanwhile; what it does from now on is told as it happens."""
+        """The job is followed meanwhile: its progress is published as it happens."""
         self._followed[job_id] += 1
         try:
             await self._watch([job_id])

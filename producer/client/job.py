@@ -27,7 +27,7 @@ class Job:
         self._parts = parts
 
     def status(self) -> JobView:
-        """Where it stands. Raises `JobNotFound`."""
+        """Its current state. Raises `JobNotFound`."""
         return view_of(self._parts.table.look(self.id))
 
     def wait(self, timeout_s: float | None = None) -> JobView:
@@ -70,7 +70,7 @@ class Job:
 
     def cancel(self, *, caller: str | None = None) -> JobView:
         """
-        Ask for its end; one that has ended stays as it is. Returns where it stands then.
+        Cancel it; one that has ended does not change. Returns its state then.
 
         Args:
             caller: Where it is to be this caller's: another's is as if it were not there.
@@ -86,7 +86,7 @@ class Job:
 
     def reprioritize(self, priority: Priority | None = None, position: Literal["front"] | None = None) -> JobView:
         """
-        Change its place among its caller's jobs while it waits. Returns where it stands then.
+        Change its position among its caller's jobs while it is queued. Returns its state then.
 
         Args:
             priority: Its new one; None leaves it as it is.

@@ -60,7 +60,7 @@ class LoopParts:
         """
         The same of a call that has many jobs. A caller's turn is one call: a hundred jobs are enough for it.
 
-        Whoever is canceled stays until it has ended.
+        A caller that is canceled stays until it has ended.
         """
         return await aside(self._bulk.run(call, to_its_end=True))
 

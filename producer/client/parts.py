@@ -28,7 +28,7 @@ from storage.store import Store
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """
-    The parts of one process; all its threads may use them. Whoever needs one of them asks it itself.
+    The parts of one process; all its threads may use them. Code that needs one of them takes it from here.
 
     Attributes:
         redis: The connections that all of them share.

@@ -96,7 +96,7 @@ class Submitter:
             raise refusal
 
     def warning(self, submission: Submission) -> str | None:
-        """What to tell whoever submitted a job that was taken, if anything: no worker serves its model."""
+        """A warning for the submitter of an accepted job, if any: no worker serves its model."""
         return self._serving.warning(submission.queue)
 
     def entered(self, submission: Submission, job_id: str) -> JobRecord:
@@ -166,7 +166,7 @@ class Submitter:
         return write_all(submissions, self._write)
 
     def log_warnings(self, warnings: Iterable[str | None]) -> None:
-        """Have the log of this process say what submitters are told, too: each sentence once a minute."""
+        """Log the warnings that submitters get, each sentence at most once a minute."""
         for each in warnings:
             if each is not None:
                 self._say(each)

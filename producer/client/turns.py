@@ -26,11 +26,11 @@ class SharedThreads:
         """
         Run a call that blocks; raises what it raises.
 
-        Whoever is canceled before it has begun leaves, and it never begins. One that has begun ends, and has its thread
+        A caller that is canceled early leaves, and its call never begins. One that has begun ends, and has its thread
         until then.
 
         Args:
-            to_its_end: Whoever is canceled meanwhile stays until then, too: it has what the call writes.
+            to_its_end: A caller that is canceled meanwhile stays until then, too: it has what the call writes.
         """
         await self._turn(CALLER.get())
         begun = asyncio.get_running_loop().run_in_executor(self._pool, call)

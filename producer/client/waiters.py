@@ -4,7 +4,7 @@ Everybody in this process who waits for jobs, behind one subscription to Redis.
 The job table's scripts publish each event beside writing it into the job's stream. Here one connection subscribes to
 the news of all jobs that somebody waits for, so a waiting client costs Redis nothing. News can get lost with the
 connection; the streams cannot. So each time that Redis confirms a subscription, the first time and after every
-reconnect, whoever waits for that job reads its stream from where it stands, and goes on with the news from there.
+reconnect, a client that waits for that job reads its stream from its last event, and goes on from there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from producer.client.loop_turns import aside
 
 log = structlog.get_logger()
 
-THE_END = f"{2**63 - 1}-0"  # Behind every event: to hear of a job's end alone.
+THE_END = f"{2**63 - 1}-0"  # After every event: to wait only for a job's end.
 
 _QUIET_S = 10.0  # Nothing heard for so long: ask whether Redis is there. Nothing again: it is not.
 _AGAIN_S = 0.5
@@ -193,7 +193,7 @@ class Waiters:
             return found, status is None or has_ended(status, ended_at)
 
     async def _listen(self) -> None:
-        """Keep a connection that hears what is wanted, until it is canceled."""
+        """Keep a connection subscribed to what is wanted, until it is canceled."""
         is_away = False
         while True:
             _leave_if_canceled()
@@ -201,16 +201,16 @@ class Waiters:
                 async with self._subscription() as pubsub:
                     _leave_if_canceled()
                     if is_away:
-                        log.info("waiting clients hear of their jobs again")
+                        log.info("waiting clients get events again")
                         is_away = False
                     await self._serve(pubsub)
             except (redis.exceptions.RedisError, OSError) as exc:
                 if not is_away:
                     where = address_of(self._settings.redis_url)
-                    log.warning("waiting clients hear nothing", redis=where, reason=str(exc))
+                    log.warning("waiting clients get no events", redis=where, reason=str(exc))
                 is_away = True
             except Exception:  # Everybody who waits hangs on this one task.
-                log.exception("bug in what waiting clients hear by")
+                log.exception("bug in the listener for waiting clients")
             self._heard.clear()
             await asyncio.sleep(_AGAIN_S)
 
@@ -282,7 +282,7 @@ class Waiters:
 
 
 def _news_of(text: str) -> Event | None:
-    """An event as it is told; None where a newer version tells it in another form, and the stream has to be read."""
+    """An event as published; None where a newer version publishes it in another form, and the stream has to be read."""
     entry_id, _, rest = text.partition(" ")
     kind, _, data = rest.partition(" ")
     return event_of(entry_id, {"type": kind, "data": data}) if re.fullmatch(EVENT_ID, entry_id) else None

@@ -2,14 +2,14 @@
 Why a request is refused for its key.
 
     Permanent
-    ├── KeyRefused           no key, or one that is not valid (any more)
-    ├── KindNotAllowed       the key may use some models alone, and this kind runs without any
+    ├── KeyRefused           no key, or an invalid key
+    ├── KindNotAllowed       the key is limited to some models, and this kind uses none
     └── ModelNotAllowed      the key may not use this model
     Retryable
-    ├── RateExceeded         the key was used as often as it may be
-    ├── TooManyConnections   the caller has as many requests open as it may
-    ├── TooManyBatches       as many of them are batches as may be
-    └── TooManyBytes         the bodies of its requests that are coming in are too large together
+    ├── RateExceeded         the key has reached its rate limit
+    ├── TooManyConnections   the caller has reached its limit of open requests
+    ├── TooManyBatches       the caller has reached its limit of open batches
+    └── TooManyBytes         the bodies of its open requests are too large together
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from jobs.errors import Permanent, Retryable
 
 
 class KeyRefused(Permanent):
-    """The request has no key, or one that is not valid (any more). The text never has the key."""
+    """The request has no key, or an invalid key. The text never has the key."""
 
 
 class ModelNotAllowed(Permanent):
@@ -37,7 +37,7 @@ class ModelNotAllowed(Permanent):
 
 class KindNotAllowed(Permanent):
     """
-    The key may use some models alone, and this kind of job runs without any.
+    The key is limited to some models, and this kind of job uses none.
 
     Attributes:
         field: Of the request: "kind".
@@ -46,46 +46,46 @@ class KindNotAllowed(Permanent):
     field = "kind"
 
     def __init__(self, kind: str, models: tuple[str, ...]) -> None:
-        super().__init__(f"kind: this key is for the models {', '.join(models)} alone, and {kind!r} runs without any")
+        super().__init__(f"kind: this key may only use the models {', '.join(models)}, and {kind!r} uses none")
 
 
 class RateExceeded(Retryable):
     """
-    The key was used as often as it may be; nothing was done.
+    The key has reached its rate limit; nothing was done.
 
     Attributes:
         retry_after_s: When the next use is due.
     """
 
     def __init__(self, rate: str, retry_after_s: float) -> None:
-        super().__init__(f"this key may be used {rate}, and was; try again in {retry_after_s:.1f} s")
+        super().__init__(f"this key has reached its rate limit of {rate}; try again in {retry_after_s:.1f} s")
         self.retry_after_s = retry_after_s
 
 
 class TooManyConnections(Retryable):
-    """The caller has as many requests open in this process as it may; nothing was done."""
+    """The caller has reached its limit of open requests in this process; nothing was done."""
 
     def __init__(self, caller: str, most: int) -> None:
         super().__init__(
-            f"{caller} may have {most} requests open at a time in one API process, streams and waits included, and has "
-            "them: end some of them, or come again"
+            f"{caller} has reached its limit of {most} open requests in one API process, including streams and waits: "
+            "close some of them, or try again later"
         )
 
 
 class TooManyBatches(Retryable):
-    """As many of the caller's open requests send or read batches as may; nothing was done."""
+    """The caller has reached its limit of open batches in this process; nothing was done."""
 
     def __init__(self, caller: str, most: int) -> None:
         super().__init__(
-            f"{caller} may send or read {most} batches at a time in one API process, and does: "
-            "come again when one has ended"
+            f"{caller} has reached its limit of {most} open batches in one API process: "
+            "try again when one has ended"
         )
 
 
 class TooManyBytes(Retryable):
-    """The bodies of the caller's requests that this process reads are too large together; nothing was done."""
+    """The bodies of the caller's open requests in this process are too large together; nothing was done."""
 
     def __init__(self, caller: str, most: int) -> None:
         super().__init__(
-            f"{caller} may send bodies of {most} bytes at a time to one API process, all together, and does: come again"
+            f"{caller} has reached its limit of {most} bytes of request bodies in one API process: try again later"
         )

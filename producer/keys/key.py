@@ -49,7 +49,7 @@ class ApiKey(KeyLimits):
         name: Also the caller of its jobs; no two keys ever have the same.
         token_hash: SHA-256 of the token, in hex. A token has 256 random bits, so a slow hash, as for passwords, would
             add nothing: there is no list of likely tokens to try.
-        hint: How the token begins, so that a person can tell which it is.
+        hint: How the token begins, so that a person can recognize it.
         created_at, revoked_at: Unix time, seconds.
     """
 

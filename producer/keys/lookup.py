@@ -26,7 +26,7 @@ class KeyLookup:
     """
     Finds keys. One serves a whole process.
 
-    What is compared is the hash of what came, by Redis: whoever sends tokens learns nothing of others from the time
+    What is compared is the hash of what came, by Redis: a client that tries tokens learns nothing from the time
     that it takes, for nobody can choose how a hash begins. Only valid keys are remembered, so tokens that are none
     take no memory; and Redis is asked for none that cannot be one.
     """
@@ -101,5 +101,5 @@ class KeyLookup:
         key = read_key(str(record))
         if key is None:
             log.warning("the record of an API key cannot be read", key=name)
-            raise KeyRefused("this version of the API cannot read what is stored of this key, so it opens nothing")
+            raise KeyRefused("this version of the API cannot read the record of this key, so the key is refused")
         return key if key.is_valid and key.token_hash == digest else None

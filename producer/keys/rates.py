@@ -39,11 +39,11 @@ def _item(text: str) -> RateLimitItem:
     try:
         rate, *more = parse_many(text)
     except ValueError as exc:
-        raise InvalidRequest("rate", f"{text!r} is no rate such as 10/second, 600/minute, 1000/2 hours") from exc
+        raise InvalidRequest("rate", f"{text!r} is not a rate, such as 10/second, 600/minute or 1000/2 hours") from exc
     if more:
         raise InvalidRequest("rate", f"{text!r} is more than one rate")
     if not 1 <= rate.amount <= MOST_USES:
-        raise InvalidRequest("rate", f"{text!r} is not from 1 to {MOST_USES} in a time")
+        raise InvalidRequest("rate", f"{text!r} must allow 1 to {MOST_USES} requests per period")
     return rate
 
 
@@ -95,4 +95,4 @@ class RateLimits:
         try:
             return self._items.setdefault(rate, _item(rate))
         except InvalidRequest as exc:  # It was checked when it was stored.
-            raise KeyRefused("this version of the API does not know the rate of this key, so it opens nothing") from exc
+            raise KeyRefused("this version of the API cannot read the rate limit of this key, so the key is refused") from exc

@@ -2,7 +2,7 @@
 The API keys in Redis.
 
 Each has a record under its name, and while it is valid its hash leads to the name. Records stay when keys are revoked:
-an API that ever had a key is closed to whoever has none.
+an API that ever had a key requires one.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ class KeyStore:
             RedisUnavailable
         """
         if name in RESERVED_NAMES:
-            raise InvalidRequest("name", f"{name!r} is the caller of jobs that are submitted without a key")
+            raise InvalidRequest("name", f"{name!r} is reserved: it is the caller of jobs without a key")
         token = new_token()
         key = make_key(token, name=name, created_at=time.time(), **_checked(limits))
         if not self._write(name, "", key.model_dump_json(), new_hash=key.token_hash):
-            raise InvalidRequest("name", f"there is or was a key {name!r}; its jobs would be the new one's. Rotate it")
+            raise InvalidRequest("name", f"a key {name!r} exists or existed, and the new key would own its jobs; rotate it instead")
         return token, key
 
     def rotate(self, name: str) -> tuple[str, ApiKey]:
@@ -161,7 +161,7 @@ class KeyStore:
 def _checked(limits: Mapping[str, Any]) -> dict[str, Any]:
     """Those that are given, in the form in which they are stored."""
     if unknown := limits.keys() - LIMITS:
-        raise InvalidRequest(min(unknown), "is no limit of a key")
+        raise InvalidRequest(min(unknown), "is not a limit of a key")
     given = {name: value for name, value in limits.items() if value is not None and value != []}
     return given | ({"rate": parse_rate(given["rate"])} if "rate" in given else {})
 

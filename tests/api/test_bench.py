@@ -27,5 +27,5 @@ def test_reads_waiters_and_attacks_are_measured(tmp_path: Path) -> None:
 
 
 def test_an_attack_that_is_not_there_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="there is no 'nonsense'"):
+    with pytest.raises(InvalidRequest, match="there is no attack 'nonsense'"):
         named(["nonsense"])

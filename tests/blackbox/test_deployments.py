@@ -50,12 +50,12 @@ def test_all_runs_beside_services_of_kubernetes_that_have_our_names(make_system:
     missing = system.cli("status", "x", told=ports)
     assert (missing.returncode, missing.stderr) == (
         5,
-        "imagemill: there is no job x (records are kept for a while after the end of a job)\n",
+        "imagemill: there is no job x, or its record has expired\n",
     )
     open_to_all = system.cli("api", "--host", "0.0.0.0", told=ports)  # noqa: S104 - refused: there is no key
     assert "keys create" in open_to_all.stderr, open_to_all.stderr
     seen = system.cli("doctor", "--json", told=ports)
-    assert "no such setting" not in seen.stdout
+    assert "unknown setting" not in seen.stdout
     assert "IMAGEMILL" not in seen.stderr
 
 

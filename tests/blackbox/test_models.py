@@ -101,7 +101,7 @@ def test_limits_that_a_model_cannot_keep_are_refused_with_those_that_it_can(
 def test_model_that_does_not_make_its_default_size_is_refused(make_system: MakeSystem, tmp_path: Path) -> None:
     tiny_pipelines.flux().save_pretrained(tmp_path / "flux")
     system = make_system(entry("flux", "diffusers", side=72, max_side=72).replace("min_side = 64", "min_side = 72"))
-    assert "width and height: 72×72 pixels were asked, and the model made 64×64" in refused(system, "flux")
+    assert "width and height: 72×72 pixels were requested, but the model made 64×64" in refused(system, "flux")
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ _WAYS = {"links": {"url"}, "files": {"b64_json"}, "nothing chosen": {"url", "b64
 _ERRORS = {
     "unknown model": (404, "model", "there is no model 'nothing'"),
     "wrong size": (400, "size", "size: sim makes 64 to 256 pixels"),
-    "wrong key": (401, None, "no valid key"),
+    "wrong key": (401, None, "API key is not valid"),
     "unknown model looked up": (404, "model", "there is no model 'nothing'"),
     "another route": (404, None, "path"),
     "too often": (429, None, "key"),

@@ -151,18 +151,18 @@ def test_plain_celery_sends_a_kind_with_an_input_and_learns_of_what_is_wrong(sys
 @pytest.mark.parametrize(
     ("body", "field", "words"),
     [
-        ({"kind": "dream"}, "kind", "there is no 'dream'; there are generate, sketch, count"),
+        ({"kind": "dream"}, "kind", "there is no kind 'dream'; the kinds are generate, sketch, count"),
         ({"kind": 7}, "kind", "should be a valid string"),
         ({"kind": "count"}, "text", "is missing"),
         ({**COUNT, "word_s": -1}, "word_s", "greater than or equal to 0"),
-        ({**COUNT, "model": "sim"}, "model", "there is no such field"),
-        ({**COUNT, "image": INPUT_KEY}, "image", "there is no such field"),
+        ({**COUNT, "model": "sim"}, "model", "unknown field"),
+        ({**COUNT, "image": INPUT_KEY}, "image", "unknown field"),
         ({"kind": "sketch", "prompt": "a"}, "image", "is missing"),
         ({**SKETCH, "draw_steps": "many"}, "draw_steps", "should be a valid integer"),
         ({**SKETCH, "draw_steps": 0}, "draw_steps", "greater than or equal to 1"),
         ({**SKETCH, "model": "none"}, "model", "none"),
-        ({**SKETCH, "n": 2}, "n", "there is no such field"),
-        ({**GENERATE, "image": INPUT_KEY}, "image", "there is no such field"),
+        ({**SKETCH, "n": 2}, "n", "unknown field"),
+        ({**GENERATE, "image": INPUT_KEY}, "image", "unknown field"),
     ],
 )
 def test_what_is_wrong_is_refused_by_the_name_of_its_field(

@@ -73,7 +73,7 @@ def test_a_worker_that_does_not_know_a_kind_says_so_and_leaves_what_is_in_its_qu
     sketch, count = post(broken, SKETCH), post(broken, COUNT)
     ended = broken.end_of(sketch)
     assert (ended["status"], ended["error"]["code"]) == ("failed", "invalid_request")
-    assert "a newer one may, if it is replayed: kind: there is no 'sketch'" in ended["error"]["message"]
+    assert "a newer one may, if it is replayed: kind: there is no kind 'sketch'" in ended["error"]["message"]
     assert broken.job(count)["status"] == "queued"
     older.stop()
     request.getfixturevalue("worker")

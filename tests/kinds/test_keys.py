@@ -29,7 +29,7 @@ def test_a_key_for_a_model_runs_kinds_of_that_model_alone(closed: System) -> Non
             {
                 "code": "kind_not_allowed",
                 "field": "kind",
-                "message": "kind: this key is for the models sim alone, and 'count' runs without any",
+                "message": "kind: this key may only use the models sim, and 'count' uses none",
             },
         )
     lines = closed.http("POST", "/v1/jobs/batch", [COUNT, SKETCH], limited).body

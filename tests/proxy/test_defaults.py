@@ -47,7 +47,7 @@ def test_nobody_comes_in_through_it_without_a_key(
     for method, path in (("GET", "/v1/jobs"), ("POST", "/v1/jobs"), ("GET", "/v1/queues"), ("DELETE", "/v1/jobs/x")):
         answer = plain_front.request(method, path, json=BODY if method == "POST" else None)
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key"), path
-        assert "a proxy passed this on" in answer.json()["error"]["message"]
+        assert "a proxy forwarded this request" in answer.json()["error"]["message"]
     assert plain_front.get("/health").status_code == 200
     plain_front.headers["x-api-key"] = KeyStore(redis_client, settings).create("blog")[0]
     assert wait_until(lambda: plain_front.get("/v1/jobs").status_code == 200, PATIENCE_S)

@@ -216,4 +216,4 @@ def test_a_job_runs_without_info(system: System) -> None:
     api = system.serve()
     system.worker()
     assert system.end_of(system.submit())["status"] == "succeeded"
-    assert api.printed("does not tell its user how full it is") == 1
+    assert api.printed("does not report its memory to this user") == 1

@@ -97,10 +97,10 @@ def test_settings_beside_them_are_read_and_misspelt_ones_refused(monkeypatch: py
     monkeypatch.setenv("IMAGEMILL_API_PORT", "8001")
     assert load_api_settings().port == 8001
     monkeypatch.setenv("IMAGEMILL_S3_PORT", "9000")
-    with pytest.raises(StorageMisconfigured, match=r"^IMAGEMILL_S3_PORT: no such setting"):
+    with pytest.raises(StorageMisconfigured, match=r"^IMAGEMILL_S3_PORT: unknown setting"):
         load_storage_settings()
     monkeypatch.setenv("IMAGEMILL_SERVICE_HOST", "here")
-    with pytest.raises(InvalidConfiguration, match=r"^IMAGEMILL_SERVICE_HOST: no such setting"):
+    with pytest.raises(InvalidConfiguration, match=r"^IMAGEMILL_SERVICE_HOST: unknown setting"):
         load_settings()
 
 

@@ -42,7 +42,7 @@ class Attempt:
 
     Args:
         kept: Those files.
-        on_leave: Told when the attempt is asked to leave.
+        on_leave: Called when the attempt is asked to stop.
 
     Attributes:
         timings: Seconds of each stage; the attempt owns them.
@@ -140,7 +140,7 @@ class Attempt:
             time.sleep(self._pause_s)
         else:
             self._drop()
-            raise RedisUnavailable("Redis is away, and the end of the job is not written")
+            raise RedisUnavailable("Redis cannot be reached, so the end of the job is not written")
 
     def leave(self, reason: Exception) -> None:
         """Ask the attempt to end, from any thread; the first reason counts."""
@@ -176,7 +176,7 @@ class Attempt:
         if self._kept is None:
             return self._make()
         if self._is_refused:
-            raise Draining("the store refuses")
+            raise Draining("the image store refuses")
         self._leave_if_asked()
         return self._try_to_store(self._kept.made(self._context.memory, self._why_leave))
 
@@ -200,7 +200,7 @@ class Attempt:
         except SpoolFull:
             raise
         except StorageUnavailable as exc:
-            log.warning("the store is away; the image waits in the spool", job_id=job_id, reason=str(exc))
+            log.warning("the store cannot be reached; the image waits in the spool", job_id=job_id, reason=str(exc))
             return None
         except StorageMisconfigured as exc:
             log.error("the store refuses; the image waits in the spool", job_id=job_id, reason=str(exc))

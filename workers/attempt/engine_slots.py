@@ -1,4 +1,4 @@
-"""Who may be in the engine: so many jobs at a time, a suspect one alone, and none any more once the worker drains."""
+"""Which jobs may be in the engine: a number at a time, a suspect one alone, and none once the worker drains."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class EngineSlot:
         self._has_left = self._is_free = False
 
     def leave_engine(self) -> None:
-        """The engine is done with the job, its files are not: the next may sit down, unless this one is a suspect."""
+        """The engine is done with the job, its files are not: the next may enter, unless this one is a suspect."""
         if not self._alone:
             self._engine_slots._move(taken=-1, finishing=1)
             self._has_left = True
@@ -36,7 +36,7 @@ class EngineSlot:
 
 class EngineSlots:
     """
-    A bounded number of seats. A job without one has not begun, and is not charged for what others do.
+    A bounded number of slots. A job without one has not started, so it is not blamed for what others do.
 
     Args:
         count: Jobs at a time.
@@ -55,11 +55,11 @@ class EngineSlots:
         self, *, alone: bool = False, reason: Callable[[], Exception | None] = lambda: None
     ) -> Iterator[EngineSlot]:
         """
-        Sit in the engine. A job that may have killed its last worker sits alone, and until its files are made, so that
-        it takes nobody with it.
+        Enter the engine. A job that may have killed its last worker enters alone, until its files are made, so that
+        it can harm no other job.
 
         Args:
-            reason: Why the job is not to sit any more; asked again at each `look_again`.
+            reason: Why the job is not to enter any more; checked again at each `look_again`.
 
         Raises:
             Draining: The worker takes up no more jobs.
@@ -85,12 +85,12 @@ class EngineSlots:
             engine_slot.release()
 
     def look_again(self) -> None:
-        """Somebody who waits may have a reason now not to."""
+        """A waiting job may now have a reason to stop."""
         with self._free:
             self._free.notify_all()
 
     def close(self) -> None:
-        """Let nobody sit down any more; who waits is sent away."""
+        """Admit no more jobs; waiting ones get `Draining`."""
         with self._free:
             self.is_closed = True
             self._free.notify_all()

@@ -1,7 +1,7 @@
 """
-Why a job failed, in two wordings: what its caller is told, and what the log keeps.
+Why a job failed, in two wordings: one for its caller, one for the log.
 
-What libraries say names paths, addresses and classes of this machine. None of that leaves the worker but in its log.
+Errors of libraries contain paths, addresses and classes of this machine. They go to the worker's log only.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from storage.errors import ObjectRefused, StorageError
 from workers.attempt.spool import SpoolFull
 from workers.engine.errors import GenerationFailed
 
-_SEE_LOG = "; the server's log has the reason under the job's id"
-_NO_ROOM = "the image store was away, and the server had no room to keep what the job made until it is back"
-_REFUSED = f"the image store refused what the job made{_SEE_LOG}"
-_STORAGE = f"what the job made could not be stored{_SEE_LOG}"
+_SEE_LOG = "; see the job's id in the server's log for the reason"
+_NO_ROOM = "the image store was unavailable, and the server had no disk space to keep the job's files until it returns"
+_REFUSED = f"the image store refused the job's files{_SEE_LOG}"
+_STORAGE = f"the job's files could not be stored{_SEE_LOG}"
 _BUG = f"the worker failed{_SEE_LOG}"
 
 
@@ -26,8 +26,8 @@ class Failure:
     Why a job failed.
 
     Attributes:
-        code: For a machine.
-        message: For whoever asked for it.
+        code: For a program.
+        message: For the caller.
         detail: For the log alone.
     """
 
@@ -37,7 +37,7 @@ class Failure:
 
 
 def failure_of(exc: Exception) -> Failure:
-    """What to tell of whatever ended an attempt; what is no error of ours is a bug of the worker."""
+    """The failure to report for any exception; one that is no error of ours is a bug of the worker."""
     detail = f"{type(exc).__name__}: {exc}"
     match exc:
         case GenerationFailed():

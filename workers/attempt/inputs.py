@@ -1,4 +1,4 @@
-"""Fetches what a job was given in the store, before it takes a seat: one that waits for the store holds up no other."""
+"""Fetches a job's inputs from the store, before it takes an engine slot: waiting for the store blocks no other job."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _fetch(store: Store, field: str, key: str, pause: Callable[[float], None]) -
 
 def _log_wait(state: tenacity.RetryCallState) -> None:
     reason = state.outcome.exception() if state.outcome else None
-    log.warning("the store is away; the job waits for its input", reason=str(reason))
+    log.warning("the store cannot be reached; the job waits for its input", reason=str(reason))
 
 
 def _explain(exc: StorageError, key: str) -> str:

@@ -48,7 +48,7 @@ class LeaseKeeper:
         on_beat: Called before each renewal, from the keeper's thread; returns whether to go on. A worker that is stuck
             says no, and its jobs go to others.
         give_up: As `run_vital` takes it.
-        watched_jobs: Told of jobs that somebody reads, as Redis says so; None where nobody wants to know.
+        watched_jobs: Gets the jobs that clients read, as Redis reports them; None if it is not needed.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class LeaseKeeper:
                         if message is not None:
                             self._hear(str(message["channel"]), str(message["data"]))
             except RedisUnavailable:
-                self._stopping.wait(1.0)  # Renewals tell of cancels too.
+                self._stopping.wait(1.0)  # Renewals report cancels, too.
 
     def _subscribe(self) -> redis.client.PubSub:
         channel: redis.client.PubSub = self._redis.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""From a claim to files: inputs → a seat → the runner → files, one by one."""
+"""From a claim to files: inputs → an engine slot → the runner → files, one by one."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Making:
         self.data: dict[str, Any] | None = None
 
     def fetch(self, pause: Callable[[float], None]) -> None:
-        """Get the job's inputs, before it takes a seat. Arguments and errors as of `workers.attempt.inputs.fetch`."""
+        """Get the job's inputs, before its engine slot. Arguments and errors as of `workers.attempt.inputs.fetch`."""
         spec = self._claim.spec
         inputs = fetch(self._context.store, self._kind.inputs(spec), pause)
         entry = self._context.entry_of(spec)
@@ -71,12 +71,12 @@ class Making:
 
     def run(self, engine_slot: EngineSlot) -> None:
         """
-        Begin, which counts, and wait for what comes out; the seat is free when all files are made.
+        Begin, which counts, and wait for what comes out; the slot is free when all files are made.
 
         Raises:
             GenerationFailed, EngineDied: As the run does.
             JobLeft: The job is not wanted any more.
-            Exception: What `leave` was told.
+            Exception: The reason given to `leave`.
         """
         self._charge()
         assert self._tools is not None, "fetch comes first"  # noqa: S101 - of the same object
@@ -159,7 +159,7 @@ def _of_a_record(data: dict[str, Any] | None) -> dict[str, Any] | None:
     try:
         size_bytes = len(json.dumps(data))
     except (TypeError, ValueError) as exc:
-        raise GenerationFailed(INVALID_OUTPUT, "data: what the job made is no JSON", str(exc)) from exc
+        raise GenerationFailed(INVALID_OUTPUT, "data: the result of the job is not valid JSON", str(exc)) from exc
     if size_bytes > MAX_RECORD_DATA_BYTES:
         raise GenerationFailed(
             INVALID_OUTPUT,

@@ -28,7 +28,7 @@ class Taken:
 
 class MemoryBudget:
     """
-    So many bytes; whoever needs more than is left waits.
+    A number of bytes; a job that needs more than is left waits.
 
     Args:
         max_bytes: In all. Something larger has the whole budget, and so goes alone.

@@ -27,7 +27,7 @@ _ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 class WorkerMetrics:
     """
-    Counts what its worker tells it; from any thread.
+    Counts what its worker reports; from any thread.
 
     Attributes:
         registry: What a scrape of this worker shows.
@@ -117,6 +117,6 @@ class WorkerMetrics:
 
 
 def _stages_of(kinds: Iterable[Kind[Any, Any]]) -> list[str]:
-    """What time is told of: the wait, the kinds' own stages, and those of all files."""
+    """The stages whose time is reported: the wait, the kinds' own stages, and those of all files."""
     own = (str(stage) for kind in kinds for stage in kind.stages)
     return list(dict.fromkeys([_QUEUED, *own, POSTPROCESS, UPLOAD]))

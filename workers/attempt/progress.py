@@ -1,5 +1,5 @@
 """
-Tells the job table where jobs are, and what they send on their way: one thread, at most four times a second for each
+Reports to the job table where jobs are, and the data that they send: one thread, at most four times a second for each
 job, all in one round trip.
 """
 
@@ -48,7 +48,7 @@ class ProgressWriter:
         self._on_verdict = on_verdict
         self._writing = threading.Lock()  # held from taking reports up until they are written
         self._stopping = threading.Event()
-        self._wakeup = threading.Condition()  # guards what follows; rung for the first report alone: see `_loop`
+        self._wakeup = threading.Condition()  # guards what follows; notified for the first report only: see `_loop`
         self._waiting: dict[str, list[Report]] = {}
         self._at: dict[str, Report] = {}  # by token: where its attempt is
         self._reported: dict[str, Report] = {}  # by token: the last of those that was to be written
@@ -104,7 +104,7 @@ class ProgressWriter:
 
     def send(self, claim: Claim, data: Mapping[str, Any]) -> None:
         """
-        Send data of a followed attempt to whoever follows the job. Does not wait. Beyond 256 KiB it is dropped.
+        Send data of a followed attempt to the clients that follow the job. Does not wait. Beyond 256 KiB it is dropped.
 
         Raises:
             ValueError: As `event_data` does.

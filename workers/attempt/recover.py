@@ -68,7 +68,7 @@ class Recovery:
             log.exception("bug in the recovery of the spool")
         else:
             if record is None:
-                log.warning("spool: the store is away, or Redis; it waits", job_id=job_id)
+                log.warning("spool: the store or Redis cannot be reached; it waits", job_id=job_id)
                 return False
             self._context.metrics.note_end(record, getattr(attempt.claim.spec, "model", ""))
             is_stored = record.status is Status.SUCCEEDED  # A kind may have no files of its own.
@@ -96,7 +96,7 @@ class Recovery:
             log.info("spool: the job is another attempt's now, or has ended", job_id=job_id)
             context.spool.drop(spooled)
         else:
-            log.info("spool: the job cannot be had now; its files stay", job_id=job_id)
+            log.info("spool: the job cannot be claimed now; its files stay", job_id=job_id)
             context.spool.leave(spooled)
         return None
 

@@ -174,7 +174,7 @@ class Spool:
             self._left[spooled.job_id] = spooled
 
     def take_left(self, job_id: str, model: str) -> Spooled | None:
-        """The files that were left of a job, for whoever has claimed it now, if they are of this model."""
+        """The files that were left of a job, for the attempt that has claimed it now, if they are of this model."""
         with self._lock:
             spooled = self._left.pop(job_id, None)
         if spooled is None or spooled.model in ("", model):

@@ -33,11 +33,11 @@ def run_vital(name: str, loop: Callable[[], None], stopping: threading.Event, gi
         try:
             loop()
         except Exception:
-            log.exception("bug in a thread that everything hangs on; it goes on", thread=name)
+            log.exception("bug in a vital thread; it continues", thread=name)
         else:
             return
         bugs = 1 if time.monotonic() - began > _GOOD_RUN_S else bugs + 1
         if bugs == _MOST_BUGS:
-            log.error("stopping: a thread that everything hangs on does not recover", thread=name)
+            log.error("stopping: a vital thread does not recover", thread=name)
             give_up()
         stopping.wait(_PAUSE_S)

@@ -1,4 +1,4 @@
-"""Which jobs of this worker somebody reads: of those, where they are is told as it changes."""
+"""Which jobs of this worker are being read by clients: their progress is reported as it changes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class WatchedJobs:
     Safe to use from many threads. Knows of an attempt from `follow` to `forget`.
 
     Attributes:
-        owner: Of the jobs, as Redis knows it: whoever reads one has it told.
+        owner: Of the jobs, as Redis knows it: reads are reported to it.
     """
 
     def __init__(self, owner: str, now: Callable[[], float] = time.monotonic) -> None:
@@ -45,7 +45,7 @@ class WatchedJobs:
         self._on_news: Callable[[str], None] = lambda job_id: None
 
     def subscribe(self, on_news: Callable[[str], None]) -> None:
-        """Whom to tell of a job that somebody reads now, and nobody did."""
+        """Call this with each job that a client begins to read."""
         self._on_news = on_news
 
     def follow(self, claim: Claim) -> None:
@@ -82,7 +82,7 @@ class WatchedJobs:
 
     def wants(self, claim: Claim) -> bool:
         """
-        Whether where a job is has to be told now: somebody reads it; or its time is over, by our clock, and what the
+        Whether a job's progress must be reported now: a client reads it; or its time is over by our clock, and what the
         table answers is that it should end.
         """
         now, known = self._now(), self._read.get(claim.job_id)

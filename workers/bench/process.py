@@ -94,7 +94,7 @@ def _serve(connection: Connection, factory: Callable[..., object], args: tuple[A
     configure_logging(logging.WARNING)
     try:
         contender = factory(*args)
-    except Exception as exc:  # noqa: BLE001 - whatever it is, the parent tells it
+    except Exception as exc:  # noqa: BLE001 - whatever it is, the parent reports it
         connection.send((False, _sentence(exc)))
         return
     connection.send((True, None))

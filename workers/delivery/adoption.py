@@ -2,7 +2,7 @@
 Makes jobs of plain Celery messages: the keyword arguments are the request, the task id is the job's.
 
 It takes them out of the queues by itself, over a connection of its own, so that none waits for a free slot: from then
-on it is a job like any other. What is wrong with a request becomes a failed job, of which its sender is told.
+on it is a job like any other. An invalid request becomes a failed job, and its sender is notified.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Adoption:
             try:
                 pause_s = 0.0 if self.run_once() == _MOST_AT_A_TIME or self._takes_singly else _LOOK_EVERY_S
             except (RedisUnavailable, RedisFull) as exc:
-                log.warning("messages are left where they are", reason=str(exc))
+                log.warning("messages are left in their lists", reason=str(exc))
                 pause_s = _AGAIN_AFTER_S
             self.looked_at = time.monotonic()
 
@@ -118,9 +118,9 @@ class Adoption:
         return call
 
     def _refuse_unread(self, held: Held) -> None:
-        """As a job that is dead: whoever read it was lost, and it was alone."""
+        """As a dead job: every worker that read it was lost, and it was read alone."""
         lost = ReadersLost(held.takings - 1)
-        log.error("message refused: whoever reads it is lost", queue=held.queue, times=held.takings - 1)
+        log.error("message refused: every worker that reads it is lost", queue=held.queue, times=held.takings - 1)
         if (task_id := id_at_a_glance(held.raw)) is None:
             self._inbox.drop(held)
             return
@@ -137,7 +137,7 @@ class Adoption:
         return None
 
     def _limited(self, found: list[Prepared]) -> list[Prepared]:
-        """With what is said of their callers' API keys, where they have some: a key's limits hold at every door."""
+        """With what is said of their callers' API keys, where they have some: a key's limits hold here, too."""
         limits = self._context.table.callers.find({submission.spec.caller for *_, submission in found})
 
         def limited(submission: Submission) -> Submission:
@@ -148,11 +148,11 @@ class Adoption:
 
     def _submission(self, held: Held, call: TaskCall) -> Submission:
         if call.task != names.GENERATE_TASK:
-            raise InvalidRequest("task", f"there is no task {call.task!r} here; send {names.GENERATE_TASK}")
+            raise InvalidRequest("task", f"there is no task {call.task!r}; send {names.GENERATE_TASK}")
         if not names.is_job_id(call.task_id):
             raise InvalidRequest("id", "use letters, digits, '.', '_' and '-'")
         if call.args:
-            raise InvalidRequest("args", "the request goes into keyword arguments: kwargs={'prompt': …}")
+            raise InvalidRequest("args", "send the request as keyword arguments: kwargs={'prompt': …}")
         own = {name: value for name, value in call.fields.items() if value is not None}
         fields = {**_said_by(held.queue, call), **own}
         request = parse_request(fields)
@@ -181,7 +181,7 @@ class Adoption:
             log.warning(warning, job_id=submission.job_id)
 
     def _refuse(self, held: Held, call: TaskCall, reason: InvalidRequest) -> None:
-        """Write a failed job, for its sender to find, and to be told of however often that takes."""
+        """Write a failed job, for its sender to find, and to be notified of."""
         log.warning("job refused", job_id=call.task_id, code=str(reason.code))  # Why may repeat what it was.
         self._reject(held, call.task_id, {"args": call.args, **call.fields}, reason, notifications_of(call.request))
 
@@ -263,5 +263,5 @@ def _reason(submission: Submission, answer: Submitted) -> InvalidRequest | None:
     if answer.refused is not None:
         return InvalidRequest("request", str(answer.refused))
     if answer.job_id != submission.job_id:
-        return InvalidRequest("idempotency_key", f"was used for job {answer.job_id}; ask for that one")
+        return InvalidRequest("idempotency_key", f"was used for job {answer.job_id}; use that job")
     return None

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from workers.engine.run import Run
 
-OnStep = Callable[[int], None]  # told how many of a run's steps are done
+OnStep = Callable[[int], None]  # called with the number of a run's steps that are done
 
 W_contra = TypeVar("W_contra", contravariant=True)  # what is handed in
 U = TypeVar("U", bound=Run)  # a run of it
@@ -37,7 +37,7 @@ class Adapter(Protocol[W_contra, U, R_co]):
 
         Args:
             max_rows: Rows of one forward at most; a batch with more takes several.
-            on_step: For families whose one pass is a whole run of several steps: told after each.
+            on_step: For families whose one pass is a whole run of several steps: called after each.
 
         Returns:
             For each of the batch, what its `advance` takes.

@@ -37,15 +37,15 @@ class Engine:
     Runs jobs of any number of models on one device.
 
     `submit` and a ticket's methods may be called from any thread. `start` runs the engine's own threads; without it,
-    whoever made the engine calls `turn`, for instance in step with a simulated clock.
+    the owner of the engine calls `turn`, for instance in step with a simulated clock.
 
     Args:
         adapters: The loaded models by name.
         device: Where they are; decides how many threads compute.
         clock: Of waiting times, in seconds.
-        on_death: Told once, when the engine cannot go on: the device failed, or a bug.
+        on_death: Called once, when the engine has failed: the device failed, or a bug.
         watch: Over calls of the device that do not return.
-        on_pass: Told of each pass, and the seconds that it took, by the engine's thread; must be quick and must not
+        on_pass: Called with each pass and the seconds that it took, by the engine's thread; must be quick and must not
             raise.
     """
 
@@ -96,7 +96,7 @@ class Engine:
         Args:
             model: Name of the adapter that is to run it.
             work: What that adapter's `encode` and `begin` take.
-            on_progress: Told (stage, step, steps) by the engine's threads; must be quick. If it raises, the job leaves
+            on_progress: Gets (stage, step, steps) from the engine's threads; must be fast. If it raises, the job leaves
                 with that.
 
         Raises:
@@ -156,7 +156,7 @@ class Engine:
                             return
                     step()
         except BaseException as exc:
-            log.exception("the engine cannot go on")
+            log.exception("the engine has failed")
             self._die(exc)
 
     def _encode(self) -> None:
@@ -250,7 +250,7 @@ class Engine:
             self._stopping = True
             self._wakeup.notify_all()
         self._on_death(exc)
-        self._fail_open(EngineDied(f"the engine cannot go on: {exc!r}"))
+        self._fail_open(EngineDied(f"the engine has failed: {exc!r}"))
 
     def _fail_open(self, error: EngineDied) -> None:
         self._hand_over()

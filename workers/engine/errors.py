@@ -30,8 +30,8 @@ class GenerationFailed(RunEnded):
     The job cannot be done.
 
     Attributes:
-        code: Why, for a machine; the text is for whoever asked for the job, and names nothing of this machine.
-        detail: Why, for whoever runs the worker: in the words of the library that failed.
+        code: Why, for a program; the text is for the caller, and names nothing of this machine.
+        detail: Why, for the operator: in the words of the library that failed.
     """
 
     def __init__(self, code: str, reason: str, detail: str | None = None) -> None:

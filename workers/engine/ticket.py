@@ -15,7 +15,7 @@ log = structlog.get_logger()
 ENCODE = "encode"
 GENERATE = "generate"
 
-OnProgress = Callable[[str, int, int], None]  # told (stage, step, steps)
+OnProgress = Callable[[str, int, int], None]  # called with (stage, step, steps)
 
 R = TypeVar("R")
 
@@ -77,7 +77,7 @@ class Ticket(Generic[R]):
         return self._result
 
     def note(self, stage: str, step: int = 0, steps: int = 0) -> None:
-        """Tell the submitter where the job is. What its callback raises ends this job, and no neighbour of it."""
+        """Report to the submitter where the job is. What its callback raises ends this job, and no other."""
         try:
             self._on_progress(stage, step, steps)
         except Exception as exc:
@@ -86,7 +86,7 @@ class Ticket(Generic[R]):
 
     @property
     def batch_facts(self) -> dict[str, float]:
-        """What its trace tells of the batches that it was part of."""
+        """What its trace has of the batches that it was part of."""
         mean_rows = round(self.rows_of_passes / self.passes, 2) if self.passes else 0.0
         return {"imagemill.passes": self.passes, "imagemill.rows_a_pass": mean_rows}
 

@@ -85,7 +85,7 @@ class WholePipeline(PictureFamily[WholeRun]):
             GenerationFailed: `invalid_request`, for a negative prompt where it takes none.
         """
         if spec.negative_prompt and "negative_prompt" not in self._takes:
-            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"negative_prompt: {self.entry.name} takes none")
+            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"negative_prompt: {self.entry.name} does not support it")
         return WholeRun(spec, f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}")
 
     @torch.inference_mode()
@@ -112,7 +112,7 @@ class WholePipeline(PictureFamily[WholeRun]):
         if images.dtype == np.uint8:
             return list(images)
         if not np.isfinite(images).all():
-            raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite")
+            raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite numbers")
         return list((images * 255).round().clip(0, 255).astype(np.uint8))
 
     def trial(self, run: WholeRun) -> WholeRun:
@@ -148,7 +148,7 @@ class WholePipeline(PictureFamily[WholeRun]):
     def _pictures(self, result: Any) -> Any:
         if not hasattr(result, "images"):
             advice = f"[models.{self.entry.name}] of models.toml must name a pipeline that makes pictures."
-            raise WrongPictures(f"{type(self._pipeline).__name__} made no picture", advice)
+            raise WrongPictures(f"{type(self._pipeline).__name__} made no image", advice)
         return np.asarray(result.images)
 
 
@@ -161,7 +161,7 @@ def _after_step(on_step: OnStep) -> Callable[[Any, int, Any, dict[str, Any]], di
 
 
 def _report_steps(scheduler: Any, steps: int, on_step: OnStep) -> None:
-    """Tell of each step that a scheduler makes, for a pipeline that takes no callback: PixArt, LongCat."""
+    """Report each step that a scheduler makes, for a pipeline that takes no callback: PixArt, LongCat."""
     step = scheduler.step
     calls = 0
 

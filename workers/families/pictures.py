@@ -31,7 +31,7 @@ def check_pictures(pixels: Sequence[Pixels], spec: GenerateSpec, entry: Model) -
         if each.ndim != len(("height", "width", "channel")) or each.shape[-1] != _CHANNELS or each.dtype != np.uint8:
             shape = "×".join(map(str, each.shape))
             advice = f"[models.{entry.name}] of models.toml must name a model that makes colour pictures."
-            raise WrongPictures(f"the model made {shape} values of {each.dtype}, which is no picture", advice)
+            raise WrongPictures(f"the model made {shape} values of {each.dtype}, which is not an image", advice)
         _check_size(each.shape[1], each.shape[0], spec, entry)
 
 
@@ -39,7 +39,7 @@ def check_number(made: int, requested: int, entry: Model) -> None:
     """Raise `WrongPictures` unless a model made as many pictures as it was asked for."""
     if made != requested:
         advice = f"The operator can set limits.max_n of [models.{entry.name}] in models.toml to what the model makes."
-        raise WrongPictures(f"n: {requested} {_pictures(requested)} asked, and the model made {made}", advice)
+        raise WrongPictures(f"n: {requested} {_pictures(requested)} requested, but the model made {made}", advice)
 
 
 def _pictures(count: int) -> str:
@@ -50,9 +50,9 @@ def _check_size(width: int, height: int, spec: GenerateSpec, entry: Model) -> No
     wrong = {"width": width != spec.width, "height": height != spec.height}
     if any(wrong.values()):
         fields = " and ".join(name for name, is_wrong in wrong.items() if is_wrong)
-        requested = f"{spec.width}×{spec.height} pixels were asked, and the model made {width}×{height}"
+        sizes = f"{spec.width}×{spec.height} pixels were requested, but the model made {width}×{height}"
         advice = (
-            "Nothing was stored: ask for a size that the model can make. The operator can set limits.side_multiple "
+            "Nothing was stored: request a size that the model can make. The operator can set limits.side_multiple "
             f"of [models.{entry.name}] in models.toml, so that other sizes are refused at once."
         )
-        raise WrongPictures(f"{fields}: {requested}", advice)
+        raise WrongPictures(f"{fields}: {sizes}", advice)

@@ -42,7 +42,7 @@ class DeviceTimes:
         try:
             return cls(**{name: float(value) for name, value in (part.split("=") for part in source.split())})
         except (ValueError, TypeError) as exc:
-            raise InvalidConfiguration(f"simulated model: source {source!r} is no list of times: {exc}") from exc
+            raise InvalidConfiguration(f"simulated model: source {source!r} is not a list of times: {exc}") from exc
 
 
 class VirtualClock:

@@ -179,7 +179,7 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
 
 
 def _on_this_stream(conditioning: Conditioning) -> Conditioning:
-    """Tell the allocator that the denoiser's stream uses what the encoder's stream made."""
+    """Inform the allocator that the denoiser's stream uses what the encoder's stream made."""
     if conditioning.text.is_cuda:
         stream = torch.cuda.current_stream(conditioning.text.device)
         for tensor in conditioning.tensors():

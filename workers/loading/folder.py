@@ -1,5 +1,5 @@
 """
-Whether a model's folder is whole, as far as its files alone tell. Nothing is loaded, and torch is not needed.
+Whether a model's folder is complete, as far as its files show. Nothing is loaded, and torch is not needed.
 
 Worth asking first: for a pointer of git-lfs, a file that is cut short or a vocabulary that is missing, the libraries
 that load give no reason that helps, or none at all.
@@ -47,7 +47,7 @@ def not_loaded(model: Model) -> frozenset[str]:
 
 def first_fault(folder: Path, leave_out: Collection[str] = ()) -> Fault | None:
     """
-    The first thing that keeps a pipeline from being loaded from a folder; None where the files tell of none.
+    The first thing that keeps a pipeline from being loaded from a folder; None where the files show none.
 
     Args:
         leave_out: Components that are not loaded.
@@ -108,7 +108,7 @@ def _unreadable(file: Path) -> Fault | None:
         try:
             json.loads(file.read_bytes())
         except ValueError as exc:
-            return Fault(found=f"{file} is no JSON: {exc}", advice=_COPY_AGAIN)
+            return Fault(found=f"{file} is not valid JSON: {exc}", advice=_COPY_AGAIN)
     return None
 
 
@@ -168,7 +168,7 @@ def _shards(index: Path) -> list[str]:
     try:
         return sorted({str(shard) for shard in json.loads(index.read_bytes())["weight_map"].values()})
     except (ValueError, KeyError, TypeError, AttributeError):
-        return []  # That it is no JSON is told already; what else is wrong with it, the library tells that loads.
+        return []  # Invalid JSON is reported already; the library that loads it reports anything else.
 
 
 def _wrong_length(file: Path) -> str | None:

@@ -61,7 +61,7 @@ def load_pipeline(entry: Model, source: str, family: Family, device: torch.devic
     with _library_errors(), _quiet(), noting_random_tensors() as missing:
         pipeline = family.pipeline.from_pretrained(source, **options)
     if missing := [*missing, *missing_parts(pipeline)]:
-        raise NotLoaded(f"{'; '.join(missing)}; get the whole model again")
+        raise NotLoaded(f"{'; '.join(missing)}; download the whole model again")
     if unfit := _unfit(pipeline, entry.family, family.parts):
         raise NotLoaded(f"{unfit}; correct source or family of [models.{entry.name}] in models.toml")
     with _library_errors():
@@ -95,12 +95,12 @@ def _library_errors() -> Iterator[None]:
         if is_out_of_memory(exc) or os.strerror(errno.ENOMEM) in str(exc):  # So mmap's refusal reads.
             advice = "serve fewer models (IMAGEMILL_WORKER_MODELS), or one that needs less, or use a larger machine"
             raise NotLoaded(f"there is too little memory ({reason}); {advice}") from exc
-        raise NotLoaded(f"{reason}; correct its entry in models.toml, or get the whole model again") from exc
+        raise NotLoaded(f"{reason}; correct its entry in models.toml, or download the whole model again") from exc
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What diffusers would warn of while it loads is told by the error, or does not matter."""
+    """What diffusers would warn of while it loads is in the error, or does not matter."""
     before = diffusers_logging.get_verbosity()
     diffusers_logging.set_verbosity(diffusers_logging.CRITICAL)
     try:

@@ -22,7 +22,7 @@ def keep_freed_memory() -> bool:
     Let this process keep what it freed, for itself.
 
     Returns:
-        False where there is no glibc to be told, or it refuses.
+        False where there is no glibc, or it refuses.
     """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):

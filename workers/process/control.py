@@ -42,7 +42,7 @@ def drain_on_shutdown(drain: Callable[[], None]) -> None:
     """
     Have Celery's remote `shutdown`, which is Flower's too, stop this worker as SIGTERM does.
 
-    Celery's own waits for the tasks that run, and tells them nothing: one that waits for the store would wait for ever.
+    Celery's own waits for running tasks without stopping them: one that waits for the store would wait for ever.
     """
 
     def shutdown(_state: Any, **_: Any) -> dict[str, str]:

@@ -21,7 +21,7 @@ def drain(context: Context, grace_s: float) -> None:
     """
     Begin to stop; returns at once. Leases are renewed until the process ends.
 
-    Jobs that wait for a seat in the engine are given back now, those in it after `grace_s`.
+    Jobs that wait for an engine slot are given back now, those in the engine after `grace_s`.
     """
     log.info("draining", jobs=len(context.leases.held()), grace_s=grace_s)
     context.draining.set()

@@ -1,4 +1,4 @@
-"""Tells whoever lists the workers why one could not start, or how its process ended, where it cannot say so itself."""
+"""Reports why a worker could not start, or how its process ended, where it cannot report that itself."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def how_it_ended(exit_code: int) -> str:
 
 
 def note_failure(settings: Settings, report: WorkerReport, why: str) -> None:
-    """Have a worker listed as failed, unless it has said why itself. Never raises: there is nobody to hear of it."""
+    """Have a worker listed as failed, unless it has said why itself. Never raises: nothing could handle it."""
     try:
         with closing(connect(settings)) as client:
             fleet = Fleet(client, settings)
@@ -45,4 +45,4 @@ def note_failure(settings: Settings, report: WorkerReport, why: str) -> None:
             if last is None or last.state != "failed":
                 fleet.note_failure(last or report, why)
     except RedisUnavailable as exc:
-        log.warning("a failure is not told", worker=report.name, reason=str(exc))
+        log.warning("failure not reported", worker=report.name, reason=str(exc))

@@ -1,6 +1,6 @@
 """
-What a worker does four times in each lease: look whether it is stuck, and say that it is there, and whether jobs still
-come to it, from its start on.
+What a worker does four times in each lease: check whether it is stuck, and report that it runs and whether jobs still
+reach it, from its start on.
 
 A device call that hangs lets the leases go and ends the process. Being idle, compiling, or waiting for storage is
 healthy, however long it takes.
@@ -51,7 +51,7 @@ class Heartbeat:
         self.reported_at = time.time()
 
     def beat(self) -> bool:
-        """One beat. Returns whether leases may be renewed; a worker whose device hangs does not return."""
+        """One heartbeat. Returns whether leases may be renewed; a worker whose device hangs does not return."""
         stuck_s = self._engine.stuck_s(time.monotonic())
         if stuck_s is not None:
             log.error("leaving the process: a call of the device does not return", seconds=round(stuck_s))
@@ -64,7 +64,7 @@ class Heartbeat:
         return True
 
     def report_now(self) -> None:
-        """Report this worker as it is now; also between two beats, where somebody may be waiting to hear of it."""
+        """Report this worker as it is now; also between two beats, when somebody may wait for the change."""
         jobs = tuple(claim.job_id for claim in self.leases.held()) if self.leases else ()
         detached = self.intake.detached() if self.intake else ()
         self._log_detached(detached)
@@ -82,7 +82,7 @@ class Heartbeat:
 
     def _log_detached(self, detached: tuple[str, ...]) -> None:
         if detached != self._detached:
-            log.warning("told which queues to take no jobs of; add_consumer takes one up again", queues=list(detached))
+            log.warning("consumers canceled: no jobs are received from these queues until add_consumer", queues=list(detached))
         self._detached = detached
 
 

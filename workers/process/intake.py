@@ -24,7 +24,7 @@ class Intake:
     Of one worker.
 
     Args:
-        queues: Whose jobs it takes, unless it was told otherwise.
+        queues: Whose jobs it takes, unless they are detached.
     """
 
     def __init__(self, app: Celery, queues: Sequence[str], adoption: Adoption) -> None:
@@ -33,7 +33,7 @@ class Intake:
         self._adoption = adoption
 
     def detached(self) -> tuple[str, ...]:
-        """Queues whose lines Celery's consumer was told to read no more."""
+        """Queues whose lines Celery's consumer no longer reads."""
         read = self._app.amqp.queues.consume_from
         return tuple(queue for queue in self._queues if names.line_of(queue) not in read)
 

@@ -32,7 +32,7 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 
 def launch(models: list[str], concurrency: int | None, wait_s: float, processes: int | None = None) -> int:
     """
-    Run a worker until it ends by itself or is told to.
+    Run a worker until it ends by itself or is stopped.
 
     Args:
         models: Names to serve; empty for what the settings say.

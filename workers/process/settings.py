@@ -19,16 +19,16 @@ class WorkerSettings(RoomSettings):
     model_config = SettingsConfigDict(env_prefix="IMAGEMILL_WORKER_", frozen=True, extra="ignore")
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=100)] = ""
-    """How lists and logs call it, in front of a mark of each start; empty for the host's name."""
+    """Its name in lists and logs, followed by an id of each start; empty for the host's name."""
     models: str = ""
     """Names to serve, separated by commas; empty for all of the catalogue."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run: `auto` takes a GPU where there is one."""
     processes: Annotated[int, Field(ge=1, le=256)] = 1
-    """How many it consists of, each with an engine and the models. On a GPU, one. On a CPU, a small model makes more
+    """Number of processes, each with an engine and the models. On a GPU, one. On a CPU, a small model makes more
     pictures with one for each core: threads that compute a pass together wait for each other."""
     concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
-    """Jobs in hand at a time, of each process; unset, what its engine was measured to take, and a few to go on
+    """Jobs in hand at a time, of each process; unset, what its engine was measured to take, and a few
     with."""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads of torch, of each process; 0 leaves it to torch, or divides the processors among several."""

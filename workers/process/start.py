@@ -155,5 +155,5 @@ def _warm_up(engine: Engine, catalogue: Catalogue, entry: Model) -> int:
 
 def _leave_process(exc: BaseException) -> None:
     """A device that failed stays so for this process: the parent starts another, and the table its jobs again."""
-    log.error("leaving the process: its engine cannot go on", reason=repr(exc))
+    log.error("leaving the process: its engine has failed", reason=repr(exc))
     os._exit(_DIED)

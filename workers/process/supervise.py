@@ -42,12 +42,12 @@ OnCrash = Callable[[Command, int], None]
 
 def supervise(commands: Sequence[Command], on_crash: OnCrash = lambda _command, _code: None) -> int:
     """
-    Run commands until one of them ends by itself, which ends the others in order, or until told to stop.
+    Run commands until one of them ends by itself, which ends the others in order, or until it is stopped.
 
     SIGTERM is passed on once. SIGINT is not: a terminal sends it to the whole group, and a second one would mean hurry.
 
     Args:
-        on_crash: Is told of a command that ended by itself, with which exit code; must not raise.
+        on_crash: Called with a command that ended by itself and its exit code; must not raise.
 
     Returns:
         The exit code: 0 where all stopped in order, else that of the first that did not, or cannot run as it is
@@ -112,7 +112,7 @@ class _Parent:
         while True:
             started = time.monotonic()
             code = self._run(command)
-            if self._stopping.is_set() and code == -signal.SIGTERM:  # It was told before it could listen.
+            if self._stopping.is_set() and code == -signal.SIGTERM:  # The signal came before its handler was set.
                 return 0
             if self._stopping.is_set() or code in _FOR_GOOD:
                 return code

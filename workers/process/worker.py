@@ -136,7 +136,7 @@ class WorkerProcess:
         threading.Thread(target=reconciler.run, args=(self._stopping,), name="reconciler", daemon=True).start()
 
     def note_ready(self) -> None:
-        """Celery takes jobs from now on: who submits one at once shall not hear that nobody serves its model."""
+        """Celery takes jobs from now on: a job submitted at once gets no warning that no worker serves it."""
         self._heartbeat.report_now()
 
     def drain(self) -> None:

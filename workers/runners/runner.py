@@ -10,7 +10,7 @@ from jobs.catalogue.entry import Model
 from workers.engine.engine import Engine
 from workers.runners.files import MadeFile
 
-Note = Callable[[str, int, int], None]  # told a stage, and its step of its steps
+Note = Callable[[str, int, int], None]  # called with a stage, its step and its steps
 Send = Callable[[Mapping[str, Any]], None]  # given what those who follow the job are to see now, as JSON takes it
 
 MAX_RECORD_DATA_BYTES = 64 << 10  # of what a job's record keeps of what was made; more belongs into a file
@@ -44,7 +44,7 @@ class Running(Protocol[R_co]):
 
     Attributes:
         timings: Seconds of each stage that it passed.
-        batch_facts: What its trace tells of the company that it had.
+        batch_facts: What its trace has of the batches that it was part of.
     """
 
     @property
@@ -70,7 +70,7 @@ class Runner(Protocol[S_contra, R]):
     first_stage: str
 
     def start(self, spec: S_contra, tools: Tools, note: Note) -> Running[R]:
-        """Begin. Returns at once; `note` is told by any thread, and is quick."""
+        """Begin. Returns at once; `note` is called by any thread, and is quick."""
 
     def file_bytes(self, spec: S_contra) -> int:
         """How much memory making one of the files takes, at the worst."""

@@ -3,7 +3,7 @@
 -- With `remember_s` one that is not there yet, because its message has not become a job, is canceled when it comes.
 -- With `scope` that caller's jobs alone are there, and what it cancels before it comes is its own alone.
 -- Repeating it gives the same answer, the ids released in turn included. With `is_shown` the record stands behind it.
-local TOMBSTONES_MAX = 1000  -- of a caller: whoever has a key may not fill Redis with ids that he makes up
+local TOMBSTONES_MAX = 1000  -- of a caller: a caller must not fill Redis with invented ids
 
 local id = args.job_id
 local status = field(id, 'status')

@@ -15,7 +15,7 @@ local overtaken = is.overtaken and cjson.decode(is.overtaken)
 if overtaken and overtaken.token == token then return {'refused', as_list(overtaken.released), 'overtaken'} end
 if status == 'processing' and is.token == token then return {'claimed', is.next, record} end
 if status ~= 'queued' then
-  -- Whoever ended it did not know where it stood: it takes others' room no longer.
+  -- The script that ended it did not know its place: it takes others' room no longer.
   if redis.call('ZSCORE', key.line(queue), id) then
     withdraw(id, queue, caller)
     local ids = release(queue, caller)
@@ -70,7 +70,7 @@ redis.call('ZADD', key.running(queue), seconds(time + args.lease_s), id)
 if is.start_by or is.end_by then forget_deadline(id, caller) end
 announce(id, 'status', {status = 'processing'}, not is.watched)
 add_written(record, written)
--- What their messages are made of goes along, once: else whoever sends them asks for it.
+-- What their messages are made of goes along, once: else the sender reads it again.
 for _, each in ipairs(ids) do
   record[#record + 1], record[#record + 2] = 'message:' .. each, as_list(message_of(each))
 end

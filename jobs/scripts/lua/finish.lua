@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- processing → succeeded, failed, canceled or expired, by the attempt that owns the job. First commit wins.
--- Repeating it, under the same token, gives the same answer: what its record says of its way and its end, and who is told.
+-- Repeating it, under the same token, gives the same answer: what its record says of its way and its end, and who is notified.
 local id, status, error = args.job_id, args.status, args.error
 local job = key.job(id)
 local fields = {'token', 'status', 'queue', 'caller', 'batch', 'start_by', 'end_by', 'idempotency', 'tell', 'attempts',
@@ -27,7 +27,7 @@ local written = conclude(id, status, fields, args.error_code, is)
 note_pace(is.queue)
 local record = {}
 for name, value in pairs(is) do record[#record + 1], record[#record + 2] = name, value end
--- Who came to be told since it was claimed.
+-- Notifications that were added since it was claimed.
 for protocol in string.gmatch(args.notifier and is.tell or '', '%S+') do
   local name = 'tell:' .. protocol
   if not is[name] then record[#record + 1], record[#record + 2] = name, redis.call('HGET', job, name) or '' end

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Lets go of a message of which no job is made: it is refused, and there is nobody to be told. With `list` it is put there,
--- for whoever it is meant for.
+-- Lets go of a message of which no job is made: it is refused, and nobody is to be notified. With `list` it is put there,
+-- for its real receiver.
 -- Repeating it changes nothing.
 local held = redis.call('HGET', key.held, args.tag)
 if not held then return 0 end

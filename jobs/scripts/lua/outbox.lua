@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- What stands in the outbox of a protocol: ends that are to be told, those of them that could not be told yet, those that
+-- What is in the outbox of a protocol: notifications to be sent, those of them that failed so far, those that
 -- were given up; for how long the first of them has been due, and for how long the oldest has been put off (s; '' where
 -- there is none); and how often each thing happened.
 -- An end that was given up is forgotten with the record of its job.

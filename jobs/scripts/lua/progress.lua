@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Note where running jobs are, or tell what they send on their way (`data`, opaque JSON). Answers for each whether it
--- should go on: see `verdict`. Numbers of data go up within an attempt, and each is told once.
+-- Note where running jobs are, or publish the data that they send (`data`, opaque JSON). Answers for each whether it
+-- should go on: see `verdict`. Numbers of data go up within an attempt, and each is published once.
 local answers = {}
 for at, each in ipairs(args.reports) do
   answers[at] = verdict(each.job_id, each.token)

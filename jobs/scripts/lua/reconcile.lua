@@ -242,7 +242,7 @@ local function unlist_some(_, most)
   return #entries
 end
 
--- Ends of which a process of the version before told nobody, though somebody asked for it, and which it did not count:
+-- Ends of which a process of the version before notified nobody, though it was wanted, and which it did not count:
 -- those that were written since the last look, by the list of what expires, for that version writes there, too.
 local function post_some(_, most)
   local newest = time + args.retention_s

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Renew the leases of all jobs that one worker holds. Answers each as `progress` does. Where a job is goes into its
--- record with it, of one that nobody watches: so whoever comes to read it sees that, and not what its attempt began with.
+-- record with it, of one that nobody watches: so a first reader sees that, and not what its attempt began with.
 local until_s = seconds(now() + args.lease_s)
 local answers, renewed = {}, {}
 for at, each in ipairs(args.claims) do

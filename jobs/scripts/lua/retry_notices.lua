@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Has ends told after all that were given up, as if for the first time, and those now that are put off.
--- Answers for each job whether its end is to be told: 1, or 0. Repeating it gives the same answer, until they are told.
+-- Queues notifications again that were given up, as if for the first time; those that are put off are due now.
+-- Answers for each job whether a notification is pending: 1, or 0. Repeating it gives the same answer, until they are sent.
 local protocol, answers = args.protocol, {}
 for at, id in ipairs(args.job_ids) do
   local is_given_up = redis.call('ZREM', key.given_up(protocol), id) == 1

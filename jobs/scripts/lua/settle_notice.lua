@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- What came of telling an end: it is told, it is to be told again after a while, or it is given up.
--- Nothing where another notifier has it, or the job has ended anew: that end is told by itself.
+-- The outcome of a notification: it was sent, it is to be retried after a while, or it is given up.
+-- Nothing where another notifier has it, or the job has ended anew: that end has its own notification.
 local id, protocol, outcome = args.job_id, args.protocol, args.outcome
 if redis.call('HGET', key.notifiers(protocol), id) ~= args.token then return {'fenced'} end
 redis.call('HDEL', key.notifiers(protocol), id)

@@ -59,7 +59,7 @@ enlist(id, caller, number)
 if count(queue, 'submitted') == 1 then redis.call('SADD', key.queues, queue) end
 if args.tag then count(queue, 'adopted') end
 
--- Whether somebody canceled it before it came: whoever operates the system, or its own caller.
+-- Whether somebody canceled it before it came: the operator, or its own caller.
 local function was_canceled()
   if redis.call('DEL', key.tombstone(id)) == 1 then return true end
   local until_s = redis.call('ZSCORE', tombstones, id)

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Hands out ends that are due to be told by one protocol, each to one notifier for as long as its lease holds.
+-- Hands out due notifications of one protocol, each to one notifier for as long as its lease holds.
 -- Repeating it, under the same token, hands out the same ones.
 local outbox, notifiers, taken = key.outbox(args.protocol), key.notifiers(args.protocol), key.taken(args.token)
 local ids = cjson.decode(redis.call('GET', taken) or '[]')

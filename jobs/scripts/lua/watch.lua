@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Somebody reads these jobs: for `watch_s` from now on, what they do is told as it happens. Whoever runs one hears of it.
+-- A client reads these jobs: for `watch_s` from now on, their progress is published as it happens. Their workers are notified.
 -- Of one that nobody read there may be no event of where it is: there is one then, of what its record says.
--- Repeating it tells nothing again.
+-- Repeating it publishes nothing again.
 for _, id in ipairs(args.job_ids) do
   local is = look_up(id, {'status', 'owner', 'unseen', 'stage', 'step', 'steps'})
   if is.status == 'queued' or is.status == 'processing' then

@@ -1,7 +1,7 @@
 """
-How fast one API process tells where jobs stand, what those who wait cost, and what one key's attacks do to another.
+How fast one API process answers status reads, what waiting clients cost, and how one key's attacks affect another.
 
-For the first two the process has a core of its own; Redis and whoever asks share the others. Attacks are made on a
+For the first two the process has a core of its own; Redis and the clients share the others. Attacks are made on a
 whole system, in which nothing has a core of its own: a slow answer may also come of what the attacker's process takes.
 """
 
@@ -73,7 +73,7 @@ def named(attacks: Sequence[str]) -> tuple[str, ...]:
     """
     for name in attacks:
         if name not in ATTACKS:
-            raise InvalidRequest("attack", f"there is no {name!r}; there are: {', '.join(ATTACKS)}")
+            raise InvalidRequest("attack", f"there is no attack {name!r}; the attacks are: {', '.join(ATTACKS)}")
     return tuple(attacks or ATTACKS)
 
 

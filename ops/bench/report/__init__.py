@@ -1,1 +1,1 @@
-"""How benchmarks measure in turns, and how they tell what they found."""
+"""How benchmarks measure in turns, and how they report results."""

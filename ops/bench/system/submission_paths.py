@@ -1,4 +1,4 @@
-"""What a job costs Redis by the door that it came through, read by somebody or by nobody."""
+"""What a job costs Redis by the way it was submitted, read by a client or not."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PATIENCE_S = 600.0
 _LOOK_EVERY_S = 0.2
 _LOGGED_US = 5  # Redis notes what takes longer: scripts do, and what they run does not.
 _MOST_LOGGED = 200_000
-_MOST = {False: 60, True: 80}  # commands of a job that nobody reads, by whether its sender is told
+_MOST = {False: 60, True: 80}  # commands of a job that no client reads, by `is_celery`
 _MOST_SCRIPT_MS = 0.25
 _SHOWN = 15
 
@@ -32,7 +32,7 @@ _SHOWN = 15
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionPath:
     """
-    A way in.
+    A way to submit a job.
 
     Attributes:
         is_celery: By plain Celery, with a result; else by a client of ours.
@@ -70,7 +70,7 @@ class Cost:
 
 
 def measure(fleet: ChangingFleet, path: SubmissionPath, model: str, count: int) -> Cost:
-    """So many jobs through one door, one after the other, until each has ended and its sender is told."""
+    """A number of jobs by one way, one after the other, until each has ended and its sender is notified."""
     ended = int(fleet.redis.xlen(names.ENDS))
     with _noted(fleet) as script_ms:
         before, cpu_s = RedisCalls.so_far(fleet.redis), fleet.cpu_s()["redis"]
@@ -154,7 +154,7 @@ def _by_script(entries: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def path_figures(costs: Mapping[str, Sequence[Cost]]) -> list[Figure]:
-    """Of each door; by command and by script where nobody reads, and how many such jobs one Redis is good for."""
+    """Of each way; by command and by script where nobody reads, and how many such jobs one Redis is good for."""
     found = []
     for path in SUBMISSION_PATHS:
         rounds = costs[path.name]

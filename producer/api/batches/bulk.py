@@ -58,7 +58,7 @@ class Bulk:
         self, context: Context, caller: Caller, idempotency_key: str | None = None, traceparent: str | None = None
     ) -> None:
         if idempotency_key is not None and not 1 <= len(idempotency_key) <= KEY_CHARS:
-            raise InvalidRequest("Idempotency-Key", f"of a batch has 1 to {KEY_CHARS} characters")
+            raise InvalidRequest("Idempotency-Key", f"must have 1 to {KEY_CHARS} characters for a batch")
         self._context = context
         self.caller = caller
         self._key = idempotency_key
@@ -91,7 +91,7 @@ class Bulk:
         return [answers[line] for line in sorted(answers)]
 
     def open(self) -> None:
-        """Begin the batch. Raises `RedisFull` or `RedisUnavailable`: there are no answers yet to tell it in."""
+        """Begin the batch. Raises `RedisFull` or `RedisUnavailable`: there are no answers yet that could report it."""
         self._context.parts.batches.open(self.batch_id, self.caller.name)
 
     def _note(self, refused: list[int]) -> None:
@@ -144,9 +144,9 @@ def _object(item: bytes | None) -> dict[str, Any]:
     try:
         fields = orjson.loads(item)
     except orjson.JSONDecodeError as exc:
-        raise InvalidRequest("request", f"is no JSON: {exc.msg} (column {exc.colno})") from exc
+        raise InvalidRequest("request", f"is not valid JSON: {exc.msg} (column {exc.colno})") from exc
     if not isinstance(fields, dict):
-        raise InvalidRequest("request", "has to be a JSON object")
+        raise InvalidRequest("request", "must be a JSON object")
     return fields
 
 
@@ -155,5 +155,5 @@ def _custom_id(fields: dict[str, Any]) -> str | None:
     if custom_id is None:
         return None
     if not isinstance(custom_id, str) or not 1 <= len(custom_id) <= _CUSTOM_ID_CHARS:
-        raise InvalidRequest("custom_id", f"should be a text of 1 to {_CUSTOM_ID_CHARS} characters")
+        raise InvalidRequest("custom_id", f"must be a string of 1 to {_CUSTOM_ID_CHARS} characters")
     return custom_id

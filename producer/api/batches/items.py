@@ -23,7 +23,7 @@ _SPACE = b" \t\r\n"
 
 class Items:
     """
-    The values of one body. Which of both it is, its first character tells: lines are objects.
+    The values of one body. The first character shows which of both it is: lines are objects.
 
     A byte order mark in front is passed over (RFC 8259, 8.1).
     """
@@ -137,7 +137,7 @@ class _Array:
                 if self._has_commas or not self._value.is_empty:  # [] has no element, [1,] a second one that is none
                     yield self._value.take()
         if chunk[start:].strip(_SPACE):
-            raise BodyMalformed("the body is no JSON: something comes behind its array")
+            raise BodyMalformed("the body is not valid JSON: there is text after its array")
 
     def _ends_element(self, mark: bytes) -> bool:
         match mark:
@@ -151,11 +151,11 @@ class _Array:
             case b"]" | b"}":
                 self._depth -= 1
                 if self._depth == 0 and mark == b"}":
-                    raise BodyMalformed("the body is no JSON: its array ends with a brace")
+                    raise BodyMalformed("the body is not valid JSON: its array ends with a brace")
                 return self._depth == 0
         return False
 
     def finish(self) -> Iterator[bytes | None]:
         if self._depth:
-            raise BodyMalformed("the body is no JSON: its array does not end")
+            raise BodyMalformed("the body is not valid JSON: its array does not end")
         return iter(())

@@ -92,14 +92,14 @@ async def submit(
     idempotency_key: Annotated[
         str | SkipJsonSchema[None],
         Header(
-            description="Sending the same lines again with the same key queues no job twice.",
+            description="If the same lines are sent again with the same key, no job is queued twice.",
             json_schema_extra={"minLength": 1, "maxLength": KEY_CHARS},
         ),
     ] = None,
 ) -> Response:
     """
-    Queue up to 100,000 jobs: JSON lines, or one array, each a job with a `custom_id` of your own. A line that is wrong
-    stops no other; its answer says why. The answer begins when the request has been read.
+    Submit up to 100,000 jobs: JSON lines, or one array, each a job with an optional `custom_id`. An invalid line does
+    not stop the others; its answer has the reason. The answer begins when the request has been read.
     """
     check_type(request, *LINES_TYPES, JSON)
     bulk = Bulk(context, caller, idempotency_key, request.headers.get("traceparent"))
@@ -108,28 +108,28 @@ async def submit(
     return StreamingResponse(_sent(spool, context), headers=headers, media_type=JSONL)
 
 
-@router.get("/batches/{batch_id}", summary="Ask for a batch", responses={200: {"model": BatchBody}, **NOT_FOUND})
+@router.get("/batches/{batch_id}", summary="Get a batch", responses={200: {"model": BatchBody}, **NOT_FOUND})
 async def status(request: Request, record: OwnBatch, context: CurrentContext) -> Response:
-    """How many of its jobs have each status."""
+    """The number of its jobs with each status."""
     return json_response(_shown(record, context, request))
 
 
 @router.get(
     "/batches/{batch_id}/results",
-    summary="Read a batch's jobs",
+    summary="Get the results of a batch",
     response_class=Response,
-    responses={200: lines_of(BatchResultBody, "Its jobs as they stand, by line."), **NOT_FOUND},
+    responses={200: lines_of(BatchResultBody, "The current state of its jobs, by line."), **NOT_FOUND},
 )
 async def results(request: Request, _: BatchCaller, record: OwnBatch, context: CurrentContext) -> Response:
-    """Its jobs as they stand, with fresh links to their images, one a line. Lines that were refused are not in it."""
+    """The current state of its jobs, one per line, with new links to their images; without lines that were refused."""
     return StreamingResponse(await results_of(record.id, context, request), media_type=JSONL)
 
 
 @router.delete("/batches/{batch_id}", summary="Cancel a batch", responses={200: {"model": BatchBody}, **NOT_FOUND})
 async def cancel(request: Request, record: OwnBatch, context: CurrentContext) -> Response:
     """
-    Ask for the end of all its jobs that go on, and take no more of it. Jobs that have ended stay as they are. Of a
-    batch with more than 1,000 the last ones end at once and the others soon after: `status` is `canceling` until then.
+    Cancel all its jobs that have not ended, and accept no more. Jobs that have ended do not change. In a batch with
+    more than 1,000 jobs the last ones end at once, the others soon after; until then `status` is `canceling`.
     """
     canceled = await context.loop.run(lambda: context.parts.batches.cancel(record.id))
     return json_response(_shown(canceled, context, request))

@@ -29,7 +29,7 @@ _LINES = r"^\s*[^\[\s]"  # What begins with a bracket is read as an array.
 
 def _item_of(request: type[Request]) -> type[BaseModel]:
     """A job of a batch: a request, with a name."""
-    name = Field(None, min_length=1, max_length=255, description="Your own name for it.")
+    name = Field(None, min_length=1, max_length=255, description="Your own id for the batch.")
     return create_model(f"Batch{request.__name__}", __base__=request, custom_id=(str | None, name))
 
 
@@ -39,11 +39,11 @@ ITEMS = tuple(_item_of(kind.request) for kind in KINDS.values())
 class BatchLineBody(BaseModel):
     """What became of a line of the request."""
 
-    line: int = Field(description="From 1; blank lines do not count.")
+    line: int = Field(description="Number of the line, from 1; blank lines do not count.")
     custom_id: str | None
-    id: str | None = Field(description="The job's.")
+    id: str | None = Field(description="The job's id.")
     error: ProblemDetail | None
-    warnings: tuple[str, ...] = Field((), description="What its sender should know though it was taken.")
+    warnings: tuple[str, ...] = Field((), description="Warnings about an accepted job.")
 
 
 class BatchResultBody(BaseModel):
@@ -83,7 +83,7 @@ class BatchBody(BaseModel):
 
 def lines_of(model: type[BaseModel], description: str) -> dict[str, Any]:
     """An answer of JSON lines."""
-    schema = {"type": "array", "items": ref(model), "description": "One a line."}
+    schema = {"type": "array", "items": ref(model), "description": "One per line."}
     return {"description": description, "content": {JSONL: {"schema": schema}}}
 
 

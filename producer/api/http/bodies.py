@@ -38,7 +38,7 @@ async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> 
             body += chunk
         value = parse(bytes(body))
     if not isinstance(value, dict):
-        raise BodyMalformed("the body has to be a JSON object")
+        raise BodyMalformed("the body must be a JSON object")
     return value
 
 
@@ -46,10 +46,10 @@ def check_type(request: Request, *types: str) -> None:
     """Raises `BodyOfOtherType` where the body is not of one of these types."""
     named, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     if named.strip() not in types:
-        raise BodyOfOtherType("Content-Type", f"has to be {' or '.join(types)}")
+        raise BodyOfOtherType("Content-Type", f"must be {' or '.join(types)}")
     charset = _CHARSET.search(parameters)
     if charset and charset[1] not in _TAKEN_CHARSETS:
-        raise BodyOfOtherType("Content-Type", "its charset has to be utf-8, as JSON is")
+        raise BodyOfOtherType("Content-Type", "its charset must be utf-8")
 
 
 def check_encoding(request: Request) -> None:
@@ -108,4 +108,4 @@ def parse(body: bytes) -> Any:
         return orjson.loads(body.removeprefix(codecs.BOM_UTF8))
     except orjson.JSONDecodeError as exc:
         # Its message and place, which have nothing of the content.
-        raise BodyMalformed(f"the body is no JSON: {exc.msg} (line {exc.lineno}, column {exc.colno})") from exc
+        raise BodyMalformed(f"the body is not valid JSON: {exc.msg} (line {exc.lineno}, column {exc.colno})") from exc

@@ -1,5 +1,5 @@
 """
-What HTTP says of an error: a status, and one object with a code for a machine and a sentence for a person.
+How HTTP answers an error: a status, and one object with a code for a program and a sentence for a person.
 
     Permanent
     ├── AnswerTooLong     413, of a batch
@@ -50,8 +50,8 @@ _MESSAGE_CHARS, _FIELD_CHARS = 600, 120  # An error may repeat what it was sent,
 
 # Code and message, where no route has said what is meant.
 _OF_STATUS = {
-    404: ("not_found", "there is nothing at this path; /docs lists all that there is"),
-    405: ("method_not_allowed", "this path does not take {method}; the header Allow has what it takes"),
+    404: ("not_found", "there is nothing at this path; /docs lists all paths"),
+    405: ("method_not_allowed", "this path does not take {method}; the header Allow lists the methods"),
 }
 
 
@@ -67,27 +67,27 @@ class AnswerTooLong(Permanent):
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(
-            f"the answer to this batch may have at most {max_bytes} bytes: this line and what follows is not queued. "
+            f"the answer to this batch may have at most {max_bytes} bytes: this line and all after it are not queued. "
             "Send the rest as another batch"
         )
 
 
 class SpoolFull(Retryable):
-    """This process has no room on its disk for the answer to a batch; no job was queued that is not told of."""
+    """This process has no disk space for the answer to a batch; every queued job is in the answer."""
 
     def __init__(self) -> None:
         super().__init__(
-            "this server has no room on its disk for the answer to a batch: this line and what follows is not queued. "
+            "this server has no disk space for the answer to a batch: this line and all after it are not queued. "
             "Send it again later"
         )
 
 
 class BodyMalformed(Permanent):
-    """The request's body is no JSON that can be read. The text has nothing of it."""
+    """The request's body is not valid JSON. The text repeats nothing of it."""
 
 
 class BodyOfOtherType(Permanent):
-    """The request's body is not of the type that is taken, or packed. `field` is the header that says so."""
+    """The request's body is of another type, or compressed. `field` is the header that says so."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -101,7 +101,7 @@ class BodyTooSlow(Retryable):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """
-    An error as HTTP tells it.
+    An error as HTTP answers it.
 
     Attributes:
         status: Of the answer.
@@ -147,11 +147,11 @@ _ANSWERS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (BodyMalformed, 400, "malformed_body", None),
     (BodyOfOtherType, 415, "unsupported_media_type", None),
     (BodyTooSlow, 408, "body_too_slow", None),
-    (RedisUnavailable, 503, "redis_unavailable", "the job table cannot be reached for now; try again"),
-    (StorageUnavailable, 503, "storage_unavailable", "the image store cannot be reached for now; try again"),
-    (ObjectNotFound, 404, "image_not_found", "the image is not in the store any more"),
-    (StorageError, 500, "misconfigured", "the image store of this server is not set up as it should be"),
-    (InvalidConfiguration, 500, "misconfigured", "this server is not set up as it should be"),
+    (RedisUnavailable, 503, "redis_unavailable", "the job table cannot be reached; try again later"),
+    (StorageUnavailable, 503, "storage_unavailable", "the image store cannot be reached; try again later"),
+    (ObjectNotFound, 404, "image_not_found", "the image is no longer in the store"),
+    (StorageError, 500, "misconfigured", "the image store of this server is not configured correctly"),
+    (InvalidConfiguration, 500, "misconfigured", "this server is not configured correctly"),
 )
 _HEADERS = {
     408: {"Connection": "close"},
@@ -183,9 +183,9 @@ def _cut(text: str | None, most: int) -> str | None:
 
 
 def log_kept_back(exc: Exception, problem: Problem | None) -> None:
-    """Write into the log what an answer does not tell; the line has the request's id, as the answer does."""
+    """Log the reason that an answer does not contain; the line has the request's id, as the answer does."""
     if problem is not None and problem.message != _cut(str(exc), _MESSAGE_CHARS):
-        log.warning("the answer keeps the reason to itself", code=problem.code, reason=str(exc))
+        log.warning("the reason of an error answer", code=problem.code, reason=str(exc))
 
 
 Respond = Callable[[Request, Problem], Response]
@@ -193,10 +193,10 @@ Respond = Callable[[Request, Problem], Response]
 
 def handle_errors(app: FastAPI, respond: Respond) -> None:
     """
-    Have an app answer its errors; bugs pass, for `producer.api.http.request_log` to tell of.
+    Have an app answer its errors; bugs pass, for `producer.api.http.request_log` to log.
 
     Args:
-        respond: How a path or a method that there is not is told; all other errors are their routes', by a `Problem`.
+        respond: Answers an unknown path or method; routes answer all other errors themselves, by a `Problem`.
     """
 
     async def answer_http(request: Request, exc: Exception) -> Response:
@@ -235,7 +235,7 @@ async def _answer_validation(_: Request, exc: Exception) -> Response:
 
 
 def _allowed(request: Request, allow: str) -> list[str]:
-    """All methods of a path: each route of it knows its own, which it told."""
+    """All methods of a path: each route of it knows its own, and reported them."""
     path = getattr(request.scope.get("route"), "path_format", "")
     documented = [method.upper() for method in request.app.openapi()["paths"].get(path, {})]
     methods = documented or [each.strip() for each in allow.split(",") if each.strip() not in ("", "HEAD")]

@@ -34,7 +34,7 @@ class Heads:
             await send({"type": "http.response.body", "body": b""})
             raise _HeadIsSent
 
-        as_get = {**scope, "method": "GET", _WAS_HEAD: True}  # Whoever sends the answer still has to know of HEAD.
+        as_get = {**scope, "method": "GET", _WAS_HEAD: True}  # The code that sends the answer must still know of HEAD.
         try:
             await self._app(as_get, receive, send_head)
         except _HeadIsSent:

@@ -25,6 +25,6 @@ async def refuse_unknown(request: Request) -> None:
     for name, count in Counter(name for name, _ in request.query_params.multi_items()).items():
         if name not in known:
             there_are = f"there are {', '.join(known)}" if known else "this route has none"
-            raise InvalidRequest(name[:_SHOWN_CHARS] or "query", f"there is no such query parameter; {there_are}")
+            raise InvalidRequest(name[:_SHOWN_CHARS] or "query", f"unknown query parameter; {there_are}")
         if count > 1 and known[name].get("type") != "array":
-            raise InvalidRequest(name, "comes more than once")
+            raise InvalidRequest(name, "is given more than once")

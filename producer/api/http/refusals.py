@@ -1,4 +1,4 @@
-"""What HTTP says of a request that is refused for its caller, or because the system is full, or has nobody for it."""
+"""How HTTP answers a request that is refused: its caller is at a limit, the system is full, or no worker serves it."""
 
 from __future__ import annotations
 
@@ -74,5 +74,5 @@ def _later(exc: _Later) -> Refusal:
             code, seconds = "quota_exceeded", _QUEUE_RETRY_S
         case RedisFull():
             code, seconds, message = "system_full", _MEMORY_RETRY_S, _FULL
-    # RFC 9110, 10.2.3: whole seconds. Rounded up, or whoever obeys it comes too early.
+    # RFC 9110, 10.2.3: whole seconds. Rounded up, or a client that obeys it comes too early.
     return Refusal(status=429, code=code, message=message, headers={"Retry-After": str(max(1, math.ceil(seconds)))})

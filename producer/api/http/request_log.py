@@ -88,7 +88,7 @@ class RequestLog:
 
 
 class _Refusals:
-    """Has one line a second tell of requests that were refused with the same status, however many they are."""
+    """Logs one line a second for requests that were refused with the same status, however many they are."""
 
     def __init__(self) -> None:
         self._logged_at: dict[int, float] = {}

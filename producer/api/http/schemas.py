@@ -12,9 +12,9 @@ from jobs.table.events import EVENT_ID
 class ProblemDetail(BaseModel):
     """Why a request was refused."""
 
-    code: str = Field(description="For a machine.", examples=["invalid_request"])
-    message: str = Field(description="For a person.", examples=["n: should be greater than or equal to 1"])
-    field: str | None = Field(description="Which field of the request, or which header, is wrong.", examples=["n"])
+    code: str = Field(description="Error code, for programs.", examples=["invalid_request"])
+    message: str = Field(description="Error message, for people.", examples=["n: should be greater than or equal to 1"])
+    field: str | None = Field(description="The field or header of the request that is wrong.", examples=["n"])
 
 
 class ProblemBody(BaseModel):
@@ -28,7 +28,7 @@ def text_header(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}}
 
 
-RETRY_AFTER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "string", "pattern": r"^\d+$"}}}
+RETRY_AFTER = {"Retry-After": {"description": "Seconds until the next try.", "schema": {"type": "string", "pattern": r"^\d+$"}}}
 WWW_AUTHENTICATE = {"WWW-Authenticate": text_header("How to send a key.")}
 
 

@@ -28,29 +28,29 @@ class DroppedBody(BaseModel):
     """What one request dropped."""
 
     object: Literal["dropped"]
-    dropped: int = Field(description="How many jobs.", ge=0)
-    next_cursor: str | None = Field(description="Send it to go on; null where nothing is left to look at.")
+    dropped: int = Field(description="Number of deleted jobs.", ge=0)
+    next_cursor: str | None = Field(description="Send it to continue; null when there is nothing left.")
 
 
-@router.delete("/jobs", summary="Drop jobs that have ended", responses={200: {"model": DroppedBody}})
+@router.delete("/jobs", summary="Delete ended jobs", responses={200: {"model": DroppedBody}})
 async def drop(
     caller: CurrentCaller,
     context: CurrentContext,
-    status: Annotated[list[Ended], Query(description="Jobs that ended so; may be given more than once.", min_length=1)],
+    status: Annotated[list[Ended], Query(description="Only jobs with this status; may be repeated.", min_length=1)],
     older_than_s: Annotated[
-        int, Query(description="Leave alone what ended less long ago, in seconds.", ge=0, le=_MOST_AGE_S)
+        int, Query(description="Only jobs that ended more than this many seconds ago.", ge=0, le=_MOST_AGE_S)
     ] = 0,
     cursor: Annotated[
         str | SkipJsonSchema[None],
         Query(
-            description="`next_cursor` of the answer before; none for the first.", json_schema_extra={"pattern": CURSOR}
+            description="`next_cursor` of the previous answer; leave it out for the first.", json_schema_extra={"pattern": CURSOR}
         ),
     ] = None,
 ) -> Response:
     """
-    Forget jobs of the caller that have ended, as if their time was over: records, events, idempotency keys. Jobs that
-    go on stay. A request looks at 5,000 jobs at most; `next_cursor` says where the next one goes on. Images stay in the
-    store for as long as that keeps them.
+    Delete the records, events and idempotency keys of the caller's ended jobs. Other jobs stay. A request reads at
+    most 5,000 jobs; send `next_cursor` to continue. Images stay in the store until its own rules delete
+    them.
     """
     ended_before = time.time() - older_than_s if older_than_s else None
     table = context.parts.table

@@ -34,12 +34,12 @@ async def _resume_point(
     last_event_id: Annotated[
         str | SkipJsonSchema[None],
         Header(
-            description="Go on behind this event; browsers send it when they reconnect.",
+            description="Continue after this event; browsers send it when they reconnect.",
             json_schema_extra={"pattern": f"{EVENT_ID}|^$"},
         ),
     ] = None,
 ) -> str | None:
-    """Behind which event to go on; None where the client has had the job's last one."""
+    """The event after which to continue; None if the client already has the job's last one."""
     if not last_event_id:
         return "0"
     after = check_event_id(last_event_id, _HEADER)
@@ -50,7 +50,7 @@ async def _resume_point(
 
 @router.get(
     "/jobs/{job_id}/events",
-    summary="Follow a job",
+    summary="Stream a job's events",
     response_class=Response,
     responses={
         200: sent_events(
@@ -59,7 +59,7 @@ async def _resume_point(
             *get_args(EventType),
             REFUSED,
         ),
-        204: {"description": "The job has ended, and the client has had its last event. Browsers stop to reconnect."},
+        204: {"description": "The job has ended, and the client already has its last event. Browsers stop reconnecting."},
         **NOT_FOUND,
     },
 )
@@ -67,8 +67,8 @@ async def events(
     request: Request, record: OwnJob, after: Annotated[str | None, Depends(_resume_point)], context: CurrentContext
 ) -> Response:
     """
-    The events of a job as they come, up to its end. A stream that ends without `completed` was cut: go on with the
-    header `Last-Event-ID`, which misses none and repeats none.
+    The events of a job as they happen, until it ends. A stream that ends without `completed` was interrupted: continue
+    with the header `Last-Event-ID`; no event is lost or repeated.
     """
     if after is None:
         return Response(status_code=204)
@@ -99,7 +99,7 @@ async def _content_of(event: Event, record: JobView, request: Request, context: 
 
 
 def _data_of(event: Event, kind: str) -> dict[str, Any]:
-    """What an event tells; one of progress has the share of the work that is done."""
+    """The data of an event; for progress, with the share of the work that is done."""
     if event.type != "progress":
         return event.data
     stage, step, steps = progress_in(event)

@@ -31,7 +31,7 @@ router = Router(prefix="/v1", tags=["jobs"], responses={**REFUSALS, **NOT_FOUND}
 
 _THUMBNAIL_TYPE = "image/webp"
 
-Index = Annotated[int, PathField(ge=0, le=10_000, description="0 for the first of the job.")]
+Index = Annotated[int, PathField(ge=0, le=10_000, description="Index, from 0.")]
 
 
 _FILE: dict[int | str, dict[str, Any]] = {
@@ -49,23 +49,23 @@ async def linked_job(
     context: CurrentContext,
     permit: Annotated[
         Annotated[str, StringConstraints(pattern=PERMIT)] | SkipJsonSchema[None],
-        Query(description="Of a link; it does in place of a key."),
+        Query(description="Signature of a link; used instead of an API key."),
     ] = None,
 ) -> JobView:
     """
-    The job of a path, for whoever has a link to it, whatever key comes with it; or has its key.
+    The job of a path, for a request with a valid link (and any key), or with the job's key.
 
     Raises:
         JobNotFound, KeyRefused, RateExceeded, RecordUnreadable: There is no link that holds, and a key does not do.
     """
     if permit is not None:
-        with suppress(JobNotFound, RecordUnreadable):  # Who has no key is not told which jobs there are.
+        with suppress(JobNotFound, RecordUnreadable):  # Without a key a client must not learn which jobs exist.
             record = await found_job(job_id, context)
             key = await callers_of(request).key_of(record.caller)
             if key is not None and permits(_path_of(request), key, permit):
                 return record
         if token is None:
-            raise KeyRefused("this link does not hold, or not any more; ask for its job again, or send the job's key")
+            raise KeyRefused("this link is invalid or has expired; get the job again for a new link, or send its API key")
     return await own_job(job_id, await current_caller(request, token), context)
 
 
@@ -78,7 +78,7 @@ def _path_of(request: Request) -> str:
 LinkedJob = Annotated[JobView, Depends(linked_job)]
 
 
-@router.get("/jobs/{job_id}/images/{index}", summary="Fetch an image", response_class=Response, responses=_FILE)
+@router.get("/jobs/{job_id}/images/{index}", summary="Download an image", response_class=Response, responses=_FILE)
 async def image(request: Request, record: LinkedJob, index: Index, context: CurrentContext) -> Response:
     """The file as it is stored."""
     found = _image(record.images, index)
@@ -86,23 +86,23 @@ async def image(request: Request, record: LinkedJob, index: Index, context: Curr
 
 
 @router.get(
-    "/jobs/{job_id}/images/{index}/thumbnail", summary="Fetch a thumbnail", response_class=Response, responses=_FILE
+    "/jobs/{job_id}/images/{index}/thumbnail", summary="Download a thumbnail", response_class=Response, responses=_FILE
 )
 async def thumbnail(request: Request, record: LinkedJob, index: Index, context: CurrentContext) -> Response:
-    """The file as it is stored, if the job asked for one."""
+    """The file as it is stored, if the job requested one."""
     key = _image(record.images, index).thumbnail_key
     if key is None:
-        raise HTTPException(404, "this job asked for no thumbnails")
+        raise HTTPException(404, "this job has no thumbnails; none were requested")
     return await _file(request, context, key, _THUMBNAIL_TYPE)
 
 
 @router.get(
-    "/jobs/{job_id}/artifacts/{index}", summary="Fetch another object", response_class=Response, responses=_OBJECT
+    "/jobs/{job_id}/artifacts/{index}", summary="Download another artifact", response_class=Response, responses=_OBJECT
 )
 async def artifact(request: Request, record: LinkedJob, index: Index, context: CurrentContext) -> Response:
-    """What a job made that is no image, as it is stored."""
+    """Another result of a job than an image, as it is stored."""
     if index >= len(record.artifacts):
-        raise HTTPException(404, f"this job has {len(record.artifacts)} artifacts, and none is number {index}")
+        raise HTTPException(404, f"this job has {len(record.artifacts)} artifacts, so there is no number {index}")
     found = record.artifacts[index]
     answer = await _file(request, context, found.key, found.content_type)
     answer.headers["Content-Disposition"] = "attachment"  # Of any type: no page of this origin is to be made of it.
@@ -111,7 +111,7 @@ async def artifact(request: Request, record: LinkedJob, index: Index, context: C
 
 def _image(images: tuple[Image, ...], index: int) -> Image:
     if index >= len(images):
-        raise HTTPException(404, f"this job has {len(images)} images, and none is number {index}")
+        raise HTTPException(404, f"this job has {len(images)} images, so there is no number {index}")
     return images[index]
 
 

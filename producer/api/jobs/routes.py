@@ -46,7 +46,7 @@ _SHOWN_AT_ONCE = 8  # In a step of the event loop.
 
 
 async def found_job(job_id: str, context: Context) -> JobView:
-    """A job, whoever asks. Raises `JobNotFound` or `RecordUnreadable`."""
+    """A job of any caller. Raises `JobNotFound` or `RecordUnreadable`."""
     if not names.is_job_id(job_id):
         raise JobNotFound(job_id[:128])
     return view_of(await context.loop.reader.get(job_id))
@@ -99,10 +99,10 @@ async def submit(
     idempotency_key: IdempotencyKey = None,
     prefer: Annotated[  # For the document: here would be the first alone of several.
         str | SkipJsonSchema[None],
-        Header(description="`wait=N`: wait up to N seconds for the job's end.", examples=["wait=30"]),
+        Header(description="`wait=N`: wait up to N seconds until the job ends.", examples=["wait=30"]),
     ] = None,
 ) -> Response:
-    """Queue a job. The answer says where to ask for it; with `Prefer: wait=N` it has the images, if they are there."""
+    """Queue a job. The answer has its URLs; with `Prefer: wait=N` it has the images, if the job ends in time."""
     fields, traceparent = await read_fields(request, context), request.headers.get("traceparent")
     submission = prepare(fields, caller, context, idempotency_key, traceparent)
     if dry_run:
@@ -130,17 +130,17 @@ async def list_jobs(
     context: CurrentContext,
     status: Annotated[Status | SkipJsonSchema[None], Query(description="Only jobs with this status.")] = None,
     model: Annotated[str | SkipJsonSchema[None], Query(description="Only jobs of this model.", max_length=64)] = None,
-    limit: Annotated[int, Query(description="The most jobs of a page.", ge=1, le=_MOST_LISTED)] = 20,
+    limit: Annotated[int, Query(description="Maximum number of jobs per page.", ge=1, le=_MOST_LISTED)] = 20,
     cursor: Annotated[
         str | SkipJsonSchema[None],
         Query(
-            description="`next_cursor` of the page before; none for the first.", json_schema_extra={"pattern": CURSOR}
+            description="`next_cursor` of the previous page; leave it out for the first.", json_schema_extra={"pattern": CURSOR}
         ),
     ] = None,
 ) -> Response:
     """
-    The caller's jobs, the last to be submitted first. A page may have fewer jobs than `limit`, or none, and still be
-    followed by others: `next_cursor` says so.
+    The caller's jobs, the newest first. A page may have fewer jobs than `limit`, or none, although more pages follow:
+    `next_cursor` shows it.
     """
     table = context.parts.table
     records, next_cursor = await context.loop.run(lambda: table.list_jobs(caller.scope, status, model, limit, cursor))
@@ -154,11 +154,11 @@ async def list_jobs(
 
 @router.get(
     "/jobs/{job_id}",
-    summary="Ask for a job",
+    summary="Get a job",
     responses={200: {"model": JobBody}, **NOT_FOUND},
 )
 async def ask(request: Request, record: OwnJob, context: CurrentContext) -> Response:
-    """Where a job stands; when it has succeeded, with fresh links to its images."""
+    """The state of a job; if it has succeeded, with new links to its images."""
     if not record.has_ended:
         await context.loop.reader.watch([record.id])
     return json_response(await _show(record, request, context))
@@ -171,9 +171,9 @@ async def ask(request: Request, record: OwnJob, context: CurrentContext) -> Resp
 )
 async def cancel(request: Request, job_id: str, caller: CurrentCaller, context: CurrentContext) -> Response:
     """
-    Ask for a job's end. One that waits ends at once, one that runs at its next step, and one that has ended stays as
-    it is. One that is not there may be a message of plain Celery that no worker has seen: should it come within a day,
-    it will not run. With a key that holds for messages that name the key's caller.
+    Cancel a job. A queued job ends at once, a running one at its next step, and an ended one does not change. An
+    unknown id may be that of a plain Celery message that no worker has received yet: if it comes within a day, it will
+    not run. With an API key, this applies only to messages that name the key's caller.
     """
     if not names.is_job_id(job_id):
         raise JobNotFound(job_id[:128])
@@ -183,7 +183,7 @@ async def cancel(request: Request, job_id: str, caller: CurrentCaller, context: 
 
 @router.patch(
     "/jobs/{job_id}",
-    summary="Change the place of a job that waits",
+    summary="Change the position of a queued job",
     responses={
         200: {"model": JobBody},
         **NOT_FOUND,
@@ -193,7 +193,7 @@ async def cancel(request: Request, job_id: str, caller: CurrentCaller, context: 
     openapi_extra={"requestBody": body_of_change()},
 )
 async def change(request: Request, record: OwnJob, context: CurrentContext) -> Response:
-    """Give a queued job another priority, or put it before the others of its caller that have the same one."""
+    """Change the priority of a queued job, or move it before the caller's other jobs of the same priority."""
     said = parse(Change, await read_fields(request, context))
     changed = await AsyncJob(record.id, context.loop).reprioritize(said.priority, said.position)
     return json_response(await _show(changed, request, context))

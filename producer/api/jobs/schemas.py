@@ -18,7 +18,7 @@ class ImageBody(Picture):
     """An image of a finished job."""
 
     url: str
-    """A link that works without a key, and expires. Ask again for a fresh one."""
+    """A link that works without a key and expires. Get the job again for a new one."""
     thumbnail_url: str | None
     """Likewise."""
 
@@ -26,7 +26,7 @@ class ImageBody(Picture):
 class ArtifactBody(Artifact):
     """Another object of a finished job."""
 
-    url: str = Field(description="A link that works without a key, and expires. Ask again for a fresh one.")
+    url: str = Field(description="A link that works without a key and expires. Get the job again for a new one.")
 
 
 class JobBody(JobView):
@@ -37,9 +37,9 @@ class JobBody(JobView):
     artifacts: tuple[ArtifactBody, ...]
     """Other objects that it made."""
     queue_position: int | None
-    """1: about the next to be taken. Null in lists, once it began, and before it may."""
+    """Approximate position in the queue, from 1. Null in lists, after the start, and before it may start."""
     starts_in_s: float | None
-    """Seconds until then at the measured pace, about; null while unknown."""
+    """Approximate number of seconds until it starts; null if unknown."""
     status_url: str
     events_url: str
     cancel_url: str
@@ -49,7 +49,7 @@ class SubmittedBody(JobBody):
     """A job that was just submitted."""
 
     warnings: tuple[str, ...]
-    """What its sender should know though it was taken: that no worker serves its model, for one."""
+    """Warnings about an accepted job, for example that no worker serves its model."""
 
 
 class DryRunBody(BaseModel):
@@ -60,19 +60,19 @@ class DryRunBody(BaseModel):
     model: str | None
     queue: str
     queue_position: int | None = Field(
-        description="Where it would stand if it were submitted now, about; null with `start_after`."
+        description="Approximate position if it were submitted now; null with `start_after`."
     )
-    starts_in_s: float | None = Field(description="Seconds until it would begin, about; null while unknown.")
+    starts_in_s: float | None = Field(description="Approximate number of seconds until it would start; null if unknown.")
     parameters: dict[str, Any]
-    warnings: tuple[str, ...] = Field(description="As of a submission.")
+    warnings: tuple[str, ...] = Field(description="Warnings, as for a submission.")
 
 
 class JobsBody(BaseModel):
-    """A page of jobs, the last to be submitted first."""
+    """A page of jobs, the newest first."""
 
     object: Literal["list"]
     data: list[JobBody]
-    next_cursor: str | None = Field(description="For the next page; null where there is none.")
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last page.")
 
 
 JOB_EXAMPLES: dict[str, dict[str, Any]] = {

@@ -19,7 +19,7 @@ from producer.client.submitter import Submitter
 IdempotencyKey = Annotated[
     str | SkipJsonSchema[None],
     Header(
-        description="Submitting again with the same key gives the first job.",
+        description="A repeated submission with the same key returns the first job.",
         json_schema_extra={"minLength": 1, "maxLength": 255},
     ),
 ]
@@ -52,7 +52,7 @@ def prepare(
     """
     if idempotency_key is not None:
         if fields.get("idempotency_key", idempotency_key) != idempotency_key:
-            raise InvalidRequest("idempotency_key", "is another one than that of the header Idempotency-Key")
+            raise InvalidRequest("idempotency_key", "differs from the header Idempotency-Key")
         fields = {**fields, "idempotency_key": idempotency_key}
     signed = caller.sign(fields)
     if isinstance(named := fields.get("model"), str):

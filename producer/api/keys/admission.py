@@ -20,7 +20,7 @@ _EVENTS, _LINES = LONG_TYPES
 
 
 class Admission:
-    """A layer of the application: outside of all that knows callers."""
+    """A middleware, outside all layers that know callers."""
 
     def __init__(
         self, app: ASGIApp, open_requests: OpenRequests, presume: Callable[[Scope], str] = presumed_caller

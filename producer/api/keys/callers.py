@@ -1,8 +1,8 @@
 """
-Who sends a request, and what it may do: the dependency of every route that is not open to all.
+The caller of a request, and what it may do: the dependency of every route that needs a key.
 
-A key is the caller of its jobs: it sees only them, and waits behind nobody else's. Where there never was a key, whoever
-reaches the API may do everything; it then answers on loopback alone, see `exposure`.
+A key is the caller of its jobs: it sees only them, and waits behind no other's. Where there never was a key, anyone who
+reaches the API may do everything; it then answers on loopback only, see `exposure`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from producer.keys.key import ApiKey, KeyLimits
 from producer.keys.lookup import KeyLookup
 from producer.keys.rates import RateLimits
 
-_HOW = "send it as `Authorization: Bearer …`; `./imagemill keys create NAME` makes one"
+_HOW = "send it as `Authorization: Bearer …`; `./imagemill keys create NAME` creates one"
 
 _SHOWN_CHARS = 100
 _UNLIMITED = KeyLimits()
 
-_bearer = HTTPBearer(auto_error=False, description="A key of `./imagemill keys create`.")
-_header = APIKeyHeader(name="x-api-key", auto_error=False, description="The same key, for clients that send it so.")
+_bearer = HTTPBearer(auto_error=False, description="An API key, created by `./imagemill keys create`.")
+_header = APIKeyHeader(name="x-api-key", auto_error=False, description="The same key, for clients that send this header.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class Caller:
         """
         named = fields.get("caller")
         if self.key is not None and named not in (None, self.name):
-            raise InvalidRequest("caller", f"is {self.name!r}, the name of the key; leave it out")
+            raise InvalidRequest("caller", f"must be {self.name!r}, the name of the API key; leave it out")
         return {**fields, "caller": self.name if named is None else named}
 
     def check_model(self, model: str) -> None:
@@ -143,7 +143,7 @@ class Callers:
             return Caller(name=key.name, key=key)
         if await self._is_open():
             return Caller()
-        raise KeyRefused(f"this is no valid key; {_HOW}" if token else f"there is no key in this request; {_HOW}")
+        raise KeyRefused(f"this API key is not valid; {_HOW}" if token else f"this request has no API key; {_HOW}")
 
     async def still(self, caller: Caller) -> Caller:
         """
@@ -157,7 +157,7 @@ class Callers:
             return caller
         key = await self._lookup.find_by_hash(caller.key.token_hash) if caller.key else None
         if key is None:
-            raise KeyRefused(f"{'this key is not valid any more' if caller.key else 'requests need a key now'}; {_HOW}")
+            raise KeyRefused(f"{'this API key is no longer valid' if caller.key else 'requests now need an API key'}; {_HOW}")
         return Caller(name=key.name, key=key)
 
     async def _is_open(self) -> bool:
@@ -209,12 +209,12 @@ async def current_caller(request: Request, token: SentToken) -> Caller:
     caller = await callers_of(request).identify(token)
     host = request.headers.get("host")
     if caller.key is None and host is not None and not is_loopback(host_of(host)):
-        # A browser on this machine sends what a page tells it to, and a page's own name can be made to lead here.
-        raise KeyRefused(f"without keys the API answers as localhost alone, not as {host[:_SHOWN_CHARS]}")
+        # A browser on this machine sends what a page makes it send, and a page's own name can be made to point here.
+        raise KeyRefused(f"while there are no API keys, the API answers only as localhost, not as {host[:_SHOWN_CHARS]}")
     sign = proxy_sign(request.scope["http_version"], request.headers) if caller.key is None else None
     if sign is not None:
         raise KeyRefused(
-            f"without keys the API answers this machine alone, and a proxy passed this on ({sign}); {_HOW}"
+            f"without API keys the API answers only this machine, and a proxy forwarded this request ({sign}); {_HOW}"
         )
     request.state.key = caller.key
     request.state.open_request.admit(caller)

@@ -58,7 +58,7 @@ def proxy_sign(http_version: str, headers: Mapping[str, str]) -> str | None:
     """
     What shows that a request was passed on by a proxy; None for nothing.
 
-    Not all do show it. Connections of its own, by HTTP/1.0, are what nginx makes as long as it is told nothing else.
+    Not all do show it. Connections of its own, by HTTP/1.0, are what nginx makes by default.
 
     Args:
         headers: By any spelling of their names.
@@ -98,8 +98,8 @@ def admit(host: str, keys: KeyStore, *, require_key: bool = False, is_for_all_pa
         )
     if is_loopback(host):
         return (
-            f"no API key was ever made: listening on {host} only, where whoever is on this machine may do everything; "
-            "`./imagemill keys create NAME` makes a key, and closes the API to whoever has none"
+            f"there is no API key: listening on {host} only, and everyone on this machine may do everything; "
+            "`./imagemill keys create NAME` creates a key, and the API then requires one"
         )
     raise InvalidConfiguration(
         f"host: {host} can be reached from outside, and there is no API key yet; "

@@ -1,5 +1,5 @@
 """
-Who has requests open in this process: how many they may be, and how one ends whose caller is no longer let in.
+The open requests of each caller in this process: how many there may be, and how they end when a key is revoked.
 
 Counted in each process alone: what a request that is open takes is its process' memory and turns, and a process that
 dies takes its counts with it. So with three replicas a caller may have three times as many.
@@ -34,7 +34,7 @@ class OpenRequest:
     One open request.
 
     Attributes:
-        caller: Who sent it; None until that is known.
+        caller: Its caller; None until that is known.
         answered_as: The type of its answer; None until that begins.
         turn: Its turn of the event loop.
     """
@@ -51,11 +51,11 @@ class OpenRequest:
         self._is_answered = False
 
     def admit(self, caller: Caller) -> None:
-        """Raises `TooManyConnections` where its caller has as many requests open as it may."""
+        """Count it for its caller. Raises `TooManyConnections` if the caller has reached its limit."""
         self._open_requests.admit(self, caller)
 
     def use_for_batch(self) -> None:
-        """The request sends or reads a batch. Raises `TooManyBatches` where as many do as may."""
+        """The request sends or reads a batch. Raises `TooManyBatches` if the caller has reached its limit."""
         self._open_requests.use_for_batch(self)
 
     @contextmanager
@@ -95,8 +95,8 @@ class OpenRequest:
 
     def noting(self, send: Send) -> Send:
         """
-        A `send` that shows how the answer began, and gives the seat back when it ends: before its last bytes are sent,
-        for whoever has read them may send the next request at once. It has no turn while the client takes what is sent.
+        A `send` that notes how the answer began, and closes the request when it ends: before its last bytes are sent,
+        because a client that has read them may send the next request at once. It has no turn while the client takes what is sent.
         """
 
         async def noting(message: Message) -> None:
@@ -202,7 +202,7 @@ class OpenRequests:
             del self._held[caller]
 
     def close(self, open_request: OpenRequest) -> None:
-        """The request is answered; may be said twice."""
+        """The request is answered; may be called twice."""
         if open_request.caller is None:
             return
         open_requests = self._by_caller.get(open_request.caller.name, set())

@@ -1,1 +1,1 @@
-"""What Prometheus is told of this replica and of the whole system."""
+"""The metrics of this replica and of the whole system, for Prometheus."""

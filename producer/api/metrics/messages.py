@@ -1,4 +1,4 @@
-"""Metrics of what stands before the job table, and behind it: messages from outside, and ends to be told."""
+"""Metrics of messages that are not jobs yet, and of notifications of finished jobs."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def of_messages(
     yield from (adopted, refused, in_hand)
     yield _backlog(
         "imagemill_broker_messages",
-        "Messages that stand in Celery's lists: `others` sent them, or the `table`.",
+        "Messages in Celery's lists, sent by `others` or by the `table`.",
         queues,
         backlog,
     )
     yield _backlog(
         "imagemill_unread_messages",
-        "Of these, those that stand in lists from which no worker takes any.",
+        "Of these, those in lists that no worker receives from.",
         queues,
         nobody_takes(backlog, workers),
     )
@@ -74,21 +74,21 @@ def _backlog(name: str, text: str, queues: Mapping[str, QueueFigures], backlog: 
 
 
 def of_ends(ends: Mapping[str, OutboxCounts]) -> Iterator[Metric]:
-    """Ends that are told to those who do not ask."""
-    waiting = GaugeMetricFamily("imagemill_ends_waiting", "Ends of jobs that are to be told.", labels=_PROTOCOL)
+    """Notifications of finished jobs."""
+    waiting = GaugeMetricFamily("imagemill_ends_waiting", "Finished jobs whose notification is to be sent.", labels=_PROTOCOL)
     put_off = GaugeMetricFamily(
-        "imagemill_ends_put_off", "Of these, those that could not be told yet, and are tried again.", labels=_PROTOCOL
+        "imagemill_ends_put_off", "Of these, those whose notification failed and is retried.", labels=_PROTOCOL
     )
     given_up = GaugeMetricFamily(
-        "imagemill_ends_given_up", "Ends that could not be told, and are tried no more.", labels=_PROTOCOL
+        "imagemill_ends_given_up", "Finished jobs whose notification failed and is given up.", labels=_PROTOCOL
     )
     oldest = GaugeMetricFamily(
         "imagemill_ends_oldest_seconds",
-        "How long ago the oldest job ended whose end is still to be told; 0 where there is none.",
+        "Time since the end of the oldest job whose notification is still to be sent; 0 if there is none.",
         labels=_PROTOCOL,
     )
     attempts = CounterMetricFamily(
-        "imagemill_ends_told", "Times that an end was told, put off or given up.", labels=[*_PROTOCOL, "outcome"]
+        "imagemill_ends_told", "How often a notification was sent, put off or given up.", labels=[*_PROTOCOL, "outcome"]
     )
     for protocol, each in ends.items():
         waiting.add_metric([protocol], each.waiting)

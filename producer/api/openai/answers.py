@@ -1,4 +1,4 @@
-"""How a finished job's images are told to OpenAI's clients."""
+"""How a finished job's images are returned to OpenAI's clients."""
 
 from __future__ import annotations
 

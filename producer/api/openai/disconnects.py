@@ -1,7 +1,7 @@
 """
-Clients that wait for their jobs. One that leaves has its job canceled, for nobody else knows of it.
+Clients that wait for their jobs. When one disconnects, its job is canceled, because nobody else knows its id.
 
-A job with an idempotency key goes on: whoever asks again with the same key gets it.
+A job with an idempotency key continues: a repeated request with the same key gets it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _leaving: set[asyncio.Task[None]] = set()  # A task that nobody holds may be col
 
 async def wait_while_connected(request: Request, context: Context, job_id: str) -> JobView | None:
     """
-    Wait for a job's end, or for the client to leave, which gives None. The request's body has to be read.
+    Wait until the job ends, or until the client disconnects, which returns None. The body must have been read.
 
     Raises:
         JobNotFound, RedisUnavailable
@@ -40,7 +40,7 @@ async def wait_while_connected(request: Request, context: Context, job_id: str) 
 
 
 def cancel_soon(context: Context, job_id: str) -> None:
-    """Ask for a job's end, in a task of its own: whoever calls may be about to be canceled itself."""
+    """Cancel a job in a task of its own: the calling task may be about to be canceled itself."""
     task = asyncio.create_task(_cancel(context, job_id))
     _leaving.add(task)
     task.add_done_callback(_leaving.discard)
@@ -55,4 +55,4 @@ async def _cancel(context: Context, job_id: str) -> None:
     try:
         await AsyncJob(job_id, context.loop).cancel()
     except ImagemillError as exc:
-        log.warning("a job goes on whose client has left", job_id=job_id, reason=str(exc))
+        log.warning("a job was not canceled after its client disconnected", job_id=job_id, reason=str(exc))

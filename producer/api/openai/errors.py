@@ -65,7 +65,7 @@ def openai_problem_of(exc: Exception) -> Problem | None:
 
 
 def logged_problem_of(exc: Exception) -> Problem | None:
-    """The same, and the log is told what the answer keeps to itself."""
+    """The same; the log gets the reason that the answer does not contain."""
     problem = openai_problem_of(exc)
     if not isinstance(exc, JobFailed | WaitTimeout):
         log_kept_back(exc, problem)
@@ -97,7 +97,7 @@ def is_openais(path: str) -> bool:
 
 
 def respond(request: Request, problem: Problem) -> Response:
-    """Tell of an error in the form that who asks for this path can read."""
+    """Answer an error in the form that clients of this path can read."""
     return error_response(problem) if is_openais(request.scope["path"]) else problem.response()
 
 
@@ -109,11 +109,11 @@ class OpenAIRoute(APIRoute):
     """
     A route that answers its errors with OpenAI's object: those of its dependencies and its bugs, too.
 
-    `request.state.job_id` is told as `X-Request-Id`, which OpenAI's client shows.
+    `request.state.job_id` is sent as `X-Request-Id`, which OpenAI's client shows.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """FastAPI's, which then has no error of ours left to tell of."""
+        """FastAPI's, which then has no error of ours left to answer."""
         inner = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
@@ -150,7 +150,7 @@ class OpenAIRoute(APIRoute):
         except KeyRefused as exc:
             problem = openai_problem_of(exc) or _BUG
             await end(open_request, *_last_event(problem), error_response(problem), scope, receive, send)
-        except HTTPException:  # The application tells of it.
+        except HTTPException:  # The application answers it.
             raise
         except Exception:
             if not has_begun:

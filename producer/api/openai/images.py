@@ -31,7 +31,7 @@ _CLIENT_LEFT = 499  # Nobody reads it; the log has it.
 
 @router.post(
     "/images/generations",
-    summary="Make images, as OpenAI's API does",
+    summary="Create images (OpenAI's API)",
     responses=schemas.RESPONSES,
     openapi_extra={"requestBody": schemas.REQUEST_BODY},
 )
@@ -43,9 +43,9 @@ async def generate(
     api_version: AzureVersion = None,
 ) -> Response:
     """
-    Queue a job, wait for its end, and answer with its images. The header `X-Request-Id` has the job's id. A client that
-    leaves before has its job canceled, unless it sent an `Idempotency-Key`: then the job goes on, and asking again with
-    the same key gives it.
+    Queue a job, wait until it ends, and answer with its images. The header `X-Request-Id` has the job's id. If the
+    client disconnects earlier, the job is canceled, unless an `Idempotency-Key` was sent: then the job continues, and
+    a repeated request with the same key gets it.
     """
     requested = parse(ImagesRequest, await read_fields(request, context))
     traceparent = request.headers.get("traceparent")

@@ -20,11 +20,11 @@ _SHOWN_CHARS = 255
 
 @router.get(
     "/models/{model:path}",  # OpenAI's clients quote no slash of a name, nor does a proxy keep one quoted.
-    summary="Ask for a model, as OpenAI's API does",
+    summary="Get a model (OpenAI's API)",
     responses={200: {"model": ModelBody}, **schemas.refusals(400, 401, 404, 422, 429, 503)},
 )
 async def retrieve(model: str, caller: CurrentCaller, context: CurrentContext) -> Response:
-    """A model that this caller may use, as the list of models has it."""
+    """A model that this caller may use."""
     if not model:  # A slash behind the list's own path.
         return await models(caller, context)
     found = context.parts.catalogue.models.get(model)

@@ -145,5 +145,5 @@ def _sides(size: str | None) -> dict[str, int]:
         return {}
     found = _SIZE.fullmatch(size)
     if found is None:
-        raise InvalidRequest("size", 'should be WIDTHxHEIGHT in pixels, such as 128x96, or "auto"')
+        raise InvalidRequest("size", 'must be WIDTHxHEIGHT in pixels, such as 128x96, or "auto"')
     return {"width": int(found[1]), "height": int(found[2])}

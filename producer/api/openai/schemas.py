@@ -15,8 +15,8 @@ class OpenAIErrorDetail(BaseModel):
 
     message: str
     type: str = Field(examples=["invalid_request_error"])
-    param: str | None = Field(description="Which field of the request is wrong.", examples=["size"])
-    code: str | None = Field(description="For a machine.", examples=["invalid_request"])
+    param: str | None = Field(description="The field of the request that is wrong.", examples=["size"])
+    code: str | None = Field(description="Error code, for programs.", examples=["invalid_request"])
 
 
 class OpenAIErrorBody(BaseModel):
@@ -26,11 +26,11 @@ class OpenAIErrorBody(BaseModel):
 
 
 class GeneratedImage(BaseModel):
-    """One image: its file in base64 and a link to it, or the one of both that was asked for."""
+    """One image: its file in base64, a link to it, or both, as requested."""
 
     b64_json: str | None = None
-    url: str | None = Field(None, description="A link, which expires.")
-    seed: int = Field(description="Makes the same image again. Not OpenAI's.")
+    url: str | None = Field(None, description="A link to the image; it expires.")
+    seed: int = Field(description="Seed that makes the same image again. An extension to OpenAI's API.")
 
 
 class ImagesBody(BaseModel):

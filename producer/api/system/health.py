@@ -32,23 +32,23 @@ class ReadyBody(BaseModel):
 
     status: Literal["ready", "not_ready"]
     redis: str = Field(description='"ok", or what is wrong. Required.')
-    storage: str = Field(description='"ok", or what is wrong. Reported only: jobs are taken without it.')
-    workers: dict[str, int] | None = Field(description="How many serve each model. Reported only.")
+    storage: str = Field(description='"ok", or what is wrong. For information: jobs are accepted without it.')
+    workers: dict[str, int] | None = Field(description="Number of workers per model. For information.")
     unread: dict[str, int] | None = Field(
-        description="Messages in lists from which no worker takes any, by Celery's queue: of models that there are "
+        description="Messages in lists that no worker receives from, by Celery's queue: of existing models "
         "not, too, which are looked for once a minute. Reported only."
     )
 
 
-@router.get("/health", summary="Is it alive?", responses={200: {"model": HealthBody}, **_NO_QUERY})
+@router.get("/health", summary="Liveness check", responses={200: {"model": HealthBody}, **_NO_QUERY})
 async def health() -> Response:
-    """Answers as long as the process does anything at all."""
+    """Answers as long as the process runs."""
     return json_response({"status": "ok"})
 
 
 @router.get(
     "/ready",
-    summary="Can it serve?",
+    summary="Readiness check",
     responses={
         200: {"model": ReadyBody, "description": "Redis answers."},
         503: {"model": ReadyBody, "description": "Redis does not answer."},
@@ -57,8 +57,8 @@ async def health() -> Response:
 )
 async def ready(context: CurrentContext) -> Response:
     """
-    Whether Redis answers. The image store and the workers are reported and not required: jobs are taken without them,
-    and a fleet that was scaled to zero could never be woken otherwise.
+    Whether Redis answers. The image store and the workers are reported but not required: jobs are accepted without
+    them, so that a fleet can be scaled to zero and back.
     """
     redis = await _redis(context)
     is_ready = redis == "ok"

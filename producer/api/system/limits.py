@@ -33,9 +33,9 @@ class LimitsBody(KeyLimits):
     open: OpenBody = Field(description="In this process, this request included.")
 
 
-@router.get("/limits", summary="Ask for the key's limits", responses={200: {"model": LimitsBody}})
+@router.get("/limits", summary="Get the limits of the API key", responses={200: {"model": LimitsBody}})
 async def limits(request: Request, caller: CurrentCaller, context: CurrentContext) -> Response:
-    """What this key may, and how many requests it has open in the process that answers. Without a key: what all may."""
+    """The limits of this API key, and its open requests in the answering process. Without a key: the defaults."""
     open_requests: OpenRequests = request.app.state.open_requests
     connections, batches = open_requests.count(caller.name)
     shown = caller.limits.model_dump(mode="json", include=LIMITS)

@@ -24,7 +24,7 @@ class ModelBody(BaseModel):
     object: Literal["model"]
     created: int
     owned_by: str
-    workers: int = Field(description="How many workers serve it at the moment.")
+    workers: int = Field(description="Number of workers that serve it now.")
     defaults: dict[str, Any]
     limits: dict[str, int] = Field(description="Sides and outputs in pixels; an output is an image as it is stored.")
     metadata: str = Field(

@@ -25,7 +25,7 @@ class QueueBody(BaseModel):
     model: str | None
     waiting: int
     running: int
-    later: int = Field(description="Jobs whose time has not come: `start_after`.")
+    later: int = Field(description="Jobs that may not start yet (`start_after`).")
     paused: bool
 
 
@@ -38,7 +38,7 @@ class QueuesBody(BaseModel):
 
 @router.get("/queues", summary="List the queues", responses={200: {"model": QueuesBody}})
 async def queues(caller: CurrentCaller, context: CurrentContext) -> Response:
-    """How many jobs the queues of this caller's models hold, of all callers. A queue is there from its first job on."""
+    """The number of jobs in the queues of this caller's models, of all callers. A queue exists after its first job."""
     found = await context.loop.run(context.parts.table.queues)
     shown = [_show(each) for each in found if caller.may_use(model_of(each.queue) or "")]
     return json_response({"object": "list", "data": shown})

@@ -73,22 +73,22 @@ def _parse(url: bytes) -> tuple[Target, bytes | None]:
     try:
         parsed = httptools.parse_url(url)
     except httptools.HttpParserInvalidURLError:
-        raise HeadRefused(malformed("what this request asks for is no path")) from None
+        raise HeadRefused(malformed("the target of this request is not a path")) from None
     authority = None
     if parsed.host is not None:
         authority = url.split(b"/", 3)[2].split(b"?")[0]
     raw_path = parsed.path or b"/"
     if not raw_path.startswith(b"/"):
-        raise HeadRefused(malformed("what this request asks for is no path"))
+        raise HeadRefused(malformed("the target of this request is not a path"))
     return Target(path=unquote(raw_path.decode()), raw_path=raw_path, query_string=parsed.query or b""), authority
 
 
 def _check_host(named: list[bytes], *, is_needed: bool) -> None:
     if len(named) > 1:
-        raise HeadRefused(malformed("Host: comes more than once", "Host"))
+        raise HeadRefused(malformed("Host: is given more than once", "Host"))
     if not named:
         if is_needed:
-            raise HeadRefused(malformed("Host: is missing; say which host this request is for", "Host"))
+            raise HeadRefused(malformed("Host: is missing; HTTP/1.1 requires it", "Host"))
         return
     found = _HOST.fullmatch(named[0]) if len(named[0]) <= HOST_BYTES else None
     if found is None or int(found[1] or 0) > _PORTS:

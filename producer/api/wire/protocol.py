@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._readers.forget(self.transport)
         self.pipeline.clear()
         if self._answering is not None and not self._answering.response_complete:
-            self._answering.disconnected = True  # uvicorn tells the last request that came, which may be another.
+            self._answering.disconnected = True  # uvicorn marks the last request that came, which may be another.
             self._answering.message_event.set()
         super().connection_lost(exc)
 

@@ -20,13 +20,13 @@ _CODES = {
     "SignatureDoesNotMatch": ("the secret does not belong to the access key", _KEYS),
     "AccessDenied": (
         "these keys may not do it",
-        "Let them s3:ListBucket on the bucket, and s3:PutObject, GetObject and DeleteObject on all that is in it.",
+        "Allow s3:ListBucket on the bucket, and s3:PutObject, GetObject and DeleteObject on its objects.",
     ),
     "RequestTimeTooSkewed": (
         "this machine's clock is more than 15 min off",
-        "Let this machine set its clock by NTP (chrony, systemd-timesyncd).",
+        "Set this machine's clock by NTP (chrony, systemd-timesyncd).",
     ),
-    "NoSuchBucket": ("there is no such bucket", "Make the bucket, or set IMAGEMILL_S3_BUCKET to one that is there."),
+    "NoSuchBucket": ("there is no such bucket", "Create the bucket, or set IMAGEMILL_S3_BUCKET to an existing one."),
     "QuotaExceeded": ("its quota is used up", "Give the bucket more room, or delete old images."),
 }
 _CODES["403"] = _CODES["AccessDenied"]
@@ -49,22 +49,22 @@ class S3Advice(Advice):
         if isinstance(exc, ObjectNotFound):
             return (
                 f"{where}: there is no such bucket",
-                "Make the bucket, or start a worker, which makes it where its keys may.",
+                "Create the bucket, or start a worker: it creates the bucket if its keys allow it.",
             )
         if isinstance(exc, StorageUnavailable) and not code:
             cause = exc.__cause__  # The commonest says no more than that it did not answer, with the address once more.
             why = "" if isinstance(cause, EndpointConnectionError) else f": {cause}"
-            advice = "Start it (`make up` starts a local one), or set IMAGEMILL_S3_ENDPOINT_URL to where it is."
+            advice = "Start it (`make up` starts a local one), or set IMAGEMILL_S3_ENDPOINT_URL to its address."
             return f"{where} does not answer{why}", advice
-        advice = "Look into the store's log; other clients of the same keys will tell whether it is the store."
+        advice = "Check the store's log; try another client with the same keys to see whether the store is the cause."
         return str(exc), advice
 
     def of_dead_links(self) -> tuple[bool, str]:
         """They may answer callers where they name an address of their own."""
         name = self._settings.variable("public_endpoint_url")
         if self._settings.public_endpoint_url:
-            return True, f"Check {name}. If callers reach it and this machine alone does not, all is well."
-        return False, f"Set {name} to an address of the store that callers reach."
+            return True, f"Check {name}. If callers can reach it and only this machine cannot, nothing is wrong."
+        return False, f"Set {name} to an address of the store that callers can reach."
 
     def alter(self, link: str) -> str:
         """The same link with another signature of the same form."""

@@ -99,7 +99,7 @@ def map_errors(settings: S3Settings, key: str | None = None) -> Iterator[None]:
         if code in _UNKNOWN_CALL or status == 501:
             raise NotSupported(f"{where} cannot do that: {exc}") from exc
         if status >= 500 or status in _TRANSIENT_STATUSES or code in _TRANSIENT:
-            raise StorageUnavailable(f"{where} fails for now: {exc}") from exc
+            raise StorageUnavailable(f"{where} fails: {exc}") from exc
         raise StorageMisconfigured(
             f"{where} refuses ({exc}). Check IMAGEMILL_S3_ACCESS_KEY_ID, IMAGEMILL_S3_SECRET_ACCESS_KEY "
             f"and the bucket {settings.bucket!r}."

@@ -35,7 +35,7 @@ class LifecycleRules:
 
     def all(self) -> list[dict[str, Any]]:
         """
-        The bucket's lifecycle rules, whoever made them.
+        The bucket's lifecycle rules, including those of others.
 
         Raises:
             NotSupported: The store has no lifecycle rules.
@@ -93,7 +93,7 @@ class LifecycleRules:
         if not root and not whole_bucket:
             raise StorageMisconfigured(
                 "IMAGEMILL_S3_PREFIX is empty, so the rule would delete everything in bucket "
-                f"{self._settings.bucket!r}, whoever stored it. Set a prefix, or say --whole-bucket if nothing but "
+                f"{self._settings.bucket!r}, also those of others. Set a prefix, or use --whole-bucket if nothing but "
                 "images of ours is there."
             )
         rule = {

@@ -202,7 +202,7 @@ class S3Store(Store):
     def _make_bucket(self) -> None:
         settings = self.settings
         options: dict[str, Any] = {}
-        if not settings.endpoint_url and settings.region != "us-east-1":  # Amazon's wants to be told where.
+        if not settings.endpoint_url and settings.region != "us-east-1":  # Amazon requires the region.
             where: CreateBucketConfigurationTypeDef = {"LocationConstraint": settings.region}  # type: ignore[typeddict-item]
             options["CreateBucketConfiguration"] = where
         try:

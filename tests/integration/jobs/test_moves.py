@@ -137,7 +137,7 @@ def test_only_a_queued_job_is_moved(table: JobTable, a_job: MakeJob, status: str
         claimed = claim(table, job_id)
         if status == "succeeded":
             table.finish(claimed, Status.SUCCEEDED)
-    with pytest.raises(JobNotQueued, match=f"^job {job_id} is {status}: only a job that is queued"):
+    with pytest.raises(JobNotQueued, match=f"^job {job_id} is {status}: only a queued job"):
         table.reprioritize(job_id, to_front=True)
 
 

@@ -50,7 +50,7 @@ def test_record_that_cannot_be_read_costs_no_other_of_a_list(
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"strength": 0.5}, "strength: there is no such field"),
+        ({"strength": 0.5}, "strength: unknown field"),
         ({"output": {"format": "avif"}}, "output.format: should be 'png', 'jpeg' or 'webp'"),
         ({"width": "wide"}, "width: should be a valid integer"),
     ],

@@ -32,7 +32,7 @@ def report_of_the_first_version(client: redis.Redis, state: str) -> None:
 @pytest.mark.parametrize("state", ["ready", "busy", "draining"])
 def test_worker_of_the_first_version_is_named(redis_client: redis.Redis, brief: Settings, state: str) -> None:
     report_of_the_first_version(redis_client, state)
-    with pytest.raises(OlderVersionRuns, match="worker@old of an older version runs on this Redis: stop all"):
+    with pytest.raises(OlderVersionRuns, match="worker@old of an older version uses this Redis: stop all"):
         wait_for_older_to_go(redis_client, brief)
 
 

@@ -22,7 +22,7 @@ def test_submission_beyond_the_quota_is_refused_and_leaves_nothing(
 ) -> None:
     submit(narrow, *(replace(a_job(), quota=3) for _ in range(3)))
     before = set(redis_client.scan_iter("imagemill:*"))
-    with pytest.raises(QuotaExceeded, match="default may have 3 jobs in the queue and has them: nothing was queued"):
+    with pytest.raises(QuotaExceeded, match="default has reached its limit of 3 queued jobs: nothing was queued"):
         narrow.submit(replace(a_job(idempotency_key="a key"), quota=3))
     assert set(redis_client.scan_iter("imagemill:*")) == before
     assert counts(narrow) == (1, 2, 0)

@@ -38,7 +38,7 @@ def test_sentence_names_the_model_or_the_kind(redis_client: redis.Redis, setting
     refusal = serving(redis_client, settings, "refuse").refusal("any.count")
     assert refusal is not None
     assert (refusal.field, refusal.code) == ("kind", ErrorCode.MODEL_NOT_AVAILABLE)
-    assert str(refusal).startswith("no worker serves kind 'count' at the moment: nothing was queued")
+    assert str(refusal).startswith("no worker serves kind 'count' now: nothing was queued")
 
 
 @pytest.mark.parametrize(

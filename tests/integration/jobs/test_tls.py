@@ -93,7 +93,7 @@ def test_signer_that_is_not_known_is_refused_and_the_setting_named(
     other = Certificates.make(tmp_path)
     for ca_file in (other.ca, None):
         with pytest.raises(
-            RedisUnavailable, match=r"Who signed its certificate is not known.*IMAGEMILL_REDIS_TLS_CA_FILE"
+            RedisUnavailable, match=r"The CA that signed its certificate is not trusted.*IMAGEMILL_REDIS_TLS_CA_FILE"
         ):
             ping(redis_url=server.url, redis_tls_ca_file=ca_file)
         with pytest.raises(RedisUnavailable, match="set IMAGEMILL_REDIS_TLS_CA_FILE"):
@@ -117,7 +117,7 @@ def test_plain_text_to_a_port_with_tls_is_told_of_the_other_form(server: Listeni
 
 
 def test_file_that_is_no_certificate_is_told_of(server: ListeningRedis) -> None:
-    with pytest.raises(RedisUnavailable, match="files that IMAGEMILL_REDIS_TLS_CA_FILE"):
+    with pytest.raises(RedisUnavailable, match="files IMAGEMILL_REDIS_TLS_CA_FILE"):
         ping(redis_url=server.url, redis_tls_ca_file=Path(__file__))
 
 

@@ -13,7 +13,7 @@ from jobs.table.states import Status
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import MakeJob
 
-AHEAD = "should a Celery message with this id come within a day, it will not run"
+AHEAD = "a Celery message with this id that comes within a day will not run"
 
 
 def cancel(table: JobTable, job_id: str, scope: str | None = None) -> str:

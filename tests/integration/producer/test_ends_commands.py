@@ -73,7 +73,7 @@ def test_one_is_told_again_and_then_all(run: Run, given_up: list[str], redis_cli
     first, second = given_up
     assert lines(run("ends", "retry", first, "--json")) == [{"retried": [first]}]
     assert waiting(redis_client) == {first}
-    assert "1 end will be told again" in run("ends", "retry", "--all").stdout
+    assert "1 notification will be sent again" in run("ends", "retry", "--all").stdout
     assert waiting(redis_client) == {first, second}
     assert "0 ends" in run("ends", "retry", "--all").stdout
 
@@ -81,7 +81,7 @@ def test_one_is_told_again_and_then_all(run: Run, given_up: list[str], redis_cli
 def test_job_without_such_an_end_is_bad_input(run: Run, given_up: list[str], redis_client: redis.Redis) -> None:
     result = run("ends", "retry", "no-such-job", given_up[0])
     assert result.exit_code == 2
-    assert "no-such-job has no end that is still to be told" in result.stderr
+    assert "no-such-job has no pending notification" in result.stderr
     assert waiting(redis_client) == {given_up[0]}
 
 
@@ -89,7 +89,7 @@ def test_job_without_such_an_end_is_bad_input(run: Run, given_up: list[str], red
 def test_jobs_or_all_are_to_be_named(run: Run, args: list[str]) -> None:
     result = run("ends", "retry", *args)
     assert result.exit_code == 2
-    assert "name jobs, or --all" in result.stderr
+    assert "give job ids, or --all" in result.stderr
 
 
 def test_doctor_tells_of_them_until_they_are_told(run: Run, given_up: list[str], redis_client: redis.Redis) -> None:
@@ -102,4 +102,4 @@ def test_doctor_tells_of_them_until_they_are_told(run: Run, given_up: list[str],
     redis_client.zadd(names.outbox_key(PROTOCOL), dict.fromkeys(given_up, time.time() - 1000))
     (finding,) = check_ends()
     assert finding.state == "failure"
-    assert "stand still" in finding.found
+    assert "are not sent" in finding.found

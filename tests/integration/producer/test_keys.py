@@ -108,7 +108,7 @@ async def test_key_whose_rate_is_not_understood_opens_nothing(settings: Settings
     key = ApiKey(name="blog", token_hash="", hint="", rate="10 bursts", created_at=0)
 
     async with connected(settings) as client:
-        with pytest.raises(KeyRefused, match="does not know the rate"):
+        with pytest.raises(KeyRefused, match="cannot read the rate limit"):
             await RateLimits(client, settings).use(key)
 
 
@@ -197,13 +197,13 @@ def test_token_stands_nowhere_in_redis(keys: KeyStore, redis_client: redis.Redis
 def test_name_is_used_once_even_if_its_key_is_revoked(keys: KeyStore) -> None:
     keys.create("blog")
     keys.revoke("blog")
-    with pytest.raises(InvalidRequest, match=r"^name: there is or was a key 'blog'"):
+    with pytest.raises(InvalidRequest, match=r"^name: a key 'blog' exists or existed"):
         keys.create("blog")
 
 
 @pytest.mark.parametrize("name", ["default", "celery"])
 def test_callers_without_a_key_lend_it_no_name(keys: KeyStore, name: str) -> None:
-    with pytest.raises(InvalidRequest, match="submitted without a key"):
+    with pytest.raises(InvalidRequest, match="jobs without a key"):
         keys.create(name)
 
 
@@ -375,7 +375,7 @@ def test_key_is_shown_once(run: Run, settings: Settings) -> None:
     assert made.exit_code == 0, made.output
     token = made.stdout.strip()
     assert look_up(settings, token) is not None
-    assert "shown this once" in made.stderr
+    assert "shown only once" in made.stderr
     assert token not in made.stderr
     (listed,) = lines(run("list", "--json"))
     created_at = listed.pop("created_at")
@@ -414,13 +414,13 @@ def test_key_as_json_has_its_token(run: Run, settings: Settings) -> None:
     ("args", "reason"),
     [
         (["create", "with space"], "name: "),
-        (["create", "blog", "--rate", "often"], "rate: 'often' is no rate"),
+        (["create", "blog", "--rate", "often"], "rate: 'often' is not a rate"),
         (["create", "blog", "--max-queued", "0"], "max_queued: "),
         (["create", "blog", "--max-kept", "0"], "max_kept_mib: "),
         (["create", "blog", "--weight", "0"], "weight: "),
         (["create", "blog", "--weight", "101"], "weight: "),
         (["create", "blog", "--weight", "nan"], "weight: "),
-        (["create", "blog", "--model", "no-such-model"], "model: there is no 'no-such-model'; there are "),
+        (["create", "blog", "--model", "no-such-model"], "model: there is no model 'no-such-model'; the models are "),
         (["revoke", "nobody"], "name: there is no key 'nobody'"),
         (["rotate", "nobody"], "name: there is no key 'nobody'"),
     ],

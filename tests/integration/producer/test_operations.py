@@ -69,7 +69,7 @@ def test_queue_is_paused_and_resumed_by_its_name_or_its_models(run: Run, client:
     assert client.queues()[0].is_paused
     assert "paused" in run("queue", "list").stdout
     assert lines(run("queue", "list", "--json"))[0]["paused"] is True
-    assert "goes on" in run("queue", "resume", name).stdout
+    assert "is resumed" in run("queue", "resume", name).stdout
     assert not client.queues()[0].is_paused
 
 
@@ -77,7 +77,7 @@ def test_queue_is_paused_and_resumed_by_its_name_or_its_models(run: Run, client:
 def test_queue_that_is_none_is_bad_input(run: Run, command: tuple[str, ...]) -> None:
     result = run("queue", command[0], "no-such-queue", *command[1:])
     assert result.exit_code == 2
-    assert "there is no 'no-such-queue'; there are gpu.shapes" in result.stderr
+    assert "there is no queue 'no-such-queue'; the queues are gpu.shapes" in result.stderr
 
 
 def test_queue_that_never_had_a_job_can_be_purged(run: Run) -> None:
@@ -126,7 +126,7 @@ def test_purge_leaves_running_jobs_and_cancel_all_does_not(
 def test_cancel_wants_a_job_or_a_whole_queue(run: Run, args: list[str]) -> None:
     result = run("cancel", *args)
     assert result.exit_code == 2
-    assert "name a job, or --all with --queue" in result.stderr
+    assert "give a job id, or --all with --queue" in result.stderr
 
 
 def test_dead_are_listed_with_why(run: Run, dead: Job) -> None:
@@ -176,7 +176,7 @@ def test_messages_that_no_worker_takes_are_told_beside_the_workers(
     redis_client.lpush(QUEUE, *(["a message"] * 1_200))
     redis_client.set(names.LISTS, json.dumps(["gpu.nope"]))
     told = run("workers", *options)
-    assert "1 message stands in gpu.nope, from which no worker takes any" in told.stderr
+    assert "1 message waits in gpu.nope, and no worker receives from it" in told.stderr
     assert f"1,200 messages stand in {QUEUE}, from which no worker takes any" in told.stderr
     assert "stand" not in told.stdout
 
@@ -209,4 +209,4 @@ def test_kept_jobs_are_shown_by_caller_and_ended_ones_dropped(run: Run, client: 
 def test_drop_of_what_is_no_end_is_refused(run: Run) -> None:
     refused = run("jobs", "drop", "--caller", "default", "--status", "queued")
     assert refused.exit_code == 2
-    assert "status: 'queued' is no end of a job; there are succeeded, failed, canceled, expired" in refused.output
+    assert "status: 'queued' is not the status of an ended job; use one of succeeded, failed, canceled, expired" in refused.output

@@ -22,7 +22,7 @@ from storage.backends.s3.store import S3Store
 
 BODY = {"prompt": "a red circle"}
 WARNING = "no worker serves model 'shapes' at the moment: the job waits until one does"
-REFUSAL = "no worker serves model 'shapes' at the moment: nothing was queued"
+REFUSAL = "no worker serves model 'shapes' now: nothing was queued"
 
 Policy = Literal["allow", "warn", "refuse"]
 MakeApi = Callable[[Policy], TestClient]

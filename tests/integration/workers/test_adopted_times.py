@@ -44,8 +44,8 @@ def test_bound_that_is_too_far_away_is_the_farthest_and_the_job_runs(
     ("options", "sentence"),
     [
         ({"countdown": 40 * DAY_S}, "start_after: should be less than or equal to 2592000"),
-        ({"countdown": 60, "kwargs": {**FIELDS, "deadline": 5}}, "deadline: has to be more than start_after"),
-        ({"countdown": 60, "expires": 30}, "start_deadline: has to be more than start_after"),
+        ({"countdown": 60, "kwargs": {**FIELDS, "deadline": 5}}, "deadline: must be more than start_after"),
+        ({"countdown": 60, "expires": 30}, "start_deadline: must be more than start_after"),
     ],
 )
 def test_beginning_that_no_request_may_say_is_refused_as_one_s_would_be(

@@ -128,10 +128,10 @@ def test_message_that_has_expired_is_no_job_to_run(
     [
         ({"kwargs": {"prompt": "a", "n": 0}}, "n: "),
         ({"kwargs": {}}, "prompt: "),
-        ({"kwargs": FIELDS, "args": ["a"]}, "args: the request goes into keyword arguments"),
+        ({"kwargs": FIELDS, "args": ["a"]}, "args: send the request as keyword arguments"),
         ({"serializer": "pickle"}, "content_type: is 'application/x-python-serialize', and only JSON is read"),
         ({"serializer": "yaml"}, "content_type: "),
-        ({"task": "imagemill.generated"}, "task: there is no task 'imagemill.generated' here"),
+        ({"task": "imagemill.generated"}, "task: there is no task 'imagemill.generated'; send"),
         ({"task_id": "with spaces"}, "id: use letters"),
         ({"kwargs": {**FIELDS, "model": "dream"}}, "model: "),
     ],
@@ -174,7 +174,7 @@ def test_keyword_arguments_that_are_none_reach_their_sender(
     adoption: Adoption, notifier: Notifier, sender: Celery, redis_client: redis.Redis, kwargs: Any
 ) -> None:
     redis_client.lpush(QUEUE, envelope([[], kwargs, {}], task=names.GENERATE_TASK, id="odd"))
-    assert "kwargs: is no mapping" in refusal(adoption, notifier, sender, "odd")
+    assert "kwargs: is not a mapping" in refusal(adoption, notifier, sender, "odd")
 
 
 @pytest.mark.parametrize("levels", [400, 500, 5_000, 100_000])
@@ -244,7 +244,7 @@ def test_message_over_its_caller_s_quota_is_refused_as_by_any_other_door(
         narrow = Adoption(replace(context, table=table), Inbox(client, settings, [QUEUE]))
         first, second = send(sender), send(sender)
         others = send(sender, kwargs={**FIELDS, "caller": "other"})
-        assert "default may have 1 jobs in the queue and has them" in refusal(narrow, notifier, sender, second)
+        assert "default has reached its limit of 1 queued jobs" in refusal(narrow, notifier, sender, second)
     assert [table.get(each).status for each in (first, second, others)] == [
         *(Status.QUEUED, Status.FAILED, Status.QUEUED),
     ]
@@ -273,7 +273,7 @@ def test_limits_of_a_key_hold_for_messages_of_its_caller(
     mine = {**FIELDS, "caller": "blog"}
     first, second = send(sender, kwargs=mine), send(sender, kwargs=mine)
     others = [send(sender, kwargs={**FIELDS, "caller": each}) for each in ("damaged", "nobody", "default")]
-    assert "blog may have 1 jobs in the queue and has them" in refusal(adoption, notifier, sender, second)
+    assert "blog has reached its limit of 1 queued jobs" in refusal(adoption, notifier, sender, second)
     costs = [redis_client.hget(names.job_key(each), "cost") for each in (first, *others)]
     assert costs == ["0.25", None, None, None]
 

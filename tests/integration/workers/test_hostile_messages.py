@@ -176,7 +176,7 @@ def test_what_is_to_follow_and_could_never_be_sent_is_refused_at_once(
 ) -> None:
     parts: dict[str, Any] = {end: malformed if end == "chord" else [malformed]}
     raw_client.lpush(QUEUE, call("a-job", **parts))
-    assert f"{end}: is no signature of a task that could be sent" in refusal(adoption, notifier, sender, "a-job")
+    assert f"{end}: is not the signature of a task" in refusal(adoption, notifier, sender, "a-job")
 
 
 def test_what_celery_itself_writes_to_follow_is_taken(

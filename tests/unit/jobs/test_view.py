@@ -134,7 +134,7 @@ def test_worker_gets_a_specification_that_is_understood_whole() -> None:
 
 
 def test_worker_gets_no_job_of_a_kind_that_it_does_not_know() -> None:
-    with pytest.raises(InvalidRequest, match=r"^kind: there is no 'dream'; there are generate"):
+    with pytest.raises(InvalidRequest, match=r"^kind: there is no kind 'dream'; the kinds are generate"):
         spec_to_run(JobRecord.from_hash("a-job", WAITING | {"kind": "dream"}))
 
 
@@ -142,8 +142,8 @@ def test_worker_gets_no_job_of_a_kind_that_it_does_not_know() -> None:
     ("spec", "reason"),
     [
         (None, "spec: is missing"),
-        (payload(strength=0.5), "strength: there is no such field"),
-        (payload(output={"dpi": 300}), "output.dpi: there is no such field"),
+        (payload(strength=0.5), "strength: unknown field"),
+        (payload(output={"dpi": 300}), "output.dpi: unknown field"),
         (payload(priority="urgent"), "priority: should be 'low', 'normal' or 'high'"),
         (payload(width="wide"), "width: should be a valid integer"),
     ],

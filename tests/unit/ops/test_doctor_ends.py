@@ -19,11 +19,11 @@ def counts(**told: Any) -> OutboxCounts:
 @pytest.mark.parametrize(
     ("found", "state", "said"),
     [
-        (counts(), State.OK, "0 to be told, 7 told so far"),
-        (counts(waiting=3, overdue_s=5, oldest_s=5), State.OK, "3 to be told"),
-        (counts(waiting=3, overdue_s=300, oldest_s=300), State.FAILURE, "nobody has taken the first of them for 5 min"),
+        (counts(), State.OK, "0 to be sent, 7 sent so far"),
+        (counts(waiting=3, overdue_s=5, oldest_s=5), State.OK, "3 to be sent"),
+        (counts(waiting=3, overdue_s=300, oldest_s=300), State.FAILURE, "no process has taken the first of them for 5 min"),
         (counts(given_up=2), State.WARNING, "2 given up"),
-        (counts(waiting=1, put_off=1, oldest_s=3600), State.WARNING, "1 could not be told so far, the oldest for 60"),
+        (counts(waiting=1, put_off=1, oldest_s=3600), State.WARNING, "1 could not be sent so far, the oldest for 60"),
     ],
 )
 def test_ends_that_are_not_told_are_seen(found: OutboxCounts, state: State, said: str) -> None:

@@ -25,24 +25,24 @@ def backlog(queue: str, priority: int = 0, messages: int = 3) -> ListBacklog:
 
 def test_messages_that_are_taken_are_well() -> None:
     (none,) = judge_messages([], [], KNOWN)
-    assert (none.state, none.found) == (State.OK, "none; no list has any that nobody takes")
+    assert (none.state, none.found) == (State.OK, "none; every list has a worker that receives from it")
     (some,) = judge_messages([backlog("gpu.shapes"), backlog("gpu.shapes", 9, 1_000)], [worker()], KNOWN)
-    assert (some.state, some.found) == (State.OK, "1,003 in gpu.shapes; no list has any that nobody takes")
+    assert (some.state, some.found) == (State.OK, "1,003 in gpu.shapes; every list has a worker that receives from it")
 
 
 @pytest.mark.parametrize(
     ("each", "workers", "advice"),
     [
-        (backlog("gpu.nope"), [worker()], "name a queue that there is: gpu.shapes"),
-        (backlog("run.nope", 3), [worker()], "name a queue that there is: gpu.shapes"),
+        (backlog("gpu.nope"), [worker()], "use an existing queue: gpu.shapes"),
+        (backlog("run.nope", 3), [worker()], "use an existing queue: gpu.shapes"),
         (backlog("gpu.shapes"), [], "Start a worker: ./imagemill worker --model shapes."),
         (backlog("run.shapes", 3), [worker(state="failed")], "Start a worker"),
-        (backlog("run.shapes", 9), [worker()], "have their sender name the queue gpu.shapes"),
+        (backlog("run.shapes", 9), [worker()], "let their sender use the queue gpu.shapes"),
         (backlog("gpu.shapes"), [worker(adopts=False)], "Restart the workers that serve gpu.shapes"),
         (
             backlog("run.shapes", 3),
             [worker(state="detached", detached=("gpu.shapes",))],
-            "Have a worker take jobs of gpu.shapes again",
+            "Let a worker receive jobs of gpu.shapes again",
         ),
     ],
 )
@@ -67,4 +67,4 @@ def test_list_that_is_named_as_kombu_names_none_is_for_its_sender_to_mend() -> N
     other = ListBacklog(queue="gpu.shapes", priority=None, key="gpu.shapes\x06\x1611", messages=3)
     (finding,) = judge_messages([other], [worker()], KNOWN)
     assert finding.state is State.FAILURE
-    assert "have their sender use the priorities 0 to 9 of the queue gpu.shapes" in finding.advice
+    assert "let their sender use the priorities 0 to 9 of the queue gpu.shapes" in finding.advice

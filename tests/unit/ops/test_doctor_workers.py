@@ -66,7 +66,7 @@ def test_worker_that_was_told_to_take_no_jobs_is_said_with_how_to_have_it_take_s
     found = WorkerReport(name="worker@a", state="detached", models=("shapes",), detached=("gpu.shapes",))
     (finding,) = judge_each([found, worker("ready")])
     assert (finding.check, finding.state) == ("worker worker@a", State.WARNING)
-    assert "told to take no more jobs of gpu.shapes" in finding.found
+    assert "asked to stop receiving jobs of gpu.shapes" in finding.found
     assert "add_consumer run.shapes -d worker@a" in finding.advice
     assert judge_queue(queue(waiting=1), [found]).state is State.FAILURE
     assert "(1 detached)" in judge_queue(queue(waiting=1), [found]).found
@@ -74,7 +74,7 @@ def test_worker_that_was_told_to_take_no_jobs_is_said_with_how_to_have_it_take_s
 
 def test_worker_whose_adoption_stands_still_is_said() -> None:
     (finding,) = judge_each([WorkerReport(name="worker@a", state="busy", models=("shapes",), adopts=False)])
-    assert "makes no jobs of others' messages" in finding.found
+    assert "makes no jobs of plain Celery messages" in finding.found
     assert finding.state is State.WARNING
 
 
@@ -95,4 +95,4 @@ def test_jobs_that_are_to_begin_later_need_a_worker_too() -> None:
     later = QueueCounts(queue="gpu.shapes", waiting=0, released=0, running=0, later=2)
     (finding,) = judge_queues([later], [])
     assert finding.state is State.FAILURE
-    assert "2 to begin later" in finding.found
+    assert "2 to start later" in finding.found

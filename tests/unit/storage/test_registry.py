@@ -84,7 +84,7 @@ def test_unknown_setting_of_a_store_is_refused_with_those_that_there_are(
 ) -> None:
     shelf.setenv("IMAGEMILL_STORAGE", chosen)
     shelf.setenv(name, "80")
-    with pytest.raises(StorageMisconfigured, match=f"^{name}: no such setting; known are .*{known}"):
+    with pytest.raises(StorageMisconfigured, match=f"^{name}: unknown setting; the settings are .*{known}"):
         open_store()
 
 
@@ -98,7 +98,7 @@ def test_unknown_store_is_named_before_its_settings_are(monkeypatch: pytest.Monk
 def test_store_whose_library_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKENDS, "attic", "storage.backends.attic:AtticStore")
     monkeypatch.setenv("IMAGEMILL_STORAGE", "attic")
-    with pytest.raises(StorageMisconfigured, match=r"^IMAGEMILL_STORAGE: store 'attic' needs what is not installed"):
+    with pytest.raises(StorageMisconfigured, match=r"^IMAGEMILL_STORAGE: store 'attic' needs a package that is not installed"):
         open_store()
 
 

@@ -69,7 +69,7 @@ local function as_list(ids)
   return #ids == 0 and '[]' or cjson.encode(ids)
 end
 
--- An entry of the job's stream, and word of it to whoever listens now. Who was away reads the stream. `data` is a table,
+-- An entry of the job's stream, published to those who listen now. Others read the stream. `data` is a table,
 -- or a text that is JSON itself. Where nobody ever read the job, nobody listens for more than its end: `is_quiet`.
 local function announce(id, kind, data, is_quiet)
   local text = type(data) == 'string' and data or cjson.encode(data)
@@ -112,7 +112,7 @@ local function is_past(moment)
   return moment and moment ~= '' and now() > tonumber(moment)
 end
 
--- Whether somebody has read the job lately: then what it does is told as it happens.
+-- Whether a client has read the job lately: then its progress is published as it happens.
 local function is_watched(watched)
   return watched and now() < tonumber(watched)
 end

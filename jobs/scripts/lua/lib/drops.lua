@@ -3,7 +3,7 @@
 
 local ROOM_AT_ONCE = 100  -- entries that go at most where one submission needs room; the next one goes on
 
--- Nobody is told any more of an end whose record goes.
+-- No notification is sent of an end whose record is deleted.
 local function drop_notices(id, protocols)
   for protocol in string.gmatch(protocols, '%S+') do
     if redis.call('ZSCORE', key.outbox(protocol), id) then

@@ -85,12 +85,12 @@ local function take_back(id)
   announce(id, 'status', {status = 'queued'})
 end
 
--- How often an end could not be told is no matter any more: it is told, or is to be told anew.
+-- Forgets the failed tries of a notification: it was sent, or starts anew.
 local function forget_tries(protocol, id)
   if redis.call('HDEL', key.tries(protocol), id) == 1 then redis.call('ZREM', key.late(protocol), id) end
 end
 
--- An end that was not told yet is told no more: the job goes on, or is to be told of anew.
+-- Withdraws a notification that was not sent yet: the job runs again, or a new notification replaces it.
 local function unpost(id, protocols)
   for protocol in string.gmatch(protocols, '%S+') do
     redis.call('ZREM', key.outbox(protocol), id)
@@ -100,7 +100,7 @@ local function unpost(id, protocols)
   end
 end
 
--- Has an end told by each protocol that wants it: by whoever comes for it; where whoever ends the job is to tell it himself,
+-- Queues the notification of each protocol: for any notifier; where the process that ends the job sends it itself,
 -- by others only when that has taken too long.
 local function post(id, protocols)
   local due = seconds(now() + (args.notifier and args.notifier_lease_s or 0))
@@ -110,14 +110,14 @@ local function post(id, protocols)
   end
 end
 
--- The names of those who want to be told, as a record has them.
+-- The names of the protocols, as a record has them.
 local function names_of(notifications)
   local protocols = {}
   for at, each in ipairs(notifications) do protocols[at] = each.protocol end
   return table.concat(protocols, ' ')
 end
 
--- Notes who wants to be told of the end of a job that is there; of one that has ended, he is told now.
+-- Notes the notifications wanted of a job that exists; of one that has ended, they are sent now.
 local function note_wants(id, notifications)
   local fields, protocols = {'tell', names_of(notifications)}, names_of(notifications)
   for _, each in ipairs(notifications) do fields[#fields + 1], fields[#fields + 2] = 'tell:' .. each.protocol, each.wants end
@@ -131,7 +131,7 @@ local function note_wants(id, notifications)
   count_kept(id, is.caller, is.idempotency, tonumber(is.ended_at or ''))
 end
 
--- Writes the end of a job and tells those who wait. `fields` is a flat list of further hash fields; `code` is the
+-- Writes the end of a job and publishes it to those who wait. `fields` is a flat list of further hash fields; `code` is the
 -- error's, of a job that failed; `is` is what the record says, where that is known. Returns all fields that it wrote.
 local function conclude(id, status, fields, code, is)
   local job = key.job(id)

@@ -70,7 +70,7 @@ local function jobs_before(queue, caller, turn, at)
   return at and not is_overtaken and math.min(at, before) or before
 end
 
--- So many jobs before one, and what tells how long they take.
+-- So many jobs before one, and what shows how long they take.
 local function with_pace(queue, before)
   local ended, busy_s, last = unpack(redis.call('HMGET', key.pace(queue), 'ended', 'busy_s', 'last'))
   local is_paused = redis.call('SISMEMBER', key.paused, queue)

@@ -4,11 +4,11 @@ local ALONE = -2  -- in place of what a caller has had, before its number: it ha
 
 local BEGINS = -1  -- the same of a caller of which more than one job waits
 
-local KEPT = 1e-3  -- of turns that are paid back: whoever cancels what he has had released has not the next one for ever
+local KEPT = 1e-3  -- of turns that are paid back: a caller that cancels its released jobs does not get the next turn for ever
 
 local MOST_STALE = 32  -- callers of whom nothing waits, as a process of the version before leaves them, that one turn passes
 
--- Whether jobs wait for their release: whoever comes then has to take turns.
+-- Whether jobs wait for their release: new ones then have to take turns.
 local function is_anybody_waiting(queue)
   return redis.call('EXISTS', key.shares(queue)) == 1
 end

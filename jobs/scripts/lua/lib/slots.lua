@@ -30,7 +30,7 @@ local function sum_slots(queue)
   return sum
 end
 
--- Who puts things right comes along with what is known of a queue, for whoever asks for that next.
+-- Who puts things right comes along with what is known of a queue, for the next caller.
 local holders, states = {}, {}
 
 -- A queue's slots, and whether it is paused.

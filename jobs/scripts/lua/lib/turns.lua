@@ -30,7 +30,7 @@ local function room_in(queue)
   return math.max(args.window, 2 * slots) - standing
 end
 
--- Releases a job: whoever ran the script sends its message. All stand in one line, whatever their priority: that is for
+-- Releases a job: the script's caller sends its message. All stand in one line, whatever their priority: that is for
 -- the caller's own jobs, and `claim` sees to it. `number` is its place there, where the script has drawn one.
 local function hand_out(id, queue, caller, turn, rank, deliveries, number)
   local look_at = now() + (deliveries > 0 and args.look_lost_s or args.look_after_s)

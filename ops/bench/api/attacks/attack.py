@@ -29,7 +29,7 @@ class Attack:
     What is done again and again.
 
     Attributes:
-        attacker: Does it once; is told its number, and notes the statuses that it was answered.
+        attacker: Does it once; gets its number, and notes the statuses of the answers.
         at_once: How many do it at a time.
         before: Done once, before anybody looks.
         redis_share: How much of its memory Redis has in use before; None where it has any amount.

@@ -1,4 +1,4 @@
-"""Goes on with an attack: in this process for a while, or in one of its own until it is told to stop."""
+"""Runs an attack: in this process for a while, or in its own process until it is stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ops.bench.api.attacks.table import ATTACKS
 from ops.bench.api.http_load import Target
 from ops.settings import CHECKOUT
 
-_NICE = 5  # It gives way: whoever attacks has machines of his own, and what is measured has none but this.
+_NICE = 5  # Low priority: an attacker has machines of his own, and what is measured has only this one.
 _BREATH_S = 0.05
 _ENDS_S = 60.0
 _LINE_BYTES = 1

@@ -80,7 +80,7 @@ async def long_waits(target: Target, number: int, note: Note) -> None:
 
 
 async def revoked_stream(target: Target, _: int, note: Note) -> None:
-    """An event stream of a key that is revoked; whoever is let go comes again, and asks for the job itself, too."""
+    """An event stream of a key that is revoked; the client connects again, and reads the job itself, too."""
     async with connected(target) as connection:
         await connection.send(target.head("GET", f"/v1/jobs/{target.job_id}/events"))
         status = await connection.status()

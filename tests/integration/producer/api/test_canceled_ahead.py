@@ -37,7 +37,7 @@ def comes(table: JobTable, catalogue: Catalogue) -> Comes:
 def test_message_that_is_canceled_over_http_before_it_is_a_job_never_runs(api: TestClient, comes: Comes) -> None:
     answer = api.delete(f"/v1/jobs/{JOB}")
     assert answer.status_code == 404
-    assert "should a Celery message with this id come within a day, it will not run" in answer.text
+    assert "a Celery message with this id that comes within a day will not run" in answer.text
     assert comes("whoever") is Status.CANCELED
 
 

@@ -84,7 +84,7 @@ def test_job_that_has_begun_or_ended_has_no_place(api: TestClient, table: JobTab
     before = table.get(job_id)
     answer = api.patch(f"/v1/jobs/{job_id}", json={"priority": "high"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "job_not_queued")
-    assert answer.json()["error"]["message"].startswith(f"job {job_id} is {status}: only a job that is queued")
+    assert answer.json()["error"]["message"].startswith(f"job {job_id} is {status}: only a queued job")
     assert table.get(job_id) == before
 
 

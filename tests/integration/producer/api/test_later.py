@@ -60,7 +60,7 @@ def test_job_that_is_over_before_it_may_begin_is_refused(
     answer = api.post("/v1/jobs", json={"prompt": PROMPT, "start_after": LATER_S, field: seconds})
     error = answer.json()["error"]
     assert (answer.status_code, error["field"]) == (422, field)
-    assert error["message"] == f"{field}: has to be more than start_after, which is 3600 s"
+    assert error["message"] == f"{field}: must be more than start_after, which is 3600 s"
     assert redis_client.keys("imagemill:job:*") == []
     assert submit(api, start_after=LATER_S, **{field: LATER_S + 1})["status"] == "queued"
 

@@ -65,7 +65,7 @@ def test_it_says_that_its_port_is_taken(env: dict[str, str]) -> None:
 
 def test_misspelt_setting_is_refused(env: dict[str, str]) -> None:
     done = run({**env, "IMAGEMILL_API_HOSTS": "x"})
-    assert (done.returncode, "IMAGEMILL_API_HOSTS: no such setting" in done.stderr) == (2, True)
+    assert (done.returncode, "IMAGEMILL_API_HOSTS: unknown setting" in done.stderr) == (2, True)
 
 
 def test_made_key_closes_it_while_it_runs(process: Api, redis_client: redis.Redis, settings: Settings) -> None:

@@ -59,7 +59,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"output": {"crop": {"width": 64}}}, "output.crop.height", "is missing"),
     ({"output": {"thumbnail": 15}}, "output.thumbnail", "greater than or equal to 16"),
     ({"output": {"thumbnail": 1_025}}, "output.thumbnail", "less than or equal to 1024"),
-    ({"output": {"dpi": 300}}, "output.dpi", "no such field"),
+    ({"output": {"dpi": 300}}, "output.dpi", "unknown field"),
     ({"priority": "urgent"}, "priority", "'low', 'normal' or 'high'"),
     ({"priority": 0}, "priority", "'low', 'normal' or 'high'"),
     ({"start_deadline": 0}, "start_deadline", "greater than 0"),
@@ -73,7 +73,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"metadata": {str(index): "" for index in range(17)}}, "metadata", "at most 16 items"),
     ({"caller": "two words"}, "caller", "pattern"),
     ({"caller": "a:b"}, "caller", "pattern"),  # It becomes part of a Redis key, where ":" parts the names.
-    ({"colour": "red"}, "colour", "no such field"),
+    ({"colour": "red"}, "colour", "unknown field"),
 ]
 
 
@@ -98,7 +98,7 @@ def test_missing_prompt_is_refused() -> None:
 
 
 def test_misspelt_field_is_named_before_the_field_that_it_leaves_missing() -> None:
-    with pytest.raises(InvalidRequest, match=r"^promt: there is no such field$"):
+    with pytest.raises(InvalidRequest, match=r"^promt: unknown field$"):
         parse_request({"promt": PROMPT})
 
 

@@ -27,14 +27,14 @@ def test_forms_of_a_url_are_taken_as_they_are(url: str) -> None:
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("localhost:6379", "begins with none of redis://"),
-        ("http://host", "begins with none of redis://"),
+        ("localhost:6379", "must begin with one of redis://"),
+        ("http://host", "must begin with one of redis://"),
         ("redis://host:port", "has no port"),
         ("redis://user:secret@host:99999", "'host:99999' has no port"),
         ("sentinel://one:x,two", "'one:x' has no port"),
-        ("sentinel://one,,two", "names no host"),
-        ("sentinel://one/pictures", "/pictures, which is no number"),
-        ("sentinel://one,user:secret@two", "behind the first host"),
+        ("sentinel://one,,two", "has no host"),
+        ("sentinel://one/pictures", "/pictures, which is not a database number"),
+        ("sentinel://one,user:secret@two", "after the first host"),
     ],
 )
 def test_what_is_no_address_is_refused_without_its_password(url: str, why: str) -> None:

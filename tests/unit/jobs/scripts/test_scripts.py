@@ -55,7 +55,7 @@ def record_fields(lua: str) -> Iterator[str]:
         yield from next(arguments_behind(lua, table), [])[::2]
     for each in arguments_behind(lua, " look_up("):
         yield from next(arguments_behind(each[1], "{"), [])
-    yield from next(arguments_behind(lua, "local asked = {"), [])
+    yield from next(arguments_behind(lua, "local command = {"), [])
 
 
 def test_scripts_and_records_name_the_declared_fields_and_no_others() -> None:

@@ -34,9 +34,9 @@ class Careless(SimulatedModel):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda made: made[1:], "n: 2 pictures were asked, and the model made 1"),
-        (lambda made: [each[1:] for each in made], "height: 16×16 pixels were asked, and the model made 16×15"),
-        (lambda made: [each[:, :8] for each in made], "width: 16×16 pixels were asked, and the model made 8×16"),
+        (lambda made: made[1:], "n: 2 pictures were requested, but the model made 1"),
+        (lambda made: [each[1:] for each in made], "height: 16×16 pixels were requested, but the model made 16×15"),
+        (lambda made: [each[:, :8] for each in made], "width: 16×16 pixels were requested, but the model made 8×16"),
         (lambda made: [each.astype(np.float32) for each in made], "the model made 16×16×3 values of float32"),
     ],
 )

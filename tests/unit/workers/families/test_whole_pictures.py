@@ -58,7 +58,7 @@ def test_picture_of_another_size_fails_its_job_alone() -> None:
     with pytest.raises(GenerationFailed) as raised:
         wrong.result()
     assert raised.value.code == ErrorCode.INVALID_OUTPUT
-    assert str(raised.value).startswith("width: 72×64 pixels were asked, and the model made 64×64. ")
+    assert str(raised.value).startswith("width: 72×64 pixels were requested, but the model made 64×64. ")
     assert "limits.side_multiple of [models.diffusers] in models.toml" in str(raised.value)
     assert [picture.shape for picture in right.result()] == [(SIDE, SIDE, 3)]
 
@@ -122,7 +122,7 @@ def test_jobs_get_their_own_pictures_where_a_pipeline_makes_fewer_than_asked() -
     first, second, two = (submit(engine, job) for job in (a_job(10), a_job(20), a_job(30, n=2)))
     run(engine, first, second, two)
     assert [int(ticket.result()[0].max()) for ticket in (first, second)] == [10, 20]
-    with pytest.raises(GenerationFailed, match=r"^n: 2 pictures were asked, and the model made 1. ") as raised:
+    with pytest.raises(GenerationFailed, match=r"^n: 2 pictures were requested, but the model made 1. ") as raised:
         two.result()
     assert raised.value.code == ErrorCode.INVALID_OUTPUT
 
@@ -147,9 +147,9 @@ def test_pictures_in_any_form_become_the_same_levels(paint: Any) -> None:
 @pytest.mark.parametrize(
     ("paint", "says"),
     [
-        (lambda pictures: pictures[..., :1], "the model made 64×64×1 values of uint8, which is no picture"),
-        (lambda pictures: pictures[0], "n: 1 picture was asked, and the model made 64"),
-        (lambda pictures: pictures[:, :32], "height: 64×64 pixels were asked, and the model made 64×32"),
+        (lambda pictures: pictures[..., :1], "the model made 64×64×1 values of uint8, which is not an image"),
+        (lambda pictures: pictures[0], "n: 1 picture was requested, but the model made 64"),
+        (lambda pictures: pictures[:, :32], "height: 64×64 pixels were requested, but the model made 64×32"),
     ],
 )
 def test_what_is_no_such_picture_is_an_invalid_output(paint: Any, says: str) -> None:

@@ -107,7 +107,7 @@ def test_component_may_lie_in_the_folder_itself(folder: Path) -> None:
     ("spoil", "found"),
     [
         (lambda at: (at / "model_index.json").unlink(), r"has no model_index.json; put a whole diffusers folder"),
-        (lambda at: (at / "model_index.json").write_text("{"), r"model_index.json is no JSON: .* line 1"),
+        (lambda at: (at / "model_index.json").write_text("{"), r"model_index.json is not valid JSON: .* line 1"),
         (lambda at: (at / "model_index.json").write_text("[]"), r"model_index.json holds no JSON object"),
         (lambda at: (at / "unet" / WEIGHTS).write_bytes(POINTER), r"unet/diff.* is a git-lfs pointer.*`git lfs pull`"),
         (lambda at: (at / "tokenizer/merges.txt").write_bytes(POINTER), r"merges.txt is a git-lfs pointer"),

@@ -124,7 +124,7 @@ def rewrite(file: Path, **changes: Any) -> None:
 )
 def test_tensor_that_is_missing_is_named(folder: Path, family: str, file: Path, tensor: str) -> None:
     without(folder / file, tensor)
-    assert f"{file.parent}: 1 tensor is in no file: {tensor}; get the whole model again" in refusal(folder, family)
+    assert f"{file.parent}: 1 tensor is in no file: {tensor}; download the whole model again" in refusal(folder, family)
 
 
 def test_tensors_that_are_missing_are_counted(folder: Path) -> None:
@@ -174,7 +174,7 @@ def test_weights_that_are_cut_short_are_named(folder: Path, file: Path) -> None:
 def test_what_only_the_library_finds_is_one_sentence_too(folder: Path) -> None:
     """Its header says less than all of the file, so the file is of the right length; the tensor's own size is wrong."""
     (folder / UNET).write_bytes(of_one_tensor("conv_in.bias", [99], 4))
-    assert "correct its entry in models.toml, or get the whole model again" in refusal(folder)
+    assert "correct its entry in models.toml, or download the whole model again" in refusal(folder)
 
 
 def test_device_that_cannot_be_moved_to_is_a_sentence(folder: Path) -> None:

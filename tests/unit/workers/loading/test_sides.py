@@ -52,7 +52,7 @@ def test_side_that_is_rounded_is_refused() -> None:
         check(WholePipeline(an_entry("diffusers", 8), tiny_pipelines.flux()))
     assert str(raised.value) == (
         "model diffusers: limits.side_multiple is 8, and the model needs multiples of 16 (width and height: 56×56 "
-        "pixels were asked, and the model made 48×48): set limits.side_multiple = 16 of [models.diffusers] in "
+        "pixels were requested, but the model made 48×48): set limits.side_multiple = 16 of [models.diffusers] in "
         "models.toml"
     )
 

@@ -68,8 +68,8 @@ def test_byte_order_mark_is_no_part_of_the_first_value(size: int) -> None:
         (b'[{"a": 1}', "does not end"),
         (b'["a]', "does not end"),
         (b"[1}", "ends with a brace"),
-        (b"[1] 2", "comes behind"),
-        (b"[1]]", "comes behind"),
+        (b"[1] 2", "text after"),
+        (b"[1]]", "text after"),
     ],
 )
 def test_array_that_is_none_is_refused(body: bytes, reason: str) -> None:
