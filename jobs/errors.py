@@ -264,9 +264,7 @@ class NotServed(Retryable):
     code = ErrorCode.MODEL_NOT_AVAILABLE
 
     def __init__(self, field: str, name: str) -> None:
-        super().__init__(
-            f"no worker serves {field} {name!r} now: nothing was queued. Submit again later"
-        )
+        super().__init__(f"no worker serves {field} {name!r} now: nothing was queued. Submit again later")
         self.field = field
 
 

@@ -47,7 +47,9 @@ def worker(
         int | None, typer.Option(min=1, help="Number of worker processes; for small models on a CPU.")
     ] = None,
     concurrency: Annotated[int | None, typer.Option(help="Jobs that each process works on at a time.")] = None,
-    wait_for_services: Annotated[float, typer.Option(help="Seconds to wait for Redis and the image store at startup.")] = 0,
+    wait_for_services: Annotated[
+        float, typer.Option(help="Seconds to wait for Redis and the image store at startup.")
+    ] = 0,
 ) -> None:
     """Run a worker in the foreground."""
     from workers.process.launch import launch
@@ -96,7 +98,8 @@ def demo(
 @app.command()
 def doctor(
     flower: Annotated[
-        str | None, typer.Option(metavar="URL", help="URL of Flower. Default: IMAGEMILL_DOCTOR_FLOWER_URL, or the local stack's.")
+        str | None,
+        typer.Option(metavar="URL", help="URL of Flower. Default: IMAGEMILL_DOCTOR_FLOWER_URL, or the local stack's."),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -19,7 +19,9 @@ from storage.registry import open_store
 from storage.store import Store, StoredObject
 
 storage_app = typer.Typer(help="Delete old images, and images that no job refers to.", no_args_is_help=True)
-retention_app = typer.Typer(help="The lifecycle rule of the image store: how long it keeps images.", no_args_is_help=True)
+retention_app = typer.Typer(
+    help="The lifecycle rule of the image store: how long it keeps images.", no_args_is_help=True
+)
 storage_app.add_typer(retention_app, name="retention")
 
 Days = Annotated[
@@ -28,7 +30,9 @@ Days = Annotated[
         min=1, help="Number of days to keep images. Default: the store's setting (IMAGEMILL_S3_RETENTION_DAYS)."
     ),
 ]
-WholeBucket = Annotated[bool, typer.Option("--whole-bucket", help="Allow a rule without a prefix: it deletes everything in the bucket.")]
+WholeBucket = Annotated[
+    bool, typer.Option("--whole-bucket", help="Allow a rule without a prefix: it deletes everything in the bucket.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted; delete nothing.")]
 
 _SWEEP = "Let `./imagemill storage sweep` run once a day instead."
@@ -83,7 +87,9 @@ def sweep(days: Days = None, dry_run: DryRun = False, as_json: JsonFlag = False)
 
 @storage_app.command()
 def orphans(
-    delete: Annotated[bool, typer.Option("--delete", help="Delete them; without this option they are only counted.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Delete them; without this option they are only counted.")
+    ] = False,
     older_than: Annotated[
         float, typer.Option(min=MIN_AGE_S / 3600, metavar="HOURS", help="Only images older than this.")
     ] = 24.0,

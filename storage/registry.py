@@ -27,7 +27,9 @@ def backend_of(name: str) -> type[Store]:
         StorageMisconfigured: There is none of that name, or its library is not installed.
     """
     if name not in BACKENDS:
-        raise StorageMisconfigured(f"{_SETTING}: there is no store {name!r}; the stores are {', '.join(sorted(BACKENDS))}")
+        raise StorageMisconfigured(
+            f"{_SETTING}: there is no store {name!r}; the stores are {', '.join(sorted(BACKENDS))}"
+        )
     try:
         backend: type[Store] = resolve_name(BACKENDS[name])
     except ImportError as exc:

@@ -1,4 +1,4 @@
-"""What a process does about ends: a notifier for each protocol. A further one is a file beside this one, a line here."""
+"""Delivers notices of ends: a notifier for each protocol. A further one is a file beside this one, a line here."""
 
 from __future__ import annotations
 

@@ -103,7 +103,9 @@ class Notifier:
                     while self.run_once() and self._goes_on(is_last):
                         pass
             except RedisUnavailable as exc:
-                log.warning("notifications are not sent: Redis cannot be reached", protocol=self.protocol, reason=str(exc))
+                log.warning(
+                    "notifications are not sent: Redis cannot be reached", protocol=self.protocol, reason=str(exc)
+                )
                 self._stopping.wait(_FIRST_AGAIN_S)
             except Exception:
                 log.exception("bug while notifications are sent", protocol=self.protocol)

@@ -79,7 +79,9 @@ def sentinels_of(url: str) -> Sentinels | None:
     parts = urlsplit(f"{scheme}://{_NEXT_SENTINEL.sub(',', rest)}")
     credentials, _, hosts = parts.netloc.rpartition("@")
     if "," in credentials:
-        raise ValueError("has a user or password with characters that must be escaped in a URL, or after the first host")
+        raise ValueError(
+            "has a user or password with characters that must be escaped in a URL, or after the first host"
+        )
     username, _, password = credentials.partition(":")
     database = parts.path.strip("/") or "0"
     if not database.isdecimal():

@@ -95,7 +95,9 @@ class Outbox:
             wants = wanted(fields, self._protocol)
             return PendingNotice(record=record, protocol=self._protocol, wants=wants, tries=tries, token=token)
         except RecordUnreadable as exc:
-            log.warning("a notification cannot be sent: the job's record cannot be read", job_id=job_id, reason=str(exc))
+            log.warning(
+                "a notification cannot be sent: the job's record cannot be read", job_id=job_id, reason=str(exc)
+            )
             return None
 
     def notified(self, end: PendingNotice) -> None:

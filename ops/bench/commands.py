@@ -131,7 +131,9 @@ def api(
     seconds: Annotated[float, typer.Option(min=0.5, help="Seconds of each measurement of status reads.")] = 4,
     attack_s: Annotated[float, typer.Option(min=0.5, help="Seconds of each attack.")] = 4,
     jobs: Annotated[int, typer.Option(min=1, help="Jobs that wait in the queue.")] = 1_000,
-    attack: Annotated[list[str] | None, typer.Option(help="Only this attack, by its name in the table; may be repeated.")] = None,
+    attack: Annotated[
+        list[str] | None, typer.Option(help="Only this attack, by its name in the table; may be repeated.")
+    ] = None,
 ) -> None:
     """Status reads of one API process on one core; cost of waiting clients; effect of attacks on another key."""
     from ops.bench.api.api import Effort, bench_api, named

@@ -44,7 +44,9 @@ def judge_ends(protocol: str, counts: OutboxCounts) -> Finding:
     history = f"{counts.history.get('told', 0)} sent so far"
     if counts.overdue_s > _STANDS_STILL_S:
         found = f"{counts.waiting} are not sent: no process has taken the first of them for {_time(counts.overdue_s)}"
-        advice = "Workers and API processes send them: start one, or look in their logs for `notifications are not sent`."
+        advice = (
+            "Workers and API processes send them: start one, or look in their logs for `notifications are not sent`."
+        )
         return Finding(check=check, state=State.FAILURE, found=found, advice=advice)
     if counts.given_up:
         found = f"{counts.given_up} given up: their receivers were not notified; {history}"

@@ -57,7 +57,11 @@ def attempt_all(check: str, run: Callable[[], list[Finding]]) -> list[Finding]:
         return [Finding(check=check, state=State.FAILURE, found=str(exc), advice=advice)]
     except Exception as exc:  # noqa: BLE001 - a bug in one check must not hide what the others found
         found = f"the check itself failed: {type(exc).__name__}: {exc}"
-        return [Finding(check=check, state=State.FAILURE, found=found, advice="This is a bug in Imagemill: please report it.")]
+        return [
+            Finding(
+                check=check, state=State.FAILURE, found=found, advice="This is a bug in Imagemill: please report it."
+            )
+        ]
 
 
 def unchecked(checks: Iterable[str], why: str) -> list[Finding]:

@@ -194,4 +194,9 @@ def _is_http(link: str) -> bool:
 
 def _other_bytes(check: str) -> Finding:
     advice = "Something between this machine and the store changes the data: check proxies and gateways."
-    return Finding(check=check, state=State.FAILURE, found="the bytes that were read differ from those that were stored", advice=advice)
+    return Finding(
+        check=check,
+        state=State.FAILURE,
+        found="the bytes that were read differ from those that were stored",
+        advice=advice,
+    )

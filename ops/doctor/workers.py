@@ -92,9 +92,7 @@ def judge_queue(queue: QueueCounts, workers: list[WorkerReport]) -> Finding:
         found = f"{jobs}{paused}, and no worker serves {what}" + (f" ({others})" if others else "")
         advice = f"Start one: ./imagemill worker{option}."
         if any(worker.state == "starting" for worker in workers):
-            advice = (
-                f"A worker is starting: wait, then check again. If it does not serve {what}, start one that does."
-            )
+            advice = f"A worker is starting: wait, then check again. If it does not serve {what}, start one that does."
         return Finding(check=check, state=State.FAILURE, found=found, advice=advice)
     if queue.is_paused:
         advice = f"To let its jobs run: ./imagemill queue resume {queue.queue}."

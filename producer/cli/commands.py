@@ -69,7 +69,9 @@ def submit(
     kind: Annotated[str | None, typer.Option(help=f"Kind of job: {', '.join(KINDS)}.")] = None,
     file: Annotated[
         Path | None,
-        typer.Option(help="A file of jobs: JSON lines, each with an optional custom_id; or a .txt file with one prompt per line."),
+        typer.Option(
+            help="A file of jobs: JSON lines, each with an optional custom_id; or a .txt file with one prompt per line."
+        ),
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until the job ends; show a progress bar.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="With --file: submit, print the job ids and exit.")] = False,
@@ -139,7 +141,9 @@ def wait(
 
 @app.command()
 def events(
-    job_id: JobId, after: Annotated[str, typer.Option(help="Start after the event with this id.")] = "0", as_json: JsonFlag = False
+    job_id: JobId,
+    after: Annotated[str, typer.Option(help="Start after the event with this id.")] = "0",
+    as_json: JsonFlag = False,
 ) -> None:
     """Print a job's events as they happen, until it ends."""
     with reporting(as_json):
@@ -172,7 +176,9 @@ def cancel(
 def reprioritize(
     job_id: JobId,
     priority: Annotated[str | None, typer.Option(help="The new priority: low, normal or high.")] = None,
-    front: Annotated[bool, typer.Option("--front", help="Move it before the caller's other jobs of the same priority.")] = False,
+    front: Annotated[
+        bool, typer.Option("--front", help="Move it before the caller's other jobs of the same priority.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Change the position of a queued job among its caller's jobs."""

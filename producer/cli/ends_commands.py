@@ -55,7 +55,9 @@ def retry(
             raise InvalidRequest("job", f"{missing[0]} has no pending notification")
         count = len(set(retried))
         print_outcome(
-            {"retried": sorted(set(retried))}, f"{count} notification{'' if count == 1 else 's'} will be sent again", as_json
+            {"retried": sorted(set(retried))},
+            f"{count} notification{'' if count == 1 else 's'} will be sent again",
+            as_json,
         )
 
 

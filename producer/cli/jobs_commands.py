@@ -37,7 +37,9 @@ def kept(as_json: JsonFlag = False) -> None:
 
 @jobs_app.command()
 def drop(
-    caller: Annotated[str, typer.Option(help="The caller: the name of its API key, or `default` for jobs without a key.")],
+    caller: Annotated[
+        str, typer.Option(help="The caller: the name of its API key, or `default` for jobs without a key.")
+    ],
     status: Annotated[
         list[str] | None,
         typer.Option(help=f"Only jobs with this status: {', '.join(ENDS)}; may be repeated. Default: all ended jobs."),

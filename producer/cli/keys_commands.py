@@ -35,7 +35,8 @@ MaxKept = Annotated[
     ),
 ]
 Models = Annotated[
-    list[str] | None, typer.Option("--model", help="A model that the key may use; may be repeated. Default: all models.")
+    list[str] | None,
+    typer.Option("--model", help="A model that the key may use; may be repeated. Default: all models."),
 ]
 Weight = Annotated[
     float | None, typer.Option(help="Share of the device while other callers wait; 0.01 to 100. Default: 1.")

@@ -86,7 +86,9 @@ def _fields(text: str, is_plain: bool) -> dict[str, Any]:
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise InvalidRequest("request", f"is not valid JSON: {exc}; a file of plain prompts must be named .txt") from exc
+        raise InvalidRequest(
+            "request", f"is not valid JSON: {exc}; a file of plain prompts must be named .txt"
+        ) from exc
     if not isinstance(fields, dict):
         raise InvalidRequest("request", "must be a JSON object")
     return fields

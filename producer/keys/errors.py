@@ -77,8 +77,7 @@ class TooManyBatches(Retryable):
 
     def __init__(self, caller: str, most: int) -> None:
         super().__init__(
-            f"{caller} has reached its limit of {most} open batches in one API process: "
-            "try again when one has ended"
+            f"{caller} has reached its limit of {most} open batches in one API process: try again when one has ended"
         )
 
 

@@ -95,4 +95,6 @@ class RateLimits:
         try:
             return self._items.setdefault(rate, _item(rate))
         except InvalidRequest as exc:  # It was checked when it was stored.
-            raise KeyRefused("this version of the API cannot read the rate limit of this key, so the key is refused") from exc
+            raise KeyRefused(
+                "this version of the API cannot read the rate limit of this key, so the key is refused"
+            ) from exc

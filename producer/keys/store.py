@@ -71,7 +71,9 @@ class KeyStore:
         token = new_token()
         key = make_key(token, name=name, created_at=time.time(), **_checked(limits))
         if not self._write(name, "", key.model_dump_json(), new_hash=key.token_hash):
-            raise InvalidRequest("name", f"a key {name!r} exists or existed, and the new key would own its jobs; rotate it instead")
+            raise InvalidRequest(
+                "name", f"a key {name!r} exists or existed, and the new key would own its jobs; rotate it instead"
+            )
         return token, key
 
     def rotate(self, name: str) -> tuple[str, ApiKey]:

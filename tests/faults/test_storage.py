@@ -114,7 +114,10 @@ def test_worker_is_killed_while_images_wait_and_is_back_within_its_lease(
     until("the supervisor has another child", lambda: worker.printed("starting another"))
     system.ready(worker)
     assert worker.child_pid != killed
-    until("it found the images, and the store still away", lambda: worker.printed("spool: the store or Redis cannot be reached"))
+    until(
+        "it found the images, and the store still away",
+        lambda: worker.printed("spool: the store or Redis cannot be reached"),
+    )
     proxy.answer_put = 0
     system.finish(jobs)
     # It says so after the table knows.

@@ -82,7 +82,9 @@ class Heartbeat:
 
     def _log_detached(self, detached: tuple[str, ...]) -> None:
         if detached != self._detached:
-            log.warning("consumers canceled: no jobs are received from these queues until add_consumer", queues=list(detached))
+            log.warning(
+                "consumers canceled: no jobs are received from these queues until add_consumer", queues=list(detached)
+            )
         self._detached = detached
 
 

@@ -28,7 +28,9 @@ def text_header(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}}
 
 
-RETRY_AFTER = {"Retry-After": {"description": "Seconds until the next try.", "schema": {"type": "string", "pattern": r"^\d+$"}}}
+RETRY_AFTER = {
+    "Retry-After": {"description": "Seconds until the next try.", "schema": {"type": "string", "pattern": r"^\d+$"}}
+}
 WWW_AUTHENTICATE = {"WWW-Authenticate": text_header("How to send a key.")}
 
 

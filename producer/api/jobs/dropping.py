@@ -43,7 +43,8 @@ async def drop(
     cursor: Annotated[
         str | SkipJsonSchema[None],
         Query(
-            description="`next_cursor` of the previous answer; leave it out for the first.", json_schema_extra={"pattern": CURSOR}
+            description="`next_cursor` of the previous answer; leave it out for the first.",
+            json_schema_extra={"pattern": CURSOR},
         ),
     ] = None,
 ) -> Response:

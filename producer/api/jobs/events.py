@@ -59,7 +59,9 @@ async def _resume_point(
             *get_args(EventType),
             REFUSED,
         ),
-        204: {"description": "The job has ended, and the client already has its last event. Browsers stop reconnecting."},
+        204: {
+            "description": "The job has ended, and the client already has its last event. Browsers stop reconnecting."
+        },
         **NOT_FOUND,
     },
 )

@@ -65,7 +65,9 @@ async def linked_job(
             if key is not None and permits(_path_of(request), key, permit):
                 return record
         if token is None:
-            raise KeyRefused("this link is invalid or has expired; get the job again for a new link, or send its API key")
+            raise KeyRefused(
+                "this link is invalid or has expired; get the job again for a new link, or send its API key"
+            )
     return await own_job(job_id, await current_caller(request, token), context)
 
 

@@ -134,7 +134,8 @@ async def list_jobs(
     cursor: Annotated[
         str | SkipJsonSchema[None],
         Query(
-            description="`next_cursor` of the previous page; leave it out for the first.", json_schema_extra={"pattern": CURSOR}
+            description="`next_cursor` of the previous page; leave it out for the first.",
+            json_schema_extra={"pattern": CURSOR},
         ),
     ] = None,
 ) -> Response:

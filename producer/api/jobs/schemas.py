@@ -62,7 +62,9 @@ class DryRunBody(BaseModel):
     queue_position: int | None = Field(
         description="Approximate position if it were submitted now; null with `start_after`."
     )
-    starts_in_s: float | None = Field(description="Approximate number of seconds until it would start; null if unknown.")
+    starts_in_s: float | None = Field(
+        description="Approximate number of seconds until it would start; null if unknown."
+    )
     parameters: dict[str, Any]
     warnings: tuple[str, ...] = Field(description="Warnings, as for a submission.")
 

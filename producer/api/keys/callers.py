@@ -32,7 +32,9 @@ _SHOWN_CHARS = 100
 _UNLIMITED = KeyLimits()
 
 _bearer = HTTPBearer(auto_error=False, description="An API key, created by `./imagemill keys create`.")
-_header = APIKeyHeader(name="x-api-key", auto_error=False, description="The same key, for clients that send this header.")
+_header = APIKeyHeader(
+    name="x-api-key", auto_error=False, description="The same key, for clients that send this header."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +159,9 @@ class Callers:
             return caller
         key = await self._lookup.find_by_hash(caller.key.token_hash) if caller.key else None
         if key is None:
-            raise KeyRefused(f"{'this API key is no longer valid' if caller.key else 'requests now need an API key'}; {_HOW}")
+            raise KeyRefused(
+                f"{'this API key is no longer valid' if caller.key else 'requests now need an API key'}; {_HOW}"
+            )
         return Caller(name=key.name, key=key)
 
     async def _is_open(self) -> bool:
@@ -210,7 +214,9 @@ async def current_caller(request: Request, token: SentToken) -> Caller:
     host = request.headers.get("host")
     if caller.key is None and host is not None and not is_loopback(host_of(host)):
         # A browser on this machine sends what a page makes it send, and a page's own name can be made to point here.
-        raise KeyRefused(f"while there are no API keys, the API answers only as localhost, not as {host[:_SHOWN_CHARS]}")
+        raise KeyRefused(
+            f"while there are no API keys, the API answers only as localhost, not as {host[:_SHOWN_CHARS]}"
+        )
     sign = proxy_sign(request.scope["http_version"], request.headers) if caller.key is None else None
     if sign is not None:
         raise KeyRefused(

@@ -96,7 +96,8 @@ class OpenRequest:
     def noting(self, send: Send) -> Send:
         """
         A `send` that notes how the answer began, and closes the request when it ends: before its last bytes are sent,
-        because a client that has read them may send the next request at once. It has no turn while the client takes what is sent.
+        because a client that has read them may send the next request at once. It has no turn while the client takes
+        what is sent.
         """
 
         async def noting(message: Message) -> None:
@@ -106,7 +107,7 @@ class OpenRequest:
                 if self.answered_as not in LONG_TYPES:
                     self.turn.end()  # It is made.
             elif message["type"] == "http.response.body" and not message.get("more_body", False):
-                message = await _all_but_the_last(message, send)
+                message = await self.turn.aside(_all_but_the_last(message, send))
                 self._open_requests.close(self)
                 self.turn.end()
             await self.turn.aside(send(message))

@@ -75,7 +75,9 @@ def _backlog(name: str, text: str, queues: Mapping[str, QueueFigures], backlog: 
 
 def of_ends(ends: Mapping[str, OutboxCounts]) -> Iterator[Metric]:
     """Notifications of finished jobs."""
-    waiting = GaugeMetricFamily("imagemill_ends_waiting", "Finished jobs whose notification is to be sent.", labels=_PROTOCOL)
+    waiting = GaugeMetricFamily(
+        "imagemill_ends_waiting", "Finished jobs whose notification is to be sent.", labels=_PROTOCOL
+    )
     put_off = GaugeMetricFamily(
         "imagemill_ends_put_off", "Of these, those whose notification failed and is retried.", labels=_PROTOCOL
     )

@@ -209,4 +209,7 @@ def test_kept_jobs_are_shown_by_caller_and_ended_ones_dropped(run: Run, client: 
 def test_drop_of_what_is_no_end_is_refused(run: Run) -> None:
     refused = run("jobs", "drop", "--caller", "default", "--status", "queued")
     assert refused.exit_code == 2
-    assert "status: 'queued' is not the status of an ended job; use one of succeeded, failed, canceled, expired" in refused.output
+    assert (
+        "status: 'queued' is not the status of an ended job; use one of succeeded, failed, canceled, expired"
+        in refused.output
+    )

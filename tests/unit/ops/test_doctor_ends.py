@@ -21,7 +21,11 @@ def counts(**told: Any) -> OutboxCounts:
     [
         (counts(), State.OK, "0 to be sent, 7 sent so far"),
         (counts(waiting=3, overdue_s=5, oldest_s=5), State.OK, "3 to be sent"),
-        (counts(waiting=3, overdue_s=300, oldest_s=300), State.FAILURE, "no process has taken the first of them for 5 min"),
+        (
+            counts(waiting=3, overdue_s=300, oldest_s=300),
+            State.FAILURE,
+            "no process has taken the first of them for 5 min",
+        ),
         (counts(given_up=2), State.WARNING, "2 given up"),
         (counts(waiting=1, put_off=1, oldest_s=3600), State.WARNING, "1 could not be sent so far, the oldest for 60"),
     ],

@@ -98,7 +98,9 @@ def test_unknown_store_is_named_before_its_settings_are(monkeypatch: pytest.Monk
 def test_store_whose_library_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BACKENDS, "attic", "storage.backends.attic:AtticStore")
     monkeypatch.setenv("IMAGEMILL_STORAGE", "attic")
-    with pytest.raises(StorageMisconfigured, match=r"^IMAGEMILL_STORAGE: store 'attic' needs a package that is not installed"):
+    with pytest.raises(
+        StorageMisconfigured, match=r"^IMAGEMILL_STORAGE: store 'attic' needs a package that is not installed"
+    ):
         open_store()
 
 
