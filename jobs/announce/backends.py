@@ -13,9 +13,9 @@ from celery.exceptions import BackendStoreError
 from celery.states import PENDING, READY_STATES
 from kombu.utils.encoding import bytes_to_str
 
-# Each notice of a run has a moment: when that was claimed, or ended. A notifier may be stalled until a later run has sent
-# its own, which stays. A result without a moment is Celery's own, of no job: an end goes over it, and over such an end no
-# start. The moment stands last, where nothing that a sender chose can look like it.
+# Each notice of a run has a moment: when that was claimed, or ended. A notifier may be stalled until a later run has
+# sent its own, which stays. A result without a moment is Celery's own, of no job: an end goes over it, and over such an
+# end no start. The moment stands last, where nothing that a sender chose can look like it.
 _SET = """#!lua flags=allow-oom
 local key, value, expires, state, moment = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 local before = redis.call('SET', key, value, 'GET', unpack(expires > 0 and {'EX', expires} or {}))

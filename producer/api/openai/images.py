@@ -23,6 +23,7 @@ from producer.api.openai.errors import OpenAIRoute
 from producer.api.openai.request import AzureVersion, ImagesRequest, renamed
 from producer.api.openai.stream import ImageStream
 from producer.client.image import images_of
+from producer.client.loop_turns import aside, working_in
 
 router = Router(prefix="/v1", tags=["OpenAI"], route_class=OpenAIRoute)
 
@@ -88,7 +89,8 @@ async def _answer(requested: ImagesRequest, record: JobView, request: Request, c
         for image, link in zip(shown, context.views.job(record, request)["images"], strict=True):
             image["url"] = link["url"]
     if requested.sends_files:
-        files = await asyncio.gather(*(encoded(each, context.loop) for each in images))
-        for image, file in zip(shown, files, strict=True):
+        with working_in(None):  # They share the turn of this request, which is given up until all of them are read.
+            reading = asyncio.gather(*(encoded(each, context.loop) for each in images))
+        for image, file in zip(shown, await aside(reading), strict=True):
             image["b64_json"] = file
     return {"created": int(record.ended_at or record.created_at), **described(requested, images[0]), "data": shown}
