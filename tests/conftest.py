@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 import structlog
@@ -26,6 +27,12 @@ from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from tests.celery_sender import celery_sender
 from tests.warm.popen import forked
+
+# How long an example takes to make, or to try, is the machine's to say, and asserted nowhere.
+hypothesis.settings.register_profile(
+    "shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("shared machine")
 
 _THREAD_ENDS_S = 20.0
 _POLL_INTERVAL_S = 0.01
