@@ -30,6 +30,12 @@ from tests.celery_sender import celery_sender
 from tests.processor_time import OPTION, ProcessorTimes
 from tests.warm.popen import forked
 
+# How long an example takes to make, or to try, is the machine's to say, and asserted nowhere.
+hypothesis.settings.register_profile(
+    "shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("shared machine")
+
 _THREAD_ENDS_S = 20.0
 _POLL_INTERVAL_S = 0.01
 
