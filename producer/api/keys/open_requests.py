@@ -154,7 +154,7 @@ class OpenRequests:
         Args:
             presumed: Whose it seems to be; until that is known, it waits in that caller's line.
         """
-        open_request = state["seat"] = OpenRequest(self, Turn(self._turns, presumed))
+        open_request = state["open_request"] = OpenRequest(self, Turn(self._turns, presumed))
         try:
             with working_in(open_request.turn):
                 yield open_request
