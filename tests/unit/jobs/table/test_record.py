@@ -130,14 +130,14 @@ def test_record_of_a_newer_schema_is_partial_whatever_is_understood_of_it() -> N
 def test_record_that_cannot_be_read_says_which_field_it_is_and_nothing_of_it(field: str, value: str) -> None:
     with pytest.raises(RecordUnreadable) as caught:
         newer(**{field: value})
-    assert f": {field}: " in str(caught.value)
+    assert f": {field} is damaged" in str(caught.value)
     assert value not in str(caught.value)
     assert caught.value.caller == "default"
 
 
 @pytest.mark.parametrize("field", ["queue", "caller", "created_at"])
 def test_record_without_what_every_record_has_cannot_be_read(field: str) -> None:
-    with pytest.raises(RecordUnreadable, match=f": {field}: "):
+    with pytest.raises(RecordUnreadable, match=f": {field} is damaged"):
         JobRecord.from_hash("a-job", {name: value for name, value in WAITING.items() if name != field})
 
 
@@ -157,7 +157,7 @@ def test_whatever_json_a_newer_version_writes_there_is_a_record(fields: dict[str
     try:
         record = newer(**written)
     except RecordUnreadable as exc:  # A text is no JSON.
-        assert any(f": {name}: " in str(exc) and isinstance(fields[name], str) for name in fields)
+        assert any(f": {name} is damaged" in str(exc) and isinstance(fields[name], str) for name in fields)
     else:
         assert record.status is Status.QUEUED
 
