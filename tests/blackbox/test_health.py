@@ -61,7 +61,7 @@ def test_messages_for_a_model_that_there_is_not_are_seen_with_what_to_do(make_sy
     assert "2 messages" in found["found"]
     assert "gpu.sim" in found["advice"]
     until("it can be read over HTTP", lambda: system.http("GET", "/ready").body["unread"] == {queue: 2})
-    assert f"2 messages stand in {queue}, from which no worker takes any" in system.cli("workers").stderr
+    assert f"2 messages wait in {queue}, and no worker receives from it" in system.cli("workers").stderr
     labels = LABELS[queue]
     until("it is in the metrics", lambda: value(port, "imagemill_unread_messages", labels) == 2)
 

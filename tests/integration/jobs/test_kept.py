@@ -166,7 +166,7 @@ def test_jobs_that_go_on_are_never_dropped_and_the_next_is_refused(
     refused = [each for each in submitted if each.refused]
     assert 20 < len(refused) < 60
     assert {type(each.refused) for each in refused} == {TooMuchKept}
-    assert "the jobs of default may take 1 MiB" in str(refused[0].refused)
+    assert "the jobs of default have reached their limit of 1 MiB" in str(refused[0].refused)
     assert there(bounded, [each.job_id for each in submitted]) == [each.refused is None for each in submitted]
     assert there(bounded, [ended]) == [False]
     assert is_sum_of(redis_client, *(each.job_id for each in submitted if each.refused is None))

@@ -112,7 +112,7 @@ def test_name_that_does_not_stand_in_the_certificate_is_refused(
 
 
 def test_plain_text_to_a_port_with_tls_is_told_of_the_other_form(server: ListeningRedis) -> None:
-    with pytest.raises(RedisUnavailable, match="IMAGEMILL_REDIS_URL begin with rediss://"):
+    with pytest.raises(RedisUnavailable, match="IMAGEMILL_REDIS_URL must begin with rediss://"):
         ping(redis_url=server.url.replace("rediss://", "redis://"))
 
 

@@ -91,7 +91,7 @@ def test_key_sees_its_own_jobs_and_signs_with_its_name(settings: Settings, keys:
     for other in ("default", "shop", "Blog"):
         with pytest.raises(JobNotFound):
             caller.own(record_of(other))
-        with pytest.raises(InvalidRequest, match=r"^caller: is 'blog', the name of the key"):
+        with pytest.raises(InvalidRequest, match=r"^caller: must be 'blog', the name of the API key"):
             caller.sign({"caller": other})
     assert caller.sign({"caller": "blog"}) == caller.sign({}) == {"caller": "blog"}
     caller.check_model("shapes")

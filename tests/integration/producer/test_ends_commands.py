@@ -75,7 +75,7 @@ def test_one_is_told_again_and_then_all(run: Run, given_up: list[str], redis_cli
     assert waiting(redis_client) == {first}
     assert "1 notification will be sent again" in run("ends", "retry", "--all").stdout
     assert waiting(redis_client) == {first, second}
-    assert "0 ends" in run("ends", "retry", "--all").stdout
+    assert "0 notifications" in run("ends", "retry", "--all").stdout
 
 
 def test_job_without_such_an_end_is_bad_input(run: Run, given_up: list[str], redis_client: redis.Redis) -> None:

@@ -177,7 +177,7 @@ def test_messages_that_no_worker_takes_are_told_beside_the_workers(
     redis_client.set(names.LISTS, json.dumps(["gpu.nope"]))
     told = run("workers", *options)
     assert "1 message waits in gpu.nope, and no worker receives from it" in told.stderr
-    assert f"1,200 messages stand in {QUEUE}, from which no worker takes any" in told.stderr
+    assert f"1,200 messages wait in {QUEUE}, and no worker receives from it" in told.stderr
     assert "stand" not in told.stdout
 
 

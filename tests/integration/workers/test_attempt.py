@@ -69,7 +69,7 @@ def test_attempt_with_everything_there_is_over_in_one_step(context: Context) -> 
     [
         ("x" * MAX_RECORD_DATA_BYTES, f"{MAX_RECORD_DATA_BYTES + 12} bytes"),
         ("ж" * (MAX_RECORD_DATA_BYTES // 6), f"{MAX_RECORD_DATA_BYTES // 6 * 6 + 12} bytes"),  # \u0436, as it is kept
-        (datetime(2026, 11, 28, tzinfo=UTC), "no JSON"),
+        (datetime(2026, 11, 28, tzinfo=UTC), "not valid JSON"),
     ],
     ids=["long", "not ASCII", "no JSON"],
 )

@@ -69,7 +69,7 @@ def test_key_whose_jobs_take_what_they_may_is_refused_and_others_are_not(api: Te
         if answer.status_code != 202:
             break
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "quota_exceeded")
-    assert "the jobs of a may take 1 MiB" in answer.json()["error"]["message"]
+    assert "the jobs of a have reached their limit of 1 MiB" in answer.json()["error"]["message"]
     assert int(answer.headers["retry-after"]) > 0
     assert submit(api, other)["status"] == "queued"
     (job,) = api.get("/v1/jobs", params={"limit": 1}, headers=narrow).json()["data"]

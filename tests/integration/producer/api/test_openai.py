@@ -169,7 +169,7 @@ def test_unknown_model_is_not_found(api: TestClient) -> None:
         answer = api.post(PATH, json={"prompt": PROMPT, "model": name})
         error = error_of(answer)
         assert (answer.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
-        assert "there are shapes" in error["message"]
+        assert "the models are shapes" in error["message"]
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def run(env: dict[str, str], *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_it_says_where_it_listens_and_to_whom_it_is_open(process: Api, log: list[str]) -> None:
-    assert wait_until(lambda: any("no API key was ever made" in line for line in log), DEADLINE_S)
+    assert wait_until(lambda: any("there is no API key: listening on" in line for line in log), DEADLINE_S)
     assert any(f"address={process.url}" in line for line in log)
 
 

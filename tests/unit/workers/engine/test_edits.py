@@ -47,6 +47,8 @@ pytestmark = pytest.mark.filterwarnings(QUIET)
 
 FOR_ALL = ("stable-diffusion", "stable-diffusion-xl", "shapes")
 FOR_INPAINTING = ("inpainting", "inpainting-xl")
+QUICK = ("stable-diffusion", "inpainting")
+OTHERS = tuple(each for each in (*FOR_ALL, *FOR_INPAINTING) if each not in QUICK)
 STRENGTHS = (0.3, 0.55, 0.8, 1.0)
 
 _COLOURS = ("red", "green", "blue", "yellow", "cyan")
@@ -173,7 +175,7 @@ def assert_equal(mixed: MixedRun, edit: Edit, tolerance: float = TOLERANCE) -> N
         assert_close(each, run_alone(mixed.adapter, edit, index), tolerance)
 
 
-@pytest.mark.parametrize("model", [*FOR_ALL, *FOR_INPAINTING])
+@pytest.mark.parametrize("model", [*QUICK, *(pytest.param(each, marks=pytest.mark.long) for each in OTHERS)])
 @pytest.mark.parametrize("name", NAMES)
 def test_edit_that_joined_midway_equals_diffusers_own_solo_run(model: str, name: str) -> None:
     mixed = mixed_run(model)
@@ -181,7 +183,8 @@ def test_edit_that_joined_midway_equals_diffusers_own_solo_run(model: str, name:
         assert_equal(mixed, edit)
 
 
-@pytest.mark.parametrize("model", ["stable-diffusion-xl", "shapes", "inpainting"])
+@pytest.mark.long
+@pytest.mark.parametrize("model", ["stable-diffusion", "shapes", "inpainting"])  # SDXL's pipeline encodes in single.
 @pytest.mark.parametrize("name", NAMES)
 def test_edit_in_double_precision_equals_it_to_ten_digits(model: str, name: str) -> None:
     mixed = mixed_run(model, torch.float64)
@@ -189,14 +192,14 @@ def test_edit_in_double_precision_equals_it_to_ten_digits(model: str, name: str)
         assert_equal(mixed, edit, ROUNDING_OF_DOUBLES)
 
 
-@pytest.mark.parametrize("model", FOR_ALL)
+@pytest.mark.parametrize("model", ["stable-diffusion", pytest.param("shapes", marks=pytest.mark.long)])
 def test_generation_beside_edits_equals_diffusers_own_solo_run(model: str) -> None:
     mixed = mixed_run(model)
     for job in mixed.generations:
         assert_close(mixed.watched.latents[job.seed], run_solo(mixed.adapter.pipeline, job))
 
 
-@pytest.mark.parametrize("model", FOR_ALL)
+@pytest.mark.parametrize("model", ["stable-diffusion", pytest.param("shapes", marks=pytest.mark.long)])
 def test_edits_share_passes_with_generations(model: str) -> None:
     mixed = mixed_run(model)
     generations = {job.seed for job in mixed.generations}
@@ -212,10 +215,7 @@ class MaskShifted(Wrapped):
 
     def encode(self, works: Sequence[Any]) -> list[Any]:
         encoded = super().encode(works)
-        for each in encoded:
-            mask = each.source.mask
-            mask.copy_(mask.roll(1, dims=-1).clone())
-        return encoded
+        return [replace(each, source=replace(each.source, mask=each.source.mask.roll(1, dims=-1))) for each in encoded]
 
 
 class ScheduleOffByOne(Wrapped):
@@ -235,9 +235,11 @@ class PictureOfTheNeighbour(Wrapped):
 class MaskForgotten(Wrapped):
     def encode(self, works: Sequence[Any]) -> list[Any]:
         encoded = super().encode(works)
-        for each in encoded:
-            each.source.mask.fill_(1.0)
-        return encoded
+        everywhere = [torch.ones_like(each.source.mask) for each in encoded]
+        return [
+            replace(each, source=replace(each.source, mask=mask))
+            for each, mask in zip(encoded, everywhere, strict=True)
+        ]
 
 
 @pytest.mark.parametrize("model", [*FOR_ALL, "inpainting"])

@@ -121,7 +121,7 @@ def test_component_may_lie_in_the_folder_itself(folder: Path) -> None:
         (lambda at: (at / "unet" / WEIGHTS).rename(at / "unet/anything.ckpt"), r"anything.ckpt is a pickle"),
         (shard_in_pickles, r"shard.bin is a pickle.*; get it as safetensors"),
         (lambda at: shard(at, WEIGHTS.replace(".", "-00001-of-00002.")), rf"{SHARD} is not there"),
-        (lambda at: (at / "unet/config.json").write_text('{"a":'), r"unet/config.json is no JSON"),
+        (lambda at: (at / "unet/config.json").write_text('{"a":'), r"unet/config.json is not valid JSON"),
         (lambda at: (at / "unet/config.json").unlink(), r"unet has no configuration"),
         (lambda at: (at / "scheduler/scheduler_config.json").unlink(), r"scheduler has no configuration"),
         (lambda at: [(at / "tokenizer" / name).unlink() for name in ("vocab.json", "merges.txt")], r"no vocabulary"),
