@@ -126,10 +126,14 @@ class Turn:
         finally:
             await self.resume()
 
-    def end(self) -> None:
-        """Give it up for good."""
+    def end(self, *, after_s: float = 0.0) -> None:
+        """Give it up for good; the next of its caller has it so many seconds later."""
         self._is_over = True
-        self.leave()
+        if after_s and self._is_had:
+            self._is_had = False
+            asyncio.get_running_loop().call_later(after_s, self._turns.pass_on, self._caller)
+        else:
+            self.leave()
 
 
 _TURN: ContextVar[Turn | None] = ContextVar("_TURN", default=None)  # Of the request that this task works for.

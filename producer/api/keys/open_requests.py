@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 from starlette.types import Message, Receive, Send
@@ -18,6 +19,9 @@ from starlette.types import Message, Receive, Send
 from producer.api.keys.callers import Caller
 from producer.client.loop_turns import LoopTurns, Turn, working_in
 from producer.keys.errors import KeyRefused, TooManyBatches, TooManyBytes, TooManyConnections
+
+# How long the turn of a refused request is kept: refusals take next to nothing, so a caller can send very many of them.
+_REFUSAL_S = 0.01
 
 MOST_BYTES = 64 << 20  # Of the bodies that a caller's requests have in memory at a time.
 
@@ -105,7 +109,8 @@ class OpenRequest:
                 types = (value for name, value in message["headers"] if name.lower() == b"content-type")
                 self.answered_as = next(types, b"").decode("latin-1").partition(";")[0]
                 if self.answered_as not in LONG_TYPES:
-                    self.turn.end()  # It is made.
+                    is_refused = self.caller is not None and message["status"] >= HTTPStatus.BAD_REQUEST
+                    self.turn.end(after_s=_REFUSAL_S if is_refused else 0.0)
             elif message["type"] == "http.response.body" and not message.get("more_body", False):
                 message = await self.turn.aside(_all_but_the_last(message, send))
                 self._open_requests.close(self)
