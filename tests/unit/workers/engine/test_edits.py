@@ -29,6 +29,7 @@ from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Watched, Wrapped, make_adapter, make_engine, run, submit, warm
 from tests.unit.workers.engine.test_exactness import (
+    FEW,
     NAMES,
     ROUNDING_OF_DOUBLES,
     TOLERANCE,
@@ -48,7 +49,6 @@ pytestmark = pytest.mark.filterwarnings(QUIET)
 FOR_ALL = ("stable-diffusion", "stable-diffusion-xl", "shapes")
 FOR_INPAINTING = ("inpainting", "inpainting-xl")
 QUICK = ("stable-diffusion", "inpainting")
-OTHERS = tuple(each for each in (*FOR_ALL, *FOR_INPAINTING) if each not in QUICK)
 STRENGTHS = (0.3, 0.55, 0.8, 1.0)
 
 _COLOURS = ("red", "green", "blue", "yellow", "cyan")
@@ -104,14 +104,14 @@ def edits_of(adapter: PictureFamily[Any], index: int, name: str, *, only_masked:
 
 
 @cache
-def mixed_run(model: str, dtype: torch.dtype = torch.float32) -> MixedRun:
+def mixed_run(model: str, names: tuple[str, ...] = NAMES, dtype: torch.dtype = torch.float32) -> MixedRun:
     """One more edit joins at each turn, every fourth time with a generation, where the model makes any."""
     adapter = in_precision(make_adapter(model), dtype)
     watched = Watched(adapter)
     only_masked = model in FOR_INPAINTING
-    edits = {name: edits_of(adapter, i, name, only_masked=only_masked) for i, name in enumerate(NAMES)}
+    edits = {name: edits_of(adapter, i, name, only_masked=only_masked) for i, name in enumerate(names)}
     jobs: list[Work] = [edit for each in edits.values() for edit in each]
-    generations = [] if only_masked else [tiny.spec(adapter.entry, seed=10_000 + n) for n in range(len(NAMES) // 2)]
+    generations = [] if only_masked else [tiny.spec(adapter.entry, seed=10_000 + n) for n in range(len(names) // 2)]
     for at, job in enumerate(generations):
         jobs.insert(5 * at, job)
     run_joining(watched, jobs)
@@ -175,10 +175,19 @@ def assert_equal(mixed: MixedRun, edit: Edit, tolerance: float = TOLERANCE) -> N
         assert_close(each, run_alone(mixed.adapter, edit, index), tolerance)
 
 
-@pytest.mark.parametrize("model", [*QUICK, *(pytest.param(each, marks=pytest.mark.long) for each in OTHERS)])
-@pytest.mark.parametrize("name", NAMES)
-def test_edit_that_joined_midway_equals_diffusers_own_solo_run(model: str, name: str) -> None:
-    mixed = mixed_run(model)
+@pytest.mark.parametrize(
+    ("model", "names", "name"),
+    [
+        *(pytest.param(model, FEW, name, id=f"{model}-few-{name}") for model in QUICK for name in FEW),
+        *(
+            pytest.param(model, NAMES, name, id=f"{model}-{name}", marks=pytest.mark.long)
+            for model in (*FOR_ALL, *FOR_INPAINTING)
+            for name in NAMES
+        ),
+    ],
+)
+def test_edit_that_joined_midway_equals_diffusers_own_solo_run(model: str, names: tuple[str, ...], name: str) -> None:
+    mixed = mixed_run(model, names)
     for edit in mixed.edits[name]:
         assert_equal(mixed, edit)
 
@@ -187,21 +196,27 @@ def test_edit_that_joined_midway_equals_diffusers_own_solo_run(model: str, name:
 @pytest.mark.parametrize("model", ["stable-diffusion", "shapes", "inpainting"])  # SDXL's pipeline encodes in single.
 @pytest.mark.parametrize("name", NAMES)
 def test_edit_in_double_precision_equals_it_to_ten_digits(model: str, name: str) -> None:
-    mixed = mixed_run(model, torch.float64)
+    mixed = mixed_run(model, dtype=torch.float64)
     for edit in mixed.edits[name]:
         assert_equal(mixed, edit, ROUNDING_OF_DOUBLES)
 
 
-@pytest.mark.parametrize("model", ["stable-diffusion", pytest.param("shapes", marks=pytest.mark.long)])
-def test_generation_beside_edits_equals_diffusers_own_solo_run(model: str) -> None:
-    mixed = mixed_run(model)
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [("stable-diffusion", FEW), *(pytest.param(each, NAMES, marks=pytest.mark.long) for each in FOR_ALL)],
+)
+def test_generation_beside_edits_equals_diffusers_own_solo_run(model: str, names: tuple[str, ...]) -> None:
+    mixed = mixed_run(model, names)
     for job in mixed.generations:
         assert_close(mixed.watched.latents[job.seed], run_solo(mixed.adapter.pipeline, job))
 
 
-@pytest.mark.parametrize("model", ["stable-diffusion", pytest.param("shapes", marks=pytest.mark.long)])
-def test_edits_share_passes_with_generations(model: str) -> None:
-    mixed = mixed_run(model)
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [("stable-diffusion", FEW), *(pytest.param(each, NAMES, marks=pytest.mark.long) for each in FOR_ALL)],
+)
+def test_edits_share_passes_with_generations(model: str, names: tuple[str, ...]) -> None:
+    mixed = mixed_run(model, names)
     generations = {job.seed for job in mixed.generations}
     in_company = {seed for seeds in mixed.watched.passes if generations & set(seeds) for seed in seeds} - generations
     assert len(in_company) > len(generations)
