@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-unit test-together test-system test-long test-loaded test-blackbox test-kinds test-versions test-api test-two-keys test-proxy test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow soak format docs lock digests
+.PHONY: help venv demo up check test test-unit test-together test-system test-long test-properties test-loaded test-blackbox test-kinds test-versions test-api test-two-keys test-proxy test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow soak format docs lock digests
 
 PYTHON := .venv/bin/python
 
@@ -45,8 +45,11 @@ test-together: venv  ## The tests of parts together, on a real Redis and a real 
 test-system: venv  ## The tests of the whole running system; up to 4 minutes
 	$(PYTEST) -m "not long" tests/system
 
-test-long: venv  ## What make test leaves out of these, and every property with many examples; up to 15 minutes
-	$(PYTEST) -n 3 --dist loadfile --hypothesis-profile=long -m "long or hypothesis"
+test-long: venv  ## What make test leaves out of these; up to 15 minutes
+	$(PYTEST) -n 3 --dist loadfile --hypothesis-profile=long -m long
+
+test-properties: venv  ## Every property of these with eight times as many examples
+	$(PYTEST) -n 3 --dist loadfile --hypothesis-profile=long -m hypothesis
 
 test-loaded: venv  ## Run test-system three times beside 12 processes that compute: does every deadline hold? Up to 1 hour
 	OMP_NUM_THREADS=1 $(PYTHON) -m tests.loaded
