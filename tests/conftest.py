@@ -39,7 +39,7 @@ hypothesis.settings.load_profile("shared machine")
 _THREAD_ENDS_S = 20.0
 _POLL_INTERVAL_S = 0.01
 
-# How many examples a property is tried with: few in the loop of a change, many in `make test-long` and `make test-properties`.
+# How many examples a property is tried with: few in the loop of a change, many in `make test-properties`.
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
 hypothesis.settings.register_profile("long", deadline=None, max_examples=200)
 hypothesis.settings.load_profile("quick")
