@@ -28,7 +28,8 @@ check: venv  ## Check format, lint rules, types and import rules
 	$(PYTHON) -m mypy
 	$(PYTHON) .venv/bin/lint-imports
 
-# One process imports the libraries once, and has one system for all of its tests.
+# One process imports the libraries once, and has one system for all of its tests. Those of parts together are in two:
+# in one, two of them are not alone with what they change (test_adoption, test_hostile_messages).
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 
 test: venv  ## The tests of a change, two suites at a time: test-unit, test-together, test-system; 5 to 8 minutes
@@ -40,7 +41,7 @@ test-unit: venv  ## The tests of single parts: run it after each change; 1 to 2 
 	$(PYTEST) -m "not long" tests/unit
 
 test-together: venv  ## The tests of parts together, on a real Redis and a real S3 store; up to 4 minutes
-	$(PYTEST) -m "not long" tests/integration
+	$(PYTEST) -n 2 --dist loadfile -m "not long" tests/integration
 
 test-system: venv  ## The tests of the whole running system; up to 4 minutes
 	$(PYTEST) -m "not long" tests/system
