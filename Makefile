@@ -29,7 +29,7 @@ check: venv  ## Check format, lint rules, types and import rules
 	$(PYTHON) .venv/bin/lint-imports
 
 # One process imports the libraries once, and has one system for all of its tests. Those of parts together are in two:
-# in one, two of them are not alone with what they change (test_adoption, test_hostile_messages).
+# in one, the Redis of test_hostile_messages is not what it expects.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 
 test: venv  ## The tests of a change, two suites at a time: test-unit, test-together, test-system; 5 to 8 minutes

@@ -105,7 +105,7 @@ def _single(client: Client, redis_client: redis.Redis, count: int, number: int) 
     """As a service would that has Celery and nothing of ours."""
     queue = names.queue_of(next(iter(client.parts.catalogue.models)))
     with _emptied(redis_client), Celery(broker=client.parts.settings.redis_url, set_as_current=False) as app:
-        task: Any = app.task(name=names.GENERATE_TASK, ignore_result=True)(_nothing)
+        task: Any = app.task(name=names.GENERATE_TASK, ignore_result=True, shared=False)(_nothing)
         before = _used_bytes(redis_client)
         started = time.perf_counter()
         for prompt in _prompts(count, number):
