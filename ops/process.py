@@ -50,17 +50,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def http_answers(port: int, path: str = "/") -> bool:
-    """Whether something answers HTTP on a loopback port; any status counts, and no proxy is asked."""
+def http_status(port: int, path: str = "/") -> int:
+    """The status that a loopback port answers a GET with, 0 where none answers; no proxy is asked."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT_S)
     try:
         connection.request("GET", path)
-        connection.getresponse().read()
+        response = connection.getresponse()
+        response.read()
     except (OSError, http.client.HTTPException):
-        return False
+        return 0
     finally:
         connection.close()
-    return True
+    return response.status
 
 
 class Process(ABC):

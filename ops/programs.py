@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 from jobs.process.kubernetes import is_service_variable
-from ops.process import LOOPBACK, Process, http_answers
+from ops.process import LOOPBACK, Process, http_status
 from ops.settings import CHECKOUT
 
 
@@ -69,7 +70,7 @@ class Flower(Process):
 
     def is_ready(self) -> bool:
         """Whether its health page answers."""
-        return http_answers(self.port or 0, "/healthcheck")
+        return http_status(self.port or 0, "/healthcheck") == HTTPStatus.OK
 
 
 class Api(Process):
@@ -92,4 +93,4 @@ class Api(Process):
 
     def is_ready(self) -> bool:
         """Whether it answers."""
-        return http_answers(self.port or 0, "/health")
+        return http_status(self.port or 0, "/health") == HTTPStatus.OK

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import redis
 
-from ops.process import LOOPBACK, PROBE_TIMEOUT_S, Process, StackError, http_answers
+from ops.process import LOOPBACK, PROBE_TIMEOUT_S, Process, StackError, http_status
 
 
 class RedisServer(Process):
@@ -85,7 +85,7 @@ class S3Server(Process):
 
     def is_ready(self) -> bool:
         """Whether it answers HTTP at all: without a signature, it refuses."""
-        return http_answers(self.port or 0)
+        return http_status(self.port or 0) > 0
 
 
 def _redis_program() -> str:

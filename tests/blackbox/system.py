@@ -24,7 +24,7 @@ from typing import Any, Self, TypeVar
 import redis
 from celery import Celery
 
-from ops.process import LOOPBACK, Process, free_port, http_answers
+from ops.process import LOOPBACK, Process, free_port, http_status
 from ops.servers import RedisServer, S3Server
 from tests.celery_sender import celery_sender
 
@@ -108,7 +108,7 @@ class Command(Process):
 
     def is_ready(self) -> bool:
         """It answers on its port; or it has printed what says so."""
-        return http_answers(self.port, "/health") if self.port else bool(self.printed(self._ready))
+        return http_status(self.port, "/health") == 200 if self.port else bool(self.printed(self._ready))
 
     def printed(self, pattern: str) -> int:
         """How many of its lines hold a match."""

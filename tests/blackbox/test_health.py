@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ops.process import free_port, http_answers
+from ops.process import free_port, http_status
 from tests.blackbox.conftest import MakeSystem
 from tests.blackbox.system import System, simulated, until
 from tests.processes import children_of
@@ -157,7 +157,7 @@ def test_figures_say_what_the_doctor_says(make_system: MakeSystem) -> None:
     port = free_port()
     system = make_system(simulated())
     system.serve(told={"IMAGEMILL_METRICS_PORT": str(port)})
-    assert http_answers(port, "/metrics")
+    assert http_status(port, "/metrics") == 200
     system.celery().send_task("imagemill.generate", kwargs=FIELDS, queue="gpu.sim")
     until("it is seen", lambda: value(port, "imagemill_unread_messages", 'sender="others"') == 1)
     system.worker()

@@ -17,7 +17,7 @@ from celery import Celery
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.dashboard.dashboard import dashboard
-from ops.process import LOOPBACK, Process, http_answers, wait_until
+from ops.process import LOOPBACK, Process, http_status, wait_until
 from ops.programs import Api, Program
 from producer import Client
 from tests.system import queries
@@ -87,7 +87,7 @@ class Prometheus(Process):
         return ["prometheus", f"--config.file={file}", listen, storage, "--log.level=warn"]
 
     def is_ready(self) -> bool:
-        return http_answers(self.port or 0, "/-/ready") and self.ask("query", query="vector(1)") != []
+        return http_status(self.port or 0, "/-/ready") == 200 and self.ask("query", query="vector(1)") != []
 
     def ask(self, what: str, **params: str) -> Any:
         """What its API answers; raises where that is an error."""

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from jobs.process.settings import Settings
-from ops.process import http_answers, wait_until
+from ops.process import http_status, wait_until
 from ops.programs import Api
 from ops.servers import RedisServer, S3Server
 from ops.stack import addresses
@@ -65,7 +65,7 @@ def serving(app: FastAPI) -> Iterator[Replica]:
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            assert wait_until(lambda: http_answers(port, "/health"), DEADLINE_S)
+            assert wait_until(lambda: http_status(port, "/health") == 200, DEADLINE_S)
             yield server, f"http://127.0.0.1:{port}"
         finally:
             server.should_exit = True

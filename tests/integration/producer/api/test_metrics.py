@@ -16,7 +16,7 @@ from jobs.process.exposition import serve_metrics
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.figures import FigureReader, Figures
-from ops.process import free_port, http_answers, wait_until
+from ops.process import free_port, http_status, wait_until
 from producer.api.metrics.figures import SystemFigures
 
 QUEUE = {"queue": "gpu.shapes", "model": "shapes"}
@@ -115,10 +115,10 @@ def test_metrics_can_be_turned_off_and_a_taken_port_stops_nobody(
     port = free_port()
     chosen = settings.model_copy(update={"metrics_port": port})
     assert serve_metrics(CollectorRegistry(), settings.model_copy(update={"metrics_port": None})) is None
-    assert not http_answers(port)
+    assert http_status(port) == 0
     server = serve_metrics(CollectorRegistry(), chosen)
     assert server is not None
-    assert http_answers(port, "/metrics")
+    assert http_status(port, "/metrics") == 200
     assert serve_metrics(CollectorRegistry(), chosen) is None
     server.shutdown()
     server.server_close()
