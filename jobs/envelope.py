@@ -10,6 +10,7 @@ from jobs.fields import Name, Seconds, Strict
 
 Priority = Literal["low", "normal", "high"]
 DEFAULT_PRIORITY: Priority = "normal"
+DEFAULT_CALLER = "default"
 
 Tags = Annotated[
     dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
@@ -34,7 +35,7 @@ class Envelope(Strict):
     """A repeated submission with the same key and caller returns the same job."""
     metadata: Tags = {}  # noqa: RUF012 - pydantic copies it
     """The caller's own tags; returned with the job."""
-    caller: Name = "default"
+    caller: Name = DEFAULT_CALLER
     """The caller, for fairness between callers."""
 
 

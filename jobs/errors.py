@@ -36,6 +36,7 @@ class ErrorCode(StrEnum):
     """Why a job failed, for a machine. Each comes with a sentence for a person."""
 
     INVALID_REQUEST = "invalid_request"
+    INVALID_INPUT = "invalid_input"
     MODEL_NOT_AVAILABLE = "model_not_available"
     OUT_OF_MEMORY = "out_of_memory"
     GENERATION_ERROR = "generation_error"

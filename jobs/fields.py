@@ -70,10 +70,10 @@ def parse(kind: type[Parsed], fields: dict[str, Any]) -> Parsed:
     try:
         return kind.model_validate(fields)
     except ValidationError as exc:
-        raise _explain(exc) from exc
+        raise explain(exc) from exc
 
 
-def _explain(exc: ValidationError) -> InvalidRequest:
+def explain(exc: ValidationError) -> InvalidRequest:
     """What is wrong with the first field of a request that pydantic refuses, as a sentence for a person."""
     # An unknown name is most often a misspelt one, which also leaves a field missing: name it first.
     first = min(exc.errors(include_url=False), key=lambda error: error["type"] != "extra_forbidden")

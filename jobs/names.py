@@ -178,13 +178,20 @@ API_KEYS = _name("api_keys")  # hash: name of each API key that there ever was â
 API_KEY_NAMES = _name("api_key_names")  # hash: SHA-256 of each valid API key â†’ its name
 API_RATES = _name("api_rates")  # prefix of lists with expiry: when each API key was used, for its rate limit
 
-GENERATE_TASK = "imagemill.generate"  # from anybody who has Celery: the request as keyword arguments
+_TASK_PREFIX = "imagemill."
+# From anybody who has Celery: the request as keyword arguments. Any kind of job has its own, by the kind's name.
+GENERATE_TASK = "imagemill.generate"
 RUN_TASK = "imagemill.run"  # from the job table: look at the job whose id is the task's
 
 _QUEUE_PREFIX = "gpu."
 _ANY_PREFIX = "any."
 _LINES = {_QUEUE_PREFIX: "run.", _ANY_PREFIX: "runs."}  # what begins the name of a queue's line
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def kind_of_task(task: str) -> str | None:
+    """The kind of job that a task asks for, be there such a kind or not; None for a task that is none of ours."""
+    return task.removeprefix(_TASK_PREFIX) if task.startswith(_TASK_PREFIX) else None
 
 
 def queue_of(model: str) -> str:

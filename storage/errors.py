@@ -29,11 +29,11 @@ class ObjectRefused(StorageError):
     """The store refuses this object and takes others."""
 
 
-class ObjectNotFound(StorageError):
+class ObjectNotFound(StorageError, LookupError):
     """The store has no object of that key."""
 
 
-class ObjectTooLarge(StorageError):
+class ObjectTooLarge(StorageError, ValueError):
     """The object has more bytes than the caller accepts."""
 
 

@@ -91,23 +91,37 @@ class GenerateSpec(Spec, _Fields):
 def _settle(request: GenerateRequest, model: Model | None) -> GenerateSpec:
     assert model is not None, "the kind needs one"  # noqa: S101 - what the registry sees to
     fields = request.model_dump(exclude_none=True)
-    seed = request.seed if request.seed is not None else secrets.randbits(_SEED_BITS)
+    seed = request.seed if request.seed is not None else draw_seed()
     settled = {"model": model.name, "seed": seed, "output": settle_output(request.output, model)}
     spec = GenerateSpec.model_validate(model.defaults.model_dump() | fields | settled)
-    _check(spec, model)
+    check_sides(spec, model)
+    check_sampling(spec, model)
     return spec
 
 
-def _check(spec: GenerateSpec, model: Model) -> None:
+def draw_seed() -> int:
+    """For a job whose caller names none."""
+    return secrets.randbits(_SEED_BITS)
+
+
+def check_sides(sides: GenerateRequest | GenerateSpec, model: Model) -> None:
+    """Raise `InvalidRequest` for a side that a model does not make; one that is None is passed over."""
     limits = model.limits
     for side in ("width", "height"):
-        value = getattr(spec, side)
+        value = getattr(sides, side)
+        if value is None:
+            continue
         if not limits.min_side <= value <= limits.max_side or value % limits.side_multiple:
             raise InvalidRequest(
                 side,
                 f"{model.name} makes {limits.min_side} to {limits.max_side} pixels in multiples of "
                 f"{limits.side_multiple}, not {value}",
             )
+
+
+def check_sampling(spec: GenerateSpec, model: Model) -> None:
+    """Raise `InvalidRequest` where a model cannot make what is asked, whatever its size."""
+    limits = model.limits
     if spec.n > limits.max_n:
         raise InvalidRequest("n", f"{model.name} makes at most {limits.max_n} images a job")
     if spec.seed + spec.n - 1 > MAX_SEED:
@@ -121,7 +135,7 @@ def _check(spec: GenerateSpec, model: Model) -> None:
         raise InvalidRequest("num_inference_steps", f"{model.name} runs at most {most} steps with {spec.scheduler}")
 
 
-def _summary(spec: GenerateSpec) -> str:
+def summary(spec: GenerateSpec) -> str:
     """Model, size, steps, the first words of the prompt."""
     prompt = " ".join(spec.prompt.split())
     prompt = prompt if len(prompt) <= _PROMPT_SHOWN else prompt[: _PROMPT_SHOWN - 1].rstrip() + "…"
@@ -129,12 +143,15 @@ def _summary(spec: GenerateSpec) -> str:
 
 
 def _cost(spec: GenerateSpec, model: Model | None) -> float:
-    """Rows × passes × pixels of a row, over those of the model's defaults."""
     assert model is not None, "the kind needs one"  # noqa: S101 - what the registry sees to
+    return cost_of_passes(spec, model, passes=spec.num_inference_steps, pixels=spec.width * spec.height)
+
+
+def cost_of_passes(spec: GenerateSpec, model: Model, *, passes: int, pixels: int) -> float:
+    """Rows × passes × pixels of a row, over those of the model's defaults."""
     usual = model.defaults
     rows = spec.n * _rows_of(spec.guidance_scale) / _rows_of(usual.guidance_scale)
-    passes = spec.num_inference_steps / usual.num_inference_steps
-    return rows * passes * (spec.width * spec.height) / (usual.width * usual.height)
+    return rows * passes / usual.num_inference_steps * pixels / (usual.width * usual.height)
 
 
 def _rows_of(guidance_scale: float) -> int:
@@ -147,7 +164,7 @@ GENERATE = Kind(
     request=GenerateRequest,
     spec=GenerateSpec,
     settle=_settle,
-    summary=_summary,
+    summary=summary,
     cost=_cost,
     stages=WEIGHTS,
 )

@@ -16,6 +16,7 @@ from jobs.catalogue.entry import Model
 from jobs.envelope import Envelope
 from jobs.errors import InvalidRequest
 from jobs.fields import parse
+from jobs.kinds.inputs import Input, InputMark
 from jobs.names import FIRST_KIND, queue_of, queue_of_kind
 
 # What the files of every kind go through, behind its own stages. A kind that has them among these is shown in them.
@@ -126,7 +127,6 @@ class Kind(Generic[RequestT, SpecT]):
             `InvalidRequest` for what that model cannot do.
         summary: A line for people.
         stages: Through which a job goes, in order, each with its weight in the job's progress.
-        inputs: Keys of the objects in the store that a job needs, each by the field that names it.
         needs_model: Whether a model of the catalogue runs it.
         cost: What a job takes of the device, where one with its model's defaults takes 1: turns are paid with it. A
             kind that has no passes leaves it at 1.
@@ -138,9 +138,19 @@ class Kind(Generic[RequestT, SpecT]):
     settle: Callable[[RequestT, Model | None], SpecT]
     summary: Callable[[SpecT], str]
     stages: Mapping[str, float]
-    inputs: Callable[[SpecT], Mapping[str, str]] = lambda _spec: {}
     needs_model: bool = True
     cost: Callable[[SpecT, Model | None], float] = lambda _spec, _model: 1.0
+
+    @property
+    def input_fields(self) -> list[str]:
+        """Fields of its requests that name objects."""
+        fields = self.request.model_fields.items()
+        return [name for name, field in fields if any(isinstance(each, InputMark) for each in field.metadata)]
+
+    def inputs(self, spec: SpecT) -> dict[str, Input]:
+        """The objects that a job needs, each by the field that names it."""
+        named = ((name, getattr(spec, name)) for name in self.input_fields)
+        return {name: found for name, found in named if found is not None}
 
     def queue(self, spec: SpecT) -> str:
         """The Celery queue of a job: its model's, or the kind's own."""

@@ -100,22 +100,22 @@ def settle_output(output: Output, model: Model) -> Output:
 
 def check_output(spec: Pictured, limits: Limits) -> None:
     """Raise `InvalidRequest` where files would have more pixels than a model's entry allows, or less than a crop."""
-    made = Box(width=spec.width, height=spec.height)
-    scaled = spec.output.resize or made
-    pixels, field = scaled.width * scaled.height, "output.resize" if spec.output.resize else "width"
+    resize = spec.output.resize
+    width, height = (resize.width, resize.height) if resize else (spec.width, spec.height)
+    pixels, field = width * height, "output.resize" if resize else "width"
     if pixels > limits.output_pixels:
         raise InvalidRequest(
             field,
-            f"{scaled.width}×{scaled.height} is more than {limits.output_pixels:,} pixels, the most for one image",
+            f"{width}×{height} is more than {limits.output_pixels:,} pixels, the most for one image",
         )
     if spec.n * pixels > limits.job_output_pixels:
         raise InvalidRequest(
             field if spec.n == 1 else "n",
-            f"{spec.n} images of {scaled.width}×{scaled.height} are more than {limits.job_output_pixels:,} pixels, "
+            f"{spec.n} images of {width}×{height} are more than {limits.job_output_pixels:,} pixels, "
             "the most for one job; ask for fewer or smaller images",
         )
     crop = spec.output.crop
-    if crop is not None and (crop.width > scaled.width or crop.height > scaled.height):
+    if crop is not None and (crop.width > width or crop.height > height):
         raise InvalidRequest(
-            "output.crop", f"{crop.width}×{crop.height} is larger than the image, {scaled.width}×{scaled.height} pixels"
+            "output.crop", f"{crop.width}×{crop.height} is larger than the image, {width}×{height} pixels"
         )

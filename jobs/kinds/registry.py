@@ -8,13 +8,14 @@ from typing import Any
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidRequest
 from jobs.fields import parse
+from jobs.kinds.edit import EDIT
 from jobs.kinds.generate import GENERATE
 from jobs.kinds.kind import Kind, Request, Spec
 from jobs.names import queue_of, queue_of_kind
 
 DEFAULT = GENERATE.name  # Of a request that does not say; and of what the first version wrote.
 
-KINDS: dict[str, Kind[Any, Any]] = {kind.name: kind for kind in (GENERATE,)}
+KINDS: dict[str, Kind[Any, Any]] = {kind.name: kind for kind in (GENERATE, EDIT)}
 
 
 def kind_of(name: str) -> Kind[Any, Any]:

@@ -8,11 +8,26 @@ containers have their secrets, or in systemd's `$CREDENTIALS_DIRECTORY`. A varia
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, FilePath, ValidationError, field_validator
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    FilePath,
+    IPvAnyNetwork,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from jobs.errors import InvalidConfiguration
 from jobs.process.address import check_backend_url, check_redis_url
@@ -28,6 +43,10 @@ _OF_OTHERS = ("IMAGEMILL_STORAGE",)  # which store it is, says `storage.registry
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 Room = TypeVar("Room", bound=BaseSettings)
+
+
+# A name, or `*.` and a name; with a port where it is not that of https.
+UrlHost = Annotated[str, Field(pattern=r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[1-9][0-9]{0,4})?$")]
 
 
 class RoomSettings(BaseSettings):
@@ -55,6 +74,14 @@ class RoomSettings(BaseSettings):
                 name: value for name, value in found if not is_service_variable(name.upper(), value or "")
             }
         return init_settings, env_settings, dotenv_settings, file_secret_settings
+
+
+def read_list(value: Any) -> Any:
+    """A list as a variable has it: names, with commas or spaces between them."""
+    return [each for each in re.split(r"[,\s]+", value) if each] if isinstance(value, str) else value
+
+
+Listed = (NoDecode, BeforeValidator(read_list))  # Of a setting that is a list.
 
 
 class Settings(RoomSettings):
@@ -102,6 +129,16 @@ class Settings(RoomSettings):
     """A job whose model no living worker serves: accepted, accepted with a warning to its sender, or refused."""
     retention_s: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
     """How many seconds records and events are kept after the end of a job."""
+    max_input_mib: Annotated[int, Field(ge=1, le=1_024)] = 64
+    """The largest picture that a job may start from, as a file, in MiB."""
+    input_url_hosts: Annotated[tuple[UrlHost, ...], *Listed] = ()
+    """Hosts whose https URLs jobs may name as inputs, e.g. `images.example.org, *.cdn.example.org, files.local:8443`;
+    empty for none."""
+    input_url_networks: Annotated[tuple[IPvAnyNetwork, ...], *Listed] = ()
+    """Networks that are not public and that these hosts may be in all the same, e.g. `10.1.0.0/16`."""
+    input_objects: Annotated[tuple[str, ...], *Listed] = ()
+    """What keys of objects of the store begin with that jobs may name as inputs, e.g. `shared/, uploads/{caller}/`;
+    `{caller}` is the name of the job's caller. Empty for none."""
     metrics_host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
     """Where a worker or an API process serves its metrics to Prometheus: loopback, or an address of the inside."""
     metrics_port: Annotated[int, Field(ge=1, le=65_535)] | None = 9464

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
-from pydantic_settings import NoDecode, SettingsConfigDict
+from pydantic import AfterValidator, Field
+from pydantic_settings import SettingsConfigDict
 
-from jobs.process.settings import RoomSettings, read_room
+from jobs.process.settings import Listed, RoomSettings, read_room
 
 ANY_PAGE = "*"  # Among origins.
 
 # As a browser sends it: no path, not even a slash, nothing in capitals, and no port where it is the scheme's own.
 Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/?#\sA-Z*]+)$")]
-
-
-def _listed(value: Any) -> Any:
-    return [each for each in re.split(r"[,\s]+", value) if each] if isinstance(value, str) else value
 
 
 def _check_any(origins: tuple[str, ...]) -> tuple[str, ...]:
@@ -47,7 +42,7 @@ class ApiSettings(RoomSettings):
     ] = ""
     """The API's URL for clients, e.g. `https://example.org/images`: links in answers begin with it, no slash at the
     end; empty for the address that each client used. If that is not this machine, an API key is needed."""
-    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_listed), AfterValidator(_check_any)] = ()
+    cors_origins: Annotated[tuple[Origin, ...], *Listed, AfterValidator(_check_any)] = ()
     """Origins of web pages that may use the API from a browser, e.g. `https://app.example.org, http://localhost:3000`;
     `*` for all pages, where there are keys. Empty for none."""
     max_wait_s: Annotated[int, Field(ge=0, le=3600)] = 60

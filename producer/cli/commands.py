@@ -99,7 +99,8 @@ def submit(
         if out is not None:
             check_file(out)
         parts = open_parts()
-        submission = parts.submitter.prepare(requested if prompt is None else {"prompt": prompt, **requested})
+        asked = requested if prompt is None else {"prompt": prompt, **requested}
+        submission = parts.submitter.prepare(parts.submitter.find_inputs(asked))
         job = Job(parts.submitter.enter(submission), parts)
         warn(parts.submitter.warning(submission))
         if wait or out is not None:

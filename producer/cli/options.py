@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -15,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from jobs.errors import InvalidRequest
+from jobs.kinds.inputs import InputMark
 from jobs.kinds.picture import Box
 from jobs.kinds.registry import KINDS
 
@@ -79,11 +83,24 @@ def field_options() -> list[FieldOption]:
 def _options_of(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[FieldOption]:
     for name, field in model.model_fields.items():
         path = (*above, name)
+        if any(isinstance(each, InputMark) for each in field.metadata):
+            yield _input_option(path, field)
+            continue
         inner = _plain(field.annotation)
         if inner is not Box and isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _options_of(inner, path)
         else:
             yield _option(path, field, inner)
+
+
+def _input_option(path: tuple[str, ...], field: FieldInfo) -> FieldOption:
+    description = " ".join((field.description or "").split())
+    return FieldOption(
+        path=path,
+        type=str,
+        help=f"A file here, or as in a request. {description}",
+        read=functools.partial(_input, path),
+    )
 
 
 def _option(path: tuple[str, ...], field: FieldInfo, inner: Any) -> FieldOption:
@@ -130,6 +147,19 @@ def _box(path: tuple[str, ...], typed: str) -> dict[str, int]:
     if not match:
         raise InvalidRequest(".".join(path), f"{typed!r} is not WIDTHxHEIGHT")
     return {"width": int(match[1]), "height": int(match[2])}
+
+
+def _input(path: tuple[str, ...], typed: str) -> Any:
+    """A file on this machine is sent along; an object of JSON names one elsewhere, as a text does."""
+    file = Path(typed)
+    try:
+        if file.is_file():
+            return f"data:;base64,{base64.b64encode(file.read_bytes()).decode()}"
+        return json.loads(typed) if typed.startswith("{") else typed
+    except OSError as exc:
+        raise InvalidRequest(".".join(path), f"{typed} cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise InvalidRequest(".".join(path), f"{typed!r} is not valid JSON") from exc
 
 
 def _tags(typed: list[str]) -> dict[str, str]:

@@ -64,15 +64,19 @@ class LoopParts:
         """
         return await aside(self._bulk.run(call, to_its_end=True))
 
+    async def run_with_store(self, call: Callable[[], Result]) -> Result:
+        """The same of a call that asks the image store, or another host; in threads of its own."""
+        return await aside(self._readers.run(call))
+
     async def read(self, key: str) -> bytes:
         """Read an object of the image store. Raises as `Store.get` does."""
         read: Callable[[str], bytes] = self.parts.store.get
-        return await aside(self._readers.run(lambda: read(key)))
+        return await self.run_with_store(lambda: read(key))
 
     async def size(self, key: str) -> int:
         """How many bytes an object of the image store has. Raises as `Store.size` does."""
         size: Callable[[str], int] = self.parts.store.size
-        return await aside(self._readers.run(lambda: size(key)))
+        return await self.run_with_store(lambda: size(key))
 
     async def aclose(self) -> None:
         """Let everybody go who waits, and close the connections of this loop."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import redis
 from celery import Celery
+from jobs.inputs.files import Files
+from storage.inputs import Inputs
 
 from jobs.announce.revoking import Revoking
 from jobs.broker.app import make_app
@@ -13,6 +15,7 @@ from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
 from jobs.fleet.fleet import Fleet
 from jobs.fleet.serving import Serving
+from jobs.inputs.find import Finder
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect
 from jobs.table.batches import Batches
@@ -39,6 +42,7 @@ class Parts:
         batches: Many jobs that are counted and canceled as one.
         fleet: Which workers there are.
         traces: The first span of each job.
+        files, inputs: What is known of uploaded files, and where they lie.
         submitter: The way of a request into the table.
     """
 
@@ -53,6 +57,8 @@ class Parts:
     batches: Batches
     fleet: Fleet
     traces: SubmitTraces
+    files: Files
+    inputs: Inputs
     submitter: Submitter
 
     def close(self) -> None:
@@ -80,6 +86,9 @@ def open_parts(settings: Settings | None = None, storage: StorageSettings | None
     broker = make_app(settings)
     dispatcher = Dispatcher(broker, table, settings)
     traces = SubmitTraces(settings)
+    store = open_store(storage)
+    files, inputs = Files(client, settings), Inputs(store)
+    finder = Finder(settings, table=table, files=files, objects=store, files_in_store=inputs)
     revoking = Revoking(table, dispatcher.offer, settings)
     return Parts(
         settings=settings,
@@ -88,10 +97,12 @@ def open_parts(settings: Settings | None = None, storage: StorageSettings | None
         catalogue=catalogue,
         table=table,
         dispatcher=dispatcher,
-        store=open_store(storage),
+        store=store,
+        files=files,
+        inputs=inputs,
         control=QueueControl(client, table, dispatcher.offer, settings, revoking),
         batches=Batches(client, table, dispatcher.offer, settings),
         fleet=Fleet(client, settings),
         traces=traces,
-        submitter=Submitter(catalogue, table, dispatcher.offer, traces, Serving(table.fleet, settings)),
+        submitter=Submitter(catalogue, table, dispatcher.offer, traces, Serving(table.fleet, settings), finder),
     )

@@ -16,8 +16,10 @@ import structlog
 from cachetools import TTLCache, cachedmethod
 
 from jobs.catalogue.catalogue import Catalogue
+from jobs.envelope import DEFAULT_CALLER
 from jobs.errors import InvalidRequest, NotServed, RedisUnavailable
 from jobs.fleet.serving import Serving
+from jobs.inputs.find import Finder, names_inputs
 from jobs.kinds.registry import parse_request, settle
 from jobs.submit import submission_of
 from jobs.table.record import JobRecord
@@ -36,15 +38,38 @@ class Submitter:
     """Checks requests and writes their jobs; safe to use from many threads."""
 
     def __init__(
-        self, catalogue: Catalogue, table: JobTable, offer: Offer, traces: SubmitTraces, serving: Serving
+        self,
+        catalogue: Catalogue,
+        table: JobTable,
+        offer: Offer,
+        traces: SubmitTraces,
+        serving: Serving,
+        finder: Finder,
     ) -> None:
         self._catalogue = catalogue
         self._table = table
         self._offer = offer
         self._traces = traces
         self._serving = serving
+        self._finder = finder
         self._said: TTLCache[Hashable, None] = TTLCache(_MOST_SAID, ttl=_SAY_EVERY_S)
         self._saying = threading.Lock()
+
+    def find_inputs(self, fields: Mapping[str, Any], scope: str | None = None) -> Mapping[str, Any]:
+        """
+        The fields of a request, with the objects that they name found: what `prepare` takes. Asks Redis and the store.
+
+        Args:
+            scope: Whose files and jobs may be named; None for everybody's.
+
+        Raises:
+            InvalidRequest: By the field's name, what is wrong with it.
+            RedisUnavailable, StorageUnavailable, StorageMisconfigured
+        """
+        if not names_inputs(fields):
+            return fields
+        owner = fields.get("caller")
+        return self._finder.find(fields, scope=scope, owner=owner if isinstance(owner, str) else DEFAULT_CALLER)
 
     def prepare(
         self,
@@ -65,7 +90,7 @@ class Submitter:
             max_kept_mib: How much of Redis its caller's jobs may take; None for what the settings say.
 
         Raises:
-            InvalidRequest: A field is wrong.
+            InvalidRequest: A field is wrong; or names an object, and was not given to `find_inputs`.
         """
         request = parse_request(dict(fields))
         spec = settle(request, self._catalogue)
@@ -122,6 +147,7 @@ class Submitter:
         """
         refusals = [self._serving.refusal(each.queue) for each in submissions]
         taken = [each for each, refusal in zip(submissions, refusals, strict=True) if refusal is None]
+        self._finder.hold(taken)
         written = iter(self._write([self._table.encode(each) for each in taken]) if taken else ())
         return [
             next(written) if refusal is None else self._refuse(each, refusal)
@@ -130,7 +156,7 @@ class Submitter:
 
     def submit(self, request: Mapping[str, Any]) -> str:
         """Prepare and enter one job; its id. What there is to warn of is in the log. Raises as both do."""
-        submission = self.prepare(request)
+        submission = self.prepare(self.find_inputs(request))
         job_id = self.enter(submission)
         self.log_warnings([self.warning(submission)])
         return job_id
@@ -152,12 +178,13 @@ class Submitter:
         warnings: dict[str, str | None] = {}  # by queue
         for index, request in enumerate(requests):
             try:
-                submission = self.prepare(request)
+                submission = self.prepare(self.find_inputs(request))
                 if (refusal := self._serving.refusal(submission.queue)) is not None:
                     self._refuse(submission, refusal)
                     raise refusal
                 if submission.queue not in warnings:
                     warnings[submission.queue] = self.warning(submission)
+                self._finder.hold([submission])
                 submissions.append(self._table.encode(submission))
             except (InvalidRequest, NotServed) as exc:
                 exc.add_note(f"in request {index}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import urllib.request
@@ -12,11 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from ops.process import LOOPBACK
 from tests.blackbox.system import PATIENCE_S, System
 
-INPUT_KEY = "inputs/after.bin"
-INPUT = b"what to draw after"
+# One white pixel.
+INPUT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEANl9ngAAAAABJRU5ErkJggg==")
+INPUT_KEY = "shared/after.png"
+AFTER = {"object": INPUT_KEY}
 
 COUNT: dict[str, Any] = {"kind": "count", "text": "one two three"}
-SKETCH: dict[str, Any] = {"kind": "sketch", "prompt": "a house", "image": INPUT_KEY}
+SKETCH: dict[str, Any] = {"kind": "sketch", "prompt": "a house", "image": AFTER}
 GENERATE: dict[str, Any] = {"prompt": "a red circle on a blue background"}
 LONG_COUNT = {**COUNT, "text": "word " * 400, "word_s": 0.5}
 LONG_SKETCH = {**SKETCH, "draw_steps": 1_000}

@@ -50,7 +50,13 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def a_system(folder: Path, cache_dir: Path, told: Mapping[str, str] | None = None) -> Iterator[System]:
     """Redis, a store with an input in it, and processes that know both kinds; `told` as `System` takes it."""
     path = os.pathsep.join(filter(None, (str(INJECTION), os.environ.get("PYTHONPATH"))))
-    own = {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COUNT_POISON": str(folder / "poison"), **(told or {})}
+    own = {
+        "PYTHONPATH": path,
+        "OMP_NUM_THREADS": "1",
+        "COUNT_POISON": str(folder / "poison"),
+        "IMAGEMILL_INPUT_OBJECTS": "shared/",
+        **(told or {}),
+    }
     with System(folder, cache_dir, simulated(row_s=0.005), own) as system:
         stored = system.s3_server.folder / BUCKET / INPUT_KEY
         stored.parent.mkdir(parents=True)
@@ -74,7 +80,8 @@ def system(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, ports: Por
 
 @pytest.fixture
 def settings(system: System) -> Settings:
-    return Settings(redis_url=system.redis_server.url, models_file=Path(system.env["IMAGEMILL_MODELS_FILE"]))
+    models = Path(system.env["IMAGEMILL_MODELS_FILE"])
+    return Settings(redis_url=system.redis_server.url, models_file=models, input_objects=("shared/",))
 
 
 @pytest.fixture

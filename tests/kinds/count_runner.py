@@ -14,7 +14,7 @@ from jobs.errors import ErrorCode
 from tests.kinds.count_kind import CountSpec
 from workers.engine.errors import GenerationFailed
 from workers.runners.files import MadeFile
-from workers.runners.runner import Note, Tools
+from workers.runners.runner import Note, Runner, Tools
 
 UNCOUNTABLE = "uncountable"  # A word that fails its job.
 POISON = "poison"  # A word that kills its process, while the file is there that COUNT_POISON names.
@@ -46,7 +46,7 @@ class _Counting:
         return len(words)
 
 
-class CountRunner:
+class CountRunner(Runner[CountSpec, int]):
     first_stage = "split"
 
     def start(self, spec: CountSpec, tools: Tools, note: Note) -> _Counting:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidRequest
 from jobs.fields import MAX_SEED, Name, Prompt
+from jobs.kinds.inputs import Input, InputMark, RequestedInput
 from jobs.kinds.kind import PER_ROW, Kind, Request, Spec
 
 _SEED_BITS = 32
@@ -22,8 +23,6 @@ class _Asked(BaseModel):
 
     prompt: Annotated[Prompt, PER_ROW]
     """What to draw."""
-    image: Annotated[str, StringConstraints(min_length=1, max_length=1_024), PER_ROW]
-    """Key of the object to draw after."""
     draw_steps: Annotated[int, Field(ge=1, le=1_000)] = 20
     """Steps of the drawing."""
     tell_every: Annotated[int, Field(ge=1, le=1_000), PER_ROW] = 5
@@ -33,12 +32,15 @@ class _Asked(BaseModel):
 class SketchRequest(Request, _Asked):
     model: Name | None = None
     """Name in the catalogue."""
+    image: RequestedInput
+    """What to draw after."""
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
     """Of the picture."""
 
 
 class SketchSpec(Spec, _Asked):
     model: str
+    image: Annotated[Input, InputMark(), PER_ROW]
     seed: Annotated[int, PER_ROW]
 
 
@@ -47,7 +49,8 @@ def _settle(request: SketchRequest, model: Model | None) -> SketchSpec:
     if request.draw_steps > model.limits.max_steps:
         raise InvalidRequest("draw_steps", f"{model.name} runs at most {model.limits.max_steps} steps")
     seed = request.seed if request.seed is not None else secrets.randbits(_SEED_BITS)
-    return SketchSpec.model_validate(request.model_dump(exclude_none=True) | {"model": model.name, "seed": seed})
+    fields = request.model_dump(exclude_none=True, exclude={"image"})
+    return SketchSpec.model_validate(fields | {"image": request.image, "model": model.name, "seed": seed})
 
 
 SKETCH = Kind(
@@ -55,7 +58,6 @@ SKETCH = Kind(
     request=SketchRequest,
     spec=SketchSpec,
     settle=_settle,
-    summary=lambda spec: f"sketch after {spec.image}",
+    summary=lambda spec: f"sketch after {spec.image.object}",
     stages={"look": 1, "draw": 8, "upload": 1},
-    inputs=lambda spec: {"image": spec.image},
 )

@@ -15,7 +15,7 @@ from tests.kinds.sketch_kind import SketchSpec
 from workers.engine.ticket import ENCODE, GENERATE, Ticket
 from workers.runners.files import MadeFile
 from workers.runners.postprocess import Pixels
-from workers.runners.runner import Note, Tools
+from workers.runners.runner import Note, Runner, Tools
 
 _SIDE_PX = 64
 _STAGES = {ENCODE: "look", GENERATE: "draw"}  # The engine's words, and the kind's.
@@ -43,7 +43,7 @@ class _Drawing:
         return pixels, self.after
 
 
-class SketchRunner:
+class SketchRunner(Runner[SketchSpec, tuple[Pixels, bytes]]):
     first_stage = "look"
 
     def start(self, spec: SketchSpec, tools: Tools, note: Note) -> _Drawing:

@@ -13,7 +13,7 @@ from jobs.process.settings import Settings
 from producer import AsyncClient, Client
 from storage.backends.s3.settings import S3Settings
 from tests.blackbox.system import PATIENCE_S, System
-from tests.kinds.asking import COUNT, GENERATE, INPUT, INPUT_KEY, SKETCH, post
+from tests.kinds.asking import AFTER, COUNT, GENERATE, INPUT, SKETCH, post
 
 WAIT_S = 2 * PATIENCE_S
 OUTLINE = {"prompt": "a house", "after": hashlib.sha256(INPUT).hexdigest()}
@@ -77,7 +77,7 @@ def test_one_batch_takes_lines_of_all_kinds_and_refuses_each_wrong_one_by_its_fi
 
 
 def test_python_takes_both_and_the_prompt_stays_where_it_was(client: Client) -> None:
-    sketch = client.submit("a house", kind="sketch", image=INPUT_KEY, seed=7)
+    sketch = client.submit("a house", kind="sketch", image=AFTER, seed=7)
     count = client.submit(kind="count", text="one two three")
     check_count(count.wait(WAIT_S).model_dump(mode="json"))
     check_sketch(sketch.wait(WAIT_S).model_dump(mode="json"))
@@ -107,12 +107,12 @@ def test_command_line_has_the_options_of_both_and_saves_and_shows_what_they_made
     counted = system.cli("submit", "--kind", "count", "--text", "one two three", "--wait", "--json")
     assert counted.returncode == 0, counted.stdout + counted.stderr
     check_count({"images": [], "artifacts": [], **json.loads(counted.stdout)})
-    options = ("--kind", "sketch", "--image", INPUT_KEY, "--draw-steps", "7", "--out", "house.jpg")
+    options = ("--kind", "sketch", "--image", json.dumps(AFTER), "--draw-steps", "7", "--out", "house.jpg")
     drawn = system.cli("submit", "a house", *options)
     assert drawn.returncode == 0, drawn.stdout + drawn.stderr
     assert (system.folder / "house.jpg").read_bytes().startswith(b"\x89PNG")
     assert json.loads((system.folder / "house-outline.json").read_text()) == OUTLINE
-    assert '{"after_bytes": 18}' in drawn.stdout
+    assert f'{{"after_bytes": {len(INPUT)}}}' in drawn.stdout
 
 
 def test_a_file_of_all_kinds_is_seen_through_and_given_again_submits_nothing_twice(system: System) -> None:
@@ -151,18 +151,18 @@ def test_plain_celery_sends_a_kind_with_an_input_and_learns_of_what_is_wrong(sys
 @pytest.mark.parametrize(
     ("body", "field", "words"),
     [
-        ({"kind": "dream"}, "kind", "there is no kind 'dream'; the kinds are generate, sketch, count"),
+        ({"kind": "dream"}, "kind", "there is no kind 'dream'; the kinds are generate, edit, sketch, count"),
         ({"kind": 7}, "kind", "should be a valid string"),
         ({"kind": "count"}, "text", "is missing"),
         ({**COUNT, "word_s": -1}, "word_s", "greater than or equal to 0"),
         ({**COUNT, "model": "sim"}, "model", "unknown field"),
-        ({**COUNT, "image": INPUT_KEY}, "image", "unknown field"),
+        ({**COUNT, "image": AFTER}, "image", "unknown field"),
         ({"kind": "sketch", "prompt": "a"}, "image", "is missing"),
         ({**SKETCH, "draw_steps": "many"}, "draw_steps", "should be a valid integer"),
         ({**SKETCH, "draw_steps": 0}, "draw_steps", "greater than or equal to 1"),
         ({**SKETCH, "model": "none"}, "model", "none"),
         ({**SKETCH, "n": 2}, "n", "unknown field"),
-        ({**GENERATE, "image": INPUT_KEY}, "image", "unknown field"),
+        ({**GENERATE, "image": AFTER}, "image", "unknown field"),
     ],
 )
 def test_what_is_wrong_is_refused_by_the_name_of_its_field(
@@ -198,10 +198,10 @@ def test_the_document_describes_both(system: System) -> None:
     for path, prefix in (("/v1/jobs", ""), ("/v1/jobs/batch", "Batch")):
         schema = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
         bodies = {each["$ref"].rpartition("/")[2] for each in (schema.get("items") or schema)["oneOf"]}
-        assert bodies == {f"{prefix}{kind}Request" for kind in ("Generate", "Sketch", "Count")}
+        assert bodies == {f"{prefix}{kind}Request" for kind in ("Generate", "Edit", "Sketch", "Count")}
         assert bodies <= set(schemas)
     assert schemas["CountRequest"]["properties"]["kind"]["const"] == "count"
     assert set(schemas["CountRequest"]["required"]) == {"kind", "text"}
-    assert schemas["SketchRequest"]["properties"]["image"]["description"] == "Key of the object to draw after."
+    assert schemas["SketchRequest"]["properties"]["image"]["description"] == "What to draw after."
     stream = document["paths"]["/v1/jobs/{job_id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
     assert "data" in stream["itemSchema"]["properties"]["event"]["enum"]

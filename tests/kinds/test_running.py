@@ -11,10 +11,11 @@ import pytest
 from ops.process import free_port
 from ops.programs import Flower
 from producer import Client
-from tests.blackbox.system import System, until
+from tests.blackbox.system import BUCKET, System, until
 from tests.kinds.asking import (
     COUNT,
     GENERATE,
+    INPUT,
     LONG_COUNT,
     LONG_SKETCH,
     SKETCH,
@@ -57,7 +58,7 @@ def test_http_sends_the_stages_of_a_kind_with_its_weights_and_its_data(system: S
     check_progress(events)
     half = [data["progress"] for _, data in events if (data.get("stage"), data.get("step")) == ("draw", 10)]
     assert half in ([], [0.5])  # 1 of 10 for `look`, and half of 8; where the step was not overtaken.
-    assert events[-1][1]["job"]["data"] == {"after_bytes": 18}
+    assert events[-1][1]["job"]["data"] == {"after_bytes": len(INPUT)}
 
 
 def test_a_kind_without_files_ends_in_its_own_last_stage(system: System) -> None:
@@ -98,11 +99,21 @@ def test_a_runner_fails_its_job_with_a_code_and_a_sentence(system: System) -> No
     assert ended["error"] == {"code": "invalid_output", "message": "'uncountable' is not to be counted"}
 
 
-def test_an_input_that_is_not_there_fails_the_job_by_the_name_of_its_field(system: System) -> None:
-    ended = system.end_of(post(system, {**SKETCH, "image": "inputs/none.bin"}))
+def test_an_input_that_is_not_there_is_refused_by_the_name_of_its_field(system: System) -> None:
+    answer = system.http("POST", "/v1/jobs", {**SKETCH, "image": {"object": "shared/none.png"}})
+    message = "image: there is no object 'shared/none.png' in the store"
+    assert (answer.status, answer.body["error"]["message"]) == (422, message)
+
+
+def test_an_input_that_has_gone_fails_the_job_by_the_name_of_its_field(system: System) -> None:
+    stored = system.s3_server.folder / BUCKET / "shared" / "going.png"
+    stored.write_bytes(INPUT)
+    job = post(system, {**SKETCH, "image": {"object": "shared/going.png"}, "start_after": 3})
+    stored.unlink()
+    ended = system.end_of(job)
     assert (ended["status"], ended["attempts"]) == ("failed", 0)
-    message = "image: there is no object 'inputs/none.bin' in the store"
-    assert ended["error"] == {"code": "invalid_request", "message": message}
+    message = "image: the picture of object 'shared/going.png' is not in the store any more"
+    assert ended["error"] == {"code": "invalid_input", "message": message}
 
 
 def test_sketches_share_passes_with_pictures(system: System, ports: Ports) -> None:
@@ -177,7 +188,7 @@ def test_flower_shows_the_tasks_of_both(system: System) -> None:
         until("it sees the worker", lambda: ask_flower(flower, "/api/workers?refresh=1"))
         until("it hears of jobs", lambda: system.end_of(post(system, COUNT)) and ask_flower(flower, "/api/tasks"))
         shown = {
-            post(system, SKETCH): "sketch after inputs/after.bin",
+            post(system, SKETCH): "sketch after shared/after.png",
             post(system, COUNT): "count the words of 13 char",
         }
         for job, summary in shown.items():

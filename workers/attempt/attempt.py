@@ -149,6 +149,7 @@ class Attempt:
         self._making.leave(self._reason)
         self._context.engine_slots.look_again()
         self._context.memory.look_again()
+        self._context.input_memory.look_again()
         self._on_leave()
 
     def _decide(self) -> tuple[Status, dict[str, Any]] | None:
@@ -182,9 +183,11 @@ class Attempt:
 
     def _make(self) -> list[Artifact] | None:
         """What is stored at once; None where it waits in the spool, for the store does not take it now."""
-        self._making.fetch(self._pause)
-        is_suspect = self.claim.record.attempts > 0
-        with self._context.engine_slots.acquire(alone=is_suspect, reason=lambda: self._reason) as engine_slot:
+        is_suspect, slots = self.claim.record.attempts > 0, self._context.engine_slots
+        with (
+            self._making.inputs(self._pause),
+            slots.acquire(alone=is_suspect, reason=lambda: self._reason) as engine_slot,
+        ):
             self._making.run(engine_slot)
             made = self._try_to_store(self._making.files())
             if made is None:

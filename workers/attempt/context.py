@@ -11,6 +11,7 @@ from jobs.announce.announcer import Announcer
 from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
+from jobs.inputs.find import Finder
 from jobs.process.traces import Traces
 from jobs.table.claim import Claim
 from jobs.table.table import JobTable
@@ -34,8 +35,10 @@ class Context:
     Attributes:
         served: Names of the models that the engine has.
         name: Of the process, as it owns jobs.
+        finder: Finds what messages name as inputs.
         engine_slots: One for each job that may be in the engine; a job without one has not begun.
         memory: Of postprocessing.
+        input_memory: Of what jobs start from.
         stop_refused: Has the worker stop in order, for the store refuses what it makes.
         draining, out_of_time: Set when the worker begins to stop, and when what runs has had its time.
     """
@@ -46,6 +49,7 @@ class Context:
     dispatcher: Dispatcher
     announcer: Announcer
     store: Store
+    finder: Finder
     engine: Engine
     served: frozenset[str]
     engine_slots: EngineSlots
@@ -53,6 +57,7 @@ class Context:
     progress: ProgressWriter
     spool: Spool
     memory: MemoryBudget
+    input_memory: MemoryBudget
     stop_refused: Callable[[StorageMisconfigured], None]
     draining: threading.Event = field(default_factory=threading.Event)
     out_of_time: threading.Event = field(default_factory=threading.Event)

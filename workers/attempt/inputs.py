@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 import tenacity
 
-from jobs.errors import ErrorCode
+from jobs.errors import ErrorCode, JobNotFound, RecordUnreadable, RedisUnavailable
+from jobs.kinds.inputs import Input
+from jobs.table.table import JobTable
 from storage.errors import ObjectNotFound, ObjectTooLarge, StorageError, StorageUnavailable
+from storage.keys import input_key
 from storage.store import Store
 from workers.engine.errors import GenerationFailed
 
@@ -17,40 +21,72 @@ log = structlog.get_logger()
 MAX_INPUT_BYTES = 64 << 20  # of one object: every job in hand may hold some
 _PAUSES = tenacity.wait_exponential(multiplier=0.5, max=5.0)  # between tries, while the store is away; seconds
 
+T = TypeVar("T")
 
-def fetch(store: Store, inputs: Mapping[str, str], pause: Callable[[float], None]) -> dict[str, bytes]:
+
+class Fetcher:
     """
-    The objects, by the fields that name them.
+    Fetches the inputs of one job.
 
     Args:
-        inputs: Their keys, by field.
-        pause: Waits so many seconds, while the store is away; raises why the job is not to wait any more.
-
-    Raises:
-        GenerationFailed: There is no such object, or it cannot be had; names the field.
+        pause: Waits so many seconds, while the store or Redis is away; raises why the job is not to wait any more.
     """
-    return {field: _fetch(store, field, key, pause) for field, key in inputs.items()}
+
+    def __init__(self, store: Store, table: JobTable, pause: Callable[[float], None]) -> None:
+        self._store = store
+        self._table = table
+        self._patiently = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((StorageUnavailable, RedisUnavailable)),
+            wait=_PAUSES,
+            sleep=pause,
+            before_sleep=_log_wait,
+        )
+
+    def fetch(self, field: str, named: Input) -> bytes:
+        """
+        An object whole.
+
+        Raises:
+            GenerationFailed: `invalid_input`: there is no such object, or it cannot be had; names the field.
+        """
+        key = self._patiently(self._key, field, named)
+        try:
+            return self._patiently(self._store.get, key, max_bytes=MAX_INPUT_BYTES)
+        except StorageError as exc:  # Refused, too: the key is the job's, and one job must not stop a fleet.
+            raise not_usable(field, _explain(exc, named)) from exc
+
+    def _key(self, field: str, named: Input) -> str:
+        if named.file is not None:
+            return input_key(self._store.settings.prefix, named.file)
+        if named.object is not None:
+            return named.object
+        assert named.job is not None, "an input is one of the three"  # noqa: S101 - as its kind settled it
+        try:
+            artifacts = self._table.get(named.job).artifacts
+        except (JobNotFound, RecordUnreadable) as exc:
+            raise not_usable(field, f"job {named.job} is not there any more") from exc
+        index = named.index or 0
+        if index >= len(artifacts):
+            raise not_usable(field, f"job {named.job} has no result {index}")
+        return artifacts[index].key
 
 
-def _fetch(store: Store, field: str, key: str, pause: Callable[[float], None]) -> bytes:
-    patiently = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type(StorageUnavailable), wait=_PAUSES, sleep=pause, before_sleep=_log_wait
-    )
-    try:
-        return patiently(store.get, key, max_bytes=MAX_INPUT_BYTES)
-    except StorageError as exc:  # Refused, too: the key is the job's, and one job must not stop a fleet.
-        raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"{field}: {_explain(exc, key)}") from exc
+def not_usable(field: str, reason: str) -> GenerationFailed:
+    """The failure of a job whose input cannot be used."""
+    return GenerationFailed(ErrorCode.INVALID_INPUT, f"{field}: {reason}")
 
 
 def _log_wait(state: tenacity.RetryCallState) -> None:
     reason = state.outcome.exception() if state.outcome else None
-    log.warning("the store cannot be reached; the job waits for its input", reason=str(reason))
+    log.warning("the store or Redis cannot be reached; the job waits for its input", reason=str(reason))
 
 
-def _explain(exc: StorageError, key: str) -> str:
+def _explain(exc: StorageError, named: Input) -> str:
+    """For the caller, who knows what he named, and not where it lies."""
+    what = f"file {named.file}" if named.file else f"object {named.object!r}" if named.object else f"job {named.job}"
     if isinstance(exc, ObjectNotFound):
-        return f"there is no object {key!r} in the store"
+        return f"the picture of {what} is not in the store any more"
     if isinstance(exc, ObjectTooLarge):
-        return str(exc)
+        return f"{what} has more than {MAX_INPUT_BYTES} bytes"
     log.warning("the store refuses an input", reason=str(exc))
-    return f"the store does not give out {key!r}"
+    return f"the store does not give out {what}"

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
 
-from jobs.errors import RedisUnavailable
+from jobs.errors import ErrorCode, RedisUnavailable
 from jobs.kinds.kind import POSTPROCESS, UPLOAD
 from jobs.kinds.registry import KINDS
 from jobs.table.claim import Claim
 from workers.attempt.context import Context
 from workers.attempt.engine_slots import EngineSlot
 from workers.attempt.errors import JobLeft
-from workers.attempt.inputs import fetch
+from workers.attempt.inputs import Fetcher, not_usable
 from workers.attempt.trace import AttemptTrace
 from workers.engine.errors import INVALID_OUTPUT, GenerationFailed
 from workers.runners.files import MadeFile
@@ -62,12 +63,38 @@ class Making:
         self.made_at = time.perf_counter()
         self.data: dict[str, Any] | None = None
 
-    def fetch(self, pause: Callable[[float], None]) -> None:
-        """Get the job's inputs, before its engine slot. Arguments and errors as of `workers.attempt.inputs.fetch`."""
-        spec = self._claim.spec
-        inputs = fetch(self._context.store, self._kind.inputs(spec), pause)
-        entry = self._context.entry_of(spec)
-        self._tools = Tools(engine=self._context.engine, entry=entry, inputs=inputs, send=self._send)
+    @contextmanager
+    def inputs(self, pause: Callable[[float], None]) -> Iterator[None]:
+        """
+        Have the job's inputs, until the end of the block: fetched and opened, before its engine slot.
+
+        They count in a budget of their own: who has inputs waits for memory of files, and nobody waits the other way.
+
+        Args:
+            pause: As of `Fetcher`.
+
+        Raises:
+            GenerationFailed: `invalid_input`, for what is not there, or is not what its field takes.
+        """
+        spec, fetcher = self._claim.spec, Fetcher(self._context.store, self._context.table, pause)
+        named = self._kind.inputs(spec)
+        wanted_bytes = self._runner.input_bytes(spec) + sum(each.bytes for each in named.values())
+        with self._context.input_memory.take(wanted_bytes, reason=self._why_leave):
+            opened = {field: self._open(field, fetcher.fetch(field, each)) for field, each in named.items()}
+            entry = self._context.entry_of(spec)
+            self._tools = Tools(engine=self._context.engine, entry=entry, inputs=opened, send=self._send)
+            try:
+                yield
+            finally:
+                self._tools = None
+
+    def _open(self, field: str, data: bytes) -> Any:
+        try:
+            return self._runner.open(field, data, self._claim.spec)
+        except GenerationFailed as exc:
+            if exc.code == ErrorCode.INVALID_INPUT:
+                raise not_usable(field, str(exc)) from exc
+            raise
 
     def run(self, engine_slot: EngineSlot) -> None:
         """
@@ -79,7 +106,7 @@ class Making:
             Exception: The reason given to `leave`.
         """
         self._charge()
-        assert self._tools is not None, "fetch comes first"  # noqa: S101 - of the same object
+        assert self._tools is not None, "its inputs come first"  # noqa: S101 - of the same object
         running = self._running = self._runner.start(self._claim.spec, self._tools, self._note)
         if self._reason:  # It came before there was anything to leave.
             running.leave(self._reason)
@@ -106,7 +133,7 @@ class Making:
         Each counts in the worker's memory until the next is asked for, or this is closed.
         """
         spec, runner = self._claim.spec, self._runner
-        assert self._tools is not None, "fetch comes first"  # noqa: S101 - of the same object
+        assert self._tools is not None, "its inputs come first"  # noqa: S101 - of the same object
         files = runner.files(self._result, spec, self._tools)
         count = runner.count(self._result, spec)
         for index in range(count):

@@ -17,7 +17,7 @@ from celery.app.task import Context as TaskRequest
 from jobs import names
 from jobs.announce.notifications import notifications_of
 from jobs.broker.messages import TaskCall, UnreadableMessage, id_at_a_glance, read
-from jobs.envelope import Envelope
+from jobs.envelope import DEFAULT_CALLER, Envelope
 from jobs.errors import (
     IdempotencyConflict,
     InvalidRequest,
@@ -31,11 +31,12 @@ from jobs.errors import (
 from jobs.fields import MAX_S
 from jobs.fleet.lists import list_of
 from jobs.fleet.serving import Serving
-from jobs.kinds.registry import DEFAULT, KINDS, parse_request, settle
+from jobs.kinds.registry import KINDS, parse_request, settle
 from jobs.scripts.ranks import LINE
 from jobs.submit import submission_of
 from jobs.table.inbox import Held, Inbox
 from jobs.table.submission import Submission, Submitted
+from storage.errors import StorageError
 from workers.attempt.context import Context
 
 log = structlog.get_logger()
@@ -93,6 +94,7 @@ class Adoption:
         calls = [(each, call) for each in held if (call := self._read(each)) is not None]
         found = [(each, call, submission) for each, call in calls if (submission := self._prepare(each, call))]
         found = self._limited(found)
+        self._context.finder.hold(submission for *_, submission in found)
         answers = self._context.table.adopt([submission for *_, submission in found]) if found else []
         self._context.pass_on([job_id for answer in answers for job_id in answer.released])  # Whatever comes behind it.
         for (each, call, submission), answer in zip(found, answers, strict=True):
@@ -131,6 +133,11 @@ class Adoption:
             return self._submission(held, call)
         except InvalidRequest as exc:
             self._refuse(held, call, exc)
+        except StorageError as exc:  # It names pictures. Others go on, and this one again, until the store is there.
+            log.warning("a message is left in its list", job_id=call.task_id, reason=str(exc))
+            self._inbox.put_back([held])
+        except RedisUnavailable:
+            raise
         except Exception:  # What nobody foresaw of one message must not hold up all others.
             log.exception("bug: a message is refused", job_id=call.task_id)
             self._refuse(held, call, InvalidRequest("request", "cannot be read"))
@@ -147,14 +154,17 @@ class Adoption:
         return [(each, call, limited(submission)) for each, call, submission in found]
 
     def _submission(self, held: Held, call: TaskCall) -> Submission:
-        if call.task != names.GENERATE_TASK:
+        if (kind := names.kind_of_task(call.task)) not in KINDS:
             raise InvalidRequest("task", f"there is no task {call.task!r}; send {names.GENERATE_TASK}")
         if not names.is_job_id(call.task_id):
             raise InvalidRequest("id", "use letters, digits, '.', '_' and '-'")
         if call.args:
             raise InvalidRequest("args", "send the request as keyword arguments: kwargs={'prompt': …}")
         own = {name: value for name, value in call.fields.items() if value is not None}
-        fields = {**_said_by(held.queue, call), **own}
+        if own.get("kind", kind) != kind and call.task != names.GENERATE_TASK:  # Which is for any kind.
+            raise InvalidRequest("kind", f"the task is {call.task}; leave kind out")
+        fields = {"kind": kind, **_said_by(held.queue, call), **own}
+        fields = self._context.finder.find(fields, scope=None, owner=str(own.get("caller", DEFAULT_CALLER)))
         request = parse_request(fields)
         said = _bounded(_said_of_times(call, request))
         timed = parse_request({**fields, **said}) if said else request  # Held to what holds for a request.
@@ -219,7 +229,8 @@ class Adoption:
 
 def _said_by(queue: str, call: TaskCall) -> dict[str, str]:
     """What a request need not say: its priority, and the model where the queue is one's and the kind has one."""
-    kind, model = KINDS.get(str(call.fields.get("kind", DEFAULT))), names.model_of(queue)
+    named = call.fields.get("kind") or names.kind_of_task(call.task)
+    kind, model = KINDS.get(str(named)), names.model_of(queue)
     said = {"priority": call.priority}
     return said | {"model": model} if kind is not None and kind.needs_model and model is not None else said
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from jobs.errors import ErrorCode
 from workers.engine.errors import GenerationFailed
-from workers.families.edit import Edit
+from workers.runners.edit_work import Edit
 from workers.runners.postprocess import Pixels
 
 

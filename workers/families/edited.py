@@ -9,9 +9,9 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from workers.families.autoencoder import Source
-from workers.families.edit import Edit
 from workers.families.rows import Rows
 from workers.families.scheduled import Conditioning, ScheduledRun
+from workers.runners.edit_work import Edit
 from workers.runners.postprocess import Pixels
 
 

@@ -15,10 +15,10 @@ import numpy as np
 
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
-from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.families.family import Family, PictureFamily, PictureRun
 from workers.families.size_class import size_class
+from workers.runners.edit_work import Edit, Work, spec_of
 from workers.runners.postprocess import Pixels
 
 
@@ -61,12 +61,18 @@ class VirtualClock:
 class SimulatedRun(PictureRun):
     """A job of as many passes as it has steps."""
 
-    def __init__(self, spec: GenerateSpec) -> None:
+    def __init__(self, work: Work) -> None:
+        spec = spec_of(work)
         super().__init__(spec)
+        self._steps = work.steps if isinstance(work, Edit) else spec.num_inference_steps
         self.share_key: Hashable = (spec.model, spec.width, spec.height)
         self.cost_key: Hashable = (spec.model, size_class(spec.width, spec.height))
         self.rows = spec.n * (2 if spec.guidance_scale > 1 else 1)
         self.step = 0
+
+    @property
+    def steps(self) -> int:
+        return self._steps
 
     @property
     def passes_left(self) -> int:
@@ -84,12 +90,12 @@ class SimulatedModel(PictureFamily[SimulatedRun]):
         self._times = times
         self._sleep = sleep
 
-    def encode(self, specs: Sequence[GenerateSpec]) -> list[None]:
-        self._take(self._times.encode_s * len(specs))
-        return [None] * len(specs)
+    def encode(self, works: Sequence[Work]) -> list[None]:
+        self._take(self._times.encode_s * len(works))
+        return [None] * len(works)
 
-    def begin(self, spec: GenerateSpec, _conditioning: None) -> SimulatedRun:
-        return SimulatedRun(spec)
+    def begin(self, work: Work, _conditioning: None) -> SimulatedRun:
+        return SimulatedRun(work)
 
     def predict(self, batch: Sequence[SimulatedRun], max_rows: int, _on_step: OnStep) -> list[None]:
         rows = sum(each.rows for each in batch)

@@ -42,6 +42,8 @@ class WorkerSettings(RoomSettings):
     """How much may wait there, in MiB."""
     postprocess_mib: Annotated[int, Field(ge=16)] = 1024
     """Memory that files of pictures may take while they are made and stored, all jobs together, in MiB."""
+    inputs_mib: Annotated[int, Field(ge=16)] = 1024
+    """Memory that the inputs of jobs may take while they are fetched, opened and edited, all jobs together, in MiB."""
     grace_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     """On SIGTERM, how many seconds running jobs may take to finish; the others go back to the queue at once."""
     hang_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import structlog
 from celery import Celery
+from jobs.inputs.files import Files
+from storage.inputs import Inputs
 
 from jobs.announce.announcer import Announcer
 from jobs.broker.dispatch import Dispatcher
@@ -16,6 +18,7 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import RedisUnavailable
 from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.fleet.serving import Serving
+from jobs.inputs.find import Finder
 from jobs.kinds.registry import kinds_without_model
 from jobs.process.exposition import serve_metrics
 from jobs.process.settings import Settings
@@ -87,6 +90,10 @@ class WorkerProcess:
 
             table = JobTable(client, settings)
             dispatcher = Dispatcher(app, table, settings)
+            store = open_store()
+            finder = Finder(
+                settings, table=table, files=Files(client, settings), objects=store, files_in_store=Inputs(store)
+            )
             report = replace(starting, state="ready", slots=self.slots)
             heartbeat = self._heartbeat = Heartbeat(self._fleet, ready.engine, engine_slots, report)
             watched_jobs = WatchedJobs(name)
@@ -99,7 +106,8 @@ class WorkerProcess:
                 table=table,
                 dispatcher=dispatcher,
                 announcer=Announcer(client, settings),
-                store=open_store(),
+                store=store,
+                finder=finder,
                 engine=ready.engine,
                 served=ready.served,
                 engine_slots=engine_slots,
@@ -107,6 +115,7 @@ class WorkerProcess:
                 progress=ProgressWriter(table, leases.deliver, self._stop_broken, watched_jobs),
                 spool=Spool(own_folder(worker_settings.spool_root), worker_settings.spool_mib << 20),
                 memory=MemoryBudget(worker_settings.postprocess_mib << 20),
+                input_memory=MemoryBudget(worker_settings.inputs_mib << 20),
                 stop_refused=self._stop_refused,
                 metrics=metrics,
                 traces=open_traces(settings, "imagemill-worker"),

@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 from jobs.kinds.generate import GenerateSpec
 from jobs.kinds.picture import Stage
 from workers.engine.ticket import Ticket
 from workers.runners.files import MadeFile
 from workers.runners.postprocess import Pixels, memory_bytes, postprocess
-from workers.runners.runner import Note, Tools
+from workers.runners.runner import Note, Runner, Tools
+
+S_contra = TypeVar("S_contra", bound=GenerateSpec, contravariant=True)
 
 
-class GenerateRunner:
-    """Of the kind `generate`."""
+class PicturesRunner(Runner[S_contra, Sequence[Pixels]]):
+    """Of a kind whose results are pictures: one file of each, in the order of their seeds."""
 
     first_stage = str(Stage.ENCODE)
+
+    def file_bytes(self, spec: S_contra) -> int:
+        return memory_bytes(spec)
+
+    def files(self, result: Sequence[Pixels], spec: S_contra, tools: Tools) -> Iterator[MadeFile]:
+        assert tools.entry is not None, "the kind needs a model"  # noqa: S101 - what its registration says
+        for index, pixels in enumerate(result):
+            yield postprocess(pixels, spec, tools.entry, index)
+
+    def count(self, result: Sequence[Pixels], spec: S_contra) -> int:
+        del spec
+        return len(result)
+
+    def data(self, result: Sequence[Pixels], spec: S_contra) -> dict[str, Any] | None:
+        """Pictures say all in their files."""
+        del result, spec
+        return None
+
+
+class GenerateRunner(PicturesRunner[GenerateSpec]):
+    """Of the kind `generate`."""
 
     def start(self, spec: GenerateSpec, tools: Tools, note: Note) -> Ticket[list[Pixels]]:
         """The engine's own ticket."""
         ticket: Ticket[list[Pixels]] = tools.engine.submit(spec.model, spec, note)
         return ticket
-
-    def file_bytes(self, spec: GenerateSpec) -> int:
-        return memory_bytes(spec)
-
-    def files(self, result: list[Pixels], spec: GenerateSpec, tools: Tools) -> Iterator[MadeFile]:
-        """One of each image, in the order of their seeds."""
-        assert tools.entry is not None, "the kind needs a model"  # noqa: S101 - what its registration says
-        for index, pixels in enumerate(result):
-            yield postprocess(pixels, spec, tools.entry, index)
-
-    def count(self, result: list[Pixels], spec: GenerateSpec) -> int:
-        del spec
-        return len(result)
-
-    def data(self, result: list[Pixels], spec: GenerateSpec) -> dict[str, Any] | None:
-        """Pictures say all in their files."""
-        del result, spec
-        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -28,13 +29,13 @@ class Tools:
     Attributes:
         engine: Runs what its models' adapters take.
         entry: Of the job's model; None for a kind that needs none.
-        inputs: The objects that the job named, by the fields that name them.
+        inputs: The objects that the job named, as `Runner.open` has them, by the fields that name them.
         send: Makes an event `data` of the job, of 4 KiB at most; from any thread, and quick.
     """
 
     engine: Engine
     entry: Model | None = None
-    inputs: Mapping[str, bytes]
+    inputs: Mapping[str, Any]
     send: Send = lambda _data: None
 
 
@@ -61,7 +62,7 @@ class Running(Protocol[R_co]):
 
 class Runner(Protocol[S_contra, R]):
     """
-    Takes a job from its specification to files.
+    Takes a job from its specification to files. A kind's runner inherits from it.
 
     Attributes:
         first_stage: Which the job enters as it begins.
@@ -69,17 +70,37 @@ class Runner(Protocol[S_contra, R]):
 
     first_stage: str
 
+    def input_bytes(self, spec: S_contra) -> int:
+        """How much memory the job's inputs take beside their objects, while they are opened and until its end."""
+        del spec
+        return 0
+
+    def open(self, field: str, data: bytes, spec: S_contra) -> Any:
+        """
+        An object that the job named, as `Tools.inputs` has it: before the job takes an engine slot.
+
+        Raises:
+            GenerationFailed: `invalid_input`: it is not what the field takes; the text does not name the field.
+        """
+        del field, spec
+        return data
+
+    @abstractmethod
     def start(self, spec: S_contra, tools: Tools, note: Note) -> Running[R]:
         """Begin. Returns at once; `note` is called by any thread, and is quick."""
 
+    @abstractmethod
     def file_bytes(self, spec: S_contra) -> int:
         """How much memory making one of the files takes, at the worst."""
 
+    @abstractmethod
     def files(self, result: R, spec: S_contra, tools: Tools) -> Iterator[MadeFile]:
         """The files, each made as it is asked for: between any two the job may leave."""
 
+    @abstractmethod
     def count(self, result: R, spec: S_contra) -> int:
         """How many files those are."""
 
+    @abstractmethod
     def data(self, result: R, spec: S_contra) -> dict[str, Any] | None:
         """What was made that needs no object of its own: JSON of `MAX_RECORD_DATA_BYTES` at most, for the record."""

@@ -15,6 +15,7 @@ from producer.api.context import Context
 from producer.api.http.errors import log_kept_back, problem_of
 from producer.api.jobs.submissions import prepare
 from producer.api.keys.callers import Caller
+from storage.errors import StorageError
 
 MAX_ITEM_BYTES = 131_072  # Two prompts and sixteen tags at their longest, each character escaped, are shorter.
 KEY_CHARS = 240  # Of an idempotency key: the line's number comes behind it.
@@ -111,8 +112,10 @@ class Bulk:
             fields = _object(item)
             custom_id = _custom_id(fields)
             key = f"{self._key}:{line}" if self._key is not None and "idempotency_key" not in fields else None
-            submission = prepare(fields, self.caller, self._context, key, self._traceparent)
-        except ImagemillError as exc:
+            signed = self.caller.sign(fields)
+            found = self._context.parts.submitter.find_inputs(signed, self.caller.scope)
+            submission = prepare(found, self.caller, self._context, key, self._traceparent)
+        except (ImagemillError, StorageError) as exc:
             return LineAnswer(line=line, custom_id=custom_id, error=exc)
         return replace(submission, batch=BatchLine(batch_id=self.batch_id, line=line, custom_id=custom_id))
 

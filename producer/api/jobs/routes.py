@@ -33,7 +33,7 @@ from producer.api.jobs.schemas import (
     body_of_change,
     body_of_job,
 )
-from producer.api.jobs.submissions import IdempotencyKey, enter, prepare, read_fields
+from producer.api.jobs.submissions import IdempotencyKey, enter, find_inputs, prepare, read_fields
 from producer.api.keys.callers import CurrentCaller
 from producer.api.views import place_in_line
 from producer.client.async_job import AsyncJob
@@ -104,7 +104,8 @@ async def submit(
 ) -> Response:
     """Queue a job. The answer has its URLs; with `Prefer: wait=N` it has the images, if the job ends in time."""
     fields, traceparent = await read_fields(request, context), request.headers.get("traceparent")
-    submission = prepare(fields, caller, context, idempotency_key, traceparent)
+    found = await find_inputs(fields, caller, context)
+    submission = prepare(found, caller, context, idempotency_key, traceparent)
     if dry_run:
         return json_response(await _dry_run(submission, context))
     job_id = await enter(submission, context, request)

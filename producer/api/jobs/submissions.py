@@ -9,6 +9,7 @@ from fastapi import Header, Request
 from pydantic.json_schema import SkipJsonSchema
 
 from jobs.errors import InvalidRequest
+from jobs.inputs.find import names_inputs
 from jobs.table.submission import Submission
 from producer.api.context import Context
 from producer.api.http.bodies import read_object
@@ -29,6 +30,20 @@ async def read_fields(request: Request, context: Context) -> dict[str, Any]:
     """A body that describes one job. Raises as `read_object` does."""
     settings = context.settings
     return await read_object(request, max_bytes=settings.max_body_bytes, timeout_s=settings.body_timeout_s)
+
+
+async def find_inputs(fields: Mapping[str, Any], caller: Caller, context: Context) -> Mapping[str, Any]:
+    """
+    A caller's job with the objects that it names found, for `prepare`.
+
+    Raises:
+        InvalidRequest: By the field's name, what is wrong with it; another caller's is not there.
+        RedisUnavailable, StorageUnavailable, StorageMisconfigured
+    """
+    if not names_inputs(fields):
+        return fields
+    signed = caller.sign(fields)
+    return await context.loop.run_with_store(lambda: context.parts.submitter.find_inputs(signed, caller.scope))
 
 
 def prepare(

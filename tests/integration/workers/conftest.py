@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from jobs.inputs.files import Files
+from storage.inputs import Inputs
 
 from jobs.announce.announcer import Announcer
 from jobs.announce.celery import PROTOCOL, CeleryResults
@@ -14,6 +16,7 @@ from jobs.announce.notifier import Notifier
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
+from jobs.inputs.find import Finder
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.inbox import Inbox
@@ -75,6 +78,13 @@ def context(redis_client: redis.Redis, settings: Settings, own_store: Store, tmp
         dispatcher=Dispatcher(make_app(settings), table, settings),
         announcer=Announcer(redis_client, settings),
         store=own_store,
+        finder=Finder(
+            settings,
+            table=table,
+            files=Files(redis_client, settings),
+            objects=own_store,
+            files_in_store=Inputs(own_store),
+        ),
         engine=engine,
         served=frozenset({"sim"}),
         engine_slots=EngineSlots(4),
@@ -82,6 +92,7 @@ def context(redis_client: redis.Redis, settings: Settings, own_store: Store, tmp
         progress=progress,
         spool=Spool(tmp_path / "spool", 1 << 20),
         memory=MemoryBudget(1 << 28),
+        input_memory=MemoryBudget(1 << 28),
         stop_refused=lambda exc: pytest.fail(str(exc)),
     )
     progress.stop()

@@ -40,6 +40,7 @@ def test_error_codes_are_those_of_the_design_and_distinct() -> None:
         "model_not_available",
         "out_of_memory",
         "generation_error",
+        "invalid_input",
         "invalid_output",
         "deadline_exceeded",
         "worker_lost",

@@ -14,12 +14,12 @@ from workers.engine.capacity import Capacity, PassTimes
 from workers.engine.engine import Engine
 from workers.engine.run import Run
 from workers.engine.ticket import OnProgress, Ticket
-from workers.families.edit import Work, spec_of
 from workers.families.embeddings import EmbeddingCache
 from workers.families.family import PictureFamily
 from workers.families.simulated import VirtualClock
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.stable_diffusion_xl import StableDiffusionXL
+from workers.runners.edit_work import Work, spec_of
 from workers.runners.postprocess import Pixels
 
 ROWS = 16  # that a pass has in a test: up to there it takes one time, from there on a row takes its share

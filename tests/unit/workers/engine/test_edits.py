@@ -38,11 +38,11 @@ from tests.unit.workers.engine.test_exactness import (
     run_solo,
 )
 from workers.engine.errors import GenerationFailed
-from workers.families.edit import Edit, Work
 from workers.families.family import PictureFamily
 from workers.families.schedulers import make_scheduler
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.stable_diffusion_xl import StableDiffusionXL
+from workers.runners.edit_work import Edit, Work
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.kinds.edit import steps_run
 from jobs.kinds.generate import GenerateSpec
 from workers.runners.postprocess import Pixels
 
@@ -33,8 +34,8 @@ class Edit:
 
     @property
     def steps(self) -> int:
-        """Of the schedule that run, counted from its end; as diffusers' pipelines count them."""
-        return min(int(self.spec.num_inference_steps * self.strength), self.spec.num_inference_steps)
+        """Of the schedule that run, counted from its end."""
+        return steps_run(self.spec.num_inference_steps, self.strength)
 
     def keep(self, made: Pixels) -> Pixels:
         """A picture that was made of it, with the edited picture's own pixels outside of the mask."""

@@ -1,0 +1,248 @@
+"""
+What a request names as an input is found: files, pictures of earlier jobs, objects, and what is sent or fetched.
+
+What is sent inline or fetched becomes a file of its caller. After this a job needs nothing that it cannot find again by
+itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import secrets
+import string
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from jobs.errors import InvalidRequest, JobNotFound, RecordUnreadable
+from jobs.inputs.files import File, FileNotFound, Files
+from jobs.inputs.heads import PictureRefused, head_of
+from jobs.inputs.urls import UrlRefused, fetch
+from jobs.kinds.inputs import Input, Reference, ReferenceRefused, read_reference
+from jobs.kinds.registry import DEFAULT, KINDS
+from jobs.process.settings import Settings
+from jobs.table.states import Status
+from jobs.table.submission import Submission
+from jobs.table.table import JobTable
+from jobs.view import view_of
+
+SENT, FETCHED = "input", "input_url"  # purposes of files that came with a job
+KEPT_S = 24 * 3600.0  # of such a file; longer where a job needs it
+
+_ALPHABET = string.ascii_letters + string.digits
+_DATA_URL = re.compile(r"data:([a-z0-9.+/-]*)((?:;[a-z0-9=._-]+)*),", re.ASCII | re.IGNORECASE)  # RFC 2397
+
+
+class Upload(Protocol):
+    """An object that comes in pieces."""
+
+    def write(self, data: bytes) -> None: ...
+
+
+class InputStore(Protocol):
+    """Where files lie."""
+
+    def upload(self, file_id: str, content_type: str) -> AbstractContextManager[Upload]: ...
+    def delete(self, file_ids: Sequence[str]) -> None: ...
+
+
+class Objects(Protocol):
+    """
+    The store. Its errors are its own, but for two.
+
+    Raises:
+        LookupError: There is no such object.
+        ValueError: It has more than `max_bytes`.
+    """
+
+    def get(self, key: str, max_bytes: int | None = None) -> bytes: ...
+
+
+def new_file_id() -> str:
+    """Nobody guesses it: 142 random bits."""
+    return "file-" + "".join(secrets.choice(_ALPHABET) for _ in range(24))
+
+
+def names_inputs(fields: Mapping[str, Any]) -> bool:
+    """Whether a request names any objects, so that `Finder.find` has something to do."""
+    return any(fields.get(name) is not None for name in _input_fields(fields))
+
+
+def _input_fields(fields: Mapping[str, Any]) -> list[str]:
+    kind = fields.get("kind", DEFAULT)
+    return KINDS[kind].input_fields if isinstance(kind, str) and kind in KINDS else []
+
+
+class Finder:
+    """
+    Finds what requests name. It asks Redis, the store and other hosts, so it is for threads that may wait.
+
+    Args:
+        objects, files_in_store: The store, and the files in it.
+    """
+
+    def __init__(
+        self, settings: Settings, *, table: JobTable, files: Files, objects: Objects, files_in_store: InputStore
+    ) -> None:
+        self._settings = settings
+        self._table = table
+        self._files = files
+        self._objects = objects
+        self._in_store = files_in_store
+        self._max_bytes = settings.max_input_mib << 20
+        self._ways: dict[str, Callable[[Reference, str | None, str], Input]] = {
+            "file": self._of_file,
+            "data": self._of_data,
+            "url": self._of_url,
+            "job": self._of_job,
+            "object": self._of_object,
+        }
+
+    def find(self, fields: Mapping[str, Any], *, scope: str | None, owner: str) -> dict[str, Any]:
+        """
+        The fields of a request, with what they name found. In Python a file may be named by its path, or given whole.
+
+        Args:
+            scope: Whose files and jobs may be named; None for everybody's.
+            owner: Whose file becomes what is sent or fetched.
+
+        Raises:
+            InvalidRequest: By the field's name, what is wrong with it, or that there is nothing of that name.
+            RedisUnavailable, and the store's own errors.
+        """
+        named = {name: fields[name] for name in _input_fields(fields) if fields.get(name) is not None}
+        found = {name: self._find(name, value, scope, owner) for name, value in named.items()}
+        return {**fields, **found}
+
+    def hold(self, submissions: Iterable[Submission]) -> None:
+        """
+        Have the files of jobs kept that are about to be written.
+
+        Raises:
+            RedisUnavailable
+        """
+        for submission in submissions:
+            for each in KINDS[submission.kind].inputs(submission.spec).values():
+                if each.file is not None:
+                    self._files.use(each.file, submission.job_id)
+
+    def _find(self, name: str, value: Any, scope: str | None, owner: str) -> Input:
+        if isinstance(value, Input):
+            return value
+        try:
+            if isinstance(value, bytes | Path):
+                return self._keep(value if isinstance(value, bytes) else value.read_bytes(), owner, SENT)
+            reference = read_reference(value)
+            way = next(way for way in self._ways if getattr(reference, way) is not None)
+            return self._ways[way](reference, scope, owner)
+        except OSError as exc:
+            raise InvalidRequest(name, f"{value} cannot be read: {exc.strerror}") from exc
+        except ReferenceRefused as exc:
+            raise InvalidRequest(".".join(filter(None, (name, exc.path))), str(exc)) from exc
+        except (PictureRefused, UrlRefused) as exc:
+            raise InvalidRequest(name, str(exc)) from exc
+
+    def _of_file(self, reference: Reference, scope: str | None, _owner: str) -> Input:
+        assert reference.file is not None  # noqa: S101 - why this way was taken
+        try:
+            file = self._files.get(reference.file, scope)
+        except FileNotFound as exc:
+            raise PictureRefused(str(exc)) from exc
+        return _input_of(file)
+
+    def _of_data(self, reference: Reference, _scope: str | None, owner: str) -> Input:
+        assert reference.data is not None  # noqa: S101 - why this way was taken
+        head = _DATA_URL.match(reference.data)
+        if head is None or not head[2].lower().endswith(";base64"):
+            raise PictureRefused("this is no data URL: write data:image/png;base64, and the file in base64")
+        text = reference.data[head.end() :]
+        if len(text) * 3 // 4 > self._max_bytes + 2:
+            raise PictureRefused(f"it has more than {self._max_bytes} bytes")
+        try:
+            data = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError) as exc:
+            raise PictureRefused("what is behind base64, is not base64") from exc
+        return self._keep(data, owner, SENT)
+
+    def _of_url(self, reference: Reference, _scope: str | None, owner: str) -> Input:
+        assert reference.url is not None  # noqa: S101 - why this way was taken
+        return self._keep(fetch(reference.url, self._settings, max_bytes=self._max_bytes), owner, FETCHED)
+
+    def _of_job(self, reference: Reference, scope: str | None, _owner: str) -> Input:
+        assert reference.job is not None  # noqa: S101 - why this way was taken
+        index = reference.index or 0
+        try:
+            view = view_of(self._table.get(reference.job))
+        except (JobNotFound, RecordUnreadable):
+            view = None
+        if view is None or scope not in (None, view.caller):
+            raise PictureRefused(f"there is no job {reference.job}")
+        if view.status != Status.SUCCEEDED:
+            state = "has not succeeded" if view.has_ended else "has not ended; submit this when it has succeeded"
+            raise PictureRefused(f"job {reference.job} {state}")
+        if index >= len(view.images):
+            raise PictureRefused(f"job {reference.job} has {len(view.images)} images, so there is no number {index}")
+        image = view.images[index]
+        return Input(
+            job=reference.job,
+            index=index,
+            bytes=image.bytes,
+            sha256=image.sha256,
+            width=image.width,
+            height=image.height,
+        )
+
+    def _of_object(self, reference: Reference, _scope: str | None, owner: str) -> Input:
+        assert reference.object is not None  # noqa: S101 - why this way was taken
+        key = reference.object
+        is_plain = not {"", ".", ".."} & set(key.split("/"))  # Of some stores a key is a path.
+        if not is_plain or not any(
+            key.startswith(each.replace("{caller}", owner)) for each in self._settings.input_objects
+        ):
+            raise PictureRefused("the operator lets jobs have no objects of that name")
+        try:
+            data = self._objects.get(key, max_bytes=self._max_bytes)
+        except LookupError as exc:
+            raise PictureRefused(f"there is no object {key!r} in the store") from exc
+        except ValueError as exc:
+            raise PictureRefused(f"the object {key!r} has more than {self._max_bytes} bytes") from exc
+        head = head_of(data)
+        return Input(object=key, **_measured(data), width=head.width, height=head.height)
+
+    def _keep(self, data: bytes, owner: str, purpose: str) -> Input:
+        """As a file, unless the caller has the same one already."""
+        head, measured, now = head_of(data), _measured(data), time.time()
+        file = File(
+            id=new_file_id(),
+            caller=owner,
+            filename=f"{purpose}.{head.content_type.removeprefix('image/')}",
+            purpose=purpose,
+            content_type=head.content_type,
+            size_bytes=len(data),
+            sha256=measured["sha256"],
+            width=head.width,
+            height=head.height,
+            created_at=now,
+            expires_at=now + KEPT_S,
+        )
+        with self._in_store.upload(file.id, file.content_type) as upload:
+            upload.write(data)
+        kept = self._files.add(file)
+        if kept.id != file.id:
+            self._in_store.delete([file.id])
+        return _input_of(kept)
+
+
+def _input_of(file: File) -> Input:
+    if file.width is None or file.height is None:
+        raise PictureRefused(f"file {file.id} is no picture")
+    return Input(file=file.id, bytes=file.size_bytes, sha256=file.sha256, width=file.width, height=file.height)
+
+
+def _measured(data: bytes) -> dict[str, Any]:
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}

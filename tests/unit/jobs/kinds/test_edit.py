@@ -1,0 +1,117 @@
+"""What a request for an edit settles to, and what is refused by the name of its field."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from jobs.catalogue.entry import Defaults, Limits, Model
+from jobs.errors import InvalidRequest
+from jobs.kinds.edit import EDIT, EditSpec
+from jobs.kinds.inputs import Input
+from jobs.kinds.registry import parse_request
+
+MODEL = Model(
+    name="m",
+    source="here",
+    revision="1",
+    dtype="float32",
+    family="stable-diffusion",
+    defaults=Defaults(width=128, height=128, num_inference_steps=20, guidance_scale=3.0, scheduler="ddim"),
+    limits=Limits(min_side=64, max_side=256, max_steps=100, max_n=4),
+    schedulers=("ddim",),
+)
+
+
+def picture(width: int, height: int, letter: str = "a") -> Input:
+    return Input(file=f"file-{letter * 24}", bytes=3, width=width, height=height)
+
+
+def settled(**fields: Any) -> EditSpec:
+    request: Any = parse_request({"kind": "edit", "prompt": "a red circle", "image": picture(128, 128), **fields})
+    return EDIT.settle(request, MODEL)
+
+
+def refusal(**fields: Any) -> str:
+    with pytest.raises(InvalidRequest) as raised:
+        settled(**fields)
+    return str(raised.value)
+
+
+def test_what_is_not_given() -> None:
+    spec = settled()
+    assert (spec.width, spec.height, spec.strength, spec.passes) == (128, 128, 0.8, 16)
+    assert settled(mask=picture(128, 128)).strength == 1.0
+    assert spec.num_inference_steps == 20
+
+
+@pytest.mark.parametrize(
+    ("size", "result"),
+    [((100, 90), (100, 90)), ((251, 97), (251, 97)), ((1024, 512), (256, 128)), ((20, 10), (20, 10))],
+)
+def test_result_has_the_size_of_the_picture_or_what_the_model_takes(size: Any, result: Any) -> None:
+    spec = settled(image=picture(*size))
+    assert (spec.width, spec.height) == result
+
+
+def test_with_a_mask_the_result_always_has_the_size_of_the_picture() -> None:
+    spec = settled(image=picture(2000, 1000), mask=picture(500, 250, "b"))
+    assert (spec.width, spec.height) == (2000, 1000)
+
+
+def test_size_can_be_asked() -> None:
+    spec = settled(image=picture(2000, 1000), width=200, height=100)
+    assert (spec.width, spec.height) == (200, 100)
+    assert refusal(width=200) == "height: give it together with width, or neither: then the picture keeps its size"
+    assert refusal(width=200, height=300) == "height: m makes at most 256 pixels, not 300"
+
+
+def test_what_would_have_no_effect_is_refused() -> None:
+    assert refusal(padding_mask_crop=4) == "padding_mask_crop: there is no mask; leave it out"
+    assert refusal(strength=0.01) == "strength: 0.01 of 20 steps is less than one step"
+    assert refusal(strength=0) == "strength: should be greater than 0"
+    assert refusal(strength=1.5) == "strength: should be less than or equal to 1"
+
+
+def test_mask_has_the_shape_of_the_picture() -> None:
+    sizes = "50×100 pixels, and the picture 128×128"
+    assert refusal(mask=picture(50, 100)) == f"mask: has another shape than the picture: {sizes}"
+    assert settled(image=picture(99, 67), mask=picture(33, 22)).mask == picture(33, 22)
+
+
+def test_pictures_that_were_not_looked_for_are_refused() -> None:
+    assert refusal(image="file-" + "a" * 24) == "image: pictures cannot be sent this way"
+
+
+def test_limits_are_those_of_generations() -> None:
+    assert refusal(n=5).startswith("n: m makes at most 4")
+    assert refusal(scheduler="euler").startswith("scheduler: m has no")
+    assert refusal(image=picture(9_000, 5_000), mask=picture(9_000, 5_000)).startswith("width: 9000×5000 is more than")
+
+
+def test_cost_is_of_the_passes_that_run_and_of_what_the_model_works_on() -> None:
+    assert EDIT.cost(settled(strength=0.5), MODEL) == 0.5
+    assert EDIT.cost(settled(strength=1, n=2), MODEL) == 2.0
+    huge = settled(image=picture(2000, 1000), mask=picture(2000, 1000), strength=1)
+    assert EDIT.cost(huge, MODEL) == 1.0
+
+
+def test_stored_specification_is_read_again_as_it_was() -> None:
+    spec = settled(mask=picture(128, 128, "b"), strength=0.3, n=2)
+    stored = json.loads(json.dumps(spec.model_dump(mode="json")))
+    assert EDIT.spec_to_run(stored) == spec
+    assert EDIT.inputs(spec) == {"image": picture(128, 128), "mask": picture(128, 128, "b")}
+
+
+def test_edits_share_passes_whatever_their_pictures() -> None:
+    one, other = settled(seed=1), settled(image=picture(128, 128, "c"), strength=0.4, seed=2)
+    assert one.share() == other.share()
+    assert one.share() != settled(guidance_scale=2.0).share()
+
+
+def test_two_requests_of_one_key_differ_by_their_pictures() -> None:
+    one = parse_request({"kind": "edit", "prompt": "x", "image": picture(8, 8)})
+    other = parse_request({"kind": "edit", "prompt": "x", "image": picture(8, 8, "b")})
+    assert one.digest() != other.digest()

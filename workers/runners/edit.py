@@ -1,0 +1,108 @@
+"""How pictures are edited: what was sent is laid out for the model, and what that made is put back where it belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from jobs.errors import ErrorCode
+from jobs.kinds.edit import EditSpec
+from jobs.kinds.inputs import Input
+from workers.engine.errors import GenerationFailed
+from workers.engine.ticket import Ticket
+from workers.runners.canvas import Canvas, lay_out
+from workers.runners.edit_work import Edit
+from workers.runners.input_pictures import PictureRefused, memory_bytes, read_mask, read_picture, size_of
+from workers.runners.pictures import PicturesRunner
+from workers.runners.postprocess import Pixels
+from workers.runners.runner import Note, Tools
+
+# Of a picture's canvas, for each of its pixels: itself, as it was sent and in the result's size, and its mask twice.
+_CANVAS_BYTES = 8
+_PASTE_BYTES = 10  # of a result: what the model made in its size, and the picture with that in it
+
+
+class _Pasted(Sequence[Pixels]):
+    """The results, each made when it is asked for: a picture may be much larger than what the model made of it."""
+
+    def __init__(self, made: Sequence[Pixels], canvas: Canvas) -> None:
+        self._made, self._canvas = made, canvas
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    @overload
+    def __getitem__(self, index: int) -> Pixels: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Pixels]: ...
+    def __getitem__(self, index: int | slice) -> Pixels | Sequence[Pixels]:
+        if isinstance(index, slice):
+            return _Pasted(self._made[index], self._canvas)
+        return self._canvas.paste(self._made[index])
+
+
+class _Editing:
+    """The engine's ticket, whose result is pasted."""
+
+    def __init__(self, ticket: Ticket[list[Pixels]], canvas: Canvas) -> None:
+        self._ticket, self._canvas = ticket, canvas
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        return self._ticket.timings
+
+    @property
+    def batch_facts(self) -> Mapping[str, Any]:
+        return self._ticket.batch_facts
+
+    def leave(self, reason: BaseException) -> None:
+        self._ticket.leave(reason)
+
+    def result(self) -> Sequence[Pixels]:
+        return _Pasted(self._ticket.result(), self._canvas)
+
+
+class EditRunner(PicturesRunner[EditSpec]):
+    """Of the kind `edit`."""
+
+    def input_bytes(self, spec: EditSpec) -> int:
+        opened = sum(memory_bytes((each.width, each.height)) for each in (spec.image, spec.mask) if each is not None)
+        return opened + _CANVAS_BYTES * (spec.image.width * spec.image.height + spec.width * spec.height)
+
+    def open(self, field: str, data: bytes, spec: EditSpec) -> Any:
+        """`image`: uint8 (height, width, 3); `mask`: bool (height, width), true where it is repainted."""
+        named: Input = getattr(spec, field)
+        try:
+            if size_of(data) != (named.width, named.height):
+                raise PictureRefused("it is another picture than when the job was submitted")
+            if field == "image":
+                return read_picture(data)
+            mask = read_mask(data)
+        except PictureRefused as exc:
+            raise GenerationFailed(ErrorCode.INVALID_INPUT, str(exc)) from exc
+        if not np.any(mask):
+            reason = "nothing of it is white or transparent, so nothing would change"
+            raise GenerationFailed(ErrorCode.INVALID_INPUT, reason)
+        return mask
+
+    def start(self, spec: EditSpec, tools: Tools, note: Note) -> _Editing:
+        assert tools.entry is not None, "the kind needs a model"  # noqa: S101 - what its registration says
+        canvas = lay_out(
+            tools.inputs["image"],
+            tools.inputs.get("mask"),
+            tools.entry,
+            wanted=(spec.width, spec.height),
+            padding_mask_crop=spec.padding_mask_crop,
+        )
+        edit = Edit(
+            spec=spec.model_copy(update={"width": canvas.plan.width, "height": canvas.plan.height}),
+            image=canvas.cut(),
+            mask=canvas.cut_mask(),
+            strength=spec.strength,
+        )
+        return _Editing(tools.engine.submit(spec.model, edit, note), canvas)
+
+    def file_bytes(self, spec: EditSpec) -> int:
+        return super().file_bytes(spec) + _PASTE_BYTES * spec.width * spec.height
