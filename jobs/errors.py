@@ -5,12 +5,16 @@ What can go wrong with a job, and whether trying again helps.
     ├── Permanent                 trying again gives the same answer
     │   ├── InvalidRequest        a field of the request is wrong
     │   │   ├── ModelNotAvailable no model of that name
+    │   │   ├── FileTooLarge      an uploaded file has too many bytes
     │   │   └── ReadersLost       every worker that read the message died
     │   ├── IdempotencyConflict   same idempotency key, other parameters
     │   ├── JobNotFound           no job of that id (any more)
     │   ├── JobNotQueued          the job has begun or ended
     │   ├── RecordUnreadable      this version cannot read the job's record
     │   ├── BatchNotFound         no batch of that id (any more)
+    │   ├── FileNotFound          no file of that id (any more)
+    │   ├── FileInUse             a job that goes on needs the file
+    │   ├── FilesTooLarge         the caller's files have reached their limit of bytes
     │   ├── BatchCanceled         the batch takes no more jobs
     │   ├── InvalidConfiguration  a setting or the model catalogue is wrong
     │   ├── OlderVersionRuns      a process runs that this version must not run beside
@@ -99,6 +103,13 @@ class MessageOverQuota(InvalidRequest):
         super().__init__("request", reason)
 
 
+class FileTooLarge(InvalidRequest):
+    """An uploaded file has too many bytes; nothing of it was kept."""
+
+    def __init__(self, field: str, max_bytes: int) -> None:
+        super().__init__(field, f"a file may have at most {max_bytes} bytes")
+
+
 class IdempotencyConflict(Permanent):
     """
     The idempotency key was used before, with other parameters.
@@ -149,6 +160,33 @@ class RecordUnreadable(Permanent):
             f"this version cannot read the record of job {job_id}: {field} is damaged or was written by a newer version"
         )
         self.job_id, self.caller = job_id, caller
+
+
+class FileNotFound(Permanent):
+    """There is no file of that id, or it was deleted. Whether it is another caller's, nobody is told."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"there is no file {file_id}, or it was deleted")
+        self.file_id = file_id
+
+
+class FileInUse(Permanent):
+    """A job that has not ended needs the file, so it was not deleted."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"file {file_id} is needed by a job that has not ended: delete it when the job has ended")
+        self.file_id = file_id
+
+
+class FilesTooLarge(Permanent):
+    """The caller's files have reached their limit of bytes; nothing was kept."""
+
+    def __init__(self, caller: str, max_bytes: int) -> None:
+        super().__init__(
+            f"the files of {caller} have reached their limit of {max_bytes / (1 << 20):.4g} MiB: nothing was kept. "
+            "Delete some of them, and send it again"
+        )
+        self.caller, self.max_bytes = caller, max_bytes
 
 
 class BatchNotFound(Permanent):

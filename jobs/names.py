@@ -140,6 +140,20 @@ batch_refused_key = _by_one("batch_refused", "batch_id")  # bits: lines of a bat
 figures_key = _by_one("figures", "queue")
 pace_key = _by_one("pace", "queue")  # hash: how fast jobs of a queue end while others wait
 
+# Files that callers have uploaded.
+file_key = _by_one("file", "file_id")  # hash: the file's record; its fields are those of `jobs.inputs.files`
+# sorted set: jobs that were submitted with it, by when that was (s); those that have ended are taken off in passing
+file_jobs_key = _by_one("file_jobs", "file_id")
+FILES = _name("files")  # sorted set: everybody's files, in the order of their upload
+files_key = _by_one("files", "caller", lua="files_of")  # sorted set: those of one caller
+files_for_key = _by_two("files_for", "caller", "purpose")  # sorted set: those of one caller for one purpose
+file_hashes_key = _by_one("file_hashes", "caller")  # hash: by purpose and SHA-256, the caller's file of such bytes
+FILE_BYTES = _name("file_bytes")  # hash: by caller, how much its files count
+FILE_EXPIRY = _name("file_expiry")  # sorted set: files, by when to look whether they may go (s); the sweep's work list
+# sorted set: uploads that have begun and not ended, by when their process is taken for dead (s); likewise
+FILES_BEGUN = _name("files_begun")
+FILE_SWEEP = _name("file_sweep")  # string with expiry: which process deletes files at the moment
+
 # Messages from outside that somebody has in hand, until a job is made of them, or they are refused.
 HELD = _name("held")  # hash: by tag, the list that a message came through, and the message behind a line feed
 HELD_UNTIL = _name("held_until")  # sorted set: tags, by when they are handed out again (s)

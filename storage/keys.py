@@ -1,4 +1,7 @@
-"""Names of objects: `{prefix}/{yyyy}/{mm}/{dd}/{job}/{epoch}-{token}/{index}.{ext}`."""
+"""
+Names of objects: `{prefix}/{yyyy}/{mm}/{dd}/{job}/{epoch}-{token}/{index}.{ext}` of what jobs make, and
+`{prefix}/inputs/{first two characters}/{file}` of what callers have uploaded.
+"""
 
 from __future__ import annotations
 
@@ -69,6 +72,21 @@ class ParsedKey:
     def is_manifest(self) -> bool:
         """Whether it is `job.json`, which an attempt writes last."""
         return self.name == "job.json"
+
+
+def results_root(prefix: str) -> str:
+    """What all keys of what jobs make begin with, until the year 2999, and those of uploaded files do not."""
+    return f"{root_of(prefix)}2"
+
+
+def input_key(prefix: str, file_id: str) -> str:
+    """
+    Key of the object of an uploaded file.
+
+    Args:
+        file_id: `file-` and letters and digits, the first two of which are the folder.
+    """
+    return f"{root_of(prefix)}inputs/{file_id.removeprefix('file-')[:2]}/{file_id}"
 
 
 def root_of(prefix: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -12,6 +12,8 @@ from storage.advice import Advice
 from storage.errors import NotSupported, StorageError
 from storage.keys import root_of
 from storage.settings import StorageSettings
+
+PART_BYTES = 8 << 20  # Of an upload: as much as one holds in memory at a time.
 
 _WRITE_CHECK = "write-check"  # name of an object that no job has
 
@@ -23,6 +25,29 @@ class StoredObject:
     key: str
     size_bytes: int
     modified_at: float
+
+
+class Upload(Protocol):
+    """An object that comes in pieces; one thread at a time writes it."""
+
+    @abstractmethod
+    def write(self, piece: bytes) -> None:
+        """
+        Add the next bytes; waits while some of them are sent.
+
+        Raises:
+            StorageUnavailable, StorageMisconfigured
+        """
+
+
+class _Collected(Upload):
+    """All of it in memory, for a store that takes objects whole."""
+
+    def __init__(self) -> None:
+        self.body = bytearray()
+
+    def write(self, piece: bytes) -> None:
+        self.body += piece
 
 
 class Store(Protocol):
@@ -110,6 +135,31 @@ class Store(Protocol):
             StorageUnavailable, StorageMisconfigured
         """
 
+    @contextmanager
+    def upload(self, key: str, content_type: str) -> Iterator[Upload]:
+        """
+        Store an object that comes in pieces, whole or not at all.
+
+        It is there when the block ends. Where the block raises, nothing of it is, and another one of that key stays.
+
+        Raises:
+            StorageUnavailable, StorageMisconfigured
+        """
+        upload = _Collected()
+        yield upload
+        self.put(key, bytes(upload.body), content_type)
+
+    def drop_uploads(self, prefix: str) -> int:
+        """
+        Take away what is there of uploads that have not ended, of keys that begin so: their process may be dead.
+
+        Returns how many these were. One that goes on will fail.
+
+        Raises:
+            StorageUnavailable, StorageMisconfigured
+        """
+        return 0
+
     @abstractmethod
     def get(self, key: str, max_bytes: int | None = None) -> bytes:
         """
@@ -173,7 +223,17 @@ class Store(Protocol):
 
     def retention_rule(self) -> int | None:
         """
-        After how many days the store itself deletes what lies under our prefix; None for never.
+        After how many days the store itself deletes what jobs have made; None for never.
+
+        Raises:
+            NotSupported: It deletes nothing by itself.
+            ObjectNotFound, StorageUnavailable, StorageMisconfigured
+        """
+        raise NotSupported(f"{self.name} has no lifecycle rules")
+
+    def expiry_days(self, key: str) -> int | None:
+        """
+        After how many days the store itself deletes an object, by any rule that it has; None for never.
 
         Raises:
             NotSupported: It deletes nothing by itself.
@@ -183,11 +243,12 @@ class Store(Protocol):
 
     def set_retention_rule(self, days: int, *, whole_place: bool = False) -> None:
         """
-        Have the store delete what lies under our prefix, `days` days after its upload; rules of others stay.
+        Have the store delete what jobs have made, `days` days after its upload; rules of others stay, and so do
+        uploaded files, for which jobs may wait.
 
         Args:
             days: At least one.
-            whole_place: Without a prefix the rule is for all that is there, and this has to be said.
+            whole_place: Without a prefix the rule may be for what is others', and this has to be said.
 
         Raises:
             NotSupported: It deletes nothing by itself.

@@ -1,1 +1,1 @@
-"""Objects that jobs start from: uploaded files, and how what a request names is found."""
+"""What jobs are given beside their words: pictures that callers have sent, and how they are found."""

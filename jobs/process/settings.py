@@ -118,6 +118,11 @@ class Settings(RoomSettings):
     max_kept_mib: Annotated[int, Field(ge=1)] | None = None
     """How much of Redis a caller's jobs may take, ended ones too, unless its API key says otherwise: when it is full,
     its oldest ended jobs are dropped for new ones. Unset, two fifths of `maxmemory`."""
+    max_file_mib: Annotated[int, Field(ge=1)] = 4096
+    """How much of the store a caller's uploaded files may take, unless its API key says otherwise. One counts 64 KiB at
+    least."""
+    file_retention_s: Annotated[int, Field(ge=3600)] = 30 * 24 * 3600
+    """How many seconds an uploaded file is kept, unless its caller says otherwise; longer while a job needs it."""
     lease_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 8.0
     """How many seconds a job stays with a silent worker; workers renew four times as often. How soon a lost
     message or a passed deadline is noticed follows it: see `jobs.scripts.limits`."""

@@ -28,10 +28,12 @@ _LIBRARY = (
     "ends",
     "drops",
     "places",
+    "files",
 )  # In this order: each uses only what stands before it.
 _DECLARED = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
 
-Argument = str | int | float | Sequence[str] | Sequence[int] | Sequence[Mapping[str, str | int]] | None
+_Fields = Mapping[str, str | int]
+Argument = str | int | float | Sequence[str] | Sequence[int] | Sequence[_Fields] | _Fields | None
 Call = tuple[str, bytes]  # a script's name, and its arguments as `arguments` gives them
 
 

@@ -35,6 +35,7 @@ class CallerLimits(BaseModel):
     Attributes:
         max_queued: How many queued jobs it may have; None for what the settings say.
         max_kept_mib: How much of Redis its jobs may take, ended ones too; None for what the settings say.
+        max_file_mib: How much of the store its uploaded files may take; None for what the settings say.
         weight: How much of the device its jobs get while others wait, too, where a caller of weight 1 gets 1.
     """
 
@@ -42,6 +43,7 @@ class CallerLimits(BaseModel):
 
     max_queued: Annotated[int, Field(ge=1)] | None = None
     max_kept_mib: Annotated[int, Field(ge=1)] | None = None
+    max_file_mib: Annotated[int, Field(ge=1)] | None = None
     weight: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
 
 

@@ -18,15 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
+from jobs.inputs.heads import MAX_PIXELS, PictureRefused, check_size, head_of
+
 FORMATS = ("PNG", "JPEG", "WEBP")
-MAX_PIXELS = 50_000_000
-MAX_SIDE = 32_768
 
 # At the worst (Pillow 13): a pixel has 4 bytes as it is decoded, as it is turned, and as its colours are converted.
 _BYTES_PER_PIXEL = 12
-
-_ORIENTATION = 0x0112  # Exif 2.32, 4.6.4 A
-_LYING = range(5, 9)
 
 _BACKGROUND = (255, 255, 255)  # Of what is transparent.
 _IS_PAINTED = 128  # Levels of a mask from here on are white.
@@ -37,10 +34,6 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, O
 Pixels = NDArray[np.uint8]
 
 
-class PictureRefused(ValueError):
-    """What was sent is no picture that can be taken. Its text is a sentence for a person."""
-
-
 def size_of(data: bytes) -> tuple[int, int]:
     """
     Width and height of a picture as it is shown, by its head alone.
@@ -48,10 +41,8 @@ def size_of(data: bytes) -> tuple[int, int]:
     Raises:
         PictureRefused: It is none, or too large.
     """
-    with _opened(data) as image:
-        width, height = image.size
-        is_turned = image.getexif().get(_ORIENTATION) in _LYING
-        return (height, width) if is_turned else (width, height)
+    head = head_of(data)
+    return head.width, head.height
 
 
 def memory_bytes(size: tuple[int, int]) -> int:
@@ -99,7 +90,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Of sizes, which are looked at here, and of odd metadata.
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_size(*image.size)
+                check_size(*image.size)
                 yield image
     except PictureRefused:
         raise
@@ -109,15 +100,6 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise PictureRefused(f"it has more than {MAX_PIXELS:,} pixels") from exc
     except _BROKEN as exc:
         raise PictureRefused("the file is broken or not complete") from exc
-
-
-def _check_size(width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise PictureRefused("the picture has no pixels")
-    if max(width, height) > MAX_SIDE:
-        raise PictureRefused(f"{width}×{height} pixels: no side may have more than {MAX_SIDE:,}")
-    if width * height > MAX_PIXELS:
-        raise PictureRefused(f"{width}×{height} is more than {MAX_PIXELS:,} pixels")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -29,6 +29,7 @@ _READ_TIMEOUT_S = 30
 _ATTEMPTS = 4
 _MISSING = ("NoSuchKey", "404", "NotFound")
 _TRANSIENT = (
+    *("NoSuchUpload",),  # Somebody has dropped it: it may be sent again, as another one.
     *("SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "RequestTimeTooSkewed", "OperationAborted"),
     *("Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"),
 )

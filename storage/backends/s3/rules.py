@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from storage.backends.s3.connection import code_of, map_errors, name_of
 from storage.backends.s3.settings import S3Settings
 from storage.errors import NotSupported, StorageMisconfigured
-from storage.keys import root_of
+from storage.keys import results_root, root_of
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -78,11 +78,13 @@ class LifecycleRules:
 
     def apply(self, days: int, *, whole_bucket: bool = False) -> None:
         """
-        Have the store delete what lies under our prefix, `days` days after its upload.
+        Have the store delete what jobs have made, `days` days after its upload. Uploaded files are none of that: jobs
+        may wait for them, and they go by themselves.
 
         Args:
             days: At least one.
-            whole_bucket: Without a prefix the rule is for all that is in the bucket, and this has to be said.
+            whole_bucket: Without a prefix the rule is for all in the bucket that begins as the keys of images do, and
+                this has to be said.
 
         Raises:
             NotSupported: The store has no lifecycle rules, or does not keep them.
@@ -93,16 +95,21 @@ class LifecycleRules:
         if not root and not whole_bucket:
             raise StorageMisconfigured(
                 "IMAGEMILL_S3_PREFIX is empty, so the rule would delete everything in bucket "
-                f"{self._settings.bucket!r}, also those of others. Set a prefix, or use --whole-bucket if nothing but "
-                "images of ours is there."
+                f"{self._settings.bucket!r} whose key begins with {results_root('')!r}, also what is others'. Set a "
+                "prefix, or use --whole-bucket if nothing but images of ours is there."
             )
         rule = {
             "ID": rule_id(self._settings.prefix),
             "Status": "Enabled",
-            "Filter": {"Prefix": root},
+            "Filter": {"Prefix": results_root(self._settings.prefix)},
             "Expiration": {"Days": days},
         }
         self.replace([*(each for each in self.all() if not self._is_ours(each)), rule])
+
+    def days_of(self, key: str) -> int | None:
+        """After how many days some rule has the store delete an object; None for never. Raises as `all` does."""
+        found = (_days(rule) for rule in self.all() if rule.get("Status") == "Enabled" and _covers(rule, key))
+        return min((days for days in found if days is not None), default=None)
 
     def remove(self) -> bool:
         """Take our rule away; returns whether there was one. Raises as `all` does."""
@@ -115,3 +122,15 @@ class LifecycleRules:
 
     def _is_ours(self, rule: dict[str, Any]) -> bool:
         return bool(rule.get("ID") == rule_id(self._settings.prefix))
+
+
+def _days(rule: dict[str, Any]) -> int | None:
+    days: int | None = rule.get("Expiration", {}).get("Days")
+    return days
+
+
+def _covers(rule: dict[str, Any], key: str) -> bool:
+    """By the form of today, and by the one before it; what asks for tags or sizes may cover it, and is taken to."""
+    chosen = rule.get("Filter", {})
+    prefix = chosen.get("Prefix") or chosen.get("And", {}).get("Prefix") or rule.get("Prefix") or ""
+    return key.startswith(prefix)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from storage.advice import Advice
@@ -11,8 +11,9 @@ from storage.backends.s3.advice import S3Advice
 from storage.backends.s3.connection import code_of, connect, map_errors, name_of
 from storage.backends.s3.rules import LifecycleRules
 from storage.backends.s3.settings import S3Settings
+from storage.backends.s3.upload import S3Upload
 from storage.errors import NotSupported, ObjectNotFound, ObjectTooLarge, StorageMisconfigured
-from storage.store import Store, StoredObject
+from storage.store import Store, StoredObject, Upload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CreateBucketConfigurationTypeDef
@@ -90,6 +91,28 @@ class S3Store(Store):
                 self._s3.put_object(Bucket=self.settings.bucket, Key=key, Body=body, ContentType=content_type)
         except (ObjectNotFound, NotSupported) as exc:  # Said of a PUT, it is the address that is wrong, or the store.
             raise StorageMisconfigured(str(exc)) from exc.__cause__
+
+    @contextmanager
+    def upload(self, key: str, content_type: str) -> Iterator[Upload]:
+        """As `Store` says, by an upload in several parts."""
+        upload = S3Upload(self._s3, self.settings, key, content_type)
+        try:
+            yield upload
+            upload.finish()
+        except BaseException:
+            upload.abort()
+            raise
+
+    def drop_uploads(self, prefix: str) -> int:
+        """As `Store` says."""
+        bucket, count = self.settings.bucket, 0
+        pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix)
+        # rclone (1.75) has none to list in a bucket where there never was any; and one may end meanwhile.
+        with map_errors(self.settings, prefix), suppress(self._s3.exceptions.NoSuchUpload):
+            for each in (each for page in pages for each in page.get("Uploads", ())):
+                self._s3.abort_multipart_upload(Bucket=bucket, Key=each["Key"], UploadId=each["UploadId"])
+                count += 1
+        return count
 
     def get(self, key: str, max_bytes: int | None = None) -> bytes:
         """
@@ -190,6 +213,10 @@ class S3Store(Store):
         """As `Store` says; of the bucket's lifecycle rules, ours."""
         rule = self.rules.find()
         return rule["Expiration"]["Days"] if rule else None
+
+    def expiry_days(self, key: str) -> int | None:
+        """As `Store` says; of the bucket's lifecycle rules, any."""
+        return self.rules.days_of(key)
 
     def set_retention_rule(self, days: int, *, whole_place: bool = False) -> None:
         """As `Store` says, by a lifecycle rule."""

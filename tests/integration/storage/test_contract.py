@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from storage.errors import ObjectNotFound, ObjectTooLarge
-from storage.store import Store
+from storage.inputs import Inputs
+from storage.store import PART_BYTES, Store
 
 ODD_NAMES = ["with space.png", "plus+percent%25.png", "quote'&<>;=,$@!*().png", "ümläut-日本-🙂.png", "a..b/~tilde.png"]
 BODY = bytes(range(256)) * 1_000
@@ -66,6 +67,53 @@ def test_large_object_is_read_back_as_it_was_put(any_store: Store, key: str) -> 
     body = os.urandom(24 << 20)
     any_store.put(key, body, "image/png")
     assert any_store.get(key) == body
+
+
+SIZES = [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES, 2 * PART_BYTES + 7]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("piece", [1 << 20, 3_000_001])
+def test_object_that_came_in_pieces_is_read_back_whole(any_store: Store, key: str, size: int, piece: int) -> None:
+    body = os.urandom(size)
+    with any_store.upload(key, "image/png") as upload:
+        for start in range(0, size, piece):
+            upload.write(body[start : start + piece])
+    assert any_store.get(key) == body
+    assert any_store.drop_uploads(key) == 0
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_nothing_stays_of_an_upload_that_breaks_off(any_store: Store, key: str, size: int) -> None:
+    with pytest.raises(EOFError), any_store.upload(key, "image/png") as upload:
+        upload.write(bytes(size))
+        raise EOFError
+    with pytest.raises(ObjectNotFound):
+        any_store.get(key)
+    assert any_store.drop_uploads(key) == 0
+    any_store.delete(key)  # rclone (1.75) keeps a folder of it until then, and such a bucket cannot be removed.
+
+
+def test_upload_that_breaks_off_leaves_what_was_there(any_store: Store, key: str) -> None:
+    any_store.put(key, b"before", "image/png")
+    with pytest.raises(EOFError), any_store.upload(key, "image/png") as upload:
+        upload.write(bytes(2 * PART_BYTES))
+        raise EOFError
+    assert any_store.get(key) == b"before"
+
+
+def test_files_lie_by_their_ids_and_go_without_their_neighbours(any_store: Store) -> None:
+    inputs, ids = Inputs(any_store), [f"file-{uuid.uuid4().hex[:24]}" for _ in range(3)]
+    for each in ids:
+        with inputs.upload(each, "image/png") as upload:
+            upload.write(each.encode())
+    assert [inputs.read(each) for each in ids] == [each.encode() for each in ids]
+    inputs.delete(ids[:2])
+    inputs.clear(ids[1])
+    assert inputs.size(ids[2]) == len(ids[2])
+    for each in ids[:2]:
+        with pytest.raises(ObjectNotFound):
+            inputs.read(each)
 
 
 def test_many_threads_use_one_store(any_store: Store, key: str) -> None:

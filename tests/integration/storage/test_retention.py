@@ -14,9 +14,11 @@ from ops.process import wait_until
 from storage import retention
 from storage.backends.s3.store import S3Store
 from storage.errors import NotSupported, ObjectNotFound, StorageMisconfigured
+from storage.keys import input_key
 from tests.integration.storage.conftest import NewStore
 
 DAY_S = 24 * 3600.0
+FILE = "file-0123456789abcdefghijklmn"
 OTHERS = {"ID": "somebody's", "Status": "Enabled", "Filter": {"Prefix": "logs/"}, "Expiration": {"Days": 30}}
 
 
@@ -53,13 +55,24 @@ def test_rule_comes_and_goes_and_those_of_others_stay(ours: S3Store, has_rules: 
         ours.set_retention_rule(days)
         rule = ours.rules.find()
         assert rule is not None
-        assert (rule["Expiration"]["Days"], rule["Filter"]["Prefix"]) == (days, "pictures/")
+        assert (rule["Expiration"]["Days"], rule["Filter"]["Prefix"]) == (days, "pictures/2")
         assert ours.retention_rule() == days
+        assert ours.expiry_days(key_of()) == days
+        assert ours.expiry_days(input_key("pictures", FILE)) is None
         assert sorted(each["ID"] for each in ours.rules.all()) == sorted([rule["ID"], OTHERS["ID"]])
     assert ours.remove_retention_rule()
     assert not ours.remove_retention_rule()
     assert ours.retention_rule() is None
     assert [each["ID"] for each in ours.rules.all()] == [OTHERS["ID"]]
+
+
+def test_rule_that_would_take_uploaded_files_is_seen(ours: S3Store, has_rules: bool) -> None:
+    """As an earlier version has set it, and as an operator may."""
+    if not has_rules:
+        pytest.skip("this store has no lifecycle rules")
+    ours.rules.replace([OTHERS, {**OTHERS, "ID": "all", "Filter": {"Prefix": "pictures/"}, "Expiration": {"Days": 9}}])
+    assert ours.expiry_days(input_key("pictures", FILE)) == 9
+    assert ours.retention_rule() is None
 
 
 def test_installations_of_two_prefixes_have_a_rule_each(ours: S3Store, has_rules: bool) -> None:
@@ -83,6 +96,7 @@ def test_store_without_rules_says_so_and_loses_nothing(ours: S3Store, has_rules:
     calls: tuple[Callable[[], object], ...] = (
         lambda: ours.set_retention_rule(7),
         ours.retention_rule,
+        lambda: ours.expiry_days(key_of()),
         ours.remove_retention_rule,
         lambda: ours.rules.replace([]),
     )
@@ -125,6 +139,7 @@ def test_sweep_finds_what_is_old_and_ours(ours: S3Store) -> None:
         key_of("pictures2/"),
         key_of(""),
         key_of(name="x.png"),
+        input_key("pictures", FILE),
     ]
     foreign.append(key_of("pictures/9999/"))
     put(ours, *old, *foreign)

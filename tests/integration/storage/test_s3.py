@@ -15,10 +15,13 @@ import pytest
 from ops.process import free_port, wait_until
 from ops.servers import S3Server
 from storage.backends.s3.advice import S3Advice
+from storage.backends.s3.connection import connect
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
+from storage.backends.s3.upload import S3Upload
 from storage.errors import StorageMisconfigured, StorageUnavailable
 from storage.settings import read_settings
+from storage.store import PART_BYTES
 from tests.integration.storage.conftest import NewStore
 from tests.integration.storage.test_contract import BODY, ODD_NAMES
 
@@ -31,11 +34,19 @@ CALLS: dict[str, Callable[[S3Store], object]] = {
     "delete": lambda store: store.delete("a/0.png"),
     "list": lambda store: list(store.objects("a/")),
     "delete many": lambda store: store.delete_many(["a/0.png"]),
+    "upload": lambda store: _upload(store, b""),
+    "upload in parts": lambda store: _upload(store, bytes(PART_BYTES + 1)),
+    "drop uploads": lambda store: store.drop_uploads("a/"),
     "rules": lambda store: store.rules.all(),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 
 Call = Callable[[S3Store], object]
+
+
+def _upload(store: S3Store, body: bytes) -> None:
+    with store.upload("a/0.png", "image/png") as upload:
+        upload.write(body)
 
 
 def link_to(store: S3Store) -> str:
@@ -122,6 +133,18 @@ def test_link_is_signed_with_version_4_and_lives_as_long_as_the_settings_say(
     default, short = (parse_qs(urlsplit(store.link(key, "image/png", s)).query) for s in (None, 60))
     assert default["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
     assert (default["X-Amz-Expires"], short["X-Amz-Expires"]) == (["3600"], ["60"])
+
+
+def test_upload_whose_process_died_is_found_and_dropped(store: S3Store, key: str) -> None:
+    for name in (key, f"{key}2"):
+        upload = S3Upload(connect(store.settings, store.settings.endpoint_url), store.settings, name, "image/png")
+        upload.write(bytes(2 * PART_BYTES))
+    assert store.drop_uploads(f"{key}2") == 1
+    assert store.drop_uploads(key) == 1
+    assert store.drop_uploads(key) == 0
+    with pytest.raises(StorageUnavailable):  # It may be sent again, as another upload.
+        upload.finish()
+    store.delete_many([key, f"{key}2"])  # See test_contract.
 
 
 def test_link_names_the_public_address(storage_settings: S3Settings, key: str) -> None:

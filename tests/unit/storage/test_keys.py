@@ -7,8 +7,9 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from storage.keys import AttemptFolder, parse_key
+from storage.keys import AttemptFolder, input_key, parse_key, results_root
 
+FILE = "file-0123456789abcdefghijklmn"
 FOLDER = AttemptFolder(
     prefix="pictures",
     job_id="a-job",
@@ -68,7 +69,19 @@ def test_every_key_that_is_written_is_read_back(prefix: str) -> None:
         "pictures/2026/01/02/a-job/abc/0.png",
         "pictures/2026/01/02/../3-abc/0.png",
         "pictures/doctor/0123",
+        input_key("pictures", FILE),
     ],
 )
 def test_key_of_somebody_else_is_none_of_ours(key: str) -> None:
     assert parse_key("pictures", key) is None
+
+
+@pytest.mark.parametrize(("prefix", "start"), [("", ""), ("/", ""), ("/a/b/", "a/b/")])
+def test_uploaded_files_lie_in_a_folder_of_their_own(prefix: str, start: str) -> None:
+    assert input_key(prefix, FILE) == f"{start}inputs/01/{FILE}"
+
+
+@pytest.mark.parametrize("prefix", ["", "pictures", "/a/b/"])
+def test_rule_for_results_leaves_uploaded_files_alone(prefix: str) -> None:
+    assert replace(FOLDER, prefix=prefix).image(0, "png").startswith(results_root(prefix))
+    assert not input_key(prefix, FILE).startswith(results_root(prefix))

@@ -17,8 +17,8 @@ from jobs.table import record
 SCRIPTS = Path(scripts.__file__).parent / "lua"
 SOURCES = {str(path.relative_to(SCRIPTS)): re.sub("--.*", "", path.read_text()) for path in SCRIPTS.rglob("*.lua")}
 RECORD = re.compile(r"job|key\.job\(.*\)")
-MAY_FAIL_WHEN_REDIS_IS_FULL = {"submit", "replay"}
-READ_ONLY = {"outgoing", "place", "prospect"}
+MAY_FAIL_WHEN_REDIS_IS_FULL = {"submit", "replay", "file_begin", "file_add", "file_use"}
+READ_ONLY = {"outgoing", "place", "prospect", "file_lost"}
 
 
 def arguments_behind(lua: str, opening: str) -> Iterator[list[str]]:

@@ -19,15 +19,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from workers.runners.input_pictures import (
-    MAX_PIXELS,
-    MAX_SIDE,
-    PictureRefused,
-    memory_bytes,
-    read_mask,
-    read_picture,
-    size_of,
-)
+from jobs.inputs.heads import MAX_PIXELS, MAX_SIDE, PictureRefused
+from workers.runners.input_pictures import memory_bytes, read_mask, read_picture, size_of
 
 WIDTH, HEIGHT = 48, 32
 RED, GREEN, BLUE, GRAY = (220, 30, 30), (30, 200, 40), (40, 50, 210), (128, 128, 128)
