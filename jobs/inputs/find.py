@@ -11,16 +11,14 @@ import base64
 import binascii
 import hashlib
 import re
-import secrets
-import string
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs.errors import InvalidRequest, JobNotFound, RecordUnreadable
-from jobs.inputs.files import File, FileNotFound, Files
+from jobs.errors import FileNotFound, InvalidRequest, JobNotFound, RecordUnreadable
+from jobs.inputs.files import File, Files, new_file_id
 from jobs.inputs.heads import PictureRefused, head_of
 from jobs.inputs.urls import UrlRefused, fetch
 from jobs.kinds.inputs import Input, Reference, ReferenceRefused, read_reference
@@ -34,7 +32,6 @@ from jobs.view import view_of
 SENT, FETCHED = "input", "input_url"  # purposes of files that came with a job
 KEPT_S = 24 * 3600.0  # of such a file; longer where a job needs it
 
-_ALPHABET = string.ascii_letters + string.digits
 _DATA_URL = re.compile(r"data:([a-z0-9.+/-]*)((?:;[a-z0-9=._-]+)*),", re.ASCII | re.IGNORECASE)  # RFC 2397
 
 
@@ -61,11 +58,6 @@ class Objects(Protocol):
     """
 
     def get(self, key: str, max_bytes: int | None = None) -> bytes: ...
-
-
-def new_file_id() -> str:
-    """Nobody guesses it: 142 random bits."""
-    return "file-" + "".join(secrets.choice(_ALPHABET) for _ in range(24))
 
 
 def names_inputs(fields: Mapping[str, Any]) -> bool:
@@ -119,17 +111,20 @@ class Finder:
         found = {name: self._find(name, value, scope, owner) for name, value in named.items()}
         return {**fields, **found}
 
-    def hold(self, submissions: Iterable[Submission]) -> None:
+    def hold(self, submission: Submission) -> None:
         """
-        Have the files of jobs kept that are about to be written.
+        Have the files of a job kept that is about to be written.
 
         Raises:
-            RedisUnavailable
+            InvalidRequest: One of them has gone since it was found.
+            RedisFull, RedisUnavailable
         """
-        for submission in submissions:
-            for each in KINDS[submission.kind].inputs(submission.spec).values():
+        for field, each in KINDS[submission.kind].inputs(submission.spec).items():
+            try:
                 if each.file is not None:
                     self._files.use(each.file, submission.job_id)
+            except FileNotFound as exc:
+                raise InvalidRequest(field, str(exc)) from exc
 
     def _find(self, name: str, value: Any, scope: str | None, owner: str) -> Input:
         if isinstance(value, Input):
@@ -230,11 +225,14 @@ class Finder:
             created_at=now,
             expires_at=now + KEPT_S,
         )
+        self._files.check_room(owner, len(data))
+        self._files.begin(file.id)
         with self._in_store.upload(file.id, file.content_type) as upload:
             upload.write(data)
         kept = self._files.add(file)
         if kept.id != file.id:
             self._in_store.delete([file.id])
+            self._files.forget(file.id)
         return _input_of(kept)
 
 

@@ -10,12 +10,20 @@ from typing import Any
 
 from jobs import names
 from jobs.envelope import Envelope
-from jobs.errors import BatchCanceled, IdempotencyConflict, NotServed, QuotaExceeded, RedisFull, TooMuchKept
+from jobs.errors import (
+    BatchCanceled,
+    IdempotencyConflict,
+    InvalidRequest,
+    NotServed,
+    QuotaExceeded,
+    RedisFull,
+    TooMuchKept,
+)
 from jobs.scripts.scripts import arguments
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 
-Refused = IdempotencyConflict | QuotaExceeded | BatchCanceled | RedisFull | NotServed
+Refused = IdempotencyConflict | QuotaExceeded | BatchCanceled | RedisFull | NotServed | InvalidRequest
 
 # A job's id, and the arguments of `submit.lua`. Text alone, in no more than a tuple: a hundred thousand of these that
 # wait for their turn are nothing to Python's garbage collector, and as many specifications take it longer than their

@@ -54,9 +54,26 @@ class FieldOption:
         return Annotated[self.type | None, typer.Option(*names, help=self.help)]
 
 
-def with_field_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command all these options; it is called with `fields`: those that were typed, as a request has them."""
-    options = {option.parameter: option for option in field_options()}
+Command = Callable[..., None]
+
+
+def with_field_options(kind: str | None = None, without: str = "") -> Callable[[Command], Command]:
+    """
+    Give a command options for the fields of requests; it is called with `fields`: those typed, as a request has them.
+
+    Args:
+        kind: Whose fields; None for those of all kinds.
+        without: A field that the command has an argument for.
+    """
+    options = {option.parameter: option for option in field_options(kind) if option.path != (without,)}
+
+    def decorate(command: Command) -> Command:
+        return _with_options(command, options)
+
+    return decorate
+
+
+def _with_options(command: Command, options: Mapping[str, FieldOption]) -> Command:
     own = [each for each in inspect.signature(command, eval_str=True).parameters.values() if each.name != "fields"]
     kind = inspect.Parameter.KEYWORD_ONLY
     added = [
@@ -74,9 +91,10 @@ def with_field_options(command: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-def field_options() -> list[FieldOption]:
-    """Of all kinds' requests; a field that several have is one option."""
-    found = [option for kind in KINDS.values() for option in _options_of(kind.request, ())]
+def field_options(kind: str | None = None) -> list[FieldOption]:
+    """Of a kind's requests, or of all kinds'; a field that several have is one option."""
+    kinds = KINDS.values() if kind is None else [KINDS[kind]]
+    found = [option for each in kinds for option in _options_of(each.request, ())]
     return list({option.path: option for option in found if option.path != (_ARGUMENT,)}.values())
 
 
@@ -99,7 +117,7 @@ def _input_option(path: tuple[str, ...], field: FieldInfo) -> FieldOption:
         path=path,
         type=str,
         help=f"A file here, or as in a request. {description}",
-        read=functools.partial(_input, path),
+        read=functools.partial(read_input, path),
     )
 
 
@@ -149,13 +167,22 @@ def _box(path: tuple[str, ...], typed: str) -> dict[str, int]:
     return {"width": int(match[1]), "height": int(match[2])}
 
 
-def _input(path: tuple[str, ...], typed: str) -> Any:
-    """A file on this machine is sent along; an object of JSON names one elsewhere, as a text does."""
-    file = Path(typed)
+def read_input(path: tuple[str, ...], typed: str) -> Any:
+    """
+    What was typed for a field that names an object: a file on this machine, which is sent along; or what names it in a
+    request.
+
+    Raises:
+        InvalidRequest: There is no such file, or it cannot be read; or this is no valid JSON.
+    """
     try:
-        if file.is_file():
-            return f"data:;base64,{base64.b64encode(file.read_bytes()).decode()}"
-        return json.loads(typed) if typed.startswith("{") else typed
+        if typed.startswith("{"):
+            return json.loads(typed)
+        if typed.startswith(("data:", "https:")) or (typed.startswith("file-") and not Path(typed).exists()):
+            return typed
+        return f"data:;base64,{base64.b64encode(Path(typed).read_bytes()).decode()}"
+    except FileNotFoundError as exc:
+        raise InvalidRequest(".".join(path), f"there is no file {typed}") from exc
     except OSError as exc:
         raise InvalidRequest(".".join(path), f"{typed} cannot be read: {exc.strerror}") from exc
     except ValueError as exc:

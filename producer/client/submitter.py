@@ -145,9 +145,8 @@ class Submitter:
         Raises:
             RedisFull, RedisUnavailable: As `JobTable.submit_many` does.
         """
-        refusals = [self._serving.refusal(each.queue) for each in submissions]
+        refusals = [self._refusal(each) for each in submissions]
         taken = [each for each, refusal in zip(submissions, refusals, strict=True) if refusal is None]
-        self._finder.hold(taken)
         written = iter(self._write([self._table.encode(each) for each in taken]) if taken else ())
         return [
             next(written) if refusal is None else self._refuse(each, refusal)
@@ -184,7 +183,7 @@ class Submitter:
                     raise refusal
                 if submission.queue not in warnings:
                     warnings[submission.queue] = self.warning(submission)
-                self._finder.hold([submission])
+                self._finder.hold(submission)
                 submissions.append(self._table.encode(submission))
             except (InvalidRequest, NotServed) as exc:
                 exc.add_note(f"in request {index}")
@@ -202,7 +201,17 @@ class Submitter:
     def _say(self, sentence: str) -> None:  # Which does nothing as long as it is remembered.
         log.warning(sentence)
 
-    def _refuse(self, submission: Submission, reason: NotServed) -> Submitted:
+    def _refusal(self, submission: Submission) -> NotServed | InvalidRequest | None:
+        """Why a job is not written; else its files are kept from now on."""
+        if (refusal := self._serving.refusal(submission.queue)) is not None:
+            return refusal
+        try:
+            self._finder.hold(submission)
+        except InvalidRequest as exc:
+            return exc
+        return None
+
+    def _refuse(self, submission: Submission, reason: NotServed | InvalidRequest) -> Submitted:
         refused = Submitted(job_id=submission.job_id, released=[], refused=reason)
         self._traces.end([submission.job_id], [refused])
         return refused

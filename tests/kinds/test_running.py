@@ -11,7 +11,9 @@ import pytest
 from ops.process import free_port
 from ops.programs import Flower
 from producer import Client
-from tests.blackbox.system import BUCKET, System, until
+from storage.backends.s3.settings import S3Settings
+from storage.backends.s3.store import S3Store
+from tests.blackbox.system import System, until
 from tests.kinds.asking import (
     COUNT,
     GENERATE,
@@ -105,11 +107,11 @@ def test_an_input_that_is_not_there_is_refused_by_the_name_of_its_field(system: 
     assert (answer.status, answer.body["error"]["message"]) == (422, message)
 
 
-def test_an_input_that_has_gone_fails_the_job_by_the_name_of_its_field(system: System) -> None:
-    stored = system.s3_server.folder / BUCKET / "shared" / "going.png"
-    stored.write_bytes(INPUT)
+def test_an_input_that_has_gone_fails_the_job_by_the_name_of_its_field(system: System, storage: S3Settings) -> None:
+    store = S3Store(storage)
+    store.put("shared/going.png", INPUT, "image/png")
     job = post(system, {**SKETCH, "image": {"object": "shared/going.png"}, "start_after": 3})
-    stored.unlink()
+    store.delete("shared/going.png")
     ended = system.end_of(job)
     assert (ended["status"], ended["attempts"]) == ("failed", 0)
     message = "image: the picture of object 'shared/going.png' is not in the store any more"

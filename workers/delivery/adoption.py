@@ -94,7 +94,6 @@ class Adoption:
         calls = [(each, call) for each in held if (call := self._read(each)) is not None]
         found = [(each, call, submission) for each, call in calls if (submission := self._prepare(each, call))]
         found = self._limited(found)
-        self._context.finder.hold(submission for *_, submission in found)
         answers = self._context.table.adopt([submission for *_, submission in found]) if found else []
         self._context.pass_on([job_id for answer in answers for job_id in answer.released])  # Whatever comes behind it.
         for (each, call, submission), answer in zip(found, answers, strict=True):
@@ -130,13 +129,15 @@ class Adoption:
 
     def _prepare(self, held: Held, call: TaskCall) -> Submission | None:
         try:
-            return self._submission(held, call)
+            submission = self._submission(held, call)
+            self._context.finder.hold(submission)
+            return submission
         except InvalidRequest as exc:
             self._refuse(held, call, exc)
         except StorageError as exc:  # It names pictures. Others go on, and this one again, until the store is there.
             log.warning("a message is left in its list", job_id=call.task_id, reason=str(exc))
             self._inbox.put_back([held])
-        except RedisUnavailable:
+        except (RedisUnavailable, RedisFull):
             raise
         except Exception:  # What nobody foresaw of one message must not hold up all others.
             log.exception("bug: a message is refused", job_id=call.task_id)

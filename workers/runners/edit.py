@@ -8,13 +8,14 @@ from typing import Any, overload
 import numpy as np
 
 from jobs.errors import ErrorCode
+from jobs.inputs.heads import PictureRefused
 from jobs.kinds.edit import EditSpec
 from jobs.kinds.inputs import Input
 from workers.engine.errors import GenerationFailed
 from workers.engine.ticket import Ticket
 from workers.runners.canvas import Canvas, lay_out
 from workers.runners.edit_work import Edit
-from workers.runners.input_pictures import PictureRefused, memory_bytes, read_mask, read_picture, size_of
+from workers.runners.input_pictures import memory_bytes, read_mask, read_picture, size_of
 from workers.runners.pictures import PicturesRunner
 from workers.runners.postprocess import Pixels
 from workers.runners.runner import Note, Tools
