@@ -14,13 +14,22 @@ class Inputs:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._is_prepared = False
 
     def key(self, file_id: str) -> str:
         """Key of the object of a file."""
         return input_key(self._store.settings.prefix, file_id)
 
     def upload(self, file_id: str, content_type: str) -> AbstractContextManager[Upload]:
-        """Store a file that comes in pieces; see `Store.upload`."""
+        """
+        Store a file that comes in pieces; see `Store.upload`. The first that comes may find no bucket yet.
+
+        Raises:
+            StorageUnavailable, StorageMisconfigured
+        """
+        if not self._is_prepared:
+            self._store.prepare()
+            self._is_prepared = True
         return self._store.upload(self.key(file_id), content_type)
 
     def read(self, file_id: str, max_bytes: int | None = None) -> bytes:

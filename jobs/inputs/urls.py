@@ -31,6 +31,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # Prefixes whose addresses hold an IPv4 address: RFC 6052 (2.1 and 3.1), RFC 8215.
 _TRANSLATED = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+# What Python 3.11 does not know: IETF protocol assignments (RFC 6890), which clouds use; relays of 6to4 (RFC 7526).
+_SPECIAL = (ipaddress.IPv4Network("192.0.0.0/24"), ipaddress.IPv4Network("192.88.99.0/24"))
 
 
 class UrlRefused(ValueError):
@@ -68,6 +70,12 @@ def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
         return is_allowed(carried, networks)
     if any(address in network for network in networks if network.version == address.version):
         return True
+    return _is_public(address)
+
+
+def _is_public(address: Address) -> bool:
+    if any(address in network for network in _SPECIAL if network.version == address.version):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
@@ -110,16 +118,30 @@ def _is_listed(host: str, port: int, listed: str) -> bool:
 
 
 class _Connection(http.client.HTTPSConnection):
-    """To an address that was looked at, whatever the name says later."""
+    """To an address that was looked at, whatever the name says later. It can be broken off by another thread."""
 
     def __init__(self, host: str, port: int, address: Address) -> None:
         super().__init__(host, port, timeout=_SILENCE_S)
         self._address = address
+        self._is_late = False
+
+    def break_off(self) -> None:
+        self._is_late = True
+        with suppress(OSError, AttributeError):  # It may have ended by itself.
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def check(self) -> None:
+        """What was read of one that was broken off may look whole, for it ended."""
+        if self._is_late:
+            raise UrlRefused(f"{self.host} took too long")
 
     def connect(self) -> None:
-        plain = socket.create_connection((str(self._address), self.port), timeout=_SILENCE_S)
+        family = socket.AF_INET if self._address.version == 4 else socket.AF_INET6
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
+        self.sock.settimeout(_SILENCE_S)
+        self.sock.connect((str(self._address), self.port))
         context = ssl.create_default_context()
-        self.sock = context.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
+        self.sock = context.wrap_socket(self.sock, server_hostname=self.host, do_handshake_on_connect=False)
         self.sock.do_handshake()  # Which can be broken off, like all that follows.
 
 
@@ -128,26 +150,23 @@ def _asked(url: SplitResult, settings: Settings, max_s: float) -> Iterator[http.
     """The answer, whose body is still to be read. When its time is over, it breaks off."""
     host, port = url.hostname or "", url.port or _HTTPS_PORT
     connection = _Connection(host, port, _address(host, port, settings))
-    late = Timer(max_s, _break_off, [connection])
+    late = Timer(max_s, connection.break_off)
     late.daemon = True
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     try:
         late.start()
         connection.request("GET", target, headers={"User-Agent": _AGENT, "Accept": "image/*"})
         yield connection.getresponse()
+        connection.check()
+    except UrlRefused:
+        connection.check()
+        raise
     except (http.client.HTTPException, OSError, ValueError) as exc:
-        if isinstance(exc, UrlRefused):
-            raise
-        reason = f"{host} took more than {max_s:g} s" if late.finished.is_set() else f"{host} does not answer"
-        raise UrlRefused(reason) from exc
+        connection.check()
+        raise UrlRefused(f"{host} does not answer") from exc
     finally:
         late.cancel()
         connection.close()
-
-
-def _break_off(connection: _Connection) -> None:
-    with suppress(OSError, AttributeError):  # It may have ended by itself.
-        connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _address(host: str, port: int, settings: Settings) -> Address:
@@ -167,7 +186,9 @@ def _body(answer: http.client.HTTPResponse, max_bytes: int) -> bytes:
         raise UrlRefused(f"the URL answers with status {answer.status}")
     if answer.headers.get("Content-Encoding", "identity") != "identity":
         raise UrlRefused("the URL gives its bytes packed, though that was not asked for")
-    body = answer.read(max_bytes + 1)  # Raises `IncompleteRead` where it breaks off.
+    body = answer.read(max_bytes + 1)
     if len(body) > max_bytes:
         raise UrlRefused(f"the URL has more than {max_bytes} bytes")
+    if answer.length:  # What is left of what it said that there is.
+        raise UrlRefused("the URL broke off")
     return body

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import redis
-from jobs.inputs.files import Files
-from storage.inputs import Inputs
 
 from jobs.announce.announcer import Announcer
 from jobs.announce.celery import PROTOCOL, CeleryResults
@@ -16,6 +15,7 @@ from jobs.announce.notifier import Notifier
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
+from jobs.inputs.files import Files
 from jobs.inputs.find import Finder
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
@@ -25,6 +25,8 @@ from jobs.table.table import JobTable
 from ops.process import free_port
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
+from storage.inputs import Inputs
+from storage.store import Upload
 from tests.blackbox.system import simulated
 from tests.integration.workers.outside import QUEUE
 from workers.attempt.context import Context
@@ -52,6 +54,9 @@ class Store(S3Store):
     def put(self, key: str, body: bytes, content_type: str) -> None:
         self.on_put(body)
         (self._away if self.is_away else self._there).put(key, body, content_type)
+
+    def upload(self, key: str, content_type: str) -> AbstractContextManager[Upload]:
+        return (self._away if self.is_away else self._there).upload(key, content_type)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import redis
 from celery import Celery, chain, chord, group
 from celery.result import AsyncResult
 from kombu.utils import json as kombu_json
+from PIL import Image
 
 from jobs import names
 from jobs.announce.celery import PROTOCOL
@@ -30,6 +31,8 @@ from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer.keys.store import KeyStore
+from tests.input_pictures import saved
+from tests.integration.workers.conftest import Store
 from tests.integration.workers.outside import FIELDS, QUEUE, refusal
 from workers.attempt.context import Context
 from workers.delivery.adoption import Adoption
@@ -435,3 +438,23 @@ def test_chord_with_a_group_behind_a_part_of_it_has_its_body_called(
     assert message["headers"]["task"] == "theirs.body"
     first, grouped = json.loads(base64.b64decode(message["body"]))[0][0]
     assert {each["status"] for each in (first, *grouped)} == {"succeeded"}
+
+
+def test_a_message_with_a_picture_waits_for_the_store_and_holds_up_no_other(
+    adoption: Adoption, context: Context, sender: Celery, own_store: Store, redis_client: redis.Redis
+) -> None:
+    inline = f"data:image/png;base64,{base64.b64encode(saved(Image.new('RGB', (8, 8)))).decode()}"
+    own_store.is_away = True
+    edit = send(sender, "imagemill.edit", kwargs={**FIELDS, "image": inline})
+    other = send(sender)
+    for _ in range(2 * Settings().max_attempts):  # It did no harm to any reader, so it is not refused.
+        adoption.run_once()
+    assert context.table.get(other).status is Status.QUEUED
+    with pytest.raises(JobNotFound):
+        context.table.get(edit)
+    own_store.is_away = False
+    adoption.run_once()
+    record = context.table.get(edit)
+    assert (record.kind, record.status) == ("edit", Status.QUEUED)
+    assert (record.payload or {})["image"]["width"] == 8
+    assert redis_client.hlen(names.HELD) == 0
