@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 from storage.keys import input_key
 from storage.store import Store, Upload
@@ -19,8 +18,8 @@ class Inputs:
         """Key of the object of a file."""
         return input_key(self._store.settings.prefix, file_id)
 
-    def upload(self, file_id: str, content_type: str) -> AbstractContextManager[Upload]:
-        """Store a file that comes in pieces; see `Store.upload`."""
+    def upload(self, file_id: str, content_type: str) -> Upload:
+        """Begin a file that comes in pieces; see `Store.upload`."""
         return self._store.upload(self.key(file_id), content_type)
 
     def read(self, file_id: str, max_bytes: int | None = None) -> bytes:

@@ -13,6 +13,7 @@ from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
 from jobs.fleet.fleet import Fleet
 from jobs.fleet.serving import Serving
+from jobs.inputs.files import Files
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect
 from jobs.table.batches import Batches
@@ -20,6 +21,7 @@ from jobs.table.queues import QueueControl
 from jobs.table.table import JobTable
 from producer.client.submitter import Submitter
 from producer.client.traces import SubmitTraces
+from storage.inputs import Inputs
 from storage.registry import open_store
 from storage.settings import StorageSettings
 from storage.store import Store
@@ -35,6 +37,8 @@ class Parts:
         broker: Celery, which carries the messages of released jobs.
         table: What can be asked of jobs, and what changes them.
         dispatcher: Sends the messages of what a change of the table has released.
+        files: The table of uploaded files.
+        inputs: Where these lie in the store.
         control: What an operator does with whole queues, and with the dead.
         batches: Many jobs that are counted and canceled as one.
         fleet: Which workers there are.
@@ -49,6 +53,8 @@ class Parts:
     table: JobTable
     dispatcher: Dispatcher
     store: Store
+    files: Files
+    inputs: Inputs
     control: QueueControl
     batches: Batches
     fleet: Fleet
@@ -80,6 +86,7 @@ def open_parts(settings: Settings | None = None, storage: StorageSettings | None
     broker = make_app(settings)
     dispatcher = Dispatcher(broker, table, settings)
     traces = SubmitTraces(settings)
+    store = open_store(storage)
     revoking = Revoking(table, dispatcher.offer, settings)
     return Parts(
         settings=settings,
@@ -88,7 +95,9 @@ def open_parts(settings: Settings | None = None, storage: StorageSettings | None
         catalogue=catalogue,
         table=table,
         dispatcher=dispatcher,
-        store=open_store(storage),
+        store=store,
+        files=Files(client, settings),
+        inputs=Inputs(store),
         control=QueueControl(client, table, dispatcher.offer, settings, revoking),
         batches=Batches(client, table, dispatcher.offer, settings),
         fleet=Fleet(client, settings),

@@ -8,13 +8,13 @@ import structlog
 import tenacity
 
 from jobs.errors import ErrorCode
+from jobs.inputs.heads import MAX_BYTES
 from storage.errors import ObjectNotFound, ObjectTooLarge, StorageError, StorageUnavailable
 from storage.store import Store
 from workers.engine.errors import GenerationFailed
 
 log = structlog.get_logger()
 
-MAX_INPUT_BYTES = 64 << 20  # of one object: every job in hand may hold some
 _PAUSES = tenacity.wait_exponential(multiplier=0.5, max=5.0)  # between tries, while the store is away; seconds
 
 
@@ -37,7 +37,7 @@ def _fetch(store: Store, field: str, key: str, pause: Callable[[float], None]) -
         retry=tenacity.retry_if_exception_type(StorageUnavailable), wait=_PAUSES, sleep=pause, before_sleep=_log_wait
     )
     try:
-        return patiently(store.get, key, max_bytes=MAX_INPUT_BYTES)
+        return patiently(store.get, key, max_bytes=MAX_BYTES)
     except StorageError as exc:  # Refused, too: the key is the job's, and one job must not stop a fleet.
         raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"{field}: {_explain(exc, key)}") from exc
 
