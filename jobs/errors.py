@@ -5,13 +5,13 @@ What can go wrong with a job, and whether trying again helps.
     ├── Permanent                 trying again gives the same answer
     │   ├── InvalidRequest        a field of the request is wrong
     │   │   ├── ModelNotAvailable no model of that name
-    │   │   ├── FileTooLarge      an uploaded file has too many bytes
     │   │   └── ReadersLost       every worker that read the message died
     │   ├── IdempotencyConflict   same idempotency key, other parameters
     │   ├── JobNotFound           no job of that id (any more)
     │   ├── JobNotQueued          the job has begun or ended
     │   ├── RecordUnreadable      this version cannot read the job's record
     │   ├── BatchNotFound         no batch of that id (any more)
+    │   ├── FileTooLarge          an uploaded file has too many bytes
     │   ├── FileNotFound          no file of that id (any more)
     │   ├── FileInUse             a job that goes on needs the file
     │   ├── FilesTooLarge         the caller's files have reached their limit of bytes
@@ -103,13 +103,6 @@ class MessageOverQuota(InvalidRequest):
         super().__init__("request", reason)
 
 
-class FileTooLarge(InvalidRequest):
-    """An uploaded file has too many bytes; nothing of it was kept."""
-
-    def __init__(self, field: str, max_bytes: int) -> None:
-        super().__init__(field, f"a file may have at most {max_bytes} bytes")
-
-
 class IdempotencyConflict(Permanent):
     """
     The idempotency key was used before, with other parameters.
@@ -160,6 +153,19 @@ class RecordUnreadable(Permanent):
             f"this version cannot read the record of job {job_id}: {field} is damaged or was written by a newer version"
         )
         self.job_id, self.caller = job_id, caller
+
+
+class FileTooLarge(Permanent):
+    """
+    An uploaded file has too many bytes; nothing of it was kept.
+
+    Attributes:
+        field: Of the request: what the file was sent as.
+    """
+
+    def __init__(self, field: str, max_bytes: int) -> None:
+        super().__init__(f"{field}: a file may have at most {max_bytes} bytes")
+        self.field = field
 
 
 class FileNotFound(Permanent):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 
 from storage.keys import input_key
 from storage.store import Store, Upload
@@ -20,7 +19,7 @@ class Inputs:
         """Key of the object of a file."""
         return input_key(self._store.settings.prefix, file_id)
 
-    def upload(self, file_id: str, content_type: str) -> AbstractContextManager[Upload]:
+    def upload(self, file_id: str, content_type: str) -> Upload:
         """
         Store a file that comes in pieces; see `Store.upload`. The first that comes may find no bucket yet.
 

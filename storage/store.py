@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from storage.advice import Advice
 from storage.errors import NotSupported, StorageError
@@ -27,8 +27,12 @@ class StoredObject:
     modified_at: float
 
 
-class Upload(Protocol):
-    """An object that comes in pieces; one thread at a time writes it."""
+class Upload(ABC):
+    """
+    An object that comes in pieces, whole or not at all: one thread at a time writes it.
+
+    As the context of a block it is finished where that ends, and aborted where it raises.
+    """
 
     @abstractmethod
     def write(self, piece: bytes) -> None:
@@ -39,15 +43,43 @@ class Upload(Protocol):
             StorageUnavailable, StorageMisconfigured
         """
 
+    @abstractmethod
+    def finish(self) -> None:
+        """Make an object of what was written. Raises as `write` does."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Leave nothing of it; another object of that key stays. Raises nothing: what fails here is logged."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.abort()
+            return
+        try:
+            self.finish()
+        except BaseException:
+            self.abort()
+            raise
+
 
 class _Collected(Upload):
     """All of it in memory, for a store that takes objects whole."""
 
-    def __init__(self) -> None:
-        self.body = bytearray()
+    def __init__(self, store: Store, key: str, content_type: str) -> None:
+        self._store, self._key, self._content_type = store, key, content_type
+        self._body = bytearray()
 
     def write(self, piece: bytes) -> None:
-        self.body += piece
+        self._body += piece
+
+    def finish(self) -> None:
+        self._store.put(self._key, bytes(self._body), self._content_type)
+
+    def abort(self) -> None:
+        self._body.clear()
 
 
 class Store(Protocol):
@@ -135,19 +167,9 @@ class Store(Protocol):
             StorageUnavailable, StorageMisconfigured
         """
 
-    @contextmanager
-    def upload(self, key: str, content_type: str) -> Iterator[Upload]:
-        """
-        Store an object that comes in pieces, whole or not at all.
-
-        It is there when the block ends. Where the block raises, nothing of it is, and another one of that key stays.
-
-        Raises:
-            StorageUnavailable, StorageMisconfigured
-        """
-        upload = _Collected()
-        yield upload
-        self.put(key, bytes(upload.body), content_type)
+    def upload(self, key: str, content_type: str) -> Upload:
+        """Begin an object that comes in pieces; nothing is asked yet. It is there when it is finished."""
+        return _Collected(self, key, content_type)
 
     def drop_uploads(self, prefix: str) -> int:
         """

@@ -32,6 +32,7 @@ _ID = re.compile(r"file-[A-Za-z0-9]{24}")
 _LETTERS = string.ascii_letters + string.digits
 _UPLOAD_S = 6 * 3600  # Longer than any upload may take; of one that has not ended by then, the process has died.
 _LISTED_AT_ONCE = 500
+_MOST_LOOKS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,14 +108,6 @@ class Files:
         file_id, fields = rest
         return _read(file_id, as_mapping(fields))
 
-    def check_room(self, caller: str, size_bytes: int, max_mib: int | None = None) -> None:
-        """Raises `FilesTooLarge` where there is no room for a file of so many bytes; looked at before it comes."""
-        with map_errors(self._settings):
-            has = int(cast("str | None", self._redis.hget(names.FILE_BYTES, caller)) or 0)
-        max_bytes = self._max_bytes(max_mib)
-        if has + _counted(size_bytes) > max_bytes:
-            raise FilesTooLarge(caller, max_bytes)
-
     def get(self, file_id: str, caller: str | None) -> File:
         """
         One file.
@@ -176,10 +169,14 @@ class Files:
         them any more. Their objects are to be deleted, and `forget` them then; until that they are due.
 
         Args:
-            most: How many are looked at.
+            most: How many at most.
         """
-        found = self._scripts.run("file_due", most=most, token=secrets.token_hex(8))
-        return [_read(file_id, as_mapping(each)) for file_id, each in zip(found[::2], found[1::2], strict=True)]
+        token = secrets.token_hex(8)
+        for _ in range(_MOST_LOOKS):
+            looked, found = self._scripts.run("file_due", most=most, token=token)
+            if found or looked < most:  # Else jobs need all of these, which are looked at again later.
+                return [_read(file_id, as_mapping(each)) for file_id, each in zip(found[::2], found[1::2], strict=True)]
+        return []
 
     def lost(self, most: int) -> list[str]:
         """Ids of uploads whose processes have died: what is in the store of them is to go, and `forget` them then."""

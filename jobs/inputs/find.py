@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from jobs.errors import FileNotFound, InvalidRequest, JobNotFound, RecordUnreadable
 from jobs.inputs.files import File, Files, new_file_id
-from jobs.inputs.heads import PictureRefused, head_of
+from jobs.inputs.heads import MAX_BYTES, PictureRefused, head_of
 from jobs.inputs.urls import UrlRefused, fetch
 from jobs.kinds.inputs import Input, Reference, ReferenceRefused, read_reference
 from jobs.kinds.registry import DEFAULT, KINDS
@@ -86,7 +86,6 @@ class Finder:
         self._files = files
         self._objects = objects
         self._in_store = files_in_store
-        self._max_bytes = settings.max_input_mib << 20
         self._ways: dict[str, Callable[[Reference, str | None, str], Input]] = {
             "file": self._of_file,
             "data": self._of_data,
@@ -156,8 +155,8 @@ class Finder:
         if head is None or not head[2].lower().endswith(";base64"):
             raise PictureRefused("this is no data URL: write data:image/png;base64, and the file in base64")
         text = reference.data[head.end() :]
-        if len(text) * 3 // 4 > self._max_bytes + 2:
-            raise PictureRefused(f"it has more than {self._max_bytes} bytes")
+        if len(text) * 3 // 4 > MAX_BYTES + 2:
+            raise PictureRefused(f"it has more than {MAX_BYTES} bytes")
         try:
             data = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError) as exc:
@@ -166,7 +165,7 @@ class Finder:
 
     def _of_url(self, reference: Reference, _scope: str | None, owner: str) -> Input:
         assert reference.url is not None  # noqa: S101 - why this way was taken
-        return self._keep(fetch(reference.url, self._settings, max_bytes=self._max_bytes), owner, FETCHED)
+        return self._keep(fetch(reference.url, self._settings, max_bytes=MAX_BYTES), owner, FETCHED)
 
     def _of_job(self, reference: Reference, scope: str | None, _owner: str) -> Input:
         assert reference.job is not None  # noqa: S101 - why this way was taken
@@ -201,11 +200,11 @@ class Finder:
         ):
             raise PictureRefused("the operator lets jobs have no objects of that name")
         try:
-            data = self._objects.get(key, max_bytes=self._max_bytes)
+            data = self._objects.get(key, max_bytes=MAX_BYTES)
         except LookupError as exc:
             raise PictureRefused(f"there is no object {key!r} in the store") from exc
         except ValueError as exc:
-            raise PictureRefused(f"the object {key!r} has more than {self._max_bytes} bytes") from exc
+            raise PictureRefused(f"the object {key!r} has more than {MAX_BYTES} bytes") from exc
         head = head_of(data)
         return Input(object=key, **_measured(data), width=head.width, height=head.height)
 

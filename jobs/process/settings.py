@@ -134,8 +134,6 @@ class Settings(RoomSettings):
     """A job whose model no living worker serves: accepted, accepted with a warning to its sender, or refused."""
     retention_s: Annotated[int, Field(ge=60)] = 7 * 24 * 3600
     """How many seconds records and events are kept after the end of a job."""
-    max_input_mib: Annotated[int, Field(ge=1, le=1_024)] = 64
-    """The largest picture that a job may start from, as a file, in MiB."""
     input_url_hosts: Annotated[tuple[UrlHost, ...], *Listed] = ()
     """Hosts whose https URLs jobs may name as inputs, e.g. `images.example.org, *.cdn.example.org, files.local:8443`;
     empty for none."""

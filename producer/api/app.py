@@ -15,6 +15,7 @@ from jobs.broker.reconcile import Reconciler
 from jobs.process.settings import Settings
 from producer.api.batches import routes as batches
 from producer.api.context import Context
+from producer.api.files import routes as uploads
 from producer.api.http.errors import handle_errors
 from producer.api.http.heads import Heads
 from producer.api.http.openapi import describe
@@ -39,6 +40,7 @@ from producer.api.system.surroundings import remembered_storage, remembered_unre
 from producer.api.views import Views
 from producer.client.loop import LoopParts
 from producer.client.parts import Parts, open_parts
+from producer.files.sweep import FileSweep
 from storage.settings import StorageSettings
 
 _DESCRIPTION = (
@@ -46,7 +48,9 @@ _DESCRIPTION = (
     "On this page, *Authorize* takes an API key. Requests sent from here are real: they run as the key's caller, and "
     "shows only that caller's jobs. While there is no key, everyone on this machine sees and may do everything."
 )
-_TAGS = [{"name": name} for name in ("jobs", "batches", "models and queues", "OpenAI", "health")]  # Their order.
+_TAGS = [
+    {"name": name} for name in ("jobs", "batches", "files", "models and queues", "OpenAI", "health")
+]  # Their order.
 _JOIN_S = 5.0  # It may wait for a Redis that does not answer.
 # Batches first: /v1/jobs/batch is no job.
 ROUTERS = (
@@ -55,6 +59,7 @@ ROUTERS = (
     dropping.router,
     events.router,
     files.router,
+    uploads.router,
     models.router,
     queues.router,
     limits.router,
@@ -122,11 +127,16 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
 
 @asynccontextmanager
 async def _taking_part(parts: Parts) -> AsyncIterator[None]:
-    """Take part in putting right what was interrupted, and in telling of ends, in threads of their own."""
+    """Take part in putting right what was interrupted, telling of ends, and deleting files, in threads of their own."""
     stopping = threading.Event()
     reconciler = Reconciler(parts.redis, parts.dispatcher, parts.settings)
-    thread = threading.Thread(target=reconciler.run, args=(stopping,), name="reconciler", daemon=True)
-    thread.start()
+    sweep = FileSweep(parts.redis, parts.store, parts.settings)
+    threads = [
+        threading.Thread(target=each, args=(stopping,), name=name, daemon=True)
+        for name, each in (("reconciler", reconciler.run), ("file sweep", sweep.run))
+    ]
+    for thread in threads:
+        thread.start()
     announcer = Announcer(parts.redis, parts.settings)
     announcer.start()
     try:
@@ -134,4 +144,5 @@ async def _taking_part(parts: Parts) -> AsyncIterator[None]:
     finally:
         stopping.set()
         await asyncio.to_thread(announcer.stop, _JOIN_S)
-        await asyncio.to_thread(thread.join, _JOIN_S)
+        for thread in threads:
+            await asyncio.to_thread(thread.join, _JOIN_S)

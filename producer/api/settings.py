@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
+from jobs.inputs.heads import MAX_BYTES
 from jobs.process.settings import Listed, RoomSettings, read_room
 
 ANY_PAGE = "*"  # Among origins.
@@ -51,6 +52,8 @@ class ApiSettings(RoomSettings):
     """Maximum size of a request with one job; larger ones get 413."""
     max_batch_bytes: Annotated[int, Field(ge=1_024, le=1 << 32)] = 256 << 20
     """Maximum size of a request with a batch; larger ones get 413."""
+    max_upload_bytes: Annotated[int, Field(ge=1_024, le=MAX_BYTES)] = MAX_BYTES
+    """Maximum size of an uploaded file; larger ones get 413. Workers read no larger ones."""
     body_timeout_s: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 20.0
     """How long a client may take to send one, and a second more for each 16 KiB; slower ones get 408."""
     log_level: Literal["debug", "info", "warning"] = "info"

@@ -34,6 +34,10 @@ MaxKept = Annotated[
         "Default: IMAGEMILL_MAX_KEPT_MIB, or two fifths of Redis' maxmemory."
     ),
 ]
+MaxFiles = Annotated[
+    int | None,
+    typer.Option(help="Room for its uploaded files, in MiB. Default: IMAGEMILL_MAX_FILE_MIB, or 4096."),
+]
 Models = Annotated[
     list[str] | None,
     typer.Option("--model", help="A model that the key may use; may be repeated. Default: all models."),
@@ -48,11 +52,16 @@ MaxConnections = Annotated[
 MaxBatches = Annotated[
     int | None, typer.Option(help="Batches sent or read at the same time in each API process. Default: 4.")
 ]
+MaxUploads = Annotated[int | None, typer.Option(help="Files sent at the same time to each API process. Default: 4.")]
 Reset = Annotated[
     list[str] | None, typer.Option(help="A limit to set back to its default, for example rate; may be repeated.")
 ]
 
-_FIELDS = {"max-kept": "max_kept_mib", "model": "models"}  # Options whose fields are called otherwise.
+_FIELDS = {
+    "max-kept": "max_kept_mib",
+    "max-files": "max_file_mib",
+    "model": "models",
+}  # Options whose fields are called otherwise.
 
 
 @keys_app.command()
@@ -61,10 +70,12 @@ def create(
     rate: Rate = None,
     max_queued: MaxQueued = None,
     max_kept: MaxKept = None,
+    max_files: MaxFiles = None,
     models: Models = None,
     weight: Weight = None,
     max_connections: MaxConnections = None,
     max_batches: MaxBatches = None,
+    max_uploads: MaxUploads = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Create a key and print it once; only its hash is stored. After the first key, the API requires a key."""
@@ -75,10 +86,12 @@ def create(
             rate=rate,
             max_queued=max_queued,
             max_kept_mib=max_kept,
+            max_file_mib=max_files,
             models=models,
             weight=weight,
             max_connections=max_connections,
             max_batches=max_batches,
+            max_uploads=max_uploads,
         )
         token, key = _store(settings).create(name, **limits)
         _show_token(token, key, as_json)
@@ -90,10 +103,12 @@ def update(
     rate: Rate = None,
     max_queued: MaxQueued = None,
     max_kept: MaxKept = None,
+    max_files: MaxFiles = None,
     models: Models = None,
     weight: Weight = None,
     max_connections: MaxConnections = None,
     max_batches: MaxBatches = None,
+    max_uploads: MaxUploads = None,
     reset: Reset = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -105,10 +120,12 @@ def update(
             rate=rate,
             max_queued=max_queued,
             max_kept_mib=max_kept,
+            max_file_mib=max_files,
             models=models,
             weight=weight,
             max_connections=max_connections,
             max_batches=max_batches,
+            max_uploads=max_uploads,
         )
         again = dict.fromkeys(_FIELDS.get(each, each.replace("-", "_")) for each in reset or ())
         if not limits and not again:
@@ -141,8 +158,9 @@ def list_keys(as_json: JsonFlag = False) -> None:
         table = Table("name", "key", "rate", "queued", "at a time", "models", "weight", "")
         for each in keys:
             models = ", ".join(each.models) if each.models else "all"
-            at_a_time = f"{each.max_connections}, {each.max_batches} batches"
+            at_a_time = f"{each.max_connections}, {each.max_batches} batches, {each.max_uploads} uploads"
             queued = str(each.max_queued or "any") + (f", {each.max_kept_mib} MiB kept" if each.max_kept_mib else "")
+            queued += f", {each.max_file_mib} MiB of files" if each.max_file_mib else ""
             limits = (each.rate or "any", queued, at_a_time, models, f"{each.weight:g}")
             state = f"made {ago(each.created_at)}" if each.is_valid else f"revoked {ago(each.revoked_at)}"
             table.add_row(each.name, f"{each.hint}…", *limits, state)

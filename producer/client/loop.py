@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 _CONNECTIONS = 32
 _THREADS = 16
 _READERS = 16
+_WRITERS = 8
 # Python runs one of all threads at a time: with more of these that compute, the loop hardly has a turn.
 _BULK_THREADS = 2
 
@@ -50,6 +51,7 @@ class LoopParts:
         self._threads = SharedThreads(_THREADS, "client")
         # Of their own: neither a store that hangs nor hundreds of jobs at once may keep a job from being submitted.
         self._readers = SharedThreads(_READERS, "store")
+        self._writers = SharedThreads(_WRITERS, "uploads")
         self._bulk = SharedThreads(_BULK_THREADS, "bulk")
 
     async def run(self, call: Callable[[], Result]) -> Result:
@@ -73,6 +75,10 @@ class LoopParts:
         read: Callable[[str], bytes] = self.parts.store.get
         return await self.run_with_store(lambda: read(key))
 
+    async def write(self, call: Callable[[], Result]) -> Result:
+        """Run a call that writes to the image store. A caller that is canceled stays until it has ended."""
+        return await aside(self._writers.run(call, to_its_end=True))
+
     async def size(self, key: str) -> int:
         """How many bytes an object of the image store has. Raises as `Store.size` does."""
         size: Callable[[str], int] = self.parts.store.size
@@ -84,5 +90,5 @@ class LoopParts:
         await self.followed_jobs.aclose()
         await self.redis.aclose()
         self._readers.shutdown(wait=False)
-        for threads in (self._bulk, self._threads):
+        for threads in (self._writers, self._bulk, self._threads):
             await asyncio.to_thread(threads.shutdown, wait=True)

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import redis
 from celery import Celery
-from jobs.inputs.files import Files
-from storage.inputs import Inputs
 
 from jobs.announce.revoking import Revoking
 from jobs.broker.app import make_app
@@ -15,6 +13,7 @@ from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
 from jobs.fleet.fleet import Fleet
 from jobs.fleet.serving import Serving
+from jobs.inputs.files import Files
 from jobs.inputs.find import Finder
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect
@@ -23,6 +22,7 @@ from jobs.table.queues import QueueControl
 from jobs.table.table import JobTable
 from producer.client.submitter import Submitter
 from producer.client.traces import SubmitTraces
+from storage.inputs import Inputs
 from storage.registry import open_store
 from storage.settings import StorageSettings
 from storage.store import Store
@@ -38,6 +38,8 @@ class Parts:
         broker: Celery, which carries the messages of released jobs.
         table: What can be asked of jobs, and what changes them.
         dispatcher: Sends the messages of what a change of the table has released.
+        files: The table of uploaded files.
+        inputs: Where these lie in the store.
         control: What an operator does with whole queues, and with the dead.
         batches: Many jobs that are counted and canceled as one.
         fleet: Which workers there are.
@@ -53,6 +55,8 @@ class Parts:
     table: JobTable
     dispatcher: Dispatcher
     store: Store
+    files: Files
+    inputs: Inputs
     control: QueueControl
     batches: Batches
     fleet: Fleet

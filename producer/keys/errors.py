@@ -9,6 +9,7 @@ Why a request is refused for its key.
     ├── RateExceeded         the key has reached its rate limit
     ├── TooManyConnections   the caller has reached its limit of open requests
     ├── TooManyBatches       the caller has reached its limit of open batches
+    ├── TooManyUploads       the caller has reached its limit of uploads at a time, or the process has
     └── TooManyBytes         the bodies of its open requests are too large together
 """
 
@@ -79,6 +80,15 @@ class TooManyBatches(Retryable):
         super().__init__(
             f"{caller} has reached its limit of {most} open batches in one API process: try again when one has ended"
         )
+
+
+class TooManyUploads(Retryable):
+    """The caller sends as many files as it may, or this process takes as many as it can; nothing was done."""
+
+    def __init__(self, caller: str | None, most: int) -> None:
+        """`caller`: None where it is the process' limit."""
+        whose = f"{caller} has reached its limit" if caller else "this server has reached its limit"
+        super().__init__(f"{whose} of {most} uploads at a time in one API process: try again when one has ended")
 
 
 class TooManyBytes(Retryable):

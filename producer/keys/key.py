@@ -30,12 +30,14 @@ class KeyLimits(CallerLimits):
         models: Which it may use; None for all.
         max_connections: How many requests it may have open at a time in one API process: streams and waits, too.
         max_batches: How many of them may send a batch, or read the results of one.
+        max_uploads: How many of them may send a file.
     """
 
     rate: str | None = None
     models: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     max_connections: Annotated[int, Field(ge=1)] = 1000
     max_batches: Annotated[int, Field(ge=1)] = 4
+    max_uploads: Annotated[int, Field(ge=1)] = 4
 
 
 LIMITS = set(KeyLimits.model_fields)

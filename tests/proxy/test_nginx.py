@@ -13,6 +13,7 @@ from jobs.kinds.picture import Stage
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer import Client
+from tests.integration.producer.api.pictures import png
 from tests.integration.producer.api.routes import documented
 from tests.proxy.conftest import Front
 from tests.proxy.servers import needs_nginx
@@ -26,7 +27,7 @@ LINES = 2_000
 
 
 def made(api: httpx.Client) -> dict[str, str]:
-    """A job that has ended, and a batch of two."""
+    """A job that has ended, a batch of two, and a file."""
     job = api.post("/v1/jobs", json=BODY, headers={"Prefer": "wait=60"})
     assert (job.status_code, job.json()["status"]) == (200, "succeeded"), job.text
     batch = api.post("/v1/jobs/batch", content="\n".join([json.dumps(BODY)] * 2), headers=JSONL)
@@ -35,6 +36,7 @@ def made(api: httpx.Client) -> dict[str, str]:
         "batch_id": batch.headers["location"].rsplit("/", 1)[1],
         "index": "0",
         "model": "shapes",
+        "file_id": upload(api).json()["id"],
     }
 
 
@@ -50,11 +52,16 @@ def generate(api: httpx.Client) -> httpx.Response:
     return api.post("/v1/images/generations", json={**BODY, "response_format": "url"})
 
 
+def upload(api: httpx.Client) -> httpx.Response:
+    return api.post("/v1/files", data={"purpose": "vision"}, files={"file": ("photo.png", png(10 << 20))})
+
+
 # With what a route that takes a body is asked; the others are asked as they are, of what `made` has made.
 BODIES: dict[str, Callable[[httpx.Client], httpx.Response]] = {
     "POST /v1/jobs": submit,
     "POST /v1/jobs/batch": submit_batch,
     "POST /v1/images/generations": generate,
+    "POST /v1/files": upload,
 }
 ASKED = {
     "GET /v1/jobs": 200,
@@ -68,6 +75,10 @@ ASKED = {
     "GET /v1/batches/{batch_id}": 200,
     "GET /v1/batches/{batch_id}/results": 200,
     "DELETE /v1/batches/{batch_id}": 200,
+    "GET /v1/files": 200,
+    "GET /v1/files/{file_id}": 200,
+    "GET /v1/files/{file_id}/content": 200,
+    "DELETE /v1/files/{file_id}": 200,
     "GET /v1/models": 200,
     "GET /v1/models/{model}": 200,
     "GET /v1/queues": 200,

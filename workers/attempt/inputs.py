@@ -9,6 +9,7 @@ import structlog
 import tenacity
 
 from jobs.errors import ErrorCode, JobNotFound, RecordUnreadable, RedisUnavailable
+from jobs.inputs.heads import MAX_BYTES
 from jobs.kinds.inputs import Input
 from jobs.table.table import JobTable
 from storage.errors import ObjectNotFound, ObjectTooLarge, StorageError, StorageUnavailable
@@ -18,7 +19,6 @@ from workers.engine.errors import GenerationFailed
 
 log = structlog.get_logger()
 
-MAX_INPUT_BYTES = 64 << 20  # of one object: every job in hand may hold some
 _PAUSES = tenacity.wait_exponential(multiplier=0.5, max=5.0)  # between tries, while the store is away; seconds
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ class Fetcher:
         """
         key = self._patiently(self._key, field, named)
         try:
-            return self._patiently(self._store.get, key, max_bytes=MAX_INPUT_BYTES)
+            return self._patiently(self._store.get, key, max_bytes=MAX_BYTES)
         except StorageError as exc:  # Refused, too: the key is the job's, and one job must not stop a fleet.
             raise not_usable(field, _explain(exc, named)) from exc
 
@@ -87,6 +87,6 @@ def _explain(exc: StorageError, named: Input) -> str:
     if isinstance(exc, ObjectNotFound):
         return f"the picture of {what} is not in the store any more"
     if isinstance(exc, ObjectTooLarge):
-        return f"{what} has more than {MAX_INPUT_BYTES} bytes"
+        return f"{what} has more than {MAX_BYTES} bytes"
     log.warning("the store refuses an input", reason=str(exc))
     return f"the store does not give out {what}"

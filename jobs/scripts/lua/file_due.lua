@@ -1,8 +1,10 @@
 #!lua flags=allow-oom
--- Have files go that have expired and that no job needs. Looks at `most` of them. Answers ids and records, in turn: of these,
--- and of those whose objects are not known to be gone. Repeating it gives the same answer.
+-- Have files go that have expired and that no job needs. Looks at `most` of them. Answers how many there were to look at,
+-- and ids and records, in turn: of these, and of those whose objects are not known to be gone. Repeating it, where there
+-- are any, gives the same ones.
 local due = {}
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.file_expiry, '-inf', seconds(now()), 'LIMIT', 0, args.most)) do
+local found = redis.call('ZRANGEBYSCORE', key.file_expiry, '-inf', seconds(now()), 'LIMIT', 0, args.most)
+for _, id in ipairs(found) do
   local record = redis.call('HGETALL', key.file(id))
   local is = by_name(record)
   local needed = is.caller and not is.going and is_file_needed(id) or 'no'
@@ -15,4 +17,4 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', key.file_expiry, '-inf', seconds
     redis.call('ZADD', key.file_expiry, seconds(now() + FILE_LOOK_AGAIN_S), id)
   end
 end
-return due
+return {#found, due}

@@ -4,8 +4,9 @@ How HTTP answers an error: a status, and one object with a code for a program an
     Permanent
     ├── AnswerTooLong     413, of a batch
     ├── BodyTooLarge      413
-    ├── BodyMalformed     400, no JSON, or nested too deep
-    └── BodyOfOtherType   415
+    ├── BodyMalformed     400, no JSON, or nested too deep; or no form
+    ├── BodyOfOtherType   415
+    └── PageRefused       403, from a web page of another origin
     Retryable
     ├── BodyTooSlow       408
     └── SpoolFull         503, no room on the disk
@@ -28,6 +29,10 @@ from starlette.exceptions import HTTPException
 from jobs.errors import (
     BatchCanceled,
     BatchNotFound,
+    FileInUse,
+    FileNotFound,
+    FilesTooLarge,
+    FileTooLarge,
     IdempotencyConflict,
     ImagemillError,
     InvalidConfiguration,
@@ -83,7 +88,7 @@ class SpoolFull(Retryable):
 
 
 class BodyMalformed(Permanent):
-    """The request's body is not valid JSON. The text repeats nothing of it."""
+    """The request's body is not valid JSON, or no valid form. The text repeats nothing of it."""
 
 
 class BodyOfOtherType(Permanent):
@@ -92,6 +97,10 @@ class BodyOfOtherType(Permanent):
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
         self.field = field
+
+
+class PageRefused(Permanent):
+    """A web page of another origin has had a browser send this, which may not."""
 
 
 class BodyTooSlow(Retryable):
@@ -133,12 +142,17 @@ def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | 
 
 # The first that fits. Where there is a message, the error's own has addresses of this system.
 _ANSWERS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
+    (FileTooLarge, 413, "file_too_large", None),
     (InvalidRequest, 422, "invalid_request", None),
     (IdempotencyConflict, 409, "idempotency_conflict", None),
     (JobNotFound, 404, "job_not_found", None),
     (JobNotQueued, 409, "job_not_queued", None),
     (RecordUnreadable, 500, "record_unreadable", None),
     (BatchNotFound, 404, "batch_not_found", None),
+    (FileNotFound, 404, "file_not_found", None),
+    (FileInUse, 409, "file_in_use", None),
+    (FilesTooLarge, 409, "file_quota_exceeded", None),
+    (PageRefused, 403, "page_refused", None),
     (BatchCanceled, 409, "batch_canceled", None),
     (JobFailed, 409, "job_failed", None),
     (BodyTooLarge, 413, "body_too_large", None),
@@ -227,11 +241,15 @@ async def _answer(_: Request, exc: Exception) -> Response:
 
 
 async def _answer_validation(_: Request, exc: Exception) -> Response:
-    """A parameter of the path, the query or a header; bodies are not FastAPI's to read."""
+    return validation_problem(exc).response()
+
+
+def validation_problem(exc: Exception) -> Problem:
+    """A parameter of the path, the query or a header is wrong; bodies are not FastAPI's to read."""
     first: dict[str, Any] = exc.errors()[0] if isinstance(exc, RequestValidationError) else {}
     name = str(first["loc"][1])  # Behind it may come which of a union's types it is not.
     reason = str(first["msg"]).replace("Input should", "should")
-    return Problem(status=422, code="invalid_request", message=f"{name}: {reason}", field=name).response()
+    return Problem(status=422, code="invalid_request", message=f"{name}: {reason}", field=name)
 
 
 def _allowed(request: Request, allow: str) -> list[str]:

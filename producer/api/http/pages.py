@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 
+from producer.api.http.errors import PageRefused
 from producer.api.settings import ANY_PAGE
 
+_SHOWN_CHARS = 100
 _METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 # What a page may read beside the body; a few it may read always.
 _READ = ("Location", "Retry-After", "Preference-Applied", "WWW-Authenticate", "X-Request-Id", "Content-Disposition")
@@ -28,3 +31,22 @@ def let_pages_ask(app: FastAPI, origins: Collection[str]) -> None:
         allow_credentials=ANY_PAGE not in origins,
         expose_headers=_READ,
     )
+
+
+def refuse_other_pages(request: Request, origins: Collection[str]) -> None:
+    """
+    For a body that browsers send to anybody without asking first, as they do not with JSON: a form.
+
+    Args:
+        origins: Of pages that may.
+
+    Raises:
+        PageRefused: A page of another origin has had a browser send this.
+    """
+    origin = request.headers.get("origin")
+    if origin is None or origin in origins or ANY_PAGE in origins:
+        return
+    if urlsplit(origin).netloc != request.headers.get("host"):
+        raise PageRefused(
+            f"pages of {origin[:_SHOWN_CHARS]} may not send this: IMAGEMILL_API_CORS_ORIGINS names others"
+        )

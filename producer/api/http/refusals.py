@@ -15,9 +15,10 @@ from producer.keys.errors import (
     TooManyBatches,
     TooManyBytes,
     TooManyConnections,
+    TooManyUploads,
 )
 
-_Later = RateExceeded | TooManyConnections | TooManyBatches | TooManyBytes | QuotaExceeded | RedisFull
+_Later = RateExceeded | TooManyConnections | TooManyBatches | TooManyUploads | TooManyBytes | QuotaExceeded | RedisFull
 
 _QUEUE_RETRY_S = 5  # A queue that is full has room when a job begins, which takes about as long as a job.
 _SEAT_RETRY_S = 1  # A request is over soon, or never by itself.
@@ -70,6 +71,8 @@ def _later(exc: _Later) -> Refusal:
             code, seconds = "too_many_bytes", _SEAT_RETRY_S
         case TooManyBatches():
             code, seconds = "too_many_batches", _QUEUE_RETRY_S
+        case TooManyUploads():
+            code, seconds = "too_many_uploads", _QUEUE_RETRY_S
         case QuotaExceeded():
             code, seconds = "quota_exceeded", _QUEUE_RETRY_S
         case RedisFull():

@@ -71,6 +71,11 @@ class Caller:
         return self.key.max_kept_mib if self.key else None
 
     @property
+    def max_file_mib(self) -> int | None:
+        """How much of the store its files may take; None for what the settings say."""
+        return self.key.max_file_mib if self.key else None
+
+    @property
     def weight(self) -> float:
         """How much of the device it gets, for `Submission.weight`."""
         return self.key.weight if self.key else 1.0
@@ -244,4 +249,11 @@ async def batch_caller(request: Request, caller: CurrentCaller) -> Caller:
     return caller
 
 
+async def upload_caller(request: Request, caller: CurrentCaller) -> Caller:
+    """The same, of a request that sends a file. Raises `TooManyUploads`, too."""
+    request.state.open_request.use_for_upload()
+    return caller
+
+
+UploadCaller = Annotated[Caller, Depends(upload_caller)]
 BatchCaller = Annotated[Caller, Depends(batch_caller)]

@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -18,12 +19,14 @@ from starlette.types import Message, Receive, Send
 
 from producer.api.keys.callers import Caller
 from producer.client.loop_turns import LoopTurns, Turn, working_in
-from producer.keys.errors import KeyRefused, TooManyBatches, TooManyBytes, TooManyConnections
+from producer.keys.errors import KeyRefused, TooManyBatches, TooManyBytes, TooManyConnections, TooManyUploads
 
 # How long the turn of a refused request is kept: refusals take next to nothing, so a caller can send very many of them.
 _REFUSAL_S = 0.01
 
 MOST_BYTES = 64 << 20  # Of the bodies that a caller's requests have in memory at a time.
+
+MOST_UPLOADS = 64  # In one process: each has about ten megabytes of it.
 
 LAST_BYTES = (
     65_536  # Of an answer, that may be on their way when its seat is free: more is a client that does not read.
@@ -31,6 +34,15 @@ LAST_BYTES = (
 
 # Of answers that may take hours, and have a form for one more thing to say.
 LONG_TYPES = ("text/event-stream", "application/jsonl")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCounts:
+    """How many requests a caller has open, and how many of them send or read batches, or send files."""
+
+    connections: int
+    batches: int
+    uploads: int
 
 
 class OpenRequest:
@@ -47,7 +59,7 @@ class OpenRequest:
         self.caller: Caller | None = None
         self.turn = turn
         self.answered_as: str | None = None
-        self.is_batch = False
+        self.is_batch = self.is_upload = False
         self._open_requests = open_requests
         self._task = asyncio.current_task()
         self._refused: KeyRefused | None = None
@@ -61,6 +73,10 @@ class OpenRequest:
     def use_for_batch(self) -> None:
         """The request sends or reads a batch. Raises `TooManyBatches` if the caller has reached its limit."""
         self._open_requests.use_for_batch(self)
+
+    def use_for_upload(self) -> None:
+        """The request sends a file. Raises `TooManyUploads` if the caller, or this process, has reached its limit."""
+        self._open_requests.use_for_upload(self)
 
     @contextmanager
     def holding(self) -> Iterator[Callable[[int], None]]:
@@ -171,10 +187,14 @@ class OpenRequests:
         """Those whose callers are known."""
         return [open_request for open_requests in self._by_caller.values() for open_request in open_requests]
 
-    def count(self, caller: str) -> tuple[int, int]:
-        """How many requests a caller has open, and how many of them send or read batches."""
+    def count(self, caller: str) -> OpenCounts:
+        """What a caller has open."""
         open_requests = self._by_caller.get(caller, set())
-        return len(open_requests), sum(each.is_batch for each in open_requests)
+        return OpenCounts(
+            connections=len(open_requests),
+            batches=sum(each.is_batch for each in open_requests),
+            uploads=sum(each.is_upload for each in open_requests),
+        )
 
     def admit(self, open_request: OpenRequest, caller: Caller) -> None:
         """As `OpenRequest.admit`."""
@@ -191,9 +211,20 @@ class OpenRequests:
         if open_request.caller is None or open_request.is_batch:
             return
         most = open_request.caller.limits.max_batches
-        if self.count(open_request.caller.name)[1] >= most:
+        if self.count(open_request.caller.name).batches >= most:
             raise TooManyBatches(open_request.caller.name, most)
         open_request.is_batch = True
+
+    def use_for_upload(self, open_request: OpenRequest) -> None:
+        """As `OpenRequest.use_for_upload`."""
+        if open_request.caller is None or open_request.is_upload:
+            return
+        most = open_request.caller.limits.max_uploads
+        if self.count(open_request.caller.name).uploads >= most:
+            raise TooManyUploads(open_request.caller.name, most)
+        if sum(each.is_upload for each in self.with_callers()) >= MOST_UPLOADS:
+            raise TooManyUploads(None, MOST_UPLOADS)
+        open_request.is_upload = True
 
     def hold(self, caller: str, size: int) -> None:
         """Raises `TooManyBytes` where a caller's bodies have too many."""

@@ -13,12 +13,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive, Scope, Send
 
 from jobs.errors import ErrorCode, ImagemillError, JobFailed, ModelNotAvailable, WaitTimeout
-from producer.api.http.errors import Problem, json_response, log_kept_back, problem_of
+from producer.api.http.errors import Problem, json_response, log_kept_back, problem_of, validation_problem
 from producer.api.keys.admission import end
 from producer.api.keys.open_requests import OpenRequest
 from producer.keys.errors import KeyRefused
@@ -58,6 +59,8 @@ def openai_problem_of(exc: Exception) -> Problem | None:
     """What to answer, by the statuses that OpenAI's clients know; None for an error that is a bug."""
     if isinstance(exc, JobFailed):
         return Problem(status=_JOBS.get(exc.code, 500), code=exc.code, message=exc.reason, headers=_NEVER_AGAIN)
+    if isinstance(exc, RequestValidationError):
+        return _with_openai_status(validation_problem(exc), exc)
     if isinstance(exc, WaitTimeout):  # There is no other limit than that of the process.
         return _STOPPING
     problem = problem_of(exc)
@@ -67,7 +70,7 @@ def openai_problem_of(exc: Exception) -> Problem | None:
 def logged_problem_of(exc: Exception) -> Problem | None:
     """The same; the log gets the reason that the answer does not contain."""
     problem = openai_problem_of(exc)
-    if not isinstance(exc, JobFailed | WaitTimeout):
+    if not isinstance(exc, JobFailed | WaitTimeout | RequestValidationError):
         log_kept_back(exc, problem)
     return problem
 
@@ -119,7 +122,7 @@ class OpenAIRoute(APIRoute):
         async def handle(request: Request) -> Response:
             try:
                 response = await inner(request)
-            except (ImagemillError, StorageError) as exc:
+            except (ImagemillError, StorageError, RequestValidationError) as exc:
                 problem = logged_problem_of(exc)
                 if problem is None:
                     raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Literal
 
 from fastapi import Request, Response
@@ -23,6 +24,7 @@ class OpenBody(BaseModel):
 
     connections: int = Field(ge=1)
     batches: int = Field(ge=0)
+    uploads: int = Field(ge=0)
 
 
 class LimitsBody(KeyLimits):
@@ -37,11 +39,9 @@ class LimitsBody(KeyLimits):
 async def limits(request: Request, caller: CurrentCaller, context: CurrentContext) -> Response:
     """The limits of this API key, and its open requests in the answering process. Without a key: the defaults."""
     open_requests: OpenRequests = request.app.state.open_requests
-    connections, batches = open_requests.count(caller.name)
     shown = caller.limits.model_dump(mode="json", include=LIMITS)
-    if shown["max_queued"] is None:
-        shown["max_queued"] = context.parts.settings.max_queued
-    if shown["max_kept_mib"] is None:
-        shown["max_kept_mib"] = context.parts.settings.max_kept_mib
+    for name in ("max_queued", "max_kept_mib", "max_file_mib"):
+        if shown[name] is None:
+            shown[name] = getattr(context.parts.settings, name)
     body = {"object": "limits", "caller": caller.name, **shown}
-    return json_response({**body, "open": {"connections": connections, "batches": batches}})
+    return json_response({**body, "open": asdict(open_requests.count(caller.name))})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from storage.advice import Advice
@@ -92,16 +92,9 @@ class S3Store(Store):
         except (ObjectNotFound, NotSupported) as exc:  # Said of a PUT, it is the address that is wrong, or the store.
             raise StorageMisconfigured(str(exc)) from exc.__cause__
 
-    @contextmanager
-    def upload(self, key: str, content_type: str) -> Iterator[Upload]:
+    def upload(self, key: str, content_type: str) -> Upload:
         """As `Store` says, by an upload in several parts."""
-        upload = S3Upload(self._s3, self.settings, key, content_type)
-        try:
-            yield upload
-            upload.finish()
-        except BaseException:
-            upload.abort()
-            raise
+        return S3Upload(self._s3, self.settings, key, content_type)
 
     def drop_uploads(self, prefix: str) -> int:
         """As `Store` says."""

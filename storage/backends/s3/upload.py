@@ -45,7 +45,7 @@ class S3Upload(Upload):
                 self._send_part()
 
     def finish(self) -> None:
-        """Make an object of what was written. Raises as `write` does."""
+        """As `Upload` says."""
         if self._id is None:
             with self._explained():
                 self._s3.put_object(
@@ -62,7 +62,7 @@ class S3Upload(Upload):
             )
 
     def abort(self) -> None:
-        """Take the parts back that were sent. What fails here is logged: why it is aborted counts more."""
+        """Take the parts back that were sent. Why it is aborted counts more than what fails here."""
         self._part = bytearray()
         if self._id is None:
             return

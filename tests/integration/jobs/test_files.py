@@ -129,13 +129,8 @@ def test_what_a_file_was_promised_is_kept_when_it_comes_again(
 
 def test_caller_has_room_for_so_much_and_no_more(files: Files) -> None:
     kept = [files.add(a_file(), max_mib=60) for _ in range(3)]
-    files.check_room("ann", 0, max_mib=61)
-    for ask in (
-        lambda: files.add(a_file(size_bytes=1), max_mib=60),
-        lambda: files.check_room("ann", 1, max_mib=60),
-    ):
-        with pytest.raises(FilesTooLarge, match="the files of ann have reached their limit of 60 MiB"):
-            ask()
+    with pytest.raises(FilesTooLarge, match="the files of ann have reached their limit of 60 MiB"):
+        files.add(a_file(size_bytes=1), max_mib=60)
     files.add(replace(kept[0], id=new_file_id()), max_mib=60)  # It is there already.
     files.add(a_file("bob"), max_mib=60)
     files.delete(kept[0].id, "ann")
@@ -206,6 +201,14 @@ def test_expired_file_is_due_and_one_that_is_not_stays(files: Files, redis_clien
     files.forget(old.id)
     assert files.due(9) == []
     assert files.list("ann", limit=9, order="asc") == kept
+
+
+def test_files_that_jobs_need_hold_up_no_others(files: Files, redis_client: redis.Redis) -> None:
+    needed = [files.add(a_file(expires_at=PAST)) for _ in range(5)]
+    for each in needed:
+        files.use(each.id, "a-job-to-come")
+    old = files.add(a_file(expires_at=PAST + 1))
+    assert files.due(2) == [old]
 
 
 def test_file_of_a_job_stays_until_the_job_has_ended(

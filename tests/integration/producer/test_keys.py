@@ -154,6 +154,8 @@ TYPED: dict[str, tuple[list[str], Any]] = {
     "weight": (["--weight", "2.5"], 2.5),
     "max_connections": (["--max-connections", "7"], 7),
     "max_batches": (["--max-batches", "2"], 2),
+    "max_uploads": (["--max-uploads", "3"], 3),
+    "max_file_mib": (["--max-files", "100"], 100),
 }
 
 
@@ -370,7 +372,18 @@ async def test_used_up_rate_comes_back(settings: Settings, redis_client: redis.R
 
 def test_key_is_shown_once(run: Run, settings: Settings) -> None:
     limits = ("--rate", "600 per minute", "--max-queued", "1000", "--model", "shapes", "--weight", "2.5")
-    more = ("--max-connections", "20", "--max-batches", "2", "--max-kept", "64")
+    more = (
+        "--max-connections",
+        "20",
+        "--max-batches",
+        "2",
+        "--max-kept",
+        "64",
+        "--max-files",
+        "100",
+        "--max-uploads",
+        "3",
+    )
     made = run("create", "blog", *limits, *more)
     assert made.exit_code == 0, made.output
     token = made.stdout.strip()
@@ -385,10 +398,12 @@ def test_key_is_shown_once(run: Run, settings: Settings) -> None:
         "rate": "600/minute",
         "max_queued": 1000,
         "max_kept_mib": 64,
+        "max_file_mib": 100,
         "models": ["shapes"],
         "weight": 2.5,
         "max_connections": 20,
         "max_batches": 2,
+        "max_uploads": 3,
         "revoked_at": None,
     }
     assert created_at > 0

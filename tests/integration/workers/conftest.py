@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -55,7 +54,7 @@ class Store(S3Store):
         self.on_put(body)
         (self._away if self.is_away else self._there).put(key, body, content_type)
 
-    def upload(self, key: str, content_type: str) -> AbstractContextManager[Upload]:
+    def upload(self, key: str, content_type: str) -> Upload:
         return (self._away if self.is_away else self._there).upload(key, content_type)
 
 

@@ -19,6 +19,7 @@ from jobs.table.table import JobTable
 from ops.process import wait_until
 from producer.keys.store import KeyStore
 from tests.integration.producer.api.conftest import DEADLINE_S
+from tests.integration.producer.api.pictures import png
 from tests.integration.producer.api.routes import OPEN, documented, filled
 from tests.integration.producer.api.test_jobs import IMAGE
 
@@ -28,6 +29,8 @@ BODY = {"prompt": PROMPT, "metadata": {"of": MARK}}
 CHANGE = {"position": "front"}
 SAME_KEY = {"Idempotency-Key": "order-12"}
 OTHER = {"key": "a/1.bin", "content_type": "application/x-tensor", "bytes": 4, "sha256": "00", "name": MARK}
+PURPOSE = {"purpose": "vision"}
+PICTURE = {"file": (f"{MARK}.png", png())}
 JSONL = {"Content-Type": "application/jsonl"}
 
 
@@ -47,6 +50,7 @@ class Two:
     waiting: str
     done: str
     batch: str
+    file: str
     told: list[str] = field(default_factory=list)
 
     def ask(self, method: str, path: str, headers: dict[str, str] | None = None, **kwargs: Any) -> httpx.Response:
@@ -78,7 +82,8 @@ def two(api: TestClient, table: JobTable, redis_client: redis.Redis, settings: S
     sent = {**owner, **SAME_KEY, **JSONL}
     batch = api.post("/v1/jobs/batch", content=json.dumps({**BODY, "custom_id": MARK}), headers=sent)
     batch_id = batch.headers["location"].rsplit("/", 1)[1]
-    return Two(api=api, table=table, owner=owner, other=other, waiting=waiting, done=done, batch=batch_id)
+    file = api.post("/v1/files", data=PURPOSE, files=PICTURE, headers=owner).json()["id"]
+    return Two(api=api, table=table, owner=owner, other=other, waiting=waiting, done=done, batch=batch_id, file=file)
 
 
 def submit(two: Two) -> None:
@@ -146,6 +151,21 @@ def limits(two: Two) -> None:
     assert two.ask("GET", "/v1/limits").json()["caller"] == "other"
 
 
+def upload(two: Two) -> None:
+    """The same bytes, of the same purpose, are another file."""
+    answer = two.ask("POST", "/v1/files", data=PURPOSE, files={"file": ("mine.png", PICTURE["file"][1])})
+    assert answer.json()["filename"] == "mine.png"
+    assert two.api.get("/v1/files", headers=two.owner).json()["data"][0]["id"] == two.file
+
+
+def list_files(two: Two) -> None:
+    for query in ({}, {"purpose": "vision"}, {"order": "asc"}):
+        assert two.ask("GET", "/v1/files", params=query).json()["data"] == []
+    behind = two.api.get("/v1/files", params={"after": two.file}, headers=two.other)
+    missing = two.api.get("/v1/files", params={"after": "file-none"}, headers=two.other)
+    assert (behind.status_code, behind.text) == (400, missing.text)
+
+
 def of_job(two: Two, method: str, path: str) -> None:
     for job_id in (two.waiting, two.done):
         two.is_not_there(method, path, job_id=job_id)
@@ -153,6 +173,10 @@ def of_job(two: Two, method: str, path: str) -> None:
 
 def of_batch(two: Two, method: str, path: str) -> None:
     two.is_not_there(method, path, batch_id=two.batch)
+
+
+def of_file(two: Two, method: str, path: str) -> None:
+    two.is_not_there(method, path, file_id=two.file)
 
 
 CASES: dict[str, Callable[[Two], None]] = {
@@ -165,8 +189,10 @@ CASES: dict[str, Callable[[Two], None]] = {
     "GET /v1/models/{model}": one_model,
     "GET /v1/queues": queues,
     "GET /v1/limits": limits,
+    "POST /v1/files": upload,
+    "GET /v1/files": list_files,
 }
-# Each of these names one job, or one batch.
+# Each of these names one job, one batch, or one file.
 OF_JOB = {
     "GET /v1/jobs/{job_id}",
     "DELETE /v1/jobs/{job_id}",
@@ -178,31 +204,38 @@ OF_JOB = {
 }
 OF_BATCH = {"GET /v1/batches/{batch_id}", "DELETE /v1/batches/{batch_id}", "GET /v1/batches/{batch_id}/results"}
 
+OF_FILE = {"GET /v1/files/{file_id}", "DELETE /v1/files/{file_id}", "GET /v1/files/{file_id}/content"}
+BY_NAME = {**dict.fromkeys(OF_JOB, of_job), **dict.fromkeys(OF_BATCH, of_batch), **dict.fromkeys(OF_FILE, of_file)}
+
 
 def test_every_route_has_a_case(api: TestClient) -> None:
-    assert documented(api) - OPEN == {*CASES, *OF_JOB, *OF_BATCH}
+    assert documented(api) - OPEN == {*CASES, *BY_NAME}
 
 
-@pytest.mark.parametrize("route", [*CASES, *sorted(OF_JOB | OF_BATCH)])
+@pytest.mark.parametrize("route", [*CASES, *sorted(BY_NAME)])
 def test_another_key_has_nothing_of_the_owners(two: Two, route: str) -> None:
     method, path = route.split()
     if route in CASES:
         CASES[route](two)
     else:
-        (of_job if route in OF_JOB else of_batch)(two, method, path)
-    secrets = (MARK, "owner", two.waiting, two.done, two.batch, *two.owner.values())
+        BY_NAME[route](two, method, path)
+    secrets = (MARK, "owner", two.waiting, two.done, two.batch, two.file, *two.owner.values())
     assert two.told
     assert [(secret, told) for told in two.told for secret in secrets if secret in told] == []
     assert [two.table.get(job_id).status for job_id in (two.waiting, two.done)] == [Status.QUEUED, Status.SUCCEEDED]
+    assert two.api.get(f"/v1/files/{two.file}/content", headers=two.owner).content == PICTURE["file"][1]
     mine = two.api.get(f"/v1/batches/{two.batch}", headers=two.owner).json()
     assert (mine["status"], mine["counts"]["queued"]) == ("in_progress", 1)
 
 
 def test_owner_is_let_in_everywhere(two: Two) -> None:
     """Or the cases above would say nothing."""
-    for route in sorted(OF_JOB | OF_BATCH, key=lambda each: (each.startswith("DELETE"), each)):
+    for route in sorted(BY_NAME, key=lambda each: (each.startswith("DELETE"), each)):
         method, path = route.split()
-        url, body = filled(path, job_id=two.done, batch_id=two.batch), CHANGE if method == "PATCH" else None
+        url, body = (
+            filled(path, job_id=two.done, batch_id=two.batch, file_id=two.file),
+            CHANGE if method == "PATCH" else None,
+        )
         answer = two.api.request(method, url, headers=two.owner, json=body, follow_redirects=False)
         was_let_in = {"image_not_found", "job_not_queued"}
         assert answer.status_code == 200 or answer.json()["error"]["code"] in was_let_in, route
@@ -218,7 +251,7 @@ def test_without_a_valid_key_every_route_is_closed_but_health(
     headers = {"none": {}, "wrong": {"Authorization": "Bearer im_wrong"}, "revoked": {"x-api-key": token}}[kind]
     for route in documented(two.api):
         method, path = route.split()
-        url = filled(path, job_id=two.waiting, batch_id=two.batch)
+        url = filled(path, job_id=two.waiting, batch_id=two.batch, file_id=two.file)
         answer = two.api.request(method, url, headers=headers, json=BODY if method == "POST" else None)
         if route in OPEN:
             assert answer.status_code == 200

@@ -15,6 +15,7 @@ from jobs.table.states import Status
 from jobs.table.table import JobTable
 from storage.backends.s3.store import S3Store
 from tests.integration.producer.api.conftest import DEADLINE_S
+from tests.integration.producer.api.pictures import png
 from tests.integration.producer.api.routes import documented, filled
 from tests.integration.producer.api.test_jobs import IMAGE, submit
 
@@ -36,7 +37,8 @@ NOT_THERE = [
     ("POST", "/v1/images/edits", 404, OPENAIS),
     ("POST", "/v1/chat/completions", 404, OPENAIS),
     ("POST", "/v1/embeddings", 404, OPENAIS),
-    ("GET", "/v1/files", 404, OPENAIS),
+    ("GET", "/v1/files/no/such", 404, OPENAIS),
+    ("PUT", "/v1/files", 405, OPENAIS),
     ("GET", "/v1/models/no/such", 404, OPENAIS),
     ("GET", "/v1/images/generations", 405, OPENAIS),
     ("DELETE", "/v1/models/shapes", 405, OPENAIS),
@@ -48,6 +50,9 @@ TAKEN = {
     "/v1/jobs/one/events": {"GET", "HEAD"},
     "/v1/images/generations": {"POST"},
     "/v1/models/shapes": {"GET", "HEAD"},
+    "/v1/files": {"GET", "HEAD", "POST"},
+    "/v1/files/one": {"GET", "HEAD", "DELETE"},
+    "/v1/files/one/content": {"GET", "HEAD"},
     "/health": {"GET", "HEAD"},
     "/docs": {"GET", "HEAD"},
     "/openapi.json": {"GET", "HEAD"},
@@ -62,7 +67,7 @@ def client(replica: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def done(client: httpx.Client, table: JobTable, store: S3Store) -> dict[str, Any]:
-    """A job with a picture, a thumbnail and another object, alone in its batch."""
+    """A job with a picture, a thumbnail and another object, alone in its batch; and a file."""
     for key in ("a/0.png", "a/0.thumb.webp", "a/1.txt"):
         store.put(key, b"content", "image/png")
     answer = client.post("/v1/jobs/batch", json=[{"prompt": "a red circle"}])
@@ -71,7 +76,8 @@ def done(client: httpx.Client, table: JobTable, store: S3Store) -> dict[str, Any
     assert claim is not None
     other = {"key": "a/1.txt", "content_type": "text/plain", "bytes": 7, "sha256": "00", "name": "words"}
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE, other])
-    return {"job_id": job_id, "batch_id": batch, "model": "shapes"}
+    file = client.post("/v1/files", data={"purpose": "vision"}, files={"file": ("a.png", png())}).json()
+    return {"job_id": job_id, "batch_id": batch, "model": "shapes", "file_id": file["id"]}
 
 
 def head_of(answer: httpx.Response) -> dict[str, str]:
@@ -80,7 +86,7 @@ def head_of(answer: httpx.Response) -> dict[str, str]:
 
 def test_head_is_answered_as_get_without_the_body(client: httpx.Client, done: dict[str, Any]) -> None:
     paths = [route.removeprefix("GET ") for route in documented(client) if route.startswith("GET ")]
-    assert len(paths) >= 13
+    assert len(paths) >= 16
     for path in [*(filled(each, **done) for each in paths), *UNDOCUMENTED, "/v1/jobs/none", "/v1/nothing"]:
         get, head = client.get(path), client.head(path)
         assert (head.status_code, head_of(head), head.content) == (get.status_code, head_of(get), b""), path
@@ -103,7 +109,9 @@ def test_head_of_a_file_asks_the_store_for_none_of_it(
     claim, _ = table.claim(job["id"], owner="a worker")
     assert claim is not None
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE, IMAGE | {"key": "a/gone.png"}])
+    file = api.post("/v1/files", data={"purpose": "vision"}, files={"file": ("a.png", png(999))}).json()
     monkeypatch.delattr(S3Store, "get")
+    assert api.head(f"/v1/files/{file['id']}/content").headers["content-length"] == "999"
     answer = api.head(f"/v1/jobs/{job['id']}/images/0")
     assert (answer.status_code, answer.headers["content-length"]) == (200, "7")
     assert api.head(f"/v1/jobs/{job['id']}/images/1").status_code == 404

@@ -135,7 +135,7 @@ def test_answer_that_its_client_does_not_read_is_an_open_request(
 def test_key_sends_so_many_batches_at_a_time(client: httpx.Client, replica: str, make_key: MakeKey) -> None:
     one, two = make_key("one", max_batches=1), make_key("two", max_batches=1)
     with sending_batch(replica, one, BODY) as finish:
-        told = {"connections": 2, "batches": 1}
+        told = {"connections": 2, "batches": 1, "uploads": 0}
         assert wait_until(lambda: client.get("/v1/limits", headers=one).json()["open"] == told, DEADLINE_S)
         refused = client.post("/v1/jobs/batch", content=jsonl(BODY), headers={**JSONL, **one})
         assert (code_of(refused), refused.headers["retry-after"]) == ((429, "too_many_batches"), "5")
@@ -181,7 +181,8 @@ def test_callers_without_a_key_have_bounds_too(api: TestClient) -> None:
     assert told == {
         **{"object": "limits", "caller": "default", "rate": None, "max_queued": None, "models": None, "weight": 1.0},
         **{"max_connections": limits.max_connections, "max_batches": limits.max_batches, "max_kept_mib": None},
-        "open": {"connections": 1, "batches": 0},
+        **{"max_uploads": limits.max_uploads, "max_file_mib": Settings().max_file_mib},
+        "open": {"connections": 1, "batches": 0, "uploads": 0},
     }
 
 

@@ -29,9 +29,10 @@ INSIDE = "redis://10.9.8.7:6379 refuses: /srv/models/secret (OSError)"
 OF_THE_REQUEST = {
     *("InvalidRequest", "ModelNotAvailable", "MessageOverQuota", "NotServed", "JobFailed", "RecordUnreadable"),
     *("IdempotencyConflict", "JobNotFound", "JobNotQueued", "BatchNotFound", "BatchCanceled", "QuotaExceeded"),
-    *("BodyMalformed", "BodyOfOtherType", "BodyTooSlow"),
+    *("FileInUse", "FileNotFound", "FileTooLarge", "FilesTooLarge"),
+    *("BodyMalformed", "BodyOfOtherType", "BodyTooSlow", "PageRefused"),
     *("KeyRefused", "KindNotAllowed", "ModelNotAllowed", "RateExceeded"),
-    *("TooManyBatches", "TooManyBytes", "TooManyConnections", "TooMuchKept"),
+    *("TooManyBatches", "TooManyBytes", "TooManyConnections", "TooManyUploads", "TooMuchKept"),
 }
 # Likewise, of a job; `JobLeft` has its status alone.
 OF_THE_JOB = {"GenerationFailed", "WrongPictures", "JobLeft"}

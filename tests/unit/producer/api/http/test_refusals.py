@@ -17,6 +17,8 @@ CASES: list[tuple[ImagemillError, int, dict[str, str]]] = [
     (errors.TooManyConnections("blog", 5), 429, {"Retry-After": "1"}),
     (errors.TooManyBytes("blog", 5), 429, {"Retry-After": "1"}),
     (errors.TooManyBatches("blog", 5), 429, {"Retry-After": "5"}),
+    (errors.TooManyUploads("blog", 5), 429, {"Retry-After": "5"}),
+    (errors.TooManyUploads(None, 64), 429, {"Retry-After": "5"}),
     (QuotaExceeded("blog", 5), 429, {"Retry-After": "5"}),
     (RedisFull("full"), 429, {"Retry-After": "10"}),
     (NotServed("model", "shapes"), 503, {"Retry-After": "10"}),

@@ -1,0 +1,1 @@
+"""Uploaded files over HTTP, in the shapes of OpenAI's Files API."""
