@@ -16,6 +16,9 @@ from __future__ import annotations
 class StorageError(Exception):
     """Base of all storage errors; its text is a sentence for a person."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
 
 class StorageUnavailable(StorageError):
     """The store cannot be reached, answers 5xx or asks to slow down; the same call may succeed later."""

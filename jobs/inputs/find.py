@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -33,6 +34,15 @@ SENT, FETCHED = "input", "input_url"  # purposes of files that came with a job
 KEPT_S = 24 * 3600.0  # of such a file; longer where a job needs it
 
 _DATA_URL = re.compile(r"data:([a-z0-9.+/-]*)((?:;[a-z0-9=._-]+)*),", re.ASCII | re.IGNORECASE)  # RFC 2397
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asker:
+    """Who asks: arguments of `Finder.find`."""
+
+    scope: str | None
+    owner: str
+    max_mib: int | None
 
 
 class Upload(Protocol):
@@ -86,7 +96,7 @@ class Finder:
         self._files = files
         self._objects = objects
         self._in_store = files_in_store
-        self._ways: dict[str, Callable[[Reference, str | None, str], Input]] = {
+        self._ways: dict[str, Callable[[Reference, _Asker], Input]] = {
             "file": self._of_file,
             "data": self._of_data,
             "url": self._of_url,
@@ -94,20 +104,25 @@ class Finder:
             "object": self._of_object,
         }
 
-    def find(self, fields: Mapping[str, Any], *, scope: str | None, owner: str) -> dict[str, Any]:
+    def find(
+        self, fields: Mapping[str, Any], *, scope: str | None, owner: str, max_mib: int | None = None
+    ) -> dict[str, Any]:
         """
         The fields of a request, with what they name found. In Python a file may be named by its path, or given whole.
 
         Args:
             scope: Whose files and jobs may be named; None for everybody's.
             owner: Whose file becomes what is sent or fetched.
+            max_mib: How much the owner's files may take; None for what the settings say.
 
         Raises:
             InvalidRequest: By the field's name, what is wrong with it, or that there is nothing of that name.
+            FilesTooLarge: The owner has no room for the file.
             RedisUnavailable, and the store's own errors.
         """
+        asker = _Asker(scope=scope, owner=owner, max_mib=max_mib)
         named = {name: fields[name] for name in _input_fields(fields) if fields.get(name) is not None}
-        found = {name: self._find(name, value, scope, owner) for name, value in named.items()}
+        found = {name: self._find(name, value, asker) for name, value in named.items()}
         return {**fields, **found}
 
     def hold(self, submission: Submission) -> None:
@@ -125,15 +140,15 @@ class Finder:
             except FileNotFound as exc:
                 raise InvalidRequest(field, str(exc)) from exc
 
-    def _find(self, name: str, value: Any, scope: str | None, owner: str) -> Input:
+    def _find(self, name: str, value: Any, asker: _Asker) -> Input:
         if isinstance(value, Input):
             return value
         try:
             if isinstance(value, bytes | Path):
-                return self._keep(value if isinstance(value, bytes) else value.read_bytes(), owner, SENT)
+                return self._keep(value if isinstance(value, bytes) else value.read_bytes(), asker, SENT)
             reference = read_reference(value)
             way = next(way for way in self._ways if getattr(reference, way) is not None)
-            return self._ways[way](reference, scope, owner)
+            return self._ways[way](reference, asker)
         except OSError as exc:
             raise InvalidRequest(name, f"{value} cannot be read: {exc.strerror}") from exc
         except ReferenceRefused as exc:
@@ -141,15 +156,15 @@ class Finder:
         except (PictureRefused, UrlRefused) as exc:
             raise InvalidRequest(name, str(exc)) from exc
 
-    def _of_file(self, reference: Reference, scope: str | None, _owner: str) -> Input:
+    def _of_file(self, reference: Reference, asker: _Asker) -> Input:
         assert reference.file is not None  # noqa: S101 - why this way was taken
         try:
-            file = self._files.get(reference.file, scope)
+            file = self._files.get(reference.file, asker.scope)
         except FileNotFound as exc:
             raise PictureRefused(str(exc)) from exc
         return _input_of(file)
 
-    def _of_data(self, reference: Reference, _scope: str | None, owner: str) -> Input:
+    def _of_data(self, reference: Reference, asker: _Asker) -> Input:
         assert reference.data is not None  # noqa: S101 - why this way was taken
         head = _DATA_URL.match(reference.data)
         if head is None or not head[2].lower().endswith(";base64"):
@@ -161,20 +176,20 @@ class Finder:
             data = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError) as exc:
             raise PictureRefused("what is behind base64, is not base64") from exc
-        return self._keep(data, owner, SENT)
+        return self._keep(data, asker, SENT)
 
-    def _of_url(self, reference: Reference, _scope: str | None, owner: str) -> Input:
+    def _of_url(self, reference: Reference, asker: _Asker) -> Input:
         assert reference.url is not None  # noqa: S101 - why this way was taken
-        return self._keep(fetch(reference.url, self._settings, max_bytes=MAX_BYTES), owner, FETCHED)
+        return self._keep(fetch(reference.url, self._settings, max_bytes=MAX_BYTES), asker, FETCHED)
 
-    def _of_job(self, reference: Reference, scope: str | None, _owner: str) -> Input:
+    def _of_job(self, reference: Reference, asker: _Asker) -> Input:
         assert reference.job is not None  # noqa: S101 - why this way was taken
         index = reference.index or 0
         try:
             view = view_of(self._table.get(reference.job))
         except (JobNotFound, RecordUnreadable):
             view = None
-        if view is None or scope not in (None, view.caller):
+        if view is None or asker.scope not in (None, view.caller):
             raise PictureRefused(f"there is no job {reference.job}")
         if view.status != Status.SUCCEEDED:
             state = "has not succeeded" if view.has_ended else "has not ended; submit this when it has succeeded"
@@ -191,12 +206,12 @@ class Finder:
             height=image.height,
         )
 
-    def _of_object(self, reference: Reference, _scope: str | None, owner: str) -> Input:
+    def _of_object(self, reference: Reference, asker: _Asker) -> Input:
         assert reference.object is not None  # noqa: S101 - why this way was taken
         key = reference.object
         is_plain = not {"", ".", ".."} & set(key.split("/"))  # Of some stores a key is a path.
         if not is_plain or not any(
-            key.startswith(each.replace("{caller}", owner)) for each in self._settings.input_objects
+            key.startswith(each.replace("{caller}", asker.owner)) for each in self._settings.input_objects
         ):
             raise PictureRefused("the operator lets jobs have no objects of that name")
         try:
@@ -208,12 +223,12 @@ class Finder:
         head = head_of(data)
         return Input(object=key, **_measured(data), width=head.width, height=head.height)
 
-    def _keep(self, data: bytes, owner: str, purpose: str) -> Input:
+    def _keep(self, data: bytes, asker: _Asker, purpose: str) -> Input:
         """As a file, unless the caller has the same one already."""
         head, measured, now = head_of(data), _measured(data), time.time()
         file = File(
             id=new_file_id(),
-            caller=owner,
+            caller=asker.owner,
             filename=f"{purpose}.{head.content_type.removeprefix('image/')}",
             purpose=purpose,
             content_type=head.content_type,
@@ -224,11 +239,10 @@ class Finder:
             created_at=now,
             expires_at=now + KEPT_S,
         )
-        self._files.check_room(owner, len(data))
         self._files.begin(file.id)
         with self._in_store.upload(file.id, file.content_type) as upload:
             upload.write(data)
-        kept = self._files.add(file)
+        kept = self._files.add(file, asker.max_mib)
         if kept.id != file.id:
             self._in_store.delete([file.id])
             self._files.forget(file.id)

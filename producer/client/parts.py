@@ -44,7 +44,6 @@ class Parts:
         batches: Many jobs that are counted and canceled as one.
         fleet: Which workers there are.
         traces: The first span of each job.
-        files, inputs: What is known of uploaded files, and where they lie.
         submitter: The way of a request into the table.
     """
 
@@ -61,8 +60,6 @@ class Parts:
     batches: Batches
     fleet: Fleet
     traces: SubmitTraces
-    files: Files
-    inputs: Inputs
     submitter: Submitter
 
     def close(self) -> None:

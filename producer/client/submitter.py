@@ -55,21 +55,26 @@ class Submitter:
         self._said: TTLCache[Hashable, None] = TTLCache(_MOST_SAID, ttl=_SAY_EVERY_S)
         self._saying = threading.Lock()
 
-    def find_inputs(self, fields: Mapping[str, Any], scope: str | None = None) -> Mapping[str, Any]:
+    def find_inputs(
+        self, fields: Mapping[str, Any], scope: str | None = None, max_file_mib: int | None = None
+    ) -> Mapping[str, Any]:
         """
         The fields of a request, with the objects that they name found: what `prepare` takes. Asks Redis and the store.
 
         Args:
             scope: Whose files and jobs may be named; None for everybody's.
+            max_file_mib: How much the caller's files may take; None for what the settings say.
 
         Raises:
             InvalidRequest: By the field's name, what is wrong with it.
+            FilesTooLarge: The caller has no room for what is sent along.
             RedisUnavailable, StorageUnavailable, StorageMisconfigured
         """
         if not names_inputs(fields):
             return fields
         owner = fields.get("caller")
-        return self._finder.find(fields, scope=scope, owner=owner if isinstance(owner, str) else DEFAULT_CALLER)
+        owner = owner if isinstance(owner, str) else DEFAULT_CALLER
+        return self._finder.find(fields, scope=scope, owner=owner, max_mib=max_file_mib)
 
     def prepare(
         self,

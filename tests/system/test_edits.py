@@ -83,7 +83,7 @@ def test_result_has_the_size_of_the_picture_or_what_the_model_takes(
 def test_little_strength_leaves_more_of_the_picture(system: Client) -> None:
     first = system.submit("a large red circle on a green background", seed=1)
     image = first.images(DEADLINE_S)[0].open()
-    fields = {"image": {"job": first.id}, "num_inference_steps": 20}
+    fields: dict[str, Any] = {"image": {"job": first.id}, "num_inference_steps": 20}
     made = [system.submit(**edit(strength=each, **fields)).images(DEADLINE_S)[0].open() for each in (0.1, 1.0)]
     little, much = (np.abs(np.asarray(each, int) - np.asarray(image, int)).mean() for each in made)
     assert little < much / 2

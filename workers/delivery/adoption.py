@@ -19,6 +19,7 @@ from jobs.announce.notifications import notifications_of
 from jobs.broker.messages import TaskCall, UnreadableMessage, id_at_a_glance, read
 from jobs.envelope import DEFAULT_CALLER, Envelope
 from jobs.errors import (
+    FilesTooLarge,
     IdempotencyConflict,
     InvalidRequest,
     MessageOverQuota,
@@ -139,6 +140,8 @@ class Adoption:
             self._inbox.put_back([held])
         except (RedisUnavailable, RedisFull):
             raise
+        except FilesTooLarge as exc:
+            self._refuse(held, call, InvalidRequest("request", str(exc)))
         except Exception:  # What nobody foresaw of one message must not hold up all others.
             log.exception("bug: a message is refused", job_id=call.task_id)
             self._refuse(held, call, InvalidRequest("request", "cannot be read"))

@@ -113,7 +113,8 @@ class Bulk:
             custom_id = _custom_id(fields)
             key = f"{self._key}:{line}" if self._key is not None and "idempotency_key" not in fields else None
             signed = self.caller.sign(fields)
-            found = self._context.parts.submitter.find_inputs(signed, self.caller.scope)
+            find = self._context.parts.submitter.find_inputs
+            found = find(signed, self.caller.scope, self.caller.max_file_mib)
             submission = prepare(found, self.caller, self._context, key, self._traceparent)
         except (ImagemillError, StorageError) as exc:
             return LineAnswer(line=line, custom_id=custom_id, error=exc)

@@ -42,8 +42,8 @@ async def find_inputs(fields: Mapping[str, Any], caller: Caller, context: Contex
     """
     if not names_inputs(fields):
         return fields
-    signed = caller.sign(fields)
-    return await context.loop.run_with_store(lambda: context.parts.submitter.find_inputs(signed, caller.scope))
+    signed, find = caller.sign(fields), context.parts.submitter.find_inputs
+    return await context.loop.run_with_store(lambda: find(signed, caller.scope, caller.max_file_mib))
 
 
 def prepare(

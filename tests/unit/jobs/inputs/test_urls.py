@@ -106,7 +106,12 @@ def test_tricks_with_the_host_are_refused_before_anything_is_asked(
     url: str, says: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_args, **_options: asked.append(host) or [])
+
+    def ask(host: str, *_args: Any, **_options: Any) -> list[Any]:
+        asked.append(host)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", ask)
     with pytest.raises((UrlRefused, IndexError)) as raised:
         fetch(url, settings_for("files.test", "*.cdn.test"), max_bytes=1)
     if says is None:  # Which is a fragment, and not sent: the host is the listed one.
