@@ -15,7 +15,7 @@ from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
 from workers.families.autoencoder import Autoencoder, check_finite
-from workers.families.edit import Edit, Work, spec_of
+from workers.families.edit import Edit, Work, check_strength, spec_of
 from workers.families.edited import EditRun
 from workers.families.embeddings import Embedding, EmbeddingCache
 from workers.families.family import Family, PictureFamily
@@ -161,9 +161,8 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         name, edit = self.entry.name, work if isinstance(work, Edit) else None
         if self._has_picture_channels and (edit is None or edit.mask is None):
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"mask: {name} only repaints a masked part of a picture")
-        if edit is not None and edit.steps < 1:
-            steps = f"{edit.strength:g} of {edit.spec.num_inference_steps} steps"
-            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"strength: {steps} is none")
+        if edit is not None:
+            check_strength(edit)
 
     def _forward(self, rows: Rows) -> torch.Tensor:
         extra = dict(rows.extra)
