@@ -13,14 +13,18 @@ import torch
 from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
+    DDPMScheduler,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    Kandinsky3Pipeline,
+    Kandinsky3UNet,
     PixArtSigmaPipeline,
     PixArtTransformer2DModel,
     SanaPipeline,
     SanaTransformer2DModel,
+    VQModel,
 )
 from transformers import (
     CLIPTextConfig,
@@ -113,6 +117,41 @@ def sana() -> SanaPipeline:
         transformer=transformer.eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
     )
+
+
+def kandinsky_3() -> Kandinsky3Pipeline:
+    """Its sibling for image to image takes no sizes; none of its siblings takes a mask."""
+    torch.manual_seed(4)
+    unet = Kandinsky3UNet(
+        in_channels=4,
+        time_embedding_dim=4,
+        groups=2,
+        attention_head_dim=4,
+        layers_per_block=3,
+        block_out_channels=(32, 64),
+        cross_attention_dim=4,
+        encoder_hid_dim=_WIDTH,
+    )
+    return Kandinsky3Pipeline(
+        tokenizer=_t5_tokenizer(),
+        text_encoder=_t5(),
+        unet=unet.eval(),
+        scheduler=DDPMScheduler(beta_start=0.00085, beta_end=0.02, beta_schedule="squaredcos_cap_v2"),
+        movq=_vq_autoencoder(),
+    )
+
+
+def _vq_autoencoder() -> VQModel:
+    return VQModel(
+        block_out_channels=(32, 64),
+        down_block_types=("DownEncoderBlock2D", "AttnDownEncoderBlock2D"),
+        up_block_types=("AttnUpDecoderBlock2D", "UpDecoderBlock2D"),
+        latent_channels=4,
+        norm_num_groups=1,
+        norm_type="spatial",
+        num_vq_embeddings=12,
+        vq_embed_dim=4,
+    ).eval()
 
 
 def _autoencoder(**changes: Any) -> AutoencoderKL:

@@ -1,10 +1,9 @@
-"""Any other diffusers text-to-image pipeline: a pass is its own `__call__`, for jobs with equal parameters."""
+"""Any other diffusers pipeline that makes pictures: a pass is its own `__call__`, for jobs with equal parameters."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,13 @@ from jobs.catalogue.entry import Model
 from jobs.errors import ErrorCode
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
-from workers.engine.errors import GenerationFailed, WrongPictures
+from workers.engine.errors import GenerationFailed
+from workers.families.editors import Editors, arguments
 from workers.families.family import Family, PictureFamily, PictureRun
+from workers.families.own_call import OwnCall
 from workers.families.pictures import check_number
-from workers.families.schedulers import make_scheduler
 from workers.families.size_class import size_class
+from workers.runners.edit_work import Edit, Work, spec_of
 from workers.runners.postprocess import Pixels
 
 _TRIAL_STEPS = 2
@@ -58,122 +59,152 @@ class WholeRun(PictureRun):
         self.images = prediction
 
 
+class WholeEdit(WholeRun):
+    """
+    An edit, which shares its pass with no other job: each of its images is a call of its own.
+
+    Many pipelines take several pictures for several views of one.
+    """
+
+    def __init__(self, edit: Edit, editor: OwnCall, family_key: Hashable) -> None:
+        super().__init__(edit.spec, family_key)
+        self.edit = edit
+        self.editor = editor
+        self.share_key = object()
+        self.cost_key = (self.cost_key, type(editor.pipeline).__name__)
+
+    @property
+    def steps(self) -> int:
+        return self.edit.steps
+
+    @property
+    def has_own_rows(self) -> bool:
+        return True
+
+
 class WholePipeline(PictureFamily[WholeRun]):
     """Adapts a pipeline that has no family of its own here. Jobs join and leave between its runs."""
 
     def __init__(self, entry: Model, pipeline: Any) -> None:
         super().__init__(entry)
-        self._pipeline = pipeline
-        self._own_scheduler = getattr(pipeline, "scheduler", None)
-        self._takes = set(inspect.signature(pipeline.__call__).parameters)
-        pipeline.set_progress_bar_config(disable=True)
+        self._own = OwnCall(entry, pipeline)
+        self.editors = Editors(entry, self._own)
 
     @property
     def are_sides_tried(self) -> bool:
         """Few pipelines say which sides they make."""
         return True
 
-    def encode(self, specs: Sequence[GenerateSpec]) -> list[None]:
-        """The pipeline does it in its own call."""
-        return [None] * len(specs)
+    def work_to_try(self, spec: GenerateSpec) -> Work:
+        """An edit of a gray picture, where the pipeline does nothing else."""
+        if not self.editors.only:
+            return spec
+        gray = np.full((spec.height, spec.width, 3), 128, dtype=np.uint8)
+        mask = np.ones(gray.shape[:2], dtype=bool) if self.editors.of_whole is None else None
+        return Edit(spec=spec, image=gray, mask=mask, strength=1.0)
 
-    def begin(self, spec: GenerateSpec, _conditioning: None) -> WholeRun:
+    def encode(self, works: Sequence[Work]) -> list[None]:
+        """The pipeline does it in its own call."""
+        return [None] * len(works)
+
+    def begin(self, work: Work, _conditioning: None) -> WholeRun:
         """
         Check that the pipeline can be asked for this.
 
         Raises:
-            GenerationFailed: `invalid_request`, for a negative prompt where it takes none.
+            GenerationFailed: `invalid_request`, where it would ignore a field, or does not do it.
         """
-        if spec.negative_prompt and "negative_prompt" not in self._takes:
+        spec, key = spec_of(work), f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}"
+        editor = self.editors.check(work) if isinstance(work, Edit) else None
+        if editor is None and self.editors.only:
+            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"image: {self.entry.name} only edits pictures")
+        if spec.negative_prompt and not (editor or self._own).takes("negative_prompt"):
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"negative_prompt: {self.entry.name} does not support it")
-        return WholeRun(spec, f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}")
+        return WholeEdit(work, editor, key) if isinstance(work, Edit) and editor else WholeRun(spec, key)
 
     @torch.inference_mode()
     def predict(self, batch: Sequence[WholeRun], max_rows: int, on_step: OnStep) -> list[Any]:
         """Run the pipeline for all images of the batch, at most `max_rows` in a call; a reproducible job alone."""
+        if edits := [each for each in batch if isinstance(each, WholeEdit)]:
+            return [self._edit(each, on_step) for each in edits]
         images = [(each.spec, index) for each in batch for index in range(each.spec.n)]
         if any(each.spec.reproducible for each in batch):
             calls = [[(each.spec, index) for index in range(each.spec.n)] for each in batch]
         else:
             calls = [images[at : at + max_rows] for at in range(0, len(images), max_rows)]
         steps = batch[0].steps
-
-        def told_of(number: int) -> OnStep:
-            """Takes the steps of one of several calls for their share of all."""
-            return lambda step: on_step((number * steps + step) // len(calls))
-
-        made = np.concatenate([self._call(call, told_of(number)) for number, call in enumerate(calls)])
+        told = [_share_of(on_step, number, len(calls), steps) for number in range(len(calls))]
+        made = np.concatenate([self._call(call, each) for call, each in zip(calls, told, strict=True)])
         ends = np.cumsum([each.spec.n for each in batch])[:-1]
         return list(np.split(made, ends))
 
     def decode(self, run: WholeRun, _max_images: int) -> list[Pixels]:
         """Its pictures are there already; they only become bytes."""
-        images = run.images
-        if images.dtype == np.uint8:
-            return list(images)
-        if not np.isfinite(images).all():
-            raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite numbers")
-        return list((images * 255).round().clip(0, 255).astype(np.uint8))
+        pixels = _levels(run.images)
+        return [run.edit.keep(each) for each in pixels] if isinstance(run, WholeEdit) else pixels
 
     def trial(self, run: WholeRun) -> WholeRun:
-        """A run of a few steps."""
-        steps = min(_TRIAL_STEPS, run.steps)
-        return WholeRun(run.spec.model_copy(update={"num_inference_steps": steps}), None)
+        """A run of a few steps; of an edit, for one image."""
+        fewer = {"num_inference_steps": min(_TRIAL_STEPS, run.steps)}
+        if not isinstance(run, WholeEdit):
+            return WholeRun(run.spec.model_copy(update=fewer), None)
+        spec = run.spec.model_copy(update={**fewer, "n": 1})
+        return WholeEdit(replace(run.edit, spec=spec, strength=1.0), run.editor, None)
 
     def _call(self, images: Sequence[tuple[GenerateSpec, int]], on_step: OnStep) -> Any:
         """Run the pipeline for these images; (len(images), height, width, 3)."""
         spec = images[0][0]
-        arguments: dict[str, Any] = {
+        given = _sampling(spec) | {
             "prompt": [each.prompt for each, _ in images],
-            "width": spec.width,
-            "height": spec.height,
-            "num_inference_steps": spec.num_inference_steps,
-            "guidance_scale": spec.guidance_scale,
-            "generator": [torch.Generator("cpu").manual_seed(each.seed + index) for each, index in images],
-            "output_type": "np",
-            "callback_on_step_end": _after_step(on_step),
+            "generator": [_generator(each, index) for each, index in images],
         }
         if spec.negative_prompt:  # Left out otherwise: not every pipeline takes None for "none".
-            arguments["negative_prompt"] = [each.negative_prompt for each, _ in images]
-        if self._own_scheduler is not None:
-            scheduler = make_scheduler(spec.scheduler, self._own_scheduler)
-            if "callback_on_step_end" not in self._takes:
-                _report_steps(scheduler, spec.num_inference_steps, on_step)
-            self._pipeline.scheduler = scheduler
-        known = {name: value for name, value in arguments.items() if name in self._takes}
-        made = self._pictures(self._pipeline(**known))
+            given["negative_prompt"] = [each.negative_prompt for each, _ in images]
+        made = self._own(given, scheduler=spec.scheduler, steps=spec.num_inference_steps, on_step=on_step)
         check_number(len(made), len(images), self.entry)
         return made
 
-    def _pictures(self, result: Any) -> Any:
-        if not hasattr(result, "images"):
-            advice = f"[models.{self.entry.name}] of models.toml must name a pipeline that makes pictures."
-            raise WrongPictures(f"{type(self._pipeline).__name__} made no image", advice)
-        return np.asarray(result.images)
+    def _edit(self, run: WholeEdit, on_step: OnStep) -> Any:
+        """Run the pipeline once for each image; (n, height, width, 3)."""
+        spec, made = run.spec, []
+        given = _sampling(spec) | arguments(run.edit) | {"prompt": spec.prompt}
+        if spec.negative_prompt:
+            given["negative_prompt"] = spec.negative_prompt
+        for index in range(spec.n):
+            given["generator"] = _generator(spec, index)
+            told = _share_of(on_step, index, spec.n, run.steps)
+            image = run.editor(given, scheduler=spec.scheduler, steps=run.steps, on_step=told)
+            check_number(len(image), 1, self.entry)
+            made.append(image)
+        return np.concatenate(made)
 
 
-def _after_step(on_step: OnStep) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
-    def after_step(_pipeline: Any, index: int, _timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-        on_step(index + 1)
-        return kwargs
+def _sampling(spec: GenerateSpec) -> dict[str, Any]:
+    """What the images of a call have in common."""
+    return {
+        "width": spec.width,
+        "height": spec.height,
+        "num_inference_steps": spec.num_inference_steps,
+        "guidance_scale": spec.guidance_scale,
+        "output_type": "np",
+    }
 
-    return after_step
+
+def _generator(spec: GenerateSpec, index: int) -> torch.Generator:
+    return torch.Generator("cpu").manual_seed(spec.seed + index)
 
 
-def _report_steps(scheduler: Any, steps: int, on_step: OnStep) -> None:
-    """Report each step that a scheduler makes, for a pipeline that takes no callback: PixArt, LongCat."""
-    step = scheduler.step
-    calls = 0
+def _share_of(on_step: OnStep, number: int, calls: int, steps: int) -> OnStep:
+    """Takes the steps of one of several calls for their share of all."""
+    return lambda step: on_step((number * steps + step) // calls)
 
-    @functools.wraps(step)  # Pipelines look at its parameters.
-    def reporting_step(*args: Any, **kwargs: Any) -> Any:
-        nonlocal calls
-        made = step(*args, **kwargs)
-        calls += 1
-        on_step(min(calls // scheduler.order, steps))  # Those of second order make two calls of a step.
-        return made
 
-    scheduler.step = reporting_step
+def _levels(images: Any) -> list[Pixels]:
+    if images.dtype == np.uint8:
+        return list(images)
+    if not np.isfinite(images).all():
+        raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite numbers")
+    return list((images * 255).round().clip(0, 255).astype(np.uint8))
 
 
 FAMILY = Family(pipeline=DiffusionPipeline, adapt=lambda entry, pipeline, _cache: WholePipeline(entry, pipeline))

@@ -12,6 +12,7 @@ from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.families.embeddings import EmbeddingCache
 from workers.families.pictures import check_pictures
+from workers.runners.edit_work import Work
 from workers.runners.postprocess import Pixels
 
 
@@ -109,6 +110,10 @@ class PictureFamily(ABC, Generic[P]):
     def are_sides_tried(self) -> bool:
         """Whether it shows by a run alone which sides the model makes."""
         return False
+
+    def work_to_try(self, spec: GenerateSpec) -> Work:
+        """What the model does of this size: the generation itself, but where it does none."""
+        return spec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from workers.families.family import Family, PictureFamily
 from workers.families.rows import Rows, forward_in_parts, pack
 from workers.families.scheduled import Conditioning, ScheduledRun
 from workers.families.schedulers import SchedulerCache
-from workers.runners.edit_work import Edit, Work, spec_of
+from workers.runners.edit_work import Edit, Work, check_strength, spec_of
 from workers.runners.postprocess import Pixels
 
 
@@ -161,9 +161,8 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         name, edit = self.entry.name, work if isinstance(work, Edit) else None
         if self._has_picture_channels and (edit is None or edit.mask is None):
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"mask: {name} only repaints a masked part of a picture")
-        if edit is not None and edit.steps < 1:
-            steps = f"{edit.strength:g} of {edit.spec.num_inference_steps} steps"
-            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"strength: {steps} is none")
+        if edit is not None:
+            check_strength(edit)
 
     def _forward(self, rows: Rows) -> torch.Tensor:
         extra = dict(rows.extra)

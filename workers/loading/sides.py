@@ -51,7 +51,8 @@ def _refuse_unless(right: int, entry: Model, trouble: str) -> None:
 def _trouble(adapter: PictureFamily[Any], spec: GenerateSpec) -> str | None:
     """What goes wrong with a job; None where nothing does."""
     try:
-        run = adapter.begin(spec, adapter.encode([spec])[0])
+        work: Any = adapter.work_to_try(spec)  # One that names an edit takes edits.
+        run = adapter.begin(work, adapter.encode([work])[0])
         run.advance(adapter.predict([run], spec.n, lambda _step: None)[0])
         finish_all(adapter, run)
     except WrongPictures as exc:

@@ -14,6 +14,7 @@ from diffusers import (
     PNDMScheduler,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
+    StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -100,6 +101,15 @@ def inpainting() -> StableDiffusionPipeline:
 
 
 @cache
+def instruct_pix2pix() -> StableDiffusionInstructPix2PixPipeline:
+    """Edits by instruction, and does nothing else."""
+    torch.manual_seed(7)
+    components = stable_diffusion().components
+    unet = _unet(in_channels=8, out_channels=4, cross_attention_dim=_TEXT_WIDTH)
+    return _quiet(StableDiffusionInstructPix2PixPipeline(**components | {"unet": unet}, requires_safety_checker=False))
+
+
+@cache
 def inpainting_xl() -> StableDiffusionXLPipeline:
     """As `stable_diffusion_xl`, likewise."""
     torch.manual_seed(6)
@@ -115,8 +125,8 @@ def stable_diffusion_3() -> StableDiffusion3Pipeline:
     transformer = SD3Transformer2DModel(
         sample_size=8,
         patch_size=2,
-        in_channels=8,
-        out_channels=8,
+        in_channels=16,  # Its pipeline for inpainting knows of no others.
+        out_channels=16,
         num_layers=1,
         attention_head_dim=8,
         num_attention_heads=4,
@@ -128,7 +138,7 @@ def stable_diffusion_3() -> StableDiffusion3Pipeline:
     pipeline = StableDiffusion3Pipeline(
         transformer=transformer.eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=_autoencoder(latent_channels=8, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
+        vae=_autoencoder(latent_channels=16, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
         text_encoder=_text_encoder(CLIPTextModelWithProjection),
         tokenizer=AutoTokenizer.from_pretrained(SHAPES / "tokenizer"),
         text_encoder_2=_text_encoder(CLIPTextModelWithProjection),

@@ -47,6 +47,23 @@ class OneSize:
         return SimpleNamespace(images=np.zeros((len(prompt), 64, 64, 3)))
 
 
+class EditsRounded:
+    """Makes nothing without a picture, and cuts its sides to multiples of 16."""
+
+    def set_progress_bar_config(self, **_options: Any) -> None:
+        """Has no bar."""
+
+    def __call__(self, prompt: str, image: Any) -> Any:
+        width, height = (side // 16 * 16 for side in image.size)
+        return SimpleNamespace(images=np.zeros((1, height, width, 3)))
+
+
+def test_sides_of_a_model_that_only_edits_are_tried_with_an_edit() -> None:
+    with pytest.raises(InvalidConfiguration, match=r"limits.side_multiple is 8, .* needs multiples of 16 "):
+        check(WholePipeline(an_entry("diffusers", 8), EditsRounded()))
+    check(WholePipeline(an_entry("diffusers", 16), EditsRounded()))
+
+
 def test_side_that_is_rounded_is_refused() -> None:
     with pytest.raises(InvalidConfiguration) as raised:
         check(WholePipeline(an_entry("diffusers", 8), tiny_pipelines.flux()))
