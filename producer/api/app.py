@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from jobs.announce.announcer import Announcer
 from jobs.broker.reconcile import Reconciler
 from jobs.process.settings import Settings
+from producer.api.batches import moved
 from producer.api.batches import routes as batches
 from producer.api.context import Context
 from producer.api.http.errors import handle_errors
@@ -48,13 +49,16 @@ _DESCRIPTION = (
 )
 _TAGS = [{"name": name} for name in ("jobs", "batches", "models and queues", "OpenAI", "health")]  # Their order.
 _JOIN_S = 5.0  # It may wait for a Redis that does not answer.
-# Batches first: /v1/jobs/batch is no job.
+# Plain Celery may call a job anything. So what is asked of /v1/jobs/batch is no job's, but for what no batch has; and
+# /v1/jobs/batches/events are those of a job called "batches", for a batch is called by its UUID.
 ROUTERS = (
     batches.router,
     jobs.router,
     dropping.router,
     events.router,
     files.router,
+    batches.of_one,
+    moved.router,
     models.router,
     queues.router,
     limits.router,

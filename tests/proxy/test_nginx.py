@@ -65,9 +65,9 @@ ASKED = {
     "GET /v1/jobs/{job_id}/images/{index}": 200,
     "GET /v1/jobs/{job_id}/images/{index}/thumbnail": 404,  # It asked for none.
     "GET /v1/jobs/{job_id}/artifacts/{index}": 404,  # It is of images alone.
-    "GET /v1/batches/{batch_id}": 200,
-    "GET /v1/batches/{batch_id}/results": 200,
-    "DELETE /v1/batches/{batch_id}": 200,
+    "GET /v1/jobs/batches/{batch_id}": 200,
+    "GET /v1/jobs/batches/{batch_id}/results": 200,
+    "DELETE /v1/jobs/batches/{batch_id}": 200,
     "GET /v1/models": 200,
     "GET /v1/models/{model}": 200,
     "GET /v1/queues": 200,

@@ -107,7 +107,7 @@ def ask_everything(system: System) -> None:
             system.http("PATCH", where.replace(made["id"], later), {"priority": "high"}, key)
     assert system.http("POST", "/v1/images/generations", body, key).status == 200
     assert system.http("DELETE", f"/v1/jobs/{later}", key=key).status in (200, 202)
-    assert system.http("DELETE", f"/v1/batches/{batch}", key=key).status == 200
+    assert system.http("DELETE", f"/v1/jobs/batches/{batch}", key=key).status == 200
     system.http("DELETE", "/v1/jobs/not-yet-sent", key=key)
 
 

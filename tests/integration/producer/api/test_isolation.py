@@ -176,7 +176,11 @@ OF_JOB = {
     "GET /v1/jobs/{job_id}/images/{index}/thumbnail",
     "GET /v1/jobs/{job_id}/artifacts/{index}",
 }
-OF_BATCH = {"GET /v1/batches/{batch_id}", "DELETE /v1/batches/{batch_id}", "GET /v1/batches/{batch_id}/results"}
+OF_BATCH = {
+    "GET /v1/jobs/batches/{batch_id}",
+    "DELETE /v1/jobs/batches/{batch_id}",
+    "GET /v1/jobs/batches/{batch_id}/results",
+}
 
 
 def test_every_route_has_a_case(api: TestClient) -> None:
@@ -194,7 +198,7 @@ def test_another_key_has_nothing_of_the_owners(two: Two, route: str) -> None:
     assert two.told
     assert [(secret, told) for told in two.told for secret in secrets if secret in told] == []
     assert [two.table.get(job_id).status for job_id in (two.waiting, two.done)] == [Status.QUEUED, Status.SUCCEEDED]
-    mine = two.api.get(f"/v1/batches/{two.batch}", headers=two.owner).json()
+    mine = two.api.get(f"/v1/jobs/batches/{two.batch}", headers=two.owner).json()
     assert (mine["status"], mine["counts"]["queued"]) == ("in_progress", 1)
 
 
