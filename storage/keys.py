@@ -44,9 +44,7 @@ class AttemptFolder:
 
     @property
     def _folder(self) -> str:
-        day = datetime.fromtimestamp(self.created_at, UTC)
-        parts = (self.prefix.strip("/"), f"{day:%Y/%m/%d}", self.job_id, f"{self.epoch}-{self.token}")
-        return "/".join(part for part in parts if part)
+        return f"{job_folder(self.prefix, self.job_id, self.created_at)}/{self.epoch}-{self.token}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +67,12 @@ class ParsedKey:
     def is_manifest(self) -> bool:
         """Whether it is `job.json`, which an attempt writes last."""
         return self.name == "job.json"
+
+
+def job_folder(prefix: str, job_id: str, created_at: float) -> str:
+    """Where all attempts at a job write that was submitted then (Unix time, seconds)."""
+    day = datetime.fromtimestamp(created_at, UTC)
+    return f"{root_of(prefix)}{day:%Y/%m/%d}/{job_id}"
 
 
 def root_of(prefix: str) -> str:

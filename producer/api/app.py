@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 
 from jobs.announce.announcer import Announcer
 from jobs.broker.reconcile import Reconciler
+from jobs.deletions.deleter import Deleter
 from jobs.process.settings import Settings
 from producer.api.batches import moved
 from producer.api.batches import routes as batches
@@ -22,7 +23,7 @@ from producer.api.http.openapi import describe
 from producer.api.http.pages import let_pages_ask
 from producer.api.http.request_log import RequestLog
 from producer.api.http.slashes import Slashes
-from producer.api.jobs import dropping, events, files
+from producer.api.jobs import deleting, dropping, events, files
 from producer.api.jobs import routes as jobs
 from producer.api.keys.admission import Admission
 from producer.api.keys.callers import Callers
@@ -40,6 +41,7 @@ from producer.api.system.surroundings import remembered_storage, remembered_unre
 from producer.api.views import Views
 from producer.client.loop import LoopParts
 from producer.client.parts import Parts, open_parts
+from storage.deletion import JobObjects
 from storage.settings import StorageSettings
 
 _DESCRIPTION = (
@@ -54,6 +56,7 @@ _JOIN_S = 5.0  # It may wait for a Redis that does not answer.
 ROUTERS = (
     batches.router,
     jobs.router,
+    deleting.router,
     dropping.router,
     events.router,
     files.router,
@@ -91,10 +94,11 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
                     workers=remembered_workers(loop),
                     unread=remembered_unread(loop),
                     storage_state=remembered_storage(loop),
+                    deleter=(deleter := Deleter(parts.deletions, settings, JobObjects(parts.store).delete)),
                 )
                 is_local = is_loopback(own.host) and not needs_key(own)
                 app.state.callers = Callers(loop.redis, settings, is_local=is_local)
-                async with aclosing(KeyWatch(app.state.callers, app.state.open_requests)), _taking_part(parts):
+                async with aclosing(KeyWatch(app.state.callers, app.state.open_requests)), _taking_part(parts, deleter):
                     yield
 
     app = FastAPIOffline(
@@ -125,17 +129,21 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
 
 
 @asynccontextmanager
-async def _taking_part(parts: Parts) -> AsyncIterator[None]:
+async def _taking_part(parts: Parts, deleter: Deleter) -> AsyncIterator[None]:
     """Take part in putting right what was interrupted, and in telling of ends, in threads of their own."""
     stopping = threading.Event()
     reconciler = Reconciler(parts.redis, parts.dispatcher, parts.settings)
-    thread = threading.Thread(target=reconciler.run, args=(stopping,), name="reconciler", daemon=True)
-    thread.start()
+    loops = {"reconciler": reconciler.run, "deleter": deleter.run}
+    threads = [threading.Thread(target=run, args=(stopping,), name=name, daemon=True) for name, run in loops.items()]
+    for thread in threads:
+        thread.start()
     announcer = Announcer(parts.redis, parts.settings)
     announcer.start()
     try:
         yield
     finally:
         stopping.set()
+        deleter.wake()
         await asyncio.to_thread(announcer.stop, _JOIN_S)
-        await asyncio.to_thread(thread.join, _JOIN_S)
+        for thread in threads:
+            await asyncio.to_thread(thread.join, _JOIN_S)

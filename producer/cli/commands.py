@@ -1,8 +1,8 @@
 """
 The command line of everybody who submits.
 
-Exit codes: 0 done; 1 the job ended without images; 2 bad input; 3 Redis or the store cannot be used; 4 no end in the
-time given; 5 no such job.
+Exit codes: 0 done; 1 the job ended without images, or they are deleted; 2 bad input; 3 Redis or the store cannot be
+used; 4 no end in the time given; 5 no such job.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from jobs.fields import parse
 from jobs.kinds.registry import DEFAULT, KINDS, kind_of
 from jobs.process.logs import configure_logging
 from jobs.table.states import Status
-from jobs.view import JobView, view_of
+from jobs.view import JobView, check_kept, view_of
+from producer.cli.deletion_commands import delete
 from producer.cli.ends_commands import ends_app
 from producer.cli.file_commands import submit_file
 from producer.cli.jobs_commands import jobs_app
@@ -49,6 +50,7 @@ app.add_typer(dead_app, name="dead")
 app.add_typer(ends_app, name="ends")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(keys_app, name="keys")
+jobs_app.command("delete")(delete)
 app.command("workers")(workers)
 
 TimeoutOption = Annotated[float | None, typer.Option(help="Maximum time to wait, in seconds.")]
@@ -208,12 +210,14 @@ def _see_through(job: Job, out: Path | None, timeout_s: float | None, as_json: b
     console = Terminal()
     live = not as_json and console.is_terminal and timeout_s is None
     record = follow_on_terminal(job, console) if live else job.wait(timeout_s)
+    if out is not None:
+        check_kept(record)
     saved = _save(job, out) if record.status is Status.SUCCEEDED and out is not None else []
     if as_json:
         print_json(_describe(job, record, saved))
     else:
         print_result(job, record, console, saved)
-    if record.status is not Status.SUCCEEDED:
+    if record.status is not Status.SUCCEEDED or record.result is not None:
         raise typer.Exit(EXIT_NO_IMAGES)
 
 
@@ -230,7 +234,7 @@ def _save(job: Job, out: Path) -> list[str]:
 
 def _describe(job: Job, record: JobView, saved: list[str] | None = None) -> dict[str, Any]:
     description = record.model_dump(mode="json", exclude_none=True)
-    if record.status is Status.SUCCEEDED:
+    if record.status is Status.SUCCEEDED and record.result is None:
         add_links(description, job.images(), job.artifacts())
     return description | ({"saved": saved} if saved else {})
 

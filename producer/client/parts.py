@@ -11,6 +11,7 @@ from jobs.announce.revoking import Revoking
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
+from jobs.deletions.deletions import Deletions
 from jobs.fleet.fleet import Fleet
 from jobs.fleet.serving import Serving
 from jobs.process.settings import Settings, load_settings
@@ -37,6 +38,7 @@ class Parts:
         dispatcher: Sends the messages of what a change of the table has released.
         control: What an operator does with whole queues, and with the dead.
         batches: Many jobs that are counted and canceled as one.
+        deletions: What deletes results.
         fleet: Which workers there are.
         traces: The first span of each job.
         submitter: The way of a request into the table.
@@ -51,6 +53,7 @@ class Parts:
     store: Store
     control: QueueControl
     batches: Batches
+    deletions: Deletions
     fleet: Fleet
     traces: SubmitTraces
     submitter: Submitter
@@ -91,6 +94,7 @@ def open_parts(settings: Settings | None = None, storage: StorageSettings | None
         store=open_store(storage),
         control=QueueControl(client, table, dispatcher.offer, settings, revoking),
         batches=Batches(client, table, dispatcher.offer, settings),
+        deletions=Deletions(client, settings),
         fleet=Fleet(client, settings),
         traces=traces,
         submitter=Submitter(catalogue, table, dispatcher.offer, traces, Serving(table.fleet, settings)),

@@ -13,6 +13,8 @@ from jobs.announce.announcer import Announcer
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciler
 from jobs.catalogue.catalogue import Catalogue
+from jobs.deletions.deleter import Deleter
+from jobs.deletions.deletions import Deletions
 from jobs.errors import RedisUnavailable
 from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.fleet.serving import Serving
@@ -23,6 +25,7 @@ from jobs.process.traces import open_traces
 from jobs.redis.connection import connect
 from jobs.table.inbox import Inbox
 from jobs.table.table import JobTable
+from storage.deletion import JobObjects
 from storage.errors import StorageMisconfigured
 from storage.registry import open_store
 from workers.attempt.context import Context
@@ -31,7 +34,7 @@ from workers.attempt.leases import LeaseKeeper
 from workers.attempt.memory import MemoryBudget
 from workers.attempt.metrics import WorkerMetrics
 from workers.attempt.progress import ProgressWriter
-from workers.attempt.recover import Recovery
+from workers.attempt.recover import Recovery, drop_ended
 from workers.attempt.spool import Spool, own_folder
 from workers.attempt.vital import run_vital
 from workers.attempt.watched_jobs import WatchedJobs
@@ -133,7 +136,14 @@ class WorkerProcess:
         recovery = Recovery(self.context)
         self._recovery = threading.Thread(target=recovery.run, name="recovery", daemon=True)
         self._recovery.start()
-        threading.Thread(target=reconciler.run, args=(self._stopping,), name="reconciler", daemon=True).start()
+        deleter = Deleter(
+            Deletions(client, settings),
+            settings,
+            JobObjects(self.context.store).delete,
+            each_pass=lambda: drop_ended(self.context),
+        )
+        for loop, run in {"reconciler": reconciler.run, "deleter": deleter.run}.items():
+            threading.Thread(target=run, args=(self._stopping,), name=loop, daemon=True).start()
 
     def note_ready(self) -> None:
         """Celery takes jobs from now on: a job submitted at once gets no warning that no worker serves it."""
