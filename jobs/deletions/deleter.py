@@ -26,7 +26,7 @@ _AGAIN_AFTER_S = 5.0  # a store that is away, or a Redis
 _HOLD_S = 60.0  # Longer than a bunch takes; who dies with one leaves it for as long.
 _MOST_AT_A_TIME = 20
 
-DeleteObjects = Callable[[str, float], int]
+DeleteObjects = Callable[[str, float, Sequence[str]], int]
 ForgetInputs = Callable[[str, Sequence[str]], None]
 
 
@@ -35,8 +35,8 @@ class Deleter:
     One process' part in it.
 
     Args:
-        delete_objects: Deletes all objects of a job, by its id and when it was submitted (Unix time, seconds), and
-            returns how many there were. Any exception means that it is to be tried again.
+        delete_objects: Deletes all objects of a job, by its id, when it was submitted (Unix time, seconds), and the
+            keys that were published of it; returns how many there were. After any exception it is tried again.
         forget_inputs: Inputs no job needs any more: deletes those of a job's (ids of files) that nothing else needs.
             Likewise.
         each_pass: What else is to be done as often.
@@ -98,7 +98,7 @@ class Deleter:
     def _look(self, leftover: Leftover) -> bool:
         """Whether it could be looked for; else it is due again in a while."""
         try:
-            found = self._delete_objects(leftover.job_id, leftover.created_at)
+            found = self._delete_objects(leftover.job_id, leftover.created_at, leftover.keys)
             self._forget_inputs(leftover.job_id, leftover.inputs)
         except ImagemillError:
             raise

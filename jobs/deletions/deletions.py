@@ -52,6 +52,7 @@ class Leftover:
     Attributes:
         held_until: As Redis wrote it down; names this look.
         created_at: Of the job, Unix time, seconds: its objects' keys begin with the day.
+        keys: Of the objects that were published.
         queue: Whose name its messages may stand under.
         inputs: Ids of uploaded files that it was to read.
     """
@@ -60,6 +61,7 @@ class Leftover:
     held_until: str
     created_at: float
     queue: str
+    keys: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
 
 
@@ -179,5 +181,6 @@ def _leftover(job_id: str, held_until: str, note: Mapping[str, Any]) -> Leftover
         held_until=held_until,
         created_at=float(note["created_at"]),
         queue=str(note["queue"]),
+        keys=tuple(json.loads(note["keys"])),
         inputs=tuple(json.loads(note["inputs"])),
     )

@@ -73,6 +73,7 @@ ASKED = {
     "GET /v1/queues": 200,
     "GET /v1/limits": 200,
     "DELETE /v1/jobs": 422,  # It says not which.
+    "DELETE /v1/jobs/{job_id}/result": 202,
     "GET /health": 200,
     "GET /ready": 200,
 }

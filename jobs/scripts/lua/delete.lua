@@ -21,12 +21,18 @@ local function read(text)
   return is_read and type(found) == 'table' and found or {}
 end
 
-local function pictures_in(artifacts)
-  local count = 0
+-- How many pictures there are among what it made, and the keys of all objects.
+local function made_of(artifacts)
+  local count, keys = 0, {}
   for _, each in ipairs(artifacts) do
-    if type(each) == 'table' and string.sub(tostring(each.content_type), 1, 6) == 'image/' then count = count + 1 end
+    if type(each) == 'table' then
+      if string.sub(tostring(each.content_type), 1, 6) == 'image/' then count = count + 1 end
+      for _, name in ipairs({'key', 'thumbnail_key'}) do
+        if type(each[name]) == 'string' then keys[#keys + 1] = each[name] end
+      end
+    end
   end
-  return count
+  return count, keys
 end
 
 local function without_text(error)
@@ -57,13 +63,14 @@ local function forget_events()
   if left_s > 0 then redis.call('EXPIRE', events, left_s) end
 end
 
-redis.call('HSET', job, 'deletion', 'deleting', 'deleted_at', seconds(now()), 'made', pictures_in(read(is.images)),
+local pictures, keys = made_of(read(is.images))
+redis.call('HSET', job, 'deletion', 'deleting', 'deleted_at', seconds(now()), 'made', pictures,
   'error', without_text(is.error))
 redis.call('HDEL', job, 'spec', 'request', 'data', 'images')
 forget_events()
 redis.call('ZREM', key.dead, id)
 if is.tell then notify_again(is.tell) end
-note_deletion(id, is, args.inputs)
+note_deletion(id, is, as_list(keys), args.inputs)
 redis.call('ZADD', key.deletions, seconds(now()), id)
 count_kept(id, is.caller, is.idempotency, tonumber(is.ended_at))
 return {'deleted', redis.call('HGETALL', job)}

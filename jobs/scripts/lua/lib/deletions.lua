@@ -1,9 +1,9 @@
 -- What a deleted job has left, and where: the work list of `jobs.deletions`.
 
--- Notes what to look for, from this moment on. `inputs` is JSON.
-local function note_deletion(id, is, inputs)
+-- Notes what to look for, from this moment on. `keys` of its objects, and `inputs`, are lists as JSON.
+local function note_deletion(id, is, keys, inputs)
   redis.call('HSET', key.deletion_notes, id, cjson.encode({
-    created_at = is.created_at, queue = is.queue, inputs = inputs or '[]', since = seconds(now()),
+    created_at = is.created_at, queue = is.queue, keys = keys or '[]', inputs = inputs or '[]', since = seconds(now()),
   }))
 end
 
