@@ -26,7 +26,7 @@ from jobs.table.submission import BatchLine
 from jobs.view import spec_to_run
 from tests.integration.workers.outside import QUEUE
 from tests.integration.workers.stores import Store
-from tests.integration.workers.words import MARK
+from tests.words import MARK
 from workers.attempt.attempt import Attempt
 from workers.attempt.context import Context
 from workers.delivery.adoption import Adoption

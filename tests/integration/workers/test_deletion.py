@@ -17,7 +17,7 @@ from jobs.table.submission import BatchLine
 from jobs.view import view_of
 from tests.integration.workers.house import FIELDS, House
 from tests.integration.workers.outside import QUEUE
-from tests.integration.workers.words import MARK, in_redis, in_store
+from tests.words import MARK, in_redis, in_store
 
 
 def succeeded(house: House) -> str:

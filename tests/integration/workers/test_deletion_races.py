@@ -17,7 +17,7 @@ from producer.client.image import images_of
 from storage.keys import AttemptFolder
 from tests.integration.workers.house import House
 from tests.integration.workers.outside import QUEUE
-from tests.integration.workers.words import MARK, in_redis
+from tests.words import MARK, in_redis
 from workers.attempt import upload
 from workers.attempt.attempt import Attempt
 from workers.attempt.recover import Recovery, drop_ended
