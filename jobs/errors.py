@@ -9,6 +9,8 @@ What can go wrong with a job, and whether trying again helps.
     │   ├── IdempotencyConflict   same idempotency key, other parameters
     │   ├── JobNotFound           no job of that id (any more)
     │   ├── JobNotQueued          the job has begun or ended
+    │   ├── JobNotEnded           the job goes on, so that its result cannot be deleted
+    │   ├── ResultDeleted         what the job made, and was asked for, was deleted
     │   ├── RecordUnreadable      this version cannot read the job's record
     │   ├── BatchNotFound         no batch of that id (any more)
     │   ├── FileTooLarge          an uploaded file has too many bytes
@@ -138,6 +140,24 @@ class JobNotQueued(Permanent):
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(f"job {job_id} is {status}: only a queued job can change its position")
         self.job_id, self.status = job_id, status
+
+
+class JobNotEnded(Permanent):
+    """The job goes on, so its result cannot be deleted."""
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"job {job_id} is {status}: cancel it first; its result can be deleted when it has ended")
+        self.job_id, self.status = job_id, status
+
+
+class ResultDeleted(Permanent):
+    """Somebody has deleted what the job made and what it was asked for. Its status and its times are still known."""
+
+    code = "gone"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"the result of job {job_id} was deleted")
+        self.job_id = job_id
 
 
 class RecordUnreadable(Permanent):

@@ -179,6 +179,10 @@ notifications_key = _by_one("tellings", "protocol", lua="notifications")
 taken_key = _by_one("taken", "token")
 ENDS = _name("ends")  # stream: each job that ended, with its status, queue and caller
 
+# Jobs whose results are deleted: what they left is looked for in the store, and where else it may stand.
+DELETIONS = _name("deletions")  # sorted set: ids of jobs, by when to look again (s); a work list
+DELETION_NOTES = _name("deletion_notes")  # hash: by job, JSON of what to look for; their records may be gone by then
+
 # The system.
 RECONCILER = _name("reconciler")  # string with expiry: which process puts things right at the moment
 SERVER = _name("server")  # hash: which Redis the reconciler saw last, and until when it leaves leases alone

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.envelope import Envelope
-from jobs.errors import InvalidRequest
+from jobs.errors import InvalidRequest, ResultDeleted
 from jobs.kinds.kind import Spec
 from jobs.kinds.registry import KINDS, kind_of
 from jobs.newer import read_known
@@ -90,6 +90,12 @@ class JobView(BaseModel):
     """The batch that it is part of."""
     custom_id: str | None = None
     """Its own name in there."""
+    result: Annotated[str | None, Field(examples=["deleting", "gone"])] = None
+    """Null, unless somebody has deleted what it made and was asked for: `deleting`, and `gone` when all of it is."""
+    deleted_at: float | None = None
+    """When that was asked for."""
+    deleted_images: int | None = None
+    """How many images it had."""
     spec: Annotated[Any, Field(exclude=True, repr=False)] = None
     """The same as its kind has it, to be asked by name; None where too little is understood."""
     unread: Annotated[dict[str, Any] | None, Field(exclude=True, repr=False)] = None
@@ -99,6 +105,12 @@ class JobView(BaseModel):
     def has_ended(self) -> bool:
         """Whether it has ended."""
         return has_ended(self.status, self.ended_at)
+
+
+def check_kept(view: JobView) -> None:
+    """Raises `ResultDeleted` where there is nothing left to be had of what it made."""
+    if view.result is not None:
+        raise ResultDeleted(view.id)
 
 
 def view_of(record: JobRecord) -> JobView:
@@ -134,6 +146,9 @@ def view_of(record: JobRecord) -> JobView:
         request=record.request if spec or stored is None else stored,
         batch=record.batch,
         custom_id=record.custom_id,
+        result=record.deletion,
+        deleted_at=record.deleted_at,
+        deleted_images=record.deleted_images,
         spec=spec,
         unread=unread or None,
         is_partial=record.is_partial or bool(aside),

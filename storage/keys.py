@@ -47,9 +47,7 @@ class AttemptFolder:
 
     @property
     def _folder(self) -> str:
-        day = datetime.fromtimestamp(self.created_at, UTC)
-        parts = (self.prefix.strip("/"), f"{day:%Y/%m/%d}", self.job_id, f"{self.epoch}-{self.token}")
-        return "/".join(part for part in parts if part)
+        return f"{job_folder(self.prefix, self.job_id, self.created_at)}/{self.epoch}-{self.token}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +85,12 @@ def input_key(prefix: str, file_id: str) -> str:
         file_id: `file-` and letters and digits, the first two of which are the folder.
     """
     return f"{root_of(prefix)}inputs/{file_id.removeprefix('file-')[:2]}/{file_id}"
+
+
+def job_folder(prefix: str, job_id: str, created_at: float) -> str:
+    """Where all attempts at a job write that was submitted then (Unix time, seconds)."""
+    day = datetime.fromtimestamp(created_at, UTC)
+    return f"{root_of(prefix)}{day:%Y/%m/%d}/{job_id}"
 
 
 def root_of(prefix: str) -> str:

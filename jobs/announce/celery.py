@@ -37,6 +37,7 @@ _KEPT = (
 )
 _DELIVERY = ("priority", "routing_key", "exchange")
 _CALLBACKS = ("callbacks", "errbacks")
+_SEQUELS = frozenset({*_CALLBACKS, "chain", "chord", "group"})  # what an end sets going
 # Of Celery itself. Clients in other languages take the first result that they find for the end: celery-php does.
 _LANGUAGE = "py"
 _ANSWERS_S = 5.0  # how long a server has for one answer
@@ -138,15 +139,21 @@ class CeleryResults:
             self._app.backend.store_result(task_id, {"hostname": worker}, "STARTED", request=request)
 
     def notify(self, record: JobRecord, wants: Mapping[str, Any]) -> None:
-        """Notify of an end; repeating it does no harm. An end is not reported after a later one of the same job."""
+        """
+        Notify of an end; repeating it does no harm. An end is not reported after a later one of the same job.
+
+        When the result is deleted, its sender's goes the same way, and whatever follows the job is not sent again.
+        """
+        if PROTOCOL in record.notified:
+            wants = {name: value for name, value in wants.items() if name not in _SEQUELS}
         with suppress(Overtaken):
-            self._notify(record, *_request(record, wants, record.ended_at))
+            self._notify(record, *_request(record, wants, record.deleted_at or record.ended_at))
 
     def _notify(self, record: JobRecord, task_id: str, request: Any) -> None:
         stores = not request.ignore_result
         backend = self._app.backend
         if record.status is Status.SUCCEEDED:
-            result = view_of(record).model_dump(mode="json", exclude_none=True)
+            result = _result_of(record)
             try:
                 self._call_back(request, result)
             finally:  # One that cannot be sent is tried again, and keeps nobody from the result meanwhile.
@@ -170,6 +177,13 @@ class CeleryResults:
         if request.chain:
             following = signature(request.chain[-1], app=self._app)
             following.apply_async((result,), chain=request.chain[:-1], **about)
+
+
+def _result_of(record: JobRecord) -> dict[str, Any]:
+    """The job, as whoever waits for it gets it; to him the result is gone as soon as it is being deleted."""
+    view = view_of(record)
+    told = view if view.result is None else view.model_copy(update={"result": "gone"})
+    return told.model_dump(mode="json", exclude_none=True)
 
 
 def _request(record: JobRecord, wants: Mapping[str, Any], moment: float | None) -> tuple[str, Any]:

@@ -63,6 +63,11 @@ FIELDS: Final = {
     "data": "JSON: what it made that needs no object",
     "timings": "JSON: seconds for each stage",
     "error": "JSON: code and message; empty where there is none",
+    # Of the deletion of its result. `spec`, `request`, `data` and `images` are gone then, and `error` has no text.
+    "deletion": "`deleting`, and then `gone`",
+    "deleted_at": "when that was asked for",
+    "made": "how many images there were",
+    "told": "names of the protocols that had notified of its end before, separated by spaces",
 }
 
 PREFIXES: Final = {

@@ -25,6 +25,7 @@ _LIBRARY = (
     "shares",
     "turns",
     "kept",
+    "deletions",
     "ends",
     "drops",
     "places",

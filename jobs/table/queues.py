@@ -10,7 +10,7 @@ from typing import Protocol, cast
 import redis
 
 from jobs import names
-from jobs.errors import InvalidRequest, JobNotFound
+from jobs.errors import InvalidRequest, JobNotFound, ResultDeleted
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.scripts.limits import limits_of
@@ -109,10 +109,15 @@ class QueueControl:
         Raises:
             JobNotFound: There is no such job.
             InvalidRequest: It has not ended, has images, or never was a job.
+            ResultDeleted: Nobody knows any more what it was asked for.
             RecordUnreadable: Its record is damaged.
         """
         with map_errors(self._settings):
-            spec = self._redis.hget(names.job_key(job_id), "spec")  # Its deadlines never change.
+            spec, deletion = self._redis.hmget(
+                names.job_key(job_id), ["spec", "deletion"]
+            )  # Its deadlines never change.
+        if deletion:
+            raise ResultDeleted(job_id)
         outcome, released, *fields = self._scripts.run(
             "replay",
             job_id=job_id,

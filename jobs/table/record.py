@@ -73,6 +73,9 @@ class JobRecord:
         data: What it made that needs no object of its own: a text, a number.
         timings: Seconds for each stage, and in all.
         batch, custom_id: The batch that it is part of, and its own name in there.
+        deletion, deleted_at: "deleting", or "gone", since somebody has deleted its result, and when that was.
+        deleted_images: How many images there were then.
+        notified: Names of the protocols that had notified of its end by then: nothing that follows it is sent again.
         is_partial: Something in the record is of a newer version, and not in here.
     """
 
@@ -97,6 +100,10 @@ class JobRecord:
     timings: Mapping[str, float] = field(default_factory=dict)
     batch: str | None = None
     custom_id: str | None = None
+    deletion: str | None = None
+    deleted_at: float | None = None
+    deleted_images: int | None = None
+    notified: tuple[str, ...] = ()
     is_partial: bool = False
 
     @property
@@ -165,6 +172,18 @@ def _read(fields: Mapping[str, str]) -> dict[str, Any]:
         "started_at": _time(fields, "started_at") if fields.get("started_at") else None,
         "batch": fields.get("batch"),
         "custom_id": fields.get("custom_id"),
+        **_read_deletion(fields),
+    }
+
+
+def _read_deletion(fields: Mapping[str, str]) -> dict[str, Any]:
+    if not fields.get("deletion"):
+        return {}
+    return {
+        "deletion": fields["deletion"],
+        "deleted_at": _time(fields, "deleted_at"),
+        "deleted_images": _number(fields, "made"),
+        "notified": tuple(fields.get("told", "").split()),
     }
 
 

@@ -37,7 +37,20 @@ _OF_ONE_MORE = (
     *("srem", "zrank", "zrem", "zscan", "zscore", "brpop"),
 )
 _OF_TWO_MORE = (
-    *("hincrby", "hset", "hsetnx", "lrange", "ltrim", "setbit", "xrange", "xrevrange", "zadd", "zcount", "zrange"),
+    *(
+        "hincrby",
+        "hset",
+        "hsetnx",
+        "lrange",
+        "lrem",
+        "ltrim",
+        "setbit",
+        "xrange",
+        "xrevrange",
+        "zadd",
+        "zcount",
+        "zrange",
+    ),
     *("zrangebyscore", "zremrangebyrank", "zremrangebyscore", "zrevrange", "zrevrangebyscore"),
 )
 # Each command as it is tried, without effect: what is queued in a transaction is refused to a user that may

@@ -12,7 +12,10 @@ from fastapi_offline import FastAPIOffline
 
 from jobs.announce.announcer import Announcer
 from jobs.broker.reconcile import Reconciler
+from jobs.deletions.deleter import Deleter
+from jobs.inputs.sent import SentInputs
 from jobs.process.settings import Settings
+from producer.api.batches import moved
 from producer.api.batches import routes as batches
 from producer.api.context import Context
 from producer.api.files import routes as uploads
@@ -22,7 +25,7 @@ from producer.api.http.openapi import describe
 from producer.api.http.pages import let_pages_ask
 from producer.api.http.request_log import RequestLog
 from producer.api.http.slashes import Slashes
-from producer.api.jobs import dropping, events, files
+from producer.api.jobs import deleting, dropping, events, files
 from producer.api.jobs import routes as jobs
 from producer.api.keys.admission import Admission
 from producer.api.keys.callers import Callers
@@ -41,6 +44,7 @@ from producer.api.views import Views
 from producer.client.loop import LoopParts
 from producer.client.parts import Parts, open_parts
 from producer.files.sweep import FileSweep
+from storage.deletion import JobObjects
 from storage.settings import StorageSettings
 
 _DESCRIPTION = (
@@ -52,14 +56,18 @@ _TAGS = [
     {"name": name} for name in ("jobs", "batches", "files", "models and queues", "OpenAI", "health")
 ]  # Their order.
 _JOIN_S = 5.0  # It may wait for a Redis that does not answer.
-# Batches first: /v1/jobs/batch is no job.
+# Plain Celery may call a job anything. So what is asked of /v1/jobs/batch is no job's, but for what no batch has; and
+# /v1/jobs/batches/events are those of a job called "batches", for a batch is called by its UUID.
 ROUTERS = (
     batches.router,
     jobs.router,
+    deleting.router,
     dropping.router,
     events.router,
     files.router,
     uploads.router,
+    batches.of_one,
+    moved.router,
     models.router,
     queues.router,
     limits.router,
@@ -92,10 +100,18 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
                     workers=remembered_workers(loop),
                     unread=remembered_unread(loop),
                     storage_state=remembered_storage(loop),
+                    deleter=(
+                        deleter := Deleter(
+                            parts.deletions,
+                            settings,
+                            JobObjects(parts.store).delete,
+                            SentInputs(parts.files, parts.inputs).forget,
+                        )
+                    ),
                 )
                 is_local = is_loopback(own.host) and not needs_key(own)
                 app.state.callers = Callers(loop.redis, settings, is_local=is_local)
-                async with aclosing(KeyWatch(app.state.callers, app.state.open_requests)), _taking_part(parts):
+                async with aclosing(KeyWatch(app.state.callers, app.state.open_requests)), _taking_part(parts, deleter):
                     yield
 
     app = FastAPIOffline(
@@ -126,15 +142,13 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
 
 
 @asynccontextmanager
-async def _taking_part(parts: Parts) -> AsyncIterator[None]:
-    """Take part in putting right what was interrupted, telling of ends, and deleting files, in threads of their own."""
+async def _taking_part(parts: Parts, deleter: Deleter) -> AsyncIterator[None]:
+    """Take part in putting right what was interrupted, telling of ends, and deleting, in threads of their own."""
     stopping = threading.Event()
     reconciler = Reconciler(parts.redis, parts.dispatcher, parts.settings)
     sweep = FileSweep(parts.redis, parts.store, parts.settings)
-    threads = [
-        threading.Thread(target=each, args=(stopping,), name=name, daemon=True)
-        for name, each in (("reconciler", reconciler.run), ("file sweep", sweep.run))
-    ]
+    loops = {"reconciler": reconciler.run, "deleter": deleter.run, "file sweep": sweep.run}
+    threads = [threading.Thread(target=run, args=(stopping,), name=name, daemon=True) for name, run in loops.items()]
     for thread in threads:
         thread.start()
     announcer = Announcer(parts.redis, parts.settings)
@@ -143,6 +157,7 @@ async def _taking_part(parts: Parts) -> AsyncIterator[None]:
         yield
     finally:
         stopping.set()
+        deleter.wake()
         await asyncio.to_thread(announcer.stop, _JOIN_S)
         for thread in threads:
             await asyncio.to_thread(thread.join, _JOIN_S)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from jobs.deletions.deleter import Deleter
 from producer.api.remembered import Remembered
 from producer.api.settings import ApiSettings
 from producer.api.spool import Spools
@@ -26,6 +27,7 @@ class Context:
         workers: How many serve each model.
         unread: Messages in lists from which no worker takes any, by queue.
         spools: Answers to batches, until they are sent.
+        deleter: Looks for what deleted jobs have left.
         storage_state: "ok", or what is wrong with the image store.
     """
 
@@ -36,6 +38,7 @@ class Context:
     workers: Remembered[dict[str, int]]
     unread: Remembered[dict[str, int]]
     storage_state: Remembered[str]
+    deleter: Deleter
     spools: Spools = field(default_factory=Spools)
 
 

@@ -1,8 +1,8 @@
 """
 The command line of everybody who submits.
 
-Exit codes: 0 done; 1 the job ended without images; 2 bad input; 3 Redis or the store cannot be used; 4 no end in the
-time given; 5 no such job.
+Exit codes: 0 done; 1 the job ended without images, or they are deleted; 2 bad input; 3 Redis or the store cannot be
+used; 4 no end in the time given; 5 no such job.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from jobs.errors import InvalidRequest
 from jobs.fields import parse
 from jobs.process.logs import configure_logging
 from jobs.table.states import Status
+from producer.cli.deletion_commands import delete
 from producer.cli.ends_commands import ends_app
 from producer.cli.jobs_commands import jobs_app
 from producer.cli.keys_commands import keys_app
@@ -46,6 +47,7 @@ app.add_typer(jobs_app, name="jobs")
 app.add_typer(keys_app, name="keys")
 app.command("submit")(submit)
 app.command("edit")(edit)
+jobs_app.command("delete")(delete)
 app.command("workers")(workers)
 
 JobId = Annotated[str, typer.Argument(help="The job's id.")]

@@ -17,7 +17,7 @@ from producer.cli.reporting import JsonFlag, print_outcome, reporting
 from producer.cli.terminal import Terminal, print_json
 from producer.client.parts import open_parts
 
-jobs_app = typer.Typer(help="All jobs of a caller: the memory they use; delete ended ones.", no_args_is_help=True)
+jobs_app = typer.Typer(help="Ended jobs: the memory they use; delete them or their results.", no_args_is_help=True)
 
 
 @jobs_app.command()
@@ -52,7 +52,7 @@ def drop(
     """
     Delete the records, events and idempotency keys of a caller's ended jobs.
 
-    Jobs that have not ended stay. Images stay in the image store; `./imagemill storage` deletes them.
+    Jobs that have not ended stay. Images stay in the image store: `./imagemill jobs delete` deletes them, before this.
     """
     with reporting(as_json):
         statuses = [_known(each) for each in status or ()]

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from jobs.table.states import Status
-from jobs.view import JobView
+from jobs.view import JobView, check_kept
 from producer.cli.made import add_links, artifact_name
 from producer.cli.progress import follow_on_terminal, print_result
 from producer.cli.reporting import EXIT_NO_IMAGES
@@ -23,12 +23,14 @@ def see_through(job: Job, out: Path | None, timeout_s: float | None, as_json: bo
     console = Terminal()
     live = not as_json and console.is_terminal and timeout_s is None
     record = follow_on_terminal(job, console) if live else job.wait(timeout_s)
+    if out is not None:
+        check_kept(record)
     saved = _save(job, out) if record.status is Status.SUCCEEDED and out is not None else []
     if as_json:
         print_json(describe(job, record, saved))
     else:
         print_result(job, record, console, saved)
-    if record.status is not Status.SUCCEEDED:
+    if record.status is not Status.SUCCEEDED or record.result is not None:
         raise typer.Exit(EXIT_NO_IMAGES)
 
 
@@ -46,6 +48,6 @@ def _save(job: Job, out: Path) -> list[str]:
 def describe(job: Job, record: JobView, saved: list[str] | None = None) -> dict[str, Any]:
     """A job as JSON, with links to what it made."""
     description = record.model_dump(mode="json", exclude_none=True)
-    if record.status is Status.SUCCEEDED:
+    if record.status is Status.SUCCEEDED and record.result is None:
         add_links(description, job.images(), job.artifacts())
     return description | ({"saved": saved} if saved else {})

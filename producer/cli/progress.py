@@ -39,6 +39,10 @@ def follow_on_terminal(job: Job, console: Console) -> JobView:
 
 def print_result(job: Job, record: JobView, console: Console, saved: list[str]) -> None:
     """Print where what was made is and how long each stage took, or why there is none."""
+    if record.result is not None:
+        when = "is being deleted" if record.result == "deleting" else "is deleted"
+        console.print(f"[yellow]{escape(record.status)}[/] {escape(record.id)}: its result {when}", markup=True)
+        return
     if record.status is not Status.SUCCEEDED:
         reason = f"{record.error.message} ({record.error.code})" if record.error else ""
         console.print(f"[red]{escape(record.status)}[/] {escape(record.id)} {escape(reason)}", markup=True)

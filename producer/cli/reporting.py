@@ -17,7 +17,9 @@ from jobs.errors import (
     InvalidConfiguration,
     InvalidRequest,
     JobFailed,
+    JobNotEnded,
     JobNotFound,
+    ResultDeleted,
     WaitTimeout,
 )
 from jobs.process.logs import configure_logging
@@ -74,9 +76,9 @@ def ago(moment: float | None) -> str:
 
 def _exit_code(exc: Exception) -> int:
     match exc:
-        case InvalidRequest() | IdempotencyConflict() | InvalidConfiguration():
+        case InvalidRequest() | IdempotencyConflict() | InvalidConfiguration() | JobNotEnded():
             return EXIT_BAD_INPUT
-        case JobFailed():
+        case JobFailed() | ResultDeleted():
             return EXIT_NO_IMAGES
         case WaitTimeout():
             return EXIT_TIMEOUT

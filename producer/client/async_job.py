@@ -68,6 +68,10 @@ class AsyncJob:
         """Ask for its end, as `Job.cancel` does."""
         return await self._loop.run(lambda: Job(self.id, self._loop.parts).cancel(caller=caller))
 
+    async def delete_result(self, *, caller: str | None = None) -> JobView:
+        """Delete what it made and what it was asked for, as `Job.delete_result` does."""
+        return await self._loop.run(lambda: Job(self.id, self._loop.parts).delete_result(caller=caller))
+
     async def reprioritize(self, priority: Priority | None = None, position: Literal["front"] | None = None) -> JobView:
         """Change its place among its caller's jobs while it waits, as `Job.reprioritize` does."""
         return await self._loop.run(lambda: Job(self.id, self._loop.parts).reprioritize(priority, position))
@@ -78,6 +82,7 @@ class AsyncJob:
 
         Raises:
             JobFailed: It ended without images.
+            ResultDeleted: Somebody has deleted them.
             WaitTimeout: It did not end in time.
         """
         return images_of(await self.wait(timeout_s), self._loop.parts.store)

@@ -79,6 +79,10 @@ class Client:
         """`Job.cancel`, by the job's id."""
         return self.job(job_id).cancel()
 
+    def delete_result(self, job_id: str) -> JobView:
+        """`Job.delete_result`, by the job's id."""
+        return self.job(job_id).delete_result()
+
     def reprioritize(
         self, job_id: str, priority: Priority | None = None, position: Literal["front"] | None = None
     ) -> JobView:
@@ -86,7 +90,7 @@ class Client:
         return self.job(job_id).reprioritize(priority, position)
 
     def images(self, record: JobView) -> list[Image]:
-        """The images of a finished job. Raises `JobFailed` where it ended without."""
+        """The images of a finished job. Raises as `Job.images` does."""
         return images_of(record, self.parts.store)
 
     def queues(self) -> list[QueueCounts]:

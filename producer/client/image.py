@@ -12,7 +12,7 @@ from jobs.errors import JobFailed
 from jobs.table.record import Artifact as StoredArtifact
 from jobs.table.states import Status
 from jobs.view import Image as StoredImage
-from jobs.view import JobView
+from jobs.view import JobView, check_kept
 from storage.store import Store
 
 Record = TypeVar("Record", StoredArtifact, StoredImage)
@@ -58,7 +58,7 @@ class Image(_Stored[StoredImage]):
 
 
 def images_of(record: JobView, store: Store) -> list[Image]:
-    """The images of a job that has ended. Raises `JobFailed` where it did not succeed."""
+    """The images of a job that has ended. Raises as `Job.images` does."""
     _check_success(record)
     return [Image(image, store) for image in record.images]
 
@@ -70,6 +70,7 @@ def artifacts_of(record: JobView, store: Store) -> list[Artifact]:
 
 
 def _check_success(record: JobView) -> None:
+    check_kept(record)
     if record.status is not Status.SUCCEEDED:
         error = record.error
         raise JobFailed(

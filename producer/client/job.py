@@ -84,6 +84,21 @@ class Job:
         self._parts.dispatcher.offer(released)
         return view_of(record)
 
+    def delete_result(self, *, caller: str | None = None) -> JobView:
+        """
+        Delete what it made and what it was asked for. Its status, ids and times stay. Returns its state then.
+
+        Its objects go in a moment, by a worker or an API process; repeating it changes nothing.
+
+        Args:
+            caller: Where it is to be this caller's: another's is as if it were not there.
+
+        Raises:
+            JobNotFound: There is no such job.
+            JobNotEnded: It goes on: cancel it first.
+        """
+        return view_of(self._parts.deletions.delete(self.id, scope=caller))
+
     def reprioritize(self, priority: Priority | None = None, position: Literal["front"] | None = None) -> JobView:
         """
         Change its position among its caller's jobs while it is queued. Returns its state then.
@@ -107,6 +122,7 @@ class Job:
 
         Raises:
             JobFailed: It ended without images.
+            ResultDeleted: Somebody has deleted them.
             WaitTimeout: It did not end in time.
         """
         return images_of(self.wait(timeout_s), self._parts.store)

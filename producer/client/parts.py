@@ -11,6 +11,7 @@ from jobs.announce.revoking import Revoking
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
 from jobs.catalogue.catalogue import Catalogue
+from jobs.deletions.deletions import Deletions
 from jobs.fleet.fleet import Fleet
 from jobs.fleet.serving import Serving
 from jobs.inputs.files import Files
@@ -42,6 +43,7 @@ class Parts:
         inputs: Where these lie in the store.
         control: What an operator does with whole queues, and with the dead.
         batches: Many jobs that are counted and canceled as one.
+        deletions: What deletes results.
         fleet: Which workers there are.
         traces: The first span of each job.
         submitter: The way of a request into the table.
@@ -58,6 +60,7 @@ class Parts:
     inputs: Inputs
     control: QueueControl
     batches: Batches
+    deletions: Deletions
     fleet: Fleet
     traces: SubmitTraces
     submitter: Submitter
@@ -103,6 +106,7 @@ def open_parts(settings: Settings | None = None, storage: StorageSettings | None
         inputs=inputs,
         control=QueueControl(client, table, dispatcher.offer, settings, revoking),
         batches=Batches(client, table, dispatcher.offer, settings),
+        deletions=Deletions(client, settings),
         fleet=Fleet(client, settings),
         traces=traces,
         submitter=Submitter(catalogue, table, dispatcher.offer, traces, Serving(table.fleet, settings), finder),

@@ -69,7 +69,7 @@ class _Made:
         self._submit("succeeded", "order-7", fields)
         self._batch("ended")
         self._end("succeeded", "succeeded")
-        path = f"/v1/batches/{self._batches['ended']}"
+        path = f"/v1/jobs/batches/{self._batches['ended']}"
         until("the batch has ended", lambda: self._system.http("GET", path, key=self._key).body["status"] == "ended")
 
     def wait_in_a_paused_queue(self) -> None:
@@ -107,7 +107,7 @@ class _Made:
         """What is what, and how it was shown."""
         shown = {role: self._system.job(job_id, self._key) for role, job_id in self._jobs.items()}
         batches = {
-            role: self._system.http("GET", f"/v1/batches/{batch}", key=self._key).body
+            role: self._system.http("GET", f"/v1/jobs/batches/{batch}", key=self._key).body
             for role, batch in self._batches.items()
         }
         return {

@@ -153,7 +153,7 @@ def test_batch_with_a_job_of_a_newer_version_is_shown_whole(served: tuple[System
     made = system.http("POST", "/v1/jobs/batch", lines)
     assert made.status == 200
     batch = made.headers["location"].rpartition("/")[2]
-    path = f"/v1/batches/{batch}"
+    path = f"/v1/jobs/batches/{batch}"
     until("the batch has ended", lambda: system.http("GET", path).body["status"] == "ended")
     client = system.redis()
     first, second, _ = (str(each) for each in client.zrange(f"imagemill:batch_jobs:{batch}", 0, -1))

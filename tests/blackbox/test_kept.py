@@ -54,10 +54,10 @@ def test_passed_deadlines_of_one_keep_nobody_waiting(make_system: MakeSystem) ->
     counts = until("all have expired", lambda: _ended(system, batch, many))
     assert counts["expired"] == 2_000
     ended_at = system.job(last, other)["ended_at"]
-    results = system.http("GET", f"/v1/batches/{batch}/results", key=many).body
+    results = system.http("GET", f"/v1/jobs/batches/{batch}/results", key=many).body
     assert sum(each["job"]["ended_at"] < ended_at for each in results) < 600
 
 
 def _ended(system: System, batch: str, key: str) -> dict[str, int] | None:
-    answer = system.http("GET", f"/v1/batches/{batch}", key=key).body
+    answer = system.http("GET", f"/v1/jobs/batches/{batch}", key=key).body
     return dict(answer["counts"]) if answer["status"] == "ended" else None

@@ -50,7 +50,7 @@ class Upgraded:
         return self.system.end_of(self.id_of(role), self.key, 2 * PATIENCE_S)
 
     def batch(self, role: str) -> dict[str, Any]:
-        answer = self.system.http("GET", f"/v1/batches/{self.notes['batches'][role]['id']}", key=self.key)
+        answer = self.system.http("GET", f"/v1/jobs/batches/{self.notes['batches'][role]['id']}", key=self.key)
         assert answer.status == 200, answer.body
         return dict(answer.body)
 

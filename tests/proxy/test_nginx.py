@@ -72,9 +72,9 @@ ASKED = {
     "GET /v1/jobs/{job_id}/images/{index}": 200,
     "GET /v1/jobs/{job_id}/images/{index}/thumbnail": 404,  # It asked for none.
     "GET /v1/jobs/{job_id}/artifacts/{index}": 404,  # It is of images alone.
-    "GET /v1/batches/{batch_id}": 200,
-    "GET /v1/batches/{batch_id}/results": 200,
-    "DELETE /v1/batches/{batch_id}": 200,
+    "GET /v1/jobs/batches/{batch_id}": 200,
+    "GET /v1/jobs/batches/{batch_id}/results": 200,
+    "DELETE /v1/jobs/batches/{batch_id}": 200,
     "GET /v1/files": 200,
     "GET /v1/files/{file_id}": 200,
     "GET /v1/files/{file_id}/content": 200,
@@ -84,6 +84,7 @@ ASKED = {
     "GET /v1/queues": 200,
     "GET /v1/limits": 200,
     "DELETE /v1/jobs": 422,  # It says not which.
+    "DELETE /v1/jobs/{job_id}/result": 202,
     "GET /health": 200,
     "GET /ready": 200,
 }

@@ -25,7 +25,7 @@ DOCUMENT = CHECKOUT / "docs" / "redis.md"
 SECRET = "secret"
 GENERATE, QUEUE, PROMPT = "imagemill.generate", "gpu.sim", "a red circle"
 # Which no run of a test comes to: what kombu and Celery do when something stops, and with results of their own.
-SELDOM = {"watch", "unwatch", "rpush", "rpop", "pexpire", "lrange", "getdel", "xlen", "hstrlen"}
+SELDOM = {"watch", "unwatch", "rpush", "rpop", "pexpire", "lrange", "getdel", "xlen", "hstrlen", "lrem"}
 
 
 def documented() -> dict[str, list[str]]:
@@ -107,14 +107,15 @@ def ask_everything(system: System) -> None:
             system.http("PATCH", where.replace(made["id"], later), {"priority": "high"}, key)
     assert system.http("POST", "/v1/images/generations", body, key).status == 200
     assert system.http("DELETE", f"/v1/jobs/{later}", key=key).status in (200, 202)
-    assert system.http("DELETE", f"/v1/batches/{batch}", key=key).status == 200
+    assert system.http("DELETE", f"/v1/jobs/batches/{batch}", key=key).status == 200
     system.http("DELETE", "/v1/jobs/not-yet-sent", key=key)
+    assert system.http("DELETE", f"/v1/jobs/{made['id']}/result", key=key).status == 202
 
 
 COMMANDS = [
     *("workers", "queue list", "queue pause gpu.sim", "queue resume gpu.sim", "dead list", "dead replay --all"),
     *("ends list", "ends retry --all", "keys list", "keys revoke blog", "keys rotate blog"),
-    *("doctor", "storage orphans", "queue purge gpu.sim --yes"),
+    *("doctor", "storage orphans", "queue purge gpu.sim --yes", "jobs delete --caller blog --yes"),
 ]
 
 

@@ -84,7 +84,7 @@ def test_every_curl_example_is_answered_as_it_says(api: Api, tmp_path: Path) -> 
         assert status == said, f"{line}\n{answers[line]}"
         if status == 202:
             names.setdefault("JOB", json.loads(answers[line])["id"])
-        if found := re.search(r"/v1/batches/([\w-]+)", answers[line]):
+        if found := re.search(r"/v1/jobs/batches/([\w-]+)", answers[line]):
             names.setdefault("BATCH", found[1])
     assert len(answers) >= 12
     waited = json.loads(next(answer for line, answer in answers.items() if "Prefer: wait" in line))

@@ -10,7 +10,7 @@ from tests.faults.harness.waiting import until
 from tests.faults.harness.worker import WorkerUnderTest
 from tests.versions.checkouts import Version
 from tests.versions.deployment import Deployment
-from tests.versions.views import job_paths
+from tests.versions.views import ask, job_paths
 
 IDLE_QUEUE = "gpu.idle"  # of the model whose queue stands still until another version lets it go on
 LINES = 12  # of the batch: half for each of the two models
@@ -88,7 +88,7 @@ class States:
         return self._deployment.system.client.status(self.ids[role]).has_ended
 
     def _counts(self, api: Command) -> dict[str, int]:
-        return dict(api.http("GET", f"/v1/batches/{self.batch_id}").body["counts"])
+        return dict(ask(api, f"/v1/batches/{self.batch_id}").body["counts"])
 
     def _line(self, number: int) -> dict[str, Any]:
         return {"prompt": "a line", "custom_id": f"line-{number}", "model": ("sim", "idle")[number % 2]}

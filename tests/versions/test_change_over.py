@@ -10,7 +10,7 @@ from tests.versions.checkouts import Version
 from tests.versions.deployment import Deployment
 from tests.versions.sending import UNHEARD
 from tests.versions.states import IDLE_QUEUE, LINES, ORDER, ORDER_KEY, States
-from tests.versions.views import compare_by_cli, compare_by_http, compare_lists
+from tests.versions.views import ask, compare_by_cli, compare_by_http, compare_lists
 
 JOBS, ENOUGH = 4, 300  # of each producer at a time; of all before they stop
 
@@ -72,7 +72,7 @@ def test_fleet_changes_over_under_load_and_loses_nothing(
 
 def check_what_was_kept(deployment: Deployment, states: States, new: Version) -> None:
     """Batches, idempotency keys and the dead of the version before are those of the version after."""
-    batch = deployment.apis[new.name].http("GET", f"/v1/batches/{states.batch_id}").body
+    batch = ask(deployment.apis[new.name], f"/v1/batches/{states.batch_id}").body
     assert (batch["status"], batch["counts"]["succeeded"]) == ("ended", LINES), batch
     again = deployment.apis[new.name].http("POST", "/v1/jobs", ORDER, headers=ORDER_KEY)
     assert again.body["id"] == states.ids["ordered"], "the idempotency key has lost its job"

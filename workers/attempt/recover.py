@@ -124,3 +124,18 @@ class Recovery:
         except InvalidRequest:
             return True
         return entry is None or spooled.model in ("", made_by(entry))
+
+
+def drop_ended(context: Context) -> None:
+    """
+    Delete the files that were left of jobs which have ended meanwhile, or are not there any more.
+
+    Raises:
+        RedisUnavailable
+    """
+    left = context.spool.left()
+    if not left:
+        return
+    for spooled, status in zip(left, context.table.statuses([each.job_id for each in left]), strict=True):
+        if status is None or (isinstance(status, Status) and status.is_terminal):
+            context.spool.drop_left(spooled)

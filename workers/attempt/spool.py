@@ -182,6 +182,20 @@ class Spool:
         self.drop(spooled)
         return None
 
+    def left(self) -> list[Spooled]:
+        """The files that were left."""
+        with self._lock:
+            return list(self._left.values())
+
+    def drop_left(self, spooled: Spooled) -> None:
+        """Delete files that were left, unless an attempt has them by now."""
+        with self._lock:
+            is_here = self._left.get(spooled.job_id) is spooled
+            if is_here:
+                del self._left[spooled.job_id]
+        if is_here:
+            self.drop(spooled)
+
     def left_over(self) -> Iterator[Spooled]:
         """What an earlier process of this worker left; what is no whole folder is deleted."""
         for folder in sorted(self._folder.iterdir()) if self._folder.is_dir() else []:

@@ -8,17 +8,19 @@ from dataclasses import replace
 
 import structlog
 from celery import Celery
-from jobs.inputs.files import Files
-from storage.inputs import Inputs
 
 from jobs.announce.announcer import Announcer
 from jobs.broker.dispatch import Dispatcher
 from jobs.broker.reconcile import Reconciler
 from jobs.catalogue.catalogue import Catalogue
+from jobs.deletions.deleter import Deleter
+from jobs.deletions.deletions import Deletions
 from jobs.errors import RedisUnavailable
 from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.fleet.serving import Serving
+from jobs.inputs.files import Files
 from jobs.inputs.find import Finder
+from jobs.inputs.sent import SentInputs
 from jobs.kinds.registry import kinds_without_model
 from jobs.process.exposition import serve_metrics
 from jobs.process.settings import Settings
@@ -26,7 +28,9 @@ from jobs.process.traces import open_traces
 from jobs.redis.connection import connect
 from jobs.table.inbox import Inbox
 from jobs.table.table import JobTable
+from storage.deletion import JobObjects
 from storage.errors import StorageMisconfigured
+from storage.inputs import Inputs
 from storage.registry import open_store
 from workers.attempt.context import Context
 from workers.attempt.engine_slots import EngineSlots
@@ -34,7 +38,7 @@ from workers.attempt.leases import LeaseKeeper
 from workers.attempt.memory import MemoryBudget
 from workers.attempt.metrics import WorkerMetrics
 from workers.attempt.progress import ProgressWriter
-from workers.attempt.recover import Recovery
+from workers.attempt.recover import Recovery, drop_ended
 from workers.attempt.spool import Spool, own_folder
 from workers.attempt.vital import run_vital
 from workers.attempt.watched_jobs import WatchedJobs
@@ -91,9 +95,8 @@ class WorkerProcess:
             table = JobTable(client, settings)
             dispatcher = Dispatcher(app, table, settings)
             store = open_store()
-            finder = Finder(
-                settings, table=table, files=Files(client, settings), objects=store, files_in_store=Inputs(store)
-            )
+            files, inputs = Files(client, settings), Inputs(store)
+            finder = Finder(settings, table=table, files=files, objects=store, files_in_store=inputs)
             report = replace(starting, state="ready", slots=self.slots)
             heartbeat = self._heartbeat = Heartbeat(self._fleet, ready.engine, engine_slots, report)
             watched_jobs = WatchedJobs(name)
@@ -142,7 +145,15 @@ class WorkerProcess:
         recovery = Recovery(self.context)
         self._recovery = threading.Thread(target=recovery.run, name="recovery", daemon=True)
         self._recovery.start()
-        threading.Thread(target=reconciler.run, args=(self._stopping,), name="reconciler", daemon=True).start()
+        deleter = Deleter(
+            Deletions(client, settings),
+            settings,
+            JobObjects(self.context.store).delete,
+            SentInputs(files, inputs).forget,
+            each_pass=lambda: drop_ended(self.context),
+        )
+        for loop, run in {"reconciler": reconciler.run, "deleter": deleter.run}.items():
+            threading.Thread(target=run, args=(self._stopping,), name=loop, daemon=True).start()
 
     def note_ready(self) -> None:
         """Celery takes jobs from now on: a job submitted at once gets no warning that no worker serves it."""

@@ -36,7 +36,9 @@ from producer.api.http.schemas import BODY_REFUSALS, REFUSALS, text_header
 from producer.api.keys.callers import BatchCaller, CurrentCaller
 from producer.api.spool import Spool
 
-router = Router(prefix="/v1", tags=["batches"], responses=REFUSALS, models=[*ITEMS, BatchLineBody, BatchResultBody])
+# Two, for where each stands among the others: see `producer.api.app`.
+router = Router(prefix="/v1", tags=["batches"], responses=REFUSALS, models=[*ITEMS, BatchLineBody])
+of_one = Router(prefix="/v1", tags=["batches"], responses=REFUSALS, models=[BatchResultBody])
 
 _READ_BYTES = 65_536
 
@@ -108,14 +110,14 @@ async def submit(
     return StreamingResponse(_sent(spool, context), headers=headers, media_type=JSONL)
 
 
-@router.get("/batches/{batch_id}", summary="Get a batch", responses={200: {"model": BatchBody}, **NOT_FOUND})
+@of_one.get("/jobs/batches/{batch_id}", summary="Get a batch", responses={200: {"model": BatchBody}, **NOT_FOUND})
 async def status(request: Request, record: OwnBatch, context: CurrentContext) -> Response:
     """The number of its jobs with each status."""
     return json_response(_shown(record, context, request))
 
 
-@router.get(
-    "/batches/{batch_id}/results",
+@of_one.get(
+    "/jobs/batches/{batch_id}/results",
     summary="Get the results of a batch",
     response_class=Response,
     responses={200: lines_of(BatchResultBody, "The current state of its jobs, by line."), **NOT_FOUND},
@@ -125,7 +127,7 @@ async def results(request: Request, _: BatchCaller, record: OwnBatch, context: C
     return StreamingResponse(await results_of(record.id, context, request), media_type=JSONL)
 
 
-@router.delete("/batches/{batch_id}", summary="Cancel a batch", responses={200: {"model": BatchBody}, **NOT_FOUND})
+@of_one.delete("/jobs/batches/{batch_id}", summary="Cancel a batch", responses={200: {"model": BatchBody}, **NOT_FOUND})
 async def cancel(request: Request, record: OwnBatch, context: CurrentContext) -> Response:
     """
     Cancel all its jobs that have not ended, and accept no more. Jobs that have ended do not change. In a batch with
@@ -162,5 +164,5 @@ def _status(record: BatchRecord) -> str:
 
 
 def _urls(batch_id: str, context: Context, request: Request) -> dict[str, str]:
-    url = f"{context.views.base_url(request)}/v1/batches/{batch_id}"
+    url = f"{context.views.base_url(request)}/v1/jobs/batches/{batch_id}"
     return {"status_url": url, "results_url": f"{url}/results", "cancel_url": url}

@@ -38,11 +38,13 @@ from jobs.errors import (
     InvalidConfiguration,
     InvalidRequest,
     JobFailed,
+    JobNotEnded,
     JobNotFound,
     JobNotQueued,
     Permanent,
     RecordUnreadable,
     RedisUnavailable,
+    ResultDeleted,
     Retryable,
 )
 from producer.api.http.refusals import refusal_of
@@ -147,6 +149,8 @@ _ANSWERS: tuple[tuple[type[Exception], int, str, str | None], ...] = (
     (IdempotencyConflict, 409, "idempotency_conflict", None),
     (JobNotFound, 404, "job_not_found", None),
     (JobNotQueued, 409, "job_not_queued", None),
+    (JobNotEnded, 409, "job_not_ended", None),
+    (ResultDeleted, 410, "gone", None),
     (RecordUnreadable, 500, "record_unreadable", None),
     (BatchNotFound, 404, "batch_not_found", None),
     (FileNotFound, 404, "file_not_found", None),

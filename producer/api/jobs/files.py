@@ -16,18 +16,18 @@ from pydantic import StringConstraints
 from pydantic.json_schema import SkipJsonSchema
 
 from jobs.errors import JobNotFound, RecordUnreadable
-from jobs.view import Image, JobView
+from jobs.view import Image, JobView, check_kept
 from producer.api.context import Context, CurrentContext
 from producer.api.http.heads import wants_head
 from producer.api.http.openapi import Router
 from producer.api.http.schemas import REFUSALS
 from producer.api.jobs.routes import found_job, own_job
-from producer.api.jobs.schemas import NOT_FOUND
+from producer.api.jobs.schemas import GONE, NOT_FOUND
 from producer.api.keys.callers import SentToken, callers_of, current_caller
 from producer.api.keys.permits import PERMIT, permits
 from producer.keys.errors import KeyRefused
 
-router = Router(prefix="/v1", tags=["jobs"], responses={**REFUSALS, **NOT_FOUND})
+router = Router(prefix="/v1", tags=["jobs"], responses={**REFUSALS, **NOT_FOUND, **GONE})
 
 _THUMBNAIL_TYPE = "image/webp"
 
@@ -83,7 +83,7 @@ LinkedJob = Annotated[JobView, Depends(linked_job)]
 @router.get("/jobs/{job_id}/images/{index}", summary="Download an image", response_class=Response, responses=_FILE)
 async def image(request: Request, record: LinkedJob, index: Index, context: CurrentContext) -> Response:
     """The file as it is stored."""
-    found = _image(record.images, index)
+    found = _image(record, index)
     return await _file(request, context, found.key, found.content_type)
 
 
@@ -92,7 +92,7 @@ async def image(request: Request, record: LinkedJob, index: Index, context: Curr
 )
 async def thumbnail(request: Request, record: LinkedJob, index: Index, context: CurrentContext) -> Response:
     """The file as it is stored, if the job requested one."""
-    key = _image(record.images, index).thumbnail_key
+    key = _image(record, index).thumbnail_key
     if key is None:
         raise HTTPException(404, "this job has no thumbnails; none were requested")
     return await _file(request, context, key, _THUMBNAIL_TYPE)
@@ -103,6 +103,7 @@ async def thumbnail(request: Request, record: LinkedJob, index: Index, context: 
 )
 async def artifact(request: Request, record: LinkedJob, index: Index, context: CurrentContext) -> Response:
     """Another result of a job than an image, as it is stored."""
+    check_kept(record)
     if index >= len(record.artifacts):
         raise HTTPException(404, f"this job has {len(record.artifacts)} artifacts, so there is no number {index}")
     found = record.artifacts[index]
@@ -111,7 +112,9 @@ async def artifact(request: Request, record: LinkedJob, index: Index, context: C
     return answer
 
 
-def _image(images: tuple[Image, ...], index: int) -> Image:
+def _image(record: JobView, index: int) -> Image:
+    check_kept(record)
+    images = record.images
     if index >= len(images):
         raise HTTPException(404, f"this job has {len(images)} images, so there is no number {index}")
     return images[index]

@@ -109,6 +109,7 @@ def body_of_change() -> dict[str, Any]:
 
 
 NOT_FOUND: dict[int | str, dict[str, Any]] = {404: problem("There is no such job, or not for this key.")}
+GONE: dict[int | str, dict[str, Any]] = {410: problem("The result of the job was deleted.")}
 CANCELED_AHEAD: dict[int | str, dict[str, Any]] = {
     404: problem("There is no such job, or not for this key. A Celery message with this id will not run.")
 }

@@ -25,8 +25,8 @@ from producer.api.keys.open_requests import OpenRequest
 from producer.keys.errors import KeyRefused
 from storage.errors import StorageError
 
-# By the first name behind /v1. Both APIs have batches and models: batches are ours, and the list of models, whose form
-# does for both; a single model is OpenAI's.
+# By the first name behind /v1. Both APIs have batches and models: ours have moved away, and the form of
+# the list of models does for both; a single model is OpenAI's.
 _OPENAIS = re.compile(
     r"/v1/(?:models/|(?:assistants|audio|chat|completions|containers|conversations|edits|embeddings|engines|evals|files"
     r"|fine_tuning|images|moderations|organization|realtime|responses|threads|uploads|vector_stores|videos)(?:/|$))"

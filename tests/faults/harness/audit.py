@@ -25,7 +25,9 @@ def audit(system: System, jobs: Sequence[Job]) -> Counter[str]:
         assert record.has_ended, f"{job.id} is still {record.status}"
         ends = [data for _, kind, data in system.events(job) if kind == "completed"]
         assert ends == [{"status": record.status}], f"{job.id} ended {len(ends)} times: {ends}"
-        if record.status is Status.SUCCEEDED:
+        if record.result is not None:
+            assert not record.images and not system.objects(job), f"{job.id} is deleted and has objects"
+        elif record.status is Status.SUCCEEDED:
             _check_images(system, job, record)
         else:
             assert not record.images, f"{job.id} is {record.status} and has images"

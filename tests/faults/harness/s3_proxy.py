@@ -21,7 +21,10 @@ class S3Proxy:
         code: What the store calls that in its own words.
         only: Of PUTs, those whose path holds this are answered here.
         slow_s: How long every PUT waits before it is forwarded.
+        let_through: While it is not set, every PUT waits here, and is forwarded then, whether or not whoever sent it is
+            still there.
         struck: How many PUTs were answered or delayed here.
+        landed: How many of those that waited are in the store.
     """
 
     def __init__(self, upstream: int = 0) -> None:
@@ -30,7 +33,10 @@ class S3Proxy:
         self.code = "InternalError"
         self.only = ""
         self.slow_s = 0.0
+        self.let_through = threading.Event()
+        self.let_through.set()
         self.struck = 0
+        self.landed = 0
         self.closing = threading.Event()
         handler = type("Handler", (_Handler,), {"proxy": self})
         self._server = ThreadingHTTPServer((LOOPBACK, 0), handler)
@@ -45,6 +51,7 @@ class S3Proxy:
 
     def close(self) -> None:
         self.closing.set()
+        self.let_through.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -62,10 +69,15 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "PUT" and self.proxy.answer_put and self.proxy.only in self.path:
             self._answer(self.proxy.answer_put, {}, f"<Error><Code>{self.proxy.code}</Code></Error>".encode())
             return
+        has_waited = self.command == "PUT" and not self.proxy.let_through.is_set()
+        if has_waited:
+            self.proxy.struck += 1
+            self.proxy.let_through.wait()
         upstream = http.client.HTTPConnection(LOOPBACK, self.proxy.upstream, timeout=30)
         try:
             upstream.request(self.command, self.path, body, dict(self.headers.items()))
             reply = upstream.getresponse()
+            self.proxy.landed += has_waited
             self._answer(reply.status, dict(reply.getheaders()), reply.read())
         except OSError:
             self.close_connection = True

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
+from celery import Celery
 
+from jobs import names
 from jobs.announce.announcer import Announcer
 from jobs.announce.celery import PROTOCOL, CeleryResults
 from jobs.announce.notifier import Notifier
 from jobs.broker.app import make_app
 from jobs.broker.dispatch import Dispatcher
+from jobs.broker.reconcile import Reconciler
 from jobs.catalogue.catalogue import Catalogue
+from jobs.deletions.deleter import Deleter
+from jobs.deletions.deletions import Deletions
 from jobs.inputs.files import Files
 from jobs.inputs.find import Finder
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
 from jobs.table.inbox import Inbox
 from jobs.table.outbox import Outbox
+from jobs.table.queues import QueueControl
 from jobs.table.table import JobTable
-from ops.process import free_port
-from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
+from storage.deletion import JobObjects
 from storage.inputs import Inputs
-from storage.store import Upload
 from tests.blackbox.system import simulated
+from tests.integration.workers.house import House
 from tests.integration.workers.outside import QUEUE
+from tests.integration.workers.stores import Store
 from workers.attempt.context import Context
 from workers.attempt.engine_slots import EngineSlots
 from workers.attempt.leases import LeaseKeeper
@@ -38,24 +44,6 @@ from workers.delivery.adoption import Adoption
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.families.simulated import DeviceTimes, SimulatedModel
-
-
-class Store(S3Store):
-    """The store, which can go away: then it is one at an address where nobody listens."""
-
-    def __init__(self, there: S3Store) -> None:
-        super().__init__(there.settings)
-        self._there = there
-        self._away = S3Store(S3Settings(endpoint_url=f"http://127.0.0.1:{free_port()}", bucket="none"))
-        self.is_away = False
-        self.on_put: Callable[[bytes], None] = lambda _body: None
-
-    def put(self, key: str, body: bytes, content_type: str) -> None:
-        self.on_put(body)
-        (self._away if self.is_away else self._there).put(key, body, content_type)
-
-    def upload(self, key: str, content_type: str) -> Upload:
-        return (self._away if self.is_away else self._there).upload(key, content_type)
 
 
 @pytest.fixture
@@ -118,3 +106,34 @@ def adoption(context: Context, raw_client: redis.Redis, settings: Settings) -> A
 @pytest.fixture
 def notifier(redis_client: redis.Redis, settings: Settings) -> Notifier:
     return Notifier(Outbox(redis_client, settings, PROTOCOL), PROTOCOL, CeleryResults(settings).notify)
+
+
+@pytest.fixture
+def house(
+    context: Context,
+    adoption: Adoption,
+    notifier: Notifier,
+    sender: Celery,
+    own_store: Store,
+    redis_client: redis.Redis,
+    raw_client: redis.Redis,
+    settings: Settings,
+) -> House:
+    deletions = Deletions(redis_client, settings)
+    reconciler = Reconciler(redis_client, context.dispatcher, settings)
+    reconciler.run_once()
+    redis_client.hset(names.SERVER, "hold_until", 0)
+    return House(
+        context=context,
+        adoption=adoption,
+        notifier=notifier,
+        sender=sender,
+        store=own_store,
+        client=redis_client,
+        raw=raw_client,
+        deletions=deletions,
+        deleter=Deleter(deletions, settings, JobObjects(own_store).delete),
+        reconciler=reconciler,
+        control=QueueControl(redis_client, context.table, context.dispatcher.offer, settings),
+        settings=settings,
+    )

@@ -32,8 +32,8 @@ from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer.keys.store import KeyStore
 from tests.input_pictures import saved
-from tests.integration.workers.conftest import Store
 from tests.integration.workers.outside import FIELDS, QUEUE, refusal
+from tests.integration.workers.stores import Store
 from workers.attempt.context import Context
 from workers.delivery.adoption import Adoption
 

@@ -17,7 +17,7 @@ from jobs.submit import submission_of
 from jobs.table.claim import Claim
 from jobs.table.states import Status
 from jobs.view import spec_to_run
-from tests.integration.workers.conftest import Store
+from tests.integration.workers.stores import Store
 from workers.attempt import upload
 from workers.attempt.attempt import Attempt
 from workers.attempt.context import Context

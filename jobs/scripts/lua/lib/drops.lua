@@ -21,10 +21,12 @@ local function unlist(entry, caller)
   forget_kept(caller, entry)
 end
 
--- Has the record of an ended job gone now, as if it had expired. Answers whether it had ended.
+-- Has the record of an ended job gone now, as if it had expired. Answers whether it had ended. Not while its result is
+-- being deleted: whoever was notified of it is to hear that it is gone.
 local function drop_job(id)
-  local is = look_up(id, {'caller', 'ended_at', 'idempotency', 'tell'})
+  local is = look_up(id, {'caller', 'ended_at', 'idempotency', 'tell', 'deletion'})
   if not is.ended_at then return false end
+  if is.deletion == 'deleting' then return false end
   if is.tell then drop_notices(id, is.tell) end
   redis.call('UNLINK', key.job(id), key.events(id))
   if is.idempotency then redis.call('UNLINK', is.idempotency) end
@@ -54,7 +56,7 @@ local function drop_kept(entry, caller, units)
   elseif redis.call('EXISTS', key.job(entry)) == 0 then
     unlist(entry, caller)
     return true
-  else
+  elseif field(entry, 'deletion') ~= 'deleting' then
     count_kept(entry, caller, field(entry, 'idempotency'))
   end
   return false

@@ -122,7 +122,11 @@ local function note_wants(id, notifications)
   local fields, protocols = {'tell', names_of(notifications)}, names_of(notifications)
   for _, each in ipairs(notifications) do fields[#fields + 1], fields[#fields + 2] = 'tell:' .. each.protocol, each.wants end
   redis.call('HSET', key.job(id), unpack(fields))
-  local is = look_up(id, {'ended_at', 'caller', 'idempotency'})
+  local is = look_up(id, {'ended_at', 'caller', 'idempotency', 'deletion'})
+  if is.deletion then
+    redis.call('HDEL', key.job(id), 'told')
+    look_again(id)
+  end
   if is.ended_at then
     unpost(id, protocols)
     post(id, protocols)

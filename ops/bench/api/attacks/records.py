@@ -112,7 +112,7 @@ async def canceled_batch(target: Target, _: int, note: Note) -> None:
 
 async def _cancel_batch_of(target: Target, job_id: str, note: Note) -> None:
     _, job = await ask(target, "GET", f"/v1/jobs/{job_id}")
-    note((await ask(target, "DELETE", f"/v1/batches/{json.loads(job)['batch']}"))[0])
+    note((await ask(target, "DELETE", f"/v1/jobs/batches/{json.loads(job)['batch']}"))[0])
 
 
 RECORDS = {

@@ -135,7 +135,11 @@ def test_canceled_batch_ends_and_takes_no_more(api: TestClient) -> None:
 
 
 def test_batch_that_is_not_there(api: TestClient) -> None:
-    for answer in (api.get("/v1/batches/none"), api.get("/v1/batches/a%20b/results"), api.delete("/v1/batches/none")):
+    for answer in (
+        api.get("/v1/jobs/batches/none"),
+        api.get("/v1/jobs/batches/a%20b/results"),
+        api.delete("/v1/jobs/batches/none"),
+    ):
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "batch_not_found")
 
 

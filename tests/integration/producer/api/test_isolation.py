@@ -197,12 +197,17 @@ OF_JOB = {
     "GET /v1/jobs/{job_id}",
     "DELETE /v1/jobs/{job_id}",
     "PATCH /v1/jobs/{job_id}",
+    "DELETE /v1/jobs/{job_id}/result",
     "GET /v1/jobs/{job_id}/events",
     "GET /v1/jobs/{job_id}/images/{index}",
     "GET /v1/jobs/{job_id}/images/{index}/thumbnail",
     "GET /v1/jobs/{job_id}/artifacts/{index}",
 }
-OF_BATCH = {"GET /v1/batches/{batch_id}", "DELETE /v1/batches/{batch_id}", "GET /v1/batches/{batch_id}/results"}
+OF_BATCH = {
+    "GET /v1/jobs/batches/{batch_id}",
+    "DELETE /v1/jobs/batches/{batch_id}",
+    "GET /v1/jobs/batches/{batch_id}/results",
+}
 
 OF_FILE = {"GET /v1/files/{file_id}", "DELETE /v1/files/{file_id}", "GET /v1/files/{file_id}/content"}
 BY_NAME = {**dict.fromkeys(OF_JOB, of_job), **dict.fromkeys(OF_BATCH, of_batch), **dict.fromkeys(OF_FILE, of_file)}
@@ -224,7 +229,7 @@ def test_another_key_has_nothing_of_the_owners(two: Two, route: str) -> None:
     assert [(secret, told) for told in two.told for secret in secrets if secret in told] == []
     assert [two.table.get(job_id).status for job_id in (two.waiting, two.done)] == [Status.QUEUED, Status.SUCCEEDED]
     assert two.api.get(f"/v1/files/{two.file}/content", headers=two.owner).content == PICTURE["file"][1]
-    mine = two.api.get(f"/v1/batches/{two.batch}", headers=two.owner).json()
+    mine = two.api.get(f"/v1/jobs/batches/{two.batch}", headers=two.owner).json()
     assert (mine["status"], mine["counts"]["queued"]) == ("in_progress", 1)
 
 
@@ -238,7 +243,7 @@ def test_owner_is_let_in_everywhere(two: Two) -> None:
         )
         answer = two.api.request(method, url, headers=two.owner, json=body, follow_redirects=False)
         was_let_in = {"image_not_found", "job_not_queued"}
-        assert answer.status_code == 200 or answer.json()["error"]["code"] in was_let_in, route
+        assert answer.is_success or answer.json()["error"]["code"] in was_let_in, route
 
 
 @pytest.mark.parametrize("kind", ["none", "wrong", "revoked"])

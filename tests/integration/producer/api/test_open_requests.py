@@ -139,7 +139,7 @@ def test_key_sends_so_many_batches_at_a_time(client: httpx.Client, replica: str,
         assert wait_until(lambda: client.get("/v1/limits", headers=one).json()["open"] == told, DEADLINE_S)
         refused = client.post("/v1/jobs/batch", content=jsonl(BODY), headers={**JSONL, **one})
         assert (code_of(refused), refused.headers["retry-after"]) == ((429, "too_many_batches"), "5")
-        assert client.get("/v1/batches/none/results", headers=one).status_code == 429
+        assert client.get("/v1/jobs/batches/none/results", headers=one).status_code == 429
         assert client.post("/v1/jobs", json=BODY, headers=one).status_code == 202
         assert client.post("/v1/jobs/batch", content=jsonl(BODY), headers={**JSONL, **two}).status_code == 200
         assert [each["error"] for each in lines(finish(BODY).text)] == [None, None]

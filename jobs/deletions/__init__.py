@@ -1,0 +1,1 @@
+"""Deletion of what jobs were asked for, and of what they made."""
