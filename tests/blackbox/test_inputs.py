@@ -122,6 +122,26 @@ def test_a_job_that_has_not_succeeded_has_no_picture_to_edit(system: System) -> 
     job = system.submit(key)
     says = f"image: job {job} has not ended; submit this when it has succeeded"
     assert refusal(system, {"job": job}, key) == says
-    system.http("POST", f"/v1/jobs/{job}/cancel", None, key)
+    system.http("DELETE", f"/v1/jobs/{job}", None, key)
     until("it is canceled", lambda: system.job(job, key)["status"] == "canceled")
     assert refusal(system, {"job": job}, key) == f"image: job {job} has not succeeded"
+
+
+def test_what_came_with_a_job_goes_with_its_result_unless_another_job_needs_it(system: System) -> None:
+    system.worker()
+    key, store = system.key("one"), store_of(system)
+    sent = {"kind": "edit", "prompt": "x", "image": inline(png())}
+    first, second = (system.http("POST", "/v1/jobs", sent, key).body for _ in range(2))
+    file_id = first["parameters"]["image"]["file"]
+    waiting = system.http("POST", "/v1/jobs", {**sent, "image": file_id, "start_after": 3600}, key).body["id"]
+    assert second["parameters"]["image"]["file"] == file_id
+    for job in (first["id"], second["id"]):
+        until("it has ended", lambda: system.job(job, key)["status"] == "succeeded")  # noqa: B023
+    assert system.http("DELETE", f"/v1/jobs/{first['id']}/result", None, key).status in (200, 202)
+    until("its pictures are gone", lambda: not any(first["id"] in each.key for each in store.objects()))
+    assert system.http("GET", f"/v1/files/{file_id}", None, key).status == 200
+    system.http("DELETE", f"/v1/jobs/{waiting}", None, key)
+    until("it is canceled", lambda: system.job(waiting, key)["status"] == "canceled")
+    assert system.http("DELETE", f"/v1/jobs/{second['id']}/result", None, key).status in (200, 202)
+    until("the file is gone", lambda: not any(file_id in each.key for each in store.objects()))
+    assert system.http("GET", f"/v1/files/{file_id}", None, key).status == 404
