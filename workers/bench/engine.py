@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from jobs.kinds.generate import GenerateSpec
 from workers.bench.real_time import outcome, sleep_until
 from workers.bench.simulation import Arrival, Outcome
+from workers.families.edit import Edit
 from workers.process.start import ReadyEngine
+from workers.runners.postprocess import Pixels
 
 
 class EngineContender:
@@ -37,6 +39,11 @@ class EngineContender:
 
         with ThreadPoolExecutor(at_once) as threads:
             return list(threads.map(run, specs))
+
+    def edit(self, edits: Sequence[Edit]) -> list[Pixels]:
+        """Make the edits, all at once. Returns the first picture of each, uint8 (height, width, 3)."""
+        tickets = [self._engine.submit(each.spec.model, each) for each in edits]
+        return [ticket.result()[0] for ticket in tickets]
 
     def serve(self, arrivals: Sequence[Arrival]) -> Outcome:
         """Take jobs as they come."""
