@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ops.bench.truth.measures import held_out_scenes
-from workers.builtin.drawing import SIZE_PX, draw
+from workers.builtin.drawing import PALETTE, SIZE_PX, draw
 from workers.builtin.scenes import COLOURS, POSITIONS, SHAPES, Colour, Figure, Relation, Scene, Size, caption
 from workers.families.edit import Mask
 
@@ -40,12 +40,14 @@ class Case:
         image: What is edited, RGB, 128 × 128.
         mask: Where it is repainted; None is everywhere.
         shown: What the result is to show.
+        whole: Where the figure was erased under the mask, in half: the picture before.
     """
 
     prompt: str
     image: Image.Image
     mask: Mask | None
     shown: Scene
+    whole: Image.Image | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,8 @@ class EditKind:
         make: The case of such a scene.
         strength: Of each.
         guidance_scale: Of each; None is the model's own.
+        is_blind: Whether the picture is not shown to the model, and part of a generation is pasted into it: what others
+            have to be better than.
         target: The share that is to be right; None where nothing is hoped for.
     """
 
@@ -66,6 +70,7 @@ class EditKind:
     make: Callable[[Scene, random.Random], Case]
     strength: float
     guidance_scale: float | None = None
+    is_blind: bool = False
     target: float | None = 0.9
 
 
@@ -96,6 +101,11 @@ def _is_in_a_half(scene: Scene) -> bool:
 
 def _is_single(scene: Scene) -> bool:
     return len(scene.figures) == 1
+
+
+def _is_cut_by_the_middle(scene: Scene) -> bool:
+    figure = scene.figures[0]
+    return _is_single(scene) and figure.size is None and figure.position in (None, "center", "top", "bottom")
 
 
 def _add_beside(scene: Scene, rng: random.Random) -> Case:
@@ -130,6 +140,22 @@ def _recolour(scene: Scene, rng: random.Random) -> Case:
     return Case(prompt=caption(scene), image=image, mask=None, shown=scene)
 
 
+def _complete(scene: Scene, rng: random.Random) -> Case:
+    """
+    The figure of the caption is there, but for the half of it that is erased and masked.
+
+    The half that stays tells the size, and where the caption leaves it open, the place. It is on the training's grid:
+    of other places the model knows nothing.
+    """
+    (figure,) = scene.figures
+    there = replace(scene, figures=(replace(figure, position=figure.position or "center"),))
+    mask = masked_half(rng.choice(("left", "right")))
+    whole = draw(there, rng, on_grid=True)
+    ground = np.array(PALETTE[scene.background], dtype=np.uint8)
+    image = Image.fromarray(np.where(mask[..., None], ground, np.asarray(whole)))
+    return Case(prompt=caption(scene), image=image, mask=mask, shown=there, whole=whole)
+
+
 def _other_colour(scene: Scene, rng: random.Random) -> Colour:
     taken = (scene.background, scene.figures[0].colour)
     return rng.choice([colour for colour in COLOURS if colour not in taken])
@@ -155,6 +181,23 @@ EDIT_KINDS = (
         fits=_is_in_a_half,
         make=_add_in_half,
         strength=1.0,
+        target=None,
+    ),
+    EditKind(
+        name="inpainting of half a figure, guidance_scale 1",
+        fits=_is_cut_by_the_middle,
+        make=_complete,
+        strength=1.0,
+        guidance_scale=1.0,
+        target=None,
+    ),
+    EditKind(
+        name="the same, and the model does not see the other half",
+        fits=_is_cut_by_the_middle,
+        make=_complete,
+        strength=1.0,
+        guidance_scale=1.0,
+        is_blind=True,
         target=None,
     ),
     EditKind(

@@ -23,13 +23,15 @@ from ops.bench.workload import MODEL, settle
 from workers.bench import contenders
 from workers.bench.process import Remote
 from workers.builtin.checker import Verdict, check
+from workers.builtin.drawing import PALETTE
 from workers.builtin.scenes import Scene
-from workers.families.edit import Edit
+from workers.families.edit import Edit, Mask
 from workers.runners.postprocess import Pixels
 
 _FIRST_SEED = 1_000
 _PARTS = ("background", "colours", "shapes", "places")  # of a verdict
 _MARK_PX = 4
+_SAME_FIGURE = 0.7  # of their areas is shared: two sizes share half, the edges of one differ by a pixel or two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +51,18 @@ class Sample:
     Attributes:
         shows: Which parts of what it is to show. A figure that reaches out of the mask is cut there: another shape.
         is_kept: Whether every pixel outside of the mask is that of the edited picture.
+        is_completed: Whether a figure that was erased in half is there again; True where none was.
     """
 
     case: Case
     made: Image.Image
     shows: Verdict
     is_kept: bool
+    is_completed: bool
 
     @property
     def is_right(self) -> bool:
-        return self.shows.all and self.is_kept
+        return self.shows.all and self.is_kept and self.is_completed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +83,12 @@ class Result:
         return None if self.kind.target is None else self.right.share >= self.kind.target
 
     def parts(self) -> list[Measure]:
-        """How often each part is right; pixels that are kept only where there is a mask."""
-        masked = [each for each in self.samples if each.case.mask is not None]
-        parts = [self._count(part, [getattr(each.shows, part) for each in self.samples]) for part in _PARTS]
-        return parts + ([self._count("outside of the mask", [each.is_kept for each in masked])] if masked else [])
+        """How often each part is right, where there is such a part."""
+        kept = [each.is_kept for each in self.samples if each.case.mask is not None]
+        completed = [each.is_completed for each in self.samples if each.case.whole is not None]
+        parts = {part: [getattr(each.shows, part) for each in self.samples] for part in _PARTS}
+        parts |= {"outside of the mask": kept, "completed": completed}
+        return [self._count(name, right) for name, right in parts.items() if right]
 
     def _count(self, name: str, right: Sequence[bool]) -> Measure:
         return Measure(name=name, right=sum(right), of=len(right))
@@ -105,7 +111,7 @@ def bench_edits(effort: Effort, folder: Path, console: Console) -> list[Result]:
         for kind in EDIT_KINDS:
             status.update(f"{kind.name} …")
             cases = cases_of(kind, effort.edits, effort.seed)
-            made = engine.call("edit", edits_of(kind, cases, catalogue))
+            made = _make(engine, kind, edits_of(kind, cases, catalogue))
             results.append(Result(kind=kind, samples=[judge(*each) for each in zip(cases, made, strict=True)]))
             checked = _check_the_checker(results, effort.seed)
             _write(folder, results, checked, surroundings)
@@ -132,13 +138,18 @@ def judge(case: Case, made: Pixels) -> Sample:
     """Read a picture, uint8 (128, 128, 3), that was made of a case."""
     image = Image.fromarray(made)
     outside = np.zeros(made.shape[:2], dtype=np.bool_) if case.mask is None else ~case.mask
-    is_kept = np.array_equal(made[outside], np.asarray(case.image)[outside])
-    return Sample(case=case, made=image, shows=check(case.shown, image), is_kept=is_kept)
+    return Sample(
+        case=case,
+        made=image,
+        shows=check(case.shown, image),
+        is_kept=np.array_equal(made[outside], np.asarray(case.image)[outside]),
+        is_completed=_is_completed(case, made),
+    )
 
 
 def to_table(results: Sequence[Result]) -> Table:
     """A line for each kind: counts of what is right, the share of what is right as a whole, its target."""
-    columns = [each.name for each in results[0].parts()]
+    columns = list(dict.fromkeys(each.name for result in results for each in result.parts()))
     table = Table("edits", "of", *columns, "all of it (95 % interval)", "target", "met")
     for result in results:
         counts = {each.name: str(each.right) for each in result.parts()}
@@ -147,6 +158,31 @@ def to_table(results: Sequence[Result]) -> Table:
         cells = [counts.get(name, "–") for name in columns]
         table.add_row(result.kind.name, str(result.right.of), *cells, percent(result.right), target, met)
     return table
+
+
+def _make(engine: Remote, kind: EditKind, edits: Sequence[Edit]) -> list[Pixels]:
+    if not kind.is_blind:
+        return list(engine.call("make_pictures", edits))
+    generated = engine.call("make_pictures", [each.spec for each in edits])
+    return [edit.keep(pixels) for edit, pixels in zip(edits, generated, strict=True)]
+
+
+def _is_completed(case: Case, made: Pixels) -> bool:
+    """Where the mask is: the area of both the figure as it was and as it is, by that of either."""
+    if case.whole is None or case.mask is None:
+        return True
+    before, after = (_figure(case.shown, pixels) & case.mask for pixels in (np.asarray(case.whole), made))
+    return float((before & after).sum()) >= _SAME_FIGURE * float((before | after).sum())
+
+
+def _figure(scene: Scene, pixels: Pixels) -> Mask:
+    """Where pixels are nearer to the colour of the scene's figure than to its background."""
+    ink, ground = (
+        np.linalg.norm(pixels.astype(np.float32) - PALETTE[colour], axis=-1)
+        for colour in (scene.figures[0].colour, scene.background)
+    )
+    nearer: Mask = ink < ground
+    return nearer
 
 
 def _check_the_checker(results: Sequence[Result], seed: int) -> Measure:
@@ -177,7 +213,12 @@ def _to_json(result: Result) -> dict[str, Any]:
         "is_met": result.is_met,
         "measures": [each.to_json() for each in (*result.parts(), result.right)],
         "wrong": [
-            {"caption": each.case.prompt, **asdict(each.shows), "is_kept": each.is_kept}
+            {
+                "caption": each.case.prompt,
+                **asdict(each.shows),
+                "is_kept": each.is_kept,
+                "is_completed": each.is_completed,
+            }
             for each in result.samples
             if not each.is_right
         ],
