@@ -22,6 +22,7 @@ Threads = Annotated[
 ]
 
 _FOLDER = Path("build/bench")
+_EDITS = 100  # of each kind
 
 
 @bench_app.command("truth")
@@ -29,14 +30,29 @@ def truth(
     folder: Folder = _FOLDER,
     running: Annotated[bool, typer.Option("--running", help="Use the running system; do not start one.")] = False,
     seed: Annotated[int, typer.Option(help="Seed that selects the captions.")] = 0,
+    edit: Annotated[
+        bool, typer.Option("--edit", help="Check edits of drawn pictures, made by an engine alone.")
+    ] = False,
 ) -> None:
     """Check whether images show what their prompts say: held-out captions, checked on the pixels."""
+    if edit:
+        _truth_of_edits(folder, seed, running=running)
+        return
     from ops.bench.system.system import system_for_a_while
-    from ops.bench.system.truth import bench_truth
+    from ops.bench.truth.generations import bench_truth
 
     console = Console()
     with reporting(), nullcontext(Client()) if running else system_for_a_while(console) as client:
         bench_truth(client, folder, console, seed=seed)
+
+
+def _truth_of_edits(folder: Path, seed: int, *, running: bool) -> None:
+    if running:
+        raise typer.BadParameter("not with --edit, which has an engine of its own", param_hint="'--running'")
+    from ops.bench.truth.edits import Effort, bench_edits
+
+    with reporting():
+        bench_edits(Effort(edits=_EDITS, seed=seed, threads=_threads(None)), folder, Console())
 
 
 @bench_app.command("engine")

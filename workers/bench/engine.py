@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from jobs.kinds.generate import GenerateSpec
 from workers.bench.real_time import outcome, sleep_until
 from workers.bench.simulation import Arrival, Outcome
+from workers.families.edit import Work, spec_of
 from workers.process.start import ReadyEngine
+from workers.runners.postprocess import Pixels
 
 
 class EngineContender:
@@ -37,6 +39,11 @@ class EngineContender:
 
         with ThreadPoolExecutor(at_once) as threads:
             return list(threads.map(run, specs))
+
+    def make_pictures(self, works: Sequence[Work]) -> list[Pixels]:
+        """Make edits or generations, all at once. Returns the first picture of each, uint8 (height, width, 3)."""
+        tickets = [self._engine.submit(spec_of(each).model, each) for each in works]
+        return [ticket.result()[0] for ticket in tickets]
 
     def serve(self, arrivals: Sequence[Arrival]) -> Outcome:
         """Take jobs as they come."""

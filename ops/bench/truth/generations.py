@@ -18,11 +18,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from ops.bench.truth.measures import Measure, altered_refused, held_out_scenes, percent, to_sheet
 from producer import Client
 from workers.builtin.checker import Verdict, check
-from workers.builtin.scenes import Scene, altered, caption, held_out_scene
+from workers.builtin.scenes import Scene, caption
 
-_SHEET_COLUMNS = 12
 _FIRST_SEED = 1_000
 
 
@@ -53,19 +53,6 @@ class Sample:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """How many of `of` were right."""
-
-    name: str
-    right: int
-    of: int
-
-    @property
-    def share(self) -> float:
-        return self.right / self.of
-
-
 def bench_truth(client: Client, folder: Path, console: Console, *, seed: int = 0) -> list[Measure]:
     """
     Submit the captions, check the pictures, print the shares, and write `truth.json` and `truth.png` into `folder`.
@@ -75,7 +62,7 @@ def bench_truth(client: Client, folder: Path, console: Console, *, seed: int = 0
         seed: Chooses the captions.
     """
     rng = random.Random(seed)
-    requested = [(kind.name, scene) for kind in KINDS for scene in held_out_scenes(kind, rng)]
+    requested = [(kind.name, scene) for kind in KINDS for scene in held_out_scenes(kind.fits, kind.count, rng)]
     requests = [
         {"prompt": caption(scene), "model": "shapes", "seed": _FIRST_SEED + index}
         for index, (_, scene) in enumerate(requested)
@@ -86,21 +73,12 @@ def bench_truth(client: Client, folder: Path, console: Console, *, seed: int = 0
         Sample(kind=kind, scene=scene, image=image, verdict=check(scene, image))
         for (kind, scene), image in zip(requested, images, strict=True)
     ]
-    measures = [*measure(samples), _altered_refused(samples, rng)]
+    right = [(sample.scene, sample.image) for sample in samples if sample.verdict.all]
+    measures = [*measure(samples), altered_refused(right, rng)]
     _write(folder, samples, measures)
     console.print(_table(measures))
     console.print(f"{len(samples)} held-out captions; written to {folder}/truth.json and truth.png", highlight=False)
     return measures
-
-
-def held_out_scenes(kind: Kind, rng: random.Random) -> list[Scene]:
-    """Distinct scenes of one kind that training left out."""
-    scenes: dict[str, Scene] = {}
-    while len(scenes) < kind.count:
-        scene = held_out_scene(rng)
-        if kind.fits(scene):
-            scenes[caption(scene)] = scene
-    return list(scenes.values())
 
 
 def measure(samples: Sequence[Sample]) -> list[Measure]:
@@ -115,17 +93,10 @@ def measure(samples: Sequence[Sample]) -> list[Measure]:
     ]
 
 
-def _altered_refused(samples: Sequence[Sample], rng: random.Random) -> Measure:
-    """The checker checked: of pictures that it finds right, how often it refuses the caption with one thing altered."""
-    right = [sample for sample in samples if sample.verdict.all]
-    refused = sum(not check(altered(sample.scene, rng), sample.image).all for sample in right)
-    return Measure(name="altered captions refused", right=refused, of=max(len(right), 1))
-
-
 def _table(measures: Sequence[Measure]) -> Table:
-    table = Table("what", "right", "of", "share")
+    table = Table("what", "right", "of", "share (95 % interval)")
     for each in measures:
-        table.add_row(each.name, str(each.right), str(each.of), f"{each.share:.1%}")
+        table.add_row(each.name, str(each.right), str(each.of), percent(each))
     return table
 
 
@@ -134,15 +105,6 @@ def _write(folder: Path, samples: Sequence[Sample], measures: Sequence[Measure])
     wrong = [
         {"caption": caption(each.scene), **dataclasses.asdict(each.verdict)} for each in samples if not each.verdict.all
     ]
-    report = {"measures": [{**dataclasses.asdict(each), "share": each.share} for each in measures], "wrong": wrong}
+    report = {"measures": [each.to_json() for each in measures], "wrong": wrong}
     (folder / "truth.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    _sheet([each.image for each in samples]).save(folder / "truth.png")
-
-
-def _sheet(images: Sequence[Image.Image]) -> Image.Image:
-    side = max(max(image.size) for image in images) + 2
-    rows = -(-len(images) // _SHEET_COLUMNS)
-    sheet = Image.new("RGB", (side * _SHEET_COLUMNS, side * rows), "white")
-    for index, image in enumerate(images):
-        sheet.paste(image, (side * (index % _SHEET_COLUMNS), side * (index // _SHEET_COLUMNS)))
-    return sheet
+    to_sheet([each.image for each in samples]).save(folder / "truth.png")
