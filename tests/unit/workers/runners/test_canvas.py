@@ -14,7 +14,7 @@ from PIL import Image
 from jobs.catalogue.entry import Limits, Model
 from jobs.kinds.canvas import Region, crop_region
 from tests.unit.workers import tiny
-from workers.runners.canvas import Mask, Pixels, box_of, lay_out, scale_mask
+from workers.runners.canvas import Mask, Pixels, box_of, lay_out, memory_bytes, scale_mask
 
 SIDES = st.integers(1, 600)
 SIZES = st.tuples(SIDES, SIDES)
@@ -181,6 +181,14 @@ def test_nothing_is_masked_by_an_empty_mask() -> None:
     canvas = lay_out(image, np.zeros((300, 700), dtype=bool), SHAPES)
     assert box_of(np.zeros((3, 3), dtype=bool)) is None
     assert np.array_equal(canvas.paste(255 - canvas.cut()), image)
+
+
+def test_memory_is_for_all_that_there_is_at_a_time() -> None:
+    canvas = lay_out(noise((700, 300)), np.ones((300, 700), dtype=bool), SHAPES)
+    assert canvas.mask is not None
+    held, result = canvas.image.nbytes + canvas.mask.nbytes, canvas.paste(canvas.cut())
+    in_the_making = 4 * 700 * 300  # As Pillow holds a pixel.
+    assert memory_bytes((700, 300)) == held + 2 * result.nbytes + in_the_making
 
 
 # As diffusers has it.
