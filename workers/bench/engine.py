@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from jobs.kinds.generate import GenerateSpec
 from workers.bench.real_time import outcome, sleep_until
 from workers.bench.simulation import Arrival, Outcome
-from workers.families.edit import Work, spec_of
 from workers.process.start import ReadyEngine
+from workers.runners.edit_work import Work, spec_of
 from workers.runners.postprocess import Pixels
 
 

@@ -19,7 +19,7 @@ from PIL import Image
 from ops.bench.truth.measures import held_out_scenes
 from workers.builtin.drawing import PALETTE, SIZE_PX, draw
 from workers.builtin.scenes import COLOURS, POSITIONS, SHAPES, Colour, Figure, Relation, Scene, Size, caption
-from workers.families.edit import Mask
+from workers.runners.edit_work import Mask
 
 Half = Literal["left", "right", "top", "bottom"]
 

@@ -25,7 +25,7 @@ from workers.bench.process import Remote
 from workers.builtin.checker import Verdict, check
 from workers.builtin.drawing import PALETTE
 from workers.builtin.scenes import Scene
-from workers.families.edit import Edit, Mask
+from workers.runners.edit_work import Edit, Mask
 from workers.runners.postprocess import Pixels
 
 _FIRST_SEED = 1_000

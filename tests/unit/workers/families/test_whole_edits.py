@@ -14,7 +14,6 @@ import torch
 from diffusers import DiffusionPipeline, FluxKontextPipeline
 from PIL import Image
 
-from jobs.errors import ErrorCode
 from jobs.kinds.picture import Stage
 from jobs.table.states import Status
 from tests import tiny_pipelines
@@ -22,10 +21,9 @@ from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Measured, make_engine, run, submit
 from workers.attempt.errors import JobLeft
 from workers.engine.engine import Engine
-from workers.engine.errors import GenerationFailed
 from workers.engine.ticket import Ticket
 from workers.families.diffusers import WholePipeline
-from workers.runners.edit_work import Edit, Work
+from workers.runners.edit_work import Edit
 from workers.runners.postprocess import Pixels
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
@@ -260,54 +258,3 @@ def test_edit_is_interrupted_when_nobody_waits_for_it() -> None:
     following = submit(engine, an_edit(2))
     run(engine, following)
     assert len(following.result()) == 1
-
-
-# What is refused.
-
-
-class Instructed:
-    """A pipeline that edits by instruction, and takes no negative prompt."""
-
-    def set_progress_bar_config(self, **_options: Any) -> None:
-        """Has no bar."""
-
-    def __call__(self, prompt: str, image: Any) -> None:
-        """Draws nothing."""
-
-
-class Controlled(Instructed):
-    """Calls depth an image."""
-
-    def __call__(self, prompt: str, image: Any, controlnet_conditioning_scale: float = 1.0) -> None:
-        """Draws nothing."""
-
-
-def refusal(made: Any, work: Work) -> str:
-    engine = engine_of(WholePipeline(ENTRY, made))
-    ticket = submit(engine, work)
-    run(engine, ticket)
-    with pytest.raises(GenerationFailed) as raised:
-        ticket.result()
-    assert raised.value.code == ErrorCode.INVALID_REQUEST
-    return str(raised.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "work", "sentence"),
-    [
-        ("pixart", an_edit(1), "image: diffusers edits no pictures"),
-        ("pixart", an_edit(1, is_masked=True), "mask: diffusers does not repaint a masked part of a picture"),
-        ("kandinsky-3", an_edit(1, is_masked=True), "mask: diffusers does not repaint a masked part of a picture"),
-        ("pix2pix", an_edit(1, strength=0.8), "strength: diffusers does not support it; leave it out, or use 1"),
-        ("pix2pix", an_edit(1).spec, "image: diffusers only edits pictures"),
-        ("sd3", an_edit(1, strength=0.1), "strength: 0.1 of 5 steps is none"),
-    ],
-)
-def test_what_no_pipeline_does_is_refused(name: str, work: Work, sentence: str) -> None:
-    assert refusal(pipeline(name), work) == sentence
-
-
-def test_what_a_pipeline_does_not_take_is_refused() -> None:
-    edit = an_edit(1, negative_prompt="gray")
-    assert refusal(Instructed(), edit) == "negative_prompt: diffusers does not support it"
-    assert refusal(Controlled(), an_edit(1)) == "image: diffusers edits no pictures"

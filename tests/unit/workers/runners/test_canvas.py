@@ -14,7 +14,11 @@ from PIL import Image
 from jobs.catalogue.entry import Limits, Model
 from jobs.kinds.canvas import Region, crop_region
 from tests.unit.workers import tiny
-from workers.runners.canvas import Mask, Pixels, box_of, lay_out, scale_mask
+from tests.unit.workers.adapters import QUIET, make_adapter, make_engine, run, submit
+from workers.runners.canvas import Mask, Pixels, box_of, lay_out, memory_bytes, scale_mask
+from workers.runners.edit_work import Edit
+
+pytestmark = pytest.mark.filterwarnings(QUIET)
 
 SIDES = st.integers(1, 600)
 SIZES = st.tuples(SIDES, SIDES)
@@ -181,6 +185,32 @@ def test_nothing_is_masked_by_an_empty_mask() -> None:
     canvas = lay_out(image, np.zeros((300, 700), dtype=bool), SHAPES)
     assert box_of(np.zeros((3, 3), dtype=bool)) is None
     assert np.array_equal(canvas.paste(255 - canvas.cut()), image)
+
+
+def test_memory_is_for_all_that_there_is_at_a_time() -> None:
+    canvas = lay_out(noise((700, 300)), np.ones((300, 700), dtype=bool), SHAPES)
+    assert canvas.mask is not None
+    held, result = canvas.image.nbytes + canvas.mask.nbytes, canvas.paste(canvas.cut())
+    in_the_making = 4 * 700 * 300  # As Pillow holds a pixel.
+    assert memory_bytes((700, 300)) == held + 2 * result.nbytes + in_the_making
+
+
+@pytest.mark.parametrize("size", [(40, 48), (41, 47), (5, 90), (700, 30)])
+@pytest.mark.parametrize("margin", [None, 3])
+def test_picture_of_any_size_goes_through_a_model_and_keeps_what_is_not_masked(
+    size: tuple[int, int], margin: int | None
+) -> None:
+    adapter = make_adapter("stable-diffusion")
+    image, mask = noise(size), np.zeros((size[1], size[0]), dtype=bool)
+    mask[size[1] // 3 :, size[0] // 2 :] = True
+    canvas = lay_out(image, mask, adapter.entry, padding_mask_crop=margin)
+    spec = tiny.spec(adapter.entry, width=canvas.plan.width, height=canvas.plan.height, num_inference_steps=2)
+    engine = make_engine(adapter)
+    ticket = submit(engine, Edit(spec=spec, image=canvas.cut(), mask=canvas.cut_mask(), strength=1.0))
+    run(engine, ticket)
+    result = canvas.paste(ticket.result()[0])
+    assert np.array_equal(result[~mask], image[~mask])
+    assert not np.array_equal(result[mask], image[mask])
 
 
 # As diffusers has it.
