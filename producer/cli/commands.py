@@ -2,7 +2,7 @@
 The command line of everybody who submits.
 
 Exit codes: 0 done; 1 the job ended without images; 2 bad input; 3 Redis or the store cannot be used; 4 no end in the
-time given; 5 no such job.
+time given; 5 no such job or file.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from producer.cli.progress import follow_on_terminal, print_result
 from producer.cli.reporting import EXIT_NO_IMAGES, JsonFlag, reporting, warn
 from producer.cli.saving import check_file, saving
 from producer.cli.terminal import Terminal, print_json, say
+from producer.cli.uploads_commands import files_app
 from producer.client.image import Artifact, Image
 from producer.client.job import Job
 from producer.client.parts import open_parts
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.add_typer(queue_app, name="queue")
 app.add_typer(dead_app, name="dead")
 app.add_typer(ends_app, name="ends")
+app.add_typer(files_app, name="files")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(keys_app, name="keys")
 app.command("workers")(workers)
