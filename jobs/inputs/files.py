@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 import redis
 
 from jobs import names
-from jobs.errors import FileInUse, FileNotFound, FilesTooLarge, InvalidRequest
+from jobs.errors import FileInUse, FileNotFound, FilesTooLarge
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
 from jobs.scripts.scripts import Scripts, as_mapping
@@ -204,7 +204,7 @@ class Files:
             order: `desc` for the newest first.
 
         Raises:
-            InvalidRequest: `after` is no file of this list.
+            FileNotFound: `after` is no file of this list (any more).
         """
         key = names.FILES if caller is None else names.files_key(caller)
         if caller is not None and purpose is not None:
@@ -230,7 +230,7 @@ class Files:
         if after is not None:
             place = self._redis.zscore(key, after)
             if place is None:
-                raise InvalidRequest("after", "is no file of this list")
+                raise FileNotFound(after)
             behind = f"({place:.0f}"
         while True:
             some = self._page(key, behind, order, min(limit, _LISTED_AT_ONCE))

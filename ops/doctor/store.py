@@ -11,10 +11,11 @@ import uuid
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from jobs.inputs.files import new_file_id
 from ops.doctor.finding import CORRECT, Finding, State, attempt, attempt_all, unchecked
 from ops.doctor.http import get
 from storage.errors import NotSupported, ObjectNotFound, StorageError, StorageMisconfigured
-from storage.keys import root_of
+from storage.keys import input_key, root_of
 from storage.registry import chosen_backend, open_store
 from storage.store import Store
 
@@ -47,9 +48,15 @@ def _check() -> list[Finding]:
         checks.altered: probe.fetch_altered,
     }
     if written.state is not State.OK:
-        return [place, written, *unchecked([*rest, checks.delete], "nothing could be written")]
+        return [place, written, *unchecked([*rest, checks.delete, checks.files], "nothing could be written")]
     seen = [probe.try_to(check, run) for check, run in rest.items()]
-    return [place, written, *seen, probe.try_to(checks.delete, probe.delete)]
+    return [
+        place,
+        written,
+        *seen,
+        probe.try_to(checks.delete, probe.delete),
+        probe.try_to(checks.files, probe.look_at_files),
+    ]
 
 
 class _Checks:
@@ -58,9 +65,9 @@ class _Checks:
     def __init__(self, backend: type[Store]) -> None:
         self.label, self.noun = backend.label, backend.place
         self.place = f"{self.label} {self.noun}"
-        words = ("write", "read", "link", "altered link", "delete")
+        words = ("write", "read", "link", "altered link", "delete", "uploaded files")
         self.rest = [f"{self.label} {word}" for word in words]
-        self.write, self.read, self.link, self.altered, self.delete = self.rest
+        self.write, self.read, self.link, self.altered, self.delete, self.files = self.rest
 
 
 class _Probe:
@@ -182,6 +189,23 @@ class _Probe:
             state=State.FAILURE,
             found=found,
             advice="Check the store's log; delete it by hand.",
+        )
+
+    def look_at_files(self) -> Finding:
+        """Whether the store itself deletes uploaded files, for which jobs may wait."""
+        try:
+            days = self._store.expiry_days(input_key(self._store.settings.prefix, new_file_id()))
+        except NotSupported:
+            days = None
+        except StorageMisconfigured as exc:  # Nothing else needs that right.
+            return Finding(check=self._checks.files, state=State.UNCHECKED, found=f"its rules cannot be read: {exc}")
+        if days is None:
+            return Finding(check=self._checks.files, state=State.OK, found="no rule of the store deletes them")
+        return Finding(
+            check=self._checks.files,
+            state=State.WARNING,
+            found=f"a lifecycle rule deletes them after {days} days, also those that jobs wait for",
+            advice="Run `./imagemill storage retention apply` again: its rule spares them. Narrow the others.",
         )
 
     def _link(self) -> str:

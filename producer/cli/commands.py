@@ -2,7 +2,7 @@
 The command line of everybody who submits.
 
 Exit codes: 0 done; 1 the job ended without images, or they are deleted; 2 bad input; 3 Redis or the store cannot be
-used; 4 no end in the time given; 5 no such job.
+used; 4 no end in the time given; 5 no such job or file.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from producer.cli.reporting import JsonFlag, reporting
 from producer.cli.saving import check_file
 from producer.cli.submit_commands import TimeoutOption, edit, submit
 from producer.cli.terminal import Terminal, print_json, say
+from producer.cli.uploads_commands import files_app
 from producer.client.job import Job
 from producer.client.parts import open_parts
 
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.add_typer(queue_app, name="queue")
 app.add_typer(dead_app, name="dead")
 app.add_typer(ends_app, name="ends")
+app.add_typer(files_app, name="files")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(keys_app, name="keys")
 app.command("submit")(submit)

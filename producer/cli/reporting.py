@@ -12,6 +12,10 @@ import structlog
 import typer
 
 from jobs.errors import (
+    FileInUse,
+    FileNotFound,
+    FilesTooLarge,
+    FileTooLarge,
     IdempotencyConflict,
     ImagemillError,
     InvalidConfiguration,
@@ -78,11 +82,13 @@ def _exit_code(exc: Exception) -> int:
     match exc:
         case InvalidRequest() | IdempotencyConflict() | InvalidConfiguration() | JobNotEnded():
             return EXIT_BAD_INPUT
+        case FileTooLarge() | FilesTooLarge() | FileInUse():
+            return EXIT_BAD_INPUT
         case JobFailed() | ResultDeleted():
             return EXIT_NO_IMAGES
         case WaitTimeout():
             return EXIT_TIMEOUT
-        case JobNotFound():
+        case JobNotFound() | FileNotFound():
             return EXIT_NOT_FOUND
         case _:
             return EXIT_UNAVAILABLE

@@ -24,7 +24,7 @@ from storage.store import Upload
 log = structlog.get_logger()
 
 FIELD = "file"  # What it is called where something is wrong with it.
-PIECE_BYTES = 1 << 20  # A good size for what is given to `Intake.write`.
+PIECE_BYTES = 256 << 10  # A good size for what is given to `Intake.write`.
 
 # What OpenAI's clients say a file is for. It is kept and shown; whatever it says, a file is a picture.
 Purpose = Literal["vision", "user_data", "assistants", "batch", "fine-tune", "evals"]

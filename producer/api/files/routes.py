@@ -51,7 +51,7 @@ async def upload(request: Request, caller: UploadCaller, context: CurrentContext
 @router.get(
     "/files",
     summary="List files (OpenAI's API)",
-    responses={200: {"model": FilesBody}, **refusals(400, 401, 422, 429, 503)},
+    responses={200: {"model": FilesBody}, **refusals(400, 401, 404, 422, 429, 503)},
 )
 async def list_files(
     caller: CurrentCaller,

@@ -74,12 +74,15 @@ def _error(description: str, headers: dict[str, Any] | None = None) -> dict[str,
 
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: _error("A field is wrong (`param` says which), or the body is no JSON."),
+    400: _error("A field is wrong (`param` says which), or the body is not of its form."),
     401: _error("No key, or one that is not valid.", WWW_AUTHENTICATE),
-    403: _error("The key may not use this model."),
-    404: _error("There is no such model."),
+    403: _error("The key may not use this model, or a web page of another origin sent this."),
+    404: _error("There is no such model, or no such file."),
     408: _error("The body did not come in time."),
-    409: _error("The job was canceled, or the idempotency key belongs to a job with other parameters."),
+    409: _error(
+        "The job was canceled, or the idempotency key belongs to a job with other parameters; or a job needs the file, "
+        "or there is no room for more files."
+    ),
     413: _error("The body is too large."),
     415: _error("The body is not of the type that is asked for."),
     422: _error("Not used: what is wrong has 400, as OpenAI's clients expect."),

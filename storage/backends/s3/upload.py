@@ -32,17 +32,20 @@ class S3Upload(Upload):
         self._key, self._content_type = key, content_type
         self._id: str | None = None  # Of the upload in parts; None as long as one request may do.
         self._sent: list[CompletedPartTypeDef] = []
-        self._part = bytearray()
+        # One for all parts: made anew for each, it leaves holes in the memory of the process that nothing else fills.
+        self._part = bytearray(PART_BYTES)
+        self._filled = 0
 
     def write(self, piece: bytes) -> None:
         """As `Upload` says."""
         rest = memoryview(piece)
         while rest:
-            room = PART_BYTES - len(self._part)
-            self._part += rest[:room]
-            rest = rest[room:]
-            if len(self._part) == PART_BYTES and rest:
+            if self._filled == PART_BYTES:
                 self._send_part()
+            taken = min(len(rest), PART_BYTES - self._filled)
+            self._part[self._filled : self._filled + taken] = rest[:taken]
+            self._filled += taken
+            rest = rest[taken:]
 
     def finish(self) -> None:
         """As `Upload` says."""
@@ -63,7 +66,6 @@ class S3Upload(Upload):
 
     def abort(self) -> None:
         """Take the parts back that were sent. Why it is aborted counts more than what fails here."""
-        self._part = bytearray()
         if self._id is None:
             return
         try:
@@ -87,10 +89,11 @@ class S3Upload(Upload):
                 Body=self._body,
             )
         self._sent.append({"ETag": answer["ETag"], "PartNumber": number})
-        self._part = bytearray()
+        self._filled = 0
 
     @property
     def _body(self) -> bytes:
+        del self._part[self._filled :]  # Of the last one; the others are full.
         return cast("bytes", self._part)  # botocore takes it as it is, and bytes would be a copy.
 
     @contextmanager

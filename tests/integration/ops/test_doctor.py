@@ -22,7 +22,7 @@ from producer import Client
 from storage.backends.s3.store import S3Store
 
 REDIS = ("Redis version", "Redis role", "Redis persistence", "Redis eviction", "Redis memory", "Redis clock")
-S3 = ("S3 write", "S3 read", "S3 link", "S3 altered link", "S3 delete")
+S3 = ("S3 write", "S3 read", "S3 link", "S3 altered link", "S3 delete", "S3 uploaded files")
 
 Found = dict[str, dict[str, str]]
 Doctor = Callable[..., Found]

@@ -166,7 +166,15 @@ def test_doctor_tries_it_and_calls_it_by_its_name() -> None:
         "Shelf link": State.INFORMATION,
         "Shelf altered link": State.INFORMATION,
         "Shelf delete": State.OK,
+        "Shelf uploaded files": State.OK,
     }
+
+
+@pytest.mark.usefixtures("shelf")
+def test_doctor_warns_of_a_rule_that_deletes_uploaded_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ShelfStore, "expiry_days", lambda _, key: 7 if key.startswith("inputs/") else None)
+    (finding,) = (each for each in check_store() if each.check == "Shelf uploaded files")
+    assert (finding.state, "after 7 days" in finding.found) == (State.WARNING, True)
 
 
 def test_doctor_tells_of_a_store_that_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:

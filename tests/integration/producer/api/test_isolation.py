@@ -161,9 +161,7 @@ def upload(two: Two) -> None:
 def list_files(two: Two) -> None:
     for query in ({}, {"purpose": "vision"}, {"order": "asc"}):
         assert two.ask("GET", "/v1/files", params=query).json()["data"] == []
-    behind = two.api.get("/v1/files", params={"after": two.file}, headers=two.other)
-    missing = two.api.get("/v1/files", params={"after": "file-none"}, headers=two.other)
-    assert (behind.status_code, behind.text) == (400, missing.text)
+    two.is_not_there("GET", "/v1/files?after={file_id}", file_id=two.file)
 
 
 def of_job(two: Two, method: str, path: str) -> None:

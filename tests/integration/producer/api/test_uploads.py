@@ -333,6 +333,7 @@ def test_lists_have_pages(api: TestClient) -> None:
     assert (page["object"], page["first_id"], page["last_id"]) == ("list", ids[3], ids[1])
     rest = api.get("/v1/files", params={"limit": 3, "after": page["last_id"]}).json()
     assert ([each["id"] for each in rest["data"]], rest["has_more"]) == (ids[:1], False)
+    assert error_of(api.get("/v1/files", params={"after": "x"})) == (404, "file_not_found", None)
     some = api.get("/v1/files", params={"order": "asc", "purpose": "user_data"}).json()
     assert [each["id"] for each in some["data"]] == ids[1::2]
     assert api.get("/v1/files", params={"purpose": "batch"}).json() == {
@@ -342,7 +343,7 @@ def test_lists_have_pages(api: TestClient) -> None:
 
 @pytest.mark.parametrize(
     ("query", "field"),
-    [({"limit": "0"}, "limit"), ({"order": "up"}, "order"), ({"purpose": "fun"}, "purpose"), ({"after": "x"}, "after")],
+    [({"limit": "0"}, "limit"), ({"order": "up"}, "order"), ({"purpose": "fun"}, "purpose"), ({"page": "2"}, "page")],
 )
 def test_parameter_that_is_wrong_is_named_in_openais_form(api: TestClient, query: dict[str, str], field: str) -> None:
     assert error_of(api.get("/v1/files", params=query)) == (400, "invalid_request", field)
