@@ -51,11 +51,11 @@ class House:
     control: QueueControl
     settings: Settings
 
-    def submit(self, batch: BatchLine | None = None, **more: Any) -> str:
+    def submit(self, batch: BatchLine | None = None, max_kept_mib: int | None = None, **more: Any) -> str:
         fields = {**FIELDS, **more}
         request, spec = parse_request(fields), spec_of(fields, self.context.catalogue)
         made = submission_of(request, spec, self.context.catalogue, job_id=str(uuid.uuid4()))
-        submitted = self.context.table.submit(made if batch is None else replace(made, batch=batch))
+        submitted = self.context.table.submit(replace(made, batch=batch, max_kept_mib=max_kept_mib))
         self.context.pass_on(submitted.released)
         return submitted.job_id
 

@@ -10,7 +10,7 @@ from celery.result import AsyncResult
 from jobs import names
 from jobs.announce.celery import CeleryResults
 from jobs.deletions.deletions import WATCH_S
-from jobs.errors import Fenced, InvalidRequest, JobNotEnded, JobNotFound, ResultDeleted
+from jobs.errors import Fenced, InvalidRequest, JobNotEnded, JobNotFound, ResultDeleted, TooMuchKept
 from jobs.table.states import Status
 from jobs.view import view_of
 from producer.client.image import images_of
@@ -31,6 +31,12 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def result_of(house: House, job_id: str) -> tuple[str, Any]:
     result: Any = AsyncResult(job_id, app=house.sender)
     return result.state, result.result
+
+
+def is_due(house: House, job_id: str, within_s: float = 0.0) -> bool:
+    seconds, microseconds = house.client.time()
+    due = house.client.zscore(names.DELETIONS, job_id)
+    return due is not None and due <= seconds + microseconds / 1e6 + within_s
 
 
 def looked_for(house: House, job_id: str) -> bool:
@@ -71,12 +77,14 @@ def test_callbacks_that_were_sent_are_not_sent_again_and_others_are(house: House
     assert house.client.hget(names.job_key(untold), "tell") is None
 
 
-def test_notifier_who_has_the_result_in_hand_does_not_bring_it_back(house: House) -> None:
+@pytest.mark.parametrize("is_late", [True, False], ids=["late", "before the others"])
+def test_notifier_who_has_the_result_in_hand_does_not_bring_it_back(house: House, is_late: bool) -> None:
     job_id = house.run(house.send())
     (in_hand,) = house.notifier._outbox.take(10)
     house.deletions.delete(job_id)
     house.deleter.run_once()
-    assert house.notifier.run_once() == 1  # As another process would.
+    if is_late:
+        assert house.notifier.run_once() == 1  # As another process would.
     results = CeleryResults(house.settings)
     results.notify(in_hand.record, in_hand.wants)
     house.notifier._outbox.notified(in_hand)
@@ -85,13 +93,16 @@ def test_notifier_who_has_the_result_in_hand_does_not_bring_it_back(house: House
     assert in_redis(house.raw) == []
 
 
-def test_message_that_is_sent_again_is_told_that_the_result_is_gone(house: House) -> None:
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_message_that_is_sent_again_is_told_that_the_result_is_gone(house: House, is_gone: bool) -> None:
     job_id = house.run(house.send())
     house.notifier.run_once()
     house.deletions.delete(job_id)
-    house.see_through(job_id)
+    if is_gone:
+        house.see_through(job_id)
     link = house.sender.signature("theirs.store", args=[MARK], queue="theirs")
     assert house.send(task_id=job_id, link=link) == job_id
+    assert is_due(house, job_id)
     house.see_through(job_id)
     assert house.client.delete("theirs") == 1
     assert result_of(house, job_id)[1]["result"] == "gone"
@@ -128,6 +139,10 @@ def test_what_comes_later_is_found_at_a_later_look(house: House, is_there: bool)
     house.let_pass(job_id, 3600)
     house.deleter.run_once()
     assert house.objects(job_id) == []
+    assert is_due(house, job_id, house.settings.lease_s)
+    house.let_pass(job_id, 3600)
+    house.deleter.run_once()
+    assert not is_due(house, job_id, 3 * 3500)
     assert looked_for(house, job_id)
     house.let_pass(job_id, WATCH_S)
     house.deleter.run_once()
@@ -214,6 +229,36 @@ def test_record_stays_until_its_sender_has_heard(house: House) -> None:
     house.see_through(job_id)
     assert house.context.table.drop_ended().count == 1
     assert in_redis(house.raw) == []
+
+
+def test_record_that_stays_is_not_taken_for_one_that_goes_on(house: House) -> None:
+    """A submission that needs room would have it dropped."""
+    job_id = house.run(house.submit())
+    house.deletions.delete(job_id)
+    before = house.client.zscore(names.kept_key("default"), job_id)
+    with pytest.raises(TooMuchKept):
+        house.submit(max_kept_mib=0)
+    assert before == house.client.zscore(names.kept_key("default"), job_id)
+
+
+def test_result_is_not_gone_before_a_lease_has_passed(house: House) -> None:
+    job_id = house.submit()
+    house.context.table.cancel(job_id)
+    house.deletions.delete(job_id)
+    house.deleter.run_once()
+    assert view_of(house.context.table.get(job_id)).result == "deleting"
+    assert is_due(house, job_id, house.settings.lease_s)
+
+
+def test_deleted_job_takes_less_and_is_no_dead_one(house: House) -> None:
+    job_id = house.submit(negative_prompt="a blue ring " * 300)
+    house.lose(job_id)
+    assert [each.id for each in house.control.dead()] == [job_id]
+    (before,) = house.context.table.kept().values()
+    house.deletions.delete(job_id)
+    (after,) = house.context.table.kept().values()
+    assert before - after > 3_000
+    assert house.control.dead() == []
 
 
 def test_idempotency_key_knows_a_job_whose_result_is_deleted(house: House) -> None:
