@@ -162,7 +162,7 @@ class Finder:
             file = self._files.get(reference.file, asker.scope)
         except FileNotFound as exc:
             raise PictureRefused(str(exc)) from exc
-        return _input_of(file)
+        return input_of(file)
 
     def _of_data(self, reference: Reference, asker: _Asker) -> Input:
         assert reference.data is not None  # noqa: S101 - why this way was taken
@@ -246,10 +246,11 @@ class Finder:
         if kept.id != file.id:
             self._in_store.delete([file.id])
             self._files.forget(file.id)
-        return _input_of(kept)
+        return input_of(kept)
 
 
-def _input_of(file: File) -> Input:
+def input_of(file: File) -> Input:
+    """What a specification keeps of a file. Raises `PictureRefused` for one that is no picture."""
     if file.width is None or file.height is None:
         raise PictureRefused(f"file {file.id} is no picture")
     return Input(file=file.id, bytes=file.size_bytes, sha256=file.sha256, width=file.width, height=file.height)

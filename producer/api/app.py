@@ -34,7 +34,7 @@ from producer.api.keys.open_requests import OpenRequests
 from producer.api.keys.watch import KeyWatch
 from producer.api.links import Links
 from producer.api.metrics.metrics import ApiMetrics
-from producer.api.openai import images
+from producer.api.openai import edits, images
 from producer.api.openai import models as openai_models
 from producer.api.openai.errors import respond
 from producer.api.settings import ApiSettings
@@ -72,6 +72,7 @@ ROUTERS = (
     queues.router,
     limits.router,
     images.router,
+    edits.router,
     openai_models.router,
     health.router,
 )

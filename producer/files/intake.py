@@ -23,7 +23,7 @@ from storage.store import Upload
 
 log = structlog.get_logger()
 
-FIELD = "file"  # What it is called where something is wrong with it.
+FIELD = "file"
 PIECE_BYTES = 256 << 10  # A good size for what is given to `Intake.write`.
 
 # What OpenAI's clients say a file is for. It is kept and shown; whatever it says, a file is a picture.
@@ -34,13 +34,22 @@ FILENAME_CHARS = 255
 
 
 class Intake:
-    """Takes one file in. Its calls block, and wait for each other."""
+    """
+    Takes one file in. Its calls block, and wait for each other.
 
-    def __init__(self, files: Files, inputs: Inputs, *, max_bytes: int) -> None:
+    Attributes:
+        id: Of the file, unless its caller has one of the same bytes.
+        size_bytes: What has come.
+        head: What the file says of itself, when all has come.
+    """
+
+    def __init__(self, files: Files, inputs: Inputs, *, max_bytes: int, field: str = FIELD) -> None:
+        """`field`: what it is called where something is wrong with it."""
+        self.id = new_file_id()
         self.size_bytes = 0
+        self.head: Head | None = None
         self._files, self._inputs = files, inputs
-        self._max_bytes = max_bytes
-        self._id = new_file_id()
+        self._max_bytes, self._field = max_bytes, field
         self._picture = PassingPicture()
         self._sha256 = hashlib.sha256()
         self._upload: Upload | None = None  # None until the format is known, and again at the end.
@@ -61,11 +70,11 @@ class Intake:
             self._check_open()
             self.size_bytes += len(piece)
             if self.size_bytes > self._max_bytes:
-                raise FileTooLarge(FIELD, self._max_bytes)
+                raise FileTooLarge(self._field, self._max_bytes)
             try:
                 self._picture.feed(piece)
             except PictureRefused as exc:
-                raise InvalidRequest(FIELD, str(exc)) from exc
+                raise InvalidRequest(self._field, str(exc)) from exc
             self._sha256.update(piece)
             if self._upload is not None:
                 self._upload.write(piece)
@@ -73,6 +82,18 @@ class Intake:
             self._beginning += piece
             if self._picture.content_type is not None:
                 self._begin(self._picture.content_type)
+
+    def end(self) -> Head:
+        """
+        All has come, and is in the store from now on; nobody has it yet.
+
+        Raises:
+            InvalidRequest: It is no picture that can be taken, or not all of one.
+            StorageUnavailable, StorageMisconfigured
+        """
+        with self._lock:
+            self._check_open()
+            return self._end()
 
     def finish(
         self,
@@ -84,7 +105,7 @@ class Intake:
         max_mib: int | None = None,
     ) -> File:
         """
-        Keep the file.
+        Keep the file, which has ended with this at the latest.
 
         Args:
             filename: What its caller calls it; without control characters, and cut to `FILENAME_CHARS`.
@@ -101,17 +122,10 @@ class Intake:
         """
         with self._lock:
             self._check_open()
-            try:
-                head = self._picture.finish()
-            except PictureRefused as exc:
-                raise InvalidRequest(FIELD, str(exc)) from exc
-            file = self._described(head, caller, filename, purpose, expires_after_s)
-            assert self._upload is not None  # noqa: S101 - what has an end had a beginning
-            self._upload.finish()
+            file = self._described(self._end(), caller, filename, purpose, expires_after_s)
             kept = self._files.add(file, max_mib)
             self._is_over = True
-            self._upload = None
-        if kept.id != self._id:
+        if kept.id != self.id:
             self._clear()
         return kept
 
@@ -122,16 +136,29 @@ class Intake:
                 return
             self._is_over = True
             self._beginning.clear()
-            if self._upload is None:
+            if self._upload is not None:
+                self._upload.abort()
+                self._upload = None
+            elif self.head is None:
                 return
-            self._upload.abort()
-            self._upload = None
         self._clear()
+
+    def _end(self) -> Head:
+        if self.head is None:
+            try:
+                head = self._picture.finish()
+            except PictureRefused as exc:
+                raise InvalidRequest(self._field, str(exc)) from exc
+            assert self._upload is not None  # noqa: S101 - what has an end had a beginning
+            self._upload.finish()
+            self._upload = None
+            self.head = head
+        return self.head
 
     def _described(self, head: Head, caller: str, filename: str, purpose: str, expires_after_s: float) -> File:
         created_at = float(int(time.time()))
         return File(
-            id=self._id,
+            id=self.id,
             caller=caller,
             filename=_shown(filename),
             purpose=purpose,
@@ -145,8 +172,8 @@ class Intake:
         )
 
     def _begin(self, content_type: str) -> None:
-        self._files.begin(self._id)
-        self._upload = self._inputs.upload(self._id, content_type)
+        self._files.begin(self.id)
+        self._upload = self._inputs.upload(self.id, content_type)
         self._upload.write(bytes(self._beginning))
         self._beginning.clear()
 
@@ -156,10 +183,10 @@ class Intake:
 
     def _clear(self) -> None:
         try:
-            self._inputs.delete([self._id])
-            self._files.forget(self._id)
+            self._inputs.delete([self.id])
+            self._files.forget(self.id)
         except (ImagemillError, StorageError) as exc:
-            log.warning("an upload is not cleared away yet", file=self._id, reason=str(exc))
+            log.warning("an upload is not cleared away yet", file=self.id, reason=str(exc))
 
 
 def _shown(filename: str) -> str:

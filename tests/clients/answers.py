@@ -12,11 +12,12 @@ from PIL import Image
 
 Told = Mapping[str, Any]
 
-_COUNT, _SIZE = 2, (128, 64)
+_COUNT, SIZE = 2, (128, 64)
 _WAYS = {"links": {"url"}, "files": {"b64_json"}, "nothing chosen": {"url", "b64_json"}}  # Others read what they like.
 _ERRORS = {
     "unknown model": (404, "model", "there is no model 'nothing'"),
     "wrong size": (400, "size", "size: sim makes 64 to 256 pixels"),
+    "several pictures": (400, "image", "edits one picture at a time; 2 were sent"),
     "wrong key": (401, None, "API key is not valid"),
     "unknown model looked up": (404, "model", "there is no model 'nothing'"),
     "another route": (404, None, "path"),
@@ -55,7 +56,7 @@ def _are_images(images: Sequence[Mapping[str, str | None]], ways: set[str] | Non
     for image in images:
         given = {way: value for way, value in image.items() if value}
         files = {_file_of(value) for value in given.values()}
-        if (ways is not None and set(given) != ways) or [_size_of(file) for file in files] != [_SIZE]:
+        if (ways is not None and set(given) != ways) or [_size_of(file) for file in files] != [SIZE]:
             return False
     return len(images) == _COUNT
 

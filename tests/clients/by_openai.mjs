@@ -1,9 +1,10 @@
 // A service that has OpenAI's client for Node and nothing of ours, told by its environment.
 //
 // Prints a JSON object a line: what it asked for, and what it got.
+import { createReadStream } from "node:fs";
 import OpenAI from "openai";
 
-const { OPENAI_BASE_URL, OPENAI_API_KEY, CLIENT_HASTY_KEY } = process.env;
+const { OPENAI_BASE_URL, OPENAI_API_KEY, CLIENT_HASTY_KEY, CLIENT_PICTURE, CLIENT_MASK } = process.env;
 const ASKED = { model: "sim", prompt: "a blue ring", n: 2, size: "128x64" };
 const client = new OpenAI();
 
@@ -22,10 +23,23 @@ const shown = (made) => ({ images: made.map(({ url = null, b64_json = null }) =>
 const images = async (fields, options) => shown((await client.images.generate({ ...ASKED, ...fields }, options)).data);
 const models = async (one) => ({ models: (await one.models.list()).data.map((each) => each.id) });
 
-async function streamed() {
+async function streamed(asked, kind) {
   const made = [];
-  for await (const event of await client.images.generate({ ...ASKED, stream: true, partial_images: 1 })) made.push(event);
+  for await (const event of await asked) {
+    if (event.type !== kind) throw new Error(`an event came: ${event.type}`);
+    made.push(event);
+  }
   return shown(made);
+}
+
+const picture = () => createReadStream(CLIENT_PICTURE);
+const edit = (fields) => client.images.edit({ model: "sim", prompt: "a blue ring", n: 2, image: picture(), ...fields });
+const edited = async (fields) => shown((await edit(fields)).data);
+
+async function editedByFileId() {
+  const { id } = await client.files.create({ file: picture(), purpose: "vision" });
+  const body = { prompt: "a blue ring", n: 2, images: [{ file_id: id }] };
+  return shown((await client.post("/images/edits", { body })).data);
 }
 
 async function canceledWhileStreamed() {
@@ -53,7 +67,13 @@ await tell("a model", async () => ({ models: [(await client.models.retrieve("sim
 await tell("unknown model looked up", async () => ({ models: [await client.models.retrieve("nothing")] }));
 await tell("another route", async () => ({ answer: await client.embeddings.create({ model: "sim", input: "a star" }) }));
 await tell("version in the query", () => images({}, { query: { "api-version": "2024-02-01" } }));
-await tell("streamed", streamed);
+const generated = () => client.images.generate({ ...ASKED, stream: true, partial_images: 1 });
+await tell("streamed", () => streamed(generated(), "image_generation.completed"));
 await tell("canceled while streamed", canceledWhileStreamed);
+await tell("edited", () => edited({}));
+await tell("edited by a mask", () => edited({ mask: createReadStream(CLIENT_MASK), size: "128x64", seed: 7 }));
+await tell("edited and streamed", () => streamed(edit({ stream: true, partial_images: 1 }), "image_edit.completed"));
+await tell("edited by file id", editedByFileId);
+await tell("several pictures", () => edited({ image: [picture(), picture()] }));
 await tell("too often", tooOften);
 await tell("again when told", () => models(new OpenAI({ apiKey: CLIENT_HASTY_KEY })));

@@ -13,11 +13,13 @@ import os
 import sys
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import openai
 
 URL, HASTY_KEY = (os.environ[name] for name in ("OPENAI_BASE_URL", "CLIENT_HASTY_KEY"))
+PICTURE, MASK = (Path(os.environ[name]) for name in ("CLIENT_PICTURE", "CLIENT_MASK"))
 ASKED = {"prompt": "a blue ring", "n": 2, "size": "128x64"}
 
 client: Any = openai.OpenAI(base_url=URL)  # Its key is in OPENAI_API_KEY; 1.0 does not look for its address there.
@@ -44,6 +46,16 @@ def shown(answer: Any) -> dict[str, Any]:
     return {"images": [{"url": image.url, "b64_json": image.b64_json} for image in answer.data]}
 
 
+def edited(**fields: Any) -> dict[str, Any]:
+    return shown(client.images.edit(**{"image": PICTURE, "prompt": "a blue ring", "n": 2, **fields}))
+
+
+def edited_by_file_id() -> dict[str, Any]:
+    file = client.files.create(file=PICTURE, purpose="vision")
+    body = {"prompt": "a blue ring", "n": 2, "images": [{"file_id": file.id}]}
+    return shown(client.post("/images/edits", body=body, cast_to=openai.types.ImagesResponse))
+
+
 def wrong_key() -> dict[str, Any]:
     return shown(openai.OpenAI(base_url=URL, api_key="im_wrong").images.generate(prompt="a star"))
 
@@ -65,10 +77,15 @@ def asynchronous() -> dict[str, Any]:
     return asyncio.run(ask())
 
 
-def streamed() -> dict[str, Any]:
-    events = list(client.images.generate(**ASKED, stream=True, partial_images=1))
-    assert {event.type for event in events} == {"image_generation.completed"}
+def streamed(stream: Any, kind: str = "image_generation.completed") -> dict[str, Any]:
+    events = list(stream)
+    assert {event.type for event in events} == {kind}
     return {"images": [{"url": None, "b64_json": event.b64_json} for event in events]}
+
+
+def edited_and_streamed() -> dict[str, Any]:
+    stream = client.images.edit(image=PICTURE, prompt="a blue ring", n=2, stream=True, partial_images=1)
+    return streamed(stream, "image_edit.completed")
 
 
 def canceled_while_streamed() -> dict[str, Any]:
@@ -93,9 +110,14 @@ def main() -> None:
     tell("unknown model looked up", lambda: {"models": [client.models.retrieve("nothing").id]})
     tell("another route", lambda: {"answer": str(client.embeddings.create(model="sim", input="a star"))})
     tell("version in the query", lambda: images(extra_query={"api-version": "2024-02-01"}))
+    tell("edited", edited)
+    tell("edited by a mask", lambda: edited(mask=MASK, size="128x64", response_format="b64_json"))
     if HAS_STREAMS:
-        tell("streamed", streamed)
+        tell("streamed", lambda: streamed(client.images.generate(**ASKED, stream=True, partial_images=1)))
         tell("canceled while streamed", canceled_while_streamed)
+        tell("edited and streamed", edited_and_streamed)
+        tell("edited by file id", edited_by_file_id)
+        tell("several pictures", lambda: edited(image=[PICTURE, PICTURE]))
     tell("too often", too_often)
     tell("again when told", again_when_told)
 

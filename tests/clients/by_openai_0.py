@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -33,6 +34,12 @@ def images(**fields: Any) -> dict[str, Any]:
     return {"images": [{"url": image.get("url"), "b64_json": image.get("b64_json")} for image in answer["data"]]}
 
 
+def edited(**files: str) -> dict[str, Any]:
+    opened = {name: Path(os.environ[path]).open("rb") for name, path in files.items()}
+    answer = api.Image.create_edit(**opened, prompt="a blue ring", n=2, size="128x64")
+    return {"images": [{"url": image.get("url"), "b64_json": image.get("b64_json")} for image in answer["data"]]}
+
+
 def models(**fields: Any) -> dict[str, Any]:
     return {"models": [each["id"] for each in api.Model.list(**fields)["data"]]}
 
@@ -46,6 +53,8 @@ def main() -> None:
     tell("nothing chosen", images)
     tell("links", lambda: images(response_format="url"))
     tell("files", lambda: images(response_format="b64_json"))
+    tell("edited", lambda: edited(image="CLIENT_PICTURE"))
+    tell("edited by a mask", lambda: edited(image="CLIENT_PICTURE", mask="CLIENT_MASK"))
     tell("unknown model", lambda: images(model="nothing"))
     tell("wrong size", lambda: images(size="1024x1024"))
     tell("wrong key", lambda: images(api_key="im_wrong"))

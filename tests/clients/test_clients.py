@@ -35,9 +35,9 @@ def told_by(command: list[str], env: Mapping[str, str], folder: Path) -> dict[st
 @pytest.mark.parametrize(
     ("clients", "program", "classes", "count"),
     [
-        ("openai-0.28", "by_openai_0.py", OF_THEN, 11),
-        ("openai-1.0", "by_openai.py", CLASSES, 15),
-        ("today", "by_openai.py", CLASSES, 17),
+        ("openai-0.28", "by_openai_0.py", OF_THEN, 13),
+        ("openai-1.0", "by_openai.py", CLASSES, 17),
+        ("today", "by_openai.py", CLASSES, 22),
         ("today", "by_langchain.py", CLASSES, 5),
         ("today", "by_litellm.py", CLASSES, 10),
         ("today", "by_open_webui.py", OF_AIOHTTP, 10),
@@ -53,7 +53,7 @@ def test_client_in_python(
 
 @pytest.mark.skipif(NODE is None or NPM is None, reason="there is no Node with npm here")
 @pytest.mark.parametrize(
-    ("program", "classes", "count"), [("by_openai.mjs", CLASSES, 16), ("by_vercel.mjs", OF_VERCEL, 9)]
+    ("program", "classes", "count"), [("by_openai.mjs", CLASSES, 21), ("by_vercel.mjs", OF_VERCEL, 9)]
 )
 def test_client_in_node(
     told: Mapping[str, str], tmp_path: Path, program: str, classes: Mapping[int, str], count: int

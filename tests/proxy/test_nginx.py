@@ -52,6 +52,10 @@ def generate(api: httpx.Client) -> httpx.Response:
     return api.post("/v1/images/generations", json={**BODY, "response_format": "url"})
 
 
+def edit(api: httpx.Client) -> httpx.Response:
+    return api.post("/v1/images/edits", data={**BODY, "response_format": "url"}, files={"image": png(10 << 20)})
+
+
 def upload(api: httpx.Client) -> httpx.Response:
     return api.post("/v1/files", data={"purpose": "vision"}, files={"file": ("photo.png", png(10 << 20))})
 
@@ -61,6 +65,7 @@ BODIES: dict[str, Callable[[httpx.Client], httpx.Response]] = {
     "POST /v1/jobs": submit,
     "POST /v1/jobs/batch": submit_batch,
     "POST /v1/images/generations": generate,
+    "POST /v1/images/edits": edit,
     "POST /v1/files": upload,
 }
 ASKED = {

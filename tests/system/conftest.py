@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2 as httpx
 import pytest
 import redis
+from openai import OpenAI
 
 from jobs import names
 from jobs.process.settings import Settings
@@ -111,6 +113,15 @@ def system(worker: Program, stack_env: dict[str, str]) -> Client:
     """A client of the running system, worker included."""
     assert worker.exit_code is None, "the worker has died"
     return system_client(stack_env)
+
+
+@pytest.fixture
+def openai_client(api: Api) -> Iterator[OpenAI]:
+    with (
+        httpx.Client(trust_env=False) as transport,
+        OpenAI(base_url=f"{api.url}/v1", api_key="none is needed", http_client=transport, timeout=DEADLINE_S) as client,
+    ):
+        yield client
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
 
 import httpx2 as httpx
 import openai
@@ -14,20 +13,10 @@ from openai.types import ImageGenCompletedEvent
 from PIL import Image as PillowImage
 
 from jobs.table.states import Status
-from ops.programs import Api
 from producer import Client
 from tests.system.conftest import DEADLINE_S
 
 PROMPT = "a large red circle on a blue background"
-
-
-@pytest.fixture
-def openai_client(api: Api) -> Iterator[OpenAI]:
-    with (
-        httpx.Client(trust_env=False) as transport,
-        OpenAI(base_url=f"{api.url}/v1", api_key="none is needed", http_client=transport, timeout=DEADLINE_S) as client,
-    ):
-        yield client
 
 
 def picture(file: bytes | str | None) -> PillowImage.Image:

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from producer.api.http.errors import BodyMalformed, BodyOfOtherType, BodyTooLarge, BodyTooSlow
 
 SLOWEST_BYTES_PER_S = 16_384
-_JSON_TYPE = "application/json"
+JSON_TYPE = "application/json"
 _CHARSET = re.compile(r'(?:^|;)\s*charset="?([^\s;"]*)')
 _TAKEN_CHARSETS = ("utf-8", "utf8", "us-ascii")
 
@@ -30,7 +30,7 @@ async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> 
         TooManyBytes: The bodies of the caller's requests are too large together.
     """
     # A web page can have a browser send any other type to this machine without asking first.
-    check_type(request, _JSON_TYPE)
+    check_type(request, JSON_TYPE)
     body = bytearray()
     with request.state.open_request.holding() as hold:
         async for chunk in stream(request, max_bytes=max_bytes, timeout_s=timeout_s):
@@ -42,11 +42,16 @@ async def read_object(request: Request, *, max_bytes: int, timeout_s: float) -> 
     return value
 
 
+def type_of(request: Request) -> str:
+    """The type that a request says its body has, without parameters."""
+    return request.headers.get("content-type", "").lower().partition(";")[0].strip()
+
+
 def check_type(request: Request, *types: str) -> None:
     """Raises `BodyOfOtherType` where the body is not of one of these types."""
-    named, _, parameters = request.headers.get("content-type", "").lower().partition(";")
-    if named.strip() not in types:
+    if type_of(request) not in types:
         raise BodyOfOtherType("Content-Type", f"must be {' or '.join(types)}")
+    _, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     charset = _CHARSET.search(parameters)
     if charset and charset[1] not in _TAKEN_CHARSETS:
         raise BodyOfOtherType("Content-Type", "its charset must be utf-8")

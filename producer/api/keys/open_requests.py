@@ -79,6 +79,15 @@ class OpenRequest:
         self._open_requests.use_for_upload(self)
 
     @contextmanager
+    def uploading(self) -> Iterator[None]:
+        """While a request sends files that does more afterwards. Raises as `use_for_upload` does."""
+        self.use_for_upload()
+        try:
+            yield
+        finally:
+            self.is_upload = False
+
+    @contextmanager
     def holding(self) -> Iterator[Callable[[int], None]]:
         """
         While a body is in memory; gives what says that it has so many bytes more.

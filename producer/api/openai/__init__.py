@@ -1,1 +1,1 @@
-"""What OpenAI's clients expect of an image API: `POST /v1/images/generations`, its stream, and its error object."""
+"""What OpenAI's clients expect of an image API: generations and edits, their streams, and the object of an error."""

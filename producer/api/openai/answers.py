@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from producer.api.openai.request import ImagesRequest
+from producer.api.openai.request import PicturesRequest
 from producer.client.image import Image
 from producer.client.loop import LoopParts
 
 
-def described(requested: ImagesRequest, image: Image) -> dict[str, Any]:
+def described(requested: PicturesRequest, image: Image) -> dict[str, Any]:
     """What answers and events say of an image; its real size and format."""
     record = image.record
     return {

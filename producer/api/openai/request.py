@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import Query
 from pydantic import Field
@@ -24,22 +25,13 @@ _QUALITIES: dict[str, Quality] = {"standard": "medium", "hd": "high", "auto": "m
 _STEPS: dict[Quality, float] = {"low": 0.5, "medium": 1, "high": 2, "xhigh": 3, "max": 4}
 _UNCOMPRESSED = 100
 
-# What the fields of a job are called here.
-_NAMES = {
-    "width": "size",
-    "height": "size",
-    "output.format": "output_format",
-    "output.quality": "output_compression",
-    "metadata.user": "user",
-}
 
-
-class ImagesRequest(Strict):
+class PicturesRequest(Strict):
     """
-    The body of `POST /v1/images/generations`. What is null takes its default.
+    What generations and edits have in common. What is null takes its default.
 
     Attributes:
-        size: WIDTHxHEIGHT in pixels; "auto" is the model's default.
+        size: WIDTHxHEIGHT in pixels; "auto" is the model's default, or the size of the picture that is edited.
         quality: Sets the number of steps: "low" takes half of the model's default, "medium" (or "standard", "auto") the
             default, "high" (or "hd") twice, "xhigh" three times and "max" four times as many, up to the model's limit.
         response_format: "b64_json" or "url", a link that expires; where it is not said, an image has both.
@@ -48,10 +40,21 @@ class ImagesRequest(Strict):
         partial_images: Taken, and none is sent: a fast image may come before any of them, as OpenAI's reference says.
         user, safety_identifier: Kept as the job's metadata `user`; the second wins.
         background: "transparent" is not offered.
-        moderation, style: Taken, without effect.
+        moderation: Taken, without effect.
         negative_prompt, num_inference_steps, guidance_scale, seed: As in a job; not OpenAI's (`extra_body` of its
             client). `num_inference_steps` wins over `quality`.
+        completed: The type of a stream's events.
+        names: What the fields of a job are called here.
     """
+
+    completed: ClassVar[str]
+    names: ClassVar[Mapping[str, str]] = {
+        "width": "size",
+        "height": "size",
+        "output.format": "output_format",
+        "output.quality": "output_compression",
+        "metadata.user": "user",
+    }
 
     prompt: Prompt
     model: Annotated[str, Field(max_length=255)] | None = None
@@ -67,7 +70,6 @@ class ImagesRequest(Strict):
     safety_identifier: Tag | None = None
     background: Literal["auto", "opaque"] | None = None
     moderation: Literal["auto", "low"] | None = None
-    style: Literal["vivid", "natural"] | None = None
     negative_prompt: Text | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=1_000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
@@ -96,7 +98,7 @@ class ImagesRequest(Strict):
 
     def job_fields(self, model: Model) -> dict[str, Any]:
         """
-        The same as fields of `jobs.kinds.generate.GenerateRequest`.
+        The same as fields of a job.
 
         Args:
             model: The one asked for.
@@ -118,6 +120,12 @@ class ImagesRequest(Strict):
         given = {name: value for name, value in fields.items() if value is not None}
         return {"prompt": self.prompt, "output": self._output(), **given, **_sides(self.size)}
 
+    def renamed(self, exc: InvalidRequest) -> InvalidRequest:
+        """The error with the field's name in this request."""
+        first = exc.field.partition(".")[0]
+        name = self.names.get(exc.field) or self.names.get(first)
+        return InvalidRequest(name, str(exc).removeprefix(f"{exc.field}: ")) if name else exc
+
     def _output(self) -> dict[str, Any]:
         file_format, quality = self.output_format or "png", self.output_compression
         if quality is None or (file_format == "png" and quality == _UNCOMPRESSED):
@@ -125,11 +133,17 @@ class ImagesRequest(Strict):
         return {"format": file_format, "quality": max(1, quality)}
 
 
-def renamed(exc: InvalidRequest) -> InvalidRequest:
-    """The error with the field's name in this request."""
-    if exc.field not in _NAMES:
-        return exc
-    return InvalidRequest(_NAMES[exc.field], str(exc).removeprefix(f"{exc.field}: "))
+class ImagesRequest(PicturesRequest):
+    """
+    The body of `POST /v1/images/generations`.
+
+    Attributes:
+        style: Taken, without effect.
+    """
+
+    completed: ClassVar[str] = "image_generation.completed"
+
+    style: Literal["vivid", "natural"] | None = None
 
 
 def _steps(level: Quality, model: Model) -> int | None:

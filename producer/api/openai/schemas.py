@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from producer.api.http.bodies import JSON_TYPE
+from producer.api.http.forms import FORM_TYPE
 from producer.api.http.schemas import RETRY_AFTER, WWW_AUTHENTICATE, sent_events, text_header
-from producer.api.openai.request import ImagesRequest, Quality
+from producer.api.openai.edit_request import EditsBody, EditsRequest
+from producer.api.openai.request import ImagesRequest, PicturesRequest, Quality
 
 
 class OpenAIErrorDetail(BaseModel):
@@ -45,10 +49,10 @@ class ImagesBody(BaseModel):
     data: list[GeneratedImage]
 
 
-REQUEST_BODY: dict[str, Any] = {
+GENERATIONS_BODY: dict[str, Any] = {
     "required": True,
     "content": {
-        "application/json": {
+        JSON_TYPE: {
             "schema": ImagesRequest.model_json_schema(),
             "examples": {
                 "a picture": {"value": {"prompt": "a large red circle on a blue background", "size": "128x96"}},
@@ -66,6 +70,38 @@ REQUEST_BODY: dict[str, Any] = {
             },
         }
     },
+}
+
+
+def _form() -> dict[str, Any]:
+    """An edit's: its fields, and its pictures as files."""
+    made = deepcopy(EditsRequest.model_json_schema())
+    file = {"type": "string", "format": "binary"}
+    made["properties"] |= {
+        "image": {**file, "description": "The picture: PNG, JPEG or WebP. It may be called `image[]`, too."},
+        "mask": {**file, "description": "A picture of the same shape: transparent, or white, where it is repainted."},
+    }
+    made["required"] = ["image", *made["required"]]
+    return made
+
+
+def _within(schema: dict[str, Any]) -> dict[str, Any]:
+    """With what it refers to in it: the document has no place for it elsewhere."""
+    definitions = schema.pop("$defs", {})
+
+    def put(value: Any) -> Any:
+        if isinstance(value, dict):
+            name = str(value.get("$ref", "")).rpartition("/")[2]
+            return put(definitions[name]) if name else {key: put(each) for key, each in value.items()}
+        return [put(each) for each in value] if isinstance(value, list) else value
+
+    within: dict[str, Any] = put(schema)
+    return within
+
+
+EDITS_BODY: dict[str, Any] = {
+    "required": True,
+    "content": {FORM_TYPE: {"schema": _form()}, JSON_TYPE: {"schema": _within(EditsBody.model_json_schema())}},
 }
 
 
@@ -103,13 +139,15 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: _REFUSALS[status] for status in statuses}
 
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "model": ImagesBody,
-        **sent_events(
-            "The images. With `stream`: an event for each, or one `error`.", "image_generation.completed", "error"
-        ),
-        "headers": {"X-Request-Id": text_header("The job's id.")},
-    },
-    **_REFUSALS,
-}
+def pictures(requested: type[PicturesRequest]) -> dict[int | str, dict[str, Any]]:
+    """What a route may answer that makes pictures."""
+    return {
+        200: {
+            "model": ImagesBody,
+            **sent_events(
+                "The images. With `stream`: an event for each, or one `error`.", requested.completed, "error"
+            ),
+            "headers": {"X-Request-Id": text_header("The job's id.")},
+        },
+        **_REFUSALS,
+    }

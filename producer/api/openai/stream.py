@@ -17,13 +17,12 @@ from producer.api.context import Context
 from producer.api.openai.answers import described, encoded
 from producer.api.openai.disconnects import cancel_soon
 from producer.api.openai.errors import error_object, logged_problem_of
-from producer.api.openai.request import ImagesRequest
+from producer.api.openai.request import PicturesRequest
 from producer.client.async_job import AsyncJob
 from producer.client.image import Image, images_of
 from storage.errors import StorageError
 
 _KEEP_ALIVE_S = 15.0
-_COMPLETED = "image_generation.completed"
 
 # The client's type has them. Nobody counts tokens here.
 _USAGE = {
@@ -37,7 +36,7 @@ _USAGE = {
 class ImageStream(StreamingResponse):
     """Events of one job, up to its end. A client that leaves before has its job canceled, unless it `is_kept`."""
 
-    def __init__(self, requested: ImagesRequest, context: Context, job_id: str, *, is_kept: bool) -> None:
+    def __init__(self, requested: PicturesRequest, context: Context, job_id: str, *, is_kept: bool) -> None:
         super().__init__(
             self._events(),
             media_type="text/event-stream",
@@ -62,7 +61,7 @@ class ImageStream(StreamingResponse):
             record = waiting.result()
             self._has_ended = True
             for image in images_of(record, self._context.parts.store):
-                yield _event(_COMPLETED, await self._completed(image))
+                yield _event(self._requested.completed, await self._completed(image))
         except (ImagemillError, StorageError) as exc:
             problem = logged_problem_of(exc)
             if problem is None:

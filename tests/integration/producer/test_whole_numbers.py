@@ -20,6 +20,7 @@ from producer import Client
 from producer.api.app import create_app
 from producer.api.batches.schemas import ITEMS
 from producer.api.jobs.schemas import BODIES
+from producer.api.openai.edit_request import EditsBody, EditsRequest
 from producer.api.openai.request import ImagesRequest
 from producer.cli.prompt_file import read_prompts
 from storage.backends.s3.settings import S3Settings
@@ -41,7 +42,9 @@ def integers(schema: dict[str, Any], within: dict[str, Any], path: tuple[str, ..
         yield from integers(each, within, (*path, name))
 
 
-@pytest.mark.parametrize("kind", [*BODIES, *ITEMS, ImagesRequest, Change], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [*BODIES, *ITEMS, ImagesRequest, EditsRequest, EditsBody, Change], ids=lambda kind: kind.__name__
+)
 def test_every_integer_of_the_document_takes_a_whole_number_and_no_other(kind: type[Strict]) -> None:
     schema = kind.model_json_schema()
     paths = list(integers(schema, schema.get("$defs", {})))
@@ -55,8 +58,9 @@ def test_every_integer_of_the_document_takes_a_whole_number_and_no_other(kind: t
 def refusal_of(kind: type[Strict], path: tuple[str, ...], value: Any) -> str:
     for depth, name in reversed(list(enumerate(path))):
         value = {**(SIDES if depth and name in SIDES else {}), name: value}
+    image = {"image": "file-" + "a" * 24} if "image" in kind.model_fields else {}
     try:
-        parse(kind, {"prompt": "a red circle", **value})
+        parse(kind, {"prompt": "a red circle", **image, **value})
     except InvalidRequest as exc:
         return str(exc)
     return ""

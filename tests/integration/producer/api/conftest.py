@@ -10,9 +10,11 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import redis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from jobs import names
 from jobs.process.settings import Settings
 from ops.process import http_status, wait_until
 from ops.programs import Api
@@ -21,6 +23,7 @@ from ops.stack import addresses
 from producer.api.app import create_app
 from producer.api.server import Server
 from producer.api.settings import ApiSettings
+from producer.keys.store import KeyStore
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 
@@ -28,6 +31,7 @@ CHECKOUT = Path(__file__).resolve().parents[4]
 DEADLINE_S = 60.0
 
 Replica = tuple[Server, str]
+MakeKey = Callable[..., dict[str, str]]  # By its name and limits, as a request's header.
 
 
 @pytest.fixture
@@ -117,3 +121,26 @@ def processes(env: dict[str, str], store: S3Store) -> Iterator[list[Api]]:
     """Two of them, side by side."""
     with ExitStack() as stack:
         yield [stack.enter_context(Api(0, env)) for _ in range(2)]
+
+
+@pytest.fixture
+def make_key(redis_client: redis.Redis, settings: Settings) -> MakeKey:
+    keys = KeyStore(redis_client, settings)
+    return lambda name, **limits: {"Authorization": f"Bearer {keys.create(name, **limits)[0]}"}
+
+
+@pytest.fixture
+def nothing_stays(store: S3Store, redis_client: redis.Redis) -> Iterator[Callable[[], bool]]:
+    """Whether the store has no object, and no part of one, that was not there before, and Redis no file."""
+    before = {each.key for each in store.objects("inputs/")}
+
+    def is_clean() -> bool:
+        keys = [str(each) for each in redis_client.keys("imagemill:file*")]
+        return (
+            {each.key for each in store.objects("inputs/")} == before
+            and [each for each in keys if each != names.FILE_SWEEP] == []
+            and store.drop_uploads("inputs/") == 0
+        )
+
+    yield is_clean
+    store.delete_many([each.key for each in store.objects("inputs/") if each.key not in before])

@@ -132,6 +132,19 @@ def generate(two: Two) -> None:
         assert (answer.result().status_code, answer.result().headers["x-request-id"]) == (409, own.id)
 
 
+def edit(two: Two) -> None:
+    """The owner's file is not there, by its id or by its bytes; nor is the owner's key of a job."""
+    path, body = "/v1/images/edits", {"prompt": "mine", "n": 64}  # More than a model makes, so that it is not queued.
+    for file_id in (two.file, "file-" + "a" * 24):
+        answer = two.api.post(path, json={**body, "images": [{"file_id": file_id}]}, headers=two.other)
+        assert answer.status_code == 400
+        two.told.append(answer.text.replace(file_id, "none"))
+    assert two.told[0] == two.told[1]
+    own = two.ask("POST", path, SAME_KEY, data=body, files={"image": PICTURE["file"]})
+    assert own.json()["error"]["param"] == "n"
+    assert two.api.get("/v1/files", headers=two.owner).json()["data"][0]["id"] == two.file
+
+
 def models(two: Two) -> None:
     assert {each["id"] for each in two.ask("GET", "/v1/models").json()["data"]} == {"shapes"}
 
@@ -183,6 +196,7 @@ CASES: dict[str, Callable[[Two], None]] = {
     "DELETE /v1/jobs": drop,
     "POST /v1/jobs/batch": submit_batch,
     "POST /v1/images/generations": generate,
+    "POST /v1/images/edits": edit,
     "GET /v1/models": models,
     "GET /v1/models/{model}": one_model,
     "GET /v1/queues": queues,

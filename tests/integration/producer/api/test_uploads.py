@@ -30,7 +30,7 @@ from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from storage.inputs import Inputs
 from storage.store import PART_BYTES
-from tests.integration.producer.api.conftest import DEADLINE_S, serving
+from tests.integration.producer.api.conftest import DEADLINE_S, MakeKey, serving
 from tests.integration.producer.api.pictures import png
 
 MIB = 1 << 20
@@ -39,7 +39,6 @@ PAST = 1_000_000.0
 DAY_S = 86_400
 
 Form = dict[str, Any]
-MakeKey = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
@@ -60,29 +59,6 @@ def inputs(store: S3Store) -> Inputs:
 @pytest.fixture
 def sweep(redis_client: redis.Redis, store: S3Store, settings: Settings) -> FileSweep:
     return FileSweep(redis_client, store, settings)
-
-
-@pytest.fixture
-def make_key(redis_client: redis.Redis, settings: Settings) -> MakeKey:
-    keys = KeyStore(redis_client, settings)
-    return lambda name, **limits: {"Authorization": f"Bearer {keys.create(name, **limits)[0]}"}
-
-
-@pytest.fixture
-def nothing_stays(store: S3Store, redis_client: redis.Redis) -> Iterator[Callable[[], bool]]:
-    """Whether the store has no object, and no part of one, that was not there before, and Redis no file."""
-    before = {each.key for each in store.objects("inputs/")}
-
-    def is_clean() -> bool:
-        keys = [str(each) for each in redis_client.keys("imagemill:file*")]
-        return (
-            {each.key for each in store.objects("inputs/")} == before
-            and [each for each in keys if each != names.FILE_SWEEP] == []
-            and store.drop_uploads("inputs/") == 0
-        )
-
-    yield is_clean
-    store.delete_many([each.key for each in store.objects("inputs/") if each.key not in before])
 
 
 def send(

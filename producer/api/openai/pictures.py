@@ -1,0 +1,110 @@
+"""The way of a request for pictures, whichever it asks for: its job is prepared, queued, waited for, and answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request, Response
+
+from jobs.errors import InvalidRequest
+from jobs.table.submission import Submission
+from jobs.view import JobView
+from producer.api.context import Context
+from producer.api.http.errors import json_response
+from producer.api.jobs.submissions import enter, find_inputs, prepare
+from producer.api.keys.callers import Caller
+from producer.api.openai.answers import described, encoded
+from producer.api.openai.disconnects import cancel_soon, wait_while_connected
+from producer.api.openai.request import PicturesRequest
+from producer.api.openai.stream import ImageStream
+from producer.client.image import images_of
+from producer.client.loop_turns import aside, working_in
+
+_CLIENT_LEFT = 499  # Nobody reads it; the log has it.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """
+    Who asks, and where.
+
+    Attributes:
+        idempotency_key: From the request's header. The job of one goes on where its client leaves.
+    """
+
+    request: Request
+    caller: Caller
+    context: Context
+    idempotency_key: str | None
+
+
+def fields_of(requested: PicturesRequest, asking: Asking) -> dict[str, Any]:
+    """
+    The fields of the job that is asked for, but for its inputs.
+
+    Raises:
+        InvalidRequest, ModelNotAvailable, ModelNotAllowed
+    """
+    if requested.model is not None:
+        asking.caller.check_model(requested.model)  # As `prepare` does, before it is looked for.
+    return requested.job_fields(asking.context.parts.catalogue.find(requested.model))
+
+
+async def answer(requested: PicturesRequest, fields: Mapping[str, Any], asking: Asking) -> Response:
+    """
+    Queue a job, and answer with its pictures when it has ended. The body must have been read.
+
+    Args:
+        fields: Its own; inputs may be named or found.
+
+    Raises:
+        InvalidRequest: By the field's name in the request.
+        JobFailed, and whatever `enter` raises
+    """
+    request, context = asking.request, asking.context
+    submission = await _prepare(requested, fields, asking)
+    job_id = await enter(submission, context, request)
+    is_kept = asking.idempotency_key is not None
+    if requested.stream:
+        return ImageStream(requested, context, job_id, is_kept=is_kept)
+    record = await _wait(request, context, job_id, is_kept=is_kept)
+    if record is None:
+        return Response(status_code=_CLIENT_LEFT)
+    return json_response(await _content(requested, record, request, context))
+
+
+async def _prepare(requested: PicturesRequest, fields: Mapping[str, Any], asking: Asking) -> Submission:
+    caller, context = asking.caller, asking.context
+    traceparent = asking.request.headers.get("traceparent")
+    try:
+        found = await find_inputs(fields, caller, context)
+        return prepare(found, caller, context, asking.idempotency_key, traceparent)
+    except InvalidRequest as exc:
+        raise requested.renamed(exc) from exc
+
+
+async def _wait(request: Request, context: Context, job_id: str, *, is_kept: bool) -> JobView | None:
+    record = None
+    try:
+        record = await wait_while_connected(request, context, job_id)
+    finally:
+        if record is None and not is_kept:
+            cancel_soon(context, job_id)
+    return record
+
+
+async def _content(requested: PicturesRequest, record: JobView, request: Request, context: Context) -> dict[str, Any]:
+    images = images_of(record, context.parts.store)
+    shown: list[dict[str, Any]] = [{"seed": each.record.seed} for each in images]
+    if requested.sends_links:
+        for image, link in zip(shown, context.views.job(record, request)["images"], strict=True):
+            image["url"] = link["url"]
+    if requested.sends_files:
+        with working_in(None):  # They share the turn of this request, which is given up until all of them are read.
+            reading = asyncio.gather(*(encoded(each, context.loop) for each in images))
+        for image, file in zip(shown, await aside(reading), strict=True):
+            image["b64_json"] = file
+    return {"created": int(record.ended_at or record.created_at), **described(requested, images[0]), "data": shown}
