@@ -106,7 +106,7 @@ def test_what_is_no_picture_is_refused_at_once_with_a_sentence(system: System) -
     for image, says in (
         (inline(b""), "the file is empty"),
         (inline(b"GIF89a" + bytes(50)), "this is no PNG, JPEG or WebP file"),
-        (inline(png()[:-20]), "the file is broken or not complete"),
+        (inline(png()[:-20]), "the file is broken or not complete: its end is missing"),
         ("data:image/png;base64,!!!!", "what is behind base64, is not base64"),
         ("data:image/png,abc", "this is no data URL: write data:image/png;base64, and the file in base64"),
         ({"job": "a job"}, None),

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from jobs.catalogue.catalogue import Catalogue
 from ops.programs import Api
 from producer import Client
 from tests.system.conftest import CHECKOUT, DEADLINE_S
 
-PAGES = ("README.md", "docs/http.md", "docs/celery.md")
+PAGES = ("README.md", "docs/http.md", "docs/celery.md", "docs/edits.md")
 # What the examples say of the local stack, which is another one here.
 API_URL, REDIS_URL = "http://127.0.0.1:8000", "redis://127.0.0.1:6390/0"
 NO_PROXY = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
@@ -100,6 +101,8 @@ def test_every_python_example_runs(
     code: str, api: Api, system: Client, stack_env: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a red circle\na green square\n", "utf-8")
+    Image.new("RGB", (128, 128), "blue").save(tmp_path / "photo.png")
+    Image.new("L", (128, 128), 255).save(tmp_path / "m.png")
     here = code.replace(API_URL, api.url).replace(REDIS_URL, stack_env["IMAGEMILL_REDIS_URL"])
     done = subprocess.run(
         [sys.executable, "-c", here],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ import httpx2 as httpx
 import openai
 import pytest
 import redis
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from openai import OpenAI
 
@@ -21,7 +23,7 @@ from jobs.inputs.files import Files
 from jobs.process.settings import Settings
 from jobs.table.states import Status
 from jobs.table.table import JobTable
-from ops.process import wait_until
+from ops.process import free_port, wait_until
 from producer.api.app import create_app
 from producer.api.settings import ApiSettings
 from producer.files.sweep import FileSweep
@@ -170,6 +172,30 @@ def test_same_bytes_are_one_file_for_a_caller(
     for file_id, headers in ((first["id"], one), (other["id"], two)):
         assert api.delete(f"/v1/files/{file_id}", headers=headers).status_code == 200
     assert nothing_stays()
+
+
+def test_same_bytes_that_come_at_once_are_one_file(
+    replica: str, store: S3Store, nothing_stays: Callable[[], bool]
+) -> None:
+    content, before = png(PART_BYTES + 5), {each.key for each in store.objects("inputs/")}
+
+    def send_it(_: int) -> str:
+        with httpx.Client(base_url=replica, timeout=DEADLINE_S) as client:
+            return str(send(client, content).json()["id"])
+
+    with ThreadPoolExecutor(4) as threads:
+        (file_id,) = set(threads.map(send_it, range(4)))
+    assert len({each.key for each in store.objects("inputs/")} - before) == 1
+    assert httpx.delete(f"{replica}/v1/files/{file_id}").status_code == 200
+    assert nothing_stays()
+
+
+def test_fields_may_come_behind_the_file(api: TestClient) -> None:
+    """As OpenAI's client for Node sends them."""
+    purpose = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n'
+    body = b"--b\r\n" + HEAD + b"\r\n" + png(3 * MIB) + b"\r\n" + purpose + b"--b--\r\n"
+    answer = api.post("/v1/files", content=body, headers={"Content-Type": 'multipart/form-data; boundary="b"'})
+    assert (answer.status_code, answer.json()["purpose"], answer.json()["bytes"]) == (200, "user_data", 3 * MIB)
 
 
 # What is refused.
@@ -415,6 +441,29 @@ def test_sweep_clears_away_what_dead_processes_were_sent(
     redis_client.zadd(names.FILES_BEGUN, {begun: PAST, stored: PAST})
     assert sweep.run_once() == 2
     assert nothing_stays()
+
+
+def test_api_sweeps_by_itself(
+    make_app: Callable[[], FastAPI], redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producer.files.sweep.PASS_S", 0.2)
+    with TestClient(make_app(), base_url="http://127.0.0.1") as api:
+        old, kept = (send(api, png()).json()["id"] for _ in range(2))
+        redis_client.zadd(names.FILE_EXPIRY, {old: PAST})
+        assert wait_until(lambda: api.get(f"/v1/files/{old}").status_code == 404, DEADLINE_S)
+        assert wait_until(lambda: not redis_client.exists(names.file_key(old)), DEADLINE_S)
+        assert api.get(f"/v1/files/{kept}").status_code == 200
+
+
+def test_what_the_store_could_not_take_back_is_left_to_the_sweep(
+    settings: Settings, storage_settings: S3Settings, redis_client: redis.Redis
+) -> None:
+    away = storage_settings.model_copy(update={"endpoint_url": f"http://127.0.0.1:{free_port()}"})
+    with TestClient(create_app(settings, away), base_url="http://127.0.0.1") as api:
+        answer = send(api, png())
+        assert error_of(answer)[:2] == (503, "storage_unavailable")
+        assert api.get("/v1/files").json()["data"] == []
+    assert redis_client.zcard(names.FILES_BEGUN) == 1
 
 
 # Who breaks off, or is slow.
