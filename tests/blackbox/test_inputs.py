@@ -56,7 +56,7 @@ def refusal(system: System, image: Any, key: str) -> str:
     masked = system.http("POST", "/v1/jobs", {**body, "image": inline(png()), "mask": image}, key)
     batch = system.http("POST", "/v1/jobs/batch", [body], key)
     assert dry.body["error"]["message"] == said
-    assert masked.body["error"]["message"] == said.replace("image: ", "mask: ", 1)
+    assert masked.body["error"]["message"] == said.replace("image", "mask", 1)
     assert batch.body[0]["error"]["message"] == said
     return said
 
