@@ -45,7 +45,7 @@ class Intake:
         self._sha256 = hashlib.sha256()
         self._upload: Upload | None = None  # None until the format is known, and again at the end.
         self._beginning = bytearray()  # What came before that.
-        self._is_over = False
+        self._has_begun = self._is_over = False
         self._lock = threading.Lock()  # Who is canceled may abort while another thread still writes.
 
     def write(self, piece: bytes) -> None:
@@ -122,11 +122,11 @@ class Intake:
                 return
             self._is_over = True
             self._beginning.clear()
-            if self._upload is None:
-                return
-            self._upload.abort()
-            self._upload = None
-        self._clear()
+            if self._upload is not None:
+                self._upload.abort()
+                self._upload = None
+        if self._has_begun:
+            self._clear()
 
     def _described(self, head: Head, caller: str, filename: str, purpose: str, expires_after_s: float) -> File:
         created_at = float(int(time.time()))
@@ -146,6 +146,7 @@ class Intake:
 
     def _begin(self, content_type: str) -> None:
         self._files.begin(self._id)
+        self._has_begun = True
         self._upload = self._inputs.upload(self._id, content_type)
         self._upload.write(bytes(self._beginning))
         self._beginning.clear()

@@ -10,9 +10,12 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import redis
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from jobs import names
+from jobs.inputs.files import Files
 from jobs.process.settings import Settings
 from ops.process import http_status, wait_until
 from ops.programs import Api
@@ -21,13 +24,17 @@ from ops.stack import addresses
 from producer.api.app import create_app
 from producer.api.server import Server
 from producer.api.settings import ApiSettings
+from producer.files.sweep import FileSweep
+from producer.keys.store import KeyStore
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
+from storage.inputs import Inputs
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 DEADLINE_S = 60.0
 
 Replica = tuple[Server, str]
+MakeKey = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
@@ -117,3 +124,41 @@ def processes(env: dict[str, str], store: S3Store) -> Iterator[list[Api]]:
     """Two of them, side by side."""
     with ExitStack() as stack:
         yield [stack.enter_context(Api(0, env)) for _ in range(2)]
+
+
+@pytest.fixture
+def files(redis_client: redis.Redis, settings: Settings) -> Files:
+    return Files(redis_client, settings)
+
+
+@pytest.fixture
+def inputs(store: S3Store) -> Inputs:
+    return Inputs(store)
+
+
+@pytest.fixture
+def sweep(redis_client: redis.Redis, store: S3Store, settings: Settings) -> FileSweep:
+    return FileSweep(redis_client, store, settings)
+
+
+@pytest.fixture
+def make_key(redis_client: redis.Redis, settings: Settings) -> MakeKey:
+    keys = KeyStore(redis_client, settings)
+    return lambda name, **limits: {"Authorization": f"Bearer {keys.create(name, **limits)[0]}"}
+
+
+@pytest.fixture
+def nothing_stays(store: S3Store, redis_client: redis.Redis) -> Iterator[Callable[[], bool]]:
+    """Whether the store has no object, and no part of one, that was not there before, and Redis no file."""
+    before = {each.key for each in store.objects("inputs/")}
+
+    def is_clean() -> bool:
+        keys = [str(each) for each in redis_client.keys("imagemill:file*")]
+        return (
+            {each.key for each in store.objects("inputs/")} == before
+            and [each for each in keys if each != names.FILE_SWEEP] == []
+            and store.drop_uploads("inputs/") == 0
+        )
+
+    yield is_clean
+    store.delete_many([each.key for each in store.objects("inputs/") if each.key not in before])
