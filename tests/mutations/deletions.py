@@ -64,6 +64,12 @@ DELETIONS = (
         test=f"{_RACES}attempt_that_lost_its_job_and_uploads_leaves_nothing",
     ),
     _forgets(
+        "lost-attempt-that-gives-back-says-nothing",
+        "give_back.lua",
+        "  look_again(id)  -- Where the result is deleted, this attempt may have stored something since.\n",
+        test=f"{_RACES}attempt_that_lost_its_job_and_gives_it_back_leaves_nothing",
+    ),
+    _forgets(
         "record-goes-before-its-sender-has-heard",
         "lib/drops.lua",
         "  if is.deletion == 'deleting' then return false end\n",
