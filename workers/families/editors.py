@@ -22,8 +22,9 @@ from PIL import Image
 from jobs.catalogue.entry import Edited, Model, WayToEdit
 from jobs.errors import ErrorCode
 from workers.engine.errors import GenerationFailed
+from workers.families.edited import check_strength
 from workers.families.own_call import OwnCall
-from workers.runners.edit_work import Edit, check_strength
+from workers.runners.edit_work import Edit
 
 # In names of diffusers' classes: ChromaPipeline, ChromaImg2ImgPipeline, ChromaInpaintPipeline.
 _SIBLING = re.compile(r"(Img2Img|Inpaint)?Pipeline$")
