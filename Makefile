@@ -16,7 +16,7 @@ MINUTES ?= 60
 help:  ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
-demo: venv  ## Start everything, make one image, stop everything: make demo PROMPT="a yellow star left of a cyan ring on a black background"
+demo: venv  ## Start everything, make one image and edit it, stop everything: make demo PROMPT="a yellow star on a black background"
 	@./imagemill demo
 
 up: venv  ## Run the whole system on this machine until Ctrl-C

@@ -87,12 +87,16 @@ def up() -> None:
 @app.command()
 def demo(
     prompt: Annotated[str, typer.Argument(envvar="PROMPT")] = "a large red circle on a blue background",
+    edit: Annotated[
+        str | None,
+        typer.Option(envvar="EDIT", help="What to make of the image. Default: the prompt in another colour."),
+    ] = None,
 ) -> None:
-    """Start everything, make one image, stop everything."""
+    """Start everything, make one image and edit it, stop everything."""
     from ops.demo import demo as run_demo
 
     with reporting():
-        run_demo(prompt)
+        run_demo(prompt, edit)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""`./imagemill demo`: start the stack on free ports, make one picture, stop everything."""
+"""`./imagemill demo`: start the stack on free ports, make one picture, edit it, stop everything."""
 
 from __future__ import annotations
 
@@ -21,26 +21,32 @@ from ops.process import Process, wait_until
 from ops.settings import load_stack_settings
 from ops.stack import Stack, local_stack, make_folder
 from producer.cli.terminal import Terminal
+from workers.builtin.scenes import COLOURS
 
-PICTURE = "demo.png"
+PICTURE, EDITED = "demo.png", "demo-edited.png"
 _GRACE_S = 2.0
 _WATCH_INTERVAL_S = 0.05
 
 
-def demo(prompt: str, stack: Stack | None = None) -> None:
+def demo(prompt: str, edit: str | None = None, stack: Stack | None = None) -> None:
     """
-    Make a picture of a prompt with a stack of its own, and save it as `demo.png` where the user stands.
+    Make a picture of a prompt with a stack of its own, then edit it; saved as `demo.png` and `demo-edited.png` where
+    the user stands.
 
     Args:
         prompt: What to draw.
+        edit: What to make of the picture; if None, the same in another colour, where the prompt names one.
         stack: The processes to run; the local stack on free ports if None.
 
     Raises:
-        InvalidRequest: The prompt is empty or too long; nothing was started.
+        InvalidRequest: A prompt is empty or too long; nothing was started.
         StackError: A process did not start, ended by itself, or made no picture; everything is stopped by then.
         KeyboardInterrupt: Somebody asked to stop; likewise.
     """
-    parse_request({"prompt": prompt})
+    edit = in_another_colour(prompt) if edit is None else edit
+    for each in (prompt, edit):
+        if each is not None:
+            parse_request({"prompt": each})
     console = Terminal()
     started = time.monotonic()
     ports = {"redis_port": 0, "s3_port": 0, "flower_port": 0, "api_port": None, "worker_metrics_port": None}
@@ -52,14 +58,27 @@ def demo(prompt: str, stack: Stack | None = None) -> None:
             logs = {each.name: cleanup.enter_context(_open_log(home / "logs", each)) for each in stack.processes}
             cleanup.callback(_stop, stack, console, interrupts)
             _start(stack, logs, console, interrupts)
-            if not interrupts.is_stopping():
-                _make_picture(prompt, stack, umask, console, interrupts)
+            commands = [["submit", "--wait", "--out", PICTURE, "--", prompt]]
+            commands += [["edit", "--wait", "--out", EDITED, "--", PICTURE, edit]] if edit is not None else []
+            for command in commands:
+                if not interrupts.is_stopping():
+                    _make_picture(command, stack, umask, console, interrupts)
     if interrupts.is_stopping():
         raise KeyboardInterrupt
     took_s = time.monotonic() - started
     console.print(
         f"Done in {took_s:.1f} s. All processes have stopped, and the link with them; `make up` keeps them running."
     )
+
+
+def in_another_colour(prompt: str) -> str | None:
+    """The prompt with its first colour replaced; None where it names none."""
+    words = prompt.split(" ")
+    at = next((at for at, word in enumerate(words) if word in COLOURS), None)
+    if at is None:
+        return None
+    other = next(colour for colour in ("yellow", "green", "magenta") if colour not in words)
+    return " ".join([*words[:at], other, *words[at + 1 :]])
 
 
 def _start(stack: Stack, logs: dict[str, TextIO], console: Console, interrupts: Interrupts) -> None:
@@ -87,15 +106,15 @@ def _folder_in(home: Path) -> Iterator[str]:
         yield folder
 
 
-def _make_picture(prompt: str, stack: Stack, umask: int, console: Console, interrupts: Interrupts) -> None:
+def _make_picture(typed: list[str], stack: Stack, umask: int, console: Console, interrupts: Interrupts) -> None:
     """
-    Submit the prompt and see it through, by the command that everybody types; it has the terminal meanwhile.
+    Submit a job and see it through, by the command that everybody types; it has the terminal meanwhile.
 
     Args:
+        typed: The command, behind `./imagemill`.
         umask: The user's: the picture lies where the user stands, with the user's other files.
     """
-    command = [sys.executable, "-m", "ops.cli", "submit", "--wait", "--out", PICTURE, "--", prompt]
-    child = subprocess.Popen(command, env=dict(stack.env), umask=umask)
+    child = subprocess.Popen([sys.executable, "-m", "ops.cli", *typed], env=dict(stack.env), umask=umask)
     try:
         while child.poll() is None and not interrupts.is_stopping():
             stack.raise_if_one_ended()

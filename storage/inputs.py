@@ -45,5 +45,5 @@ class Inputs:
 
     def clear(self, file_id: str) -> None:
         """The same of a file whose upload may have been cut off: what was begun of it goes, too."""
-        self._store.drop_uploads(self.key(file_id))
         self._store.delete(self.key(file_id))
+        self._store.drop_uploads(self.key(file_id))

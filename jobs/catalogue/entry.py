@@ -10,6 +10,13 @@ from jobs.fields import FileMetadata, Name
 
 Positive = Annotated[int, Field(ge=1)]
 
+Edited = Literal["image", "mask"]
+WayToEdit = Literal["strength", "instruction"]
+
+# Families that edit in a running batch, whole pictures and masked parts, whatever the model.
+_BY_STRENGTH: dict[Edited, WayToEdit] = {"image": "strength", "mask": "strength"}
+_EDITING_FAMILIES = ("stable-diffusion", "stable-diffusion-xl", "simulated")
+
 # Most steps of those schedulers of diffusers that do not take any number: a consistency model is distilled on fifty.
 MAX_STEPS_OF_SCHEDULER = {"lcm": 50, "tcd": 50}
 
@@ -70,6 +77,8 @@ class Model(_Entry):
         family: Which code runs it; "diffusers" for any text-to-image pipeline that has no family of its own here. A
             worker has to know it; who submits does not, and may be of a version that has never heard of it.
         reproducible_rows: Rows of a forward pass that holds a job with `reproducible`.
+        edits: How it edits a whole picture ("image") and a masked part ("mask"): by "strength", or by "instruction",
+            which has no strength; what is left out it does not do. Unset: as its family does, or as the worker finds.
         metadata: What image files say of themselves: "mark" keeps prompt and parameters out of all of this model's,
             "full" leaves it to each job (`output.metadata`).
     """
@@ -83,6 +92,7 @@ class Model(_Entry):
     limits: Limits
     schedulers: Annotated[tuple[str, ...], Field(min_length=1)]
     reproducible_rows: Positive = 4
+    edits: dict[Edited, WayToEdit] | None = None
     metadata: FileMetadata = "full"
 
     @model_validator(mode="after")
@@ -100,6 +110,11 @@ class Model(_Entry):
         if self.defaults.num_inference_steps > self.max_steps(self.defaults.scheduler):
             raise ValueError("defaults.num_inference_steps is above limits.max_steps, or what its scheduler runs")
         return self
+
+    @property
+    def ways_to_edit(self) -> dict[Edited, WayToEdit] | None:
+        """What `edits` says, or the family; None where only a worker knows."""
+        return _BY_STRENGTH if self.edits is None and self.family in _EDITING_FAMILIES else self.edits
 
     def max_steps(self, scheduler: str) -> int:
         """The most denoising steps that a request may ask for."""

@@ -17,9 +17,11 @@ from typing import Any
 
 import redis
 
+from jobs import names
 from jobs.errors import InvalidRequest, JobNotEnded, JobNotFound
 from jobs.kinds.registry import KINDS
 from jobs.process.settings import Settings
+from jobs.redis.connection import map_errors
 from jobs.scripts.scripts import Scripts, arguments, as_mapping
 from jobs.table.reader import CURSOR, JobReader
 from jobs.table.record import JobRecord
@@ -70,9 +72,10 @@ class Deletions:
     """The work list, and what puts jobs there. All of it may raise `RedisUnavailable`."""
 
     def __init__(self, client: redis.Redis, settings: Settings) -> None:
+        self._redis = client
+        self._settings = settings
         self._reader = JobReader(client, settings)
         self._scripts = Scripts(client, settings)
-        self._lease_s = settings.lease_s
 
     def delete(self, job_id: str, *, scope: str | None = None) -> JobRecord:
         """
@@ -127,6 +130,9 @@ class Deletions:
 
     def take(self, most: int, hold_s: float) -> list[Leftover]:
         """Deleted jobs that are due, for this process as long as it holds them."""
+        with map_errors(self._settings):
+            if not self._redis.zcard(names.DELETIONS):  # Most looks: they are many, and cost a script.
+                return []
         token = secrets.token_hex(8)
         found = self._scripts.run("take_deletions", token=token, most=most, hold_s=hold_s)
         return [_leftover(job_id, held_until, json.loads(note)) for job_id, held_until, note in found]
@@ -142,7 +148,7 @@ class Deletions:
             job_id=leftover.job_id,
             held_until=leftover.held_until,
             found=found,
-            lease_s=self._lease_s,
+            lease_s=self._settings.lease_s,
             watch_s=WATCH_S,
         )
         return bool(answer)

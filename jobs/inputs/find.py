@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs.errors import FileNotFound, InvalidRequest, JobNotFound, RecordUnreadable
+from jobs.errors import FileNotFound, FilesTooLarge, InvalidRequest, JobNotFound, RecordUnreadable
 from jobs.inputs.files import File, Files, new_file_id
 from jobs.inputs.heads import MAX_BYTES, PictureRefused, head_of
 from jobs.inputs.urls import UrlRefused, fetch
@@ -242,11 +242,18 @@ class Finder:
         self._files.begin(file.id)
         with self._in_store.upload(file.id, file.content_type) as upload:
             upload.write(data)
-        kept = self._files.add(file, asker.max_mib)
+        try:
+            kept = self._files.add(file, asker.max_mib)
+        except FilesTooLarge:
+            self._drop(file)
+            raise
         if kept.id != file.id:
-            self._in_store.delete([file.id])
-            self._files.forget(file.id)
+            self._drop(file)
         return input_of(kept)
+
+    def _drop(self, file: File) -> None:
+        self._in_store.delete([file.id])
+        self._files.forget(file.id)
 
 
 def input_of(file: File) -> Input:

@@ -8,9 +8,11 @@ walked through; what is in most of them nobody reads here.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+
+from jobs.inputs.exif import orientation_of
+from jobs.inputs.pieces import Pieces, Steps
 
 MAX_BYTES = 64 << 20  # Of one file: every job in hand may hold some.
 MAX_PIXELS = 50_000_000
@@ -18,11 +20,7 @@ MAX_SIDE = 32_768
 
 _MOST_PARTS = 100_000  # Chunks or segments: each takes a step, and they may have no bytes of their own.
 _MOST_EXIF_BYTES = 65_536
-_ORIENTATION, _SHORT = 0x0112, 3
 _LYING = range(5, 9)
-
-Result = TypeVar("Result")
-_Steps = Generator[None, None, Result]  # Stops where it needs bytes that have not come yet.
 
 
 class PictureRefused(ValueError):
@@ -71,8 +69,8 @@ class PassingPicture:
     def __init__(self) -> None:
         self.content_type: str | None = None
         self._found = _Found()
-        self._pieces = _Pieces()
-        self._walk: _Steps[None] = self._begin()
+        self._pieces = Pieces()
+        self._walk: Steps[None] = self._begin()
         self._is_whole = False
 
     def feed(self, piece: bytes) -> None:
@@ -106,7 +104,7 @@ class PassingPicture:
         width, height = self._found.shown()
         return Head(content_type=self.content_type, width=width, height=height)
 
-    def _begin(self) -> _Steps[None]:
+    def _begin(self) -> Steps[None]:
         head = yield from self._pieces.look(12)
         for content_type, (is_one, walk) in _FORMATS.items():
             if is_one(head):
@@ -139,46 +137,10 @@ class _Found:
         """Width and height, upright."""
         assert self._size is not None  # noqa: S101 - `check` has looked
         width, height = self._size
-        return (height, width) if _orientation(self.exif) in _LYING else (width, height)
+        return (height, width) if orientation_of(self.exif) in _LYING else (width, height)
 
 
-class _Pieces:
-    """The bytes that have come and were not passed over yet; `total`: how many ever came."""
-
-    def __init__(self) -> None:
-        self.total = 0
-        self._rest = bytearray()
-
-    def add(self, piece: bytes) -> None:
-        self._rest += piece
-        self.total += len(piece)
-
-    def look(self, count: int) -> _Steps[bytes]:
-        """The next bytes, which stay."""
-        while len(self._rest) < count:
-            yield
-        return bytes(self._rest[:count])
-
-    def take(self, count: int) -> _Steps[bytes]:
-        found = yield from self.look(count)
-        del self._rest[:count]
-        return found
-
-    def skip(self, count: int) -> _Steps[None]:
-        while len(self._rest) < count:
-            count -= len(self._rest)
-            self._rest.clear()
-            yield
-        del self._rest[:count]
-
-    def skip_behind(self, mark: bytes) -> _Steps[None]:
-        while (at := self._rest.find(mark)) < 0:
-            del self._rest[: 1 - len(mark)]
-            yield
-        del self._rest[: at + len(mark)]
-
-
-def _png(pieces: _Pieces, found: _Found) -> _Steps[None]:
+def _png(pieces: Pieces, found: _Found) -> Steps[None]:
     """PNG, third edition, 5: a signature and chunks, from IHDR to IEND."""
     yield from pieces.skip(8)
     for number in range(_MOST_PARTS):
@@ -197,7 +159,7 @@ def _png(pieces: _Pieces, found: _Found) -> _Steps[None]:
     raise _broken()
 
 
-def _jpeg(pieces: _Pieces, found: _Found) -> _Steps[None]:
+def _jpeg(pieces: Pieces, found: _Found) -> Steps[None]:
     """ITU-T T.81, annex B: segments, and behind the first scan's the data, to the end of the image."""
     yield from pieces.skip(2)
     for _ in range(_MOST_PARTS):
@@ -224,7 +186,7 @@ def _jpeg(pieces: _Pieces, found: _Found) -> _Steps[None]:
     raise _broken()
 
 
-def _webp(pieces: _Pieces, found: _Found) -> _Steps[None]:
+def _webp(pieces: Pieces, found: _Found) -> Steps[None]:
     """RFC 9649, 2: a RIFF container, which says how long it is, and its chunks."""
     (_, left, _) = struct.unpack("<4sI4s", (yield from pieces.take(12)))
     left -= 4
@@ -275,7 +237,7 @@ _WEBP_SIZES: dict[bytes, tuple[int, Callable[[bytes], tuple[int, int]]]] = {
     b"VP8 ": (10, _size_of_lossy),
     b"VP8L": (5, _size_of_lossless),
 }
-_FORMATS: dict[str, tuple[Callable[[bytes], bool], Callable[[_Pieces, _Found], _Steps[None]]]] = {
+_FORMATS: dict[str, tuple[Callable[[bytes], bool], Callable[[Pieces, _Found], Steps[None]]]] = {
     "image/png": (lambda head: head.startswith(b"\x89PNG\r\n\x1a\n"), _png),
     "image/jpeg": (lambda head: head.startswith(b"\xff\xd8\xff"), _jpeg),
     "image/webp": (lambda head: head[:4] == b"RIFF" and head[8:] == b"WEBP", _webp),
@@ -285,24 +247,6 @@ _FORMATS: dict[str, tuple[Callable[[bytes], bool], Callable[[_Pieces, _Found], _
 def _if_exif(data: bytes) -> bytes:
     """What a part of other uses has, if it is that: in a WebP without the name in front, too."""
     return data if data.startswith((b"Exif\0\0", b"II", b"MM")) else b""
-
-
-def _orientation(exif: bytes) -> int:
-    """Exif 2.32, 4.5.2 and 4.6.4: the first folder of a TIFF (6.0, 2). 1, upright, where nothing can be read."""
-    tiff = exif.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
-    if order is None:
-        return 1
-    try:
-        (folder,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (count,) = struct.unpack_from(f"{order}H", tiff, folder)
-        for entry in range(count):
-            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, folder + 2 + 12 * entry)
-            if (tag, kind) == (_ORIENTATION, _SHORT):
-                return int(value)
-    except struct.error:  # It ends before that.
-        pass
-    return 1
 
 
 def _broken() -> PictureRefused:

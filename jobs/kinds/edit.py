@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.catalogue.entry import Model
+from jobs.catalogue.entry import Edited, Model
 from jobs.errors import InvalidRequest
 from jobs.fields import MAX_SIDE_PX
 from jobs.kinds.canvas import plan
@@ -25,6 +25,7 @@ from jobs.kinds.picture import WEIGHTS, settle_output
 
 # As the pipelines of diffusers have it.
 _STRENGTH, _STRENGTH_WITH_MASK = 0.8, 1.0
+_WHOLE = 1.0  # All steps, as of a model that edits by instruction.
 
 
 class _Fields(BaseModel):
@@ -82,7 +83,7 @@ def steps_run(num_inference_steps: int, strength: float) -> int:
 def _settle(request: EditRequest, model: Model | None) -> EditSpec:
     assert model is not None, "the kind needs one"  # noqa: S101 - what the registry sees to
     image, mask = _found("image", request.image), _found("mask", request.mask) if request.mask is not None else None
-    strength = request.strength or (_STRENGTH if mask is None else _STRENGTH_WITH_MASK)
+    strength = _strength(request, model)
     wanted = _wanted(request, model)
     _check_mask(image, mask, request.padding_mask_crop)
     planned = plan(
@@ -108,6 +109,20 @@ def _settle(request: EditRequest, model: Model | None) -> EditSpec:
     spec = EditSpec.model_validate(model.defaults.model_dump() | fields | settled)
     _check(spec, model)
     return spec
+
+
+def _strength(request: EditRequest, model: Model) -> float:
+    edited: Edited = "image" if request.mask is None else "mask"
+    ways = model.ways_to_edit
+    way = "strength" if ways is None else ways.get(edited)
+    if way is None:
+        does = "edits no pictures" if edited == "image" else "does not repaint a masked part of a picture"
+        raise InvalidRequest(edited, f"{model.name} {does}")
+    if way == "strength":
+        return request.strength or (_STRENGTH if edited == "image" else _STRENGTH_WITH_MASK)
+    if request.strength not in (None, _WHOLE):
+        raise InvalidRequest("strength", f"{model.name} edits by instruction, without a strength; leave it out")
+    return _WHOLE
 
 
 def _found(field: str, named: Any) -> Input:

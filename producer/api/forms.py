@@ -11,7 +11,7 @@ from typing import Self
 
 from fastapi import Request
 
-from jobs.errors import InvalidRequest
+from jobs.errors import FilesTooLarge, InvalidRequest
 from jobs.inputs.files import File
 from producer.api.context import Context
 from producer.api.http.forms import AROUND_BYTES, Part, read_form
@@ -137,6 +137,18 @@ class SentForm:
                 else:
                     await self._take(each)
             await self._end_part()
+
+    async def keep_all(self, caller: Caller, *, purpose: str, expires_after_s: float) -> dict[str, File]:
+        """Keep its files, by field; all of them or none. Raises as `SentFile.keep` does."""
+        kept: dict[str, File] = {}
+        try:
+            for field, file in self.files.items():
+                kept[field] = await file.keep(caller, purpose=purpose, expires_after_s=expires_after_s)
+        except FilesTooLarge:
+            for field in kept:
+                await self._context.loop.write(self.files[field].intake.take_back)
+            raise
+        return kept
 
     def _begin_part(self, part: Part) -> None:
         self._name = part.name[:_FIELD_CHARS]

@@ -52,7 +52,7 @@ def drop(
     """
     Delete the records, events and idempotency keys of a caller's ended jobs.
 
-    Jobs that have not ended stay. Images stay in the image store: `./imagemill jobs delete` deletes them, before this.
+    Jobs that have not ended stay. Images stay in the image store; to delete them, run `./imagemill jobs delete` first.
     """
     with reporting(as_json):
         statuses = [_known(each) for each in status or ()]

@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 _CONNECTIONS = 32
 _THREADS = 16
 _READERS = 16
+_FINDERS = 8  # Each may hold a whole file.
 _WRITERS = 8
 # Python runs one of all threads at a time: with more of these that compute, the loop hardly has a turn.
 _BULK_THREADS = 2
@@ -51,6 +52,7 @@ class LoopParts:
         self._threads = SharedThreads(_THREADS, "client")
         # Of their own: neither a store that hangs nor hundreds of jobs at once may keep a job from being submitted.
         self._readers = SharedThreads(_READERS, "store")
+        self._finders = SharedThreads(_FINDERS, "inputs", most_of_one=_FINDERS // 2)
         self._writers = SharedThreads(_WRITERS, "uploads")
         self._bulk = SharedThreads(_BULK_THREADS, "bulk")
 
@@ -66,14 +68,14 @@ class LoopParts:
         """
         return await aside(self._bulk.run(call, to_its_end=True))
 
-    async def run_with_store(self, call: Callable[[], Result]) -> Result:
-        """The same of a call that asks the image store, or another host; in threads of its own."""
-        return await aside(self._readers.run(call))
+    async def find(self, call: Callable[[], Result]) -> Result:
+        """The same of a call that finds inputs: whose hosts are slow holds up no one but himself."""
+        return await aside(self._finders.run(call))
 
     async def read(self, key: str) -> bytes:
         """Read an object of the image store. Raises as `Store.get` does."""
         read: Callable[[str], bytes] = self.parts.store.get
-        return await self.run_with_store(lambda: read(key))
+        return await aside(self._readers.run(lambda: read(key)))
 
     async def write(self, call: Callable[[], Result]) -> Result:
         """Run a call that writes to the image store. A caller that is canceled stays until it has ended."""
@@ -82,7 +84,7 @@ class LoopParts:
     async def size(self, key: str) -> int:
         """How many bytes an object of the image store has. Raises as `Store.size` does."""
         size: Callable[[str], int] = self.parts.store.size
-        return await self.run_with_store(lambda: size(key))
+        return await aside(self._readers.run(lambda: size(key)))
 
     async def aclose(self) -> None:
         """Let everybody go who waits, and close the connections of this loop."""
@@ -90,5 +92,6 @@ class LoopParts:
         await self.followed_jobs.aclose()
         await self.redis.aclose()
         self._readers.shutdown(wait=False)
+        self._finders.shutdown(wait=False)
         for threads in (self._writers, self._bulk, self._threads):
             await asyncio.to_thread(threads.shutdown, wait=True)

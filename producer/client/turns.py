@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -15,11 +15,18 @@ CALLER: ContextVar[str] = ContextVar("CALLER", default="")  # On whose behalf th
 
 
 class SharedThreads:
-    """One for each event loop. When all threads are in use, callers get the next free one by turns."""
+    """
+    One for each event loop. When all threads are in use, callers get the next free one by turns.
 
-    def __init__(self, threads: int, name: str) -> None:
+    Args:
+        most_of_one: How many a caller may use at a time; for calls that may take as long as a caller likes.
+    """
+
+    def __init__(self, threads: int, name: str, most_of_one: int | None = None) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._free = threads
+        self._most_of_one = most_of_one or threads
+        self._used: Counter[str] = Counter()  # by caller
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()  # by caller; the next one first
 
     async def run(self, call: Callable[[], Result], *, to_its_end: bool = False) -> Result:
@@ -32,9 +39,10 @@ class SharedThreads:
         Args:
             to_its_end: A caller that is canceled meanwhile stays until then, too: it has what the call writes.
         """
-        await self._turn(CALLER.get())
+        caller = CALLER.get()
+        await self._turn(caller)
         begun = asyncio.get_running_loop().run_in_executor(self._pool, call)
-        begun.add_done_callback(lambda _: self._pass_on())
+        begun.add_done_callback(lambda _: self._give_back(caller))
         try:
             return await asyncio.shield(begun)
         except asyncio.CancelledError:
@@ -47,8 +55,8 @@ class SharedThreads:
         self._pool.shutdown(wait=wait, cancel_futures=not wait)
 
     async def _turn(self, caller: str) -> None:
-        if self._free:
-            self._free -= 1
+        if self._free and self._used[caller] < self._most_of_one:
+            self._take(caller)
             return
         turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append(turn)
@@ -56,17 +64,33 @@ class SharedThreads:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # It came at the same moment.
-                self._pass_on()
+                self._give_back(caller)
             raise
 
-    def _pass_on(self) -> None:
-        while self._waiting:
-            caller, turns = next(iter(self._waiting.items()))
-            turn = turns.popleft()
-            self._waiting.move_to_end(caller)
-            if not turns:
-                del self._waiting[caller]
+    def _take(self, caller: str) -> None:
+        self._free -= 1
+        self._used[caller] += 1
+
+    def _give_back(self, caller: str) -> None:
+        self._free += 1
+        self._used[caller] -= 1
+        if not self._used[caller]:
+            del self._used[caller]
+        while (following := self._next()) is not None:
+            caller, turn = following
             if not turn.done():
+                self._take(caller)
                 turn.set_result(None)
                 return
-        self._free += 1
+
+    def _next(self) -> tuple[str, asyncio.Future[None]] | None:
+        """Whose turn it is, of those who may use another thread; he comes last the next time."""
+        caller = next((each for each in self._waiting if self._used[each] < self._most_of_one), None)
+        if caller is None:
+            return None
+        turns = self._waiting[caller]
+        turn = turns.popleft()
+        self._waiting.move_to_end(caller)
+        if not turns:
+            del self._waiting[caller]
+        return caller, turn

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 
 import structlog
 
-from jobs.errors import FileTooLarge, ImagemillError, InvalidRequest
+from jobs.errors import FileInUse, FileNotFound, FileTooLarge, ImagemillError, InvalidRequest
 from jobs.inputs.files import File, Files, new_file_id
 from jobs.inputs.heads import Head, PassingPicture, PictureRefused
 from storage.errors import StorageError
@@ -54,7 +54,7 @@ class Intake:
         self._sha256 = hashlib.sha256()
         self._upload: Upload | None = None  # None until the format is known, and again at the end.
         self._beginning = bytearray()  # What came before that.
-        self._is_over = False
+        self._has_begun = self._is_over = self._is_kept = False
         self._lock = threading.Lock()  # Who is canceled may abort while another thread still writes.
 
     def write(self, piece: bytes) -> None:
@@ -125,9 +125,20 @@ class Intake:
             file = self._described(self._end(), caller, filename, purpose, expires_after_s)
             kept = self._files.add(file, max_mib)
             self._is_over = True
-        if kept.id != self.id:
+            self._is_kept = kept.id == self.id
+        if not self._is_kept:
             self._clear()
         return kept
+
+    def take_back(self) -> None:
+        """Have a file go that was just kept; it stays where its caller had it before, or a job needs it by now."""
+        if not self._is_kept:
+            return
+        try:
+            self._files.delete(self.id, None)
+        except (FileNotFound, FileInUse):
+            return
+        self._clear()
 
     def abort(self) -> None:
         """Leave nothing of it; nothing happens where it is kept. What fails here is logged, and left to the sweep."""
@@ -139,9 +150,8 @@ class Intake:
             if self._upload is not None:
                 self._upload.abort()
                 self._upload = None
-            elif self.head is None:
-                return
-        self._clear()
+        if self._has_begun:
+            self._clear()
 
     def _end(self) -> Head:
         if self.head is None:
@@ -173,6 +183,7 @@ class Intake:
 
     def _begin(self, content_type: str) -> None:
         self._files.begin(self.id)
+        self._has_begun = True
         self._upload = self._inputs.upload(self.id, content_type)
         self._upload.write(bytes(self._beginning))
         self._beginning.clear()

@@ -19,7 +19,6 @@ from jobs.table.states import Status
 from jobs.table.table import JobTable
 from storage.backends.s3.store import S3Store
 
-_KEY = "finisher/0.png"
 _SIDE_PX = 8
 _EVERY_S = 0.02
 _STEPS = 2
@@ -45,7 +44,8 @@ class _Finisher:
     def __init__(self, client: redis.Redis, settings: Settings, store: S3Store) -> None:
         self._redis = client
         self._table = JobTable(client, settings)
-        self._image = _stored(store)
+        self._store = store
+        self._picture = _picture()
 
     def run(self, stopping: threading.Event) -> None:
         """Until told to stop."""
@@ -67,20 +67,18 @@ class _Finisher:
         ):  # No way for OpenAI's clients to ask for it, for whom a failed job is a 500.
             self._table.finish(claim, Status.FAILED, error={"code": "generation_error", "message": "it broke"})
         else:
-            self._table.finish(claim, Status.SUCCEEDED, artifacts=[self._image], timings={"total": 0.1})
+            self._table.finish(claim, Status.SUCCEEDED, artifacts=[self._stored(job_id)], timings={"total": 0.1})
+
+    def _stored(self, job_id: str) -> dict[str, Any]:
+        """One for each job, for its result may be deleted."""
+        key, content = f"finisher/{job_id}.png", self._picture
+        self._store.put(key, content, "image/png")
+        sides = {"width": _SIDE_PX, "height": _SIDE_PX}
+        sha256 = hashlib.sha256(content).hexdigest()
+        return {"key": key, "content_type": "image/png", **sides, "bytes": len(content), "sha256": sha256, "seed": 7}
 
 
-def _stored(store: S3Store) -> dict[str, Any]:
+def _picture() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (_SIDE_PX, _SIDE_PX), "red").save(file, "png")
-    content = file.getvalue()
-    store.put(_KEY, content, "image/png")
-    return {
-        "key": _KEY,
-        "content_type": "image/png",
-        "width": _SIDE_PX,
-        "height": _SIDE_PX,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "seed": 7,
-    }
+    return file.getvalue()

@@ -56,7 +56,7 @@ def refusal(system: System, image: Any, key: str) -> str:
     masked = system.http("POST", "/v1/jobs", {**body, "image": inline(png()), "mask": image}, key)
     batch = system.http("POST", "/v1/jobs/batch", [body], key)
     assert dry.body["error"]["message"] == said
-    assert masked.body["error"]["message"] == said.replace("image: ", "mask: ", 1)
+    assert masked.body["error"]["message"] == said.replace("image", "mask", 1)
     assert batch.body[0]["error"]["message"] == said
     return said
 
@@ -106,7 +106,7 @@ def test_what_is_no_picture_is_refused_at_once_with_a_sentence(system: System) -
     for image, says in (
         (inline(b""), "the file is empty"),
         (inline(b"GIF89a" + bytes(50)), "this is no PNG, JPEG or WebP file"),
-        (inline(png()[:-20]), "the file is broken or not complete"),
+        (inline(png()[:-20]), "the file is broken or not complete: its end is missing"),
         ("data:image/png;base64,!!!!", "what is behind base64, is not base64"),
         ("data:image/png,abc", "this is no data URL: write data:image/png;base64, and the file in base64"),
         ({"job": "a job"}, None),
@@ -145,3 +145,15 @@ def test_what_came_with_a_job_goes_with_its_result_unless_another_job_needs_it(s
     assert system.http("DELETE", f"/v1/jobs/{second['id']}/result", None, key).status in (200, 202)
     until("the file is gone", lambda: not any(file_id in each.key for each in store.objects()))
     assert system.http("GET", f"/v1/files/{file_id}", None, key).status == 404
+
+
+def test_what_comes_with_jobs_counts_among_the_files_of_a_key(system: System) -> None:
+    """A file counts 64 KiB at least: sixteen are a MiB."""
+    key, store = system.key("one", "--max-files", "1"), store_of(system)
+    for level in range(16):
+        sent = {"kind": "edit", "prompt": "x", "image": inline(png((level, 0, 0)))}
+        assert system.http("POST", "/v1/jobs", sent, key).status == 202
+    stored = {each.key for each in store.objects()}
+    full = system.http("POST", "/v1/jobs", {"kind": "edit", "prompt": "x", "image": inline(png((99, 0, 0)))}, key)
+    assert (full.status, full.body["error"]["code"]) == (409, "file_quota_exceeded"), full.body
+    assert {each.key for each in store.objects()} == stored

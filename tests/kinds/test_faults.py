@@ -82,8 +82,9 @@ def test_a_worker_that_does_not_know_a_kind_says_so_and_leaves_what_is_in_its_qu
 
 
 def test_a_job_waits_for_a_store_that_is_away_when_it_is_to_fetch(broken: System, worker: Command) -> None:
+    later = {**SKETCH, "start_after": 3}
+    waiting, unwanted = post(broken, later), post(broken, later)
     broken.s3_server.stop()
-    waiting, unwanted = post(broken, SKETCH), post(broken, SKETCH)
     until("both wait for their input", lambda: worker.printed("waits for its input") >= 2)
     broken.http("DELETE", f"/v1/jobs/{unwanted}")
     assert broken.end_of(unwanted)["status"] == "canceled"

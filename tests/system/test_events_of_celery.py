@@ -21,7 +21,9 @@ BUNCHES_PER_S = 4
 EVENTS_OF_A_FULL_BUNCH = 24  # Celery sends so many without waiting for more.
 
 
-def test_every_event_comes_and_they_come_in_bunches(system: Client, redis_server: RedisServer) -> None:
+def test_every_event_comes_and_they_come_in_bunches(
+    system: Client, redis_server: RedisServer, worker_log: list[str]
+) -> None:
     with heard_of_tasks(redis_server) as messages:
         began = time.monotonic()
         jobs = system.submit_many({"prompt": "a red circle", "num_inference_steps": 1} for _ in range(JOBS))
@@ -30,7 +32,7 @@ def test_every_event_comes_and_they_come_in_bunches(system: Client, redis_server
         bunches = 0
         while missing := {kind: ids - seen[kind] for kind in KINDS if ids - seen[kind]}:
             bunch = next(messages, [])
-            assert bunch, f"no further event within {DEADLINE_S:g} s; missing are {missing}"
+            assert bunch, f"no further event within {DEADLINE_S:g} s; missing are {missing}\n{worker_log[-50:]}"
             if any(event["type"] in KINDS for event in bunch):  # Else it is the client's, of a message that it sent.
                 bunches += 1
             for event in bunch:
@@ -44,7 +46,8 @@ def test_every_event_comes_and_they_come_in_bunches(system: Client, redis_server
 @contextmanager
 def heard_of_tasks(server: RedisServer) -> Iterator[Iterator[list[dict[str, Any]]]]:
     """The messages about tasks from now on, each as the events in it."""
-    with redis.Redis.from_url(server.url) as client, client.pubsub() as pubsub:
+    # Without a timeout of its own, at which it would connect anew, and what is sent meanwhile would be lost.
+    with redis.Redis.from_url(server.url, socket_timeout=None) as client, client.pubsub() as pubsub:
         pubsub.psubscribe("*celeryev/task.*")
         assert pubsub.get_message(timeout=DEADLINE_S)["type"] == "psubscribe"
 

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from jobs.catalogue.catalogue import Catalogue
 from ops.programs import Api
 from producer import Client
 from tests.system.conftest import CHECKOUT, DEADLINE_S
 
-PAGES = ("README.md", "docs/http.md", "docs/celery.md")
+PAGES = ("README.md", "docs/http.md", "docs/celery.md", "docs/edits.md")
 # What the examples say of the local stack, which is another one here.
 API_URL, REDIS_URL = "http://127.0.0.1:8000", "redis://127.0.0.1:6390/0"
 NO_PROXY = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
@@ -56,6 +57,12 @@ def curl(line: str, names: dict[str, str], folder: Path) -> tuple[int, str]:
     return int(status), answer
 
 
+def draw(folder: Path) -> None:
+    """What examples edit."""
+    Image.new("RGB", (128, 128), "blue").save(folder / "photo.png")
+    Image.new("L", (128, 128), 255).save(folder / "m.png")
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
 def test_every_entry_of_a_model_is_one(page: str, tmp_path: Path) -> None:
     for block in blocks("toml", [page]):
@@ -77,6 +84,7 @@ def test_every_command_runs(system: Client, stack_env: dict[str, str], tmp_path:
 def test_every_curl_example_is_answered_as_it_says(api: Api, tmp_path: Path) -> None:
     lines = [{"custom_id": f"order-{n}", "prompt": "a red circle", "num_inference_steps": 1} for n in range(3)]
     (tmp_path / "jobs.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in lines), "utf-8")
+    draw(tmp_path)
     names = {"API": api.url}
     answers = {}
     for line, said in requests():
@@ -100,6 +108,7 @@ def test_every_python_example_runs(
     code: str, api: Api, system: Client, stack_env: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a red circle\na green square\n", "utf-8")
+    draw(tmp_path)
     here = code.replace(API_URL, api.url).replace(REDIS_URL, stack_env["IMAGEMILL_REDIS_URL"])
     done = subprocess.run(
         [sys.executable, "-c", here],

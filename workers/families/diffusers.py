@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from diffusers import DiffusionPipeline
 
-from jobs.catalogue.entry import Model
+from jobs.catalogue.entry import Edited, Model, WayToEdit
 from jobs.errors import ErrorCode
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
@@ -89,6 +89,11 @@ class WholePipeline(PictureFamily[WholeRun]):
         super().__init__(entry)
         self._own = OwnCall(entry, pipeline)
         self.editors = Editors(entry, self._own)
+
+    @property
+    def ways_to_edit(self) -> dict[Edited, WayToEdit]:
+        """Of its pipeline, and of that one's siblings."""
+        return self.editors.ways()
 
     @property
     def are_sides_tried(self) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
+from jobs.errors import ErrorCode
+from workers.engine.errors import GenerationFailed
 from workers.families.autoencoder import Source
 from workers.families.rows import Rows
 from workers.families.scheduled import Conditioning, ScheduledRun
@@ -101,3 +103,10 @@ class EditRun(ScheduledRun):
         if not self._has_picture_channels or self._source.mask is None:
             return None
         return torch.cat([self._source.mask.expand(self.spec.n, -1, -1, -1).to(like), masked], dim=1)
+
+
+def check_strength(edit: Edit) -> None:
+    """Raise `GenerationFailed`, `invalid_request`, for a strength that runs no step."""
+    if edit.steps < 1:
+        steps = f"{edit.strength:g} of {edit.spec.num_inference_steps} steps"
+        raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"strength: {steps} is none")

@@ -11,7 +11,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import diffusers
 import numpy as np
@@ -19,13 +19,12 @@ from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting, Dif
 from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 from PIL import Image
 
-from jobs.catalogue.entry import Model
+from jobs.catalogue.entry import Edited, Model, WayToEdit
 from jobs.errors import ErrorCode
 from workers.engine.errors import GenerationFailed
+from workers.families.edited import check_strength
 from workers.families.own_call import OwnCall
-from workers.runners.edit_work import Edit, check_strength
-
-Way = Literal["strength", "instruction"]  # begins at the picture, or looks at it
+from workers.runners.edit_work import Edit
 
 # In names of diffusers' classes: ChromaPipeline, ChromaImg2ImgPipeline, ChromaInpaintPipeline.
 _SIBLING = re.compile(r"(Img2Img|Inpaint)?Pipeline$")
@@ -79,9 +78,9 @@ class Editors:
             return self._own
         return self._sibling(AutoPipelineForInpainting, "InpaintPipeline")
 
-    def ways(self) -> dict[str, Way]:
+    def ways(self) -> dict[Edited, WayToEdit]:
         """How it edits without a mask ("image") and with one ("mask"); what it does not do is left out."""
-        editors = {"image": self.of_whole, "mask": self.of_masked}
+        editors: dict[Edited, OwnCall | None] = {"image": self.of_whole, "mask": self.of_masked}
         return {
             field: "strength" if editor.takes("strength") else "instruction"
             for field, editor in editors.items()

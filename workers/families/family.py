@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
 
-from jobs.catalogue.entry import Model
+from jobs.catalogue.entry import Edited, Model, WayToEdit
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.families.embeddings import EmbeddingCache
@@ -100,6 +100,11 @@ class PictureFamily(ABC, Generic[P]):
         pixels = self.decode(run, max_outputs)
         check_pictures(pixels, run.spec, self.entry)
         return pixels
+
+    @property
+    def ways_to_edit(self) -> dict[Edited, WayToEdit] | None:
+        """How it edits, as an entry of the catalogue says it; None for what the family says of all its models."""
+        return None
 
     @property
     def side_multiple(self) -> int | None:

@@ -15,13 +15,13 @@ from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
 from workers.families.autoencoder import Autoencoder, check_finite
-from workers.families.edited import EditRun
+from workers.families.edited import EditRun, check_strength
 from workers.families.embeddings import Embedding, EmbeddingCache
 from workers.families.family import Family, PictureFamily
 from workers.families.rows import Rows, forward_in_parts, pack
 from workers.families.scheduled import Conditioning, ScheduledRun
 from workers.families.schedulers import SchedulerCache
-from workers.runners.edit_work import Edit, Work, check_strength, spec_of
+from workers.runners.edit_work import Edit, Work, spec_of
 from workers.runners.postprocess import Pixels
 
 

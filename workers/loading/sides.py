@@ -39,6 +39,18 @@ def check_side_multiple(adapter: PictureFamily[Any], catalogue: Catalogue) -> No
             _refuse_unless(next(does, multiple), adapter.entry, trouble)
 
 
+def check_edits(adapter: PictureFamily[Any]) -> None:
+    """Raise `InvalidConfiguration` where an entry says of its model's edits what is not so."""
+    entry, ways = adapter.entry, adapter.ways_to_edit
+    if ways is None or entry.edits in (None, ways):
+        return
+    shown = ", ".join(f'{field} = "{way}"' for field, way in ways.items())
+    raise InvalidConfiguration(
+        f"model {entry.name}: set edits = {{ {shown} }} of [models.{entry.name}] in models.toml, or leave it out: "
+        "that is how its pipeline edits"
+    )
+
+
 def _refuse_unless(right: int, entry: Model, trouble: str) -> None:
     multiple = entry.limits.side_multiple
     if right != multiple:

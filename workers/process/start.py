@@ -26,7 +26,7 @@ from workers.engine.streams import device_clock
 from workers.engine.watch import Watch
 from workers.families.family import PictureFamily
 from workers.loading.models import choose_device, load_model
-from workers.loading.sides import check_side_multiple
+from workers.loading.sides import check_edits, check_side_multiple
 from workers.process.allocator import keep_freed_memory
 from workers.process.settings import WorkerSettings
 
@@ -102,6 +102,7 @@ def _load(
     cache_bytes = settings.embedding_cache_mib << 20
     adapters = {name: load_model(catalogue, catalogue.models[name], device, cache_bytes) for name in names}
     for adapter in adapters.values():
+        check_edits(adapter)
         check_side_multiple(adapter, catalogue)
     return adapters
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.errors import ErrorCode
 from jobs.kinds.edit import steps_run
 from jobs.kinds.generate import GenerateSpec
-from workers.engine.errors import GenerationFailed
 from workers.runners.postprocess import Pixels
 
 Mask = NDArray[np.bool_]
@@ -52,10 +50,3 @@ Work = GenerateSpec | Edit  # what a family of pictures is handed: a generation 
 def spec_of(work: Work) -> GenerateSpec:
     """The specification of either."""
     return work.spec if isinstance(work, Edit) else work
-
-
-def check_strength(edit: Edit) -> None:
-    """Raise `GenerationFailed`, `invalid_request`, for a strength that runs no step."""
-    if edit.steps < 1:
-        steps = f"{edit.strength:g} of {edit.spec.num_inference_steps} steps"
-        raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"strength: {steps} is none")

@@ -6,7 +6,10 @@ local id, token = args.job_id, args.token
 local job = key.job(id)
 
 if field(id, 'given_back') == token then return {'given_back', field(id, 'next')} end
-if field(id, 'status') ~= 'processing' or field(id, 'token') ~= token then return {'fenced', '[]'} end
+if field(id, 'status') ~= 'processing' or field(id, 'token') ~= token then
+  look_again(id)  -- Where the result is deleted, this attempt may have stored something since.
+  return {'fenced', '[]'}
+end
 refund(id, token)
 redis.call('HINCRBY', job, 'deliveries', -1)
 redis.call('HSET', job, 'given_back', token, 'next', '[]')

@@ -39,7 +39,12 @@ if is_gone and age >= args.watch_s then
   redis.call('HDEL', key.deletion_notes, id)
   return 1
 end
-local pause_s = is_gone and math.min(3 * age, args.watch_s) or is_notified and math.max(args.lease_s - age, 0.1)
-  or math.min(1, args.lease_s)
+-- A notification that fails is tried for hours.
+local pause_s = math.max(math.min(1, args.lease_s), math.min(age / 4, 600))
+if is_gone then
+  pause_s = math.min(3 * age, args.watch_s)
+elseif is_notified then
+  pause_s = math.max(args.lease_s - age, 0.1)
+end
 redis.call('ZADD', key.deletions, seconds(time + pause_s), id)
 return is_gone and 1 or 0

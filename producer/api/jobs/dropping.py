@@ -51,7 +51,7 @@ async def drop(
     """
     Delete the records, events and idempotency keys of the caller's ended jobs. Other jobs stay. A request reads at
     most 5,000 jobs; send `next_cursor` to continue. Images stay in the store until its own rules delete
-    them.
+    them; delete results first to have them go.
     """
     ended_before = time.time() - older_than_s if older_than_s else None
     table = context.parts.table

@@ -43,7 +43,7 @@ async def find_inputs(fields: Mapping[str, Any], caller: Caller, context: Contex
     if not names_inputs(fields):
         return fields
     signed, find = caller.sign(fields), context.parts.submitter.find_inputs
-    return await context.loop.run_with_store(lambda: find(signed, caller.scope, caller.max_file_mib))
+    return await context.loop.find(lambda: find(signed, caller.scope, caller.max_file_mib))
 
 
 def prepare(

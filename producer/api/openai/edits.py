@@ -66,7 +66,7 @@ async def _receive(asking: Asking) -> tuple[EditsRequest, dict[str, Any]]:
     Take in a form: what is asked for, and the fields of its job. Where anything is wrong, nothing of it stays.
 
     Raises:
-        InvalidRequest, and what `SentForm.read` and `SentFile.keep` do
+        InvalidRequest, and what `SentForm.read` and `keep_all` do
         ModelNotAvailable, ModelNotAllowed
     """
     async with SentForm(asking.context, _PARTS, max_text_bytes=_TEXT_BYTES, several=[_IMAGE]) as form:
@@ -81,10 +81,8 @@ async def _receive(asking: Asking) -> tuple[EditsRequest, dict[str, Any]]:
             settle(parse_request({**fields, **{name: _read(file) for name, file in form.files.items()}}), catalogue)
         except InvalidRequest as exc:
             raise requested.renamed(exc) from exc
-        for name, file in form.files.items():
-            kept = await file.keep(asking.caller, purpose=SENT, expires_after_s=KEPT_S)
-            fields[name] = input_of(kept)
-    return requested, fields
+        kept = await form.keep_all(asking.caller, purpose=SENT, expires_after_s=KEPT_S)
+    return requested, {**fields, **{name: input_of(file) for name, file in kept.items()}}
 
 
 def _read(file: SentFile) -> Input:

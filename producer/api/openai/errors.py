@@ -34,6 +34,7 @@ _OPENAIS = re.compile(
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _JOBS = {
     ErrorCode.INVALID_REQUEST: 400,
+    ErrorCode.INVALID_INPUT: 400,
     ErrorCode.MODEL_NOT_AVAILABLE: 404,
     ErrorCode.STORAGE_UNAVAILABLE: 503,
     ErrorCode.DEADLINE_EXCEEDED: 504,

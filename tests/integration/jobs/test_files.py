@@ -254,6 +254,18 @@ def test_file_of_a_job_that_lost_its_worker_stays(
         files.delete(file.id, "ann")
 
 
+def test_job_that_only_a_newer_version_knows_keeps_its_file(
+    files: Files, redis_client: redis.Redis, a_submitted: Callable[[File, Files], str]
+) -> None:
+    file = files.add(a_file())
+    job = names.job_key(a_submitted(file, files))
+    redis_client.hset(job, "status", "resting")
+    with pytest.raises(FileInUse):
+        files.delete(file.id, "ann")
+    redis_client.hset(job, "ended_at", "1")
+    assert files.delete(file.id, "ann") == file
+
+
 def test_job_that_is_to_come_keeps_its_file_for_an_hour(files: Files, redis_client: redis.Redis) -> None:
     file = files.add(a_file(expires_at=PAST))
     files.use(file.id, "a-job-to-come")
@@ -295,3 +307,14 @@ def test_upload_whose_process_died_is_found(files: Files, redis_client: redis.Re
     files.forget(dead)
     assert files.lost(9) == []
     assert redis_client.zrange(names.FILES_BEGUN, 0, -1) == [alive]
+
+
+def test_upload_that_has_become_a_file_is_none_that_is_lost(files: Files, redis_client: redis.Redis) -> None:
+    file = a_file()
+    files.begin(file.id)
+    files.add(file)
+    assert redis_client.zcard(names.FILES_BEGUN) == 0
+    redis_client.zadd(names.FILES_BEGUN, {file.id: PAST})
+    assert files.lost(9) == []
+    assert redis_client.zcard(names.FILES_BEGUN) == 0
+    assert files.get(file.id, "ann") == file

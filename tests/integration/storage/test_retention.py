@@ -122,11 +122,12 @@ def test_store_deletes_what_its_rule_says_and_nothing_else(ours: S3Store, has_ru
     if not has_rules or not day_s:
         pytest.skip("this store has no lifecycle rules, or S3_LIFECYCLE_DAY_S does not say that its days are short")
     old, others, beside = key_of(), f"logs/{uuid.uuid4()}", f"pictures2/{uuid.uuid4()}"
-    put(ours, old, others, beside)
+    uploaded = input_key("pictures", FILE)
+    put(ours, uploaded, old, others, beside)
     ours.set_retention_rule(1)
     assert wait_until(lambda: not is_there(ours, old), deadline_s=30 * day_s)
-    assert is_there(ours, others)
-    assert is_there(ours, beside)
+    for stays in (others, beside, uploaded):
+        assert is_there(ours, stays)
 
 
 def test_sweep_finds_what_is_old_and_ours(ours: S3Store) -> None:

@@ -119,6 +119,8 @@ def house(
     raw_client: redis.Redis,
     settings: Settings,
 ) -> House:
+    if left := [each.key for each in own_store.objects()]:  # What other tests have left must not be found here.
+        own_store.delete_many(left)
     deletions = Deletions(redis_client, settings)
     reconciler = Reconciler(redis_client, context.dispatcher, settings)
     reconciler.run_once()

@@ -125,6 +125,17 @@ def test_attempt_that_lost_its_job_and_uploads_leaves_nothing(house: House) -> N
     assert house.objects(job_id) == []
 
 
+def test_attempt_that_lost_its_job_and_gives_it_back_leaves_nothing(house: House) -> None:
+    claim = house.lose(house.submit())
+    house.deletions.delete(claim.job_id)
+    house.see_through(claim.job_id)
+    put_late(house, claim.job_id, claim.record.created_at)
+    with pytest.raises(Fenced):
+        house.context.table.give_back(claim)
+    house.deleter.run_once()
+    assert house.objects(claim.job_id) == []
+
+
 @pytest.mark.parametrize("is_there", [True, False], ids=["with its record", "after its record"])
 def test_what_comes_later_is_found_at_a_later_look(house: House, is_there: bool) -> None:
     """Of an attempt that is killed, or cut off for good, behind its last object."""

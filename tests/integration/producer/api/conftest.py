@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from jobs import names
+from jobs.inputs.files import Files
 from jobs.process.settings import Settings
 from ops.process import http_status, wait_until
 from ops.programs import Api
@@ -23,15 +24,17 @@ from ops.stack import addresses
 from producer.api.app import create_app
 from producer.api.server import Server
 from producer.api.settings import ApiSettings
+from producer.files.sweep import FileSweep
 from producer.keys.store import KeyStore
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
+from storage.inputs import Inputs
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 DEADLINE_S = 60.0
 
 Replica = tuple[Server, str]
-MakeKey = Callable[..., dict[str, str]]  # By its name and limits, as a request's header.
+MakeKey = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
@@ -121,6 +124,21 @@ def processes(env: dict[str, str], store: S3Store) -> Iterator[list[Api]]:
     """Two of them, side by side."""
     with ExitStack() as stack:
         yield [stack.enter_context(Api(0, env)) for _ in range(2)]
+
+
+@pytest.fixture
+def files(redis_client: redis.Redis, settings: Settings) -> Files:
+    return Files(redis_client, settings)
+
+
+@pytest.fixture
+def inputs(store: S3Store) -> Inputs:
+    return Inputs(store)
+
+
+@pytest.fixture
+def sweep(redis_client: redis.Redis, store: S3Store, settings: Settings) -> FileSweep:
+    return FileSweep(redis_client, store, settings)
 
 
 @pytest.fixture

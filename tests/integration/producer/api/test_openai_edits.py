@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import pytest
@@ -34,10 +32,9 @@ from tests.integration.producer.api.pictures import png
 from tests.integration.producer.api.test_jobs import IMAGE, PROMPT
 from tests.integration.producer.api.test_openai import end, error_of, events_of, only_job
 from tests.integration.producer.api.test_uploads import BODIES, REFUSED
+from tests.integration.producer.api.uploading import MAX_BYTES, MIB, connected
 
 PATH = "/v1/images/edits"
-MIB = 1 << 20
-MAX_BYTES = 24 * MIB
 FIELDS = {"prompt": PROMPT}
 
 Sent = Any  # What httpx takes as `files`.
@@ -46,11 +43,6 @@ Sent = Any  # What httpx takes as `files`.
 @pytest.fixture
 def api_settings() -> ApiSettings:
     return ApiSettings(body_timeout_s=DEADLINE_S, max_upload_bytes=MAX_BYTES)
-
-
-@pytest.fixture
-def files(redis_client: redis.Redis, settings: Settings) -> Files:
-    return Files(redis_client, settings)
 
 
 @pytest.fixture
@@ -299,8 +291,7 @@ def test_limits_of_a_key_hold(api: TestClient, make_key: MakeKey, nothing_stays:
     small, other = make_key("small", max_file_mib=1), make_key("other", models=["sdxl"])
     full = send(api, {"image": png(MIB), "mask": png(MIB)}, small)
     assert (full.status_code, error_of(full)["code"]) == (409, "file_quota_exceeded")
-    (kept,) = api.get("/v1/files", headers=small).json()["data"]
-    assert api.delete(f"/v1/files/{kept['id']}", headers=small).status_code == 200
+    assert nothing_stays()
     forbidden = send(api, None, other, model="shapes")
     assert (forbidden.status_code, error_of(forbidden)["type"]) == (403, "permission_error")
     unknown = send(api, None, small, model="gpt-image-2")
@@ -327,11 +318,6 @@ def form_of(image: bytes, mask: bytes = b"") -> bytes:
 
     parts = [part("prompt", b"a star"), part("image", image, "a.png"), part("mask", mask, "m.png")]
     return b"".join(parts) + b"--b--\r\n"
-
-
-def connected(replica: str) -> socket.socket:
-    url = urlsplit(replica)
-    return socket.create_connection((url.hostname, url.port), timeout=DEADLINE_S)
 
 
 def head_of(size: int, key: dict[str, str] | None = None) -> bytes:

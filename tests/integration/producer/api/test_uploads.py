@@ -1,41 +1,30 @@
-"""Files over HTTP, on a real Redis and a real store: what is kept, what is refused, and that nothing else stays."""
+"""Files over HTTP, on a real Redis and a real store: what is kept, and what is refused."""
 
 from __future__ import annotations
 
 import hashlib
-import socket
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import openai
 import pytest
-import redis
 from fastapi.testclient import TestClient
 from openai import OpenAI
 
-from jobs import names
 from jobs.inputs.files import Files
 from jobs.process.settings import Settings
-from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import wait_until
-from producer.api.app import create_app
 from producer.api.settings import ApiSettings
-from producer.files.sweep import FileSweep
-from producer.keys.store import KeyStore
-from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from storage.inputs import Inputs
 from storage.store import PART_BYTES
-from tests.integration.producer.api.conftest import DEADLINE_S, MakeKey, serving
+from tests.integration.producer.api.conftest import DEADLINE_S, MakeKey
 from tests.integration.producer.api.pictures import png
+from tests.integration.producer.api.uploading import HEAD, MAX_BYTES, MIB, error_of, send
 
-MIB = 1 << 20
-MAX_BYTES = 24 * MIB
-PAST = 1_000_000.0
 DAY_S = 86_400
 
 Form = dict[str, Any]
@@ -44,39 +33,6 @@ Form = dict[str, Any]
 @pytest.fixture
 def api_settings() -> ApiSettings:
     return ApiSettings(body_timeout_s=DEADLINE_S, max_upload_bytes=MAX_BYTES)
-
-
-@pytest.fixture
-def files(redis_client: redis.Redis, settings: Settings) -> Files:
-    return Files(redis_client, settings)
-
-
-@pytest.fixture
-def inputs(store: S3Store) -> Inputs:
-    return Inputs(store)
-
-
-@pytest.fixture
-def sweep(redis_client: redis.Redis, store: S3Store, settings: Settings) -> FileSweep:
-    return FileSweep(redis_client, store, settings)
-
-
-def send(
-    api: httpx.Client,
-    content: bytes,
-    headers: dict[str, str] | None = None,
-    *,
-    filename: str = "photo.png",
-    **fields: str,
-) -> httpx.Response:
-    form = {"purpose": "vision", **fields}
-    return api.post("/v1/files", data=form, files={"file": (filename, content)}, headers=headers)
-
-
-def error_of(answer: httpx.Response) -> tuple[int, str, str | None]:
-    error = answer.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return answer.status_code, error["code"], error["param"]
 
 
 # As OpenAI's client uses it.
@@ -146,6 +102,30 @@ def test_same_bytes_are_one_file_for_a_caller(
     for file_id, headers in ((first["id"], one), (other["id"], two)):
         assert api.delete(f"/v1/files/{file_id}", headers=headers).status_code == 200
     assert nothing_stays()
+
+
+def test_same_bytes_that_come_at_once_are_one_file(
+    replica: str, store: S3Store, nothing_stays: Callable[[], bool]
+) -> None:
+    content, before = png(PART_BYTES + 5), {each.key for each in store.objects("inputs/")}
+
+    def send_it(_: int) -> str:
+        with httpx.Client(base_url=replica, timeout=DEADLINE_S) as client:
+            return str(send(client, content).json()["id"])
+
+    with ThreadPoolExecutor(4) as threads:
+        (file_id,) = set(threads.map(send_it, range(4)))
+    assert len({each.key for each in store.objects("inputs/")} - before) == 1
+    assert httpx.delete(f"{replica}/v1/files/{file_id}").status_code == 200
+    assert nothing_stays()
+
+
+def test_fields_may_come_behind_the_file(api: TestClient) -> None:
+    """As OpenAI's client for Node sends them."""
+    purpose = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nuser_data\r\n'
+    body = b"--b\r\n" + HEAD + b"\r\n" + png(3 * MIB) + b"\r\n" + purpose + b"--b--\r\n"
+    answer = api.post("/v1/files", content=body, headers={"Content-Type": 'multipart/form-data; boundary="b"'})
+    assert (answer.status_code, answer.json()["purpose"], answer.json()["bytes"]) == (200, "user_data", 3 * MIB)
 
 
 # What is refused.
@@ -219,7 +199,6 @@ def test_form_without_a_file_says_so(api: TestClient) -> None:
     assert answer.json()["error"]["message"] == "file: is missing"
 
 
-HEAD = b'Content-Disposition: form-data; name="file"; filename="a.png"\r\n'
 BODIES: dict[str, tuple[str, bytes, tuple[int, str]]] = {
     "JSON": ("application/json", b"{}", (415, "unsupported_media_type")),
     "no type": ("", b"--b--", (415, "unsupported_media_type")),
@@ -336,140 +315,3 @@ def test_file_of_a_job_that_goes_on_is_not_deleted(api: TestClient, files: Files
     assert api.delete(f"/v1/files/{file_id}").json() == {"id": file_id, "object": "file", "deleted": True}
     for path in (f"/v1/files/{file_id}", f"/v1/files/{file_id}/content"):
         assert error_of(api.get(path))[:2] == (404, "file_not_found")
-
-
-# What goes by itself.
-
-
-def test_sweep_deletes_what_has_expired_and_nothing_that_a_job_needs(
-    api: TestClient, files: Files, inputs: Inputs, table: JobTable, sweep: FileSweep, redis_client: redis.Redis
-) -> None:
-    old, needed, kept = (send(api, png()).json()["id"] for _ in range(3))
-    job_id = api.post("/v1/jobs", json={"prompt": "a red circle"}).json()["id"]
-    files.use(needed, job_id)
-
-    def expire(*file_ids: str) -> None:
-        redis_client.zadd(names.FILE_EXPIRY, dict.fromkeys(file_ids, PAST))
-
-    expire(old, needed)
-    assert sweep.run_once() == 1
-    assert list(redis_client.keys(f"imagemill:file*{old}*")) == []
-    assert {each.id for each in files.list("default", limit=9)} == {needed, kept}
-    claim, _ = table.claim(job_id, owner="a worker")
-    assert claim is not None
-    expire(needed)
-    assert sweep.run_once() == 0
-    assert inputs.read(needed)
-    table.finish(claim, Status.CANCELED)
-    expire(needed)
-    assert sweep.run_once() == 1
-
-
-def test_sweep_goes_on_where_a_process_died(
-    api: TestClient, files: Files, inputs: Inputs, sweep: FileSweep, nothing_stays: Callable[[], bool]
-) -> None:
-    """Its object is deleted and its record is there; or both are, and nobody finds them any more."""
-    for does_delete in (True, False):
-        file_id = send(api, png()).json()["id"]
-        files.delete(file_id, "default")
-        if does_delete:
-            inputs.delete([file_id])
-        assert sweep.run_once() == 1
-        assert nothing_stays()
-
-
-def test_sweep_clears_away_what_dead_processes_were_sent(
-    files: Files, inputs: Inputs, sweep: FileSweep, redis_client: redis.Redis, nothing_stays: Callable[[], bool]
-) -> None:
-    begun, stored = "file-" + "a" * 24, "file-" + "b" * 24
-    for file_id in (begun, stored):
-        files.begin(file_id)
-    inputs.upload(begun, "image/png").write(bytes(2 * PART_BYTES))
-    with inputs.upload(stored, "image/png") as upload:
-        upload.write(png())
-    assert sweep.run_once() == 0
-    redis_client.zadd(names.FILES_BEGUN, {begun: PAST, stored: PAST})
-    assert sweep.run_once() == 2
-    assert nothing_stays()
-
-
-# Who breaks off, or is slow.
-
-
-def connected(replica: str) -> socket.socket:
-    url = urlsplit(replica)
-    return socket.create_connection((url.hostname, url.port), timeout=DEADLINE_S)
-
-
-def head_of(size: int) -> bytes:
-    return (
-        f"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n"
-        "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
-    ).encode()
-
-
-FORM = b'--b\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nvision\r\n--b\r\n' + HEAD + b"\r\n"
-CUTS = [0, 10, len(FORM), len(FORM) + 20, len(FORM) + MIB, len(FORM) + PART_BYTES + MIB, len(FORM) + 20 * MIB]
-
-
-@pytest.mark.parametrize("cut", CUTS)
-def test_nothing_stays_of_an_upload_that_is_cut(
-    replica: str, redis_client: redis.Redis, nothing_stays: Callable[[], bool], cut: int
-) -> None:
-    body = FORM + png(20 * MIB) + b"\r\n--b--\r\n"
-    with closing(connected(replica)) as connection:
-        connection.sendall(head_of(len(body)) + body[:cut])
-        if cut > len(FORM) + PART_BYTES:
-            assert wait_until(lambda: redis_client.zcard(names.FILES_BEGUN) == 1, DEADLINE_S)
-    limits = f"{replica}/v1/limits"
-    assert wait_until(lambda: httpx.get(limits).json()["open"]["uploads"] == 0, DEADLINE_S)
-    assert wait_until(nothing_stays, DEADLINE_S)
-
-
-def test_upload_that_is_too_slow_is_let_go(
-    settings: Settings,
-    storage_settings: S3Settings,
-    nothing_stays: Callable[[], bool],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("producer.api.http.bodies.SLOWEST_BYTES_PER_S", 100 * MIB)
-    body = FORM + png(20 * MIB) + b"\r\n--b--\r\n"
-    app = create_app(settings, storage_settings, ApiSettings(body_timeout_s=0.5))
-    with serving(app) as (_, url), closing(connected(url)) as connection:
-        connection.sendall(head_of(len(body)) + body[: 10 * MIB])
-        answer = connection.recv(65_536)
-    assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b'"code":"body_too_slow"' in answer
-    assert nothing_stays()
-
-
-def test_key_sends_so_many_files_at_a_time(replica: str, make_key: MakeKey) -> None:
-    one, two = make_key("one", max_uploads=1), make_key("two")
-    body = FORM + png() + b"\r\n--b--\r\n"
-    with httpx.Client(base_url=replica, timeout=DEADLINE_S) as client, closing(connected(replica)) as connection:
-        head = head_of(len(body)).replace(b"\r\n\r\n", f"\r\nAuthorization: {one['Authorization']}\r\n\r\n".encode())
-        connection.sendall(head + body[:100])
-        told = {"connections": 2, "batches": 0, "uploads": 1}
-        assert wait_until(lambda: client.get("/v1/limits", headers=one).json().get("open") == told, DEADLINE_S)
-        refused = send(client, png(), one)
-        assert error_of(refused)[:2] == (429, "too_many_uploads")
-        assert refused.headers["retry-after"] == "5"
-        assert send(client, png(), two).status_code == 200
-        connection.sendall(body[100:])
-        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 ")
-        assert send(client, png(), one).status_code == 200
-
-
-def test_key_that_is_revoked_ends_its_upload(
-    replica: str, make_key: MakeKey, redis_client: redis.Redis, settings: Settings, nothing_stays: Callable[[], bool]
-) -> None:
-    one, body = make_key("one"), FORM + png(20 * MIB) + b"\r\n--b--\r\n"
-    with closing(connected(replica)) as connection:
-        head = head_of(len(body)).replace(b"\r\n\r\n", f"\r\nAuthorization: {one['Authorization']}\r\n\r\n".encode())
-        connection.sendall(head + body[: 12 * MIB])
-        assert wait_until(lambda: redis_client.zcard(names.FILES_BEGUN) == 1, DEADLINE_S)
-        KeyStore(redis_client, settings).revoke("one")
-        answer = connection.recv(65_536)
-    assert answer.startswith(b"HTTP/1.1 401 ")
-    assert b'"type":"authentication_error"' in answer
-    assert wait_until(nothing_stays, DEADLINE_S)

@@ -25,6 +25,9 @@ MODEL = Model(
 )
 
 
+BY_INSTRUCTION = "m edits by instruction, without a strength; leave it out"
+
+
 def picture(width: int, height: int, letter: str = "a") -> Input:
     return Input(file=f"file-{letter * 24}", bytes=3, width=width, height=height)
 
@@ -115,3 +118,31 @@ def test_two_requests_of_one_key_differ_by_their_pictures() -> None:
     one = parse_request({"kind": "edit", "prompt": "x", "image": picture(8, 8)})
     other = parse_request({"kind": "edit", "prompt": "x", "image": picture(8, 8, "b")})
     assert one.digest() != other.digest()
+
+
+@pytest.mark.parametrize(
+    ("edits", "fields", "says"),
+    [
+        (
+            {"image": "instruction"},
+            {"strength": 0.5},
+            "strength: m edits by instruction, without a strength; leave it out",
+        ),
+        ({"image": "instruction"}, {"mask": picture(128, 128)}, "mask: m does not repaint a masked part of a picture"),
+        ({"mask": "strength"}, {}, "image: m edits no pictures"),
+        ({}, {}, "image: m edits no pictures"),
+    ],
+)
+def test_what_a_model_does_not_do_is_refused(edits: Any, fields: dict[str, Any], says: str) -> None:
+    request: Any = parse_request({"kind": "edit", "prompt": "x", "image": picture(128, 128), **fields})
+    with pytest.raises(InvalidRequest) as raised:
+        EDIT.settle(request, MODEL.model_copy(update={"edits": edits}))
+    assert str(raised.value) == says
+
+
+def test_by_instruction_all_steps_run() -> None:
+    request: Any = parse_request({"kind": "edit", "prompt": "x", "image": picture(128, 128)})
+    assert EDIT.settle(request, MODEL.model_copy(update={"edits": {"image": "instruction"}})).strength == 1.0
+    unknown = MODEL.model_copy(update={"family": "diffusers"})
+    assert unknown.ways_to_edit is None
+    assert EDIT.settle(request, unknown).strength == 0.8

@@ -18,7 +18,7 @@ SCRIPTS = Path(scripts.__file__).parent / "lua"
 SOURCES = {str(path.relative_to(SCRIPTS)): re.sub("--.*", "", path.read_text()) for path in SCRIPTS.rglob("*.lua")}
 RECORD = re.compile(r"job|key\.job\(.*\)")
 MAY_FAIL_WHEN_REDIS_IS_FULL = {"submit", "replay", "file_begin", "file_add", "file_use"}
-READ_ONLY = {"outgoing", "place", "prospect", "file_lost"}
+READ_ONLY = {"outgoing", "place", "prospect"}
 
 
 def arguments_behind(lua: str, opening: str) -> Iterator[list[str]]:

@@ -96,3 +96,21 @@ async def test_who_leaves_while_it_runs_stays_if_it_said_so(order: Order, to_its
         await running
     assert await threads.run(lambda: 7) == 7
     threads.shutdown(wait=True)
+
+
+async def test_one_caller_does_not_get_all_threads_where_that_is_bounded(order: Order) -> None:
+    threads = SharedThreads(2, "test", most_of_one=1)
+    try:
+        CALLER.set("a")
+        busy = asyncio.create_task(threads.run(order.blocking))
+        await asyncio.to_thread(order.has_begun.wait, DEADLINE_S)
+        waiting = order.calling(threads, "a", 2)
+        await until_all_wait()
+        await asyncio.gather(*order.calling(threads, "b", 3))
+        assert order.ran == ["b"] * 3
+        order.go_on.set()
+        await asyncio.gather(busy, *waiting)
+        assert order.ran == [*["b"] * 3, "a", "a"]
+    finally:
+        order.go_on.set()
+        threads.shutdown(wait=True)
