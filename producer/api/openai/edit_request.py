@@ -89,7 +89,7 @@ def read_texts(texts: Mapping[str, str]) -> EditsRequest:
     Raises:
         InvalidRequest: By the name of the field that is wrong.
     """
-    given = {name: text for name, text in texts.items() if text or name in _NEVER_EMPTY}
+    given = {name: text for name, text in texts.items() if text or name not in _OPTIONAL}
     return parse(EditsRequest, {name: _value(name, text) for name, text in given.items()})
 
 
@@ -117,4 +117,4 @@ def _names_of_no_texts() -> frozenset[str]:
 
 
 _NO_TEXTS = _names_of_no_texts()
-_NEVER_EMPTY = frozenset(name for name, field in EditsRequest.model_fields.items() if field.is_required())
+_OPTIONAL = frozenset(name for name, field in EditsRequest.model_fields.items() if not field.is_required())
