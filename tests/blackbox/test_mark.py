@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 import subprocess
@@ -16,7 +17,9 @@ from tests.blackbox.system import System, simulated
 
 pytestmark = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
 
-MADE_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+MADE_BY_A_MODEL = f"{IPTC}trainedAlgorithmicMedia"
+MADE_OF_A_PICTURE = f"{IPTC}compositeWithTrainedAlgorithmicMedia"
 PROMPT = "a SECRET circle"
 FORMATS = ("png", "jpeg", "webp")
 
@@ -35,8 +38,8 @@ def tags_of(path: Path) -> dict[str, Any]:
     return dict(json.loads(told.stdout)[0])
 
 
-def is_marked(path: Path) -> bool:
-    return tags_of(path).get("XMP:DigitalSourceType") == MADE_BY_A_MODEL
+def is_marked(path: Path, says: str = MADE_BY_A_MODEL) -> bool:
+    return tags_of(path).get("XMP:DigitalSourceType") == says
 
 
 def pictures(system: System, job_id: str) -> list[Path]:
@@ -69,6 +72,21 @@ def test_every_picture_and_thumbnail_is_marked_and_says_the_rest_as_it_was_asked
         images = [path for path in files if "thumb" not in path.name]
         assert {holds_prompt(path) for path in images} == {metadata != "mark"}
         assert manifest(system, job_id)["spec"]["prompt"] == PROMPT
+
+
+def test_edits_say_that_they_are_made_of_a_picture(system: System) -> None:
+    first = system.submit(n=1)
+    system.end_of(first)
+    (source,) = pictures(system, first)
+    sent: dict[str, Any] = {"kind": "edit", "prompt": PROMPT, "image": {"job": first}, "strength": 0.5, "n": 2}
+    jobs = [system.submit(**sent, output={"format": form, "thumbnail": 32}) for form in FORMATS]
+    for job_id in jobs:
+        assert system.end_of(job_id)["status"] == "succeeded"
+        files = pictures(system, job_id)
+        assert len(files) == 4
+        assert all(is_marked(path, MADE_OF_A_PICTURE) for path in files)
+        said = [str(tags_of(path)) for path in files if "thumb" not in path.name]
+        assert all(hashlib.sha256(source.read_bytes()).hexdigest() in each and first not in each for each in said)
 
 
 @pytest.mark.parametrize("system", [simulated(more='metadata = "mark"')], indirect=True, ids=["mark"])
