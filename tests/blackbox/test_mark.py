@@ -14,6 +14,7 @@ import pytest
 
 from tests.blackbox.conftest import MakeSystem
 from tests.blackbox.system import System, simulated
+from tests.certificates import TRUSTED, make_chain, read
 
 pytestmark = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
 
@@ -99,6 +100,27 @@ def test_operator_keeps_prompts_out_of_a_models_files(system: System) -> None:
     asked = {"prompt": PROMPT, "output": {"metadata": "full"}}
     refused = system.http("POST", "/v1/jobs", asked)
     assert (refused.status, refused.body["error"]["field"]) == (422, "output.metadata")
+
+
+def test_worker_with_a_certificate_signs_what_it_stores(make_system: MakeSystem, tmp_path: Path) -> None:
+    chain = make_chain(tmp_path / "chain")
+    told = {
+        "IMAGEMILL_WORKER_C2PA_CERTIFICATE_FILE": str(chain.certificate_file),
+        "IMAGEMILL_WORKER_C2PA_KEY_FILE": str(chain.key_file),
+    }
+    system = make_system(simulated())
+    system.worker(told=told)
+    system.serve()
+    first = system.submit(output={"format": "jpeg", "thumbnail": 32})
+    system.end_of(first)
+    edited = system.submit(kind="edit", image={"job": first}, output={"format": "webp"})
+    shown = {job_id: system.end_of(job_id)["images"][0] for job_id in (first, edited)}
+    for job_id, last, mark in ((first, "c2pa.created", MADE_BY_A_MODEL), (edited, "c2pa.edited", MADE_OF_A_PICTURE)):
+        (path,) = [each for each in pictures(system, job_id) if "thumb" not in each.name]
+        told_by_it = read(path.read_bytes(), shown[job_id]["content_type"], chain)
+        assert (told_by_it.state, told_by_it.actions[-1]) == (TRUSTED, (last, mark.rpartition("/")[2]))
+        assert is_marked(path, mark)
+        assert shown[job_id]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_the_mark_comes_through_every_door(system: System, tmp_path: Path) -> None:
