@@ -147,7 +147,6 @@ class JobNotEnded(Permanent):
 
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(f"job {job_id} is {status}: cancel it first; its result can be deleted when it has ended")
-        self.job_id, self.status = job_id, status
 
 
 class ResultDeleted(Permanent):

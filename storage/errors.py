@@ -36,7 +36,7 @@ class ObjectNotFound(StorageError, LookupError):
     """The store has no object of that key."""
 
 
-class ObjectTooLarge(StorageError, ValueError):
+class ObjectTooLarge(StorageError, OverflowError):
     """The object has more bytes than the caller accepts."""
 
 

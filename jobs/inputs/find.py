@@ -64,7 +64,7 @@ class Objects(Protocol):
 
     Raises:
         LookupError: There is no such object.
-        ValueError: It has more than `max_bytes`.
+        OverflowError: It has more than `max_bytes`.
     """
 
     def get(self, key: str, max_bytes: int | None = None) -> bytes: ...
@@ -218,7 +218,7 @@ class Finder:
             data = self._objects.get(key, max_bytes=MAX_BYTES)
         except LookupError as exc:
             raise PictureRefused(f"there is no object {key!r} in the store") from exc
-        except ValueError as exc:
+        except OverflowError as exc:
             raise PictureRefused(f"the object {key!r} has more than {MAX_BYTES} bytes") from exc
         head = head_of(data)
         return Input(object=key, **_measured(data), width=head.width, height=head.height)

@@ -21,7 +21,7 @@ from jobs.kinds.generate import (
 )
 from jobs.kinds.inputs import Input, InputMark, OptionalInput, RequestedInput
 from jobs.kinds.kind import PER_ROW, Kind
-from jobs.kinds.picture import WEIGHTS, settle_output
+from jobs.kinds.picture import WEIGHTS, DigitalSource, settle_output
 
 # As the pipelines of diffusers have it.
 _STRENGTH, _STRENGTH_WITH_MASK = 0.8, 1.0
@@ -64,6 +64,7 @@ class EditSpec(GenerateSpec, _Fields):
     """An edit with every parameter settled. `width` and `height` are those of the result."""
 
     kind: ClassVar[str] = _Fields.kind
+    digital_source: ClassVar[DigitalSource] = DigitalSource.MODEL_AND_PICTURE
 
     image: Annotated[Input, InputMark(), PER_ROW]
     mask: Annotated[Input | None, InputMark(), PER_ROW] = None

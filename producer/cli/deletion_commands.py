@@ -11,6 +11,7 @@ import typer
 from jobs.deletions.deleter import Deleter
 from jobs.deletions.deletions import Deletions
 from jobs.errors import InvalidRequest
+from jobs.inputs.sent import SentInputs
 from producer.cli.reporting import JsonFlag, print_outcome, reporting
 from producer.client.parts import Parts, open_parts
 from storage.deletion import JobObjects
@@ -57,7 +58,8 @@ def delete(
 
 
 def _deleter(parts: Parts) -> Deleter:
-    return Deleter(parts.deletions, parts.settings, JobObjects(parts.store).delete)
+    inputs = SentInputs(parts.files, parts.inputs)
+    return Deleter(parts.deletions, parts.settings, JobObjects(parts.store).delete, inputs.forget)
 
 
 def _deleted(deletions: Deletions, caller: str, ended_before: float | None) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 import subprocess
@@ -13,10 +14,13 @@ import pytest
 
 from tests.blackbox.conftest import MakeSystem
 from tests.blackbox.system import System, simulated
+from tests.certificates import TRUSTED, make_chain, read
 
 pytestmark = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
 
-MADE_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+MADE_BY_A_MODEL = f"{IPTC}trainedAlgorithmicMedia"
+MADE_OF_A_PICTURE = f"{IPTC}compositeWithTrainedAlgorithmicMedia"
 PROMPT = "a SECRET circle"
 FORMATS = ("png", "jpeg", "webp")
 
@@ -35,8 +39,8 @@ def tags_of(path: Path) -> dict[str, Any]:
     return dict(json.loads(told.stdout)[0])
 
 
-def is_marked(path: Path) -> bool:
-    return tags_of(path).get("XMP:DigitalSourceType") == MADE_BY_A_MODEL
+def is_marked(path: Path, says: str = MADE_BY_A_MODEL) -> bool:
+    return tags_of(path).get("XMP:DigitalSourceType") == says
 
 
 def pictures(system: System, job_id: str) -> list[Path]:
@@ -71,6 +75,21 @@ def test_every_picture_and_thumbnail_is_marked_and_says_the_rest_as_it_was_asked
         assert manifest(system, job_id)["spec"]["prompt"] == PROMPT
 
 
+def test_edits_say_that_they_are_made_of_a_picture(system: System) -> None:
+    first = system.submit(n=1)
+    system.end_of(first)
+    (source,) = pictures(system, first)
+    sent: dict[str, Any] = {"kind": "edit", "prompt": PROMPT, "image": {"job": first}, "strength": 0.5, "n": 2}
+    jobs = [system.submit(**sent, output={"format": form, "thumbnail": 32}) for form in FORMATS]
+    for job_id in jobs:
+        assert system.end_of(job_id)["status"] == "succeeded"
+        files = pictures(system, job_id)
+        assert len(files) == 4
+        assert all(is_marked(path, MADE_OF_A_PICTURE) for path in files)
+        said = [str(tags_of(path)) for path in files if "thumb" not in path.name]
+        assert all(hashlib.sha256(source.read_bytes()).hexdigest() in each and first not in each for each in said)
+
+
 @pytest.mark.parametrize("system", [simulated(more='metadata = "mark"')], indirect=True, ids=["mark"])
 def test_operator_keeps_prompts_out_of_a_models_files(system: System) -> None:
     job_id = system.submit(prompt=PROMPT, output={"thumbnail": 32})
@@ -81,6 +100,27 @@ def test_operator_keeps_prompts_out_of_a_models_files(system: System) -> None:
     asked = {"prompt": PROMPT, "output": {"metadata": "full"}}
     refused = system.http("POST", "/v1/jobs", asked)
     assert (refused.status, refused.body["error"]["field"]) == (422, "output.metadata")
+
+
+def test_worker_with_a_certificate_signs_what_it_stores(make_system: MakeSystem, tmp_path: Path) -> None:
+    chain = make_chain(tmp_path / "chain")
+    told = {
+        "IMAGEMILL_WORKER_C2PA_CERTIFICATE_FILE": str(chain.certificate_file),
+        "IMAGEMILL_WORKER_C2PA_KEY_FILE": str(chain.key_file),
+    }
+    system = make_system(simulated())
+    system.worker(told=told)
+    system.serve()
+    first = system.submit(output={"format": "jpeg", "thumbnail": 32})
+    system.end_of(first)
+    edited = system.submit(kind="edit", image={"job": first}, output={"format": "webp"})
+    shown = {job_id: system.end_of(job_id)["images"][0] for job_id in (first, edited)}
+    for job_id, last, mark in ((first, "c2pa.created", MADE_BY_A_MODEL), (edited, "c2pa.edited", MADE_OF_A_PICTURE)):
+        (path,) = [each for each in pictures(system, job_id) if "thumb" not in each.name]
+        told_by_it = read(path.read_bytes(), shown[job_id]["content_type"], chain)
+        assert (told_by_it.state, told_by_it.actions[-1]) == (TRUSTED, (last, mark.rpartition("/")[2]))
+        assert is_marked(path, mark)
+        assert shown[job_id]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_the_mark_comes_through_every_door(system: System, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ def _forgets(name: str, script: str, old: str, new: str = "", test: str = _WORDS
     return Mutation(name=name, script=script, old=old, new=new, tests=(f"tests/integration/workers/{test}",))
 
 
-_RACES = "test_deletion_races.py::test_"
+_RACES, _TOLD = "test_deletion_races.py::test_", "test_deletion_told.py::test_"
 
 DELETIONS = (
     _forgets("deletion-leaves-the-request", "delete.lua", "'HDEL', job, 'spec', 'request',", "'HDEL', job, 'request',"),
@@ -24,13 +24,13 @@ DELETIONS = (
         "deletion-leaves-a-notice-in-hand",
         "delete.lua",
         "  unpost(id, protocols)\n",
-        test=f"{_RACES}notifier_who_has_the_result_in_hand_does_not_bring_it_back",
+        test=f"{_TOLD}notifier_who_has_the_result_in_hand_does_not_bring_it_back",
     ),
     _forgets(
         "deletion-sends-callbacks-again",
         "delete.lua",
         "  redis.call('HSET', job, 'told', table.concat(told, ' '))\n",
-        test=f"{_RACES}callbacks_that_were_sent_are_not_sent_again_and_others_are",
+        test=f"{_TOLD}callbacks_that_were_sent_are_not_sent_again_and_others_are",
     ),
     _forgets(
         "deletion-of-a-job-that-goes-on",
@@ -73,6 +73,6 @@ DELETIONS = (
         "record-goes-before-its-sender-has-heard",
         "lib/drops.lua",
         "  if is.deletion == 'deleting' then return false end\n",
-        test=f"{_RACES}record_stays_until_its_sender_has_heard",
+        test=f"{_TOLD}record_stays_until_its_sender_has_heard",
     ),
 )

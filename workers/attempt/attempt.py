@@ -23,7 +23,7 @@ from workers.attempt.failure import failure_of
 from workers.attempt.making import Making
 from workers.attempt.spool import Spooled, SpoolFull, Unreadable
 from workers.attempt.trace import AttemptTrace
-from workers.attempt.upload import made_by, upload
+from workers.attempt.upload import upload
 from workers.engine.errors import EngineDied, GenerationFailed
 from workers.runners.files import MadeFile
 
@@ -217,7 +217,7 @@ class Attempt:
 
     def _spool(self) -> Spooled:
         """Keep the files on disk."""
-        maker = made_by(self._context.entry_of(self.claim.spec))
+        maker = self._context.made_by(self.claim.spec)
         try:
             with closing(self._making.files()) as files:
                 return self._context.spool.write(self.claim, files, self.timings, maker, self._data)
@@ -231,7 +231,7 @@ class Attempt:
         return self._making.data if self._kept is None else self._kept.data
 
     def _take_left(self) -> Spooled | None:
-        return self._context.spool.take_left(self.claim.job_id, made_by(self._context.entry_of(self.claim.spec)))
+        return self._context.spool.take_left(self.claim.job_id, self._context.made_by(self.claim.spec))
 
     def _keep(self, kept: Spooled) -> None:
         self._kept = kept

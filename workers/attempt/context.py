@@ -25,6 +25,7 @@ from workers.attempt.progress import ProgressWriter
 from workers.attempt.spool import Spool
 from workers.engine.engine import Engine
 from workers.runners.registry import RUNNERS
+from workers.runners.signing import PictureSigner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class Context:
         engine_slots: One for each job that may be in the engine; a job without one has not begun.
         memory: Of postprocessing.
         input_memory: Of what jobs start from.
+        signer: Of pictures, where there is a certificate for it.
         stop_refused: Has the worker stop in order, for the store refuses what it makes.
         draining, out_of_time: Set when the worker begins to stop, and when what runs has had its time.
     """
@@ -59,6 +61,7 @@ class Context:
     memory: MemoryBudget
     input_memory: MemoryBudget
     stop_refused: Callable[[StorageMisconfigured], None]
+    signer: PictureSigner | None = None
     draining: threading.Event = field(default_factory=threading.Event)
     out_of_time: threading.Event = field(default_factory=threading.Event)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)
@@ -67,6 +70,14 @@ class Context:
     def entry_of(self, spec: Any) -> Model | None:
         """The catalogue's entry of a job's model; None for a kind that needs none, or a model that is not in it."""
         return self.catalogue.models.get(getattr(spec, "model", ""))
+
+    def made_by(self, spec: Any) -> str:
+        """What a picture that waits was made by; where an operator has changed that meanwhile, it is made anew."""
+        model = self.entry_of(spec)
+        if model is None:
+            return ""
+        is_signed = " signed" if self.signer is not None else ""
+        return f"{model.revision} {model.dtype}" + (" mark" if model.metadata == "mark" else "") + is_signed
 
     def serves(self, claim: Claim) -> bool:
         """Whether jobs like this one are run here."""

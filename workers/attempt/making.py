@@ -82,7 +82,13 @@ class Making:
         with self._context.input_memory.take(wanted_bytes, reason=self._why_leave):
             opened = {field: self._open(field, fetcher.fetch(field, each)) for field, each in named.items()}
             entry = self._context.entry_of(spec)
-            self._tools = Tools(engine=self._context.engine, entry=entry, inputs=opened, send=self._send)
+            self._tools = Tools(
+                engine=self._context.engine,
+                entry=entry,
+                inputs=opened,
+                signer=self._context.signer,
+                send=self._send,
+            )
             try:
                 yield
             finally:

@@ -23,7 +23,6 @@ from workers.attempt.attempt import Attempt
 from workers.attempt.context import Context
 from workers.attempt.errors import Draining
 from workers.attempt.spool import Spooled
-from workers.attempt.upload import made_by
 
 log = structlog.get_logger()
 
@@ -120,10 +119,10 @@ class Recovery:
     def _is_made_as_now(self, record: JobRecord, spooled: Spooled) -> bool:
         """Whether the model is what it was when the files were made, as far as is known here."""
         try:
-            entry = self._context.entry_of(spec_to_run(record))
+            spec = spec_to_run(record)
         except InvalidRequest:
             return True
-        return entry is None or spooled.model in ("", made_by(entry))
+        return self._context.entry_of(spec) is None or spooled.model in ("", self._context.made_by(spec))
 
 
 def drop_ended(context: Context) -> None:

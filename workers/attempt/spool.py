@@ -48,7 +48,7 @@ class Spooled:
     What one folder of the spool holds.
 
     Attributes:
-        model: What made the images, as `upload.made_by` has it; empty where an earlier version did not note it.
+        model: What made the images, as `Context.made_by` has it; empty where an earlier version did not note it.
         files: Of each image, what `MadeFile` has beside its bytes, which are read when they are needed.
         data: What was made that needs no file.
     """

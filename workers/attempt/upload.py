@@ -63,13 +63,6 @@ def upload(
     return images
 
 
-def made_by(model: Model | None) -> str:
-    """What a picture that waits was made by; where an operator has changed that meanwhile, it is made anew."""
-    if model is None:
-        return ""
-    return f"{model.revision} {model.dtype}" + (" mark" if model.metadata == "mark" else "")
-
-
 def _upload_image(store: Store, folder: AttemptFolder, index: int, file: MadeFile) -> Artifact:
     key = folder.image(index, file.extension)
     _put(store, key, file.body, file.content_type)

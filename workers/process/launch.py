@@ -26,6 +26,7 @@ from workers.process.failures import how_it_ended, note_failure
 from workers.process.logs import configure_logging
 from workers.process.settings import WorkerSettings, load_worker_settings
 from workers.process.supervise import Command, supervise
+from workers.runners.signing import PictureSigner
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -53,6 +54,8 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
     configure_logging(form=settings.log_format)
     catalogue = Catalogue.read(settings.models_file)
     names = worker.served(catalogue)
+    if worker.certificate:
+        PictureSigner(worker.certificate)  # Its processes make their own.
     for name in names:
         check_family(catalogue.models[name])
     report = WorkerReport(name=_name(worker.name), state="starting", models=tuple(names))

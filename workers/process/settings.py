@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, FilePath
 from pydantic_settings import SettingsConfigDict
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import RoomSettings, read_room
+from workers.runners.signing import Algorithm, Certificate
 
 
 class WorkerSettings(RoomSettings):
@@ -48,6 +49,34 @@ class WorkerSettings(RoomSettings):
     """On SIGTERM, how many seconds running jobs may take to finish; the others go back to the queue at once."""
     hang_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     """A call of the device may take so many seconds, or ten times what was measured, before the worker gives up."""
+
+    c2pa_certificate_file: FilePath | None = None
+    """Certificate (PEM, followed by those between it and its root) that pictures are signed with, as C2PA has it;
+    unset, they are not signed. See docs/provenance.md."""
+    c2pa_key_file: FilePath | None = None
+    """Its key (PEM, PKCS #8)."""
+    c2pa_algorithm: Algorithm = "es256"
+    """What the key signs by."""
+    c2pa_timestamp_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    """Timestamp authority (RFC 3161) that is asked for the time of each signature; unset, none is."""
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """What pictures are signed with. Raises `InvalidConfiguration` where only a part of it is set."""
+        if self.c2pa_certificate_file is not None and self.c2pa_key_file is not None:
+            return Certificate(
+                certificate_file=self.c2pa_certificate_file,
+                key_file=self.c2pa_key_file,
+                algorithm=self.c2pa_algorithm,
+                timestamp_url=self.c2pa_timestamp_url,
+            )
+        if given := sorted(name for name in self.model_fields_set if name.startswith("c2pa_")):
+            missing = "c2pa_certificate_file" if self.c2pa_certificate_file is None else "c2pa_key_file"
+            prefix = "IMAGEMILL_WORKER_"
+            raise InvalidConfiguration(
+                f"{prefix}{given[0].upper()}: goes with {prefix}{missing.upper()}, which is not set"
+            )
+        return None
 
     @property
     def spool_root(self) -> Path:

@@ -49,6 +49,7 @@ from workers.process.heartbeat import Heartbeat, reported_while_starting
 from workers.process.intake import Intake
 from workers.process.settings import WorkerSettings
 from workers.process.start import ReadyEngine, start_engine
+from workers.runners.signing import PictureSigner
 
 log = structlog.get_logger()
 
@@ -79,6 +80,7 @@ class WorkerProcess:
         self._fleet = Fleet(client, settings)
         self._stopping = threading.Event()
         catalogue = Catalogue.read(settings.models_file)
+        signer = PictureSigner(each) if (each := worker_settings.certificate) else None
         starting = WorkerReport(
             name=name,
             state="starting",
@@ -120,6 +122,7 @@ class WorkerProcess:
                 memory=MemoryBudget(worker_settings.postprocess_mib << 20),
                 input_memory=MemoryBudget(worker_settings.inputs_mib << 20),
                 stop_refused=self._stop_refused,
+                signer=signer,
                 metrics=metrics,
                 traces=open_traces(settings, "imagemill-worker"),
             )

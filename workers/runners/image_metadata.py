@@ -1,8 +1,8 @@
 """
 What an image file says of itself: that a machine made it, and, where it may, what makes it again.
 
-The mark is IPTC's digital source type of pictures that a trained model made, as XMP: Google, Meta and others read it
-there, and laws ask for a mark that machines can read. https://cv.iptc.org/newscodes/digitalsourcetype/
+The mark is IPTC's digital source type, as XMP: Google, Meta and others read it there, and laws ask for a mark that
+machines can read. https://cv.iptc.org/newscodes/digitalsourcetype/
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from PIL.PngImagePlugin import PngInfo
 
 from jobs.catalogue.entry import Model
 from jobs.kinds.generate import GenerateSpec
-from jobs.kinds.picture import made_with
+from jobs.kinds.picture import DigitalSource, made_with
 
 # XMP Specification Part 1, 7.3: a packet, UTF-8, between two processing instructions; "r" says that it has no padding.
-MARK = (
+_MARK = (
     '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '<rdf:Description rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
-    ' Iptc4xmpExt:DigitalSourceType="http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"/>'
+    ' Iptc4xmpExt:DigitalSourceType="{uri}"/>'
     '</rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
 )
 _PNG_XMP = "XML:com.adobe.xmp"  # XMP Specification Part 3, 1.1.5: the keyword of its iTXt chunk
@@ -34,22 +34,24 @@ def parameters(spec: GenerateSpec, model: Model, seed: int) -> dict[str, Any]:
     return {**described, **made_with(spec), "seed": seed}
 
 
-def options_of(form: str, made_with: dict[str, Any] | None) -> dict[str, Any]:
+def options_of(form: str, source: DigitalSource, made_with: dict[str, Any] | None) -> dict[str, Any]:
     """
     What Pillow's `save` takes to write the mark, and `made_with` unless it is None.
 
     Args:
         form: "png", "jpeg" or "webp".
+        source: What the mark says.
     """
+    mark = _MARK.format(uri=source.uri)
     note = None if made_with is None else json.dumps(made_with, ensure_ascii=False)
     if form == "png":
-        return {"pnginfo": _png_chunks(note)}
-    return {"xmp": MARK.encode(), **({} if note is None else {"exif": _exif(note)})}
+        return {"pnginfo": _png_chunks(mark, note)}
+    return {"xmp": mark.encode(), **({} if note is None else {"exif": _exif(note)})}
 
 
-def _png_chunks(note: str | None) -> PngInfo:
+def _png_chunks(mark: str, note: str | None) -> PngInfo:
     text = PngInfo()
-    text.add_itxt(_PNG_XMP, MARK)  # Pillow 13 has an `xmp` for JPEG and WebP, and leaves it out of a PNG.
+    text.add_itxt(_PNG_XMP, mark)  # Pillow 13 has an `xmp` for JPEG and WebP, and leaves it out of a PNG.
     if note is not None:
         text.add_itxt("parameters", note)
     return text

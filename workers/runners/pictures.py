@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
+from jobs.errors import ErrorCode
 from jobs.kinds.generate import GenerateSpec
 from jobs.kinds.picture import Stage
+from workers.engine.errors import GenerationFailed
 from workers.engine.ticket import Ticket
 from workers.runners.files import MadeFile
 from workers.runners.postprocess import Pixels, memory_bytes, postprocess
 from workers.runners.runner import Note, Runner, Tools
+from workers.runners.signing import SigningFailed
+
+_UNSIGNED = "the picture could not be signed; the server's log has the reason under the job's id"
 
 S_contra = TypeVar("S_contra", bound=GenerateSpec, contravariant=True)
 
@@ -24,9 +29,8 @@ class PicturesRunner(Runner[S_contra, Sequence[Pixels]]):
         return memory_bytes(spec)
 
     def files(self, result: Sequence[Pixels], spec: S_contra, tools: Tools) -> Iterator[MadeFile]:
-        assert tools.entry is not None, "the kind needs a model"  # noqa: S101 - what its registration says
         for index, pixels in enumerate(result):
-            yield postprocess(pixels, spec, tools.entry, index)
+            yield _file_of(pixels, spec, tools, index)
 
     def count(self, result: Sequence[Pixels], spec: S_contra) -> int:
         del spec
@@ -36,6 +40,17 @@ class PicturesRunner(Runner[S_contra, Sequence[Pixels]]):
         """Pictures say all in their files."""
         del result, spec
         return None
+
+
+def _file_of(pixels: Pixels, spec: GenerateSpec, tools: Tools, index: int) -> MadeFile:
+    assert tools.entry is not None, "the kind needs a model"  # noqa: S101 - what its registration says
+    file = postprocess(pixels, spec, tools.entry, index)
+    if tools.signer is None:
+        return file
+    try:
+        return tools.signer.sign(file, spec.digital_source)
+    except SigningFailed as exc:
+        raise GenerationFailed(ErrorCode.GENERATION_ERROR, _UNSIGNED, f"not signed: {exc}") from exc
 
 
 class GenerateRunner(PicturesRunner[GenerateSpec]):

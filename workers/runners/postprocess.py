@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from jobs.catalogue.entry import Model
 from jobs.kinds.generate import GenerateSpec
-from jobs.kinds.picture import Box
+from jobs.kinds.picture import Box, DigitalSource
 from workers.runners.files import MadeFile
 from workers.runners.image_metadata import options_of, parameters
 
@@ -54,7 +54,7 @@ def postprocess(pixels: Pixels, spec: GenerateSpec, model: Model, index: int) ->
         extension=_EXTENSIONS[output.format],
         content_type=CONTENT_TYPES[output.format],
         meta={"width": image.width, "height": image.height, "seed": seed},
-        thumbnail=_thumbnail(image, output.thumbnail) if output.thumbnail else None,
+        thumbnail=_thumbnail(image, output.thumbnail, spec.digital_source) if output.thumbnail else None,
     )
 
 
@@ -65,7 +65,7 @@ def _crop(image: Image.Image, box: Box) -> Image.Image:
 
 def _to_file(image: Image.Image, spec: GenerateSpec, made_with: dict[str, Any] | None) -> bytes:
     file, form = io.BytesIO(), spec.output.format
-    options: dict[str, Any] = options_of(form, made_with)
+    options: dict[str, Any] = options_of(form, spec.digital_source, made_with)
     if form == "png":
         options["compress_level"] = _PNG_LEVEL
     else:
@@ -74,8 +74,8 @@ def _to_file(image: Image.Image, spec: GenerateSpec, made_with: dict[str, Any] |
     return file.getvalue()
 
 
-def _thumbnail(image: Image.Image, longer_side: int) -> bytes:
+def _thumbnail(image: Image.Image, longer_side: int, source: DigitalSource) -> bytes:
     file = io.BytesIO()
     small = ImageOps.contain(image, (longer_side, longer_side), Image.Resampling.LANCZOS)
-    small.save(file, "WEBP", quality=_THUMBNAIL_QUALITY, **options_of("webp", None))
+    small.save(file, "WEBP", quality=_THUMBNAIL_QUALITY, **options_of("webp", source, None))
     return file.getvalue()

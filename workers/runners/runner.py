@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from jobs.catalogue.entry import Model
 from workers.engine.engine import Engine
 from workers.runners.files import MadeFile
+from workers.runners.signing import PictureSigner
 
 Note = Callable[[str, int, int], None]  # called with a stage, its step and its steps
 Send = Callable[[Mapping[str, Any]], None]  # given what those who follow the job are to see now, as JSON takes it
@@ -30,12 +31,14 @@ class Tools:
         engine: Runs what its models' adapters take.
         entry: Of the job's model; None for a kind that needs none.
         inputs: The objects that the job named, as `Runner.open` has them, by the fields that name them.
+        signer: Signs files of pictures, after all else; None where the operator has no certificate for it.
         send: Makes an event `data` of the job, of 4 KiB at most; from any thread, and quick.
     """
 
     engine: Engine
     entry: Model | None = None
     inputs: Mapping[str, Any]
+    signer: PictureSigner | None = None
     send: Send = lambda _data: None
 
 

@@ -105,3 +105,9 @@ class House:
 
     def objects(self, job_id: str) -> list[str]:
         return [each.key for each in self.store.objects() if job_id in each.key]
+
+    def is_due(self, job_id: str, within_s: float = 0.0) -> bool:
+        """Whether the next look at a deleted job is, by Redis' clock."""
+        seconds, microseconds = self.client.time()
+        due = self.client.zscore(names.DELETIONS, job_id)
+        return due is not None and due <= seconds + microseconds / 1e6 + within_s

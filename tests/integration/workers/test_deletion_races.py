@@ -1,14 +1,10 @@
-"""Deletion of a result beside all that goes on: attempts that lost their job, notifiers, a store that is away."""
+"""Deletion of a result beside all that goes on: attempts that lost their job, a store that is away."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from celery.result import AsyncResult
 
 from jobs import names
-from jobs.announce.celery import CeleryResults
 from jobs.deletions.deletions import WATCH_S
 from jobs.errors import Fenced, InvalidRequest, JobNotEnded, JobNotFound, ResultDeleted, TooMuchKept
 from jobs.table.states import Status
@@ -17,7 +13,7 @@ from producer.client.image import images_of
 from storage.keys import AttemptFolder
 from tests.integration.workers.house import House
 from tests.integration.workers.outside import QUEUE
-from tests.words import MARK, in_redis
+from tests.words import MARK
 from workers.attempt import upload
 from workers.attempt.attempt import Attempt
 from workers.attempt.recover import Recovery, drop_ended
@@ -26,17 +22,6 @@ from workers.attempt.recover import Recovery, drop_ended
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload._put.retry, "stop", lambda _state: True)
-
-
-def result_of(house: House, job_id: str) -> tuple[str, Any]:
-    result: Any = AsyncResult(job_id, app=house.sender)
-    return result.state, result.result
-
-
-def is_due(house: House, job_id: str, within_s: float = 0.0) -> bool:
-    seconds, microseconds = house.client.time()
-    due = house.client.zscore(names.DELETIONS, job_id)
-    return due is not None and due <= seconds + microseconds / 1e6 + within_s
 
 
 def looked_for(house: House, job_id: str) -> bool:
@@ -49,64 +34,6 @@ def put_late(house: House, job_id: str, created_at: float) -> None:
         prefix=house.store.settings.prefix, job_id=job_id, created_at=created_at, epoch=7, token="late"
     )
     house.store.put(folder.image(0, "png"), MARK.encode(), "image/png")
-
-
-def test_sender_s_result_keeps_its_status_and_says_that_it_is_deleted(house: House) -> None:
-    done, failed = house.run(house.send()), house.fail(house.send())
-    house.notifier.run_once()
-    for job_id in (done, failed):
-        house.deletions.delete(job_id)
-        house.see_through(job_id)
-    state, told = result_of(house, done)
-    assert (state, told["status"], told["result"], "parameters" in told) == ("SUCCESS", "succeeded", "gone", False)
-    state, error = result_of(house, failed)
-    assert (state, "generation_error" in str(error), "was deleted" in str(error)) == ("FAILURE", True, True)
-
-
-def test_callbacks_that_were_sent_are_not_sent_again_and_others_are(house: House) -> None:
-    link = house.sender.signature("theirs.store", queue="theirs")
-    told = house.run(house.send(link=link))
-    house.notifier.run_once()
-    untold = house.run(house.send(link=link))
-    assert house.client.llen("theirs") == 1
-    for job_id in (told, untold):
-        house.deletions.delete(job_id)
-        house.see_through(job_id)
-    assert house.client.llen("theirs") == 2
-    assert result_of(house, untold)[0] == "SUCCESS"
-    assert house.client.hget(names.job_key(untold), "tell") is None
-
-
-@pytest.mark.parametrize("is_late", [True, False], ids=["late", "before the others"])
-def test_notifier_who_has_the_result_in_hand_does_not_bring_it_back(house: House, is_late: bool) -> None:
-    job_id = house.run(house.send())
-    (in_hand,) = house.notifier._outbox.take(10)
-    house.deletions.delete(job_id)
-    house.deleter.run_once()
-    if is_late:
-        assert house.notifier.run_once() == 1  # As another process would.
-    results = CeleryResults(house.settings)
-    results.notify(in_hand.record, in_hand.wants)
-    house.notifier._outbox.notified(in_hand)
-    results.close()
-    house.see_through(job_id)
-    assert in_redis(house.raw) == []
-
-
-@pytest.mark.parametrize("is_gone", [True, False])
-def test_message_that_is_sent_again_is_told_that_the_result_is_gone(house: House, is_gone: bool) -> None:
-    job_id = house.run(house.send())
-    house.notifier.run_once()
-    house.deletions.delete(job_id)
-    if is_gone:
-        house.see_through(job_id)
-    link = house.sender.signature("theirs.store", args=[MARK], queue="theirs")
-    assert house.send(task_id=job_id, link=link) == job_id
-    assert is_due(house, job_id)
-    house.see_through(job_id)
-    assert house.client.delete("theirs") == 1
-    assert result_of(house, job_id)[1]["result"] == "gone"
-    assert in_redis(house.raw) == []
 
 
 def test_attempt_that_lost_its_job_and_uploads_leaves_nothing(house: House) -> None:
@@ -150,10 +77,10 @@ def test_what_comes_later_is_found_at_a_later_look(house: House, is_there: bool)
     house.let_pass(job_id, 3600)
     house.deleter.run_once()
     assert house.objects(job_id) == []
-    assert is_due(house, job_id, house.settings.lease_s)
+    assert house.is_due(job_id, house.settings.lease_s)
     house.let_pass(job_id, 3600)
     house.deleter.run_once()
-    assert not is_due(house, job_id, 3 * 3500)
+    assert not house.is_due(job_id, 3 * 3500)
     assert looked_for(house, job_id)
     house.let_pass(job_id, WATCH_S)
     house.deleter.run_once()
@@ -232,16 +159,6 @@ def test_results_of_a_caller_before_a_moment_are_deleted(house: House) -> None:
         house.deletions.delete_ended("one", cursor="x")
 
 
-def test_record_stays_until_its_sender_has_heard(house: House) -> None:
-    job_id = house.run(house.send())
-    house.notifier.run_once()
-    house.deletions.delete(job_id)
-    assert house.context.table.drop_ended().count == 0
-    house.see_through(job_id)
-    assert house.context.table.drop_ended().count == 1
-    assert in_redis(house.raw) == []
-
-
 def test_record_that_stays_is_not_taken_for_one_that_goes_on(house: House) -> None:
     """A submission that needs room would have it dropped."""
     job_id = house.run(house.submit())
@@ -258,7 +175,7 @@ def test_result_is_not_gone_before_a_lease_has_passed(house: House) -> None:
     house.deletions.delete(job_id)
     house.deleter.run_once()
     assert view_of(house.context.table.get(job_id)).result == "deleting"
-    assert is_due(house, job_id, house.settings.lease_s)
+    assert house.is_due(job_id, house.settings.lease_s)
 
 
 def test_deleted_job_takes_less_and_is_no_dead_one(house: House) -> None:

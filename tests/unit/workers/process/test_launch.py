@@ -9,6 +9,7 @@ import pytest
 
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import Settings
+from tests.certificates import make_chain
 from workers.process.launch import _share_of, launch, threads_of_each
 from workers.process.settings import WorkerSettings
 
@@ -54,4 +55,16 @@ def test_model_of_a_family_that_there_is_not_is_named_before_anything_starts(
     )
     monkeypatch.setenv("IMAGEMILL_MODELS_FILE", str(models))
     with pytest.raises(InvalidConfiguration, match="model shapes: there is no family 'flux-3'; there are diffusers"):
+        launch([], None, 0.0)
+
+
+def test_certificate_that_signs_nothing_is_named_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = make_chain(tmp_path / "one"), make_chain(tmp_path / "other")
+    monkeypatch.setenv("IMAGEMILL_WORKER_C2PA_CERTIFICATE_FILE", str(one.certificate_file))
+    monkeypatch.setenv("IMAGEMILL_WORKER_C2PA_KEY_FILE", str(other.key_file))
+    with pytest.raises(
+        InvalidConfiguration, match=r"C2PA_CERTIFICATE_FILE: no picture can be signed with .*chain\.pem"
+    ):
         launch([], None, 0.0)

@@ -12,6 +12,10 @@ from PIL import ExifTags, Image, PngImagePlugin
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.kinds.generate import GenerateSpec, spec_of
+from jobs.kinds.inputs import Input
+from jobs.kinds.picture import DigitalSource
+from jobs.kinds.registry import parse_request
+from jobs.kinds.registry import settle as settle_any
 from workers.runners.files import MadeFile
 from workers.runners.image_metadata import parameters
 from workers.runners.postprocess import memory_bytes, postprocess
@@ -32,6 +36,12 @@ def picture(width: int = 128, height: int = 96) -> Pixels:
 def settle(catalogue: Catalogue, **fields: Any) -> GenerateSpec:
     base = {"prompt": "a red circle, “größer” than 🟦", "width": 128, "height": 96, "seed": 40}
     return spec_of(base | fields, catalogue)
+
+
+def settle_edit(catalogue: Catalogue, **fields: Any) -> GenerateSpec:
+    image: dict[str, Any] = {"bytes": 3, "width": 128, "height": 96, "sha256": "ab" * 32}
+    own = {"kind": "edit", "image": Input(**image, object="theirs/secret.png"), "mask": Input(**image, job="j-1")}
+    return settle_any(parse_request({"prompt": "a red circle", "seed": 40} | own | fields), catalogue)  # type: ignore[return-value]
 
 
 def process(catalogue: Catalogue, pixels: Pixels, **fields: Any) -> MadeFile:
@@ -151,6 +161,27 @@ def test_mark_alone_keeps_prompt_and_parameters_out_of_the_file(catalogue: Catal
         assert text.encode() not in file.body
         assert text.encode("utf-16-be") not in file.body
     assert b"trainedAlgorithmicMedia" in file.body
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("metadata", ["mark", "full"])
+def test_files_of_edits_and_of_generations_say_which_they_are(catalogue: Catalogue, name: str, metadata: str) -> None:
+    output = {"format": name, "thumbnail": 32, "metadata": metadata}
+    for make, says in ((settle, DigitalSource.MODEL), (settle_edit, DigitalSource.MODEL_AND_PICTURE)):
+        spec = make(catalogue, output=output)
+        file = postprocess(picture(), spec, catalogue.models[spec.model], 0)
+        assert file.thumbnail is not None
+        for body in (file.body, file.thumbnail):
+            assert [each for each in DigitalSource if f'digitalsourcetype/{each}"'.encode() in body] == [says]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_edit_says_what_it_was_made_from_by_content_alone(catalogue: Catalogue, name: str) -> None:
+    spec = settle_edit(catalogue, strength=0.5, padding_mask_crop=8, output={"format": name})
+    said = read_parameters(postprocess(picture(), spec, catalogue.models[spec.model], 0).body)
+    by_content = {"sha256": "ab" * 32, "width": 128, "height": 96}
+    assert (said["image"], said["mask"]) == (by_content, by_content)
+    assert (said["strength"], said["padding_mask_crop"], said["width"]) == (0.5, 8, 128)
 
 
 def test_a_job_of_the_version_before_says_all_unless_its_model_forbids_it(catalogue: Catalogue) -> None:
