@@ -67,9 +67,13 @@ class Request(Envelope):
         """
         SHA-256 over the parameters, to distinguish a repeated submission from another one with the same key.
 
-        What is at its default is not in it, so a field that comes with a later version changes no digest.
+        What is at its default is not in it, so a field that comes with a later version changes no digest. A picture is in
+        it by its bytes, where these are known: sent again, it may be another file.
         """
         chosen = self.model_dump(mode="json", exclude_defaults=True, exclude={"idempotency_key"})
+        for name in input_fields(type(self)):
+            if isinstance(found := getattr(self, name), Input) and found.sha256 is not None:
+                chosen[name] = {"sha256": found.sha256}
         within = {
             name: first | (chosen.get(name) or {})
             for name, first in self.digested_at_first.items()
@@ -79,6 +83,12 @@ class Request(Envelope):
         if not self.digested_at_first:  # Kinds may have the same fields.
             parameters["kind"] = self.kind
         return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
+
+
+def input_fields(request: type[Request]) -> list[str]:
+    """Fields of requests of a kind that name objects."""
+    fields = request.model_fields.items()
+    return [name for name, field in fields if any(isinstance(each, InputMark) for each in field.metadata)]
 
 
 class Spec(Envelope):
@@ -144,8 +154,7 @@ class Kind(Generic[RequestT, SpecT]):
     @property
     def input_fields(self) -> list[str]:
         """Fields of its requests that name objects."""
-        fields = self.request.model_fields.items()
-        return [name for name, field in fields if any(isinstance(each, InputMark) for each in field.metadata)]
+        return input_fields(self.request)
 
     def inputs(self, spec: SpecT) -> dict[str, Input]:
         """The objects that a job needs, each by the field that names it."""

@@ -146,3 +146,11 @@ def test_by_instruction_all_steps_run() -> None:
     unknown = MODEL.model_copy(update={"family": "diffusers"})
     assert unknown.ways_to_edit is None
     assert EDIT.settle(request, unknown).strength == 0.8
+
+
+def test_the_same_bytes_are_the_same_request_whatever_file_they_are() -> None:
+    def digest(letter: str, sha256: str) -> str:
+        image = picture(8, 8, letter).model_copy(update={"sha256": sha256})
+        return parse_request({"kind": "edit", "prompt": "x", "image": image}).digest()
+
+    assert digest("a", "0" * 64) == digest("b", "0" * 64) != digest("b", "1" * 64)
