@@ -91,8 +91,8 @@ class Making:
             )
             try:
                 yield
-            finally:
-                self._tools = None
+            finally:  # An attempt and this know each other: what it holds would be there until the next collection.
+                self._tools = self._running = self._result = None
 
     def _open(self, field: str, data: bytes) -> Any:
         try:
@@ -129,8 +129,8 @@ class Making:
     def leave(self, reason: Exception) -> None:
         """Ask the run to end, from any thread."""
         self._reason = self._reason or reason
-        if self._running is not None:
-            self._running.leave(self._reason)
+        if (running := self._running) is not None:
+            running.leave(self._reason)
 
     def files(self) -> Generator[MadeFile]:
         """

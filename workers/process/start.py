@@ -27,7 +27,7 @@ from workers.engine.watch import Watch
 from workers.families.family import PictureFamily
 from workers.loading.models import choose_device, load_model
 from workers.loading.sides import check_edits, check_side_multiple
-from workers.process.allocator import keep_freed_memory
+from workers.process.allocator import keep_freed_memory, return_large_pictures
 from workers.process.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -72,6 +72,7 @@ def start_engine(
     """
     device = choose_device(settings.device)
     names = settings.served(catalogue)
+    return_large_pictures()
     if device.type == "cpu":
         keep_freed_memory()
     # A thread that computes gives the interpreter up in every call of torch, and waits that long to have it back while

@@ -17,6 +17,7 @@ from PIL import Image
 
 from jobs.catalogue.entry import Model
 from jobs.kinds.canvas import Plan, Region, Size, plan
+from workers.runners.bands import as_array
 
 # Of memory, for each pixel of the result, as measured (Pillow 13, numpy 2.4, 5000²): picture and mask are held; while a
 # region is put back, there are it in the making, it, and the result.
@@ -95,9 +96,14 @@ def lay_out(
     return Canvas(plan=placed, image=_scaled(_part(image, placed.source), placed.output_size), mask=mask)
 
 
-def memory_bytes(size: Size) -> int:
-    """How much memory a canvas takes, and making one result with it, at the worst; of a result of this size."""
-    return (_HELD_BYTES + _PASTE_BYTES) * size[0] * size[1]
+def held_bytes(size: Size) -> int:
+    """How much memory a canvas takes as long as it is there, at the worst; of a result of this size."""
+    return _HELD_BYTES * size[0] * size[1]
+
+
+def paste_bytes(size: Size) -> int:
+    """How much memory making one result with it takes beside that, at the worst."""
+    return _PASTE_BYTES * size[0] * size[1]
 
 
 def box_of(mask: Mask) -> Region | None:
@@ -139,7 +145,7 @@ def _part(pixels: Cells, region: Region) -> Cells:
 def _scaled(pixels: Pixels, size: Size) -> Pixels:
     if pixels.shape[1::-1] == size:
         return pixels
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    return as_array(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
 def _padded(pixels: Cells, size: Size) -> Cells:

@@ -13,16 +13,15 @@ from jobs.kinds.edit import EditSpec
 from jobs.kinds.inputs import Input
 from workers.engine.errors import GenerationFailed
 from workers.engine.ticket import Ticket
-from workers.runners.canvas import Canvas, lay_out
+from workers.runners.canvas import Canvas, held_bytes, lay_out, paste_bytes
 from workers.runners.edit_work import Edit
 from workers.runners.input_pictures import memory_bytes, read_mask, read_picture, size_of
 from workers.runners.pictures import PicturesRunner
 from workers.runners.postprocess import Pixels
 from workers.runners.runner import Note, Tools
 
-# Of a picture's canvas, for each of its pixels: itself, as it was sent and in the result's size, and its mask twice.
-_CANVAS_BYTES = 8
-_PASTE_BYTES = 10  # of a result: what the model made in its size, and the picture with that in it
+# Of memory, for each pixel: of a picture and of a mask that are open, and of what is scaled: of the larger of the two.
+_PICTURE_BYTES, _MASK_BYTES, _SCALE_BYTES = 3, 1, 11
 
 
 class _Pasted(Sequence[Pixels]):
@@ -69,8 +68,14 @@ class EditRunner(PicturesRunner[EditSpec]):
     """Of the kind `edit`."""
 
     def input_bytes(self, spec: EditSpec) -> int:
-        opened = sum(memory_bytes((each.width, each.height)) for each in (spec.image, spec.mask) if each is not None)
-        return opened + _CANVAS_BYTES * (spec.image.width * spec.image.height + spec.width * spec.height)
+        """The most of two moments: the second of the two is read beside the first, or both are laid out."""
+        size = (spec.width, spec.height)
+        image, result = spec.image.width * spec.image.height, spec.width * spec.height
+        reading, opened = memory_bytes((spec.image.width, spec.image.height)), _PICTURE_BYTES * image
+        if spec.mask is not None:
+            reading = max(reading, opened + memory_bytes((spec.mask.width, spec.mask.height)))
+            opened += _MASK_BYTES * spec.mask.width * spec.mask.height
+        return max(reading, opened + held_bytes(size) + _SCALE_BYTES * max(image, result))
 
     def open(self, field: str, data: bytes, spec: EditSpec) -> Any:
         """`image`: uint8 (height, width, 3); `mask`: bool (height, width), true where it is repainted."""
@@ -106,4 +111,4 @@ class EditRunner(PicturesRunner[EditSpec]):
         return _Editing(tools.engine.submit(spec.model, edit, note), canvas)
 
     def file_bytes(self, spec: EditSpec) -> int:
-        return super().file_bytes(spec) + _PASTE_BYTES * spec.width * spec.height
+        return super().file_bytes(spec) + paste_bytes((spec.width, spec.height))

@@ -10,7 +10,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from jobs.inputs.heads import MAX_PIXELS, PictureRefused, check_size, head_of
+from workers.runners.bands import bands
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 
-# At the worst (Pillow 13): a pixel has 4 bytes as it is decoded, as it is turned, and as its colours are converted.
-_BYTES_PER_PIXEL = 12
+# Of each pixel while a picture is read, at the worst, which is a WebP: its decoder has four pictures and Pillow one. Of
+# others: 10 of a progressive JPEG, else 9. (Pillow 13, 4000², all of the corpus' forms: tests/system/edit_memory.py.)
+_BYTES_PER_PIXEL = 17
 
 _BACKGROUND = (255, 255, 255)  # Of what is transparent.
 _IS_PAINTED = 128  # Levels of a mask from here on are white.
@@ -61,7 +63,10 @@ def read_picture(data: bytes) -> Pixels:
         PictureRefused: It is no such file, broken, or too large.
     """
     with _opened(data) as image:
-        return np.asarray(_flattened(_in_srgb(_upright(image))))
+        pixels = np.empty((image.height, image.width, 3), np.uint8)
+        for rows, band in bands(image):
+            pixels[rows] = np.asarray(_flattened(_in_srgb(band)))
+        return pixels
 
 
 def read_mask(data: bytes) -> NDArray[np.bool_]:
@@ -75,15 +80,29 @@ def read_mask(data: bytes) -> NDArray[np.bool_]:
         PictureRefused: As of `read_picture`.
     """
     with _opened(data) as image:
-        upright = _upright(image)
-        if _has_alpha(upright) and (alpha := np.asarray(upright.convert("RGBA"))[..., 3]).min() < _IS_PAINTED:
-            return alpha < _IS_PAINTED
-        return np.asarray(_levels(upright).convert("L")) >= _IS_PAINTED
+        if _has_alpha(image) and (mask := _mask_of(image, _is_clear)).any():
+            return mask
+        return _mask_of(image, _is_white)
+
+
+def _mask_of(image: Image.Image, is_painted: Callable[[Image.Image], NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    mask = np.empty((image.height, image.width), np.bool_)
+    for rows, band in bands(image):
+        mask[rows] = is_painted(band)
+    return mask
+
+
+def _is_clear(band: Image.Image) -> NDArray[np.bool_]:
+    return np.asarray(band.convert("RGBA"))[..., 3] < _IS_PAINTED
+
+
+def _is_white(band: Image.Image) -> NDArray[np.bool_]:
+    return np.asarray(_levels(band).convert("L")) >= _IS_PAINTED
 
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
-    """Its head has been read; what goes wrong with the rest is told as one of `PictureRefused`, too."""
+    """Upright. Its head has been read; what goes wrong with the rest is told as one of `PictureRefused`, too."""
     if not data:
         raise PictureRefused("the file is empty")
     try:
@@ -91,6 +110,9 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
             warnings.simplefilter("ignore")  # Of sizes, which are looked at here, and of odd metadata.
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 check_size(*image.size)
+                image.seek(0)
+                image.load()  # All of it, or it is broken: half a picture is none.
+                ImageOps.exif_transpose(image, in_place=True)
                 yield image
     except PictureRefused:
         raise
@@ -100,12 +122,6 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise PictureRefused(f"it has more than {MAX_PIXELS:,} pixels") from exc
     except _BROKEN as exc:
         raise PictureRefused("the file is broken or not complete") from exc
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    image.seek(0)
-    image.load()  # All of it, or it is broken: half a picture is none.
-    return ImageOps.exif_transpose(image)
 
 
 def _levels(image: Image.Image) -> Image.Image:

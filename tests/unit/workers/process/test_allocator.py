@@ -58,3 +58,39 @@ def test_memory_is_not_taken_from_the_kernel_again(thread: str) -> None:
     before, kept = page_faults("as it is", thread), page_faults("keep", thread)
     assert before > 5_000
     assert kept < before / 10
+
+
+# A thread has a picture of 96 MB, and frees it. Prints how much more memory the process has then, in bytes.
+PICTURE = """
+import sys, threading
+from pathlib import Path
+from PIL import Image
+from workers.process.allocator import keep_freed_memory, return_large_pictures
+
+assert keep_freed_memory()
+if sys.argv[1] == "return":
+    return_large_pictures()
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+before, kept = resident(), []
+
+def run():
+    picture = Image.new("RGB", (6000, 4000), "red")
+    del picture
+    kept.append(resident() - before)
+
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+print(kept[0])
+"""
+
+
+@pytest.mark.parametrize("way", ["keep", "return"])
+def test_large_pictures_go_back_to_the_kernel(way: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PICTURE, way], cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (int(done.stdout) > 48 << 20) == (way == "keep")
