@@ -67,8 +67,8 @@ class Request(Envelope):
         """
         SHA-256 over the parameters, to distinguish a repeated submission from another one with the same key.
 
-        What is at its default is not in it, so a field that comes with a later version changes no digest. Pictures are in
-        it by their bytes, where these are known: sent again, one may be another file.
+        What is at its default is not in it, so a field that comes with a later version changes no digest. A picture is
+        in it by its bytes, where these are known: sent again, it may be another file.
         """
         chosen = self.model_dump(mode="json", exclude_defaults=True, exclude={"idempotency_key"})
         for name in input_fields(type(self)):
