@@ -146,3 +146,12 @@ def test_by_instruction_all_steps_run() -> None:
     unknown = MODEL.model_copy(update={"family": "diffusers"})
     assert unknown.ways_to_edit is None
     assert EDIT.settle(request, unknown).strength == 0.8
+
+
+def test_same_bytes_in_another_file_are_the_same_request() -> None:
+    def digest(letter: str, sha256: str) -> str:
+        image = picture(128, 128, letter).model_copy(update={"sha256": sha256 * 64})
+        return parse_request({"kind": "edit", "prompt": "a red circle", "image": image}).digest()
+
+    assert digest("a", "0") == digest("b", "0")
+    assert digest("a", "0") != digest("a", "1")
