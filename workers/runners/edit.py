@@ -22,7 +22,12 @@ from workers.runners.runner import Note, Tools
 
 # Of a picture's canvas, for each of its pixels: itself, as it was sent and in the result's size, and its mask twice.
 _CANVAS_BYTES = 8
+_OPENED_BYTES = 3  # of a picture, for each of its pixels; a mask has 1
 _PASTE_BYTES = 10  # of a result: what the model made in its size, and the picture with that in it
+
+
+def _pictures_of(spec: EditSpec) -> list[Input]:
+    return [spec.image] if spec.mask is None else [spec.image, spec.mask]
 
 
 class _Pasted(Sequence[Pixels]):
@@ -69,7 +74,11 @@ class EditRunner(PicturesRunner[EditSpec]):
     """Of the kind `edit`."""
 
     def input_bytes(self, spec: EditSpec) -> int:
-        opened = sum(memory_bytes((each.width, each.height)) for each in (spec.image, spec.mask) if each is not None)
+        opening = sum(memory_bytes((each.width, each.height)) for each in _pictures_of(spec))
+        return max(opening, self.opened_bytes(spec))
+
+    def opened_bytes(self, spec: EditSpec) -> int:
+        opened = sum(_OPENED_BYTES * each.width * each.height for each in _pictures_of(spec))
         return opened + _CANVAS_BYTES * (spec.image.width * spec.image.height + spec.width * spec.height)
 
     def open(self, field: str, data: bytes, spec: EditSpec) -> Any:

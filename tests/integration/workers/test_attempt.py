@@ -15,6 +15,7 @@ from jobs.errors import ErrorCode, Fenced
 from jobs.kinds.generate import spec_of
 from jobs.kinds.inputs import Input
 from jobs.kinds.registry import parse_request, settle
+from jobs.process.traces import Traces
 from jobs.submit import submission_of
 from jobs.table.claim import Claim
 from jobs.table.states import Status
@@ -25,7 +26,9 @@ from workers.attempt import upload
 from workers.attempt.attempt import Attempt
 from workers.attempt.context import Context
 from workers.attempt.errors import Draining, JobLeft
+from workers.attempt.making import Making
 from workers.attempt.recover import Recovery
+from workers.attempt.trace import AttemptTrace
 from workers.runners.registry import RUNNERS
 from workers.runners.runner import MAX_RECORD_DATA_BYTES
 
@@ -108,6 +111,15 @@ def test_time_that_inputs_take_is_told_and_counts(context: Context) -> None:
     stages = {name: took_s for name, took_s in record.timings.items() if name != "total"}
     assert stages["inputs"] > 0
     assert record.timings["total"] == pytest.approx(sum(stages.values()), abs=1e-3)
+
+
+def test_inputs_that_are_open_leave_room_for_those_of_others(context: Context) -> None:
+    claim = an_edit(context).claim
+    making = Making(claim, context, AttemptTrace(Traces(), claim, 0.0), {}, lambda: None)
+    with making.inputs(lambda _pause_s: pytest.fail("everything is there")):
+        open_bytes = context.input_memory.used_bytes
+    assert 0 < open_bytes < RUNNERS["edit"].input_bytes(claim.spec)
+    assert context.input_memory.used_bytes == 0
 
 
 def test_input_that_is_not_what_was_submitted_fails_its_job(context: Context) -> None:
