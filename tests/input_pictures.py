@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from jobs.inputs.heads import MAX_SIDE
 
@@ -91,6 +92,19 @@ def profiled() -> bytes:
     return saved(corners(), icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
 
 
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+def turned_by_text() -> bytes:
+    """A PNG that says it is turned in a chunk that ImageMagick writes and that no browser reads."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = exif.tobytes()
+    said = PngInfo()
+    said.add_text("Raw profile type exif", f"\nexif\n{len(data):8}\n{data.hex()}\n")
+    return saved(corners(), pnginfo=said)
+
+
 def half_clear() -> Image.Image:
     """The right half is transparent, and so white."""
     image = corners().convert("RGBA")
@@ -133,6 +147,9 @@ UPRIGHT: dict[str, Make] = {
     **{f"webp, orientation {n}": lambda n=n: turned(n, "WEBP") for n in range(5, 9)},  # type: ignore[misc]
     "jpeg, orientation 0": lambda: turned(0, "JPEG"),
     "jpeg, orientation 9": lambda: turned(9, "JPEG"),
+    "jpeg, orientation of XMP alone": lambda: saved(corners(), "JPEG", quality=95, xmp=XMP),
+    "webp, orientation of XMP alone": lambda: saved(corners(), "WEBP", lossless=True, xmp=XMP),
+    "png, orientation in a text": turned_by_text,
 }
 
 OF_GRAYS: dict[str, Make] = {
@@ -193,7 +210,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "half a png": (lambda: saved(corners())[:80], BROKEN),
     "half a jpeg": (lambda: saved(corners(), "JPEG", quality=95)[:-300], BROKEN),
     "half a webp": (lambda: saved(corners(), "WEBP")[:60], BROKEN),
-    "png of no width": (lambda: png(0, 5, depth=8, colour=2, rows=b""), NO_PICTURE),
+    "png of no width": (lambda: png(0, 5, depth=8, colour=2, rows=b""), "has no pixels"),
     "png without rows": (lambda: png(WIDTH, HEIGHT, depth=8, colour=2, rows=b""), BROKEN),
     "png of an odd depth": (lambda: png(WIDTH, HEIGHT, depth=7, colour=2, rows=bytes(9_000)), NO_PICTURE),
     "png that is one long text": (text_bomb, BROKEN),

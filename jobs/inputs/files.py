@@ -143,6 +143,11 @@ class Files:
         if not is_file_id(file_id) or not self._scripts.run("file_use", id=file_id, job_id=job_id):
             raise FileNotFound(file_id)
 
+    def let(self, file_id: str, job_id: str) -> None:
+        """A job that was about to be submitted is not: it does not need the file."""
+        with map_errors(self._settings):
+            self._redis.zrem(names.file_jobs_key(file_id), job_id)
+
     def delete(self, file_id: str, caller: str | None) -> File:
         """
         Have a file go: nobody finds it any more. Its object is to be deleted, and `forget` it then.

@@ -129,8 +129,10 @@ class Finder:
         """
         Have the files of a job kept that is about to be written.
 
+        Where it is not written after all, `submit` or `let_go` frees them.
+
         Raises:
-            InvalidRequest: One of them has gone since it was found.
+            InvalidRequest: One of them has gone since it was found; none is kept then.
             RedisFull, RedisUnavailable
         """
         for field, each in KINDS[submission.kind].inputs(submission.spec).items():
@@ -138,7 +140,13 @@ class Finder:
                 if each.file is not None:
                     self._files.use(each.file, submission.job_id)
             except FileNotFound as exc:
+                self.let_go(submission.job_id, submission.files)
                 raise InvalidRequest(field, str(exc)) from exc
+
+    def let_go(self, job_id: str, file_ids: Sequence[str]) -> None:
+        """A job that files are held for is never written. Raises `RedisUnavailable`."""
+        for file_id in file_ids:
+            self._files.let(file_id, job_id)
 
     def _find(self, name: str, value: Any, asker: _Asker) -> Input:
         if isinstance(value, Input):

@@ -29,11 +29,23 @@ class PictureRefused(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What a file says of itself; `width` and `height` in pixels, as it is shown: its orientation is applied."""
+    """
+    What a file says of itself.
+
+    Attributes:
+        width, height: In pixels, as it is shown: its orientation is applied.
+        orientation: How it is turned (Exif 2.32, 4.6.4 A): 1 is upright.
+    """
 
     content_type: str
     width: int
     height: int
+    orientation: int = 1
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """Width and height before it is turned."""
+        return (self.height, self.width) if self.orientation in _LYING else (self.width, self.height)
 
 
 def head_of(data: bytes) -> Head:
@@ -101,8 +113,7 @@ class PassingPicture:
             raise _unknown()
         if not self._is_whole:
             raise PictureRefused("the file is broken or not complete: its end is missing")
-        width, height = self._found.shown()
-        return Head(content_type=self.content_type, width=width, height=height)
+        return self._found.head(self.content_type)
 
     def _begin(self) -> Steps[None]:
         head = yield from self._pieces.look(12)
@@ -133,11 +144,12 @@ class _Found:
         if self._size is None or not self.has_pixels:
             raise _broken()
 
-    def shown(self) -> tuple[int, int]:
-        """Width and height, upright."""
+    def head(self, content_type: str) -> Head:
+        """What it says in all."""
         assert self._size is not None  # noqa: S101 - `check` has looked
-        width, height = self._size
-        return (height, width) if orientation_of(self.exif) in _LYING else (width, height)
+        orientation = orientation_of(self.exif)
+        width, height = reversed(self._size) if orientation in _LYING else self._size
+        return Head(content_type=content_type, width=width, height=height, orientation=orientation)
 
 
 def _png(pieces: Pieces, found: _Found) -> Steps[None]:

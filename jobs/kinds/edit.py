@@ -108,7 +108,12 @@ def _settle(request: EditRequest, model: Model | None) -> EditSpec:
         "height": height,
     }
     spec = EditSpec.model_validate(model.defaults.model_dump() | fields | settled)
-    _check(spec, model)
+    try:
+        _check(spec, model)
+    except InvalidRequest as exc:
+        if exc.field == "width" and wanted is None:  # It is the picture's, and nobody has named it.
+            raise InvalidRequest("image", str(exc).removeprefix("width: ")) from exc
+        raise
     return spec
 
 

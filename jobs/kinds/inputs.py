@@ -99,6 +99,10 @@ class Input(_Sparse):
     width: Annotated[int, Field(ge=1)]
     height: Annotated[int, Field(ge=1)]
 
+    def said_by_bytes(self) -> dict[str, Any]:
+        """What tells it from another one: of a file whose bytes are known, these."""
+        return self.model_dump(mode="json", exclude={"file"} if self.file and self.sha256 else None)
+
 
 class InputMark:
     """Marks a field of a request or specification that names an object."""

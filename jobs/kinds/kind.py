@@ -67,13 +67,11 @@ class Request(Envelope):
         """
         SHA-256 over the parameters, to distinguish a repeated submission from another one with the same key.
 
-        What is at its default is not in it, so a field that comes with a later version changes no digest. A picture is
-        in it by its bytes, where these are known: sent again, it may be another file.
+        What is at its default is not in it, so a field that comes with a later version changes no digest. Of a file its
+        bytes are, and not its id: what is sent along again is another file where the first has gone.
         """
         chosen = self.model_dump(mode="json", exclude_defaults=True, exclude={"idempotency_key"})
-        for name in input_fields(type(self)):
-            if isinstance(found := getattr(self, name), Input) and found.sha256 is not None:
-                chosen[name] = {"sha256": found.sha256}
+        chosen |= {name: value.said_by_bytes() for name, value in self if isinstance(value, Input)}
         within = {
             name: first | (chosen.get(name) or {})
             for name, first in self.digested_at_first.items()

@@ -65,6 +65,7 @@ class Submission:
         weight: How much of the device its caller gets, where others get 1.
         batch: Where it is part of one.
         traceparent: The W3C trace context that its spans are part of.
+        files: Ids of uploaded files that it needs: noted for it before, they are free again where it is not written.
         notifications: Of its end: by protocol, what that has to know.
         tag: Of the message from outside of which it is made, which is done with when it is written.
     """
@@ -82,6 +83,7 @@ class Submission:
     weight: float = 1.0
     batch: BatchLine | None = None
     traceparent: str | None = None
+    files: tuple[str, ...] = ()
     notifications: Mapping[str, Any] = field(default_factory=dict)
     tag: str | None = None
 
@@ -163,6 +165,7 @@ def encode(
         traceparent=submission.traceparent or None,
         notifications=notification_args(submission.notifications),
         tag=submission.tag,
+        files=list(submission.files) or None,
         **limits,
     )
     return submission.job_id, args

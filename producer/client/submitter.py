@@ -179,6 +179,7 @@ class Submitter:
             PartlySubmitted, IdempotencyConflict, RedisFull, RedisUnavailable: As `write_all` does.
         """
         submissions: list[Encoded] = []
+        held: list[tuple[str, tuple[str, ...]]] = []
         warnings: dict[str, str | None] = {}  # by queue
         for index, request in enumerate(requests):
             try:
@@ -189,9 +190,13 @@ class Submitter:
                 if submission.queue not in warnings:
                     warnings[submission.queue] = self.warning(submission)
                 self._finder.hold(submission)
+                if submission.files:
+                    held.append((submission.job_id, submission.files))
                 submissions.append(self._table.encode(submission))
             except (InvalidRequest, NotServed) as exc:
                 exc.add_note(f"in request {index}")
+                for job_id, file_ids in held:
+                    self._finder.let_go(job_id, file_ids)
                 raise
         self.log_warnings(warnings.values())
         return write_all(submissions, self._write)

@@ -27,8 +27,8 @@ KEPT = (
     forgets(
         "message-is-refused-for-want-of-room",
         "submit.lua",
-        ", args.tag) then return {'over_kept'",
-        ") then return {'over_kept'",
+        ", args.tag) then refusal = 'over_kept'",
+        ") then refusal = 'over_kept'",
         tests="kept:message_that_stands_in_redis_already_is_not_refused",
     ),
     forgets(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -44,16 +45,20 @@ class Fetcher:
 
     def fetch(self, field: str, named: Input) -> bytes:
         """
-        An object whole.
+        An object whole, as it was when the job was submitted: the bytes that its record names.
 
         Raises:
-            GenerationFailed: `invalid_input`: there is no such object, or it cannot be had; names the field.
+            GenerationFailed: `invalid_input`: there is no such object, it cannot be had, or it is another one by now;
+                names the field.
         """
         key = self._patiently(self._key, field, named)
         try:
-            return self._patiently(self._store.get, key, max_bytes=MAX_BYTES)
+            data = self._patiently(self._store.get, key, max_bytes=MAX_BYTES)
         except StorageError as exc:  # Refused, too: the key is the job's, and one job must not stop a fleet.
             raise not_usable(field, _explain(exc, named)) from exc
+        if named.sha256 not in (None, hashlib.sha256(data).hexdigest()):
+            raise not_usable(field, f"{_name_of(named)} has changed since the job was submitted")
+        return data
 
     def _key(self, field: str, named: Input) -> str:
         if named.file is not None:
@@ -81,9 +86,13 @@ def _log_wait(state: tenacity.RetryCallState) -> None:
     log.warning("the store or Redis cannot be reached; the job waits for its input", reason=str(reason))
 
 
+def _name_of(named: Input) -> str:
+    return f"file {named.file}" if named.file else f"object {named.object!r}" if named.object else f"job {named.job}"
+
+
 def _explain(exc: StorageError, named: Input) -> str:
     """For the caller, who knows what he named, and not where it lies."""
-    what = f"file {named.file}" if named.file else f"object {named.object!r}" if named.object else f"job {named.job}"
+    what = _name_of(named)
     if isinstance(exc, ObjectNotFound):
         return f"the picture of {what} is not in the store any more"
     if isinstance(exc, ObjectTooLarge):

@@ -26,6 +26,8 @@ from workers.runners.runner import MAX_RECORD_DATA_BYTES, Running, Tools
 
 log = structlog.get_logger()
 
+_INPUTS = "inputs"  # until they are open; what waits for memory or the store waits here
+
 
 class Making:
     """
@@ -69,6 +71,7 @@ class Making:
         Have the job's inputs, until the end of the block: fetched and opened, before its engine slot.
 
         They count in a budget of their own: who has inputs waits for memory of files, and nobody waits the other way.
+        Opening takes most of it, and others need not wait for more than that.
 
         Args:
             pause: As of `Fetcher`.
@@ -78,9 +81,15 @@ class Making:
         """
         spec, fetcher = self._claim.spec, Fetcher(self._context.store, self._context.table, pause)
         named = self._kind.inputs(spec)
+        began = time.perf_counter()
         wanted_bytes = self._runner.input_bytes(spec) + sum(each.bytes for each in named.values())
-        with self._context.input_memory.take(wanted_bytes, reason=self._why_leave):
+        with self._context.input_memory.take(wanted_bytes, reason=self._why_leave) as taken:
             opened = {field: self._open(field, fetcher.fetch(field, each)) for field, each in named.items()}
+            if (still_bytes := self._runner.opened_bytes(spec)) is not None:
+                taken.keep(still_bytes)
+            if named:
+                self._timings[_INPUTS] = round(time.perf_counter() - began, 4)
+                self._trace.stages({_INPUTS: self._timings[_INPUTS]})
             entry = self._context.entry_of(spec)
             self._tools = Tools(
                 engine=self._context.engine,

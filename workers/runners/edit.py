@@ -24,6 +24,10 @@ from workers.runners.runner import Note, Tools
 _PICTURE_BYTES, _MASK_BYTES, _SCALE_BYTES = 3, 1, 11
 
 
+def _pictures_of(spec: EditSpec) -> list[Input]:
+    return [spec.image] if spec.mask is None else [spec.image, spec.mask]
+
+
 class _Pasted(Sequence[Pixels]):
     """The results, each made when it is asked for: a picture may be much larger than what the model made of it."""
 
@@ -68,14 +72,19 @@ class EditRunner(PicturesRunner[EditSpec]):
     """Of the kind `edit`."""
 
     def input_bytes(self, spec: EditSpec) -> int:
-        """The most of two moments: the second of the two is read beside the first, or both are laid out."""
-        size = (spec.width, spec.height)
-        image, result = spec.image.width * spec.image.height, spec.width * spec.height
-        reading, opened = memory_bytes((spec.image.width, spec.image.height)), _PICTURE_BYTES * image
+        """Reading, the second of the two beside the first; or what is left of it, where that takes more."""
+        reading = memory_bytes((spec.image.width, spec.image.height))
         if spec.mask is not None:
+            opened = _PICTURE_BYTES * spec.image.width * spec.image.height
             reading = max(reading, opened + memory_bytes((spec.mask.width, spec.mask.height)))
-            opened += _MASK_BYTES * spec.mask.width * spec.mask.height
-        return max(reading, opened + held_bytes(size) + _SCALE_BYTES * max(image, result))
+        return max(reading, self.opened_bytes(spec))
+
+    def opened_bytes(self, spec: EditSpec) -> int:
+        """Both are open, and laid out."""
+        image, result = spec.image.width * spec.image.height, spec.width * spec.height
+        masked = 0 if spec.mask is None else spec.mask.width * spec.mask.height
+        opened = _PICTURE_BYTES * image + _MASK_BYTES * masked
+        return opened + held_bytes((spec.width, spec.height)) + _SCALE_BYTES * max(image, result)
 
     def open(self, field: str, data: bytes, spec: EditSpec) -> Any:
         """`image`: uint8 (height, width, 3); `mask`: bool (height, width), true where it is repainted."""

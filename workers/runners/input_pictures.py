@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
-from jobs.inputs.heads import MAX_PIXELS, PictureRefused, check_size, head_of
+from jobs.inputs.heads import MAX_PIXELS, Head, PictureRefused, head_of
 from workers.runners.bands import bands
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -29,6 +29,17 @@ _BYTES_PER_PIXEL = 17
 
 _BACKGROUND = (255, 255, 255)  # Of what is transparent.
 _IS_PAINTED = 128  # Levels of a mask from here on are white.
+
+# By orientation (Exif 2.32, 4.6.4 A).
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # What Pillow raises, for what is wrong in a file: found by trying (`test_input_pictures` changes files at random).
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, OverflowError, struct.error, zlib.error)
@@ -103,17 +114,14 @@ def _is_white(band: Image.Image) -> NDArray[np.bool_]:
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
     """Upright. Its head has been read; what goes wrong with the rest is told as one of `PictureRefused`, too."""
-    if not data:
-        raise PictureRefused("the file is empty")
+    head = head_of(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Of sizes, which are looked at here, and of odd metadata.
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                check_size(*image.size)
-                image.seek(0)
-                image.load()  # All of it, or it is broken: half a picture is none.
-                ImageOps.exif_transpose(image, in_place=True)
-                yield image
+                if image.size != head.stored:
+                    raise PictureRefused("the file is broken: it says two sizes")
+                yield _upright(image, head)
     except PictureRefused:
         raise
     except UnidentifiedImageError as exc:
@@ -122,6 +130,22 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise PictureRefused(f"it has more than {MAX_PIXELS:,} pixels") from exc
     except _BROKEN as exc:
         raise PictureRefused("the file is broken or not complete") from exc
+
+
+def _upright(image: Image.Image, head: Head) -> Image.Image:
+    """
+    Turned as its head says, which is what its size was told by.
+
+    Pillow's `exif_transpose` follows XMP and ImageMagick's text chunks as well, which browsers do not.
+    """
+    image.seek(0)
+    image.load()  # All of it, or it is broken: half a picture is none.
+    way = _UPRIGHT.get(head.orientation)
+    if way is None:
+        return image
+    turned = image.transpose(way)
+    image.close()  # Or there would be both while it is read.
+    return turned
 
 
 def _levels(image: Image.Image) -> Image.Image:

@@ -4,6 +4,11 @@
 local id, queue, caller, batch = args.job_id, args.queue, args.caller, args.batch
 local job = key.job(id)
 
+-- It needs no files, then: those that were noted for it are free again.
+local function let_files_go()
+  for _, file in ipairs(args.files or {}) do redis.call('ZREM', key.file_jobs(file), id) end
+end
+
 -- All at once, for nearly always there is none: the job, and tombstones of what was canceled before it came.
 local tombstones = key.tombstones(caller)
 local is_known = redis.call('EXISTS', unpack(args.tag and {job, key.tombstone(id), tombstones} or {job})) > 0
@@ -15,13 +20,22 @@ end
 local owner = args.idempotency_key and key.idempotency(caller, args.idempotency_key)
 local first = owner and redis.call('GET', owner)
 if first then
+  let_files_go()
   return {field(first, 'digest') == args.digest and 'replayed' or 'conflict', first, {}}
 end
-if batch and redis.call('HGET', key.batch(batch), 'is_closed') then return {'batch_canceled', id, {}} end
-if args.quota and count_queued(caller) >= args.quota then return {'over_quota', id, {}} end
+local refusal
+if batch and redis.call('HGET', key.batch(batch), 'is_closed') then
+  refusal = 'batch_canceled'
+elseif args.quota and count_queued(caller) >= args.quota then
+  refusal = 'over_quota'
+end
 -- What came as a message takes room already: its caller's ended jobs give way to it, and it is not refused.
 local units = units_of(KEPT_BESIDE + #ARGV[1] + (owner and 2 * #owner + KEPT_OF_KEY or 0))
-if not take_room(caller, units, args.max_kept, args.tag) then return {'over_kept', id, {}} end
+if not refusal and not take_room(caller, units, args.max_kept, args.tag) then refusal = 'over_kept' end
+if refusal then
+  let_files_go()
+  return {refusal, id, {}}
+end
 
 -- What follows is written in few commands: a hundred thousand jobs may come at once.
 local time, number = now(), next_number()

@@ -6,6 +6,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 import redis
 
 from jobs import names
-from jobs.errors import FileInUse, FileNotFound, FilesTooLarge
+from jobs.errors import FileInUse, FileNotFound, FilesTooLarge, IdempotencyConflict, QuotaExceeded
 from jobs.inputs.files import LEAST_COUNTED_BYTES, File, Files, is_file_id, new_file_id
+from jobs.kinds.inputs import Input
 from jobs.process.settings import Settings
 from jobs.table.queues import QueueControl
 from jobs.table.states import Status
+from jobs.table.submission import Submission
 from jobs.table.table import JobTable
 from tests.integration.jobs.steps import MakeJob, claim
 
@@ -203,6 +206,43 @@ def test_expired_file_is_due_and_one_that_is_not_stays(files: Files, redis_clien
     files.forget(old.id)
     assert files.due(9) == []
     assert files.list("ann", limit=9, order="asc") == kept
+
+
+@pytest.fixture
+def an_edit(a_job: MakeJob) -> Callable[..., Submission]:
+    """A job that needs a file, about to be submitted."""
+
+    def make(file: File, files: Files, **fields: Any) -> Submission:
+        image = Input(file=file.id, bytes=file.size_bytes, width=64, height=64)
+        job = a_job(kind="edit", image=image, **fields)
+        files.use(file.id, job.job_id)
+        return job
+
+    return make
+
+
+def test_file_of_a_job_that_is_refused_is_free(
+    files: Files, table: JobTable, an_edit: Callable[..., Submission]
+) -> None:
+    file = files.add(a_file())
+    with pytest.raises(QuotaExceeded):
+        table.submit(an_edit(file, files, quota=0))
+    assert files.delete(file.id, "ann") == file
+
+
+@pytest.mark.parametrize("seed", [7, 8], ids=["replayed", "conflict"])
+def test_file_is_needed_by_the_first_job_of_an_idempotency_key_alone(
+    files: Files, table: JobTable, an_edit: Callable[..., Submission], seed: int
+) -> None:
+    file = files.add(a_file())
+    first = an_edit(file, files, idempotency_key="a key")
+    table.submit(first)
+    with suppress(IdempotencyConflict):
+        table.submit(an_edit(file, files, idempotency_key="a key", seed=seed))
+    with pytest.raises(FileInUse):
+        files.delete(file.id, "ann")
+    table.cancel(first.job_id)
+    assert files.delete(file.id, "ann") == file
 
 
 def test_files_that_jobs_need_hold_up_no_others(files: Files, redis_client: redis.Redis) -> None:

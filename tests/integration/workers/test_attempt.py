@@ -8,21 +8,27 @@ from typing import Any
 
 import pytest
 import redis
+from PIL import Image
 
 from jobs import names
 from jobs.errors import ErrorCode, Fenced
 from jobs.kinds.generate import spec_of
-from jobs.kinds.registry import parse_request
+from jobs.kinds.inputs import Input
+from jobs.kinds.registry import parse_request, settle
+from jobs.process.traces import Traces
 from jobs.submit import submission_of
 from jobs.table.claim import Claim
 from jobs.table.states import Status
 from jobs.view import spec_to_run
+from tests.input_pictures import saved
 from tests.integration.workers.stores import Store
 from workers.attempt import upload
 from workers.attempt.attempt import Attempt
 from workers.attempt.context import Context
 from workers.attempt.errors import Draining, JobLeft
+from workers.attempt.making import Making
 from workers.attempt.recover import Recovery
+from workers.attempt.trace import AttemptTrace
 from workers.runners.registry import RUNNERS
 from workers.runners.runner import MAX_RECORD_DATA_BYTES
 
@@ -83,6 +89,47 @@ def test_data_that_no_record_takes_fails_its_job(
     assert record.error is not None
     assert record.error.code == ErrorCode.INVALID_OUTPUT
     assert reason in record.error.message
+
+
+def an_edit(context: Context, **image: Any) -> Attempt:
+    """Claimed; of an object that is red."""
+    red = saved(Image.new("RGB", (64, 64), "red"))
+    context.store.put("shared/a.png", red, "image/png")
+    named = Input(object="shared/a.png", bytes=len(red), width=64, height=64, **image)
+    request = parse_request({"kind": "edit", "prompt": "a red circle", "model": "sim", "image": named})
+    submission = submission_of(request, settle(request, context.catalogue), context.catalogue, job_id=str(uuid.uuid4()))
+    context.table.submit(submission)
+    claim, _ = context.table.claim(submission.job_id, owner=context.name, read=spec_to_run)
+    assert claim is not None
+    return Attempt(claim, context)
+
+
+def test_time_that_inputs_take_is_told_and_counts(context: Context) -> None:
+    record = an_edit(context).step()
+    assert record is not None
+    assert record.status is Status.SUCCEEDED, record.error
+    stages = {name: took_s for name, took_s in record.timings.items() if name != "total"}
+    assert stages["inputs"] > 0
+    assert record.timings["total"] == pytest.approx(sum(stages.values()), abs=1e-3)
+
+
+def test_inputs_that_are_open_leave_room_for_those_of_others(context: Context) -> None:
+    claim = an_edit(context).claim
+    making = Making(claim, context, AttemptTrace(Traces(), claim, 0.0), {}, lambda: None)
+    with making.inputs(lambda _pause_s: pytest.fail("everything is there")):
+        open_bytes = context.input_memory.used_bytes
+    assert 0 < open_bytes < RUNNERS["edit"].input_bytes(claim.spec)
+    assert context.input_memory.used_bytes == 0
+
+
+def test_input_that_is_not_what_was_submitted_fails_its_job(context: Context) -> None:
+    record = an_edit(context, sha256="0" * 64).step()
+    assert record is not None
+    assert record.error is not None
+    assert (record.error.code, record.error.message) == (
+        ErrorCode.INVALID_INPUT,
+        "image: object 'shared/a.png' has changed since the job was submitted",
+    )
 
 
 def test_what_is_made_waits_for_the_store_and_is_made_once(context: Context, own_store: Store) -> None:

@@ -137,8 +137,12 @@ def in_pieces(data: bytes, size: int) -> Head:
 def test_head_is_what_a_decoder_finds(name: str) -> None:
     data = GOOD[name]()
     width, height = by_pillow(data)
-    found = Head(content_type=f"image/{name.partition(',')[0].lower()}", width=width, height=height)
-    assert head_of(data) == found
+    found = head_of(data)
+    assert (found.content_type, found.width, found.height) == (
+        f"image/{name.partition(',')[0].lower()}",
+        width,
+        height,
+    )
     for size in (1, 7, 64):
         assert in_pieces(data, size) == found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -94,6 +96,18 @@ def test_files_that_are_changed_at_random_become_pixels_or_a_sentence(data: st.D
 
 def test_memory_that_reading_takes_is_known_before() -> None:
     assert memory_bytes(size_of(UPRIGHT["png"]())) >= 3 * WIDTH * HEIGHT
+
+
+def test_levels_of_sixteen_bits_are_converted_within_the_memory_that_is_counted() -> None:
+    side = 2_000
+    data = saved(Image.fromarray(np.full((side, side), 65_535, np.uint16)))
+    tracemalloc.start()  # Which sees what numpy takes; Pillow's own memory, 2 bytes and 3 a pixel, it does not.
+    try:
+        assert read_picture(data).min() == 255
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < memory_bytes((side, side)) // 2
 
 
 # Masks.
