@@ -149,7 +149,8 @@ def test_a_redis_that_is_full_or_away_is_not_named(make_system: MakeSystem) -> N
     system.redis_server.stop()
     for path, methods in document["paths"].items():
         for method in methods:
-            where = path.format(job_id=done, batch_id=done, index=0, model=QUEUE, model_id="sim")
+            ids = {"job_id": done, "batch_id": done, "file_id": "file-" + "a" * 24}
+            where = path.format(**ids, index=0, model=QUEUE, model_id="sim")
             answer = system.http(method.upper(), where, line if method in ("post", "patch") else None)
             assert inside(system, json.dumps(answer.body)) == [], where
             if answer.status == 503 and path.startswith("/v1"):
