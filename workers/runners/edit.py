@@ -24,10 +24,6 @@ from workers.runners.runner import Note, Tools
 _PICTURE_BYTES, _MASK_BYTES, _SCALE_BYTES = 3, 1, 11
 
 
-def _pictures_of(spec: EditSpec) -> list[Input]:
-    return [spec.image] if spec.mask is None else [spec.image, spec.mask]
-
-
 class _Pasted(Sequence[Pixels]):
     """The results, each made when it is asked for: a picture may be much larger than what the model made of it."""
 
