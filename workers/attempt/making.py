@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import structlog
@@ -60,6 +61,7 @@ class Making:
         self._running: Running[Any] | None = None
         self._reason: Exception | None = None
         self._result: Any = None
+        self._when_begun: Callable[[], None] = lambda: None
         self._when_made: Callable[[], None] = lambda: None
         self._is_uploading = False
         self.made_at = time.perf_counter()
@@ -71,7 +73,7 @@ class Making:
         Have the job's inputs, until the end of the block: fetched and opened, before its engine slot.
 
         They count in a budget of their own: who has inputs waits for memory of files, and nobody waits the other way.
-        Opening takes most of it, and others need not wait for more than that.
+        Reading and laying out take most of it, and others need not wait for more than that.
 
         Args:
             pause: As of `Fetcher`.
@@ -85,8 +87,8 @@ class Making:
         wanted_bytes = self._runner.input_bytes(spec) + sum(each.bytes for each in named.values())
         with self._context.input_memory.take(wanted_bytes, reason=self._why_leave) as taken:
             opened = {field: self._open(field, fetcher.fetch(field, each)) for field, each in named.items()}
-            if (still_bytes := self._runner.opened_bytes(spec)) is not None:
-                taken.keep(still_bytes)
+            if (still_bytes := self._runner.begun_bytes(spec)) is not None:
+                self._when_begun = partial(taken.keep, still_bytes)
             if named:
                 self._timings[_INPUTS] = round(time.perf_counter() - began, 4)
                 self._trace.stages({_INPUTS: self._timings[_INPUTS]})
@@ -102,6 +104,7 @@ class Making:
                 yield
             finally:  # An attempt and this know each other: what it holds would be there until the next collection.
                 self._tools = self._running = self._result = None
+                self._when_begun = lambda: None
 
     def _open(self, field: str, data: bytes) -> Any:
         try:
@@ -123,6 +126,7 @@ class Making:
         self._charge()
         assert self._tools is not None, "its inputs come first"  # noqa: S101 - of the same object
         running = self._running = self._runner.start(self._claim.spec, self._tools, self._note)
+        self._when_begun()
         if self._reason:  # It came before there was anything to leave.
             running.leave(self._reason)
         self._result = running.result()

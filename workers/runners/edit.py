@@ -68,19 +68,18 @@ class EditRunner(PicturesRunner[EditSpec]):
     """Of the kind `edit`."""
 
     def input_bytes(self, spec: EditSpec) -> int:
-        """Reading, the second of the two beside the first; or what is left of it, where that takes more."""
+        """The most of two moments: the second of the two is read beside the first, or both are laid out."""
+        image, result = spec.image.width * spec.image.height, spec.width * spec.height
         reading = memory_bytes((spec.image.width, spec.image.height))
         if spec.mask is not None:
-            opened = _PICTURE_BYTES * spec.image.width * spec.image.height
-            reading = max(reading, opened + memory_bytes((spec.mask.width, spec.mask.height)))
-        return max(reading, self.opened_bytes(spec))
+            reading = max(reading, _PICTURE_BYTES * image + memory_bytes((spec.mask.width, spec.mask.height)))
+        return max(reading, self.begun_bytes(spec) + _SCALE_BYTES * max(image, result))
 
-    def opened_bytes(self, spec: EditSpec) -> int:
+    def begun_bytes(self, spec: EditSpec) -> int:
         """Both are open, and laid out."""
-        image, result = spec.image.width * spec.image.height, spec.width * spec.height
         masked = 0 if spec.mask is None else spec.mask.width * spec.mask.height
-        opened = _PICTURE_BYTES * image + _MASK_BYTES * masked
-        return opened + held_bytes((spec.width, spec.height)) + _SCALE_BYTES * max(image, result)
+        opened = _PICTURE_BYTES * spec.image.width * spec.image.height + _MASK_BYTES * masked
+        return opened + held_bytes((spec.width, spec.height))
 
     def open(self, field: str, data: bytes, spec: EditSpec) -> Any:
         """`image`: uint8 (height, width, 3); `mask`: bool (height, width), true where it is repainted."""

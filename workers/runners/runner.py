@@ -74,11 +74,11 @@ class Runner(Protocol[S_contra, R]):
     first_stage: str
 
     def input_bytes(self, spec: S_contra) -> int:
-        """How much memory the job's inputs take beside their objects, while they are opened."""
+        """How much memory the job's inputs take beside their objects, while they are opened and until it has begun."""
         del spec
         return 0
 
-    def opened_bytes(self, spec: S_contra) -> int | None:
+    def begun_bytes(self, spec: S_contra) -> int | None:
         """How much of that, and of their objects, they take from then on until its end; None for all of it."""
         del spec
         return None

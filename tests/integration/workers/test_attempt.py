@@ -113,12 +113,15 @@ def test_time_that_inputs_take_is_told_and_counts(context: Context) -> None:
     assert record.timings["total"] == pytest.approx(sum(stages.values()), abs=1e-3)
 
 
-def test_inputs_that_are_open_leave_room_for_those_of_others(context: Context) -> None:
+def test_inputs_of_a_job_that_has_begun_leave_room_for_those_of_others(context: Context) -> None:
     claim = an_edit(context).claim
     making = Making(claim, context, AttemptTrace(Traces(), claim, 0.0), {}, lambda: None)
     with making.inputs(lambda _pause_s: pytest.fail("everything is there")):
-        open_bytes = context.input_memory.used_bytes
-    assert 0 < open_bytes < RUNNERS["edit"].input_bytes(claim.spec)
+        read_bytes = context.input_memory.used_bytes
+        with context.engine_slots.acquire(alone=False, reason=lambda: None) as engine_slot:
+            making.run(engine_slot)
+        begun_bytes = context.input_memory.used_bytes
+    assert 0 < begun_bytes < RUNNERS["edit"].input_bytes(claim.spec) <= read_bytes
     assert context.input_memory.used_bytes == 0
 
 
