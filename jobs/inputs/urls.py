@@ -59,11 +59,6 @@ def fetch(url: str, settings: Settings, *, max_bytes: int, max_s: float = MAX_FE
     raise UrlRefused(f"the URL leads to more than {_MAX_REDIRECTS} others")
 
 
-def check_host(url: str, settings: Settings) -> None:
-    """Raise `UrlRefused` where the host of a URL is not one that the operator lists; nothing is asked."""
-    _checked(url, settings)
-
-
 def is_allowed(address: Address, networks: Sequence[Network]) -> bool:
     """Whether an address may be connected to: a public one, or one of these networks."""
     if (carried := _carried(address)) is not None:
