@@ -32,7 +32,7 @@ def imagemill(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """A job queue that turns text prompts into images."""
+    """A job queue that turns text and pictures into images."""
 
 
 # What a command needs is imported when it runs: submitting must work where the rest is not installed.

@@ -48,9 +48,9 @@ from storage.deletion import JobObjects
 from storage.settings import StorageSettings
 
 _DESCRIPTION = (
-    "Text prompts to images, through a queue. Submit a job, follow it, and fetch its images by their links.\n\n"
+    "Text and pictures to images, through a queue. Submit a job, follow it, and fetch its images by their links.\n\n"
     "On this page, *Authorize* takes an API key. Requests sent from here are real: they run as the key's caller, and "
-    "shows only that caller's jobs. While there is no key, everyone on this machine sees and may do everything."
+    "show only that caller's jobs. While there is no key, everyone on this machine sees and may do everything."
 )
 _TAGS = [
     {"name": name} for name in ("jobs", "batches", "files", "models and queues", "OpenAI", "health")

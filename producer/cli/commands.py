@@ -36,7 +36,7 @@ from producer.client.parts import open_parts
 
 app = typer.Typer(
     name="imagemill",
-    help="A job queue that turns text prompts into images.",
+    help="A job queue that turns text and pictures into images.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
