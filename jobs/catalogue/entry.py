@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from jobs.catalogue.families import FAMILIES, UNKNOWN, Guidance, Traits
 from jobs.fields import FileMetadata, Name
 
 Positive = Annotated[int, Field(ge=1)]
@@ -79,6 +80,12 @@ class Model(_Entry):
         reproducible_rows: Rows of a forward pass that holds a job with `reproducible`.
         edits: How it edits a whole picture ("image") and a masked part ("mask"): by "strength", or by "instruction",
             which has no strength; what is left out it does not do. Unset: as its family does, or as the worker finds.
+        guidance: What `guidance_scale` is of this model, where its family has models of several sorts; unset, as of
+            most of its family: see `jobs.catalogue.families`.
+        max_sequence_length: Tokens of a prompt that the model is given; what is longer is cut. Unset, as many as
+            diffusers' pipeline takes by itself.
+        text_device: Where prompts are encoded: beside the model, or on the processor, which leaves the device's memory
+            to the model.
         metadata: What image files say of themselves: "mark" keeps prompt and parameters out of all of this model's,
             "full" leaves it to each job (`output.metadata`).
     """
@@ -93,6 +100,9 @@ class Model(_Entry):
     schedulers: Annotated[tuple[str, ...], Field(min_length=1)]
     reproducible_rows: Positive = 4
     edits: dict[Edited, WayToEdit] | None = None
+    guidance: Guidance | None = None
+    max_sequence_length: Positive | None = None
+    text_device: Literal["model", "cpu"] = "model"
     metadata: FileMetadata = "full"
 
     @model_validator(mode="after")
@@ -115,6 +125,20 @@ class Model(_Entry):
     def ways_to_edit(self) -> dict[Edited, WayToEdit] | None:
         """What `edits` says, or the family; None where only a worker knows."""
         return _BY_STRENGTH if self.edits is None and self.family in _EDITING_FAMILIES else self.edits
+
+    @property
+    def traits(self) -> Traits:
+        """What its family is known to take."""
+        return FAMILIES.get(self.family, UNKNOWN)
+
+    @property
+    def how_guided(self) -> Guidance | None:
+        """What `guidance_scale` is; None where only a worker knows."""
+        return self.guidance or self.traits.guidance
+
+    def is_guided(self, guidance_scale: float) -> bool:
+        """Whether an image has a second row in a pass, for what the model makes without its prompt."""
+        return self.how_guided in ("true", None) and guidance_scale > self.traits.guided_above
 
     def max_steps(self, scheduler: str) -> int:
         """The most denoising steps that a request may ask for."""

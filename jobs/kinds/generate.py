@@ -53,6 +53,11 @@ class GenerateRequest(Request, _Fields):
     """Scale of classifier-free guidance (Ho & Salimans 2022); 1 or less turns it off."""
     scheduler: Name | None = None
     """Scheduler: one of the model's."""
+    shift: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
+    """
+    Shift of a flow-matching model's schedule (Esser et al. 2024, section 5.3.2): above 1, more of the steps are at high
+    noise. Unset, the model's own, which may depend on the size.
+    """
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
     """Seed of the first image."""
 
@@ -87,6 +92,7 @@ class GenerateSpec(Spec, _Fields):
     num_inference_steps: int
     guidance_scale: float
     scheduler: str
+    shift: float | None = None
     seed: Annotated[int, PER_ROW]
 
 
@@ -133,6 +139,8 @@ def check_sampling(spec: GenerateSpec, model: Model) -> None:
         raise InvalidRequest(
             "scheduler", f"{model.name} has no {spec.scheduler!r}; it has {', '.join(model.schedulers)}"
         )
+    if spec.shift is not None and not model.traits.shift:
+        raise InvalidRequest("shift", f"{model.name} has no schedule with a shift; leave it out")
     if spec.num_inference_steps > (most := model.max_steps(spec.scheduler)):
         raise InvalidRequest("num_inference_steps", f"{model.name} runs at most {most} steps with {spec.scheduler}")
 
@@ -152,13 +160,13 @@ def _cost(spec: GenerateSpec, model: Model | None) -> float:
 def cost_of_passes(spec: GenerateSpec, model: Model, *, passes: int, pixels: int) -> float:
     """Rows × passes × pixels of a row, over those of the model's defaults."""
     usual = model.defaults
-    rows = spec.n * _rows_of(spec.guidance_scale) / _rows_of(usual.guidance_scale)
+    rows = spec.n * _rows_of(spec.guidance_scale, model) / _rows_of(usual.guidance_scale, model)
     return rows * passes / usual.num_inference_steps * pixels / (usual.width * usual.height)
 
 
-def _rows_of(guidance_scale: float) -> int:
+def _rows_of(guidance_scale: float, model: Model) -> int:
     """Of an image in a forward pass, as `workers.engine` packs them."""
-    return 2 if guidance_scale > 1 else 1
+    return 2 if model.is_guided(guidance_scale) else 1
 
 
 GENERATE = Kind(

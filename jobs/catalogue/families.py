@@ -1,0 +1,49 @@
+"""What the models of each family take, known without torch, so that submission refuses what would have no effect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Guidance = Literal["true", "embedded", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """
+    Of a family. What an entry of the catalogue says of its own model goes before.
+
+    Attributes:
+        guidance: What `guidance_scale` is. "true": classifier-free guidance (Ho & Salimans 2022), for which each image
+            has a second row in a pass, with the negative prompt. "embedded": the model was distilled with it, and takes
+            it as an input. "none": it has no effect. None: it depends on the model.
+        guided_above: Of true guidance, the scale up to which it is off.
+        negative_prompt: Whether the models take one, with true guidance; None where it depends on the model.
+        shift: Whether they are flow-matching models, whose schedule has a shift.
+        side_multiple: Of which sides are multiples, at the least: a patch of latents.
+    """
+
+    guidance: Guidance | None = None
+    guided_above: float = 1.0
+    negative_prompt: bool | None = None
+    shift: bool = False
+    side_multiple: int = 1
+
+
+_UNET = Traits(guidance="true", negative_prompt=True, side_multiple=8)
+
+# Of every other family nothing is known but what the entry says.
+FAMILIES = {
+    "stable-diffusion": _UNET,
+    "stable-diffusion-xl": _UNET,
+    "simulated": Traits(guidance="true", negative_prompt=True),
+    "stable-diffusion-3": Traits(guidance="true", negative_prompt=True, shift=True, side_multiple=16),
+    "flux": Traits(guidance="embedded", negative_prompt=False, shift=True, side_multiple=16),
+    "flux2": Traits(guidance="embedded", negative_prompt=False, shift=True, side_multiple=16),
+    "flux2-klein": Traits(guidance="true", negative_prompt=False, shift=True, side_multiple=16),
+    "qwen-image": Traits(guidance="true", negative_prompt=True, shift=True, side_multiple=16),
+    # Its pipelines write guidance g as prompt + g (prompt - without), which is off at 0.
+    "z-image": Traits(guidance="true", guided_above=0.0, negative_prompt=True, shift=True, side_multiple=16),
+}
+
+UNKNOWN = Traits()
