@@ -96,7 +96,7 @@ class Autoencoder:
             GenerationFailed: `invalid_output`, where a value is not finite.
         """
         latents = latents.to(self._vae.dtype) / self._statistics.scale + self._statistics.mean
-        return _to_pixels(self._vae.decode(latents, return_dict=False)[0])
+        return to_pixels(self._vae.decode(latents, return_dict=False)[0])
 
     def encode(self, edit: Edit, size: Sequence[int]) -> Source:
         """
@@ -127,7 +127,7 @@ def _statistics(vae: Any, *, has_own: bool) -> Statistics:
     config = vae.config
     mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
     if not has_own or mean is None or std is None:
-        return Statistics(mean=0.0, scale=config.scaling_factor)
+        return Statistics(mean=getattr(config, "shift_factor", None) or 0.0, scale=config.scaling_factor)
     mean, std = (torch.tensor(values, device=vae.device, dtype=vae.dtype).view(1, -1, 1, 1) for values in (mean, std))
     return Statistics(mean=mean, scale=config.scaling_factor / std)
 
@@ -138,7 +138,13 @@ def _from_pixels(pixels: Pixels) -> torch.Tensor:
     return 2.0 * (levels.float() / 255.0) - 1.0
 
 
-def _to_pixels(decoded: torch.Tensor) -> list[Pixels]:
+def to_pixels(decoded: torch.Tensor) -> list[Pixels]:
+    """
+    Pictures of what an autoencoder made, (n, 3, height, width), -1 to 1.
+
+    Raises:
+        GenerationFailed: `invalid_output`, where a value is not finite.
+    """
     check_finite(decoded)  # An autoencoder may overflow where its latents did not.
     levels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
     return list(levels.permute(0, 2, 3, 1).cpu().numpy())

@@ -1,9 +1,7 @@
-"""A job that a scheduler moves from noise to latents, one step at a time."""
+"""A job of a UNet, which a scheduler moves from noise to latents."""
 
 from __future__ import annotations
 
-import copy
-import inspect
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,9 +11,9 @@ from diffusers.utils.torch_utils import randn_tensor
 
 from jobs.kinds.generate import GenerateSpec
 from workers.families.autoencoder import Source
-from workers.families.family import PictureRun
 from workers.families.rows import Rows
 from workers.families.size_class import size_class
+from workers.families.stepped import SteppedRun
 from workers.runners.postprocess import Pixels
 
 
@@ -39,9 +37,9 @@ class Conditioning:
         return [self.text, *self.extra.values(), *(self.source.tensors() if self.source is not None else ())]
 
 
-class ScheduledRun(PictureRun):
+class ScheduledRun(SteppedRun):
     """
-    The images of one job, each with its own generator, under a scheduler of their own.
+    The images of one job, whose latents are rows of a UNet.
 
     Attributes:
         latents: (n, C, h, w).
@@ -56,38 +54,16 @@ class ScheduledRun(PictureRun):
         latent_shape: tuple[int, int, int],
         family_key: Hashable,
     ) -> None:
-        super().__init__(spec)
+        super().__init__(spec, scheduler)
         text_shape = tuple(conditioning.text.shape[1:])
         self.share_key: Hashable = (family_key, latent_shape, text_shape)
         self.cost_key: Hashable = (family_key, size_class(*latent_shape[1:]), text_shape)
-        self._scheduler = scheduler
         self._conditioning = conditioning
-        self._calls = 0
-        self._timesteps = scheduler.timesteps
-        # On the CPU: the same picture on every device and in every company.
-        self._generators = [torch.Generator("cpu").manual_seed(spec.seed + index) for index in range(spec.n)]
         self.latents = self._first_latents((spec.n, *latent_shape), conditioning.text)
-        # As diffusers' pipelines have it; TCD's own default is another eta.
-        known = inspect.signature(scheduler.step).parameters
-        options = {"generator": self._generators, "eta": 0.0}
-        self._options = {name: value for name, value in options.items() if name in known}
-
-    @property
-    def is_guided(self) -> bool:
-        return self.rows > self.spec.n
 
     @property
     def rows(self) -> int:
         return len(self._conditioning.text)
-
-    @property
-    def passes_left(self) -> int:
-        return len(self._timesteps) - self._calls
-
-    @property
-    def step(self) -> int:
-        # Schedulers of second order (Heun) call the model twice for a step.
-        return self._calls * self.steps // len(self._timesteps)
 
     def _first_latents(self, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
         """
@@ -101,10 +77,7 @@ class ScheduledRun(PictureRun):
         return noise * self._scheduler.init_noise_sigma
 
     def one_image(self) -> Self:
-        """An ordinary job with the first image alone, to measure with; it is not to be advanced."""
-        one = copy.copy(self)
-        one.spec = self.spec.model_copy(update={"n": 1, "reproducible": False})
-        one.latents = self.latents[:1]
+        one = super().one_image()
         one._conditioning = Conditioning(
             text=self._conditioning.text[:: self.spec.n],
             extra={name: tensor[:: self.spec.n] for name, tensor in self._conditioning.extra.items()},
@@ -130,7 +103,7 @@ class ScheduledRun(PictureRun):
 
     def advance(self, prediction: torch.Tensor) -> None:
         """
-        Move one step along its own schedule. Only here noise is drawn, after the forward has succeeded.
+        Move one step on.
 
         Args:
             prediction: (R, C, h, w), the model's output for `inputs`.
@@ -139,7 +112,4 @@ class ScheduledRun(PictureRun):
             # Classifier-free guidance (Ho & Salimans 2022), as diffusers writes it.
             without, with_prompt = prediction.chunk(2)
             prediction = without + self.spec.guidance_scale * (with_prompt - without)
-        timestep = self._timesteps[self._calls]
-        step = self._scheduler.step(prediction, timestep, self.latents, **self._options, return_dict=False)
-        self.latents = step[0].to(self.latents.dtype)
-        self._calls += 1
+        self.move(prediction)

@@ -1,0 +1,170 @@
+"""Flow-matching families on tiny models, and what diffusers' own pipelines make of the same jobs."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    FlowMatchLCMScheduler,
+    FluxPipeline,
+    UniPCMultistepScheduler,
+)
+
+from jobs.catalogue.entry import Defaults, Limits, Model
+from jobs.kinds.generate import GenerateSpec
+from tests.tiny_flow_pipelines import FLOW_PIPELINES
+from workers.families.embeddings import EmbeddingCache
+from workers.families.flow.family import FlowFamily
+from workers.families.flow.schedules import FLOW_SCHEDULERS
+from workers.families.registry import family_of
+from workers.families.schedulers import OWN
+
+NAMES = (OWN, *FLOW_SCHEDULERS)
+
+# Published models of a family of which the entry has to say how they are guided.
+_GUIDANCE = {"flux-schnell": "none", "flux2-klein-distilled": "none"}
+_CACHE_BYTES = 1 << 20
+
+
+def entry_of(name: str, **changes: Any) -> Model:
+    """A catalogue entry for one of `FLOW_PIPELINES`."""
+    fields: dict[str, Any] = {
+        "name": name,
+        "source": "made by a test",
+        "revision": "1",
+        "dtype": "float32",
+        "family": FLOW_PIPELINES[name][0],
+        "guidance": _GUIDANCE.get(name),
+        "defaults": Defaults(width=32, height=32, num_inference_steps=4, guidance_scale=3.0, scheduler=OWN),
+        "limits": Limits(min_side=16, max_side=512, side_multiple=16, max_steps=100, max_n=8),
+        "schedulers": NAMES,
+    }
+    return Model(**fields | changes)
+
+
+@cache
+def pipeline_of(name: str) -> Any:
+    """One of `FLOW_PIPELINES`, made once."""
+    pipeline = FLOW_PIPELINES[name][1]()
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def adapter_of(name: str, **changes: Any) -> FlowFamily:
+    """A fresh adapter of it, its cache empty."""
+    entry = entry_of(name, **changes)
+    adapter = family_of(entry).adapt(entry, pipeline_of(name), EmbeddingCache(_CACHE_BYTES))
+    assert isinstance(adapter, FlowFamily)
+    return adapter
+
+
+def spec_of(name: str, **fields: Any) -> GenerateSpec:
+    """A job for it, with its defaults."""
+    entry = entry_of(name)
+    given = {"prompt": "a red circle on a blue background", "model": name, "seed": 0}
+    return GenerateSpec.model_validate(entry.defaults.model_dump() | given | fields)
+
+
+def run_solo(pipeline: Any, job: GenerateSpec) -> torch.Tensor:
+    """What diffusers makes of a job in its own call, image by image: latents as the model takes them, (n, …)."""
+    own = pipeline.scheduler
+    known = inspect.signature(pipeline.__call__).parameters
+    # FLUX.1 has both: its own guidance, and the true one beside it, which is off.
+    is_true_cfg = "true_cfg_scale" in known and not isinstance(pipeline, FluxPipeline)
+    given: dict[str, Any] = {"true_cfg_scale" if is_true_cfg else "guidance_scale": job.guidance_scale}
+    if "negative_prompt" in known and not isinstance(pipeline, FluxPipeline):
+        given["negative_prompt"] = [job.negative_prompt or (" " if is_true_cfg else "")]
+    latents, seen = [], []
+
+    def note(_pipeline: Any, _step: int, _timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
+        seen.append(kwargs["latents"])
+        return kwargs
+
+    try:
+        for index in range(job.n):
+            generator = torch.Generator().manual_seed(job.seed + index)
+            pipeline.scheduler = _Scheduler(own, job, generator)
+            pipeline(
+                prompt=[job.prompt],
+                width=job.width,
+                height=job.height,
+                num_inference_steps=job.num_inference_steps,
+                generator=[generator],
+                output_type="latent",
+                callback_on_step_end=note,
+                **given,
+            )
+            latents.append(seen[-1])
+    finally:
+        pipeline.scheduler = own
+    return torch.cat(latents)
+
+
+class _Scheduler:
+    """
+    A scheduler of diffusers, called as every pipeline calls one: with noise levels and `mu`, which not all take.
+
+    Made of the model's own configuration by diffusers alone. Of a model whose shift depends on the size, those that
+    know no such thing get the shift that it comes to.
+    """
+
+    def __init__(self, own: Any, job: GenerateSpec, generator: torch.Generator) -> None:
+        self.config = own.config
+        self._own = own
+        self._job = job
+        self._generator = generator
+        self._made: Any = None
+
+    def set_timesteps(
+        self, num_inference_steps: int | None = None, device: Any = None, sigmas: Any = None, mu: float | None = None
+    ) -> None:
+        job, own = self._job, self._own
+        changes: dict[str, Any] = {}
+        kind: Any = {
+            OWN: type(own),
+            "euler": FlowMatchEulerDiscreteScheduler,
+            "heun": FlowMatchHeunDiscreteScheduler,
+            "lcm": FlowMatchLCMScheduler,
+            "dpmpp_2m": DPMSolverMultistepScheduler,
+            "unipc": UniPCMultistepScheduler,
+        }[job.scheduler]
+        is_by_size = own.config.use_dynamic_shifting
+        if job.shift is not None:
+            changes |= {"shift": job.shift, "flow_shift": job.shift, "use_dynamic_shifting": False}
+        elif is_by_size and job.scheduler in ("heun", "dpmpp_2m"):
+            assert mu is not None
+            changes |= {"shift": math.exp(mu), "flow_shift": math.exp(mu), "use_dynamic_shifting": False}
+        elif not is_by_size:
+            changes |= {"flow_shift": own.config.shift}
+        if job.scheduler in ("dpmpp_2m", "unipc"):
+            changes |= {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
+        taken = inspect.signature(kind.__init__).parameters
+        self._made = kind.from_config(own.config, **{name: each for name, each in changes.items() if name in taken})
+        known = inspect.signature(self._made.set_timesteps).parameters
+        given: dict[str, Any] = {"num_inference_steps": job.num_inference_steps}
+        if sigmas is not None and "sigmas" in known and not self._keeps_sigmas:
+            given["sigmas"] = np.array(sigmas)
+        if "mu" in known and is_by_size and job.shift is None and job.scheduler != "dpmpp_2m":
+            given["mu"] = mu
+        self._made.set_timesteps(device=device, **given)
+
+    @property
+    def _keeps_sigmas(self) -> bool:
+        """FLUX's pipelines ask schedulers with flow sigmas for theirs."""
+        return self._job.model.startswith("flux") and bool(self._made.config.get("use_flow_sigmas"))
+
+    def step(self, *args: Any, **kwargs: Any) -> Any:
+        if "generator" in inspect.signature(self._made.step).parameters:
+            kwargs["generator"] = [self._generator]
+        return self._made.step(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made, name)

@@ -1,0 +1,1 @@
+"""What families of flow-matching transformers have in common: Lipman et al. 2022, Esser et al. 2024."""

@@ -1,0 +1,68 @@
+"""Rows of a forward of a transformer: one image each, of any size and with a text of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from workers.families.embeddings import Embedding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowRow:
+    """
+    What a model is given of one image.
+
+    Attributes:
+        sample: Its latents, as the model takes them, without a batch.
+        timestep: Of the schedule, up to 1000.
+        text: What its text was encoded to, each tensor without a batch.
+        guidance_scale: For models that take it as an input.
+        size: (height, width) of the picture.
+    """
+
+    sample: torch.Tensor
+    timestep: float
+    text: Embedding
+    guidance_scale: float
+    size: tuple[int, int]
+
+
+Forward = Callable[[Sequence[FlowRow]], Sequence[torch.Tensor]]  # a prediction for each row, of its sample's shape
+
+
+def forward_rows(rows: Sequence[FlowRow], forward: Forward, max_rows: int) -> list[torch.Tensor]:
+    """Run a forward over rows of any number: more than `max_rows` take several, of about equal size."""
+    count = len(rows)
+    size = -(-count // -(-count // max_rows))
+    return [made for at in range(0, count, size) for made in forward(rows[at : at + size])]
+
+
+def stack(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Those of all rows, with a batch; they are of one shape."""
+    return torch.stack(list(tensors))
+
+
+def timesteps(rows: Sequence[FlowRow]) -> torch.Tensor:
+    """(R,), float32, beside the samples."""
+    return torch.tensor([row.timestep for row in rows], dtype=torch.float32).to(rows[0].sample.device)
+
+
+def guidance_scales(rows: Sequence[FlowRow]) -> torch.Tensor:
+    """(R,), float32, beside the samples."""
+    return torch.tensor([row.guidance_scale for row in rows], dtype=torch.float32).to(rows[0].sample.device)
+
+
+def texts_padded(rows: Sequence[FlowRow]) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    The texts of all rows at the length of the longest.
+
+    Returns:
+        (R, T, D), zeros behind a text's end; and (R, T), bool, where there is text.
+    """
+    texts = [row.text[0] for row in rows]
+    lengths = torch.tensor([len(text) for text in texts], device=texts[0].device)
+    padded = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True)
+    return padded, torch.arange(padded.shape[1], device=padded.device)[None] < lengths[:, None]
