@@ -96,7 +96,8 @@ class Watched(Wrapped):
         return super().predict(batch, max_rows, on_step)
 
     def decode(self, run: Any, max_images: int) -> list[Pixels]:
-        self.latents[run.spec.seed] = run.latents.clone()
+        if hasattr(run, "latents"):
+            self.latents[run.spec.seed] = run.latents.clone()
         return super().decode(run, max_images)
 
 

@@ -12,14 +12,15 @@ import torch
 from jobs.errors import ErrorCode, InvalidConfiguration
 from tests.tiny_flow_pipelines import FLOW_PIPELINES
 from tests.unit.workers import flow
-from tests.unit.workers.adapters import QUIET
+from tests.unit.workers.adapters import QUIET, Watched, make_engine, run, submit
 from workers.engine.errors import GenerationFailed
+from workers.families.diffusers import WholePipeline
 from workers.families.embeddings import EmbeddingCache
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.texts import by_length
 from workers.families.registry import family_of
 from workers.families.schedulers import OWN
-from workers.runners.edit_work import Edit
+from workers.runners.edit_work import Edit, Work
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
@@ -83,8 +84,8 @@ def test_model_is_given_as_many_tokens_as_its_entry_says(model: str) -> None:
 def test_text_is_encoded_once_and_equal_in_any_company(model: str) -> None:
     adapter = flow.adapter_of(model)
     words = ("a ring", "a ring beside a small square and a very large circle on a blue background", "a star")
-    alone = [flow.adapter_of(model).encode([flow.spec_of(model, prompt=text)])[0] for text in words]
-    together = adapter.encode([flow.spec_of(model, prompt=text) for text in (*words, *words)])
+    alone = [flow.adapter_of(model).condition([flow.spec_of(model, prompt=text)])[0] for text in words]
+    together = adapter.condition([flow.spec_of(model, prompt=text) for text in (*words, *words)])
     for one, other in zip((*alone, *alone), together, strict=True):
         for expected, made in zip(one.tensors(), other.tensors(), strict=True):
             torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-5)
@@ -98,16 +99,46 @@ def test_texts_may_be_encoded_on_the_processor_where_the_model_is_elsewhere() ->
     pipeline.to("meta")  # As good as any device that is not the processor: what is not moved back has no memory.
     pipeline.text_encoder.to_empty(device="cpu").load_state_dict(flow.pipeline_of("z-image").text_encoder.state_dict())
     adapter = family_of(entry).adapt(entry, pipeline, EmbeddingCache(1 << 20))
-    encoded = adapter.encode([flow.spec_of("z-image")])[0]
+    assert isinstance(adapter, FlowFamily)
+    assert adapter.ways_to_edit == {}
+    encoded = adapter.condition([flow.spec_of("z-image")])[0]
     assert pipeline.text_encoder.device.type == "cpu"
     assert {tensor.device.type for tensor in encoded.tensors()} == {"meta"}
 
 
-def test_edit_is_refused_by_its_field() -> None:
+GRAY = np.full((32, 32, 3), 128, dtype=np.uint8)
+
+
+def test_edits_go_through_the_pipelines_of_diffusers_beside_the_running_batch() -> None:
+    adapter = flow.adapter_of("z-image")
+    plain = [flow.spec_of("z-image", prompt=f"{number} rings", seed=number) for number in range(3)]
+    edit = Edit(spec=flow.spec_of("z-image", seed=7, num_inference_steps=6), image=GRAY, strength=0.5)
+    watched = Watched(adapter)
+    engine = make_engine(watched)
+    jobs: list[Work] = [*plain[:2], edit, plain[2]]
+    tickets = [submit(engine, job) for job in jobs]
+    run(engine, *tickets)
+    [made] = tickets[2].result()
+    whole = WholePipeline(adapter.entry, flow.pipeline_of("z-image"))
+    alone = whole.begin(edit, None)
+    alone.advance(whole.predict([alone], 1, lambda _step: None)[0])
+    np.testing.assert_array_equal(made, whole.finish(alone, 1)[0])
+    for job in plain:
+        torch.testing.assert_close(watched.latents[job.seed], flow.run_solo(adapter.pipeline, job), rtol=0, atol=1e-4)
+    assert [7] in watched.passes and any(len(seeds) == 3 for seeds in watched.passes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"scheduler": "heun"}, "scheduler: flux-dev edits without heun"),
+        ({"shift": 2.0}, "shift: flux-dev edits by its own schedule; leave it out"),
+    ],
+)
+def test_edit_that_its_pipeline_would_make_otherwise_is_refused_by_its_field(fields: dict[str, Any], says: str) -> None:
     adapter = flow.adapter_of("flux-dev")
-    job = flow.spec_of("flux-dev")
-    edit = Edit(spec=job, image=np.zeros((32, 32, 3), dtype=np.uint8), strength=0.5)
-    with pytest.raises(GenerationFailed, match="image: flux-dev edits no pictures") as raised:
+    edit = Edit(spec=flow.spec_of("flux-dev", **fields), image=GRAY, strength=0.5)
+    with pytest.raises(GenerationFailed, match=says) as raised:
         adapter.begin(edit, adapter.encode([edit])[0])
     assert raised.value.code is ErrorCode.INVALID_REQUEST
 
@@ -120,8 +151,8 @@ def test_texts_of_about_one_length_are_together_and_filled_up_a_little() -> None
 @pytest.mark.parametrize("model", MODELS)
 def test_latents_that_are_not_finite_fail_their_job(model: str) -> None:
     adapter = flow.adapter_of(model)
-    run = begun(adapter)
-    run.latents = run.latents * torch.nan
+    job = begun(adapter)
+    job.latents = job.latents * torch.nan
     with pytest.raises(GenerationFailed) as raised:
-        adapter.finish(run, 1)
+        adapter.finish(job, 1)
     assert raised.value.code is ErrorCode.INVALID_OUTPUT
