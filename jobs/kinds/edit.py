@@ -42,7 +42,14 @@ class _Fields(BaseModel):
     """
 
 
-class EditRequest(GenerateRequest, _Fields):
+class EditParameters(_Fields):
+    """What a request says beside its pictures and what it says of a generation."""
+
+    strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    """How much may change: the part of the steps that run (SDEdit, Meng et al. 2021). 0.8, and 1 with a mask."""
+
+
+class EditRequest(GenerateRequest, EditParameters):
     """A picture and what is to become of it. Sizes that are not given are the picture's."""
 
     kind: ClassVar[str] = _Fields.kind
@@ -54,8 +61,6 @@ class EditRequest(GenerateRequest, _Fields):
     Where it is repainted: a picture of the same shape, white there and black elsewhere; or transparent there. What is
     outside stays as it is, pixel by pixel. Unset, all of it may change.
     """
-    strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    """How much may change: the part of the steps that run (SDEdit, Meng et al. 2021). 0.8, and 1 with a mask."""
 
     digested_at_first: ClassVar[Mapping[str, Any]] = {}
 
@@ -72,13 +77,8 @@ class EditSpec(GenerateSpec, _Fields):
 
     @property
     def passes(self) -> int:
-        """Steps of the schedule that run."""
-        return steps_run(self.num_inference_steps, self.strength)
-
-
-def steps_run(num_inference_steps: int, strength: float) -> int:
-    """Of a schedule, counted from its end; as diffusers' pipelines count them."""
-    return min(int(num_inference_steps * strength), num_inference_steps)
+        """Steps that run: the last ones of the schedule, counted as diffusers' pipelines count them."""
+        return min(int(self.num_inference_steps * self.strength), self.num_inference_steps)
 
 
 def _settle(request: EditRequest, model: Model | None) -> EditSpec:

@@ -20,7 +20,7 @@ from workers.families.family import Family, PictureFamily, PictureRun
 from workers.families.own_call import OwnCall
 from workers.families.pictures import check_number
 from workers.families.size_class import size_class
-from workers.runners.edit_work import Edit, Work, spec_of
+from workers.runners.edit_work import Edit, Work, edit_of, spec_of
 from workers.runners.postprocess import Pixels
 
 _TRIAL_STEPS = 2
@@ -74,10 +74,6 @@ class WholeEdit(WholeRun):
         self.cost_key = (self.cost_key, type(editor.pipeline).__name__)
 
     @property
-    def steps(self) -> int:
-        return self.edit.steps
-
-    @property
     def has_own_rows(self) -> bool:
         return True
 
@@ -106,7 +102,7 @@ class WholePipeline(PictureFamily[WholeRun]):
             return spec
         gray = np.full((spec.height, spec.width, 3), 128, dtype=np.uint8)
         mask = np.ones(gray.shape[:2], dtype=bool) if self.editors.of_whole is None else None
-        return Edit(spec=spec, image=gray, mask=mask, strength=1.0)
+        return edit_of(spec, gray, mask, strength=1.0)
 
     def encode(self, works: Sequence[Work]) -> list[None]:
         """The pipeline does it in its own call."""
@@ -153,8 +149,8 @@ class WholePipeline(PictureFamily[WholeRun]):
         fewer = {"num_inference_steps": min(_TRIAL_STEPS, run.steps)}
         if not isinstance(run, WholeEdit):
             return WholeRun(run.spec.model_copy(update=fewer), None)
-        spec = run.spec.model_copy(update={**fewer, "n": 1})
-        return WholeEdit(replace(run.edit, spec=spec, strength=1.0), run.editor, None)
+        spec = run.edit.spec.model_copy(update={**fewer, "n": 1, "strength": 1.0})
+        return WholeEdit(replace(run.edit, spec=spec), run.editor, None)
 
     def _call(self, images: Sequence[tuple[GenerateSpec, int]], on_step: OnStep) -> Any:
         """Run the pipeline for these images; (len(images), height, width, 3)."""

@@ -98,9 +98,9 @@ class Editors:
         if editor is None:
             does = "edits no pictures" if edit.mask is None else "does not repaint a masked part of a picture"
             raise _refused(f"{field}: {self._entry.name} {does}")
-        if edit.strength < 1 and not editor.takes("strength"):
+        if edit.spec.strength < 1 and not editor.takes("strength"):
             raise _refused(f"strength: {self._entry.name} does not support it; leave it out, or use 1")
-        check_strength(edit)
+        check_strength(edit.spec)
         return editor
 
     def _sibling(self, auto: Any, suffix: str) -> OwnCall | None:
@@ -119,7 +119,7 @@ def arguments(edit: Edit) -> dict[str, Any]:
     spec = edit.spec
     given: dict[str, Any] = {
         "image": Image.fromarray(edit.image),
-        "strength": edit.strength,
+        "strength": spec.strength,
         # FLUX.1 Kontext makes the size that it is asked for if this is its area, and else the nearest of 1024².
         "max_area": spec.width * spec.height,
     }

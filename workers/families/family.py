@@ -29,7 +29,7 @@ class PictureRun:
 
     @property
     def steps(self) -> int:
-        return self.spec.num_inference_steps
+        return self.spec.passes
 
     @property
     def outputs(self) -> int:

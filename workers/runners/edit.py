@@ -110,7 +110,6 @@ class EditRunner(PicturesRunner[EditSpec]):
             spec=spec.model_copy(update={"width": canvas.plan.width, "height": canvas.plan.height}),
             image=canvas.cut(),
             mask=canvas.cut_mask(),
-            strength=spec.strength,
         )
         return _Editing(tools.engine.submit(spec.model, edit, note), canvas)
 

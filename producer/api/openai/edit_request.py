@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidRequest
-from jobs.fields import MAX_SIDE_PX, Strict, parse
-from jobs.kinds.edit import EDIT
+from jobs.fields import Strict, parse
+from jobs.kinds.edit import EditParameters
 from producer.api.openai.request import PicturesRequest
 
 MOST_PICTURES = 16  # As OpenAI takes; which of our models takes several is another question.
@@ -19,26 +19,23 @@ MOST_PICTURES = 16  # As OpenAI takes; which of our models takes several is anot
 _LITERALS = {"number", "integer", "boolean"}  # Types of JSON Schema whose values a form writes as JSON does.
 
 
-class EditsRequest(PicturesRequest):
+class EditsRequest(PicturesRequest, EditParameters):
     """
     The fields of `POST /v1/images/edits` beside its pictures.
 
     Attributes:
-        input_fidelity: Taken, without effect: `strength` says how much may change.
-        strength, padding_mask_crop: As in a job; not OpenAI's.
+        input_fidelity: Taken, without effect: what is a job's own, and not OpenAI's, says how much may change.
     """
 
     completed: ClassVar[str] = "image_edit.completed"
 
     input_fidelity: Literal["high", "low"] | None = None
-    strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    padding_mask_crop: Annotated[int, Field(ge=0, le=MAX_SIDE_PX)] | None = None
 
     def job_fields(self, model: Model) -> dict[str, Any]:
         """As of `PicturesRequest`; of an edit."""
-        own = {"strength": self.strength, "padding_mask_crop": self.padding_mask_crop}
+        own = {name: getattr(self, name) for name in EditParameters.model_fields}
         given = {name: value for name, value in own.items() if value is not None}
-        return {"kind": EDIT.name, **super().job_fields(model), **given}
+        return {"kind": self.kind, **super().job_fields(model), **given}
 
 
 class PictureReference(Strict):

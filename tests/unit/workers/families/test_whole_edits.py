@@ -18,12 +18,12 @@ from jobs.kinds.picture import Stage
 from jobs.table.states import Status
 from tests import tiny_pipelines
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import QUIET, Measured, make_engine, run, submit
+from tests.unit.workers.adapters import QUIET, Measured, changed, make_engine, run, submit
 from workers.attempt.errors import JobLeft
 from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket
 from workers.families.diffusers import WholePipeline
-from workers.runners.edit_work import Edit
+from workers.runners.edit_work import Edit, edit_of
 from workers.runners.postprocess import Pixels
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
@@ -75,7 +75,7 @@ def mask() -> Any:
 
 def an_edit(seed: int, *, is_masked: bool = False, strength: float = 1.0, **fields: Any) -> Edit:
     spec = tiny.spec(ENTRY, seed=seed, **{"num_inference_steps": STEPS} | fields)
-    return Edit(spec=spec, image=picture(seed), mask=mask() if is_masked else None, strength=strength)
+    return edit_of(spec, picture(seed), mask() if is_masked else None, strength=strength)
 
 
 def by_hand(sibling: Any, edit: Edit) -> list[Pixels]:
@@ -90,7 +90,7 @@ def by_hand(sibling: Any, edit: Edit) -> list[Pixels]:
     }
     if edit.mask is not None:
         given["mask_image"] = Image.fromarray(edit.mask.astype(np.uint8) * 255)
-    of_some = {"strength": edit.strength, "width": SIDE, "height": SIDE, "max_area": SIDE * SIDE}
+    of_some = {"strength": spec.strength, "width": SIDE, "height": SIDE, "max_area": SIDE * SIDE}
     if edit.mask is not None:
         of_some["_auto_resize"] = False
     takes = inspect.signature(sibling.__call__).parameters
@@ -171,7 +171,7 @@ def test_all_that_an_edit_says_shows(name: str, is_masked: bool) -> None:
     edit = an_edit(4, is_masked=is_masked, strength=0.8 if by_strength else 1.0)
     others = [replace(edit, image=picture(5))]
     if by_strength:
-        others.append(replace(edit, strength=0.4))
+        others.append(changed(edit, strength=0.4))
     if is_masked:
         others.append(replace(edit, mask=~mask()))
     engine = engine_of(adapted)
