@@ -42,6 +42,7 @@ class Limits(_Entry):
     What a request may ask of a model. Sides in pixels, multiples of `side_multiple`.
 
     Attributes:
+        max_references: Further pictures of an edit, beside the one that is edited; unset: as the worker finds.
         max_output_pixels: Of one image, after `output.resize`; unset, 4096 × 4096, or the model's own largest image.
         max_job_output_pixels: Of all images of a job; unset, four such images, or `max_n` of the model's own largest.
     """
@@ -51,6 +52,7 @@ class Limits(_Entry):
     side_multiple: Positive = 8
     max_steps: Positive
     max_n: Positive
+    max_references: Annotated[int, Field(ge=0)] | None = None
     max_output_pixels: Positive | None = None
     max_job_output_pixels: Positive | None = None
 
@@ -115,6 +117,11 @@ class Model(_Entry):
     def ways_to_edit(self) -> dict[Edited, WayToEdit] | None:
         """What `edits` says, or the family; None where only a worker knows."""
         return _BY_STRENGTH if self.edits is None and self.family in _EDITING_FAMILIES else self.edits
+
+    @property
+    def max_references(self) -> int | None:
+        """What `limits` say, or the family; None where only a worker knows."""
+        return 0 if self.family in _EDITING_FAMILIES else self.limits.max_references
 
     def max_steps(self, scheduler: str) -> int:
         """The most denoising steps that a request may ask for."""

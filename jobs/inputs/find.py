@@ -22,7 +22,7 @@ from jobs.errors import FileNotFound, FilesTooLarge, InvalidRequest, JobNotFound
 from jobs.inputs.files import File, Files, new_file_id
 from jobs.inputs.heads import MAX_BYTES, PictureRefused, head_of
 from jobs.inputs.urls import UrlRefused, fetch
-from jobs.kinds.inputs import Input, Reference, ReferenceRefused, read_reference
+from jobs.kinds.inputs import Input, InputMark, Reference, ReferenceRefused, read_reference
 from jobs.kinds.registry import DEFAULT, KINDS
 from jobs.process.settings import Settings
 from jobs.table.states import Status
@@ -75,9 +75,9 @@ def names_inputs(fields: Mapping[str, Any]) -> bool:
     return any(fields.get(name) is not None for name in _input_fields(fields))
 
 
-def _input_fields(fields: Mapping[str, Any]) -> list[str]:
+def _input_fields(fields: Mapping[str, Any]) -> dict[str, InputMark]:
     kind = fields.get("kind", DEFAULT)
-    return KINDS[kind].input_fields if isinstance(kind, str) and kind in KINDS else []
+    return KINDS[kind].input_fields if isinstance(kind, str) and kind in KINDS else {}
 
 
 class Finder:
@@ -121,8 +121,8 @@ class Finder:
             RedisUnavailable, and the store's own errors.
         """
         asker = _Asker(scope=scope, owner=owner, max_mib=max_mib)
-        named = {name: fields[name] for name in _input_fields(fields) if fields.get(name) is not None}
-        found = {name: self._find(name, value, asker) for name, value in named.items()}
+        named = {name: mark for name, mark in _input_fields(fields).items() if fields.get(name) is not None}
+        found = {name: self._find_all(name, fields[name], mark.most, asker) for name, mark in named.items()}
         return {**fields, **found}
 
     def hold(self, submission: Submission) -> None:
@@ -147,6 +147,16 @@ class Finder:
         """A job that files are held for is never written. Raises `RedisUnavailable`."""
         for file_id in file_ids:
             self._files.let(file_id, job_id)
+
+    def _find_all(self, name: str, value: Any, most: int | None, asker: _Asker) -> Input | list[Input]:
+        """`most` is how many a list may have, of which nothing is looked for where there are more."""
+        if most is None:
+            return self._find(name, value, asker)
+        if not isinstance(value, list | tuple):
+            raise InvalidRequest(name, "should be a valid list")
+        if len(value) > most:
+            raise InvalidRequest(name, f"may name at most {most}, not {len(value)}")
+        return [self._find(f"{name}.{place}", each, asker) for place, each in enumerate(value)]
 
     def _find(self, name: str, value: Any, asker: _Asker) -> Input:
         if isinstance(value, Input):

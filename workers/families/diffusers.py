@@ -71,7 +71,7 @@ class WholeEdit(WholeRun):
         self.edit = edit
         self.editor = editor
         self.share_key = object()
-        self.cost_key = (self.cost_key, type(editor.pipeline).__name__)
+        self.cost_key = (self.cost_key, type(editor.pipeline).__name__, len(edit.references))
 
     @property
     def has_own_rows(self) -> bool:
@@ -90,6 +90,10 @@ class WholePipeline(PictureFamily[WholeRun]):
     def ways_to_edit(self) -> dict[Edited, WayToEdit]:
         """Of its pipeline, and of that one's siblings."""
         return self.editors.ways()
+
+    @property
+    def most_references(self) -> int:
+        return self.editors.most_references
 
     @property
     def are_sides_tried(self) -> bool:
@@ -174,10 +178,20 @@ class WholePipeline(PictureFamily[WholeRun]):
         for index in range(spec.n):
             given["generator"] = _generator(spec, index)
             told = _share_of(on_step, index, spec.n, run.steps)
-            image = run.editor(given, scheduler=spec.scheduler, steps=run.steps, on_step=told)
+            image = _called(run, given, told)
             check_number(len(image), 1, self.entry)
             made.append(image)
         return np.concatenate(made)
+
+
+def _called(run: WholeEdit, given: dict[str, Any], on_step: OnStep) -> Any:
+    """Call its pipeline, which may look at further pictures of some sizes only."""
+    try:
+        return run.editor(given, scheduler=run.spec.scheduler, steps=run.steps, on_step=on_step)
+    except ValueError as exc:
+        if not run.edit.references:
+            raise
+        raise GenerationFailed(ErrorCode.INVALID_INPUT, f"references: {exc}") from exc
 
 
 def _sampling(spec: GenerateSpec) -> dict[str, Any]:

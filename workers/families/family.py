@@ -107,6 +107,11 @@ class PictureFamily(ABC, Generic[P]):
         return None
 
     @property
+    def most_references(self) -> int:
+        """How many further pictures an edit may look at."""
+        return 0
+
+    @property
     def side_multiple(self) -> int | None:
         """Of which sides have to be multiples, where the model says so."""
         return None

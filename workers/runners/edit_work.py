@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +26,13 @@ class Edit:
         spec: All that it says; its size is the picture's.
         image: What is edited, uint8 (height, width, 3).
         mask: Where it is repainted, (height, width); None is everywhere.
+        references: Further pictures that are looked at, each of a size of its own, uint8 (height, width, 3).
     """
 
     spec: EditSpec
     image: Pixels
     mask: Mask | None = None
+    references: Sequence[Pixels] = ()
 
     def keep(self, made: Pixels) -> Pixels:
         """A picture that was made of it, with the edited picture's own pixels outside of the mask."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import orjson
 from pydantic import Field, model_validator
 
 from jobs.catalogue.entry import Model
-from jobs.errors import InvalidRequest
 from jobs.fields import Strict, parse
-from jobs.kinds.edit import EditParameters
+from jobs.kinds.edit import MAX_REFERENCES, EditParameters
 from producer.api.openai.request import PicturesRequest
 
-MOST_PICTURES = 16  # As OpenAI takes; which of our models takes several is another question.
+MOST_PICTURES = 1 + MAX_REFERENCES
 
 _LITERALS = {"number", "integer", "boolean"}  # Types of JSON Schema whose values a form writes as JSON does.
 
@@ -28,6 +27,7 @@ class EditsRequest(PicturesRequest, EditParameters):
     """
 
     completed: ClassVar[str] = "image_edit.completed"
+    names: ClassVar[Mapping[str, str]] = {**PicturesRequest.names, "references": "image"}
 
     input_fidelity: Literal["high", "low"] | None = None
 
@@ -63,19 +63,18 @@ class EditsBody(EditsRequest):
     The same request in JSON.
 
     Attributes:
-        images: The picture. Several are refused until there is a model that takes them.
+        images: The picture that is edited, and behind it those that the prompt speaks of, of models that take several.
         mask: Transparent, or white, where it is repainted.
     """
 
-    names: ClassVar[Mapping[str, str]] = {**PicturesRequest.names, "image": "images"}
+    names: ClassVar[Mapping[str, str]] = {**PicturesRequest.names, "image": "images", "references": "images"}
 
     images: Annotated[list[PictureReference], Field(min_length=1, max_length=MOST_PICTURES)]
     mask: PictureReference | None = None
 
     def job_fields(self, model: Model) -> dict[str, Any]:
-        """As of `EditsRequest`, with its pictures. Raises `InvalidRequest` where these are several, too."""
-        check_count("images", len(self.images), model)
-        named = {"image": self.images[0].named, **({"mask": self.mask.named} if self.mask else {})}
+        """As of `EditsRequest`, with its pictures."""
+        named = pictures_of([each.named for each in self.images], self.mask and self.mask.named)
         return {**super().job_fields(model), **named}
 
 
@@ -90,10 +89,11 @@ def read_texts(texts: Mapping[str, str]) -> EditsRequest:
     return parse(EditsRequest, {name: _value(name, text) for name, text in given.items()})
 
 
-def check_count(field: str, count: int, model: Model) -> None:
-    """Raises `InvalidRequest` where there are more pictures than the model takes, which is one."""
-    if count > 1:
-        raise InvalidRequest(field, f"the model {model.name} edits one picture at a time; {count} were sent")
+def pictures_of(images: Sequence[Any], mask: Any = None) -> dict[str, Any]:
+    """Fields of a job: the first picture is edited, all others are looked at."""
+    image, *references = images
+    named = {"image": image, "mask": mask, "references": references or None}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _value(name: str, text: str) -> Any:
