@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -67,7 +67,7 @@ class EditKind:
     name: str
     fits: Callable[[Scene], bool]
     make: Callable[[Scene, random.Random], Case]
-    said: Mapping[str, float]
+    said: Mapping[str, float] = field(hash=False)
     is_blind: bool = False
     target: float | None = 0.9
 
