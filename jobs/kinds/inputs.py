@@ -129,6 +129,13 @@ def by_path(named: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def replaced(value: Any, change: Callable[[Any], Any]) -> Any:
+    """What a field names, each of it changed."""
+    if isinstance(value, list):
+        return [change(each) for each in value]
+    return None if value is None else change(value)
+
+
 def inputs_said(fields: BaseModel, say: Callable[[Input], dict[str, Any]]) -> dict[str, Any]:
     """What is said of inputs that were found, by field; a list's, one by one."""
     said: dict[str, Any] = {}

@@ -158,6 +158,11 @@ class Kind(Generic[RequestT, SpecT]):
         """The objects that a job needs, each by the field that names it; in a list, by its place (`references.0`)."""
         return by_path({name: getattr(spec, name) for name in self.input_fields})
 
+    def files(self, spec: SpecT) -> tuple[str, ...]:
+        """Ids of the uploaded files among them."""
+        named = (each.file for each in self.inputs(spec).values())
+        return tuple(dict.fromkeys(file_id for file_id in named if file_id is not None))
+
     def queue(self, spec: SpecT) -> str:
         """The Celery queue of a job: its model's, or the kind's own."""
         return queue_of(str(getattr(spec, "model", ""))) if self.needs_model else queue_of_kind(self.name)

@@ -130,9 +130,7 @@ class Adoption:
 
     def _prepare(self, held: Held, call: TaskCall) -> Submission | None:
         try:
-            submission = self._submission(held, call)
-            self._context.finder.hold(submission)
-            return submission
+            return self._context.finder.holder.hold(self._submission(held, call))
         except InvalidRequest as exc:
             self._refuse(held, call, exc)
         except StorageError as exc:  # It names pictures. Others go on, and this one again, until the store is there.

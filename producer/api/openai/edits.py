@@ -9,7 +9,7 @@ from fastapi import Request, Response
 
 from jobs.errors import ImagemillError, InvalidRequest
 from jobs.fields import parse
-from jobs.inputs.find import KEPT_S, SENT, input_of
+from jobs.inputs.holding import KEPT_S, SENT, input_of
 from jobs.kinds.inputs import Input
 from jobs.kinds.registry import parse_request, settle
 from producer.api.context import CurrentContext

@@ -166,7 +166,8 @@ SEVERAL = MODEL.model_copy(
 
 def with_references(*references: Input, model: Model = SEVERAL, **fields: Any) -> EditSpec:
     sent = {"kind": "edit", "prompt": "x", "image": picture(128, 128), "references": list(references), **fields}
-    return EDIT.settle(parse_request(sent), model)
+    request: Any = parse_request(sent)
+    return EDIT.settle(request, model)
 
 
 def test_further_pictures_are_inputs_in_their_order() -> None:
@@ -213,8 +214,9 @@ def test_how_many_further_pictures_a_model_takes_may_be_known_by_the_worker_alon
 
 def test_further_picture_that_was_not_looked_for_is_refused_by_its_place() -> None:
     sent = {"kind": "edit", "prompt": "x", "image": picture(8, 8), "references": [picture(8, 8), "file-" + "b" * 24]}
+    request: Any = parse_request(sent)
     with pytest.raises(InvalidRequest, match=r"^references\.1: pictures cannot be sent this way"):
-        EDIT.settle(parse_request(sent), SEVERAL)
+        EDIT.settle(request, SEVERAL)
     with pytest.raises(InvalidRequest, match=r"^references\.1"):
         parse_request({**sent, "references": [picture(8, 8), {"file": "a"}]})
 
