@@ -1,8 +1,8 @@
 """
 What a request names as an input is found: files, pictures of earlier jobs, objects, and what is sent or fetched.
 
-What is fetched becomes a file of its caller, and so does what is sent inline, when its job is about to be written: a job
-that is written needs nothing that it cannot find again by itself.
+What is fetched becomes a file of its caller, and so does what is sent inline, when its job is about to be written: jobs
+need nothing that they cannot find again by themselves.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import re
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,13 +21,15 @@ from jobs.inputs.files import Files
 from jobs.inputs.heads import MAX_BYTES, PictureRefused, head_of
 from jobs.inputs.holding import FETCHED, Asker, Holder, input_of
 from jobs.inputs.stored import InputStore
-from jobs.inputs.urls import UrlRefused, fetch
-from jobs.kinds.inputs import Input, InputMark, Reference, ReferenceRefused, read_reference
+from jobs.inputs.urls import MAX_FETCH_S, UrlRefused, fetch
+from jobs.kinds.inputs import Input, InputMark, Reference, ReferenceRefused, by_path, read_reference
 from jobs.kinds.registry import DEFAULT, KINDS
 from jobs.process.settings import Settings
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from jobs.view import view_of
+
+MAX_FETCHES_S = 60.0  # of one request's URLs together, and what the last of them takes
 
 _DATA_URL = re.compile(r"data:([a-z0-9.+/-]*)((?:;[a-z0-9=._-]+)*),", re.ASCII | re.IGNORECASE)  # RFC 2397
 
@@ -46,6 +49,12 @@ class Objects(Protocol):
 def names_inputs(fields: Mapping[str, Any]) -> bool:
     """Whether a request names any objects, so that `Finder.find` has something to do."""
     return any(fields.get(name) is not None for name in _input_fields(fields))
+
+
+def names_hosts(fields: Mapping[str, Any]) -> bool:
+    """Whether a request names URLs, so that `Finder.find` waits for other hosts, each for as long as it likes."""
+    named = by_path({name: fields.get(name) for name in _input_fields(fields)}).values()
+    return any("url" in each if isinstance(each, dict) else str(each).startswith("https:") for each in named)
 
 
 def _input_fields(fields: Mapping[str, Any]) -> dict[str, InputMark]:
@@ -96,7 +105,7 @@ class Finder:
             FilesTooLarge: The owner has no room for what is fetched.
             RedisUnavailable, and the store's own errors.
         """
-        asker = Asker(scope=scope, owner=owner, max_mib=max_mib)
+        asker = Asker(scope=scope, owner=owner, max_mib=max_mib, fetches_until=time.monotonic() + MAX_FETCHES_S)
         named = {name: mark for name, mark in _input_fields(fields).items() if fields.get(name) is not None}
         found = {name: self._find_all(name, fields[name], mark.most, asker) for name, mark in named.items()}
         return {**fields, **found}
@@ -151,7 +160,9 @@ class Finder:
 
     def _of_url(self, reference: Reference, asker: Asker) -> Input:
         assert reference.url is not None  # noqa: S101 - why this way was taken
-        data = fetch(reference.url, self._settings, max_bytes=MAX_BYTES)
+        if (left_s := asker.fetches_until - time.monotonic()) <= 0:
+            raise UrlRefused(f"the URLs of this request take more than {MAX_FETCHES_S:g} s")
+        data = fetch(reference.url, self._settings, max_bytes=MAX_BYTES, max_s=min(left_s, MAX_FETCH_S))
         return self.holder.keep(data, FETCHED, asker)
 
     def _of_job(self, reference: Reference, asker: Asker) -> Input:

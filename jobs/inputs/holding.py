@@ -29,11 +29,18 @@ _TRIES = 3  # to keep what goes each time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asker:
-    """Who asks: arguments of `Finder.find`."""
+    """
+    Who asks.
+
+    Attributes:
+        scope, owner, max_mib: Arguments of `Finder.find`.
+        fetches_until: Until when URLs are fetched for this one; in seconds, monotonic.
+    """
 
     scope: str | None
     owner: str
     max_mib: int | None
+    fetches_until: float
 
 
 class _Sent(Input):
