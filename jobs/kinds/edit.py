@@ -134,7 +134,8 @@ def _settle(request: EditRequest, model: Model | None) -> EditSpec:
 def _strength(request: EditRequest, model: Model) -> float:
     edited: Edited = "image" if request.mask is None else "mask"
     ways = model.ways_to_edit
-    way = "strength" if ways is None else ways.get(edited)
+    unknown = "instruction" if request.references and request.strength is None else "strength"  # None does both.
+    way = unknown if ways is None else ways.get(edited)
     if way is None:
         does = "edits no pictures" if edited == "image" else "does not repaint a masked part of a picture"
         raise InvalidRequest(edited, f"{model.name} {does}")

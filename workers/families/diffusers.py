@@ -172,7 +172,7 @@ class WholePipeline(PictureFamily[WholeRun]):
     def _edit(self, run: WholeEdit, on_step: OnStep) -> Any:
         """Run the pipeline once for each image; (n, height, width, 3)."""
         spec, made = run.spec, []
-        given = _sampling(spec) | arguments(run.edit) | {"prompt": spec.prompt}
+        given = _sampling(spec) | arguments(run.edit, run.editor) | {"prompt": spec.prompt}
         if spec.negative_prompt:
             given["negative_prompt"] = spec.negative_prompt
         for index in range(spec.n):

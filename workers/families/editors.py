@@ -110,7 +110,7 @@ class Editors:
     @property
     def most_references(self) -> int:
         """How many further pictures an edit without a mask may look at."""
-        return 0 if self.of_whole is None else _SEVERAL.get(type(self.of_whole.pipeline).__name__, 1) - 1
+        return 0 if self.of_whole is None else _most_pictures(self.of_whole) - 1
 
     def check(self, edit: Edit) -> OwnCall:
         """
@@ -142,12 +142,16 @@ class Editors:
         return call if _is_editor(call) else None
 
 
-def arguments(edit: Edit) -> dict[str, Any]:
+def _most_pictures(editor: OwnCall) -> int:
+    return _SEVERAL.get(type(editor.pipeline).__name__, 1)
+
+
+def arguments(edit: Edit, editor: OwnCall) -> dict[str, Any]:
     """What an editor is called with for its pictures, beside what a generation has."""
     spec = edit.spec
     image, *further = (Image.fromarray(each) for each in (edit.image, *edit.references))
     given: dict[str, Any] = {
-        "image": [image, *further] if further else image,
+        "image": [image, *further] if _most_pictures(editor) > 1 else image,
         "strength": spec.strength,
         # FLUX.1 Kontext makes the size that it is asked for if this is its area, and else the nearest of 1024².
         "max_area": spec.width * spec.height,

@@ -443,7 +443,7 @@ def test_chord_with_a_group_behind_a_part_of_it_has_its_body_called(
 def come_again(client: redis.Redis) -> None:
     """As if those that were put back had paused."""
     for tag in client.zrange(names.HELD_UNTIL, 0, -1):
-        client.zadd(names.HELD_UNTIL, {tag: 0})
+        client.zadd(names.HELD_UNTIL, {str(tag): 0})
 
 
 def test_a_message_with_a_picture_waits_for_the_store_and_holds_up_no_other(

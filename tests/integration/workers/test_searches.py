@@ -153,9 +153,9 @@ def test_message_stays_in_hand_while_its_host_is_silent(
     searching.run_once()
     (tag,) = redis_client.zrange(names.HELD_UNTIL, 0, -1)
     began_s = float(redis_client.time()[0])
-    redis_client.zadd(names.HELD_UNTIL, {tag: began_s + 1})
+    redis_client.zadd(names.HELD_UNTIL, {str(tag): began_s + 1})
     searching.run_once()
-    until_s = redis_client.zscore(names.HELD_UNTIL, tag)
+    until_s = redis_client.zscore(names.HELD_UNTIL, str(tag))
     assert until_s is not None
     assert until_s >= began_s + HOLD_S
     assert Inbox(raw_client, settings, [QUEUE]).take(9) == []
