@@ -124,7 +124,7 @@ class Editors:
             does = "edits no pictures" if edit.mask is None else "does not repaint a masked part of a picture"
             raise _refused(f"{field}: {self._entry.name} {does}")
         if edit.spec.strength < 1 and not editor.takes("strength"):
-            raise _refused(f"strength: {self._entry.name} does not support it; leave it out, or use 1")
+            raise _refused(f"strength: {self._entry.name} edits by instruction, without a strength; use 1")
         most = 0 if edit.mask is not None else self.most_references
         if len(edit.references) > most:
             raise _refused(f"references: {too_many(self._entry, most, len(edit.references))}")

@@ -50,7 +50,7 @@ def refusal(made: Any, work: Work, code: ErrorCode = ErrorCode.INVALID_REQUEST) 
         ("pixart", an_edit(1), "image: diffusers edits no pictures"),
         ("pixart", an_edit(1, is_masked=True), "mask: diffusers does not repaint a masked part of a picture"),
         ("kandinsky-3", an_edit(1, is_masked=True), "mask: diffusers does not repaint a masked part of a picture"),
-        ("pix2pix", an_edit(1, strength=0.8), "strength: diffusers does not support it; leave it out, or use 1"),
+        ("pix2pix", an_edit(1, strength=0.8), "strength: diffusers edits by instruction, without a strength; use 1"),
         ("pix2pix", an_edit(1).spec, "image: diffusers only edits pictures"),
         ("sd3", an_edit(1, strength=0.1), "strength: 0.1 of 5 steps is none"),
     ],
