@@ -232,6 +232,12 @@ def test_digest_is_of_the_bytes_and_order_of_further_pictures() -> None:
 
 
 def test_cost_is_of_further_pictures_too() -> None:
-    one = EDIT.cost(with_references(), SEVERAL)
+    one = EDIT.cost(with_references(strength=1), SEVERAL)
     assert EDIT.cost(with_references(picture(64, 128)), SEVERAL) == 1.5 * one
     assert EDIT.cost(with_references(picture(2000, 3000), picture(128, 128)), SEVERAL) == 3 * one
+
+
+def test_model_that_looks_at_further_pictures_has_no_strength() -> None:
+    assert SEVERAL.ways_to_edit is None
+    assert with_references(picture(64, 64)).strength == 1.0
+    assert with_references(picture(64, 64), strength=0.5).strength == 0.5  # Which its worker refuses.
