@@ -18,7 +18,7 @@ from PIL import Image
 
 from jobs import names
 from jobs.announce.notifier import Notifier
-from jobs.errors import JobNotFound
+from jobs.errors import InvalidRequest, JobNotFound
 from jobs.inputs.files import Files
 from jobs.inputs.find import Finder
 from jobs.process.settings import Settings
@@ -181,6 +181,12 @@ def test_what_is_wrong_beside_a_url_is_refused_when_that_was_asked(
     task_id = edit(sender, url, mask="file-" + "a" * 24)
     assert wait_until(lambda: searching.run_once() == 0 and redis_client.hlen(names.HELD) == 0, DEADLINE_S)
     assert "image: localhost does not answer" in refusal(searching, notifier, sender, task_id)
+
+
+def test_urls_of_one_request_have_a_time_together(listing: Context, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.inputs.find.MAX_FETCHES_S", 0.0)
+    with pytest.raises(InvalidRequest, match="image: the URLs of this request take more than 0 s"):
+        listing.finder.find({"kind": "edit", "image": url}, scope=None, owner="default")
 
 
 # What a key may have.
