@@ -130,6 +130,11 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         """Of its pipeline, and of that one's siblings."""
         return self._whole.ways_to_edit if self._text_device == self._device else {}
 
+    @property
+    def most_references(self) -> int:
+        """As its pipeline takes them."""
+        return self._whole.most_references if self.ways_to_edit else 0
+
     def encode(self, works: Sequence[Work]) -> list[FlowConditioning | None]:
         """What generations are conditioned on; calls of the pipeline's own encode for themselves."""
         specs = [work for work in works if not isinstance(work, Edit)]

@@ -20,7 +20,7 @@ from workers.families.flow.family import FlowFamily
 from workers.families.flow.texts import by_length
 from workers.families.registry import family_of
 from workers.families.schedulers import OWN
-from workers.runners.edit_work import Edit, Work
+from workers.runners.edit_work import Work, edit_of
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
@@ -112,7 +112,7 @@ GRAY = np.full((32, 32, 3), 128, dtype=np.uint8)
 def test_edits_go_through_the_pipelines_of_diffusers_beside_the_running_batch() -> None:
     adapter = flow.adapter_of("z-image")
     plain = [flow.spec_of("z-image", prompt=f"{number} rings", seed=number) for number in range(3)]
-    edit = Edit(spec=flow.spec_of("z-image", seed=7, num_inference_steps=6), image=GRAY, strength=0.5)
+    edit = edit_of(flow.spec_of("z-image", seed=7, num_inference_steps=6), GRAY, strength=0.5)
     watched = Watched(adapter)
     engine = make_engine(watched)
     jobs: list[Work] = [*plain[:2], edit, plain[2]]
@@ -137,7 +137,7 @@ def test_edits_go_through_the_pipelines_of_diffusers_beside_the_running_batch() 
 )
 def test_edit_that_its_pipeline_would_make_otherwise_is_refused_by_its_field(fields: dict[str, Any], says: str) -> None:
     adapter = flow.adapter_of("flux-dev")
-    edit = Edit(spec=flow.spec_of("flux-dev", **fields), image=GRAY, strength=0.5)
+    edit = edit_of(flow.spec_of("flux-dev", **fields), GRAY, strength=0.5)
     with pytest.raises(GenerationFailed, match=says) as raised:
         adapter.begin(edit, adapter.encode([edit])[0])
     assert raised.value.code is ErrorCode.INVALID_REQUEST
