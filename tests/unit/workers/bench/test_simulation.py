@@ -146,6 +146,15 @@ def test_request_batch_waits_for_its_longest_and_lets_nobody_join() -> None:
     assert outcome.latencies_s == [2.0, 8.5, 8.5, 10.5, 10.5]
 
 
+def test_request_batch_has_those_alone_that_are_alike_and_as_many_rows_as_fit() -> None:
+    times = DeviceTimes(launch_s=1.0, row_s=0.5)
+    jobs = [a_job(2), a_job(1), a_job(2, seed=1), a_job(2, guidance_scale=1.0), a_job(2, seed=2)]
+    arrivals = [Arrival(at_s=0.0, spec=job) for job in jobs]
+    outcome = run_request_batches(arrivals, on(times), max_rows=5, alike=GenerateSpec.share)
+    # First and third: 2 passes of 4 rows, 6 s; the second alone, 2 s; that without guidance, 3 s; the last, 4 s.
+    assert outcome.latencies_s == [6.0, 8.0, 6.0, 11.0, 15.0]
+
+
 def test_engine_serves_one_job_in_its_own_time() -> None:
     times = DeviceTimes(launch_s=1.0, row_s=0.5, encode_s=0.25, decode_s=0.125)
     assert run_engine([Arrival(at_s=3.0, spec=a_job(2))], on(times)).latencies_s == [4.375]
@@ -153,4 +162,4 @@ def test_engine_serves_one_job_in_its_own_time() -> None:
 
 def test_figures_of_an_outcome() -> None:
     outcome = Outcome(latencies_s=[float(n) for n in range(1, 21)], makespan_s=10.0, images=40)
-    assert (outcome.images_per_s, outcome.mean_s, outcome.p95_s) == (4.0, 10.5, 19.0)
+    assert (outcome.images_per_s, outcome.mean_s, outcome.p50_s, outcome.p95_s) == (4.0, 10.5, 10.0, 19.0)
