@@ -150,20 +150,21 @@ def run_request_batches(
     done. Rows that are done drop out of it, but nothing joins, and all are handed out at the end.
 
     Args:
-        max_rows: Of a forward, if each job of a batch has as many as its oldest; a single job may be larger.
+        max_rows: Of a forward; a single job may be larger.
         alike: What jobs of a batch have in common.
     """
     clock = VirtualClock()
     model = make_model(clock.sleep)
     stream = _Stream(arrivals, clock)
     waiting: list[tuple[int, GenerateSpec]] = []
+    begun: dict[int, Run] = {}
     while stream.goes_on or waiting:
         waiting += stream.arrived()
         if not waiting:
             stream.skip_to_next()
             continue
         key = alike(waiting[0][1])
-        batch = _begin([job for job in waiting if alike(job[1]) == key], model, max_rows)
+        batch = _take_batch([job for job in waiting if alike(job[1]) == key], begun, model, max_rows)
         waiting = [job for job in waiting if job[0] not in batch]
         _run_together(model, list(batch.values()))
         for index in batch:
@@ -171,17 +172,22 @@ def run_request_batches(
     return stream.outcome()
 
 
-def _begin(jobs: Sequence[tuple[int, GenerateSpec]], model: AnyAdapter, max_rows: int) -> dict[int, Run]:
-    """Begin the first, and as many behind it as there is room for."""
-    runs: dict[int, Run] = {}
+def _take_batch(
+    waiting: Sequence[tuple[int, GenerateSpec]], begun: dict[int, Run], model: AnyAdapter, max_rows: int
+) -> dict[int, Run]:
+    """The first, and those behind it for which there is room; `begun` keeps what is begun and has to wait."""
+    batch: dict[int, Run] = {}
     rows = 0
-    for index, spec in jobs:
-        if runs and (len(runs) + 1) * rows > max_rows:
+    for index, spec in waiting:
+        if batch and rows >= max_rows:
             break
-        run = model.begin(spec, model.encode([spec])[0])
-        rows = rows or run.rows
-        runs[index] = run
-    return runs
+        if index not in begun:
+            begun[index] = model.begin(spec, model.encode([spec])[0])
+        if batch and rows + begun[index].rows > max_rows:
+            break
+        batch[index] = begun.pop(index)
+        rows += batch[index].rows
+    return batch
 
 
 def _run_together(model: AnyAdapter, runs: Sequence[Run]) -> None:

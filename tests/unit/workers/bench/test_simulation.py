@@ -155,6 +155,13 @@ def test_request_batch_has_those_alone_that_are_alike_and_as_many_rows_as_fit() 
     assert outcome.latencies_s == [6.0, 8.0, 6.0, 11.0, 15.0]
 
 
+def test_request_batch_counts_the_rows_of_each_job_and_encodes_each_once() -> None:
+    times = DeviceTimes(launch_s=1.0, row_s=0.5, encode_s=0.125)
+    jobs = [a_job(1, guidance_scale=scale) for scale in (1.0, 3.0, 3.0)]  # One row, two, two.
+    outcome = run_request_batches([Arrival(at_s=0.0, spec=job) for job in jobs], on(times), max_rows=4)
+    assert outcome.latencies_s == [0.375 + 2.5, 0.375 + 2.5, 0.375 + 2.5 + 2.0]
+
+
 def test_engine_serves_one_job_in_its_own_time() -> None:
     times = DeviceTimes(launch_s=1.0, row_s=0.5, encode_s=0.25, decode_s=0.125)
     assert run_engine([Arrival(at_s=3.0, spec=a_job(2))], on(times)).latencies_s == [4.375]
