@@ -113,6 +113,21 @@ def latency(
         bench_latency(Effort(rounds=rounds, jobs=jobs, load=load, threads=_threads(threads)), folder, Console())
 
 
+@bench_app.command("families")
+def families(
+    folder: Folder = _FOLDER,
+    rounds: Rounds = 3,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round's stream.")] = 2_000,
+    load: Annotated[float, typer.Option(min=0.01, help="Load, as a share of what passes of the best size do.")] = 0.8,
+    threads: Threads = None,
+) -> None:
+    """Passes of each family of flow-matching transformers in tiny form; mixed streams by it, in virtual time."""
+    from ops.bench.engine.families import Effort, bench_families
+
+    with reporting():
+        bench_families(Effort(rounds=rounds, jobs=jobs, load=load, threads=_threads(threads)), folder, Console())
+
+
 @bench_app.command("scale")
 def scale(
     folder: Folder = _FOLDER,

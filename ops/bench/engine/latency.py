@@ -34,6 +34,7 @@ STEPS = (4, 12, 30)  # of a job, equally likely
 # T(B) = launch + row · B, in seconds: a device that launches more than it computes, and one that is full with one row.
 _SIMULATED = {"launch-bound": "launch_s=0.02 row_s=0.001", "saturated": "launch_s=0 row_s=0.01"}
 _SIMULATED_JOBS = 2_000
+_ROWS = 2  # of a job, with guidance as the model has it
 
 # Of the engine's p95 and mean latency, as parts of the others'.
 _REAL = "real time"
@@ -154,22 +155,19 @@ def _stream(catalogue: Catalogue, rate_per_s: float, count: int, seed: int) -> l
 
 def _in_virtual_time(times: str, effort: Effort) -> dict[str, list[Outcome]]:
     """The same policies where passes take `times`; at equal seeds it gives equal results."""
-    from workers.bench.simulation import run_engine, run_one_at_a_time, run_request_batches
-    from workers.engine.capacity import Capacity
-    from workers.families.simulated import DeviceTimes, SimulatedModel, VirtualClock
+    from workers.bench.simulation import best_rows, run_engine, run_one_at_a_time, run_request_batches, simulated
+    from workers.families.simulated import DeviceTimes
 
     catalogue = Catalogue.read(load_settings().models_file)
-    entry, device = catalogue.models[MODEL], DeviceTimes.parse(times)
+    device = DeviceTimes.parse(times)
+    model = simulated(catalogue.models[MODEL], device)
     (spec,) = settle(catalogue, requests(1, seed=0))
-    clock = VirtualClock()
-    model = SimulatedModel(entry, device, clock.sleep)
-    run = model.begin(spec, None)
-    max_jobs = max(1, Capacity(clock=clock).learn(model, run).best_rows // run.rows)
-    service_s = statistics.mean(STEPS) * (device.launch_s + run.rows * device.row_s)
+    max_rows = best_rows(model, spec)
+    service_s = statistics.mean(STEPS) * (device.launch_s + _ROWS * device.row_s)
     outcomes: dict[str, list[Outcome]] = {SINGLY: [], BATCHED: [], ENGINE: []}
     for seed in range(effort.rounds):
         stream = _stream(catalogue, effort.load / service_s, _SIMULATED_JOBS, seed)
-        outcomes[SINGLY].append(run_one_at_a_time(stream, entry, device))
-        outcomes[BATCHED].append(run_request_batches(stream, entry, device, max_jobs))
-        outcomes[ENGINE].append(run_engine(stream, entry, device))
+        outcomes[SINGLY].append(run_one_at_a_time(stream, model))
+        outcomes[BATCHED].append(run_request_batches(stream, model, max_rows))
+        outcomes[ENGINE].append(run_engine(stream, model))
     return outcomes

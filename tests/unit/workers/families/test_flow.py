@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from jobs.errors import ErrorCode, InvalidConfiguration
-from tests.tiny_flow_pipelines import FLOW_PIPELINES
 from tests.unit.workers import flow
 from tests.unit.workers.adapters import QUIET, Watched, make_engine, run, submit
+from workers.bench.tiny_pipelines import FLOW_PIPELINES
 from workers.engine.errors import GenerationFailed
 from workers.families.diffusers import WholePipeline
 from workers.families.embeddings import EmbeddingCache
