@@ -133,7 +133,9 @@ class WholePipeline(PictureFamily[WholeRun]):
         if edits := [each for each in batch if isinstance(each, WholeEdit)]:
             return [self._edit(each, on_step) for each in edits]
         images = [(each.spec, index) for each in batch for index in range(each.spec.n)]
-        if any(each.spec.reproducible for each in batch):
+        if self._own.is_alone(is_negated=bool(batch[0].spec.negative_prompt)):
+            calls = [[image] for image in images]
+        elif any(each.spec.reproducible for each in batch):
             calls = [[(each.spec, index) for index in range(each.spec.n)] for each in batch]
         else:
             calls = [images[at : at + max_rows] for at in range(0, len(images), max_rows)]
@@ -159,9 +161,10 @@ class WholePipeline(PictureFamily[WholeRun]):
     def _call(self, images: Sequence[tuple[GenerateSpec, int]], on_step: OnStep) -> Any:
         """Run the pipeline for these images; (len(images), height, width, 3)."""
         spec = images[0][0]
+        generators = [_generator(each, index) for each, index in images]
         given = _sampling(spec) | {
             "prompt": [each.prompt for each, _ in images],
-            "generator": [_generator(each, index) for each, index in images],
+            "generator": generators[0] if self._own.is_alone(is_negated=bool(spec.negative_prompt)) else generators,
         }
         if spec.negative_prompt:  # Left out otherwise: not every pipeline takes None for "none".
             given["negative_prompt"] = [each.negative_prompt for each, _ in images]

@@ -14,6 +14,25 @@ from workers.engine.adapter import OnStep
 from workers.engine.errors import WrongPictures
 from workers.families.schedulers import make_scheduler
 
+# What classes of diffusers have to be told that no job says, by how their names begin.
+_ALWAYS: dict[str, dict[str, Any]] = {
+    # It would make one of ten sizes of about a megapixel, whatever is asked.
+    "HunyuanDiT": {"use_resolution_binning": False},
+}
+
+# Classes that make right pictures one at a time only, by how their names begin.
+_ALONE = (
+    "Amused",  # Takes one generator for all images.
+    "CogView4",  # Fills texts up to the longest of a call, without a mask: each shows in its neighbours' pictures.
+)
+# Those that do with a negative prompt.
+_ALONE_IF_NEGATED = (
+    "Kandinsky",  # The second takes one generator then; the third cuts it to the longest prompt of a call.
+    "LuminaPipeline",  # Cuts it likewise.
+)
+
+_MIDDLE = "intermediate_timesteps"  # of consistency models that run two steps; refused with any other number
+
 
 class OwnCall:
     """
@@ -26,9 +45,20 @@ class OwnCall:
     def __init__(self, entry: Model, pipeline: Any) -> None:
         self.pipeline = pipeline
         self._takes = set(inspect.signature(pipeline.__call__).parameters)
+        self._name = type(pipeline).__name__
+        self._always = next((given for begins, given in _ALWAYS.items() if self._name.startswith(begins)), {})
         self._entry = entry
         self._own_scheduler = getattr(pipeline, "scheduler", None)
         pipeline.set_progress_bar_config(disable=True)
+
+    def is_alone(self, *, is_negated: bool) -> bool:
+        """
+        Whether each image needs a call of its own.
+
+        Args:
+            is_negated: With a negative prompt.
+        """
+        return self._name.startswith(_ALONE) or (is_negated and self._name.startswith(_ALONE_IF_NEGATED))
 
     def takes(self, name: str) -> bool:
         """Whether it has a parameter of this name."""
@@ -53,7 +83,8 @@ class OwnCall:
         Raises:
             WrongPictures: It made none.
         """
-        known = {name: value for name, value in arguments.items() if name in self._takes}
+        given = {**arguments, **self._always, **({} if steps == 2 else {_MIDDLE: None})}
+        known = {name: value for name, value in given.items() if name in self._takes}
         if "callback_on_step_end" in self._takes:
             known["callback_on_step_end"] = _after_step(on_step, steps)
         if self._own_scheduler is not None:
