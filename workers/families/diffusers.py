@@ -17,7 +17,7 @@ from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
 from workers.families.editors import Editors, arguments
 from workers.families.family import Family, PictureFamily, PictureRun
-from workers.families.own_call import OwnCall
+from workers.families.own_call import WITHHELD, OwnCall
 from workers.families.pictures import check_number
 from workers.families.size_class import size_class
 from workers.runners.edit_work import Edit, Work, spec_of
@@ -31,7 +31,7 @@ class WholeRun(PictureRun):
     A job whose one pass is all of its steps.
 
     Attributes:
-        images: When it is done, (n, height, width, 3): levels in uint8, or 0 to 1 in another type.
+        images: When it is done, (n, height, width, 3), 0 to 1, as `OwnCall` returns them.
     """
 
     def __init__(self, spec: GenerateSpec, family_key: Hashable) -> None:
@@ -208,8 +208,8 @@ def _share_of(on_step: OnStep, number: int, calls: int, steps: int) -> OnStep:
 
 
 def _levels(images: Any) -> list[Pixels]:
-    if images.dtype == np.uint8:
-        return list(images)
+    if (images == WITHHELD).any():
+        raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model's own safety checker withheld a picture")
     if not np.isfinite(images).all():
         raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite numbers")
     return list((images * 255).round().clip(0, 255).astype(np.uint8))

@@ -31,6 +31,9 @@ _ALONE_IF_NEGATED = (
     "LuminaPipeline",  # Cuts it likewise.
 )
 
+# In place of a picture that the pipeline's own safety checker has blacked out; no pipeline makes this by itself.
+WITHHELD = -np.inf
+
 _MIDDLE = "intermediate_timesteps"  # of consistency models that run two steps; refused with any other number
 
 
@@ -78,7 +81,7 @@ class OwnCall:
             on_step: Called with their number, after each; what it raises ends the run.
 
         Returns:
-            Pictures, (number, height, width, 3): levels in uint8, or 0 to 1 in another type.
+            Pictures, (number, height, width, 3), 0 to 1; `WITHHELD` throughout where its safety checker kept one back.
 
         Raises:
             WrongPictures: It made none.
@@ -95,7 +98,10 @@ class OwnCall:
         if not hasattr(result, "images"):
             advice = f"[models.{self._entry.name}] of models.toml must name a pipeline that makes pictures."
             raise WrongPictures(f"{type(self.pipeline).__name__} made no image", advice)
-        return np.asarray(result.images)
+        images = np.asarray(result.images)
+        withheld = getattr(result, "nsfw_content_detected", None) or (False,)
+        shown = images / np.float32(255) if images.dtype == np.uint8 else images  # Levels: what PIL's pictures have.
+        return np.where(np.reshape(withheld, (-1, 1, 1, 1)), WITHHELD, shown) if any(withheld) else shown
 
 
 def _after_step(on_step: OnStep, steps: int) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
