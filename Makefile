@@ -130,8 +130,9 @@ venv: .venv/.installed  ## Create .venv with all dependencies; other targets do 
 SHOW_PIP = /Downloading .*MB/ { n = split($$2, path, "/"); split(path[n], name, "-"); print "  " name[1], name[2], $$3, $$4 } \
     /^Installing collected/ { print "  installing " NF - 3 " packages" } { fflush() }
 
-docs: venv  ## Generate docs/settings.md from the settings
+docs: venv  ## Generate docs/settings.md from the settings, and tables and entries of docs/models.md
 	$(PYTHON) -m ops.documents.settings
+	$(PYTHON) -m ops.documents.models
 
 lock: venv  ## Write requirements/ anew, after a change of pyproject.toml; make lock UPGRADE=1 takes newer versions, too
 	@$(PYTHON) -m ops.supply.requirements $(if $(UPGRADE),--upgrade)

@@ -17,7 +17,7 @@ from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
 from workers.families.editors import Editors, arguments
 from workers.families.family import Family, PictureFamily, PictureRun
-from workers.families.own_call import OwnCall
+from workers.families.own_call import WITHHELD, OwnCall
 from workers.families.pictures import check_number
 from workers.families.size_class import size_class
 from workers.runners.edit_work import Edit, Work, edit_of, spec_of
@@ -31,7 +31,7 @@ class WholeRun(PictureRun):
     A job whose one pass is all of its steps.
 
     Attributes:
-        images: When it is done, (n, height, width, 3): levels in uint8, or 0 to 1 in another type.
+        images: When it is done, (n, height, width, 3), 0 to 1, as `OwnCall` returns them.
     """
 
     def __init__(self, spec: GenerateSpec, family_key: Hashable) -> None:
@@ -133,7 +133,9 @@ class WholePipeline(PictureFamily[WholeRun]):
         if edits := [each for each in batch if isinstance(each, WholeEdit)]:
             return [self._edit(each, on_step) for each in edits]
         images = [(each.spec, index) for each in batch for index in range(each.spec.n)]
-        if any(each.spec.reproducible for each in batch):
+        if self._own.is_alone(is_negated=bool(batch[0].spec.negative_prompt)):
+            calls = [[image] for image in images]
+        elif any(each.spec.reproducible for each in batch):
             calls = [[(each.spec, index) for index in range(each.spec.n)] for each in batch]
         else:
             calls = [images[at : at + max_rows] for at in range(0, len(images), max_rows)]
@@ -159,9 +161,10 @@ class WholePipeline(PictureFamily[WholeRun]):
     def _call(self, images: Sequence[tuple[GenerateSpec, int]], on_step: OnStep) -> Any:
         """Run the pipeline for these images; (len(images), height, width, 3)."""
         spec = images[0][0]
+        generators = [_generator(each, index) for each, index in images]
         given = _sampling(spec) | {
             "prompt": [each.prompt for each, _ in images],
-            "generator": [_generator(each, index) for each, index in images],
+            "generator": generators[0] if self._own.is_alone(is_negated=bool(spec.negative_prompt)) else generators,
         }
         if spec.negative_prompt:  # Left out otherwise: not every pipeline takes None for "none".
             given["negative_prompt"] = [each.negative_prompt for each, _ in images]
@@ -215,8 +218,8 @@ def _share_of(on_step: OnStep, number: int, calls: int, steps: int) -> OnStep:
 
 
 def _levels(images: Any) -> list[Pixels]:
-    if images.dtype == np.uint8:
-        return list(images)
+    if (images == WITHHELD).any():
+        raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model's own safety checker withheld a picture")
     if not np.isfinite(images).all():
         raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite numbers")
     return list((images * 255).round().clip(0, 255).astype(np.uint8))

@@ -15,6 +15,28 @@ from workers.engine.errors import WrongPictures
 from workers.families.flow.schedules import is_flow, make_flow_scheduler
 from workers.families.schedulers import make_scheduler
 
+# What classes of diffusers have to be told that no job says, by how their names begin.
+_ALWAYS: dict[str, dict[str, Any]] = {
+    # It would make one of ten sizes of about a megapixel, whatever is asked.
+    "HunyuanDiT": {"use_resolution_binning": False},
+}
+
+# Classes that make right pictures one at a time only, by how their names begin.
+_ALONE = (
+    "Amused",  # Takes one generator for all images.
+    "CogView4",  # Fills texts up to the longest of a call, without a mask: each shows in its neighbours' pictures.
+)
+# Those that do with a negative prompt.
+_ALONE_IF_NEGATED = (
+    "Kandinsky",  # The second takes one generator then; the third cuts it to the longest prompt of a call.
+    "LuminaPipeline",  # Cuts it likewise.
+)
+
+# In place of a picture that the pipeline's own safety checker has blacked out; no pipeline makes this by itself.
+WITHHELD = -np.inf
+
+_MIDDLE = "intermediate_timesteps"  # of consistency models that run two steps; refused with any other number
+
 
 class OwnCall:
     """
@@ -27,9 +49,20 @@ class OwnCall:
     def __init__(self, entry: Model, pipeline: Any) -> None:
         self.pipeline = pipeline
         self._takes = set(inspect.signature(pipeline.__call__).parameters)
+        self._name = type(pipeline).__name__
+        self._always = next((given for begins, given in _ALWAYS.items() if self._name.startswith(begins)), {})
         self._entry = entry
         self._own_scheduler = getattr(pipeline, "scheduler", None)
         pipeline.set_progress_bar_config(disable=True)
+
+    def is_alone(self, *, is_negated: bool) -> bool:
+        """
+        Whether each image needs a call of its own.
+
+        Args:
+            is_negated: With a negative prompt.
+        """
+        return self._name.startswith(_ALONE) or (is_negated and self._name.startswith(_ALONE_IF_NEGATED))
 
     def takes(self, name: str) -> bool:
         """Whether it has a parameter of this name."""
@@ -49,12 +82,13 @@ class OwnCall:
             on_step: Called with their number, after each; what it raises ends the run.
 
         Returns:
-            Pictures, (number, height, width, 3): levels in uint8, or 0 to 1 in another type.
+            Pictures, (number, height, width, 3), 0 to 1; `WITHHELD` throughout where its safety checker kept one back.
 
         Raises:
             WrongPictures: It made none.
         """
-        known = {name: value for name, value in arguments.items() if name in self._takes}
+        given = {**arguments, **self._always, **({} if steps == 2 else {_MIDDLE: None})}
+        known = {name: value for name, value in given.items() if name in self._takes}
         if "callback_on_step_end" in self._takes:
             known["callback_on_step_end"] = _after_step(on_step, steps)
         if self._own_scheduler is not None:
@@ -65,7 +99,10 @@ class OwnCall:
         if not hasattr(result, "images"):
             advice = f"[models.{self._entry.name}] of models.toml must name a pipeline that makes pictures."
             raise WrongPictures(f"{type(self.pipeline).__name__} made no image", advice)
-        return np.asarray(result.images)
+        images = np.asarray(result.images)
+        withheld = getattr(result, "nsfw_content_detected", None) or (False,)
+        shown = images / np.float32(255) if images.dtype == np.uint8 else images  # Levels: what PIL's pictures have.
+        return np.where(np.reshape(withheld, (-1, 1, 1, 1)), WITHHELD, shown) if any(withheld) else shown
 
 
 def _scheduler_of(name: str, own: Any) -> Any:

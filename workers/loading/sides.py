@@ -14,7 +14,7 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.kinds.generate import GenerateSpec, spec_of
-from workers.engine.errors import GenerationFailed, WrongPictures, is_fatal
+from workers.engine.errors import GenerationFailed, WrongPictures, is_fatal, is_out_of_memory
 from workers.engine.isolation import finish_all
 from workers.families.family import PictureFamily
 
@@ -26,7 +26,8 @@ def check_side_multiple(adapter: PictureFamily[Any], catalogue: Catalogue) -> No
     """
     Raise `InvalidConfiguration` where a model cannot keep `limits.side_multiple`, and one that it can is known.
 
-    Nothing is said where no multiple is found: some models make a few sizes only, which no multiple describes.
+    Where no multiple is found, it has to make its default size at least: some models make a few sizes only, which no
+    multiple describes, and others make no picture here at all.
     """
     multiple = adapter.entry.limits.side_multiple
     if adapter.side_multiple is not None:
@@ -36,7 +37,10 @@ def check_side_multiple(adapter: PictureFamily[Any], catalogue: Catalogue) -> No
         first = jobs.pop(multiple)
         if first is not None and (trouble := _trouble(adapter, first)):
             does = (right for right, job in jobs.items() if job is not None and _trouble(adapter, job) is None)
-            _refuse_unless(next(does, multiple), adapter.entry, trouble)
+            if (right := next(does, None)) is not None:
+                _refuse_unless(right, adapter.entry, trouble)
+            else:
+                _check_default_size(adapter, catalogue)
 
 
 def check_edits(adapter: PictureFamily[Any]) -> None:
@@ -65,6 +69,17 @@ def _refuse_unless(right: int, entry: Model, trouble: str) -> None:
         )
 
 
+def _check_default_size(adapter: PictureFamily[Any], catalogue: Catalogue) -> None:
+    """Raise `InvalidConfiguration` where it makes no picture of that size: a package is not there, or it is a film."""
+    entry = adapter.entry
+    job = _job_of(entry, catalogue, entry.defaults.width, entry.defaults.height)
+    if trouble := _trouble(adapter, job):
+        raise InvalidConfiguration(
+            f"model {entry.name}: it does not make its default size ({trouble}): correct defaults or source of "
+            f"[models.{entry.name}] in models.toml, or install what the model needs"
+        )
+
+
 def _trouble(adapter: PictureFamily[Any], spec: GenerateSpec) -> str | None:
     """What goes wrong with a job; None where nothing does."""
     try:
@@ -79,6 +94,8 @@ def _trouble(adapter: PictureFamily[Any], spec: GenerateSpec) -> str | None:
     except Exception as exc:
         if is_fatal(exc):
             raise
+        if is_out_of_memory(exc):
+            return None  # As it is just now: it says nothing of the model.
         return " ".join(f"{spec.width}×{spec.height} pixels: {exc}".split())
     return None
 
@@ -90,8 +107,11 @@ def _job(entry: Model, catalogue: Catalogue, multiple: int) -> GenerateSpec | No
     None where the limits allow no such sides.
     """
     width, height = (_odd_multiple(side, multiple, entry) for side in (entry.defaults.width, entry.defaults.height))
-    if width is None or height is None:
-        return None
+    return None if width is None or height is None else _job_of(entry, catalogue, width, height)
+
+
+def _job_of(entry: Model, catalogue: Catalogue, width: int, height: int) -> GenerateSpec:
+    """A short job of these sides."""
     steps = min(_STEPS, entry.defaults.num_inference_steps)
     request = {"model": entry.name, "prompt": "a picture", "seed": 0, "num_inference_steps": steps}
     return spec_of(request | {"width": width, "height": height}, catalogue)

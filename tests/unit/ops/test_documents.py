@@ -7,14 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from ops.documents import settings
+from jobs.catalogue.catalogue import Catalogue
+from ops.documents import models, settings
 from ops.settings import CHECKOUT
+from workers.families.registry import families
 
 ROWS = re.findall(r"^\| `(IMAGEMILL_\w+)` \| .* \| (.*) \|$", settings.document(), re.MULTILINE)
 
 
 def test_page_of_settings_is_that_of_the_code() -> None:
     assert settings.FILE.read_text("utf-8") == settings.document(), "write it anew: make docs"
+
+
+def test_page_of_models_is_that_of_the_source() -> None:
+    page = models.FILE.read_text("utf-8")
+    assert page == models.document(page), "write it anew: make docs"
+    for block in models.BLOCKS.values():
+        assert block() in page
+
+
+def test_every_entry_to_copy_is_one_of_a_catalogue(tmp_path: Path) -> None:
+    copied = re.findall(r"^```toml\n(.*?)^```", models.FILE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "models.toml").write_text("\n".join(copied), "utf-8")
+    catalogue = Catalogue.read(tmp_path / "models.toml")
+    assert {*models.read()["published"]} < {*catalogue.models}
+    assert {model.family for model in catalogue.models.values()} <= {*families()}
+    assert {*models.read()["families"]} == {*families()} - {"simulated"}
 
 
 @pytest.mark.parametrize(("variable", "description"), ROWS)

@@ -15,6 +15,7 @@ from jobs.kinds.generate import GenerateSpec
 from jobs.kinds.picture import Stage
 from jobs.table.states import Status
 from tests import tiny_pipelines
+from tests.further import unets
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Measured, make_engine, run, submit
 from workers.attempt.errors import JobLeft
@@ -125,6 +126,33 @@ def test_jobs_get_their_own_pictures_where_a_pipeline_makes_fewer_than_asked() -
     with pytest.raises(GenerationFailed, match=r"^n: 2 pictures were requested, but the model made 1. ") as raised:
         two.result()
     assert raised.value.code == ErrorCode.INVALID_OUTPUT
+
+
+def test_picture_that_the_safety_checker_withholds_fails_its_job() -> None:
+    engine = engine_of(unets.with_safety_checker())
+    ticket = submit(engine, a_job(1))
+    run(engine, ticket)
+    with pytest.raises(GenerationFailed, match=r"^the model's own safety checker withheld a picture$") as raised:
+        ticket.result()
+    assert raised.value.code == ErrorCode.INVALID_OUTPUT
+
+
+class Checked(Painted):
+    """Whose checker withholds the second picture."""
+
+    def __call__(self, prompt: list[str], width: int, height: int, generator: list[torch.Generator]) -> Any:
+        made = super().__call__(prompt, width, height, generator)
+        return SimpleNamespace(images=made.images, nsfw_content_detected=[False, True, False])
+
+
+@pytest.mark.parametrize("paint", [lambda pictures: pictures, lambda pictures: (pictures * 255).astype(np.uint8)])
+def test_picture_that_is_withheld_leaves_its_neighbours_alone(paint: Any) -> None:
+    engine = engine_of(Checked(3, paint))
+    tickets = [submit(engine, a_job(seed)) for seed in (10, 20, 30)]
+    run(engine, *tickets)
+    assert [int(tickets[index].result()[0].max()) for index in (0, 2)] == [10, 30]
+    with pytest.raises(GenerationFailed, match="withheld"):
+        tickets[1].result()
 
 
 @pytest.mark.parametrize(

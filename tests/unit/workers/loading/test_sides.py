@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
@@ -94,6 +95,27 @@ def test_side_that_is_made_is_taken(make: Any, multiple: int) -> None:
 
 def test_model_of_a_few_sizes_is_taken_for_no_multiple_describes_it() -> None:
     check(WholePipeline(an_entry("diffusers", 8, max_side=128), OneSize()))
+
+
+def test_model_that_does_not_make_its_default_size_is_refused() -> None:
+    with pytest.raises(InvalidConfiguration) as raised:
+        check(WholePipeline(an_entry("diffusers", 8, side=72, min_side=72, max_side=128), OneSize()))
+    assert str(raised.value) == (
+        "model diffusers: it does not make its default size (width and height: 72×72 pixels were requested, but the "
+        "model made 64×64): correct defaults or source of [models.diffusers] in models.toml, or install what the model "
+        "needs"
+    )
+
+
+class Full(OneSize):
+    """On a device that others fill."""
+
+    def __call__(self, prompt: list[str], width: int, height: int) -> Any:
+        raise torch.OutOfMemoryError(f"{len(prompt)} of {width}×{height}")
+
+
+def test_memory_that_is_short_now_says_nothing_of_a_model() -> None:
+    check(WholePipeline(an_entry("diffusers", 8), Full()))
 
 
 def test_limits_that_allow_the_default_alone_are_taken() -> None:
