@@ -20,7 +20,7 @@ from diffusers import (
 
 from jobs.catalogue.entry import Defaults, Limits, Model
 from jobs.kinds.generate import GenerateSpec
-from tests.tiny_flow_pipelines import FLOW_PIPELINES
+from workers.bench.tiny_pipelines import FLOW_PIPELINES
 from workers.families.embeddings import EmbeddingCache
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.schedules import FLOW_SCHEDULERS
