@@ -18,7 +18,7 @@ from PIL import Image
 from tests.blackbox.conftest import MakeSystem
 from tests.blackbox.system import ENDED, PATIENCE_S, Command, System, until
 from tests.processes import children_of
-from tests.tiny_flow_pipelines import FLOW_PIPELINES
+from workers.bench.tiny_pipelines import FLOW_PIPELINES
 
 MODELS = ("z-image", "qwen-image", "flux2-klein")
 JOBS = 60

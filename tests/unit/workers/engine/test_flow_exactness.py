@@ -20,9 +20,9 @@ import pytest
 import torch
 
 from jobs.kinds.generate import GenerateSpec
-from tests.tiny_flow_pipelines import FLOW_PIPELINES
 from tests.unit.workers import flow
 from tests.unit.workers.adapters import QUIET, Watched, make_engine, run, submit
+from workers.bench.tiny_pipelines import FLOW_PIPELINES
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.rows import FlowRow
 from workers.families.schedulers import OWN
