@@ -158,7 +158,7 @@ def flux2_dev() -> Flux2Pipeline:
         scheduler=FlowMatchEulerDiscreteScheduler(**_SHIFT_BY_SIZE),
         vae=_flux2_autoencoder(),
         text_encoder=Mistral3ForConditionalGeneration(config).eval(),
-        tokenizer=_qwen_tokenizer(),
+        tokenizer=byte_tokenizer(),
         transformer=_flux2_transformer(guidance_embeds=True),
     )
 
@@ -179,7 +179,7 @@ def _flux2_klein(*, is_distilled: bool) -> Flux2KleinPipeline:
         scheduler=FlowMatchEulerDiscreteScheduler(**_SHIFT_BY_SIZE),
         vae=_flux2_autoencoder(),
         text_encoder=_qwen3(Qwen3ForCausalLM, layers=28),  # Layers 9, 18 and 27 are read.
-        tokenizer=_qwen_tokenizer(),
+        tokenizer=byte_tokenizer(),
         transformer=_flux2_transformer(guidance_embeds=False),
         is_distilled=is_distilled,
     )
@@ -227,7 +227,7 @@ def qwen_image() -> QwenImagePipeline:
         scheduler=FlowMatchEulerDiscreteScheduler(**_SHIFT_BY_SIZE),
         vae=autoencoder.eval(),
         text_encoder=_qwen_vl(),
-        tokenizer=_qwen_tokenizer(),
+        tokenizer=byte_tokenizer(),
         transformer=transformer.eval(),
     )
 
@@ -254,7 +254,7 @@ def z_image() -> ZImagePipeline:
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=_autoencoder(16),
         text_encoder=_qwen3(Qwen3Model, layers=2),
-        tokenizer=_qwen_tokenizer(),
+        tokenizer=byte_tokenizer(),
         transformer=transformer.eval(),
     )
 
@@ -372,7 +372,7 @@ _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "
 _VOCABULARY = 256 + len(_SPECIAL)
 
 
-def _qwen_tokenizer() -> Qwen2Tokenizer:
+def byte_tokenizer() -> Qwen2Tokenizer:
     """One token for each byte, as byte-level vocabularies write them (Radford et al. 2019)."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = (byte for byte in range(256) if byte not in plain)
