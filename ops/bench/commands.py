@@ -175,12 +175,25 @@ def api(
 
 
 @bench_app.command("gpu")
-def gpu(folder: Folder = _FOLDER, rounds: Rounds = 5, steps: Steps = 20) -> None:
+def gpu(
+    folder: Folder = _FOLDER,
+    rounds: Rounds = 5,
+    steps: Steps = 20,
+    flow: Annotated[
+        bool, typer.Option("--flow", help="Z-Image and FLUX.2 klein instead, in about four minutes; once.")
+    ] = False,
+) -> None:
     """SD 1.5 and SDXL at their real sizes on the GPU of this machine, if it has one."""
-    from ops.bench.engine.gpu import bench_gpu
+    from ops.bench.engine.gpu import NO_GPU, bench_gpu
 
     with reporting():
-        bench_gpu(folder, Console(), rounds=rounds, steps=steps)
+        if not flow:
+            bench_gpu(folder, Console(), rounds=rounds, steps=steps)
+            return
+        from workers.bench.flow_gpu import bench_flow
+
+        if bench_flow(folder, is_small=False) is None:
+            Console().print(NO_GPU)
 
 
 def _threads(requested: int | None) -> int:

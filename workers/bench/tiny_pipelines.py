@@ -33,7 +33,7 @@ from transformers import (
     Qwen3Model,
 )
 
-from tests.tiny_parts import (
+from workers.bench.tiny_parts import (
     SHIFT_BY_SIZE,
     VOCABULARY,
     WIDTH,

@@ -12,7 +12,7 @@ import numpy as np
 from jobs.catalogue.entry import Model
 from workers.engine.adapter import OnStep
 from workers.engine.errors import WrongPictures
-from workers.families.flow.schedules import is_flow, make_flow_scheduler
+from workers.families.flow_schedules import is_flow, make_flow_scheduler
 from workers.families.schedulers import make_scheduler
 
 # What classes of diffusers have to be told that no job says, by how their names begin.

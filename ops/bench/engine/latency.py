@@ -24,6 +24,7 @@ from ops.bench.workload import MODEL, requests, settle
 from workers.bench import contenders
 from workers.bench.process import Remote
 from workers.process.logs import configure_logging
+from workers.process.settings import load_worker_settings
 
 if TYPE_CHECKING:
     from workers.bench.simulation import Arrival, Outcome
@@ -110,13 +111,13 @@ def figures_of(stream: str, outcomes: Mapping[str, Sequence[Outcome]]) -> list[F
 def _in_real_time(effort: Effort, console: Console) -> dict[str, list[Outcome]]:
     models_file = load_settings().models_file
     catalogue = Catalogue.read(models_file)
-    where = (models_file, MODEL, effort.threads)
+    where, device = (models_file, MODEL, effort.threads), load_worker_settings().device
     with ExitStack() as stack:
         with console.status("loading the model three times …"):
-            engine, tutorial = (
-                stack.enter_context(Remote(factory, *where)) for factory in (contenders.engine, contenders.tutorial)
-            )
-            batched = stack.enter_context(Remote(contenders.request_batches, *where, engine.call("jobs_a_pass")))
+            engine = stack.enter_context(Remote(contenders.engine, *where))
+            tutorial = stack.enter_context(Remote(contenders.tutorial, *where, device))
+            jobs_a_pass = engine.call("jobs_a_pass")
+            batched = stack.enter_context(Remote(contenders.request_batches, *where, jobs_a_pass, device))
         with console.status("measuring the capacity of one at a time …"):
             rate_per_s = effort.load / _mean_service_s(tutorial, catalogue)
         streams = [_stream(catalogue, rate_per_s, effort.jobs, seed) for seed in range(effort.rounds)]

@@ -24,7 +24,7 @@ from workers.bench import tiny_families
 from workers.bench.tiny_pipelines import FLOW_PIPELINES
 from workers.families.embeddings import EmbeddingCache
 from workers.families.flow.family import FlowFamily
-from workers.families.flow.schedules import FLOW_SCHEDULERS
+from workers.families.flow_schedules import FLOW_SCHEDULERS
 from workers.families.registry import family_of
 from workers.families.schedulers import OWN
 

@@ -21,8 +21,8 @@ from workers.families.embeddings import EmbeddingCache
 from workers.families.family import PictureFamily
 from workers.families.flow.rows import FlowRow, forward_rows
 from workers.families.flow.run import FlowConditioning, FlowRun
-from workers.families.flow.schedules import FlowSchedulers, calculate_shift
 from workers.families.flow.texts import TextStage
+from workers.families.flow_schedules import FlowSchedulers, calculate_shift
 from workers.families.size_class import size_class
 from workers.runners.edit_work import Edit, Work
 from workers.runners.postprocess import Pixels
