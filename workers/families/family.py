@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
 
 from jobs.catalogue.entry import Edited, Model, WayToEdit
+from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.families.embeddings import EmbeddingCache
@@ -104,6 +105,16 @@ class PictureFamily(ABC, Generic[P]):
     @property
     def ways_to_edit(self) -> dict[Edited, WayToEdit] | None:
         """How it edits, as an entry of the catalogue says it; None for what the family says of all its models."""
+        return None
+
+    @property
+    def guidance(self) -> Guidance | None:
+        """What `guidance_scale` is of the loaded model; None where that does not show."""
+        return None
+
+    @property
+    def takes_negative_prompt(self) -> bool | None:
+        """Whether the loaded model takes one; None where that does not show."""
         return None
 
     @property

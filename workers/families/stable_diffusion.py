@@ -10,6 +10,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from jobs.catalogue.entry import Model
+from jobs.catalogue.families import Guidance
 from jobs.errors import ErrorCode
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
@@ -115,6 +116,11 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         return run.one_image()
 
     @property
+    def guidance(self) -> Guidance:
+        """Models distilled with guidance (Meng et al. 2022) take it as an input, in place of a second row."""
+        return "true" if self._unet.config.time_cond_proj_dim is None else "embedded"
+
+    @property
     def side_multiple(self) -> int:
         """Latents are whole."""
         return int(self.pipeline.vae_scale_factor)
@@ -123,7 +129,7 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         return [spec.negative_prompt, spec.prompt] if self._is_guided(spec) else [spec.prompt]
 
     def _is_guided(self, spec: GenerateSpec) -> bool:
-        return spec.guidance_scale > 1 and self._unet.config.time_cond_proj_dim is None
+        return self.guidance == "true" and spec.guidance_scale > self.entry.traits.guided_above
 
     def _encode_together(self, keys: list[Any]) -> list[Embedding]:
         return [(text,) for text in self._encode_texts([text for text, _alone in keys]).split(1)]
@@ -143,7 +149,6 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         width = self._unet.config.time_cond_proj_dim
         if width is None:
             return {}
-        # Models distilled with guidance (Meng et al. 2022) take it as an input, in place of a second row.
         scale = torch.tensor([spec.guidance_scale - 1.0]).repeat(spec.n)
         embedded = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
         return {"timestep_cond": embedded.to(self._device, self._unet.dtype)}

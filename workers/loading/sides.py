@@ -28,7 +28,7 @@ def check_side_multiple(adapter: PictureFamily[Any], catalogue: Catalogue) -> No
 
     Nothing is said where no multiple is found: some models make a few sizes only, which no multiple describes.
     """
-    multiple = adapter.entry.limits.side_multiple
+    multiple = adapter.entry.side_multiple
     if adapter.side_multiple is not None:
         _refuse_unless(math.lcm(multiple, adapter.side_multiple), adapter.entry, "latents are whole")
     elif adapter.are_sides_tried:
@@ -52,7 +52,7 @@ def check_edits(adapter: PictureFamily[Any]) -> None:
 
 
 def _refuse_unless(right: int, entry: Model, trouble: str) -> None:
-    multiple = entry.limits.side_multiple
+    multiple = entry.side_multiple
     if right != multiple:
         raise InvalidConfiguration(
             f"model {entry.name}: limits.side_multiple is {multiple}, and the model needs multiples of {right} "

@@ -63,6 +63,7 @@ def shown(model: Model, workers: int) -> dict[str, Any]:
         "defaults": model.defaults.model_dump(mode="json"),
         "limits": model.limits.model_dump(mode="json")
         | {
+            "side_multiple": model.side_multiple,
             "max_output_pixels": model.limits.output_pixels,
             "max_job_output_pixels": model.limits.job_output_pixels,
         },
