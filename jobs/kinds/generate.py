@@ -28,7 +28,7 @@ class _Fields(BaseModel):
     kind: ClassVar[str] = "generate"
 
     prompt: Annotated[Prompt, PER_ROW]
-    """Text that describes the image."""
+    """Text that describes the image; as long as the model takes it (`max_prompt_chars` in `/v1/models`)."""
     negative_prompt: Annotated[Text, PER_ROW] = ""
     """Text that describes what to avoid; refused where the model takes none, or `guidance_scale` turns guidance off."""
     n: Annotated[int, Field(ge=1, le=64), PER_ROW] = 1

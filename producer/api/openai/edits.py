@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request, Response
 
 from jobs.errors import InvalidRequest
-from jobs.fields import parse
+from jobs.fields import MAX_PROMPT_CHARS, parse
 from jobs.inputs.find import KEPT_S, SENT, input_of
 from jobs.kinds.inputs import Input
 from jobs.kinds.registry import parse_request, settle
@@ -29,7 +29,7 @@ router = Router(prefix="/v1", tags=["OpenAI"], route_class=OpenAIRoute)
 
 _IMAGE, _MASK = "image", "mask"
 _PARTS = {"image": _IMAGE, "image[]": _IMAGE, "mask": _MASK}
-_TEXT_BYTES = 16_384  # The longest prompt, every character of four bytes.
+_TEXT_BYTES = 4 * MAX_PROMPT_CHARS  # Every character of four bytes.
 
 
 @router.post(

@@ -14,6 +14,7 @@ import redis
 from fastapi.testclient import TestClient
 
 from jobs import names
+from jobs.fields import MAX_PROMPT_CHARS
 from jobs.inputs.files import Files
 from jobs.process.settings import Settings
 from jobs.table.record import JobRecord
@@ -111,6 +112,17 @@ def test_form_becomes_an_edit_and_its_images_the_answer(
     assert [base64.b64decode(each["b64_json"]) for each in shown["data"]] == [b"picture"] * 2
     assert {frozenset(each) for each in shown["data"]} == {frozenset(("b64_json", "url", "seed"))}
     assert (shown["quality"], shown["safety_identifier"]) == ("low", "u-12")
+
+
+def test_longest_prompts_fit_into_a_form_and_are_held_against_the_model(api: TestClient) -> None:
+    long = "\N{LARGE RED CIRCLE}" * MAX_PROMPT_CHARS
+    refused = error_of(send(api, prompt=long, negative_prompt=long))
+    assert (refused["param"], refused["message"]) == ("prompt", "prompt: shapes takes at most 4000 characters")
+    refused = error_of(send(api, prompt=f"{long}x"))
+    assert refused["param"] == "prompt"
+    many: dict[str, Any] = {f"field{number}": "x" * (4 * MAX_PROMPT_CHARS) for number in range(3)}
+    refused = error_of(send(api, **many))
+    assert "its fields may have at most" in refused["message"]
 
 
 def test_size_of_the_result_and_the_ways_of_an_answer_are_those_of_generations(
