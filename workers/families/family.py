@@ -23,10 +23,12 @@ class PictureRun:
 
     Attributes:
         spec: The job.
+        warnings: What its caller should know though it goes well, a sentence each: "prompt: cut to 77 tokens".
     """
 
     def __init__(self, spec: GenerateSpec) -> None:
         self.spec = spec
+        self.warnings: tuple[str, ...] = ()
 
     @property
     def steps(self) -> int:

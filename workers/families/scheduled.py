@@ -28,11 +28,13 @@ class Conditioning:
         text: (R, T, D).
         extra: As in `Rows`.
         source: The picture that is edited, of an edit.
+        warnings: As of `PictureRun`.
     """
 
     text: torch.Tensor
     extra: dict[str, torch.Tensor]
     source: Source | None = None
+    warnings: tuple[str, ...] = ()
 
     def tensors(self) -> list[torch.Tensor]:
         """All that it has on the device."""
@@ -57,6 +59,7 @@ class ScheduledRun(PictureRun):
         family_key: Hashable,
     ) -> None:
         super().__init__(spec)
+        self.warnings = conditioning.warnings
         text_shape = tuple(conditioning.text.shape[1:])
         self.share_key: Hashable = (family_key, latent_shape, text_shape)
         self.cost_key: Hashable = (family_key, size_class(*latent_shape[1:]), text_shape)

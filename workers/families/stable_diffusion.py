@@ -16,6 +16,7 @@ from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
 from workers.families.autoencoder import Autoencoder, check_finite
+from workers.families.cut import cut_texts
 from workers.families.edited import EditRun, check_strength
 from workers.families.embeddings import Embedding, EmbeddingCache
 from workers.families.family import Family, PictureFamily
@@ -51,7 +52,7 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
 
     @torch.inference_mode()
     def encode(self, works: Sequence[Work]) -> list[Conditioning]:
-        """Prompts longer than the tokenizer's length are cut."""
+        """Prompts longer than the tokenizer's length are cut, of which a run warns."""
         conditioned = self._encode_specs([spec_of(work) for work in works])
         return [
             replace(each, source=self._autoencoder.encode(work, self._latent_shape(work.spec)[1:]))
@@ -143,7 +144,13 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
     def _condition(self, spec: GenerateSpec, embeddings: list[Embedding]) -> Conditioning:
         """Rows of each text in turn: all images without the prompt, then all with it."""
         text = torch.cat([embedding[0].expand(spec.n, -1, -1) for embedding in embeddings])
-        return Conditioning(text=text, extra=self._extra(spec, embeddings))
+        said = {"prompt": spec.prompt} | ({"negative_prompt": spec.negative_prompt} if self._is_guided(spec) else {})
+        warnings = cut_texts(said, self._tokenizers)
+        return Conditioning(text=text, extra=self._extra(spec, embeddings), warnings=warnings)
+
+    @property
+    def _tokenizers(self) -> tuple[Any, ...]:
+        return (self.pipeline.tokenizer,)
 
     def _extra(self, spec: GenerateSpec, _embeddings: list[Embedding]) -> dict[str, torch.Tensor]:
         width = self._unet.config.time_cond_proj_dim
