@@ -255,6 +255,16 @@ def test_models_and_queues_are_listed(api: TestClient) -> None:
     models = api.get("/v1/models").json()
     assert (models["object"], models["data"][0]["id"], models["data"][0]["object"]) == ("list", "shapes", "model")
     assert (models["data"][0]["workers"], models["data"][0]["defaults"]["num_inference_steps"]) == (0, 20)
+    takes = models["data"][0]["takes"]
+    assert (takes["guidance"], takes["guided_above"], takes["negative_prompt"], takes["shift"]) == (
+        "true",
+        1,
+        True,
+        False,
+    )
+    assert (takes["side_multiple"], takes["max_prompt_chars"], takes["empty_negative_prompt"]) == (8, 4_000, "")
+    assert takes["edits"] == {"image": "strength", "mask": "strength"}
+    assert "ddim" in takes["schedulers"]
     assert api.get("/v1/queues").json() == {"object": "list", "data": []}
     submit(api)
     (queue,) = api.get("/v1/queues").json()["data"]
