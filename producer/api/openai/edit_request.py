@@ -24,7 +24,8 @@ class EditsRequest(PicturesRequest):
     The fields of `POST /v1/images/edits` beside its pictures.
 
     Attributes:
-        input_fidelity: Taken, without effect: `strength` says how much may change.
+        input_fidelity: No model has it: `strength` says how much may change. "low", OpenAI's default, is taken in
+            silence.
         strength, padding_mask_crop: As in a job; not OpenAI's.
     """
 
@@ -33,6 +34,12 @@ class EditsRequest(PicturesRequest):
     input_fidelity: Literal["high", "low"] | None = None
     strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     padding_mask_crop: Annotated[int, Field(ge=0, le=MAX_SIDE_PX)] | None = None
+
+    @property
+    def unheeded(self) -> list[str]:
+        """As of `PicturesRequest`."""
+        fidelity = "input_fidelity: no model has it; strength says how much may change"
+        return [*super().unheeded, *([fidelity] if self.input_fidelity == "high" else [])]
 
     def job_fields(self, model: Model) -> dict[str, Any]:
         """As of `PicturesRequest`; of an edit."""

@@ -22,7 +22,7 @@ from producer.api.keys.callers import CurrentCaller
 from producer.api.openai import schemas
 from producer.api.openai.edit_request import EditsBody, EditsRequest, check_count, read_texts
 from producer.api.openai.errors import OpenAIRoute
-from producer.api.openai.pictures import Asking, answer, fields_of
+from producer.api.openai.pictures import Asking, answer, fields_of, heeded
 from producer.api.openai.request import AzureVersion
 
 router = Router(prefix="/v1", tags=["OpenAI"], route_class=OpenAIRoute)
@@ -77,10 +77,9 @@ async def _receive(asking: Asking) -> tuple[EditsRequest, dict[str, Any]]:
         fields = fields_of(requested, asking)
         catalogue = asking.context.parts.catalogue
         check_count(_IMAGE, form.counts[_IMAGE], catalogue.find(requested.model))
-        try:  # With what is not kept yet, so that a job which is refused leaves nothing.
-            settle(parse_request({**fields, **{name: _read(file) for name, file in form.files.items()}}), catalogue)
-        except InvalidRequest as exc:
-            raise requested.renamed(exc) from exc
+        # With what is not kept yet, so that a job which is refused leaves nothing.
+        read = {name: _read(file) for name, file in form.files.items()}
+        heeded(requested, {**fields, **read}, lambda left: settle(parse_request(left), catalogue))
         kept = await form.keep_all(asking.caller, purpose=SENT, expires_after_s=KEPT_S)
     return requested, {**fields, **{name: input_of(file) for name, file in kept.items()}}
 
