@@ -111,7 +111,10 @@ _NO_MODEL = {"simulated"}
 OTHERS: dict[str, Callable[[Case], dict[str, Any]]] = {
     "prompt": lambda _case: {"prompt": "a blue star on a white background"},
     "negative_prompt": lambda _case: {"negative_prompt": "gray"},
-    "negative_prompt, guidance off": lambda _case: {"negative_prompt": "gray", "guidance_scale": 1.0},
+    "negative_prompt, guidance off": lambda case: {
+        "negative_prompt": "gray",
+        "guidance_scale": case.entry.traits.guided_above,
+    },
     "guidance_scale": lambda _case: {"guidance_scale": 9.0},
     "num_inference_steps": lambda _case: {"num_inference_steps": _STEPS + 1},
     "scheduler": lambda case: {"scheduler": case.scheduler or "heun"},
