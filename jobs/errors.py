@@ -5,6 +5,7 @@ What can go wrong with a job, and whether trying again helps.
     ├── Permanent                 trying again gives the same answer
     │   ├── InvalidRequest        a field of the request is wrong
     │   │   ├── ModelNotAvailable no model of that name
+    │   │   ├── NoEffect          the model would not heed the field
     │   │   └── ReadersLost       every worker that read the message died
     │   ├── IdempotencyConflict   same idempotency key, other parameters
     │   ├── JobNotFound           no job of that id (any more)
@@ -85,6 +86,10 @@ class ModelNotAvailable(InvalidRequest):
     """The catalogue has no model of that name."""
 
     code = ErrorCode.MODEL_NOT_AVAILABLE
+
+
+class NoEffect(InvalidRequest):
+    """A field is well-formed, and the model would not heed it: without it the same pictures would be made."""
 
 
 class ReadersLost(InvalidRequest):

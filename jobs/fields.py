@@ -17,7 +17,7 @@ from pydantic import (
 
 from jobs.errors import InvalidRequest
 
-MAX_PROMPT_CHARS = 4_000
+MAX_PROMPT_CHARS = 32_000  # of any model; each has its own bound: jobs/catalogue/families.py
 MAX_SIDE_PX = 8_192
 MAX_SEED = 2**63 - 1
 MAX_S = 30 * 24 * 3600.0

@@ -84,6 +84,8 @@ class JobView(BaseModel):
     """Other objects that it made."""
     data: dict[str, Any] | None = None
     """What it made that needs no object of its own."""
+    warnings: tuple[str, ...] = ()
+    """What there is to know though it went well, a sentence each: for example that its prompt was cut."""
     request: dict[str, Any] | None = None
     """What came, where the job was refused before it became one, or where too little of it is understood."""
     batch: str | None = None
@@ -143,6 +145,7 @@ def view_of(record: JobRecord) -> JobView:
         images=tuple(images),
         artifacts=tuple(each for each, image in read if image is None),
         data=record.data,
+        warnings=record.warnings,
         request=record.request if spec or stored is None else stored,
         batch=record.batch,
         custom_id=record.custom_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -40,10 +41,11 @@ class Defaults(_Entry):
 
 class Limits(_Entry):
     """
-    What a request may ask of a model. Sides in pixels, multiples of `side_multiple`.
+    What a request may ask of a model. Sides in pixels.
 
     Attributes:
         max_references: Further pictures of an edit, beside the one that is edited; unset: as the worker finds.
+        side_multiple: Of which sides are multiples, and of the family's own, too: `Model.side_multiple`.
         max_output_pixels: Of one image, after `output.resize`; unset, 4096 × 4096, or the model's own largest image.
         max_job_output_pixels: Of all images of a job; unset, four such images, or `max_n` of the model's own largest.
     """
@@ -84,6 +86,7 @@ class Model(_Entry):
             which has no strength; what is left out it does not do. Unset: as its family does, or as the worker finds.
         guidance: What `guidance_scale` is of this model, where its family has models of several sorts; unset, as of
             most of its family: see `jobs.catalogue.families`.
+        negative_prompt: Whether it takes one, likewise.
         max_sequence_length: Tokens of a prompt that the model is given; what is longer is cut. Unset, as many as
             diffusers' pipeline takes by itself.
         text_device: Where prompts are encoded: beside the model, or on the processor, which leaves the device's memory
@@ -103,6 +106,7 @@ class Model(_Entry):
     reproducible_rows: Positive = 4
     edits: dict[Edited, WayToEdit] | None = None
     guidance: Guidance | None = None
+    negative_prompt: bool | None = None
     max_sequence_length: Positive | None = None
     text_device: Literal["model", "cpu"] = "model"
     metadata: FileMetadata = "full"
@@ -114,10 +118,26 @@ class Model(_Entry):
         return self
 
     @model_validator(mode="after")
+    def _sides_are_those_of_its_family(self) -> Model:
+        multiple = self.limits.side_multiple
+        if "side_multiple" in self.limits.model_fields_set and multiple != self.side_multiple:
+            raise ValueError(
+                f"limits.side_multiple is {multiple}, and models of the family {self.family} make multiples of "
+                f"{self.traits.side_multiple}: set it to {self.side_multiple}, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _negative_prompt_has_guidance(self) -> Model:
+        if self.negative_prompt and self.how_guided in ("embedded", "none"):
+            raise ValueError(f"negative_prompt has no effect where guidance is {self.how_guided!r}: leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _defaults_are_within_limits(self) -> Model:
         limits = self.limits
         for side in (self.defaults.width, self.defaults.height):
-            if not limits.min_side <= side <= limits.max_side or side % limits.side_multiple:
+            if not limits.min_side <= side <= limits.max_side or side % self.side_multiple:
                 raise ValueError(f"defaults: a side of {side} is outside the model's own limits")
         if self.defaults.num_inference_steps > self.max_steps(self.defaults.scheduler):
             raise ValueError("defaults.num_inference_steps is above limits.max_steps, or what its scheduler runs")
@@ -134,9 +154,26 @@ class Model(_Entry):
         return FAMILIES.get(self.family, UNKNOWN)
 
     @property
+    def side_multiple(self) -> int:
+        """Of which the sides of its pictures are multiples."""
+        return math.lcm(self.limits.side_multiple, self.traits.side_multiple)
+
+    @property
+    def max_prompt_chars(self) -> int:
+        """Of a prompt, and of a negative one."""
+        return self.traits.max_prompt_chars
+
+    @property
     def how_guided(self) -> Guidance | None:
         """What `guidance_scale` is; None where only a worker knows."""
         return self.guidance or self.traits.guidance
+
+    @property
+    def takes_negative_prompt(self) -> bool | None:
+        """Whether a negative prompt has an effect, with true guidance; None where only a worker knows."""
+        if self.how_guided in ("embedded", "none"):
+            return False
+        return self.traits.negative_prompt if self.negative_prompt is None else self.negative_prompt
 
     def is_guided(self, guidance_scale: float) -> bool:
         """Whether an image has a second row in a pass, for what the model makes without its prompt."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from jobs.fields import MAX_PROMPT_CHARS
+
 Guidance = Literal["true", "embedded", "none"]
 
 
@@ -19,15 +21,19 @@ class Traits:
             it as an input. "none": it has no effect. None: it depends on the model.
         guided_above: Of true guidance, the scale up to which it is off.
         negative_prompt: Whether the models take one, with true guidance; None where it depends on the model.
+        empty_negative: With true guidance, the text that stands in the place of a negative prompt where there is none.
         shift: Whether they are flow-matching models, whose schedule has a shift.
         side_multiple: Of which sides are multiples, at the least: a patch of latents.
+        max_prompt_chars: Of a prompt, and of a negative one: more where a language model reads them.
     """
 
     guidance: Guidance | None = None
     guided_above: float = 1.0
     negative_prompt: bool | None = None
+    empty_negative: str = ""
     shift: bool = False
     side_multiple: int = 1
+    max_prompt_chars: int = 4_000
 
 
 _UNET = Traits(guidance="true", negative_prompt=True, side_multiple=8)
@@ -39,11 +45,29 @@ FAMILIES = {
     "simulated": Traits(guidance="true", negative_prompt=True),
     "stable-diffusion-3": Traits(guidance="true", negative_prompt=True, shift=True, side_multiple=16),
     "flux": Traits(guidance="embedded", negative_prompt=False, shift=True, side_multiple=16),
-    "flux2": Traits(guidance="embedded", negative_prompt=False, shift=True, side_multiple=16),
-    "flux2-klein": Traits(guidance="true", negative_prompt=False, shift=True, side_multiple=16),
-    "qwen-image": Traits(guidance="true", negative_prompt=True, shift=True, side_multiple=16),
+    "flux2": Traits(
+        guidance="embedded", negative_prompt=False, shift=True, side_multiple=16, max_prompt_chars=MAX_PROMPT_CHARS
+    ),
+    "flux2-klein": Traits(
+        guidance="true", negative_prompt=False, shift=True, side_multiple=16, max_prompt_chars=MAX_PROMPT_CHARS
+    ),
+    "qwen-image": Traits(
+        guidance="true",
+        negative_prompt=True,
+        empty_negative=" ",
+        shift=True,
+        side_multiple=16,
+        max_prompt_chars=MAX_PROMPT_CHARS,
+    ),
     # Its pipelines write guidance g as prompt + g (prompt - without), which is off at 0.
-    "z-image": Traits(guidance="true", guided_above=0.0, negative_prompt=True, shift=True, side_multiple=16),
+    "z-image": Traits(
+        guidance="true",
+        guided_above=0.0,
+        negative_prompt=True,
+        shift=True,
+        side_multiple=16,
+        max_prompt_chars=MAX_PROMPT_CHARS,
+    ),
 }
 
 UNKNOWN = Traits()

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs.catalogue.entry import Limits, Model
+from jobs.catalogue.entry import Model
 
 Size = tuple[int, int]  # width, height
 
@@ -99,7 +99,7 @@ def plan(
             `VaeImageProcessor.get_crop_region`. If not, it is cut out where the result is larger than the model takes,
             with a margin of a quarter of its longer side, and has at least the model's usual size.
     """
-    smallest, largest = usable_sides(model.limits)
+    smallest, largest = usable_sides(model)
     usual = (model.defaults.width, model.defaults.height)
     fits = max(wanted or picture) <= largest
     is_cut_out = is_masked and (padding_mask_crop is not None or not fits)
@@ -110,7 +110,7 @@ def plan(
         scaled, (width, height) = _fitted(region.size, usual), usual
     else:
         region, scaled = whole, _taken(output, smallest, largest)
-        width, height = (max(smallest, _next_multiple(side, model.limits.side_multiple)) for side in scaled)
+        width, height = (max(smallest, _next_multiple(side, model.side_multiple)) for side in scaled)
     return Plan(
         picture=picture,
         source=_source(picture, output),
@@ -122,10 +122,10 @@ def plan(
     )
 
 
-def usable_sides(limits: Limits) -> tuple[int, int]:
+def usable_sides(model: Model) -> tuple[int, int]:
     """The smallest and the largest side that a model makes, both multiples."""
-    multiple = limits.side_multiple
-    return _next_multiple(limits.min_side, multiple), limits.max_side // multiple * multiple
+    multiple = model.side_multiple
+    return _next_multiple(model.limits.min_side, multiple), model.limits.max_side // multiple * multiple
 
 
 def crop_region(box: Region, within: Size, shape: Size, margin: int) -> Region:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.catalogue.entry import Edited, Model
-from jobs.errors import InvalidRequest
+from jobs.errors import InvalidRequest, NoEffect
 from jobs.fields import MAX_SIDE_PX
 from jobs.kinds.canvas import plan
 from jobs.kinds.generate import (
@@ -142,7 +142,7 @@ def _strength(request: EditRequest, model: Model) -> float:
     if way == "strength":
         return request.strength or (_STRENGTH if edited == "image" else _STRENGTH_WITH_MASK)
     if request.strength not in (None, _WHOLE):
-        raise InvalidRequest("strength", f"{model.name} edits by instruction, without a strength; leave it out")
+        raise NoEffect("strength", f"{model.name} edits by instruction, without a strength; leave it out")
     return _WHOLE
 
 
@@ -168,7 +168,7 @@ def _wanted(request: EditRequest, model: Model) -> tuple[int, int] | None:
 def _check_mask(image: Input, mask: Input | None, padding_mask_crop: int | None) -> None:
     if mask is None:
         if padding_mask_crop is not None:
-            raise InvalidRequest("padding_mask_crop", "there is no mask; leave it out")
+            raise NoEffect("padding_mask_crop", "there is no mask; leave it out")
         return
     # A mask may be of another size: models make masks smaller than the pictures that they see.
     if abs(mask.width * image.height - mask.height * image.width) > max(image.width, image.height, mask.width):

@@ -12,6 +12,7 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidRequest
 from jobs.fields import MAX_SEED, Name, Prompt, Side, Text, parse
+from jobs.kinds.effects import check_effects
 from jobs.kinds.kind import PER_ROW, Kind, Request, Spec
 from jobs.kinds.picture import WEIGHTS, DigitalSource, Output, check_output, settle_output
 
@@ -27,9 +28,9 @@ class _Fields(BaseModel):
     kind: ClassVar[str] = "generate"
 
     prompt: Annotated[Prompt, PER_ROW]
-    """Text that describes the image."""
+    """Text that describes the image; as long as the model takes it (`max_prompt_chars` in `/v1/models`)."""
     negative_prompt: Annotated[Text, PER_ROW] = ""
-    """Text that describes what to avoid; used if guidance_scale is above 1."""
+    """Text that describes what to avoid; refused where the model takes none, or `guidance_scale` turns guidance off."""
     n: Annotated[int, Field(ge=1, le=64), PER_ROW] = 1
     """Number of images; image i has the seed `seed + i`."""
     output: Annotated[Output, PER_ROW] = Output()
@@ -50,7 +51,10 @@ class GenerateRequest(Request, _Fields):
     num_inference_steps: Annotated[int, Field(ge=1, le=1_000)] | None = None
     """Number of denoising steps."""
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
-    """Scale of classifier-free guidance (Ho & Salimans 2022); 1 or less turns it off."""
+    """
+    How closely the prompt is followed; refused where the model has no guidance. Of most models the scale of
+    classifier-free guidance (Ho & Salimans 2022), which 1 or less turns off.
+    """
     scheduler: Name | None = None
     """Scheduler: one of the model's."""
     shift: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
@@ -124,17 +128,20 @@ def check_sides(sides: GenerateRequest | GenerateSpec, model: Model) -> None:
         value = getattr(sides, side)
         if value is None:
             continue
-        if not limits.min_side <= value <= limits.max_side or value % limits.side_multiple:
+        if not limits.min_side <= value <= limits.max_side or value % model.side_multiple:
             raise InvalidRequest(
                 side,
                 f"{model.name} makes {limits.min_side} to {limits.max_side} pixels in multiples of "
-                f"{limits.side_multiple}, not {value}",
+                f"{model.side_multiple}, not {value}",
             )
 
 
 def check_sampling(spec: GenerateSpec, model: Model) -> None:
     """Raise `InvalidRequest` where a model cannot make what is asked, whatever its size."""
     limits = model.limits
+    for field in ("prompt", "negative_prompt"):
+        if len(getattr(spec, field)) > model.max_prompt_chars:
+            raise InvalidRequest(field, f"{model.name} takes at most {model.max_prompt_chars} characters")
     if spec.n > limits.max_n:
         raise InvalidRequest("n", f"{model.name} makes at most {limits.max_n} images a job")
     if spec.seed + spec.n - 1 > MAX_SEED:
@@ -144,8 +151,7 @@ def check_sampling(spec: GenerateSpec, model: Model) -> None:
         raise InvalidRequest(
             "scheduler", f"{model.name} has no {spec.scheduler!r}; it has {', '.join(model.schedulers)}"
         )
-    if spec.shift is not None and not model.traits.shift:
-        raise InvalidRequest("shift", f"{model.name} has no schedule with a shift; leave it out")
+    check_effects(spec, model)
     if spec.num_inference_steps > (most := model.max_steps(spec.scheduler)):
         raise InvalidRequest("num_inference_steps", f"{model.name} runs at most {most} steps with {spec.scheduler}")
 

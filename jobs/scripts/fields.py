@@ -61,9 +61,10 @@ FIELDS: Final = {
     "posted": "`ended_at` of the end that is or was in the outbox, if a notification is wanted",
     "images": "JSON: the artifacts that are published; so called since pictures were all that there was",
     "data": "JSON: what it made that needs no object",
+    "warnings": "JSON: sentences, of what its caller should know though it went well",
     "timings": "JSON: seconds for each stage",
     "error": "JSON: code and message; empty where there is none",
-    # Of the deletion of its result. `spec`, `request`, `data` and `images` are gone then, and `error` has no text.
+    # Of its result's deletion. `spec`, `request`, `data`, `warnings` and `images` are gone then, `error` has no text.
     "deletion": "`deleting`, and then `gone`",
     "deleted_at": "when that was asked for",
     "made": "how many images there were",

@@ -71,6 +71,7 @@ class JobRecord:
         attempts: How often it began, and was not taken back.
         artifacts: What it made, in its kind's order.
         data: What it made that needs no object of its own: a text, a number.
+        warnings: What its caller should know though it went well, a sentence each.
         timings: Seconds for each stage, and in all.
         batch, custom_id: The batch that it is part of, and its own name in there.
         deletion, deleted_at: "deleting", or "gone", since somebody has deleted its result, and when that was.
@@ -97,6 +98,7 @@ class JobRecord:
     error: JobError | None = None
     artifacts: tuple[Artifact, ...] = ()
     data: dict[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
     batch: str | None = None
     custom_id: str | None = None
@@ -200,6 +202,7 @@ def _read_way(fields: Mapping[str, str]) -> dict[str, Any]:
         "error": _error(fields),
         "artifacts": artifacts,
         "data": _json(fields, "data", dict),
+        "warnings": tuple(map(str, _json(fields, "warnings", list) or ())),
         "timings": _timings(fields),
         "is_partial": not is_whole,
     }

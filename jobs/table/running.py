@@ -178,6 +178,7 @@ class RunningJobs(JobReader):
         timings: dict[str, float] | None = None,
         error: dict[str, str] | None = None,
         data: dict[str, Any] | None = None,
+        warnings: Sequence[str] = (),
         reports: Sequence[Report] = (),
         at: Report | None = None,
     ) -> tuple[JobRecord, list[PendingNotice]]:
@@ -188,6 +189,7 @@ class RunningJobs(JobReader):
             notifies: Whether the caller sends the notifications at once. If it does not, others do later.
             artifacts: What is stored, each as `Artifact` has it.
             data: What was made that needs no object of its own.
+            warnings: What its caller should know though it went well.
             reports: Of the way here that are not noted yet; they go first, in the same round trip.
             at: Where the job was at last, of which the record may not know.
 
@@ -198,7 +200,7 @@ class RunningJobs(JobReader):
             Fenced: Another attempt owns the job, or it has ended otherwise.
         """
         earlier = [("progress", arguments(reports=[each.to_arguments() for each in reports]))] if reports else []
-        args = self._end_args(claim.job_id, claim.token, status, artifacts, timings, error, data)
+        args = self._end_args(claim.job_id, claim.token, status, artifacts, timings, error, data, warnings)
         notifier: dict[str, Argument] = (
             {"notifier": claim.token, "notifier_lease_s": NOTIFIER_LEASE_S} if notifies else {}
         )
@@ -223,6 +225,7 @@ class RunningJobs(JobReader):
         timings: dict[str, float] | None = None,
         error: dict[str, str] | None = None,
         data: dict[str, Any] | None = None,
+        warnings: Sequence[str] = (),
     ) -> dict[str, Argument]:
         return {
             "job_id": job_id,
@@ -230,6 +233,7 @@ class RunningJobs(JobReader):
             "status": status,
             "artifacts": json.dumps(list(artifacts)),
             "data": json.dumps(data) if data else None,
+            "warnings": json.dumps(list(warnings)) if warnings else None,
             "timings": json.dumps(timings or {}),
             "error": json.dumps(error) if error else "",
             "error_code": error["code"] if error else None,

@@ -18,6 +18,7 @@ from producer.api.keys.callers import Caller
 from producer.client.loop_turns import working_in
 from producer.files.intake import PIECE_BYTES, Intake
 
+_LONG_TEXTS = 2  # Of all that a form has beside files: two prompts.
 _FIELD_CHARS = 100  # Of its name, in an error.
 
 _aborting: set[asyncio.Task[None]] = set()  # A task that nobody holds may be collected before it has run.
@@ -99,6 +100,7 @@ class SentForm:
         self.files: dict[str, list[SentFile]] = {}
         self._context, self._names, self._several = context, names, several
         self._max_text_bytes = max_text_bytes
+        self._texts_bytes, self._most_texts_bytes = 0, _LONG_TEXTS * max_text_bytes + AROUND_BYTES
         self._name = ""  # Of the part that is being read.
         self._text: bytearray | None = None
         self._file: SentFile | None = None
@@ -130,7 +132,7 @@ class SentForm:
             StorageUnavailable, StorageMisconfigured, RedisUnavailable, RedisFull
         """
         settings = self._context.settings
-        most = settings.max_upload_bytes * len(set(self._names.values())) + AROUND_BYTES
+        most = settings.max_upload_bytes * len(set(self._names.values())) + self._most_texts_bytes
         async with aclosing(read_form(request, max_bytes=most, timeout_s=settings.body_timeout_s)) as form:
             async for each in form:
                 if isinstance(each, Part):
@@ -184,6 +186,9 @@ class SentForm:
             await self._file.take(piece)
         elif self._text is not None:
             self._text += piece
+            self._texts_bytes += len(piece)
+            if self._texts_bytes > self._most_texts_bytes:
+                raise InvalidRequest("request", f"its fields may have at most {self._most_texts_bytes} bytes in all")
             if len(self._text) > self._max_text_bytes:
                 raise InvalidRequest(self._name, f"may have at most {self._max_text_bytes} bytes")
 

@@ -23,6 +23,7 @@ from producer.cli.deletion_commands import delete
 from producer.cli.ends_commands import ends_app
 from producer.cli.jobs_commands import jobs_app
 from producer.cli.keys_commands import keys_app
+from producer.cli.models_command import models
 from producer.cli.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
 from producer.cli.outcome import describe, see_through
 from producer.cli.progress import print_result
@@ -50,6 +51,7 @@ app.add_typer(keys_app, name="keys")
 app.command("submit")(submit)
 app.command("edit")(edit)
 jobs_app.command("delete")(delete)
+app.command("models")(models)
 app.command("workers")(workers)
 
 JobId = Annotated[str, typer.Argument(help="The job's id.")]

@@ -59,6 +59,8 @@ def print_result(job: Job, record: JobView, console: Console, saved: list[str]) 
     if record.data is not None:
         data = json.dumps(record.data, ensure_ascii=False)
         console.print("  data  ", data, highlight=False, soft_wrap=True)
+    for warning in record.warnings:
+        console.print(f"  [yellow]warning[/]  {escape(warning)}", markup=True, soft_wrap=True)
     stages = [*STAGES, *(stage for stage in record.timings if stage not in (*STAGES, "total"))]
     times = "  ".join(f"{escape(stage)} {record.timings[stage]:.2f} s" for stage in stages if stage in record.timings)
     total = f"[bold]total {record.timings.get('total', 0):.2f} s[/]"

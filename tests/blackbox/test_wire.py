@@ -54,7 +54,7 @@ def test_clients_that_do_not_read_hold_no_memory(system: System) -> None:
     assert system.api is not None
     key = system.key("blog")
     until("the key is known", lambda: system.http("GET", "/v1/models", key=key).status == 200)
-    lines = [{"prompt": "a red circle", "negative_prompt": "a" * 1_500} for _ in range(JOBS)]
+    lines = [{"prompt": "a red circle", "negative_prompt": "a" * 1_500, "guidance_scale": 2} for _ in range(JOBS)]
     assert system.http("POST", "/v1/jobs/batch", lines, key).status == 200
     asked = f"GET /v1/jobs?limit={JOBS} HTTP/1.1\nx-api-key: {key}\nHost: "
     before = memory_mib(system.api)

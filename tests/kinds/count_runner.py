@@ -22,6 +22,7 @@ POISON = "poison"  # A word that kills its process, while the file is there that
 
 class _Counting:
     batch_facts: Mapping[str, Any] = {}
+    warnings = ()
 
     def __init__(self, spec: CountSpec, note: Note) -> None:
         self._spec, self._note = spec, note

@@ -16,7 +16,8 @@ _RACES, _TOLD = "test_deletion_races.py::test_", "test_deletion_told.py::test_"
 
 DELETIONS = (
     _forgets("deletion-leaves-the-request", "delete.lua", "'HDEL', job, 'spec', 'request',", "'HDEL', job, 'request',"),
-    _forgets("deletion-leaves-data", "delete.lua", "'request', 'data', 'images')\n", "'request', 'images')\n"),
+    _forgets("deletion-leaves-data", "delete.lua", "'data', 'warnings', 'images')\n", "'warnings', 'images')\n"),
+    _forgets("deletion-leaves-warnings", "delete.lua", "'data', 'warnings', 'images')\n", "'data', 'images')\n"),
     _forgets("deletion-leaves-events", "delete.lua", "'images')\nforget_events()\n", "'images')\n"),
     _forgets("deletion-leaves-the-text-of-an-error", "delete.lua", "without_text(is.error)", "is.error or ''"),
     _forgets("deletion-leaves-the-sender-s-result", "delete.lua", "if is.tell then notify_again(is.tell) end\n"),

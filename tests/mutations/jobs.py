@@ -100,6 +100,12 @@ JOBS = (
         "if is.token ~= args.token then return {'fenced'} end\n",
         tests="table:stale_token_changes_nothing",
     ),
+    forgets(
+        "finish-forgets-warnings",
+        "finish.lua",
+        "if args.warnings then note('warnings', args.warnings) end\n",
+        tests="scripts:what_is_opaque_comes_back_as_it_went",
+    ),
     forgets("finish-leaves-a-lease", "finish.lua", "redis.call('ZREM', key.running(is.queue), id)\n"),
     forgets(
         "end-does-not-expire",

@@ -169,7 +169,7 @@ class Attempt:
             return None
         self.timings["total"] = round(sum(self.timings.values()), 4)
         artifacts = [each.model_dump(mode="json", exclude_defaults=True) for each in made]
-        return Status.SUCCEEDED, {"artifacts": artifacts, "data": self._data}
+        return Status.SUCCEEDED, {"artifacts": artifacts, "data": self._data, "warnings": self._warnings}
 
     def _store(self) -> list[Artifact] | None:
         if self._kept is None and (left := self._take_left()) is not None:
@@ -199,7 +199,7 @@ class Attempt:
         job_id, entry = self.claim.job_id, self._context.entry_of(self.claim.spec)
         try:
             with closing(files):
-                made = upload(self._context.store, self.claim, entry, files, self.timings, self._data)
+                made = upload(self._context.store, self.claim, entry, files, self.timings, self._data, self._warnings)
         except SpoolFull:
             raise
         except StorageUnavailable as exc:
@@ -220,7 +220,7 @@ class Attempt:
         maker = self._context.made_by(self.claim.spec)
         try:
             with closing(self._making.files()) as files:
-                return self._context.spool.write(self.claim, files, self.timings, maker, self._data)
+                return self._context.spool.write(self.claim, files, self.timings, maker, self._data, self._warnings)
         except SpoolFull as exc:
             if self._is_refused:
                 raise Draining(str(exc)) from exc
@@ -229,6 +229,10 @@ class Attempt:
     @property
     def _data(self) -> dict[str, Any] | None:
         return self._making.data if self._kept is None else self._kept.data
+
+    @property
+    def _warnings(self) -> tuple[str, ...]:
+        return self._making.warnings if self._kept is None else tuple(self._kept.warnings)
 
     def _take_left(self) -> Spooled | None:
         return self._context.spool.take_left(self.claim.job_id, self._context.made_by(self.claim.spec))

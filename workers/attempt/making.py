@@ -41,6 +41,7 @@ class Making:
     Attributes:
         made_at: When what is to become files was there, by `time.perf_counter`.
         data: What was made that needs no object of its own.
+        warnings: What its record says though it went well.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Making:
         self._is_uploading = False
         self.made_at = time.perf_counter()
         self.data: dict[str, Any] | None = None
+        self.warnings: tuple[str, ...] = ()
 
     @contextmanager
     def inputs(self, pause: Callable[[float], None]) -> Iterator[None]:
@@ -130,6 +132,7 @@ class Making:
         if self._reason:  # It came before there was anything to leave.
             running.leave(self._reason)
         self._result = running.result()
+        self.warnings = running.warnings
         self._running = None  # It has the result, too.
         self._trace.stages(running.timings, running.batch_facts)
         self._timings |= running.timings

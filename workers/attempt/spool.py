@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import count
 from pathlib import Path
@@ -51,6 +51,7 @@ class Spooled:
         model: What made the images, as `Context.made_by` has it; empty where an earlier version did not note it.
         files: Of each image, what `MadeFile` has beside its bytes, which are read when they are needed.
         data: What was made that needs no file.
+        warnings: What its record says though it went well.
     """
 
     job_id: str
@@ -61,6 +62,7 @@ class Spooled:
     folder: Path
     model: str = ""
     data: dict[str, Any] | None = None
+    warnings: Sequence[str] = ()
 
     def made(self, memory: MemoryBudget, reason: Callable[[], Exception | None] = lambda: None) -> Generator[MadeFile]:
         """
@@ -149,6 +151,7 @@ class Spool:
         timings: dict[str, float],
         model: str = "",
         data: dict[str, Any] | None = None,
+        warnings: Sequence[str] = (),
     ) -> Spooled:
         """
         Write an attempt's files, whole or not at all; they stay until `drop`, or the next start.
@@ -158,12 +161,14 @@ class Spool:
             timings: As they are when the last file is there.
             model: What made them.
             data: What was made beside them.
+            warnings: What the job's record says though it went well.
 
         Raises:
             SpoolFull: The bound is reached, or the disk is full.
         """
         note = {"job_id": claim.job_id, "token": claim.token, "epoch": claim.epoch, "model": model, "data": data}
-        spooled = self._write(self._folder / f"{claim.job_id}.{claim.token}", files, {**note, "timings": timings})
+        note |= {"warnings": list(warnings), "timings": timings}
+        spooled = self._write(self._folder / f"{claim.job_id}.{claim.token}", files, note)
         with self._lock:
             self._jobs += 1
         return spooled

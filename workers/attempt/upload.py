@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -33,6 +33,7 @@ def upload(
     files: Iterable[MadeFile],
     timings: Mapping[str, float],
     data: Mapping[str, Any] | None = None,
+    warnings: Sequence[str] = (),
 ) -> list[Artifact]:
     """
     Store the images of an attempt under its own folder, retrying with backoff while the store is away.
@@ -41,6 +42,7 @@ def upload(
         files: Taken one by one: each is stored before the next is made.
         timings: As they are when the last image is stored.
         data: What was made beside them.
+        warnings: What the job's record says though it went well.
 
     Raises:
         StorageUnavailable: Still away after a few seconds.
@@ -58,7 +60,8 @@ def upload(
     for file in files:
         images.append(_upload_image(store, folder, len(images), file))
         del file  # Or it would be there while the next is made.
-    manifest = to_json(_manifest(claim, model, images, timings) | ({"data": data} if data else {}), indent=2)
+    made = {name: value for name, value in (("data", data), ("warnings", warnings)) if value}
+    manifest = to_json(_manifest(claim, model, images, timings) | made, indent=2)
     _put(store, folder.manifest(), manifest, "application/json")
     return images
 

@@ -16,7 +16,7 @@ import structlog
 from filelock import FileLock
 
 from workers.engine.adapter import AnyAdapter
-from workers.engine.errors import is_out_of_memory
+from workers.engine.errors import is_fatal, is_out_of_memory
 from workers.engine.run import Run
 
 log = structlog.get_logger()
@@ -55,7 +55,11 @@ class PassTimes:
 
 
 def measure(adapter: AnyAdapter, run: Run, clock: Callable[[], float]) -> PassTimes:
-    """Time passes of one job, two of it, four, … until doubling is not worth it or memory ends."""
+    """
+    Time passes of one job, two of it, four, … until doubling is not worth it, or fails.
+
+    A pass of several may fail where one of a single job does not: for want of memory, or because a model takes no two.
+    """
     trial = adapter.trial(run)
 
     def time_pass(count: int) -> float:
@@ -70,9 +74,11 @@ def measure(adapter: AnyAdapter, run: Run, clock: Callable[[], float]) -> PassTi
         try:
             doubled_s = seconds[rows] * _cost_of_doubling(time_pass, count)
         except Exception as exc:
-            if is_out_of_memory(exc):
-                break
-            raise
+            if is_fatal(exc):
+                raise
+            if not is_out_of_memory(exc):
+                log.warning("passes of more rows fail", key=str(run.cost_key), rows=2 * rows, reason=str(exc))
+            break
         rows, count = 2 * rows, 2 * count
         seconds[rows] = doubled_s
     return PassTimes(seconds=seconds)

@@ -224,6 +224,7 @@ class Engine:
                 ticket.fail(as_generation_failure(exc))
                 continue
             ticket.passed(GENERATE)
+            ticket.warnings = run.warnings
             self._finished.append((ticket, result, self._clock()))
             self._hand_over_late()
 

@@ -21,6 +21,7 @@ class Run(Protocol):
         outputs: How many things it makes: images.
         has_own_rows: Whether its forwards have a number of rows of their own, which may be one, as those of a
             reproducible job do; the watch then counts each of its rows as a forward.
+        warnings: What its submitter should know though it goes well, a sentence each.
     """
 
     @property
@@ -39,6 +40,8 @@ class Run(Protocol):
     def outputs(self) -> int: ...
     @property
     def has_own_rows(self) -> bool: ...
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
 
     def advance(self, prediction: Any) -> None:
         """Take in what a pass predicted for it, which is when noise is drawn and its scheduler moves on."""

@@ -32,6 +32,7 @@ class Ticket(Generic[R]):
         timings: Seconds: `encode` from submission to what it is conditioned on, `generate` from there to its result.
         steps_run: Steps that were computed for it.
         jobs_a_pass: How many jobs like this one share a pass on this device, at best.
+        warnings: What its submitter should know though it went well; there when it is over.
         passes, rows_of_passes: Passes that it took part in, and the rows that these had in all, its neighbours' too.
     """
 
@@ -41,6 +42,7 @@ class Ticket(Generic[R]):
         self.timings: dict[str, float] = {}
         self.steps_run = 0
         self.jobs_a_pass = 1
+        self.warnings: tuple[str, ...] = ()
         self.passes = self.rows_of_passes = 0
         self._on_progress = on_progress or (lambda _stage, _step, _steps: None)
         self._leaving: BaseException | None = None

@@ -11,6 +11,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 from jobs.catalogue.entry import Edited, Model, WayToEdit
+from jobs.catalogue.families import Guidance
 from jobs.errors import ErrorCode
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
@@ -32,15 +33,17 @@ class WholeRun(PictureRun):
 
     Attributes:
         images: When it is done, (n, height, width, 3), 0 to 1, as `OwnCall` returns them.
+        is_guided: Whether its pipeline computes each image without its prompt, too.
     """
 
-    def __init__(self, spec: GenerateSpec, family_key: Hashable) -> None:
+    def __init__(self, spec: GenerateSpec, family_key: Hashable, *, is_guided: bool) -> None:
         super().__init__(spec)
+        self.is_guided = is_guided
         self.images: Any = None
         sampling = (spec.width, spec.height, spec.num_inference_steps, spec.guidance_scale, spec.scheduler)
         is_negated = bool(spec.negative_prompt)
         self.share_key: Hashable = (family_key, *sampling, is_negated)
-        self.cost_key: Hashable = (family_key, size_class(spec.width, spec.height), spec.guidance_scale > 1, is_negated)
+        self.cost_key: Hashable = (family_key, size_class(spec.width, spec.height), is_guided, is_negated)
 
     @property
     def rows(self) -> int:
@@ -67,7 +70,7 @@ class WholeEdit(WholeRun):
     """
 
     def __init__(self, edit: Edit, editor: OwnCall, family_key: Hashable) -> None:
-        super().__init__(edit.spec, family_key)
+        super().__init__(edit.spec, family_key, is_guided=editor.guidance.is_on(edit.spec.guidance_scale))
         self.edit = edit
         self.editor = editor
         self.share_key = object()
@@ -94,6 +97,16 @@ class WholePipeline(PictureFamily[WholeRun]):
     @property
     def most_references(self) -> int:
         return self.editors.most_references
+
+    @property
+    def guidance(self) -> Guidance | None:
+        """As its pipeline takes it."""
+        return self._own.guidance.kind
+
+    @property
+    def takes_negative_prompt(self) -> bool:
+        """Likewise."""
+        return self._own.guidance.takes_negative_prompt
 
     @property
     def are_sides_tried(self) -> bool:
@@ -123,9 +136,10 @@ class WholePipeline(PictureFamily[WholeRun]):
         editor = self.editors.check(work) if isinstance(work, Edit) else None
         if editor is None and self.editors.only:
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"image: {self.entry.name} only edits pictures")
-        if spec.negative_prompt and not (editor or self._own).takes("negative_prompt"):
-            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"negative_prompt: {self.entry.name} does not support it")
-        return WholeEdit(work, editor, key) if isinstance(work, Edit) and editor else WholeRun(spec, key)
+        (editor or self._own).guidance.check(spec)
+        if isinstance(work, Edit) and editor:
+            return WholeEdit(work, editor, key)
+        return WholeRun(spec, key, is_guided=self._own.guidance.is_on(spec.guidance_scale))
 
     @torch.inference_mode()
     def predict(self, batch: Sequence[WholeRun], max_rows: int, on_step: OnStep) -> list[Any]:
@@ -154,7 +168,7 @@ class WholePipeline(PictureFamily[WholeRun]):
         """A run of a few steps; of an edit, for one image."""
         fewer = {"num_inference_steps": min(_TRIAL_STEPS, run.steps)}
         if not isinstance(run, WholeEdit):
-            return WholeRun(run.spec.model_copy(update=fewer), None)
+            return WholeRun(run.spec.model_copy(update=fewer), None, is_guided=run.is_guided)
         spec = run.edit.spec.model_copy(update={**fewer, "n": 1, "strength": 1.0})
         return WholeEdit(replace(run.edit, spec=spec), run.editor, None)
 
@@ -162,12 +176,12 @@ class WholePipeline(PictureFamily[WholeRun]):
         """Run the pipeline for these images; (len(images), height, width, 3)."""
         spec = images[0][0]
         generators = [_generator(each, index) for each, index in images]
-        given = _sampling(spec) | {
+        given = _sampling(spec, self._own) | {
             "prompt": [each.prompt for each, _ in images],
             "generator": generators[0] if self._own.is_alone(is_negated=bool(spec.negative_prompt)) else generators,
         }
-        if spec.negative_prompt:  # Left out otherwise: not every pipeline takes None for "none".
-            given["negative_prompt"] = [each.negative_prompt for each, _ in images]
+        if (negative := _negative(spec, self._own)) is not None:
+            given["negative_prompt"] = [each.negative_prompt or negative for each, _ in images]
         made = self._own(given, scheduler=spec.scheduler, steps=spec.num_inference_steps, on_step=on_step)
         check_number(len(made), len(images), self.entry)
         return made
@@ -175,9 +189,9 @@ class WholePipeline(PictureFamily[WholeRun]):
     def _edit(self, run: WholeEdit, on_step: OnStep) -> Any:
         """Run the pipeline once for each image; (n, height, width, 3)."""
         spec, made = run.spec, []
-        given = _sampling(spec) | arguments(run.edit, run.editor) | {"prompt": spec.prompt}
-        if spec.negative_prompt:
-            given["negative_prompt"] = spec.negative_prompt
+        given = _sampling(spec, run.editor) | arguments(run.edit, run.editor) | {"prompt": spec.prompt}
+        if (negative := _negative(spec, run.editor)) is not None:
+            given["negative_prompt"] = negative
         for index in range(spec.n):
             given["generator"] = _generator(spec, index)
             told = _share_of(on_step, index, spec.n, run.steps)
@@ -197,14 +211,19 @@ def _called(run: WholeEdit, given: dict[str, Any], on_step: OnStep) -> Any:
         raise GenerationFailed(ErrorCode.INVALID_INPUT, f"references: {exc}") from exc
 
 
-def _sampling(spec: GenerateSpec) -> dict[str, Any]:
+def _negative(spec: GenerateSpec, call: OwnCall) -> str | None:
+    """The negative prompt of a call; None leaves it out, for not every pipeline takes None for "none"."""
+    return spec.negative_prompt or (call.guidance.empty_negative if call.guidance.is_on(spec.guidance_scale) else None)
+
+
+def _sampling(spec: GenerateSpec, call: OwnCall) -> dict[str, Any]:
     """What the images of a call have in common."""
     return {
         "width": spec.width,
         "height": spec.height,
         "num_inference_steps": spec.num_inference_steps,
-        "guidance_scale": spec.guidance_scale,
         "output_type": "np",
+        **call.guidance.arguments(spec.guidance_scale),
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, final
 
 from jobs.catalogue.entry import Edited, Model, WayToEdit
+from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.families.embeddings import EmbeddingCache
@@ -22,10 +23,12 @@ class PictureRun:
 
     Attributes:
         spec: The job.
+        warnings: What its caller should know though it goes well, a sentence each: "prompt: cut to 77 tokens".
     """
 
     def __init__(self, spec: GenerateSpec) -> None:
         self.spec = spec
+        self.warnings: tuple[str, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -110,6 +113,16 @@ class PictureFamily(ABC, Generic[P]):
     def most_references(self) -> int:
         """How many further pictures an edit may look at."""
         return 0
+
+    @property
+    def guidance(self) -> Guidance | None:
+        """What `guidance_scale` is of the loaded model; None where that does not show."""
+        return None
+
+    @property
+    def takes_negative_prompt(self) -> bool | None:
+        """Whether the loaded model takes one; None where that does not show."""
+        return None
 
     @property
     def side_multiple(self) -> int | None:

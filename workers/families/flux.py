@@ -25,7 +25,7 @@ class Flux(FlowFamily):
     _keeps_flow_sigmas = True
 
     @property
-    def _how_guided(self) -> Guidance:
+    def guidance(self) -> Guidance:
         return "embedded" if self._transformer.config.guidance_embeds else "none"
 
     def _fixed_length(self) -> int:
@@ -54,7 +54,7 @@ class Flux(FlowFamily):
         predicted: torch.Tensor = self._transformer(
             hidden_states=stack([row.sample for row in rows]),
             timestep=timesteps(rows).to(self._dtype) / 1000,
-            guidance=guidance_scales(rows) if self._how_guided == "embedded" else None,
+            guidance=guidance_scales(rows) if self.guidance == "embedded" else None,
             pooled_projections=stack([row.text[1] for row in rows]),
             encoder_hidden_states=texts,
             txt_ids=texts.new_zeros(texts.shape[1], 3),

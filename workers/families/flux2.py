@@ -51,7 +51,7 @@ class Flux2(FlowFamily):
     _keeps_flow_sigmas = True
 
     @property
-    def _how_guided(self) -> Guidance:
+    def guidance(self) -> Guidance:
         return "embedded" if self._transformer.config.guidance_embeds else "none"
 
     def _open_autoencoder(self) -> Decoder:
@@ -89,7 +89,7 @@ class Flux2(FlowFamily):
         predicted: torch.Tensor = self._transformer(
             hidden_states=samples,
             timestep=timesteps(rows).to(self._dtype) / 1000,
-            guidance=guidance_scales(rows) if self._how_guided == "embedded" else None,
+            guidance=guidance_scales(rows) if self.guidance == "embedded" else None,
             encoder_hidden_states=texts,
             txt_ids=self.pipeline._prepare_text_ids(texts).to(self._device),
             img_ids=self._image_ids(rows),

@@ -13,7 +13,7 @@ class Flux2Klein(Flux2):
     """Adapts a `Flux2KleinPipeline`."""
 
     @property
-    def _how_guided(self) -> Guidance:
+    def guidance(self) -> Guidance:
         return "none" if self.pipeline.config.is_distilled else "true"
 
     def _tokens(self, text: str) -> int:

@@ -12,8 +12,21 @@ import numpy as np
 from jobs.catalogue.entry import Model
 from workers.engine.adapter import OnStep
 from workers.engine.errors import WrongPictures
+from workers.families.call_guidance import CallGuidance
 from workers.families.flow_schedules import is_flow, make_flow_scheduler
 from workers.families.schedulers import make_scheduler
+
+_CALLBACKS = ("callback_on_step_end", "callback")
+
+# What is the same in every call, whatever its class.
+_REWRITES_NOTHING = {
+    # Some write the prompt anew before they draw it, with what the process' own generator draws: the same seed would
+    # make another picture. Ernie, LongCat, Ideogram, LTX.
+    "use_pe": False,
+    "enable_prompt_rewrite": False,
+    "prompt_upsampling": False,
+    "enable_prompt_enhancement": False,
+}
 
 # What classes of diffusers have to be told that no job says, by how their names begin.
 _ALWAYS: dict[str, dict[str, Any]] = {
@@ -25,6 +38,7 @@ _ALWAYS: dict[str, dict[str, Any]] = {
 _ALONE = (
     "Amused",  # Takes one generator for all images.
     "CogView4",  # Fills texts up to the longest of a call, without a mask: each shows in its neighbours' pictures.
+    "GlmImage",  # Of all its pictures the first one's seed is what its language model draws with.
 )
 # Those that do with a negative prompt.
 _ALONE_IF_NEGATED = (
@@ -44,6 +58,8 @@ class OwnCall:
 
     Attributes:
         pipeline: With its progress bar off.
+        guidance: What a job's `guidance_scale` is of it.
+        is_alone: Whether its pictures are made one by one: what a call draws would depend on the company.
     """
 
     def __init__(self, entry: Model, pipeline: Any) -> None:
@@ -53,6 +69,7 @@ class OwnCall:
         self._always = next((given for begins, given in _ALWAYS.items() if self._name.startswith(begins)), {})
         self._entry = entry
         self._own_scheduler = getattr(pipeline, "scheduler", None)
+        self.guidance = CallGuidance(entry, pipeline)
         pipeline.set_progress_bar_config(disable=True)
 
     def is_alone(self, *, is_negated: bool) -> bool:
@@ -87,19 +104,19 @@ class OwnCall:
         Raises:
             WrongPictures: It made none.
         """
-        given = {**arguments, **self._always, **({} if steps == 2 else {_MIDDLE: None})}
+        given = {**arguments, **_REWRITES_NOTHING, **self._always, **({} if steps == 2 else {_MIDDLE: None})}
+        given |= _callbacks(on_step, steps)
         known = {name: value for name, value in given.items() if name in self._takes}
-        if "callback_on_step_end" in self._takes:
-            known["callback_on_step_end"] = _after_step(on_step, steps)
         if self._own_scheduler is not None:
             self.pipeline.scheduler = made = _scheduler_of(scheduler, self._own_scheduler)
-            if "callback_on_step_end" not in self._takes:
+            if self._takes.isdisjoint(_CALLBACKS):
                 _report_steps(made, steps, on_step)
         result = self.pipeline(**known)
-        if not hasattr(result, "images"):
+        images = getattr(result, "images", getattr(result, "image", None))  # The second is Kandinsky 5's.
+        if images is None:
             advice = f"[models.{self._entry.name}] of models.toml must name a pipeline that makes pictures."
             raise WrongPictures(f"{type(self.pipeline).__name__} made no image", advice)
-        images = np.asarray(result.images)
+        images = np.asarray(images)
         withheld = getattr(result, "nsfw_content_detected", None) or (False,)
         shown = images / np.float32(255) if images.dtype == np.uint8 else images  # Levels: what PIL's pictures have.
         return np.where(np.reshape(withheld, (-1, 1, 1, 1)), WITHHELD, shown) if any(withheld) else shown
@@ -108,6 +125,15 @@ class OwnCall:
 def _scheduler_of(name: str, own: Any) -> Any:
     """A fresh one of this name; a shift that depends on the size pipelines compute by themselves."""
     return make_flow_scheduler(name, own, mu=0.0, shift=None) if is_flow(own) else make_scheduler(name, own)
+
+
+def _callbacks(on_step: OnStep, steps: int) -> dict[str, Any]:
+    """Of today, and the older one, which is called with a step, too: aMUSEd."""
+
+    def callback(index: int, _timestep: Any, _latents: Any) -> None:
+        on_step(min(index + 1, steps))
+
+    return {"callback_on_step_end": _after_step(on_step, steps), "callback": callback, "callback_steps": 1}
 
 
 def _after_step(on_step: OnStep, steps: int) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:

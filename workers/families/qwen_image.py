@@ -46,10 +46,9 @@ class QwenImage(FlowFamily):
     """
 
     _own_max_tokens = 1024
-    _empty_negative = " "  # As the model's authors have it; without a negative prompt there is no guidance.
 
     @property
-    def _how_guided(self) -> Guidance:
+    def guidance(self) -> Guidance:
         return "true"
 
     def _open_autoencoder(self) -> Decoder:

@@ -26,11 +26,13 @@ class Conditioning:
         text: (R, T, D).
         extra: As in `Rows`.
         source: The picture that is edited, of an edit.
+        warnings: As of `PictureRun`.
     """
 
     text: torch.Tensor
     extra: dict[str, torch.Tensor]
     source: Source | None = None
+    warnings: tuple[str, ...] = ()
 
     def tensors(self) -> list[torch.Tensor]:
         """All that it has on the device."""
@@ -55,6 +57,7 @@ class ScheduledRun(SteppedRun):
         family_key: Hashable,
     ) -> None:
         super().__init__(spec, scheduler)
+        self.warnings = conditioning.warnings
         text_shape = tuple(conditioning.text.shape[1:])
         self.share_key: Hashable = (family_key, latent_shape, text_shape)
         self.cost_key: Hashable = (family_key, size_class(*latent_shape[1:]), text_shape)

@@ -10,11 +10,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 
 from jobs.catalogue.entry import Model
+from jobs.catalogue.families import Guidance
 from jobs.errors import ErrorCode
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
 from workers.families.autoencoder import Autoencoder, check_finite
+from workers.families.cut import cut_texts
 from workers.families.edited import EditRun, check_strength
 from workers.families.embeddings import Embedding, EmbeddingCache
 from workers.families.family import Family, PictureFamily
@@ -50,7 +52,7 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
 
     @torch.inference_mode()
     def encode(self, works: Sequence[Work]) -> list[Conditioning]:
-        """Prompts longer than the tokenizer's length are cut."""
+        """Prompts longer than the tokenizer's length are cut, of which a run warns."""
         conditioned = self._encode_specs([spec_of(work) for work in works])
         return [
             replace(each, source=self._autoencoder.encode(work, self._latent_shape(work.spec)[1:]))
@@ -115,6 +117,11 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         return run.one_image()
 
     @property
+    def guidance(self) -> Guidance:
+        """Models distilled with guidance (Meng et al. 2022) take it as an input, in place of a second row."""
+        return "true" if self._unet.config.time_cond_proj_dim is None else "embedded"
+
+    @property
     def side_multiple(self) -> int:
         """Latents are whole."""
         return int(self.pipeline.vae_scale_factor)
@@ -123,7 +130,7 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         return [spec.negative_prompt, spec.prompt] if self._is_guided(spec) else [spec.prompt]
 
     def _is_guided(self, spec: GenerateSpec) -> bool:
-        return spec.guidance_scale > 1 and self._unet.config.time_cond_proj_dim is None
+        return self.guidance == "true" and spec.guidance_scale > self.entry.traits.guided_above
 
     def _encode_together(self, keys: list[Any]) -> list[Embedding]:
         return [(text,) for text in self._encode_texts([text for text, _alone in keys]).split(1)]
@@ -137,13 +144,18 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
     def _condition(self, spec: GenerateSpec, embeddings: list[Embedding]) -> Conditioning:
         """Rows of each text in turn: all images without the prompt, then all with it."""
         text = torch.cat([embedding[0].expand(spec.n, -1, -1) for embedding in embeddings])
-        return Conditioning(text=text, extra=self._extra(spec, embeddings))
+        said = {"prompt": spec.prompt} | ({"negative_prompt": spec.negative_prompt} if self._is_guided(spec) else {})
+        warnings = cut_texts(said, self._tokenizers)
+        return Conditioning(text=text, extra=self._extra(spec, embeddings), warnings=warnings)
+
+    @property
+    def _tokenizers(self) -> tuple[Any, ...]:
+        return (self.pipeline.tokenizer,)
 
     def _extra(self, spec: GenerateSpec, _embeddings: list[Embedding]) -> dict[str, torch.Tensor]:
         width = self._unet.config.time_cond_proj_dim
         if width is None:
             return {}
-        # Models distilled with guidance (Meng et al. 2022) take it as an input, in place of a second row.
         scale = torch.tensor([spec.guidance_scale - 1.0]).repeat(spec.n)
         embedded = self.pipeline.get_guidance_scale_embedding(scale, embedding_dim=width)
         return {"timestep_cond": embedded.to(self._device, self._unet.dtype)}

@@ -30,7 +30,7 @@ class StableDiffusion3(FlowFamily):
             self.max_tokens = int(pipeline.tokenizer_max_length)
 
     @property
-    def _how_guided(self) -> Guidance:
+    def guidance(self) -> Guidance:
         return "true"
 
     def _fixed_length(self) -> int:

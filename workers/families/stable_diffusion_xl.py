@@ -19,6 +19,11 @@ class StableDiffusionXL(StableDiffusion):
 
     _is_xl = True
 
+    @property
+    def _tokenizers(self) -> tuple[Any, ...]:
+        found = (self.pipeline.tokenizer, self.pipeline.tokenizer_2)
+        return tuple(each for each in found if each is not None)  # The refiner has the second alone.
+
     def _texts(self, spec: GenerateSpec) -> list[Hashable]:
         # Without a negative prompt, SDXL is conditioned on zeros rather than on an empty text.
         negative = spec.negative_prompt or (None if self.pipeline.config.force_zeros_for_empty_prompt else "")

@@ -19,7 +19,7 @@ class ZImage(FlowFamily):
     """Adapts a `ZImagePipeline`."""
 
     @property
-    def _how_guided(self) -> Guidance:
+    def guidance(self) -> Guidance:
         return "true"
 
     def _alike(self, _spec: GenerateSpec) -> Hashable:

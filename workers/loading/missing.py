@@ -65,6 +65,25 @@ def missing_parts(pipeline: Any) -> Iterator[str]:
             yield f"{name}: its vocabulary has no letter"
 
 
+def broken_parts(pipeline: Any) -> Iterator[str]:
+    """
+    Which tensors of each component hold what is no number, as after a conversion that went wrong.
+
+    Their pictures would be black, or their jobs fail one by one.
+    """
+    for name, component in pipeline.components.items():
+        if isinstance(component, torch.nn.Module):
+            tensors = (*component.named_parameters(), *component.named_buffers())
+            if broken := [tensor_name for tensor_name, tensor in tensors if _has_nan(tensor)]:
+                yield _describe(name, broken, "partly NaN (not a number)")
+
+
+def _has_nan(tensor: torch.Tensor) -> bool:
+    # A sum has no second tensor of that size beside it; it is NaN, too, where there is infinity of both signs.
+    is_float = tensor.dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+    return is_float and bool(tensor.detach().sum().isnan()) and bool(tensor.isnan().any())
+
+
 def _has_letters(tokenizer: Any) -> bool:
     """Whether any token has one, beside those with a meaning of their own, which a tokenizer makes without a file."""
     own = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 import torch
 import transformers
+from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 
 from jobs.catalogue.entry import Model
@@ -21,7 +22,8 @@ from workers.families.family import Family
 from workers.families.schedulers import unknown_schedulers
 from workers.loading.folder import first_fault, not_loaded
 from workers.loading.hub import is_path, revision_fault
-from workers.loading.missing import missing_parts, noting_random_tensors
+from workers.loading.missing import broken_parts, missing_parts, noting_random_tensors
+from workers.loading.outputs import other_output
 
 log = structlog.get_logger()
 
@@ -58,6 +60,11 @@ def load_pipeline(entry: Model, source: str, family: Family, device: torch.devic
         options |= {**dict.fromkeys(left_out), "requires_safety_checker": False}
     if Path(source).is_dir() and (fault := first_fault(Path(source), left_out)):
         raise NotLoaded(f"{fault.found}; {fault.advice}")
+    if family.pipeline is DiffusionPipeline:
+        with _library_errors():
+            index = DiffusionPipeline.load_config(source, revision=options.get("revision"))
+        if other := other_output(str(index.get("_class_name"))):
+            raise NotLoaded(f"{other}; correct source of [models.{entry.name}] in models.toml")
     with _library_errors(), _quiet(), noting_random_tensors() as missing:
         pipeline = family.pipeline.from_pretrained(source, **options)
     if missing := [*missing, *missing_parts(pipeline)]:
@@ -65,7 +72,10 @@ def load_pipeline(entry: Model, source: str, family: Family, device: torch.devic
     if unfit := _unfit(pipeline, entry.family, family.parts):
         raise NotLoaded(f"{unfit}; correct source or family of [models.{entry.name}] in models.toml")
     with _library_errors():
-        return pipeline.to(device)
+        pipeline.to(device)
+    if broken := list(broken_parts(pipeline)):
+        raise NotLoaded(f"{'; '.join(broken)}; get the model from somewhere else, or convert it again")
+    return pipeline
 
 
 def _unfit(pipeline: Any, family: str, parts: Sequence[str]) -> str | None:

@@ -29,7 +29,7 @@ def check_side_multiple(adapter: PictureFamily[Any], catalogue: Catalogue) -> No
     Where no multiple is found, it has to make its default size at least: some models make a few sizes only, which no
     multiple describes, and others make no picture here at all.
     """
-    multiple = adapter.entry.limits.side_multiple
+    multiple = adapter.entry.side_multiple
     if adapter.side_multiple is not None:
         _refuse_unless(math.lcm(multiple, adapter.side_multiple), adapter.entry, "latents are whole")
     elif adapter.are_sides_tried:
@@ -61,7 +61,7 @@ def check_edits(adapter: PictureFamily[Any]) -> None:
 
 
 def _refuse_unless(right: int, entry: Model, trouble: str) -> None:
-    multiple = entry.limits.side_multiple
+    multiple = entry.side_multiple
     if right != multiple:
         raise InvalidConfiguration(
             f"model {entry.name}: limits.side_multiple is {multiple}, and the model needs multiples of {right} "

@@ -25,6 +25,7 @@ from workers.engine.errors import GenerationFailed, WrongPictures
 from workers.engine.streams import device_clock
 from workers.engine.watch import Watch
 from workers.families.family import PictureFamily
+from workers.loading.guidance import check_guidance
 from workers.loading.models import choose_device, load_model
 from workers.loading.sides import check_edits, check_side_multiple
 from workers.process.allocator import keep_freed_memory, return_large_pictures
@@ -104,6 +105,7 @@ def _load(
     adapters = {name: load_model(catalogue, catalogue.models[name], device, cache_bytes) for name in names}
     for adapter in adapters.values():
         check_edits(adapter)
+        check_guidance(adapter)
         check_side_multiple(adapter, catalogue)
     return adapters
 

@@ -60,6 +60,10 @@ class _Editing:
     def batch_facts(self) -> Mapping[str, Any]:
         return self._ticket.batch_facts
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self._ticket.warnings
+
     def leave(self, reason: BaseException) -> None:
         self._ticket.leave(reason)
 

@@ -25,6 +25,10 @@ _MARK = (
     ' Iptc4xmpExt:DigitalSourceType="{uri}"/>'
     '</rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
 )
+# A segment of JPEG has 65,533 bytes (ITU-T T.81, B.1.1.4), of which EXIF's own heads take some.
+_JPEG_NOTE_BYTES = 65_000
+_KEPT_CHARS = 1_000  # of a prompt that is too long for it
+_SHORTENED = "shortened"
 _PNG_XMP = "XML:com.adobe.xmp"  # XMP Specification Part 3, 1.1.5: the keyword of its iTXt chunk
 
 
@@ -43,10 +47,24 @@ def options_of(form: str, source: DigitalSource, made_with: dict[str, Any] | Non
         source: What the mark says.
     """
     mark = _MARK.format(uri=source.uri)
-    note = None if made_with is None else json.dumps(made_with, ensure_ascii=False)
+    note = None if made_with is None else _note(made_with, form)
     if form == "png":
         return {"pnginfo": _png_chunks(mark, note)}
     return {"xmp": mark.encode(), **({} if note is None else {"exif": _exif(note)})}
+
+
+def _note(made_with: dict[str, Any], form: str) -> str:
+    """As JSON. What is too long for a JPEG is cut there, and says so: `job.json` has all of it."""
+    note = json.dumps(made_with, ensure_ascii=False)
+    if form != "jpeg" or len(_utf_16(note)) <= _JPEG_NOTE_BYTES:
+        return note
+    long = {name: text for name, text in made_with.items() if isinstance(text, str) and len(text) > _KEPT_CHARS}
+    kept = {name: f"{text[:_KEPT_CHARS]}…" for name, text in long.items()}
+    return json.dumps({**made_with, **kept, _SHORTENED: list(kept)}, ensure_ascii=False)
+
+
+def _utf_16(note: str) -> bytes:
+    return note.encode("utf-16-be")
 
 
 def _png_chunks(mark: str, note: str | None) -> PngInfo:
@@ -60,6 +78,6 @@ def _png_chunks(mark: str, note: str | None) -> PngInfo:
 def _exif(note: str) -> Image.Exif:
     exif = Image.Exif()
     # EXIF 2.32, 4.6.5: the comment begins with eight bytes that name its character code.
-    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = b"UNICODE\x00" + note.encode("utf-16-be")
+    exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = b"UNICODE\x00" + _utf_16(note)
     exif[ExifTags.Base.Software] = "imagemill"
     return exif

@@ -49,12 +49,15 @@ class Running(Protocol[R_co]):
     Attributes:
         timings: Seconds of each stage that it passed.
         batch_facts: What its trace has of the batches that it was part of.
+        warnings: What the job's record says though it went well, a sentence each; there when the result is.
     """
 
     @property
     def timings(self) -> Mapping[str, float]: ...
     @property
     def batch_facts(self) -> Mapping[str, Any]: ...
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
 
     def leave(self, reason: BaseException) -> None:
         """Ask it to end, from any thread; `result` then raises `reason`."""

@@ -66,7 +66,7 @@ end
 local pictures, keys = made_of(read(is.images))
 redis.call('HSET', job, 'deletion', 'deleting', 'deleted_at', seconds(now()), 'made', pictures,
   'error', without_text(is.error))
-redis.call('HDEL', job, 'spec', 'request', 'data', 'images')
+redis.call('HDEL', job, 'spec', 'request', 'data', 'warnings', 'images')
 forget_events()
 redis.call('ZREM', key.dead, id)
 if is.tell then notify_again(is.tell) end

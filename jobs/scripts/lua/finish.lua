@@ -18,6 +18,7 @@ local function note(name, value)
   fields[#fields + 1], fields[#fields + 2] = name, value
 end
 if args.data then note('data', args.data) end
+if args.warnings then note('warnings', args.warnings) end
 if args.stage then
   note('stage', args.stage)
   note('step', args.step)

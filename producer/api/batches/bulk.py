@@ -17,7 +17,7 @@ from producer.api.jobs.submissions import prepare
 from producer.api.keys.callers import Caller
 from storage.errors import StorageError
 
-MAX_ITEM_BYTES = 131_072  # Two prompts and sixteen tags at their longest, each character escaped, are shorter.
+MAX_ITEM_BYTES = 1 << 20  # Two prompts and sixteen tags at their longest, each character escaped, are shorter.
 KEY_CHARS = 240  # Of an idempotency key: the line's number comes behind it.
 
 LINE_BYTES = 8_192  # What an answer may have: a name and an error at their longest, each character escaped.

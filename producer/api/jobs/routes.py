@@ -116,7 +116,8 @@ async def submit(
         headers["Preference-Applied"] = f"wait={wait_s}"
         record = await _wait(context, record, wait_s)
     is_waited_for = bool(wait_s) and record.has_ended
-    shown = await _show(record, request, context) | {"warnings": warnings}
+    shown = await _show(record, request, context)
+    shown["warnings"] += warnings
     return json_response(shown, 200 if is_waited_for else 202, headers)
 
 

@@ -23,13 +23,20 @@ class EditsRequest(PicturesRequest, EditParameters):
     The fields of `POST /v1/images/edits` beside its pictures.
 
     Attributes:
-        input_fidelity: Taken, without effect: what is a job's own, and not OpenAI's, says how much may change.
+        input_fidelity: No model has it: `strength` says how much may change. "low", OpenAI's default, is taken in
+            silence.
     """
 
     completed: ClassVar[str] = "image_edit.completed"
     names: ClassVar[Mapping[str, str]] = {**PicturesRequest.names, "references": "image"}
 
     input_fidelity: Literal["high", "low"] | None = None
+
+    @property
+    def unheeded(self) -> list[str]:
+        """As of `PicturesRequest`."""
+        fidelity = "input_fidelity: no model has it; strength says how much may change"
+        return [*super().unheeded, *([fidelity] if self.input_fidelity == "high" else [])]
 
     def job_fields(self, model: Model) -> dict[str, Any]:
         """As of `PicturesRequest`; of an edit."""

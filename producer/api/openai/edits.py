@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from fastapi import Request, Response
 
 from jobs.errors import ImagemillError, InvalidRequest
-from jobs.fields import parse
+from jobs.fields import MAX_PROMPT_CHARS, parse
 from jobs.inputs.holding import KEPT_S, SENT, input_of
 from jobs.kinds.inputs import Input
 from jobs.kinds.registry import parse_request, settle
@@ -23,7 +23,7 @@ from producer.api.keys.callers import CurrentCaller
 from producer.api.openai import schemas
 from producer.api.openai.edit_request import MOST_PICTURES, EditsBody, EditsRequest, pictures_of, read_texts
 from producer.api.openai.errors import OpenAIRoute
-from producer.api.openai.pictures import Asking, answer, fields_of, queue
+from producer.api.openai.pictures import Asking, Queued, answer, fields_of, heeded, queue
 from producer.api.openai.request import AzureVersion
 from storage.errors import StorageError
 
@@ -31,7 +31,7 @@ router = Router(prefix="/v1", tags=["OpenAI"], route_class=OpenAIRoute)
 
 _IMAGE, _MASK = "image", "mask"
 _PARTS = {"image": _IMAGE, "image[]": _IMAGE, "mask": _MASK}
-_TEXT_BYTES = 16_384  # The longest prompt, every character of four bytes.
+_TEXT_BYTES = 4 * MAX_PROMPT_CHARS  # Every character of four bytes.
 
 Sent = TypeVar("Sent")
 
@@ -62,13 +62,13 @@ async def edit(
     if caller.key is None:
         refuse_other_pages(request, context.settings.cors_origins)
     with request.state.open_request.uploading():
-        requested, job_id = await _receive(asking)
-    return await answer(requested, job_id, asking)
+        requested, queued = await _receive(asking)
+    return await answer(requested, queued, asking)
 
 
-async def _receive(asking: Asking) -> tuple[EditsRequest, str]:
+async def _receive(asking: Asking) -> tuple[EditsRequest, Queued]:
     """
-    Take in a form: what is asked for, and the id of its job, which is queued. Otherwise nothing of it stays.
+    Take in a form: what is asked for, and its job, which is queued. Otherwise nothing of it stays.
 
     Raises:
         InvalidRequest, and what `SentForm.read`, `keep_all` and `queue` do
@@ -81,10 +81,10 @@ async def _receive(asking: Asking) -> tuple[EditsRequest, str]:
             raise InvalidRequest(_IMAGE, "is missing")
         requested = read_texts(form.texts)
         fields = fields_of(requested, asking)
-        try:  # With what is not kept yet, which would count.
-            settle(parse_request({**fields, **_inputs(form.files, _read)}), asking.context.parts.catalogue)
-        except InvalidRequest as exc:
-            raise requested.renamed(exc) from exc
+        catalogue = asking.context.parts.catalogue
+        # With what is not kept yet, which would count.
+        sent = {**fields, **_inputs(form.files, _read)}
+        heeded(requested, sent, lambda left: settle(parse_request(left), catalogue))
         kept = await form.keep_all(asking.caller, purpose=SENT, expires_after_s=KEPT_S)
         try:
             return requested, await queue(requested, {**fields, **_inputs(kept, input_of)}, asking)

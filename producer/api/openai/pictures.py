@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 
-from jobs.errors import InvalidRequest
+from jobs.errors import InvalidRequest, NoEffect
 from jobs.table.submission import Submission
 from jobs.view import JobView
 from producer.api.context import Context
@@ -22,6 +22,8 @@ from producer.api.openai.request import PicturesRequest
 from producer.api.openai.stream import ImageStream
 from producer.client.image import images_of
 from producer.client.loop_turns import aside, working_in
+
+Made = TypeVar("Made")
 
 _CLIENT_LEFT = 499  # Nobody reads it; the log has it.
 
@@ -53,9 +55,49 @@ def fields_of(requested: PicturesRequest, asking: Asking) -> dict[str, Any]:
     return requested.job_fields(asking.context.parts.catalogue.find(requested.model))
 
 
-async def queue(requested: PicturesRequest, fields: Mapping[str, Any], asking: Asking) -> str:
+@dataclass(frozen=True, slots=True)
+class Queued:
     """
-    Queue a job; its id.
+    A job that is to be answered with its pictures.
+
+    Attributes:
+        job_id: Its id.
+        notes: What the client is told of fields that no model here heeds, or that were left out.
+    """
+
+    job_id: str
+    notes: Sequence[str]
+
+
+def heeded(
+    requested: PicturesRequest, fields: Mapping[str, Any], made_of: Callable[[Mapping[str, Any]], Made]
+) -> tuple[Made, list[str]]:
+    """
+    What is made of a job's fields, where the client wants that without those that its model would not heed.
+
+    Args:
+        made_of: Raises `NoEffect` for the first of them.
+
+    Returns:
+        It, and a sentence for each field that was left out.
+
+    Raises:
+        InvalidRequest: By the field's name in the request.
+    """
+    left, notes = dict(fields), list[str]()
+    while True:
+        try:
+            return made_of(left), notes
+        except InvalidRequest as exc:
+            if not isinstance(exc, NoEffect) or requested.on_unused != "warn" or exc.field not in left:
+                raise requested.renamed(exc) from exc
+            del left[exc.field]
+            notes.append(f"{str(exc).partition(';')[0]}; it was left out")
+
+
+async def queue(requested: PicturesRequest, fields: Mapping[str, Any], asking: Asking) -> Queued:
+    """
+    Queue a job.
 
     Args:
         fields: Its own; inputs may be named or found.
@@ -64,35 +106,39 @@ async def queue(requested: PicturesRequest, fields: Mapping[str, Any], asking: A
         InvalidRequest: By the field's name in the request.
         Whatever `enter` raises
     """
-    submission = await _prepare(requested, fields, asking)
-    return await enter(submission, asking.context, asking.request)
+    submission, notes = await _prepare(requested, fields, asking)
+    job_id = await enter(submission, asking.context, asking.request)
+    return Queued(job_id, [*requested.unheeded, *notes])
 
 
-async def answer(requested: PicturesRequest, job_id: str, asking: Asking) -> Response:
+async def answer(requested: PicturesRequest, queued: Queued, asking: Asking) -> Response:
     """
     Answer with a job's pictures when it has ended. The body must have been read.
 
     Raises:
         JobFailed, JobNotFound, RedisUnavailable, and the store's errors
     """
-    request, context = asking.request, asking.context
+    request, context, job_id, notes = asking.request, asking.context, queued.job_id, queued.notes
     is_kept = asking.idempotency_key is not None
     if requested.stream:
-        return ImageStream(requested, context, job_id, is_kept=is_kept)
+        return ImageStream(requested, context, job_id, notes, is_kept=is_kept)
     record = await _wait(request, context, job_id, is_kept=is_kept)
     if record is None:
         return Response(status_code=_CLIENT_LEFT)
-    return json_response(await _content(requested, record, request, context))
+    content = await _content(requested, record, request, context)
+    return json_response({**content, "warnings": [*notes, *record.warnings]})
 
 
-async def _prepare(requested: PicturesRequest, fields: Mapping[str, Any], asking: Asking) -> Submission:
+async def _prepare(
+    requested: PicturesRequest, fields: Mapping[str, Any], asking: Asking
+) -> tuple[Submission, list[str]]:
     caller, context = asking.caller, asking.context
     traceparent = asking.request.headers.get("traceparent")
     try:
         found = await find_inputs(fields, caller, context)
-        return prepare(found, caller, context, asking.idempotency_key, traceparent)
     except InvalidRequest as exc:
         raise requested.renamed(exc) from exc
+    return heeded(requested, found, lambda left: prepare(left, caller, context, asking.idempotency_key, traceparent))
 
 
 async def _wait(request: Request, context: Context, job_id: str, *, is_kept: bool) -> JobView | None:

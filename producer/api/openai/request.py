@@ -39,8 +39,11 @@ class PicturesRequest(Strict):
         stream: Answer with server-sent events, one for each image.
         partial_images: Taken, and none is sent: a fast image may come before any of them, as OpenAI's reference says.
         user, safety_identifier: Kept as the job's metadata `user`; the second wins.
-        background: "transparent" is not offered.
+        background: No model makes "transparent" ones: `warnings` of the answer say so.
         moderation: Taken, without effect.
+        on_unused: What becomes of a field that the model would not heed, such as a negative prompt without guidance:
+            "refuse" (where it is not said), or "warn": it is left out, and `warnings` of the answer say so. Not
+            OpenAI's.
         negative_prompt, num_inference_steps, guidance_scale, seed: As in a job; not OpenAI's (`extra_body` of its
             client). `num_inference_steps` wins over `quality`.
         completed: The type of a stream's events.
@@ -68,12 +71,13 @@ class PicturesRequest(Strict):
     partial_images: Annotated[int, Field(ge=0, le=3)] | None = None
     user: Tag | None = None
     safety_identifier: Tag | None = None
-    background: Literal["auto", "opaque"] | None = None
+    background: Literal["auto", "opaque", "transparent"] | None = None
     moderation: Literal["auto", "low"] | None = None
     negative_prompt: Text | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=1_000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
+    on_unused: Literal["refuse", "warn"] | None = None
 
     @property
     def level(self) -> Quality:
@@ -85,6 +89,16 @@ class PicturesRequest(Strict):
     def end_user(self) -> str | None:
         """Who the client asks for."""
         return self.safety_identifier or self.user or None
+
+    @property
+    def unheeded(self) -> list[str]:
+        """What is asked that no model here does, a sentence each; what OpenAI's clients send by themselves is none."""
+        found = []
+        if self.background == "transparent":
+            found.append("background: no model makes transparent pictures; it is opaque")
+        if self.partial_images:
+            found.append("partial_images: none is sent")
+        return found
 
     @property
     def sends_links(self) -> bool:
@@ -138,12 +152,18 @@ class ImagesRequest(PicturesRequest):
     The body of `POST /v1/images/generations`.
 
     Attributes:
-        style: Taken, without effect.
+        style: No model has one; "vivid", which is OpenAI's default, is taken in silence.
     """
 
     completed: ClassVar[str] = "image_generation.completed"
 
     style: Literal["vivid", "natural"] | None = None
+
+    @property
+    def unheeded(self) -> list[str]:
+        """As of `PicturesRequest`."""
+        styled = ["style: no model has one; the prompt says it"] if self.style == "natural" else []
+        return [*super().unheeded, *styled]
 
 
 def _steps(level: Quality, model: Model) -> int | None:

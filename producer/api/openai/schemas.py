@@ -47,6 +47,10 @@ class ImagesBody(BaseModel):
     size: str = Field(examples=["128x128"])
     safety_identifier: str | None = None
     data: list[GeneratedImage]
+    warnings: list[str] = Field(
+        description="What there is to know though it went well: a prompt that was cut, a field that no model heeds. "
+        "An extension to OpenAI's API."
+    )
 
 
 GENERATIONS_BODY: dict[str, Any] = {

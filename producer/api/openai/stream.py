@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import orjson
@@ -34,15 +34,23 @@ _USAGE = {
 
 
 class ImageStream(StreamingResponse):
-    """Events of one job, up to its end. A client that leaves before has its job canceled, unless it `is_kept`."""
+    """
+    Events of one job, up to its end. A client that leaves before has its job canceled, unless it `is_kept`.
 
-    def __init__(self, requested: PicturesRequest, context: Context, job_id: str, *, is_kept: bool) -> None:
+    Args:
+        notes: What there is to know of the request, beside what the job warns of.
+    """
+
+    def __init__(
+        self, requested: PicturesRequest, context: Context, job_id: str, notes: Sequence[str], *, is_kept: bool
+    ) -> None:
         super().__init__(
             self._events(),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
         self._requested, self._context, self._job_id, self._is_kept = requested, context, job_id, is_kept
+        self._notes = notes
         self._has_ended = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,7 +69,8 @@ class ImageStream(StreamingResponse):
             record = waiting.result()
             self._has_ended = True
             for image in images_of(record, self._context.parts.store):
-                yield _event(self._requested.completed, await self._completed(image))
+                warnings = [*self._notes, *record.warnings]
+                yield _event(self._requested.completed, {**await self._completed(image), "warnings": warnings})
         except (ImagemillError, StorageError) as exc:
             problem = logged_problem_of(exc)
             if problem is None:

@@ -8,6 +8,7 @@ from fastapi import Response
 from pydantic import BaseModel, Field
 
 from jobs.catalogue.entry import Model
+from jobs.catalogue.takes import Takes, takes_of
 from producer.api.context import CurrentContext
 from producer.api.http.errors import json_response
 from producer.api.http.openapi import Router
@@ -31,6 +32,7 @@ class ModelBody(BaseModel):
         description="`mark`: no file of this model holds prompt or parameters; `full`: each job says."
     )
     schedulers: list[str]
+    takes: Takes = Field(description="What a request may say of it; what would have no effect is refused.")
 
 
 class ModelsBody(BaseModel):
@@ -63,9 +65,11 @@ def shown(model: Model, workers: int) -> dict[str, Any]:
         "defaults": model.defaults.model_dump(mode="json"),
         "limits": model.limits.model_dump(mode="json", exclude_none=True)
         | {
+            "side_multiple": model.side_multiple,
             "max_output_pixels": model.limits.output_pixels,
             "max_job_output_pixels": model.limits.job_output_pixels,
         },
         "metadata": model.metadata,
         "schedulers": list(model.schedulers),
+        "takes": takes_of(model).model_dump(mode="json"),
     }

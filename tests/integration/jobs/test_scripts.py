@@ -80,11 +80,11 @@ def go_through(table: JobTable, raw: redis.Redis, settings: Settings, a_job: Mak
         if token == "first":
             assert table._scripts.run("give_back", **args, **limits) == ["given_back", f'["{job_id}"]']
             assert raw.hget(key, "spec") == text.encode()
-    made = {"artifacts": text, "timings": text, "error": text, "data": text}
+    made = {"artifacts": text, "timings": text, "error": text, "data": text, "warnings": text}
     outcome, fields = table._scripts.run("finish", status="failed", error_code="x", **args, **made, **limits)
     assert outcome == "done"
     assert raw.hget(key, "spec") == text.encode()
-    for name in ("images", "timings", "error", "data"):
+    for name in ("images", "timings", "error", "data", "warnings"):
         assert as_mapping(fields)[name] == text
         assert raw.hget(key, name) == text.encode()
     _, _, fields = table._scripts.run("replay", job_id=job_id, nonce="a nonce", **limits)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +20,7 @@ from jobs.process.traces import Traces
 from jobs.submit import submission_of
 from jobs.table.claim import Claim
 from jobs.table.states import Status
-from jobs.view import spec_to_run
+from jobs.view import spec_to_run, view_of
 from tests.input_pictures import saved
 from tests.integration.workers.stores import Store
 from workers.attempt import upload
@@ -29,6 +30,7 @@ from workers.attempt.errors import Draining, JobLeft
 from workers.attempt.making import Making
 from workers.attempt.recover import Recovery
 from workers.attempt.trace import AttemptTrace
+from workers.families.simulated import SimulatedModel, SimulatedRun
 from workers.runners.registry import RUNNERS
 from workers.runners.runner import MAX_RECORD_DATA_BYTES
 
@@ -133,6 +135,28 @@ def test_input_that_is_not_what_was_submitted_fails_its_job(context: Context) ->
         ErrorCode.INVALID_INPUT,
         "image: object 'shared/a.png' has changed since the job was submitted",
     )
+
+
+@pytest.mark.parametrize("is_from_the_spool", [False, True])
+def test_what_a_run_warns_of_stands_in_the_record_and_beside_the_files(
+    context: Context, own_store: Store, monkeypatch: pytest.MonkeyPatch, is_from_the_spool: bool
+) -> None:
+    begin = SimulatedModel.begin
+
+    def begin_and_warn(model: SimulatedModel, work: Any, conditioning: None) -> SimulatedRun:
+        run = begin(model, work, conditioning)
+        run.warnings = ("prompt: cut to 77 tokens",)
+        return run
+
+    monkeypatch.setattr(SimulatedModel, "begin", begin_and_warn)
+    attempt = wait_in_the_spool(context, own_store) if is_from_the_spool else Attempt(claim_one(context), context)
+    own_store.is_away = False
+    record = attempt.step()
+    assert record is not None
+    read = context.table.get(record.id)
+    assert record.warnings == read.warnings == view_of(read).warnings == ("prompt: cut to 77 tokens",)
+    folder = record.artifacts[0].key.rpartition("/")[0]
+    assert json.loads(own_store.get(f"{folder}/job.json"))["warnings"] == ["prompt: cut to 77 tokens"]
 
 
 def test_what_is_made_waits_for_the_store_and_is_made_once(context: Context, own_store: Store) -> None:

@@ -29,7 +29,7 @@ def succeeded_with_data(house: House) -> str:
     claim = house.claim(job_id)
     house.context.table.watch([job_id])
     house.context.table.send(claim, {"words": MARK})
-    house.context.table.finish(claim, Status.SUCCEEDED, data={"caption": MARK})
+    house.context.table.finish(claim, Status.SUCCEEDED, data={"caption": MARK}, warnings=[MARK])
     return job_id
 
 

@@ -179,7 +179,7 @@ def test_result_is_not_gone_before_a_lease_has_passed(house: House) -> None:
 
 
 def test_deleted_job_takes_less_and_is_no_dead_one(house: House) -> None:
-    job_id = house.submit(negative_prompt="a blue ring " * 300)
+    job_id = house.submit(prompt="a blue ring " * 300)
     house.lose(job_id)
     assert [each.id for each in house.control.dead()] == [job_id]
     (before,) = house.context.table.kept().values()

@@ -70,6 +70,19 @@ def test_pictures_are_shown_beside_all_else_that_the_job_made() -> None:
     assert [(each.key, each.name) for each in shown.artifacts] == [("a/1.bin", "trace")]
 
 
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        (None, ()),  # Of an earlier version.
+        ('["prompt: cut to 77 tokens"]', ("prompt: cut to 77 tokens",)),
+        ('{"prompt": "cut"}', ()),
+        ('["cut", 77]', ("cut", "77")),
+    ],
+)
+def test_warnings_of_a_job_are_sentences(written: str | None, shown: tuple[str, ...]) -> None:
+    assert view(status="succeeded", **({} if written is None else {"warnings": written})).warnings == shown
+
+
 def test_job_of_an_unknown_kind_is_shown_as_far_as_it_goes() -> None:
     shown = view(kind="dream", spec='{"depth": 3}', stage="dream", status="processing")
     assert (shown.kind, shown.stage, shown.parameters, shown.request) == ("dream", "dream", None, {"depth": 3})

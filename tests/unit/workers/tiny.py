@@ -101,6 +101,16 @@ def inpainting() -> StableDiffusionPipeline:
 
 
 @cache
+def distilled() -> StableDiffusionPipeline:
+    """As `stable_diffusion`, distilled with guidance, which is an input in place of a second row."""
+    torch.manual_seed(8)
+    unet = _unet(cross_attention_dim=_TEXT_WIDTH, time_cond_proj_dim=8)
+    return _quiet(
+        StableDiffusionPipeline(**stable_diffusion().components | {"unet": unet}, requires_safety_checker=False)
+    )
+
+
+@cache
 def instruct_pix2pix() -> StableDiffusionInstructPix2PixPipeline:
     """Edits by instruction, and does nothing else."""
     torch.manual_seed(7)

@@ -70,7 +70,6 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         self._whole = WholePipeline(entry, pipeline)
         self._schedulers = FlowSchedulers(self._own_scheduler, keeps_flow_sigmas=self._keeps_flow_sigmas)
         self._autoencoder = self._open_autoencoder()
-        self._check_guidance()
         self._try_schedulers()
 
     # What a model has of its own.
@@ -81,7 +80,7 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
 
     @property
     @abstractmethod
-    def _how_guided(self) -> Guidance:
+    def guidance(self) -> Guidance:
         """What guidance is of this very model."""
 
     def _alike(self, spec: GenerateSpec) -> Hashable:
@@ -227,14 +226,6 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         return self._schedulers.take(
             spec.scheduler, steps, sigmas=self._sigmas(steps), mu=self._mu(spec), shift=spec.shift
         )
-
-    def _check_guidance(self) -> None:
-        entry = self.entry
-        if entry.how_guided != self._how_guided:
-            raise InvalidConfiguration(
-                f'model {entry.name}: set guidance = "{self._how_guided}" of [models.{entry.name}] in models.toml: '
-                f'its weights are of such a model, and not of one with guidance "{entry.how_guided}"'
-            )
 
     def _take_over(self, conditioning: FlowConditioning) -> None:
         """Inform the allocator that the denoiser's stream uses what the encoder's stream made."""

@@ -30,8 +30,6 @@ class TextStage(ABC):
 
     # Tokens that diffusers' pipeline takes of a prompt by itself.
     _own_max_tokens: ClassVar[int] = 512
-    # What stands in for a negative prompt where there is none.
-    _empty_negative: ClassVar[str] = ""
 
     def __init__(self, entry: Model, pipeline: Any, cache: EmbeddingCache) -> None:
         self.entry = entry
@@ -75,7 +73,7 @@ class TextStage(ABC):
     def _texts(self, spec: GenerateSpec) -> list[str]:
         texts = [spec.prompt]
         if self.entry.is_guided(spec.guidance_scale):
-            texts.append(spec.negative_prompt or self._empty_negative)
+            texts.append(spec.negative_prompt or self.entry.traits.empty_negative)
         return texts
 
     def _encode_keys(self, keys: list[Any]) -> list[Embedding]:

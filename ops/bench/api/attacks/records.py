@@ -22,6 +22,7 @@ _LONG_NAME = 60_000
 LARGEST: dict[str, Any] = {
     "prompt": _WIDE * 4_000,
     "negative_prompt": _WIDE * 4_000,
+    "guidance_scale": 2.0,  # Without guidance a negative prompt is refused.
     "metadata": {f"{number:02}": _WIDE * 512 for number in range(16)},
 }
 

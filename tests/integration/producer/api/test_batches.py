@@ -9,6 +9,7 @@ import pytest
 import redis
 from fastapi.testclient import TestClient
 
+from jobs.fields import MAX_PROMPT_CHARS
 from jobs.process.settings import Settings
 from jobs.table.states import Status
 from jobs.table.table import JobTable
@@ -46,7 +47,7 @@ def test_each_line_is_queued_or_refused_by_itself(api: TestClient, table: JobTab
         "{nonsense",
         "7",
         {"prompt": PROMPT, "custom_id": 5},
-        {"prompt": "x" * 200_000},
+        {"prompt": "x" * 2_000_000},
         {"prompt": PROMPT},
     )
     assert [each["line"] for each in answers] == list(range(1, 8))
@@ -60,6 +61,13 @@ def test_each_line_is_queued_or_refused_by_itself(api: TestClient, table: JobTab
     assert (record.spec.seed, record.custom_id, record.batch) == (7, "a", url.rsplit("/", 1)[1])
     counts = api.get(url).json()["counts"]
     assert (counts["total"], counts["queued"], counts["refused"]) == (2, 2, 5)
+
+
+def test_longest_prompts_fit_into_a_line_and_are_held_against_the_model(api: TestClient) -> None:
+    long = "\N{LARGE RED CIRCLE}" * MAX_PROMPT_CHARS  # JSON escapes each by twelve characters.
+    tags = {f"{number:064}": "\N{LARGE RED CIRCLE}" * 512 for number in range(16)}
+    _, (answer,) = send(api, {"prompt": long, "negative_prompt": long, "metadata": tags})
+    assert answer["error"]["message"] == "prompt: shapes takes at most 4000 characters"
 
 
 def test_array_is_taken_like_lines(api: TestClient) -> None:

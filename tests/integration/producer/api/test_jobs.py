@@ -22,6 +22,7 @@ from storage.backends.s3.store import S3Store
 from tests.integration.producer.api.conftest import DEADLINE_S
 
 PROMPT = "a large red circle on a blue background"
+WARNINGS = ["prompt: cut to 77 tokens"]
 IMAGE = {
     "key": "a/0.png",
     "thumbnail_key": "a/0.thumb.webp",
@@ -49,8 +50,8 @@ def test_submitted_job_is_queued_and_says_where_to_ask_for_it(api: TestClient, t
     assert (job["events_url"], job["cancel_url"]) == (f"{job['status_url']}/events", job["status_url"])
     assert (job["parameters"]["seed"], job["metadata"], job["caller"]) == (7, {"order": "12"}, "default")
     assert table.get(job["id"]).status is Status.QUEUED
-    assert len(job.pop("warnings")) == 1  # That there is no worker.
-    assert api.get(job["status_url"]).json() == job
+    assert len(job["warnings"]) == 1  # That there is no worker.
+    assert api.get(job["status_url"]).json() == job | {"warnings": []}
 
 
 @pytest.mark.parametrize(
@@ -171,6 +172,9 @@ def test_waiting_is_answered_as_soon_as_the_job_has_ended(api: TestClient, table
         answer = waiting.result(DEADLINE_S)
     assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=5")
     assert (answer.json()["id"], answer.json()["status"]) == (job["id"], "succeeded")
+    *of_the_run, of_the_submission = answer.json()["warnings"]
+    assert of_the_run == api.get(job["status_url"]).json()["warnings"] == WARNINGS
+    assert "no worker" in of_the_submission
 
 
 def test_finished_job_has_its_images_with_links_that_work(api: TestClient, table: JobTable, store: S3Store) -> None:
@@ -251,6 +255,16 @@ def test_models_and_queues_are_listed(api: TestClient) -> None:
     models = api.get("/v1/models").json()
     assert (models["object"], models["data"][0]["id"], models["data"][0]["object"]) == ("list", "shapes", "model")
     assert (models["data"][0]["workers"], models["data"][0]["defaults"]["num_inference_steps"]) == (0, 20)
+    takes = models["data"][0]["takes"]
+    assert (takes["guidance"], takes["guided_above"], takes["negative_prompt"], takes["shift"]) == (
+        "true",
+        1,
+        True,
+        False,
+    )
+    assert (takes["side_multiple"], takes["max_prompt_chars"], takes["empty_negative_prompt"]) == (8, 4_000, "")
+    assert takes["edits"] == {"image": "strength", "mask": "strength"}
+    assert "ddim" in takes["schedulers"]
     assert api.get("/v1/queues").json() == {"object": "list", "data": []}
     submit(api)
     (queue,) = api.get("/v1/queues").json()["data"]
@@ -267,4 +281,5 @@ def finish(table: JobTable, job_id: str) -> None:
     """What a worker does."""
     claim, _ = table.claim(job_id, owner="a worker")
     assert claim is not None
-    table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE], timings={"generate": 0.5, "total": 0.7})
+    timings = {"generate": 0.5, "total": 0.7}
+    table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE], timings=timings, warnings=WARNINGS)

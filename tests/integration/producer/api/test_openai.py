@@ -94,6 +94,45 @@ def test_request_becomes_a_job_and_its_images_the_answer(
     assert (shown["background"], shown["safety_identifier"], shown["data"][0]["seed"]) == ("opaque", "u-12", 7)
 
 
+NEUTRAL = {"moderation": "auto", "style": "vivid", "background": "opaque", "partial_images": 0, "quality": "standard"}
+UNHEEDED: dict[str, Any] = {
+    "background": "transparent",
+    "partial_images": 2,
+    "style": "natural",
+    "negative_prompt": "a star",
+    "guidance_scale": 1,
+    "on_unused": "warn",
+}
+NOTES = [
+    "background: no model makes transparent pictures; it is opaque",
+    "partial_images: none is sent",
+    "style: no model has one; the prompt says it",
+    "negative_prompt: has no effect with guidance_scale 1; it was left out",
+]
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize(("asked", "notes"), [(NEUTRAL, []), (UNHEEDED, NOTES)], ids=["neutral", "unheeded"])
+def test_what_no_model_heeds_is_named_beside_what_the_job_warns_of(
+    api: TestClient,
+    table: JobTable,
+    redis_client: redis.Redis,
+    store: S3Store,
+    pool: ThreadPoolExecutor,
+    asked: dict[str, Any],
+    notes: list[str],
+    is_streamed: bool,
+) -> None:
+    store.put("a/0.png", b"picture", "image/png")
+    waiting = pool.submit(lambda: api.post(PATH, json={"prompt": PROMPT, **asked, "stream": is_streamed}))
+    record = only_job(table, redis_client)
+    assert view_of(record).spec.negative_prompt == ""
+    end(table, record, artifacts=[IMAGE], warnings=["prompt: cut to 77 tokens"])
+    answer = waiting.result(DEADLINE_S)
+    shown = events_of(answer)[0][1] if is_streamed else answer.json()
+    assert shown["warnings"] == [*notes, "prompt: cut to 77 tokens"]
+
+
 @pytest.mark.parametrize(
     ("asked", "steps"),
     [
@@ -141,7 +180,11 @@ def test_quality_sets_the_steps(
         ({"prompt": PROMPT, "output_format": "svg"}, "output_format"),
         ({"prompt": PROMPT, "output_compression": 50}, "output_compression"),
         ({"prompt": PROMPT, "output_compression": 101, "output_format": "jpeg"}, "output_compression"),
-        ({"prompt": PROMPT, "background": "transparent"}, "background"),
+        ({"prompt": PROMPT, "background": "blue"}, "background"),
+        ({"prompt": PROMPT, "negative_prompt": "a star", "guidance_scale": 1}, "negative_prompt"),
+        ({**UNHEEDED, "prompt": PROMPT, "on_unused": "refuse"}, "negative_prompt"),
+        ({"prompt": PROMPT, "on_unused": "drop"}, "on_unused"),
+        ({"prompt": PROMPT, "on_unused": "warn", "scheduler": "ddim"}, "scheduler"),
         ({"prompt": PROMPT, "user": "u" * 513}, "user"),
         ({"prompt": PROMPT, "seed": -1}, "seed"),
         ({"prompt": PROMPT, "caller": "another"}, "caller"),

@@ -14,6 +14,7 @@ import redis
 from fastapi.testclient import TestClient
 
 from jobs import names
+from jobs.fields import MAX_PROMPT_CHARS
 from jobs.inputs.files import Files
 from jobs.process.settings import Settings
 from jobs.table.record import JobRecord
@@ -113,6 +114,17 @@ def test_form_becomes_an_edit_and_its_images_the_answer(
     assert (shown["quality"], shown["safety_identifier"]) == ("low", "u-12")
 
 
+def test_longest_prompts_fit_into_a_form_and_are_held_against_the_model(api: TestClient) -> None:
+    long = "\N{LARGE RED CIRCLE}" * MAX_PROMPT_CHARS
+    refused = error_of(send(api, prompt=long, negative_prompt=long))
+    assert (refused["param"], refused["message"]) == ("prompt", "prompt: shapes takes at most 4000 characters")
+    refused = error_of(send(api, prompt=f"{long}x"))
+    assert refused["param"] == "prompt"
+    many: dict[str, Any] = {f"field{number}": "x" * (4 * MAX_PROMPT_CHARS) for number in range(3)}
+    refused = error_of(send(api, **many))
+    assert "its fields may have at most" in refused["message"]
+
+
 def test_size_of_the_result_and_the_ways_of_an_answer_are_those_of_generations(
     api: TestClient, table: JobTable, redis_client: redis.Redis, store: S3Store, pool: ThreadPoolExecutor
 ) -> None:
@@ -202,7 +214,13 @@ WRONG: dict[str, tuple[Sent, dict[str, Any], str]] = {
     "strength for no step": ({"image": png()}, {"strength": "0.01"}, "strength"),
     "a size that is none": ({"image": png()}, {"size": "big"}, "size"),
     "a size that is too large": ({"image": png()}, {"size": "9000x9000"}, "size"),
-    "a transparent background": ({"image": png()}, {"background": "transparent"}, "background"),
+    "a background of a colour": ({"image": png()}, {"background": "blue"}, "background"),
+    "a negative prompt without guidance": (
+        {"image": png()},
+        {"negative_prompt": "a star", "guidance_scale": "1"},
+        "negative_prompt",
+    ),
+    "another wrong field": ({"image": png()}, {"on_unused": "warn", "n": "65"}, "n"),
     "a style": ({"image": png()}, {"style": "vivid"}, "style"),
     "links in a stream": ({"image": png()}, {"response_format": "url", "stream": "true"}, "response_format"),
     "compression of what has none": ({"image": png()}, {"output_compression": "50"}, "output_compression"),
@@ -221,6 +239,23 @@ def test_what_is_wrong_is_named_as_openai_calls_it_and_nothing_stays(
     assert error["message"].startswith(f"{param}: ")
     assert redis_client.keys("imagemill:job:*") == []
     assert nothing_stays()
+
+
+def test_what_no_model_heeds_is_left_out_and_named_where_the_client_wants_it(
+    api: TestClient, table: JobTable, redis_client: redis.Redis, store: S3Store, pool: ThreadPoolExecutor
+) -> None:
+    store.put("a/0.png", b"picture", "image/png")
+    fields = {"negative_prompt": "a star", "guidance_scale": "1", "padding_mask_crop": "16", "input_fidelity": "high"}
+    waiting = pool.submit(lambda: send(api, None, None, on_unused="warn", **fields))
+    record = only_job(table, redis_client)
+    spec = settled(record)
+    assert (spec.negative_prompt, spec.guidance_scale, spec.padding_mask_crop) == ("", 1, None)
+    end(table, record, artifacts=[IMAGE])
+    assert waiting.result(DEADLINE_S).json()["warnings"] == [
+        "input_fidelity: no model has it; strength says how much may change",
+        "padding_mask_crop: there is no mask; it was left out",
+        "negative_prompt: has no effect with guidance_scale 1; it was left out",
+    ]
 
 
 def test_several_images_are_counted(api: TestClient, nothing_stays: Callable[[], bool]) -> None:

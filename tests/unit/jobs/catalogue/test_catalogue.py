@@ -32,6 +32,11 @@ limits = { min_side = 64, max_side = 128, side_multiple = 8, max_steps = 10, max
 """
 
 
+def _of(family: str, text: str, other: str) -> str:
+    """The entry, of another family; with another text in place of one."""
+    return ENTRY.replace("stable-diffusion", family).replace(text, other)
+
+
 def settle(catalogue: Catalogue, **fields: Any) -> GenerateSpec:
     return spec_of({"prompt": "a red circle", **fields}, catalogue)
 
@@ -206,6 +211,12 @@ def test_missing_catalogue_is_an_error_that_names_the_file(tmp_path: Path) -> No
         ENTRY.replace('scheduler = "ddim"', 'scheduler = "euler"'),
         ENTRY.replace("max_n = 2", 'max_n = "two"'),
         ENTRY.replace("side_multiple = 8", "side_multiple = 0"),
+        ENTRY.replace("side_multiple = 8", "side_multiple = 4"),  # Its family cannot.
+        _of("z-image", "side_multiple = 8, ", "side_multiple = 24, "),
+        _of("z-image", "width = 64", "width = 72"),
+        _of("flux", "max_n = 2 }", "max_n = 2 }\nnegative_prompt = true"),
+        ENTRY + 'guidance = "none"\nnegative_prompt = true',
+        ENTRY + 'guidance = "strong"',
         ENTRY.replace("width = 64", "width = 512"),  # Its own limits refuse each request that leaves the size out.
         ENTRY.replace("num_inference_steps = 4", "num_inference_steps = 0"),
         ENTRY.replace("ddim", "lcm").replace("_steps = 4", "_steps = 51").replace("_steps = 10", "_steps = 100"),
@@ -225,6 +236,12 @@ def test_missing_catalogue_is_an_error_that_names_the_file(tmp_path: Path) -> No
         "default scheduler not offered",
         "limit is a string",
         "multiples of nothing",
+        "multiples that its family does not make",
+        "multiples that hold some of its family's alone",
+        "default size that its family does not make",
+        "negative prompt without guidance",
+        "negative prompt though guidance is said to be none",
+        "unknown guidance",
         "default size above the limit",
         "no default steps",
         "more default steps than the scheduler takes",

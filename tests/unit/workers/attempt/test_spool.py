@@ -64,9 +64,10 @@ def test_kept_files_are_gone_when_they_are_stored(tmp_path: Path, claim: Claim) 
 def test_what_needs_no_file_is_kept_with_those_that_do_or_without_any(tmp_path: Path, claim: Claim) -> None:
     for files in ([image()], []):
         spool = Spool(tmp_path, 10_000)
-        spool.write(claim, files, TIMINGS, data={"words": 3})
+        spool.write(claim, files, TIMINGS, data={"words": 3}, warnings=("it is long",))
         (found,) = Spool(tmp_path, 10_000).left_over()
         assert (found.data, list(found.made(MemoryBudget(1 << 20)))) == ({"words": 3}, files)
+        assert found.warnings == ["it is long"]
         spool.drop(found)
 
 

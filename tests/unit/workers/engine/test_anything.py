@@ -22,6 +22,7 @@ class Spelling:
     cost_key: Hashable = "letters"
     rows = outputs = 1
     has_own_rows = False
+    warnings = ("it is long",)
 
     def __init__(self, word: str) -> None:
         self.word = word
@@ -78,6 +79,7 @@ def spell(speller: Adapter[str, Spelling, str], *words: str) -> list[Ticket[str]
 def test_result_is_what_the_adapter_makes_of_what_was_handed_in() -> None:
     tickets = spell(Speller(), "ring", "triangle")
     assert [ticket.result() for ticket in tickets] == ["ring", "triangle"]
+    assert {ticket.warnings for ticket in tickets} == {Spelling.warnings}
     assert [(ticket.model, ticket.work, ticket.steps_run) for ticket in tickets] == [
         (MODEL, "ring", 4),
         (MODEL, "triangle", 8),

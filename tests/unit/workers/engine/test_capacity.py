@@ -19,6 +19,7 @@ from tests.unit.workers import tiny
 from tests.unit.workers.adapters import Wrapped, make_adapter
 from workers.engine.adapter import OnStep
 from workers.engine.capacity import WORTH_DOUBLING, Capacity, PassTimes, measure
+from workers.families.family import PictureFamily
 from workers.families.simulated import DeviceTimes, SimulatedModel, SimulatedRun, VirtualClock
 
 ENTRY = tiny.model("simulated")
@@ -117,17 +118,38 @@ def test_device_too_small_for_one_job_says_so() -> None:
         measure(Small(model, 0), run, clock)
 
 
-def test_error_while_measuring_is_not_taken_for_short_memory() -> None:
-    class Broken(Wrapped):
-        def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
-            if len(batch) > 2:
-                raise ZeroDivisionError
-            return super().predict(batch, max_rows, on_step)
+class Broken(Wrapped):
+    """Fails with more than so many jobs in a pass."""
 
+    def __init__(self, inner: PictureFamily[Any], most: int, error: Exception) -> None:
+        super().__init__(inner)
+        self._most, self._error = most, error
+
+    def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
+        if len(batch) > self._most:
+            raise self._error
+        return super().predict(batch, max_rows, on_step)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_pass_that_fails_with_more_rows_has_no_more(most: int) -> None:
+    clock = VirtualClock()
+    model, run = run_of(clock, launch_s=1.0)
+    assert measure(Broken(model, most, ZeroDivisionError()), run, clock).best_rows == most
+
+
+def test_error_with_one_job_is_that_jobs() -> None:
     clock = VirtualClock()
     model, run = run_of(clock, launch_s=1.0)
     with pytest.raises(ZeroDivisionError):
-        measure(Broken(model), run, clock)
+        measure(Broken(model, 0, ZeroDivisionError()), run, clock)
+
+
+def test_device_that_is_lost_while_measuring_is_not_taken_for_a_size() -> None:
+    clock = VirtualClock()
+    model, run = run_of(clock, launch_s=1.0)
+    with pytest.raises(torch.AcceleratorError):
+        measure(Broken(model, 2, torch.AcceleratorError("an illegal memory access")), run, clock)
 
 
 def test_reproducible_job_does_not_set_the_size_for_all() -> None:

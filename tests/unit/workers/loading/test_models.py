@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, PreTrainedModel
 
@@ -214,6 +214,38 @@ def test_pipeline_without_a_prompt_is_refused(tmp_path: Path) -> None:
     )
     DDPMPipeline(unet=unet, scheduler=DDPMScheduler()).save_pretrained(tmp_path / "model")
     assert "DDPMPipeline takes no prompt" in refusal(tmp_path / "model", "diffusers")
+
+
+@pytest.mark.parametrize(
+    ("class_name", "made"),
+    [("WanPipeline", "videos"), ("StableAudioPipeline", "sound"), ("KandinskyV22PriorPipeline", "embeddings")],
+)
+def test_model_that_makes_no_pictures_is_refused_before_it_is_loaded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, class_name: str, made: str
+) -> None:
+    rewrite(folder / "model_index.json", _class_name=class_name)
+    monkeypatch.setattr(DiffusionPipeline, "from_pretrained", lambda *_, **__: pytest.fail("it is loaded"))
+    assert f"{class_name} makes {made}, and this serves models that make pictures" in refusal(folder, "diffusers")
+
+
+@pytest.mark.parametrize("family", ["stable-diffusion", "diffusers"])
+@pytest.mark.parametrize(
+    ("file", "tensor"),
+    [(UNET, "conv_in.bias"), (VAE, "decoder.conv_in.bias"), (TEXT_ENCODER, "final_layer_norm.weight")],
+)
+def test_weights_that_are_no_numbers_are_named(folder: Path, family: str, file: Path, tensor: str) -> None:
+    tensors = load_file(folder / file)
+    tensors[tensor][0] = torch.nan
+    save_file(tensors, folder / file, metadata={"format": "pt"})
+    sentence = f"{file.parent}: 1 tensor is partly NaN (not a number): {tensor}; get the model from somewhere else"
+    assert sentence in refusal(folder, family)
+
+
+def test_infinite_weights_are_numbers(folder: Path) -> None:
+    tensors = load_file(folder / UNET)
+    tensors["conv_in.bias"][:2] = torch.tensor([torch.inf, -torch.inf])
+    save_file(tensors, folder / UNET, metadata={"format": "pt"})
+    load(tiny.model("diffusers", source=folder.name), folder.parent)
 
 
 def test_model_of_another_family_is_refused(folder: Path) -> None:

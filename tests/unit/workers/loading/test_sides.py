@@ -84,8 +84,8 @@ def test_side_that_a_pipeline_refuses_is_refused() -> None:
 def test_side_that_holds_a_part_of_a_latent_is_refused() -> None:
     pipeline = tiny.stable_diffusion()
     with pytest.raises(InvalidConfiguration, match=r"set limits.side_multiple = 6 of"):
-        check(StableDiffusion(an_entry("stable-diffusion", 3, side=63), pipeline, EmbeddingCache(1)))
-    check(StableDiffusion(an_entry("stable-diffusion", 2), pipeline, EmbeddingCache(1)))
+        check(StableDiffusion(an_entry("diffusers", 3, side=63), pipeline, EmbeddingCache(1)))
+    check(StableDiffusion(an_entry("diffusers", 2), pipeline, EmbeddingCache(1)))
 
 
 @pytest.mark.parametrize(("make", "multiple"), [(tiny_pipelines.flux, 16), (tiny_pipelines.pixart, 8)])

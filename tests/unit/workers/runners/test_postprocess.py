@@ -11,6 +11,7 @@ import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
 from jobs.catalogue.catalogue import Catalogue
+from jobs.fields import MAX_PROMPT_CHARS
 from jobs.kinds.generate import GenerateSpec, spec_of
 from jobs.kinds.inputs import Input
 from jobs.kinds.picture import DigitalSource
@@ -148,6 +149,18 @@ def test_parameters_can_be_read_back_and_make_the_job_again(catalogue: Catalogue
 def test_longest_prompts_fit_into_every_format(catalogue: Catalogue, name: str, text: str) -> None:
     file = process(catalogue, picture(), prompt=text, negative_prompt=text, output={"format": name})
     assert read_parameters(file.body)["prompt"] == text
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_a_format_cannot_hold_is_cut_and_says_so(catalogue: Catalogue, name: str) -> None:
+    long = "é" * MAX_PROMPT_CHARS
+    spec = settle(catalogue, output={"format": name}).model_copy(update={"prompt": long, "negative_prompt": "blue"})
+    found = read_parameters(postprocess(picture(), spec, catalogue.models[spec.model], 0).body)
+    if name == "jpeg":
+        assert found.pop("shortened") == ["prompt"]
+        assert found["prompt"] == "é" * 1_000 + "…"
+        found["prompt"] = long
+    assert found == parameters(spec, catalogue.models[spec.model], spec.seed)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -27,7 +27,15 @@ INSIDE = "redis://10.9.8.7:6379 refuses: /srv/models/secret (OSError)"
 
 # What these say, the request or the job itself has said: names of fields, keys and jobs, and figures.
 OF_THE_REQUEST = {
-    *("InvalidRequest", "ModelNotAvailable", "MessageOverQuota", "NotServed", "JobFailed", "RecordUnreadable"),
+    *(
+        "InvalidRequest",
+        "NoEffect",
+        "ModelNotAvailable",
+        "MessageOverQuota",
+        "NotServed",
+        "JobFailed",
+        "RecordUnreadable",
+    ),
     *("IdempotencyConflict", "JobNotFound", "JobNotQueued", "JobNotEnded", "ResultDeleted"),
     *("BatchNotFound", "BatchCanceled", "QuotaExceeded"),
     *("FileInUse", "FileNotFound", "FileTooLarge", "FilesTooLarge"),

@@ -1,0 +1,48 @@
+"""`./imagemill models`: what can be asked for, as the catalogue says; nobody is asked."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from jobs.catalogue.entry import Model
+from jobs.catalogue.takes import Takes, takes_of
+from producer.cli.reporting import JsonFlag, reporting
+from producer.cli.terminal import Terminal, print_json, say
+from producer.client.parts import open_parts
+
+_UNKNOWN = "its worker knows"
+
+
+def models(as_json: JsonFlag = False) -> None:
+    """List the models and what each takes; the first is the default."""
+    with reporting(as_json):
+        for name, model in open_parts().catalogue.models.items():
+            takes = takes_of(model)
+            if as_json:
+                print_json({"model": name, "family": model.family, **takes.model_dump(mode="json")})
+                continue
+            say(name)
+            table = Table.grid("", "", padding=(0, 2))
+            for label, value in _rows(model, takes).items():
+                table.add_row(f"  {label}", value)
+            Terminal().print(table)
+
+
+def _rows(model: Model, takes: Takes) -> dict[str, str]:
+    limits = model.limits
+    return {
+        "sides": f"{limits.min_side} to {limits.max_side} pixels, multiples of {takes.side_multiple}",
+        "steps": f"up to {limits.max_steps}",
+        "guidance": _UNKNOWN if takes.guidance is None else takes.guidance,
+        "negative prompt": {True: "yes", False: "no", None: _UNKNOWN}[takes.negative_prompt],
+        "shift": "yes" if takes.shift else "no",
+        "prompt": f"up to {takes.max_prompt_chars} characters",
+        "edits": _edits(takes),
+        "schedulers": ", ".join(takes.schedulers),
+    }
+
+
+def _edits(takes: Takes) -> str:
+    if takes.edits is None:
+        return _UNKNOWN
+    return ", ".join(f"{field} by {way}" for field, way in takes.edits.items()) or "no"

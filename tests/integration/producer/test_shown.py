@@ -1,0 +1,66 @@
+"""What a person sees of models and of jobs, beside what they made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from jobs.process.settings import Settings
+from jobs.table.states import Status
+from jobs.table.table import JobTable
+from ops.cli import app
+from producer import Client
+from storage.backends.s3.settings import S3Settings
+
+Run = Callable[..., Result]
+
+ENTRY = """
+[models.{name}]
+source = "nowhere"
+revision = "1"
+dtype = "float32"
+family = "{family}"
+schedulers = ["default"]
+defaults = {{ width = 64, height = 64, num_inference_steps = 4, guidance_scale = 1.0, scheduler = "default" }}
+limits = {{ min_side = 64, max_side = 128, max_steps = 10, max_n = 2 }}
+"""
+
+
+@pytest.fixture
+def run(settings: Settings, storage_settings: S3Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a command in this process, against this test's database."""
+    monkeypatch.setenv("IMAGEMILL_REDIS_URL", settings.redis_url)
+    monkeypatch.setenv("IMAGEMILL_S3_ENDPOINT_URL", storage_settings.endpoint_url)
+    return lambda *args: CliRunner().invoke(app, list(args))
+
+
+def test_models_are_listed_with_what_they_take(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "models.toml"
+    names = {"z-image": "turbo", "diffusers": "mine"}
+    file.write_text("".join(ENTRY.format(name=name, family=family) for family, name in names.items()))
+    monkeypatch.setenv("IMAGEMILL_MODELS_FILE", str(file))
+    turbo, mine = (json.loads(line) for line in run("models", "--json").stdout.splitlines())
+    assert (turbo["model"], turbo["family"], turbo["guidance"], turbo["side_multiple"]) == (
+        "turbo",
+        "z-image",
+        "true",
+        16,
+    )
+    assert (mine["model"], mine["guidance"], mine["negative_prompt"]) == ("mine", None, None)
+    shown = run("models").stdout
+    assert "64 to 128 pixels, multiples of 16" in shown
+    assert "up to 32000 characters" in shown
+    assert "its worker knows" in shown
+
+
+def test_warnings_of_a_job_are_shown(run: Run, client: Client, table: JobTable) -> None:
+    job = client.submit("a red circle")
+    claim, _ = table.claim(job.id, owner="a worker")
+    assert claim is not None
+    table.finish(claim, Status.SUCCEEDED, warnings=["prompt: cut to [77] tokens"])
+    assert "warning  prompt: cut to [77] tokens" in run("status", job.id).stdout
+    assert json.loads(run("status", job.id, "--json").stdout)["warnings"] == ["prompt: cut to [77] tokens"]

@@ -1,0 +1,206 @@
+"""
+No parameter is without effect, whatever the family: a field that is taken changes the picture, and one that would not
+is refused by its name, at submission or by the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from diffusers import FluxPipeline
+
+from jobs.catalogue.entry import Model
+from jobs.envelope import Envelope
+from jobs.errors import ErrorCode, InvalidRequest, NoEffect
+from jobs.fields import parse
+from jobs.kinds.generate import GENERATE, GenerateRequest, GenerateSpec
+from tests import tiny_pipelines
+from tests.unit.workers import tiny
+from tests.unit.workers.adapters import QUIET, Measured, make_engine, run, submit
+from workers.engine.engine import Engine
+from workers.engine.errors import GenerationFailed
+from workers.families.embeddings import EmbeddingCache
+from workers.families.registry import families, family_of
+from workers.families.schedulers import OWN
+from workers.runners.postprocess import Pixels
+
+pytestmark = pytest.mark.filterwarnings(QUIET)
+
+PROMPT = "a red circle"
+
+_STEPS = 2
+
+# Of `OTHERS`, what models refuse: all of them; without a negative prompt; without guidance; in the family `diffusers`.
+_UNGUIDED = frozenset({"negative_prompt, guidance off"})
+_NOT_NEGATED = _UNGUIDED | {"negative_prompt"}
+_NOT_GUIDED = _NOT_NEGATED | {"guidance_scale"}
+_ANY = frozenset({"scheduler", "shift"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """
+    A model of a family.
+
+    Attributes:
+        side: Of its pictures, pixels; twice as much is another one of them.
+        scheduler: One that it takes beside its own; None where there is none.
+        said: Of its entry.
+        refused: Of `OTHERS`, what it does not take.
+    """
+
+    family: str
+    make: Callable[[], Any]
+    side: int = tiny.SIDE
+    scheduler: str | None = "euler"
+    said: dict[str, Any] = field(default_factory=dict)
+    refused: frozenset[str] = _UNGUIDED | {"shift"}
+
+    @property
+    def entry(self) -> Model:
+        size = {"width": self.side, "height": self.side}
+        usual = {**size, "num_inference_steps": _STEPS}
+        return tiny.model(
+            self.family,
+            defaults=tiny.model(self.family).defaults.model_copy(update=usual),
+            schedulers=(OWN, *((self.scheduler,) if self.scheduler else ())),
+            **self.said,
+        )
+
+
+def schnell() -> FluxPipeline:
+    """FLUX.1, without an input for guidance."""
+    flux = tiny_pipelines.flux()
+    transformer = type(flux.transformer).from_config(flux.transformer.config, guidance_embeds=False)
+    return FluxPipeline(**flux.components | {"transformer": transformer.eval()})
+
+
+# A further family, or a model that takes something else, joins by a line.
+CASES = {
+    "sd": Case(family="stable-diffusion", make=tiny.stable_diffusion),
+    "sd, distilled": Case(
+        family="stable-diffusion", make=tiny.distilled, said={"guidance": "embedded"}, refused=_NOT_NEGATED | {"shift"}
+    ),
+    "sdxl": Case(family="stable-diffusion-xl", make=tiny.stable_diffusion_xl, scheduler="ddim"),
+    "any: sd3": Case(family="diffusers", make=tiny.stable_diffusion_3, scheduler=None, refused=_ANY | _UNGUIDED),
+    "any: pixart": Case(family="diffusers", make=tiny_pipelines.pixart, side=64),
+    "any: sana": Case(family="diffusers", make=tiny_pipelines.sana, side=64, scheduler=None, refused=_ANY | _UNGUIDED),
+    "any: flux": Case(
+        family="diffusers", make=tiny_pipelines.flux, side=64, scheduler=None, refused=_ANY | _NOT_NEGATED
+    ),
+    "any: schnell": Case(family="diffusers", make=schnell, side=64, scheduler=None, refused=_ANY | _NOT_GUIDED),
+    "any: schnell, as its entry says": Case(
+        family="diffusers",
+        make=schnell,
+        side=64,
+        scheduler=None,
+        said={"guidance": "none"},
+        refused=_ANY | _NOT_GUIDED,
+    ),
+}
+
+# What a simulated device makes is of its seed alone.
+_NO_MODEL = {"simulated"}
+
+# Another value of each field than the plain job has. A negative prompt without guidance comes beside it.
+OTHERS: dict[str, Callable[[Case], dict[str, Any]]] = {
+    "prompt": lambda _case: {"prompt": "a blue star on a white background"},
+    "negative_prompt": lambda _case: {"negative_prompt": "gray"},
+    "negative_prompt, guidance off": lambda case: {
+        "negative_prompt": "gray",
+        "guidance_scale": case.entry.traits.guided_above,
+    },
+    "guidance_scale": lambda _case: {"guidance_scale": 9.0},
+    "num_inference_steps": lambda _case: {"num_inference_steps": _STEPS + 1},
+    "scheduler": lambda case: {"scheduler": case.scheduler or "heun"},
+    "shift": lambda _case: {"shift": 6.0},
+    "seed": lambda _case: {"seed": 1},
+    "width": lambda case: {"width": 2 * case.side},
+    "height": lambda case: {"height": 2 * case.side},
+}
+_OF_NO_PICTURE = {"model", "n", "output", "reproducible"}
+
+
+@cache
+def engine_of(name: str) -> Engine:
+    case = CASES[name]
+    return make_engine(
+        family_of(case.entry).adapt(case.entry, case.make(), EmbeddingCache(1 << 20)), capacity=Measured()
+    )
+
+
+def made(name: str, spec: GenerateSpec) -> Pixels:
+    """Raises `GenerationFailed` as the job does."""
+    engine = engine_of(name)
+    ticket = submit(engine, spec)
+    run(engine, ticket)
+    (picture,) = ticket.result()
+    return picture
+
+
+def settled(case: Case, **fields: Any) -> GenerateSpec:
+    asked = {"prompt": PROMPT, "seed": 0, **fields}
+    return GENERATE.settle(parse(GenerateRequest, asked), case.entry)
+
+
+@cache
+def plain(name: str) -> Pixels:
+    return made(name, settled(CASES[name]))
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("name", CASES)
+def test_field_changes_the_picture_or_is_refused(name: str, other: str) -> None:
+    case, changed = CASES[name], OTHERS[other](CASES[name])
+    if other in case.refused:
+        assert_refused(name, changed)
+        return
+    spec = settled(case, **changed)
+    picture = made(name, spec)
+    assert picture.shape == (spec.height, spec.width, 3)
+    assert not np.array_equal(picture, plain(name))
+
+
+def assert_refused(name: str, changed: dict[str, Any]) -> None:
+    """By a field's name, at submission or by the worker; and what is refused for it would really have no effect."""
+    case = CASES[name]
+    try:
+        made(name, settled(case, **changed))
+    except NoEffect as exc:
+        assert exc.field in changed
+        assert_heeds_nothing(name, changed, exc.field)
+    except InvalidRequest as exc:
+        assert (exc.field, case.scheduler) == ("scheduler", None)
+    except GenerationFailed as exc:
+        assert (exc.code, case.family) == (ErrorCode.INVALID_REQUEST, "diffusers")
+        assert str(exc).startswith(tuple(f"{each}: " for each in changed))
+    else:
+        pytest.fail(f"{changed} is taken")
+
+
+def assert_heeds_nothing(name: str, changed: dict[str, Any], field: str) -> None:
+    """A job that has not been through submission makes the same picture as without the field; or the worker knows."""
+    asked = {"prompt": PROMPT, **changed}
+    without = {each: value for each, value in asked.items() if each != field}
+    pictures = []
+    for fields in (asked, without):
+        try:
+            pictures.append(made(name, tiny.spec(CASES[name].entry, **fields)))
+        except GenerationFailed as exc:
+            assert exc.code == ErrorCode.INVALID_REQUEST
+            return
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+
+
+def test_every_family_is_tried() -> None:
+    assert {case.family for case in CASES.values()} == set(families()) - _NO_MODEL
+
+
+def test_every_field_is_tried() -> None:
+    fields = set(GenerateSpec.model_fields) - set(Envelope.model_fields) - _OF_NO_PICTURE
+    assert {name.partition(",")[0] for name in OTHERS} == fields
