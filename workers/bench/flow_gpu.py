@@ -17,8 +17,9 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -144,28 +145,30 @@ class FlowBench:
 
 def table_of(results: Sequence[ModelResult]) -> str:
     """What a person reads first, as text."""
-    lines: list[tuple[str, str]] = []
-    for each in results:
-        name = each.name
-        if each.parameters:
-            lines.append((f"{name}: parameters", f"{sum(each.parameters.values()) / 1e9:.2f} billion"))
-        if mixed := each.mixed:
-            rate = mixed["jobs"] / mixed["seconds"]
-            lines.append((f"{name}: {mixed['jobs']} mixed jobs", f"{mixed['seconds']:.2f} s, {rate:.3f} images/s"))
-            lines.append((f"{name}: rows of their passes", f"{min(mixed['mean_rows'])} to {max(mixed['mean_rows'])}"))
-        if compared := each.compared:
-            verdict = "equal" if compared["is_equal"] else "NOT EQUAL"
-            text = f"{compared['distance']:.2g} of at most {compared['tolerance']:g}: {verdict}"
-            lines.append((f"{name}: one of them beside its solo run", text))
-            lines.append((f"{name}: the same with another prompt", f"{compared['to_other_text']:.2g}"))
-        for side, passes in each.passes.items():
-            for rows, seconds in passes.items():
-                what = f"{name}: a pass of {rows} rows, {side} px"
-                lines.append((what, f"{1000 * seconds:.1f} ms, {rows / seconds:.2f} rows/s"))
-        lines += [(f"{name}: peak of memory, {part}", f"{gib:.1f} GiB") for part, gib in each.peak_gib.items()]
-        lines += [(f"{name}: {part} FAILED", reason) for part, reason in each.failed.items()]
+    lines = [(f"{each.name}: {what}", value) for each in results for what, value in _lines_of(each)]
     width = max(len(what) for what, _ in lines)
     return "\n".join(f"{what:<{width}}  {value}" for what, value in lines)
+
+
+def _lines_of(result: ModelResult) -> Iterator[tuple[str, str]]:
+    if result.parameters:
+        yield "parameters", f"{sum(result.parameters.values()) / 1e9:.2f} billion"
+    if mixed := result.mixed:
+        rate = mixed["jobs"] / mixed["seconds"]
+        yield f"{mixed['jobs']} mixed jobs", f"{mixed['seconds']:.2f} s, {rate:.3f} images/s"
+        yield "rows of their passes", f"{min(mixed['mean_rows'])} to {max(mixed['mean_rows'])}"
+    if compared := result.compared:
+        verdict = "equal" if compared["is_equal"] else "NOT EQUAL"
+        yield "one of them beside its solo run", f"{compared['distance']:.2g} of {compared['tolerance']:g}: {verdict}"
+        yield "the same with another prompt", f"{compared['to_other_text']:.2g}"
+        yield "its solo run", f"{compared['solo_s']:.2f} s"
+    for side, passes in result.passes.items():
+        for rows, seconds in passes.items():
+            yield f"a pass of {rows} rows, {side} px", f"{1000 * seconds:.1f} ms, {rows / seconds:.2f} rows/s"
+    for part, gib in result.peak_gib.items():
+        yield f"peak of memory, {part}", f"{gib:.1f} GiB"
+    for part, reason in result.failed.items():
+        yield f"{part} FAILED", reason
 
 
 def bench_flow(folder: Path, *, is_small: bool, minutes: float = MINUTES) -> list[ModelResult] | None:
@@ -182,7 +185,7 @@ def bench_flow(folder: Path, *, is_small: bool, minutes: float = MINUTES) -> lis
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     import torch
 
-    from workers.bench.gpu import describe, find_device
+    from workers.bench.gpu import find_device
     from workers.bench.published_flow import PUBLISHED, small
     from workers.process.logs import configure_logging
 
@@ -191,12 +194,7 @@ def bench_flow(folder: Path, *, is_small: bool, minutes: float = MINUTES) -> lis
     if device is None:
         return None
     dtype, models = ("float32", [small(each) for each in PUBLISHED]) if is_small else ("bfloat16", list(PUBLISHED))
-    surroundings = {
-        "device": describe(device) if device.type == "cuda" else {"name": "cpu"},
-        "dtype": dtype,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
+    surroundings = _surroundings(device, dtype)
     folder.mkdir(parents=True, exist_ok=True)
 
     def keep(results: list[ModelResult]) -> None:
@@ -206,6 +204,24 @@ def bench_flow(folder: Path, *, is_small: bool, minutes: float = MINUTES) -> lis
     results = FlowBench(device, dtype, minutes, keep).run(models)
     sys.stdout.write(f"{table_of(results)}\nwritten to {folder / _FILE}\n")
     return results
+
+
+def _surroundings(device: torch.device, dtype: str) -> dict[str, Any]:
+    import diffusers
+    import torch
+    import transformers
+
+    from workers.bench.gpu import describe
+
+    return {
+        "device": describe(device) if device.type == "cuda" else {"name": "cpu"},
+        "dtype": dtype,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "diffusers": diffusers.__version__,
+        "transformers": transformers.__version__,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def main() -> int:

@@ -40,14 +40,14 @@ class Mixed:
 
     Attributes:
         seconds: For all jobs, batch sizes measured before.
-        most_rows: That a pass had, at best, of each class of sizes.
+        jobs_a_pass: How many such jobs share a pass at best, as measured, one for each class of sizes and guidance.
         mean_rows: Of the passes that a job took part in, by job.
     """
 
     jobs: int
     seconds: float
     passes: int
-    most_rows: Sequence[int]
+    jobs_a_pass: Sequence[int]
     mean_rows: Sequence[float]
 
 
@@ -119,19 +119,7 @@ class FlowSubject:
         try:
             for side in self._sides():  # Has the batch size of each class measured.
                 engine.submit(noting.name, self._spec(0, side=side, num_inference_steps=1)).result(timeout_s)
-            before = engine.counts.passes
-            started = time.perf_counter()
-            tickets = [engine.submit(noting.name, spec) for spec in self.specs(jobs)]
-            for ticket in tickets:
-                ticket.result(timeout_s)
-            seconds = time.perf_counter() - started
-            return Mixed(
-                jobs=jobs,
-                seconds=seconds,
-                passes=engine.counts.passes - before,
-                most_rows=sorted({ticket.jobs_a_pass for ticket in tickets}),
-                mean_rows=[round(ticket.rows_of_passes / ticket.passes, 2) for ticket in tickets],
-            )
+            return _run(engine, self.specs(jobs), timeout_s)
         finally:
             engine.stop()
 
@@ -195,6 +183,20 @@ class FlowSubject:
             callback_on_step_end=note,
         )
         return seen[-1].float().cpu()
+
+
+def _run(engine: Engine, specs: Sequence[GenerateSpec], timeout_s: float) -> Mixed:
+    before, started = engine.counts.passes, time.perf_counter()
+    tickets = [engine.submit(spec.model, spec) for spec in specs]
+    for ticket in tickets:
+        ticket.result(timeout_s)
+    return Mixed(
+        jobs=len(tickets),
+        seconds=time.perf_counter() - started,
+        passes=engine.counts.passes - before,
+        jobs_a_pass=sorted({ticket.jobs_a_pass for ticket in tickets}),
+        mean_rows=[round(ticket.rows_of_passes / ticket.passes, 2) for ticket in tickets],
+    )
 
 
 class _Noting(PictureFamily[Any]):

@@ -22,7 +22,11 @@ CPU = torch.device("cpu")
 DEADLINE_S = 600.0
 JOBS = COMPARED_SEED + 1
 
-both = pytest.mark.parametrize("published", PUBLISHED, ids=[each.name for each in PUBLISHED])
+# The other one runs with `long`, as all of it does in tests/borrowed.
+both = pytest.mark.parametrize(
+    "published",
+    [pytest.param(each, marks=[] if each is Z_IMAGE else [pytest.mark.long], id=each.name) for each in PUBLISHED],
+)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +51,8 @@ def test_job_of_a_mixed_run_equals_its_solo_run(published: PublishedFlow) -> Non
     assert subject.compare().is_equal
 
 
-@both
+@pytest.mark.long  # Two more runs of the engine.
+@pytest.mark.parametrize("published", PUBLISHED, ids=[each.name for each in PUBLISHED])
 def test_comparison_sees_the_text_of_a_neighbour(published: PublishedFlow) -> None:
     subject = FlowSubject(small(published), CPU, "float32")
     forward = subject._adapter._forward  # type: ignore[attr-defined]
