@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-unit test-together test-system test-long test-properties test-loaded test-blackbox test-kinds test-versions test-api test-two-keys test-proxy test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-slow soak format docs lock digests
+.PHONY: help venv demo up check test test-unit test-together test-system test-long test-properties test-loaded test-blackbox test-kinds test-versions test-api test-two-keys test-proxy test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-borrowed test-slow soak format docs lock digests
 
 PYTHON := .venv/bin/python
 
@@ -97,8 +97,11 @@ test-senders: venv  ## Test submitting with other versions of Celery and from ot
 test-clients: venv  ## Test with the clients of OpenAI, LangChain, LiteLLM, Vercel's AI SDK and Open WebUI; up to 5 minutes
 	$(PYTHON) -m pytest tests/clients
 
+test-borrowed: venv  ## Test engine, families and bench on Python 3.12 and torch 2.11, without Celery, Redis and boto3; up to 15 minutes
+	$(PYTHON) -m pytest tests/borrowed
+
 test-slow: venv  ## Run the slower suites as CI does (without test-compose, test-mutations, test-clients, test-two-keys); up to 35 minutes
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 5 --dist worksteal --ignore tests/api/test_two_keys.py $(addprefix tests/,versions api proxy faults redis senders network kinds blackbox)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 5 --dist worksteal --ignore tests/api/test_two_keys.py $(addprefix tests/,versions api proxy faults redis senders network kinds blackbox borrowed)
 
 test-compose: venv  ## Build, start and break docker-compose.yml; needs Docker; up to 15 minutes
 	$(PYTHON) -m pytest tests/compose

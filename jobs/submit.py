@@ -41,5 +41,5 @@ def submission_of(
         weight=weight,
         notifications=notifications,
         tag=tag,
-        files=tuple(each.file for each in kind.inputs(spec).values() if each.file is not None),
+        files=kind.files(spec),
     )

@@ -5,21 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import cache
-from pathlib import Path
 
-import hypothesis
 import pytest
 import redis
 import structlog
 from celery import Celery
 from celery.result import AsyncResult
 
-from jobs.catalogue.catalogue import Catalogue
 from jobs.process.settings import Settings
 from jobs.table.table import JobTable
 from ops.servers import RedisServer, S3Server
@@ -27,22 +22,11 @@ from producer import Client
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from tests.celery_sender import celery_sender
+from tests.everywhere import catalogue, clean_environment, no_thread_left
 from tests.processor_time import OPTION, ProcessorTimes
 from tests.warm.popen import forked
 
-# How long an example takes to make, or to try, is the machine's to say, and asserted nowhere.
-hypothesis.settings.register_profile(
-    "shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
-hypothesis.settings.load_profile("shared machine")
-
-_THREAD_ENDS_S = 20.0
-_POLL_INTERVAL_S = 0.01
-
-# How many examples a property is tried with: few in the loop of a change, many in `make test-properties`.
-hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
-hypothesis.settings.register_profile("long", deadline=None, max_examples=200)
-hypothesis.settings.load_profile("quick")
+__all__ = ["catalogue", "clean_environment", "no_thread_left"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -98,13 +82,6 @@ def _quiet_results() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's own settings are no part of a test."""
-    for name in [name for name in os.environ if name.startswith("IMAGEMILL_")]:
-        monkeypatch.delenv(name)
-
-
-@pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:
     """A test that runs a command in this process has its log configured, to a stream that is closed behind it."""
     root = logging.getLogger()
@@ -115,21 +92,6 @@ def _own_logging() -> Iterator[None]:
     root.setLevel(level)
     if structlog.is_configured() and not was_configured:
         structlog.reset_defaults()
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_left() -> Iterator[None]:
-    """What a test starts in this process ends with it: a later one may count threads, or meet it at work."""
-    before = set(threading.enumerate())
-    yield
-    deadline = time.monotonic() + _THREAD_ENDS_S
-    for thread in set(threading.enumerate()) - before:
-        if thread.name == "tqdm_monitor":  # Of the library, one for the process.
-            continue
-        while thread.ident is None and time.monotonic() < deadline:  # It is about to start.
-            time.sleep(_POLL_INTERVAL_S)
-        thread.join(max(0.0, deadline - time.monotonic()))
-        assert not thread.is_alive(), f"the test left a thread running: {thread.name}"
 
 
 @pytest.fixture(scope="session")
@@ -162,11 +124,6 @@ def redis_client(settings: Settings) -> Iterator[redis.Redis]:
 @pytest.fixture
 def table(settings: Settings, redis_client: redis.Redis) -> JobTable:
     return JobTable(redis_client, settings)
-
-
-@pytest.fixture(scope="session")
-def catalogue() -> Catalogue:
-    return Catalogue.read(Path(__file__).parent.parent / "models.toml")
 
 
 @pytest.fixture(scope="session")

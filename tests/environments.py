@@ -24,20 +24,23 @@ class NotMade(Exception):
     """An environment cannot be made here; the text is what the installer says."""
 
 
-def python_with(name: str, pins: Sequence[str]) -> Path:
+def python_with(name: str, pins: Sequence[str], base: str = sys.executable) -> Path:
     """
     The interpreter of a virtual environment.
+
+    Args:
+        base: The interpreter that it is made with: ours, or a command of another version.
 
     Raises:
         NotMade
     """
 
     def make(folder: Path) -> None:
-        _run([sys.executable, "-m", "venv", str(folder)])
+        _run([base, "-m", "venv", str(folder)])
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _run([*pip, *pins])
 
-    return _made(name, pins, make) / "bin" / "python"
+    return _made(name, (base, *pins), make) / "bin" / "python"
 
 
 def node_modules_with(name: str, pins: Sequence[str]) -> Path:

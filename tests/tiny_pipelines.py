@@ -13,9 +13,12 @@ import torch
 from diffusers import (
     AutoencoderDC,
     AutoencoderKL,
+    AutoencoderKLFlux2,
     DDPMScheduler,
     DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
+    Flux2KleinPipeline,
+    Flux2Transformer2DModel,
     FluxPipeline,
     FluxTransformer2DModel,
     Kandinsky3Pipeline,
@@ -26,6 +29,7 @@ from diffusers import (
     SanaTransformer2DModel,
     VQModel,
 )
+from tokenizers import pre_tokenizers
 from transformers import (
     CLIPTextConfig,
     CLIPTextModel,
@@ -33,12 +37,16 @@ from transformers import (
     Gemma2Config,
     Gemma2Model,
     GemmaTokenizer,
+    Qwen2Tokenizer,
+    Qwen3Config,
+    Qwen3ForCausalLM,
     T5Config,
     T5EncoderModel,
     T5Tokenizer,
 )
 
 _WIDTH = 32  # of text embeddings
+_NARROW = 16  # of those that are put side by side
 
 
 def flux() -> FluxPipeline:
@@ -141,6 +149,40 @@ def kandinsky_3() -> Kandinsky3Pipeline:
     )
 
 
+def flux_2_klein() -> Flux2KleinPipeline:
+    """Makes pictures of a text, and of a text and several pictures."""
+    torch.manual_seed(5)
+    transformer = Flux2Transformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=3 * _NARROW,
+        axes_dims_rope=(4, 4, 4, 4),
+        guidance_embeds=False,
+    )
+    with torch.no_grad():  # As they are drawn, a picture is hardly changed by what is beside it.
+        for each in transformer.parameters():
+            each.mul_(4.0)
+    return Flux2KleinPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=AutoencoderKLFlux2(
+            block_out_channels=(8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 2,
+            up_block_types=("UpDecoderBlock2D",) * 2,
+            norm_num_groups=4,
+            latent_channels=4,
+            layers_per_block=1,
+        ).eval(),
+        text_encoder=_qwen(),
+        tokenizer=_qwen_tokenizer(),
+        transformer=transformer.eval(),
+        is_distilled=False,
+    )
+
+
 def _vq_autoencoder() -> VQModel:
     return VQModel(
         block_out_channels=(32, 64),
@@ -225,6 +267,21 @@ def _gemma() -> Gemma2Model:
     return Gemma2Model(config).eval()
 
 
+def _qwen() -> Qwen3ForCausalLM:
+    """As many layers as the pipeline reads: its text is what three of them say."""
+    config = Qwen3Config(
+        hidden_size=_NARROW,
+        intermediate_size=16,
+        num_hidden_layers=28,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        vocab_size=300,
+        max_position_embeddings=600,
+    )
+    return Qwen3ForCausalLM(config).eval()
+
+
 def _clip_tokenizer() -> CLIPTokenizer:
     tokens = ["<|startoftext|>", "<|endoftext|>", *ascii_lowercase, *(f"{letter}</w>" for letter in ascii_lowercase)]
     return CLIPTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=[], model_max_length=32)
@@ -240,3 +297,16 @@ def _gemma_tokenizer() -> GemmaTokenizer:
     tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "▁", *ascii_lowercase]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     return GemmaTokenizer(vocab=vocabulary, merges=[], model_max_length=300, padding_side="right")
+
+
+def _qwen_tokenizer() -> Qwen2Tokenizer:
+    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Qwen2Tokenizer(
+        vocab={token: number for number, token in enumerate(tokens)},
+        merges=[],
+        unk_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+    )
+    tokenizer.chat_template = "{% for each in messages %}<|im_start|>{{ each.content }}<|im_end|>{% endfor %}"
+    return tokenizer

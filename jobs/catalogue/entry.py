@@ -43,6 +43,7 @@ class Limits(_Entry):
     What a request may ask of a model. Sides in pixels, multiples of `side_multiple`.
 
     Attributes:
+        max_references: Further pictures of an edit, beside the one that is edited; unset: as the worker finds.
         max_output_pixels: Of one image, after `output.resize`; unset, 4096 × 4096, or the model's own largest image.
         max_job_output_pixels: Of all images of a job; unset, four such images, or `max_n` of the model's own largest.
     """
@@ -52,6 +53,7 @@ class Limits(_Entry):
     side_multiple: Positive = 8
     max_steps: Positive
     max_n: Positive
+    max_references: Annotated[int, Field(ge=0)] | None = None
     max_output_pixels: Positive | None = None
     max_job_output_pixels: Positive | None = None
 
@@ -139,6 +141,11 @@ class Model(_Entry):
     def is_guided(self, guidance_scale: float) -> bool:
         """Whether an image has a second row in a pass, for what the model makes without its prompt."""
         return self.how_guided in ("true", None) and guidance_scale > self.traits.guided_above
+
+    @property
+    def max_references(self) -> int | None:
+        """What `limits` say, or the family; None where only a worker knows."""
+        return 0 if self.family in _EDITING_FAMILIES else self.limits.max_references
 
     def max_steps(self, scheduler: str) -> int:
         """The most denoising steps that a request may ask for."""

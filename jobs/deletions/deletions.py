@@ -19,6 +19,7 @@ import redis
 
 from jobs import names
 from jobs.errors import InvalidRequest, JobNotEnded, JobNotFound
+from jobs.kinds.inputs import by_path
 from jobs.kinds.registry import KINDS
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
@@ -180,8 +181,8 @@ class Deletions:
 def inputs_of(record: JobRecord) -> tuple[str, ...]:
     """Ids of the uploaded files that a job was to read, of a kind that this version knows."""
     kind, stored = KINDS.get(record.kind), record.payload or {}
-    named = [stored.get(field) for field in kind.input_fields] if kind is not None else []
-    return tuple(each["file"] for each in named if isinstance(each, dict) and "file" in each)
+    named = by_path({field: stored.get(field) for field in kind.input_fields}) if kind is not None else {}
+    return tuple(dict.fromkeys(each["file"] for each in named.values() if isinstance(each, dict) and "file" in each))
 
 
 def _leftover(job_id: str, held_until: str, note: Mapping[str, Any]) -> Leftover:

@@ -1,8 +1,8 @@
 """
 What a request names as an input is found: files, pictures of earlier jobs, objects, and what is sent or fetched.
 
-What is sent inline or fetched becomes a file of its caller. After this a job needs nothing that it cannot find again by
-itself.
+What is fetched becomes a file of its caller, and so does what is sent inline, when its job is about to be written: jobs
+need nothing that they cannot find again by themselves.
 """
 
 from __future__ import annotations
@@ -12,50 +12,26 @@ import binascii
 import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from jobs.errors import FileNotFound, FilesTooLarge, InvalidRequest, JobNotFound, RecordUnreadable
-from jobs.inputs.files import File, Files, new_file_id
+from jobs.errors import FileNotFound, InvalidRequest, JobNotFound, RecordUnreadable
+from jobs.inputs.files import Files
 from jobs.inputs.heads import MAX_BYTES, PictureRefused, head_of
-from jobs.inputs.urls import UrlRefused, fetch
-from jobs.kinds.inputs import Input, Reference, ReferenceRefused, read_reference
+from jobs.inputs.holding import FETCHED, Asker, Holder, input_of
+from jobs.inputs.stored import InputStore
+from jobs.inputs.urls import MAX_FETCH_S, UrlRefused, fetch
+from jobs.kinds.inputs import Input, InputMark, Reference, ReferenceRefused, by_path, read_reference
 from jobs.kinds.registry import DEFAULT, KINDS
 from jobs.process.settings import Settings
 from jobs.table.states import Status
-from jobs.table.submission import Submission
 from jobs.table.table import JobTable
 from jobs.view import view_of
 
-SENT, FETCHED = "input", "input_url"  # purposes of files that came with a job
-KEPT_S = 24 * 3600.0  # of such a file; longer where a job needs it
+MAX_FETCHES_S = 60.0  # of one request's URLs together, and what the last of them takes
 
 _DATA_URL = re.compile(r"data:([a-z0-9.+/-]*)((?:;[a-z0-9=._-]+)*),", re.ASCII | re.IGNORECASE)  # RFC 2397
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asker:
-    """Who asks: arguments of `Finder.find`."""
-
-    scope: str | None
-    owner: str
-    max_mib: int | None
-
-
-class Upload(Protocol):
-    """An object that comes in pieces."""
-
-    def write(self, data: bytes) -> None: ...
-
-
-class InputStore(Protocol):
-    """Where files lie."""
-
-    def upload(self, file_id: str, content_type: str) -> AbstractContextManager[Upload]: ...
-    def delete(self, file_ids: Sequence[str]) -> None: ...
 
 
 class Objects(Protocol):
@@ -75,9 +51,15 @@ def names_inputs(fields: Mapping[str, Any]) -> bool:
     return any(fields.get(name) is not None for name in _input_fields(fields))
 
 
-def _input_fields(fields: Mapping[str, Any]) -> list[str]:
+def names_hosts(fields: Mapping[str, Any]) -> bool:
+    """Whether a request names URLs, so that `Finder.find` waits for other hosts, each for as long as it likes."""
+    named = by_path({name: fields.get(name) for name in _input_fields(fields)}).values()
+    return any("url" in each if isinstance(each, dict) else str(each).startswith("https:") for each in named)
+
+
+def _input_fields(fields: Mapping[str, Any]) -> dict[str, InputMark]:
     kind = fields.get("kind", DEFAULT)
-    return KINDS[kind].input_fields if isinstance(kind, str) and kind in KINDS else []
+    return KINDS[kind].input_fields if isinstance(kind, str) and kind in KINDS else {}
 
 
 class Finder:
@@ -86,6 +68,9 @@ class Finder:
 
     Args:
         objects, files_in_store: The store, and the files in it.
+
+    Attributes:
+        holder: Keeps what it finds.
     """
 
     def __init__(
@@ -93,10 +78,10 @@ class Finder:
     ) -> None:
         self._settings = settings
         self._table = table
+        self.holder = Holder(files, files_in_store)
         self._files = files
         self._objects = objects
-        self._in_store = files_in_store
-        self._ways: dict[str, Callable[[Reference, _Asker], Input]] = {
+        self._ways: dict[str, Callable[[Reference, Asker], Input]] = {
             "file": self._of_file,
             "data": self._of_data,
             "url": self._of_url,
@@ -117,43 +102,30 @@ class Finder:
 
         Raises:
             InvalidRequest: By the field's name, what is wrong with it, or that there is nothing of that name.
-            FilesTooLarge: The owner has no room for the file.
+            FilesTooLarge: The owner has no room for what is fetched.
             RedisUnavailable, and the store's own errors.
         """
-        asker = _Asker(scope=scope, owner=owner, max_mib=max_mib)
-        named = {name: fields[name] for name in _input_fields(fields) if fields.get(name) is not None}
-        found = {name: self._find(name, value, asker) for name, value in named.items()}
+        asker = Asker(scope=scope, owner=owner, max_mib=max_mib, fetches_until=time.monotonic() + MAX_FETCHES_S)
+        named = {name: mark for name, mark in _input_fields(fields).items() if fields.get(name) is not None}
+        found = {name: self._find_all(name, fields[name], mark.most, asker) for name, mark in named.items()}
         return {**fields, **found}
 
-    def hold(self, submission: Submission) -> None:
-        """
-        Have the files of a job kept that is about to be written.
+    def _find_all(self, name: str, value: Any, most: int | None, asker: Asker) -> Input | list[Input]:
+        """`most` is how many a list may have, of which nothing is looked for where there are more."""
+        if most is None:
+            return self._find(name, value, asker)
+        if not isinstance(value, list | tuple):
+            raise InvalidRequest(name, "should be a valid list")
+        if len(value) > most:
+            raise InvalidRequest(name, f"may name at most {most}, not {len(value)}")
+        return [self._find(f"{name}.{place}", each, asker) for place, each in enumerate(value)]
 
-        Where it is not written after all, `submit` or `let_go` frees them.
-
-        Raises:
-            InvalidRequest: One of them has gone since it was found; none is kept then.
-            RedisFull, RedisUnavailable
-        """
-        for field, each in KINDS[submission.kind].inputs(submission.spec).items():
-            try:
-                if each.file is not None:
-                    self._files.use(each.file, submission.job_id)
-            except FileNotFound as exc:
-                self.let_go(submission.job_id, submission.files)
-                raise InvalidRequest(field, str(exc)) from exc
-
-    def let_go(self, job_id: str, file_ids: Sequence[str]) -> None:
-        """A job that files are held for is never written. Raises `RedisUnavailable`."""
-        for file_id in file_ids:
-            self._files.let(file_id, job_id)
-
-    def _find(self, name: str, value: Any, asker: _Asker) -> Input:
+    def _find(self, name: str, value: Any, asker: Asker) -> Input:
         if isinstance(value, Input):
             return value
         try:
             if isinstance(value, bytes | Path):
-                return self._keep(value if isinstance(value, bytes) else value.read_bytes(), asker, SENT)
+                return self.holder.sent(value if isinstance(value, bytes) else value.read_bytes(), asker)
             reference = read_reference(value)
             way = next(way for way in self._ways if getattr(reference, way) is not None)
             return self._ways[way](reference, asker)
@@ -164,7 +136,7 @@ class Finder:
         except (PictureRefused, UrlRefused) as exc:
             raise InvalidRequest(name, str(exc)) from exc
 
-    def _of_file(self, reference: Reference, asker: _Asker) -> Input:
+    def _of_file(self, reference: Reference, asker: Asker) -> Input:
         assert reference.file is not None  # noqa: S101 - why this way was taken
         try:
             file = self._files.get(reference.file, asker.scope)
@@ -172,7 +144,7 @@ class Finder:
             raise PictureRefused(str(exc)) from exc
         return input_of(file)
 
-    def _of_data(self, reference: Reference, asker: _Asker) -> Input:
+    def _of_data(self, reference: Reference, asker: Asker) -> Input:
         assert reference.data is not None  # noqa: S101 - why this way was taken
         head = _DATA_URL.match(reference.data)
         if head is None or not head[2].lower().endswith(";base64"):
@@ -184,13 +156,16 @@ class Finder:
             data = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError) as exc:
             raise PictureRefused("what is behind base64, is not base64") from exc
-        return self._keep(data, asker, SENT)
+        return self.holder.sent(data, asker)
 
-    def _of_url(self, reference: Reference, asker: _Asker) -> Input:
+    def _of_url(self, reference: Reference, asker: Asker) -> Input:
         assert reference.url is not None  # noqa: S101 - why this way was taken
-        return self._keep(fetch(reference.url, self._settings, max_bytes=MAX_BYTES), asker, FETCHED)
+        if (left_s := asker.fetches_until - time.monotonic()) <= 0:
+            raise UrlRefused(f"the URLs of this request take more than {MAX_FETCHES_S:g} s")
+        data = fetch(reference.url, self._settings, max_bytes=MAX_BYTES, max_s=min(left_s, MAX_FETCH_S))
+        return self.holder.keep(data, FETCHED, asker)
 
-    def _of_job(self, reference: Reference, asker: _Asker) -> Input:
+    def _of_job(self, reference: Reference, asker: Asker) -> Input:
         assert reference.job is not None  # noqa: S101 - why this way was taken
         index = reference.index or 0
         try:
@@ -214,7 +189,7 @@ class Finder:
             height=image.height,
         )
 
-    def _of_object(self, reference: Reference, asker: _Asker) -> Input:
+    def _of_object(self, reference: Reference, asker: Asker) -> Input:
         assert reference.object is not None  # noqa: S101 - why this way was taken
         key = reference.object
         is_plain = not {"", ".", ".."} & set(key.split("/"))  # Of some stores a key is a path.
@@ -228,48 +203,5 @@ class Finder:
             raise PictureRefused(f"there is no object {key!r} in the store") from exc
         except OverflowError as exc:
             raise PictureRefused(f"the object {key!r} has more than {MAX_BYTES} bytes") from exc
-        head = head_of(data)
-        return Input(object=key, **_measured(data), width=head.width, height=head.height)
-
-    def _keep(self, data: bytes, asker: _Asker, purpose: str) -> Input:
-        """As a file, unless the caller has the same one already."""
-        head, measured, now = head_of(data), _measured(data), time.time()
-        file = File(
-            id=new_file_id(),
-            caller=asker.owner,
-            filename=f"{purpose}.{head.content_type.removeprefix('image/')}",
-            purpose=purpose,
-            content_type=head.content_type,
-            size_bytes=len(data),
-            sha256=measured["sha256"],
-            width=head.width,
-            height=head.height,
-            created_at=now,
-            expires_at=now + KEPT_S,
-        )
-        self._files.begin(file.id)
-        with self._in_store.upload(file.id, file.content_type) as upload:
-            upload.write(data)
-        try:
-            kept = self._files.add(file, asker.max_mib)
-        except FilesTooLarge:
-            self._drop(file)
-            raise
-        if kept.id != file.id:
-            self._drop(file)
-        return input_of(kept)
-
-    def _drop(self, file: File) -> None:
-        self._in_store.delete([file.id])
-        self._files.forget(file.id)
-
-
-def input_of(file: File) -> Input:
-    """What a specification keeps of a file. Raises `PictureRefused` for one that is no picture."""
-    if file.width is None or file.height is None:
-        raise PictureRefused(f"file {file.id} is no picture")
-    return Input(file=file.id, bytes=file.size_bytes, sha256=file.sha256, width=file.width, height=file.height)
-
-
-def _measured(data: bytes) -> dict[str, Any]:
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        head, sha256 = head_of(data), hashlib.sha256(data).hexdigest()
+        return Input(object=key, bytes=len(data), sha256=sha256, width=head.width, height=head.height)

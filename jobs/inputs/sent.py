@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
-from jobs.errors import FileInUse, FileNotFound
+from jobs.errors import FileNotFound
 from jobs.inputs.files import Files
-from jobs.inputs.find import FETCHED, SENT, InputStore
+from jobs.inputs.holding import FETCHED, SENT
+from jobs.inputs.stored import InputStore, StoredFiles
 
 
 class SentInputs:
@@ -14,7 +16,7 @@ class SentInputs:
 
     def __init__(self, files: Files, in_store: InputStore) -> None:
         self._files = files
-        self._in_store = in_store
+        self._stored = StoredFiles(files, in_store)
 
     def forget(self, job_id: str, file_ids: Sequence[str]) -> None:
         """
@@ -25,11 +27,6 @@ class SentInputs:
         """
         del job_id
         for file_id in file_ids:
-            try:
-                if self._files.get(file_id, None).purpose not in (SENT, FETCHED):
-                    continue
-                self._files.delete(file_id, None)
-            except (FileNotFound, FileInUse):
-                continue
-            self._in_store.delete([file_id])
-            self._files.forget(file_id)
+            with suppress(FileNotFound):
+                if self._files.get(file_id, None).purpose in (SENT, FETCHED):
+                    self._stored.delete(file_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,6 +27,9 @@ from jobs.kinds.picture import WEIGHTS, DigitalSource, settle_output
 _STRENGTH, _STRENGTH_WITH_MASK = 0.8, 1.0
 _WHOLE = 1.0  # All steps, as of a model that edits by instruction.
 
+MAX_REFERENCES = 15  # With the picture that is edited these are as many as OpenAI takes.
+_MAX_REFERENCE_PIXELS = 100_000_000  # Of a job's together: a worker holds them until its end.
+
 
 class _Fields(BaseModel):
     """What a request and its specification say alike, beside what they say of a generation."""
@@ -42,7 +45,14 @@ class _Fields(BaseModel):
     """
 
 
-class EditRequest(GenerateRequest, _Fields):
+class EditParameters(_Fields):
+    """What a request says beside its pictures and what it says of a generation."""
+
+    strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    """How much may change: the part of the steps that run (SDEdit, Meng et al. 2021). 0.8, and 1 with a mask."""
+
+
+class EditRequest(GenerateRequest, EditParameters):
     """A picture and what is to become of it. Sizes that are not given are the picture's."""
 
     kind: ClassVar[str] = _Fields.kind
@@ -54,8 +64,13 @@ class EditRequest(GenerateRequest, _Fields):
     Where it is repainted: a picture of the same shape, white there and black elsewhere; or transparent there. What is
     outside stays as it is, pixel by pixel. Unset, all of it may change.
     """
-    strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    """How much may change: the part of the steps that run (SDEdit, Meng et al. 2021). 0.8, and 1 with a mask."""
+    references: Annotated[
+        Annotated[list[RequestedInput], Field(max_length=MAX_REFERENCES)] | None, InputMark(most=MAX_REFERENCES)
+    ] = None
+    """
+    Further pictures that the prompt speaks of, in order: each like `image`. For models that take several pictures, and
+    without a mask.
+    """
 
     digested_at_first: ClassVar[Mapping[str, Any]] = {}
 
@@ -68,24 +83,22 @@ class EditSpec(GenerateSpec, _Fields):
 
     image: Annotated[Input, InputMark(), PER_ROW]
     mask: Annotated[Input | None, InputMark(), PER_ROW] = None
+    references: Annotated[list[Input] | None, InputMark(most=MAX_REFERENCES), PER_ROW] = None
     strength: Annotated[float, PER_ROW]
 
     @property
     def passes(self) -> int:
-        """Steps of the schedule that run."""
-        return steps_run(self.num_inference_steps, self.strength)
-
-
-def steps_run(num_inference_steps: int, strength: float) -> int:
-    """Of a schedule, counted from its end; as diffusers' pipelines count them."""
-    return min(int(num_inference_steps * strength), num_inference_steps)
+        """Steps that run: the last ones of the schedule, counted as diffusers' pipelines count them."""
+        return min(int(self.num_inference_steps * self.strength), self.num_inference_steps)
 
 
 def _settle(request: EditRequest, model: Model | None) -> EditSpec:
     assert model is not None, "the kind needs one"  # noqa: S101 - what the registry sees to
     image, mask = _found("image", request.image), _found("mask", request.mask) if request.mask is not None else None
     strength = _strength(request, model)
+    references = [_found(f"references.{place}", each) for place, each in enumerate(request.references or ())]
     wanted = _wanted(request, model)
+    _check_references(references, model, is_masked=mask is not None)
     _check_mask(image, mask, request.padding_mask_crop)
     planned = plan(
         (image.width, image.height),
@@ -95,7 +108,7 @@ def _settle(request: EditRequest, model: Model | None) -> EditSpec:
         padding_mask_crop=request.padding_mask_crop,
     )
     width, height = planned.output_size
-    fields = request.model_dump(exclude_none=True, exclude={"image", "mask"})
+    fields = request.model_dump(exclude_none=True, exclude={"image", "mask", "references"})
     seed = request.seed if request.seed is not None else draw_seed()
     settled = {
         "model": model.name,
@@ -103,6 +116,7 @@ def _settle(request: EditRequest, model: Model | None) -> EditSpec:
         "output": settle_output(request.output, model),
         "image": image,
         "mask": mask,
+        "references": references or None,
         "strength": strength,
         "width": width,
         "height": height,
@@ -120,7 +134,8 @@ def _settle(request: EditRequest, model: Model | None) -> EditSpec:
 def _strength(request: EditRequest, model: Model) -> float:
     edited: Edited = "image" if request.mask is None else "mask"
     ways = model.ways_to_edit
-    way = "strength" if ways is None else ways.get(edited)
+    unknown = "instruction" if request.references and request.strength is None else "strength"  # None does both.
+    way = unknown if ways is None else ways.get(edited)
     if way is None:
         does = "edits no pictures" if edited == "image" else "does not repaint a masked part of a picture"
         raise InvalidRequest(edited, f"{model.name} {does}")
@@ -161,6 +176,24 @@ def _check_mask(image: Input, mask: Input | None, padding_mask_crop: int | None)
         raise InvalidRequest("mask", f"has another shape than the picture: {sizes}")
 
 
+def _check_references(references: Sequence[Input], model: Model, *, is_masked: bool) -> None:
+    if not references:
+        return
+    if is_masked:
+        raise InvalidRequest("references", "an edit with a mask takes no further pictures; leave them or the mask out")
+    if (most := model.max_references) is not None and len(references) > most:
+        raise InvalidRequest("references", too_many(model, most, len(references)))
+    if (pixels := sum(each.width * each.height for each in references)) > _MAX_REFERENCE_PIXELS:
+        raise InvalidRequest("references", f"have {pixels:,} pixels; together they may have {_MAX_REFERENCE_PIXELS:,}")
+
+
+def too_many(model: Model, most: int, references: int) -> str:
+    """Why so many further pictures are refused by a model that takes `most`; they may be called otherwise."""
+    if most == 0:
+        return f"the model {model.name} edits one picture at a time; {references + 1} were sent"
+    return f"the model {model.name} takes at most {most + 1} pictures for an edit; {references + 1} were sent"
+
+
 def _check(spec: EditSpec, model: Model) -> None:
     check_sampling(spec, model)
     if spec.passes < 1:
@@ -176,7 +209,10 @@ def _cost(spec: EditSpec, model: Model | None) -> float:
         is_masked=spec.mask is not None,
         padding_mask_crop=spec.padding_mask_crop,
     )
-    return cost_of_passes(spec, model, passes=spec.passes, pixels=planned.width * planned.height)
+    # Models look at further pictures in about the size that they make.
+    usual = model.defaults.width * model.defaults.height
+    seen = sum(min(each.width * each.height, usual) for each in spec.references or ())
+    return cost_of_passes(spec, model, passes=spec.passes, pixels=planned.width * planned.height + seen)
 
 
 EDIT = Kind(

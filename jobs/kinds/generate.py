@@ -95,6 +95,11 @@ class GenerateSpec(Spec, _Fields):
     shift: float | None = None
     seed: Annotated[int, PER_ROW]
 
+    @property
+    def passes(self) -> int:
+        """Steps that run."""
+        return self.num_inference_steps
+
 
 def _settle(request: GenerateRequest, model: Model | None) -> GenerateSpec:
     assert model is not None, "the kind needs one"  # noqa: S101 - what the registry sees to
@@ -154,7 +159,7 @@ def summary(spec: GenerateSpec) -> str:
 
 def _cost(spec: GenerateSpec, model: Model | None) -> float:
     assert model is not None, "the kind needs one"  # noqa: S101 - what the registry sees to
-    return cost_of_passes(spec, model, passes=spec.num_inference_steps, pixels=spec.width * spec.height)
+    return cost_of_passes(spec, model, passes=spec.passes, pixels=spec.width * spec.height)
 
 
 def cost_of_passes(spec: GenerateSpec, model: Model, *, passes: int, pixels: int) -> float:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Self, TypeAlias
 
 from pydantic import (
+    BaseModel,
     Field,
     PlainSerializer,
     PlainValidator,
@@ -105,7 +107,44 @@ class Input(_Sparse):
 
 
 class InputMark:
-    """Marks a field of a request or specification that names an object."""
+    """
+    Marks a field of a request or specification that names an object, or a list of them.
+
+    Attributes:
+        most: How many a list may have; None where the field is no list.
+    """
+
+    def __init__(self, *, most: int | None = None) -> None:
+        self.most = most
+
+
+def by_path(named: Mapping[str, Any]) -> dict[str, Any]:
+    """What fields name, by field, or by place in its list (`references.0`); one that is None names nothing."""
+    found: dict[str, Any] = {}
+    for field, value in named.items():
+        if isinstance(value, list):
+            found |= {f"{field}.{place}": each for place, each in enumerate(value)}
+        elif value is not None:
+            found[field] = value
+    return found
+
+
+def replaced(value: Any, change: Callable[[Any], Any]) -> Any:
+    """What a field names, each of it changed."""
+    if isinstance(value, list):
+        return [change(each) for each in value]
+    return None if value is None else change(value)
+
+
+def inputs_said(fields: BaseModel, say: Callable[[Input], dict[str, Any]]) -> dict[str, Any]:
+    """What is said of inputs that were found, by field; a list's, one by one."""
+    said: dict[str, Any] = {}
+    for field, value in fields:
+        if isinstance(value, Input):
+            said[field] = say(value)
+        elif isinstance(value, list) and value and all(isinstance(each, Input) for each in value):
+            said[field] = [say(each) for each in value]
+    return said
 
 
 class ReferenceRefused(ValueError):

@@ -16,7 +16,7 @@ from jobs.catalogue.entry import Model
 from jobs.envelope import Envelope
 from jobs.errors import InvalidRequest
 from jobs.fields import parse
-from jobs.kinds.inputs import Input, InputMark
+from jobs.kinds.inputs import Input, InputMark, by_path, inputs_said
 from jobs.names import FIRST_KIND, queue_of, queue_of_kind
 
 # What the files of every kind go through, behind its own stages. A kind that has them among these is shown in them.
@@ -71,7 +71,7 @@ class Request(Envelope):
         bytes are, and not its id: what is sent along again is another file where the first has gone.
         """
         chosen = self.model_dump(mode="json", exclude_defaults=True, exclude={"idempotency_key"})
-        chosen |= {name: value.said_by_bytes() for name, value in self if isinstance(value, Input)}
+        chosen |= inputs_said(self, Input.said_by_bytes)
         within = {
             name: first | (chosen.get(name) or {})
             for name, first in self.digested_at_first.items()
@@ -83,10 +83,10 @@ class Request(Envelope):
         return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()
 
 
-def input_fields(request: type[Request]) -> list[str]:
-    """Fields of requests of a kind that name objects."""
-    fields = request.model_fields.items()
-    return [name for name, field in fields if any(isinstance(each, InputMark) for each in field.metadata)]
+def input_fields(request: type[Request]) -> dict[str, InputMark]:
+    """Fields of requests of a kind that name objects, with their marks."""
+    marked = ((name, mark) for name, field in request.model_fields.items() for mark in field.metadata)
+    return {name: mark for name, mark in marked if isinstance(mark, InputMark)}
 
 
 class Spec(Envelope):
@@ -150,14 +150,18 @@ class Kind(Generic[RequestT, SpecT]):
     cost: Callable[[SpecT, Model | None], float] = lambda _spec, _model: 1.0
 
     @property
-    def input_fields(self) -> list[str]:
-        """Fields of its requests that name objects."""
+    def input_fields(self) -> dict[str, InputMark]:
+        """Fields of its requests that name objects, with their marks."""
         return input_fields(self.request)
 
     def inputs(self, spec: SpecT) -> dict[str, Input]:
-        """The objects that a job needs, each by the field that names it."""
-        named = ((name, getattr(spec, name)) for name in self.input_fields)
-        return {name: found for name, found in named if found is not None}
+        """The objects that a job needs, each by the field that names it; in a list, by its place (`references.0`)."""
+        return by_path({name: getattr(spec, name) for name in self.input_fields})
+
+    def files(self, spec: SpecT) -> tuple[str, ...]:
+        """Ids of the uploaded files among them."""
+        named = (each.file for each in self.inputs(spec).values())
+        return tuple(dict.fromkeys(file_id for file_id in named if file_id is not None))
 
     def queue(self, spec: SpecT) -> str:
         """The Celery queue of a job: its model's, or the kind's own."""

@@ -11,7 +11,7 @@ from jobs.catalogue.entry import Limits, Model
 from jobs.envelope import Envelope
 from jobs.errors import InvalidRequest
 from jobs.fields import FileMetadata, Side, Strict
-from jobs.kinds.inputs import Input
+from jobs.kinds.inputs import inputs_said
 from jobs.kinds.kind import Spec
 
 
@@ -86,8 +86,7 @@ def made_with(spec: Spec) -> dict[str, Any]:
     """
     names = [name for name in type(spec).model_fields if name not in {*Envelope.model_fields, *_NOT_MADE_WITH}]
     said = spec.model_dump(mode="json", include=set(names), exclude_none=True)
-    inputs = ((name, getattr(spec, name)) for name in names)
-    return said | {name: each.model_dump(include=_OF_AN_INPUT) for name, each in inputs if isinstance(each, Input)}
+    return said | inputs_said(spec, lambda each: each.model_dump(include=_OF_AN_INPUT))
 
 
 class Pictured(Protocol):

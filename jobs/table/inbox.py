@@ -110,10 +110,20 @@ class Inbox:
             log.error("a Redis key that should be a list of messages is not a list; delete or rename it", key=each)
         self._said = lists
 
-    def put_back(self, held: Sequence[Held]) -> None:
-        """Nothing can be made of them at the moment, for no reason of theirs. Those that are let go stay so."""
+    def put_back(self, held: Sequence[Held], pause_s: float = 0.0) -> None:
+        """
+        Nothing can be made of them at the moment, for no reason of theirs. Those that are let go stay so.
+
+        Args:
+            pause_s: For which nobody gets them: until then others come before them.
+        """
         if held:
-            self._scripts.run("put_back", tags=[each.tag for each in held])
+            self._scripts.run("put_back", tags=[each.tag for each in held], pause_s=pause_s)
+
+    def hold(self, held: Sequence[Held]) -> None:
+        """They stay with this process, for another `HOLD_S`."""
+        if held:
+            self._scripts.run("hold", tags=[each.tag for each in held], hold_s=HOLD_S)
 
     def revoke(self, messages: Sequence[Revoked]) -> list[bool]:
         """End messages as canceled jobs; their senders are notified. Returns whether each was no job before."""

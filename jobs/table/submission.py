@@ -12,6 +12,7 @@ from jobs import names
 from jobs.envelope import Envelope
 from jobs.errors import (
     BatchCanceled,
+    FilesTooLarge,
     IdempotencyConflict,
     InvalidRequest,
     NotServed,
@@ -23,7 +24,7 @@ from jobs.scripts.scripts import arguments
 from jobs.table.record import JobRecord
 from jobs.table.states import Status
 
-Refused = IdempotencyConflict | QuotaExceeded | BatchCanceled | RedisFull | NotServed | InvalidRequest
+Refused = IdempotencyConflict | QuotaExceeded | BatchCanceled | RedisFull | NotServed | InvalidRequest | FilesTooLarge
 
 # A job's id, and the arguments of `submit.lua`. Text alone, in no more than a tuple: a hundred thousand of these that
 # wait for their turn are nothing to Python's garbage collector, and as many specifications take it longer than their
@@ -97,8 +98,8 @@ class Submitted:
         job_id: The first job's, where the idempotency key was used before.
         released: Ids that were released in turn.
         refused: Why nothing was written: the key belongs to a job with other parameters, the caller has as many queued
-            jobs as it may, or they take as much of Redis as they may, the batch was canceled, Redis has no room, or no
-            worker would run it.
+            jobs as it may, or they take as much of Redis as they may, the batch was canceled, Redis has no room, no
+            worker would run it, or what it names or brings cannot be kept.
         is_replayed: The idempotency key was used before, with the same parameters.
     """
 

@@ -113,6 +113,21 @@ def latency(
         bench_latency(Effort(rounds=rounds, jobs=jobs, load=load, threads=_threads(threads)), folder, Console())
 
 
+@bench_app.command("families")
+def families(
+    folder: Folder = _FOLDER,
+    rounds: Rounds = 3,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round's stream.")] = 2_000,
+    load: Annotated[float, typer.Option(min=0.01, help="Load, as a share of what passes of the best size do.")] = 0.8,
+    threads: Threads = None,
+) -> None:
+    """Passes of each family of flow-matching transformers in tiny form; mixed streams by it, in virtual time."""
+    from ops.bench.engine.families import Effort, bench_families
+
+    with reporting():
+        bench_families(Effort(rounds=rounds, jobs=jobs, load=load, threads=_threads(threads)), folder, Console())
+
+
 @bench_app.command("scale")
 def scale(
     folder: Folder = _FOLDER,
@@ -160,12 +175,25 @@ def api(
 
 
 @bench_app.command("gpu")
-def gpu(folder: Folder = _FOLDER, rounds: Rounds = 5, steps: Steps = 20) -> None:
+def gpu(
+    folder: Folder = _FOLDER,
+    rounds: Rounds = 5,
+    steps: Steps = 20,
+    flow: Annotated[
+        bool, typer.Option("--flow", help="Z-Image and FLUX.2 klein instead, in about four minutes; once.")
+    ] = False,
+) -> None:
     """SD 1.5 and SDXL at their real sizes on the GPU of this machine, if it has one."""
-    from ops.bench.engine.gpu import bench_gpu
+    from ops.bench.engine.gpu import NO_GPU, bench_gpu
 
     with reporting():
-        bench_gpu(folder, Console(), rounds=rounds, steps=steps)
+        if not flow:
+            bench_gpu(folder, Console(), rounds=rounds, steps=steps)
+            return
+        from workers.bench.flow_gpu import bench_flow
+
+        if bench_flow(folder, is_small=False) is None:
+            Console().print(NO_GPU)
 
 
 def _threads(requested: int | None) -> int:

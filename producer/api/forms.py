@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from fastapi import Request
@@ -79,22 +78,25 @@ class SentForm:
 
     Attributes:
         texts: Fields that are no files, as they were sent, by name.
-        files: By field.
-        counts: How many files came for each field.
+        files: By field, in the order in which they came.
     """
 
     def __init__(
-        self, context: Context, names: Mapping[str, str], *, max_text_bytes: int, several: Collection[str] = ()
+        self,
+        context: Context,
+        names: Mapping[str, str],
+        *,
+        max_text_bytes: int,
+        several: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """
         Args:
             names: Fields that are files, by what their parts may be called.
             max_text_bytes: Of a field that is none.
-            several: Fields of which the files behind the first are counted and passed over; of others there is one.
+            several: Of which fields there may be several files, and how many; of others there is one.
         """
         self.texts: dict[str, str] = {}
-        self.files: dict[str, SentFile] = {}
-        self.counts: Counter[str] = Counter()
+        self.files: dict[str, list[SentFile]] = {}
         self._context, self._names, self._several = context, names, several
         self._max_text_bytes = max_text_bytes
         self._name = ""  # Of the part that is being read.
@@ -107,7 +109,7 @@ class SentForm:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lost = [each for each in self.files.values() if not each.is_kept]
+        lost = [each for each in self._all() if not each.is_kept]
         if not lost:
             return
         # In a task of its own: this one may be canceled, and is perhaps again before it has ended.
@@ -138,17 +140,24 @@ class SentForm:
                     await self._take(each)
             await self._end_part()
 
-    async def keep_all(self, caller: Caller, *, purpose: str, expires_after_s: float) -> dict[str, File]:
+    async def keep_all(self, caller: Caller, *, purpose: str, expires_after_s: float) -> dict[str, list[File]]:
         """Keep its files, by field; all of them or none. Raises as `SentFile.keep` does."""
-        kept: dict[str, File] = {}
         try:
-            for field, file in self.files.items():
-                kept[field] = await file.keep(caller, purpose=purpose, expires_after_s=expires_after_s)
+            return {
+                field: [await each.keep(caller, purpose=purpose, expires_after_s=expires_after_s) for each in files]
+                for field, files in self.files.items()
+            }
         except FilesTooLarge:
-            for field in kept:
-                await self._context.loop.write(self.files[field].intake.take_back)
+            await self.take_back()
             raise
-        return kept
+
+    async def take_back(self) -> None:
+        """Have those files go that were kept, as `Intake.take_back` does: nothing came of the form."""
+        for each in self._all():
+            await self._context.loop.write(each.intake.take_back)
+
+    def _all(self) -> list[SentFile]:
+        return [each for files in self.files.values() for each in files]
 
     def _begin_part(self, part: Part) -> None:
         self._name = part.name[:_FIELD_CHARS]
@@ -156,11 +165,11 @@ class SentForm:
         if field is None:
             self._begin_text(part)
             return
-        self.counts[field] += 1
-        if self.counts[field] == 1:
-            self._file = self.files[field] = SentFile(field, part.filename, self._context)
-        elif field not in self._several:
-            raise InvalidRequest(field, "is given more than once")
+        files, most = self.files.setdefault(field, []), self._several.get(field, 1)
+        if len(files) == most:
+            raise InvalidRequest(field, "is given more than once" if most == 1 else f"is given more than {most} times")
+        self._file = SentFile(field, part.filename, self._context)
+        files.append(self._file)
 
     def _begin_text(self, part: Part) -> None:
         if self._name in self.texts:

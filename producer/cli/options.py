@@ -7,7 +7,7 @@ import functools
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import NoneType, UnionType
@@ -24,7 +24,11 @@ from jobs.kinds.registry import KINDS
 
 _ARGUMENT = "prompt"  # Typed without a name.
 # Where a field's own name is taken, or long.
-_NAMES = {"output.metadata": ["--file-metadata"], "num_inference_steps": ["--num-inference-steps", "--steps"]}
+_NAMES = {
+    "num_inference_steps": ["--num-inference-steps", "--steps"],
+    "output.metadata": ["--file-metadata"],
+    "references": ["--reference"],
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +105,8 @@ def field_options(kind: str | None = None) -> list[FieldOption]:
 def _options_of(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[FieldOption]:
     for name, field in model.model_fields.items():
         path = (*above, name)
-        if any(isinstance(each, InputMark) for each in field.metadata):
-            yield _input_option(path, field)
+        if marks := [each for each in field.metadata if isinstance(each, InputMark)]:
+            yield _input_option(path, field, is_list=any(mark.most is not None for mark in marks))
             continue
         inner = _plain(field.annotation)
         if inner is not Box and isinstance(inner, type) and issubclass(inner, BaseModel):
@@ -111,13 +115,13 @@ def _options_of(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[Fiel
             yield _option(path, field, inner)
 
 
-def _input_option(path: tuple[str, ...], field: FieldInfo) -> FieldOption:
+def _input_option(path: tuple[str, ...], field: FieldInfo, *, is_list: bool) -> FieldOption:
     description = " ".join((field.description or "").split())
     return FieldOption(
         path=path,
-        type=str,
-        help=f"A file here, or as in a request. {description}",
-        read=functools.partial(read_input, path),
+        type=list[str] if is_list else str,
+        help=f"A file here, or as in a request{'; may be repeated' * is_list}. {description}",
+        read=functools.partial(_read_inputs if is_list else read_input, path),
     )
 
 
@@ -187,6 +191,10 @@ def read_input(path: tuple[str, ...], typed: str) -> Any:
         raise InvalidRequest(".".join(path), f"{typed} cannot be read: {exc.strerror}") from exc
     except ValueError as exc:
         raise InvalidRequest(".".join(path), f"{typed!r} is not valid JSON") from exc
+
+
+def _read_inputs(path: tuple[str, ...], typed: Sequence[str]) -> list[Any]:
+    return [read_input((*path, str(place)), each) for place, each in enumerate(typed)]
 
 
 def _tags(typed: list[str]) -> dict[str, str]:

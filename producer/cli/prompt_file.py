@@ -57,7 +57,7 @@ def read_prompts(submitter: Submitter, file: Path, given: Mapping[str, Any], run
             custom_id = _custom_id(fields)
             fields = {**given, **fields}
             fields.setdefault("idempotency_key", _key(run, fields, custom_id, seen))
-            submission = submitter.prepare(submitter.find_inputs(fields))
+            submission = submitter.hold(submitter.prepare(submitter.find_inputs(fields)))
         except InvalidRequest as exc:
             errors.append(f"line {line}: {exc}")
             continue

@@ -17,7 +17,7 @@ from cachetools import TTLCache, cachedmethod
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.envelope import DEFAULT_CALLER
-from jobs.errors import InvalidRequest, NotServed, RedisUnavailable
+from jobs.errors import FilesTooLarge, ImagemillError, InvalidRequest, NotServed, RedisFull, RedisUnavailable
 from jobs.fleet.serving import Serving
 from jobs.inputs.find import Finder, names_inputs
 from jobs.kinds.registry import parse_request, settle
@@ -27,6 +27,7 @@ from jobs.table.submission import Encoded, Submission, Submitted, as_written
 from jobs.table.table import JobTable, Offer
 from producer.client.many import write_all
 from producer.client.traces import SubmitTraces
+from storage.errors import StorageError
 
 log = structlog.get_logger()
 
@@ -67,7 +68,7 @@ class Submitter:
 
         Raises:
             InvalidRequest: By the field's name, what is wrong with it.
-            FilesTooLarge: The caller has no room for what is sent along.
+            FilesTooLarge: The caller has no room for what is fetched.
             RedisUnavailable, StorageUnavailable, StorageMisconfigured
         """
         if not names_inputs(fields):
@@ -104,6 +105,20 @@ class Submitter:
         submission = submission_of(request, spec, self._catalogue, job_id=job_id, **limits)
         return self._traces.begin(submission, traceparent)
 
+    def hold(self, submission: Submission) -> Submission:
+        """
+        Keep what a prepared job brings, for `enter`, which does it otherwise; it waits for the store.
+
+        Returns:
+            What is to be entered, within an hour.
+
+        Raises:
+            InvalidRequest: A file that it names has gone.
+            FilesTooLarge: Its caller has no room for what is sent along.
+            RedisFull, RedisUnavailable, StorageUnavailable, StorageMisconfigured
+        """
+        return self._finder.holder.hold(submission)
+
     def enter(self, submission: Submission) -> str:
         """
         Write a prepared job, and send what is released. A message that cannot be sent is the reconciler's to send.
@@ -114,6 +129,7 @@ class Submitter:
         Raises:
             IdempotencyConflict, QuotaExceeded, RedisFull, RedisUnavailable: As `JobTable.submit` does.
             NotServed: No worker would run it, and the settings say that it is refused then.
+            Whatever `hold` raises
         """
         submitted = self.enter_many([submission])[0]
         if submitted.refused:
@@ -149,13 +165,14 @@ class Submitter:
 
         Raises:
             RedisFull, RedisUnavailable: As `JobTable.submit_many` does.
+            StorageUnavailable, StorageMisconfigured: What is sent along cannot be kept; nothing was written.
         """
-        refusals = [self._refusal(each) for each in submissions]
-        taken = [each for each, refusal in zip(submissions, refusals, strict=True) if refusal is None]
-        written = iter(self._write([self._table.encode(each) for each in taken]) if taken else ())
+        held = [self._held(each) for each in submissions]
+        taken = {each.job_id: each for each in held if isinstance(each, Submission)}
+        written = iter(self._write([self._table.encode(each) for each in taken.values()], taken) if taken else ())
         return [
-            next(written) if refusal is None else self._refuse(each, refusal)
-            for each, refusal in zip(submissions, refusals, strict=True)
+            next(written) if isinstance(each, Submission) else self._refuse(submission, each)
+            for submission, each in zip(submissions, held, strict=True)
         ]
 
     def submit(self, request: Mapping[str, Any]) -> str:
@@ -179,7 +196,7 @@ class Submitter:
             PartlySubmitted, IdempotencyConflict, RedisFull, RedisUnavailable: As `write_all` does.
         """
         submissions: list[Encoded] = []
-        held: list[tuple[str, tuple[str, ...]]] = []
+        held: dict[str, Submission] = {}  # by job, those that have files
         warnings: dict[str, str | None] = {}  # by queue
         for index, request in enumerate(requests):
             try:
@@ -189,17 +206,16 @@ class Submitter:
                     raise refusal
                 if submission.queue not in warnings:
                     warnings[submission.queue] = self.warning(submission)
-                self._finder.hold(submission)
+                submission = self.hold(submission)
                 if submission.files:
-                    held.append((submission.job_id, submission.files))
+                    held[submission.job_id] = submission
                 submissions.append(self._table.encode(submission))
             except (InvalidRequest, NotServed) as exc:
                 exc.add_note(f"in request {index}")
-                for job_id, file_ids in held:
-                    self._finder.let_go(job_id, file_ids)
+                self._give_up(held.values())
                 raise
         self.log_warnings(warnings.values())
-        return write_all(submissions, self._write)
+        return write_all(submissions, lambda some: self._write(some, held))
 
     def log_warnings(self, warnings: Iterable[str | None]) -> None:
         """Log the warnings that submitters get, each sentence at most once a minute."""
@@ -211,23 +227,38 @@ class Submitter:
     def _say(self, sentence: str) -> None:  # Which does nothing as long as it is remembered.
         log.warning(sentence)
 
-    def _refusal(self, submission: Submission) -> NotServed | InvalidRequest | None:
-        """Why a job is not written; else its files are kept from now on."""
+    def _held(self, submission: Submission) -> Submission | NotServed | InvalidRequest | FilesTooLarge:
+        """What is to be written, and whose files are kept from now on; or why it is not."""
         if (refusal := self._serving.refusal(submission.queue)) is not None:
+            self._give_up([submission])
             return refusal
         try:
-            self._finder.hold(submission)
-        except InvalidRequest as exc:
+            return self.hold(submission)
+        except (InvalidRequest, FilesTooLarge) as exc:
             return exc
-        return None
 
-    def _refuse(self, submission: Submission, reason: NotServed | InvalidRequest) -> Submitted:
+    def _give_up(self, submissions: Iterable[Submission]) -> None:
+        """They are not written. What cannot be cleared away now goes when it expires."""
+        for each in submissions:
+            try:
+                self._finder.holder.give_up(each)
+            except (ImagemillError, StorageError) as exc:
+                log.warning("what came with a refused request is not cleared away yet", reason=str(exc))
+
+    def _refuse(self, submission: Submission, reason: NotServed | InvalidRequest | FilesTooLarge) -> Submitted:
         refused = Submitted(job_id=submission.job_id, released=[], refused=reason)
         self._traces.end([submission.job_id], [refused])
         return refused
 
-    def _write(self, submissions: Sequence[Encoded]) -> list[Submitted]:
-        submitted = self._table.submit_encoded(submissions)
+    def _write(self, submissions: Sequence[Encoded], held: Mapping[str, Submission]) -> list[Submitted]:
+        """`held` are those, by job, of which files are held: where they are not written, they are given up."""
+        try:
+            submitted = self._table.submit_encoded(submissions)
+        except RedisFull:  # Of other errors it is not known whether something was written.
+            self._give_up(held[job_id] for job_id, _ in submissions if job_id in held)
+            raise
+        written = {each.job_id for each in submitted if not each.refused}
+        self._give_up(held[job_id] for job_id, _ in submissions if job_id in held and job_id not in written)
         self._traces.end([each[0] for each in submissions], submitted)
         self._offer([job_id for each in submitted for job_id in each.released])
         return submitted

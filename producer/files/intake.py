@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal, get_args
 
 import structlog
 
-from jobs.errors import FileInUse, FileNotFound, FileTooLarge, ImagemillError, InvalidRequest
+from jobs.errors import FileTooLarge, ImagemillError, InvalidRequest
 from jobs.inputs.files import File, Files, new_file_id
 from jobs.inputs.heads import Head, PassingPicture, PictureRefused
+from jobs.inputs.stored import StoredFiles, file_of
 from storage.errors import StorageError
 from storage.inputs import Inputs
 from storage.store import Upload
@@ -49,6 +51,7 @@ class Intake:
         self.size_bytes = 0
         self.head: Head | None = None
         self._files, self._inputs = files, inputs
+        self._stored = StoredFiles(files, inputs)
         self._max_bytes, self._field = max_bytes, field
         self._picture = PassingPicture()
         self._sha256 = hashlib.sha256()
@@ -122,7 +125,16 @@ class Intake:
         """
         with self._lock:
             self._check_open()
-            file = self._described(self._end(), caller, filename, purpose, expires_after_s)
+            file = file_of(
+                self._end(),
+                file_id=self.id,
+                caller=caller,
+                filename=_shown(filename),
+                purpose=purpose,
+                size_bytes=self.size_bytes,
+                sha256=self._sha256.hexdigest(),
+                kept_s=expires_after_s,
+            )
             kept = self._files.add(file, max_mib)
             self._is_over = True
             self._is_kept = kept.id == self.id
@@ -134,11 +146,8 @@ class Intake:
         """Have a file go that was just kept; it stays where its caller had it before, or a job needs it by now."""
         if not self._is_kept:
             return
-        try:
-            self._files.delete(self.id, None)
-        except (FileNotFound, FileInUse):
-            return
-        self._clear()
+        with _logging(self.id):
+            self._stored.delete(self.id)
 
     def abort(self) -> None:
         """Leave nothing of it; nothing happens where it is kept. What fails here is logged, and left to the sweep."""
@@ -165,22 +174,6 @@ class Intake:
             self.head = head
         return self.head
 
-    def _described(self, head: Head, caller: str, filename: str, purpose: str, expires_after_s: float) -> File:
-        created_at = float(int(time.time()))
-        return File(
-            id=self.id,
-            caller=caller,
-            filename=_shown(filename),
-            purpose=purpose,
-            content_type=head.content_type,
-            size_bytes=self.size_bytes,
-            sha256=self._sha256.hexdigest(),
-            width=head.width,
-            height=head.height,
-            created_at=created_at,
-            expires_at=created_at + expires_after_s,
-        )
-
     def _begin(self, content_type: str) -> None:
         self._files.begin(self.id)
         self._has_begun = True
@@ -193,11 +186,17 @@ class Intake:
             raise RuntimeError("this file was kept or given up")
 
     def _clear(self) -> None:
-        try:
-            self._inputs.delete([self.id])
-            self._files.forget(self.id)
-        except (ImagemillError, StorageError) as exc:
-            log.warning("an upload is not cleared away yet", file=self.id, reason=str(exc))
+        with _logging(self.id):
+            self._stored.clear(self.id)
+
+
+@contextmanager
+def _logging(file_id: str) -> Iterator[None]:
+    """What fails of clearing away is left to the sweep."""
+    try:
+        yield
+    except (ImagemillError, StorageError) as exc:
+        log.warning("an upload is not cleared away yet", file=file_id, reason=str(exc))
 
 
 def _shown(filename: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import io
 import json
 import shutil
@@ -9,7 +11,9 @@ import tomllib
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import openai
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -88,6 +92,45 @@ def test_pipeline_that_takes_no_none_for_a_negative_prompt_is_served(
             assert Image.open(io.BytesIO(reply.read())).size == (128, 64) == (image["width"], image["height"])
 
 
+def test_pipeline_that_takes_several_pictures_edits_with_them_through_every_door(
+    make_system: MakeSystem, tmp_path: Path
+) -> None:
+    """It says so itself: nothing of that is in its entry."""
+    tiny_pipelines.flux_2_klein().save_pretrained(tmp_path / "klein")
+    system = make_system(entry("klein", "diffusers", side_multiple=16))
+    system.worker()
+    system.serve()
+    names = [str(tmp_path / f"{name}.png") for name in "abc"]
+    for name, colour in zip(names, ("red", "green", "blue"), strict=True):
+        Image.linear_gradient("L").resize((96, 64)).convert("RGB").rotate(len(colour)).save(name)
+    sent_along = [base64.b64encode(Path(each).read_bytes()).decode() for each in names]
+    image, first, second = ({"data": f"data:image/png;base64,{each}"} for each in sent_along)
+
+    def made(**fields: Any) -> dict[str, Any]:
+        job = system.end_of(system.submit(kind="edit", prompt="x", image=image, seed=7, **fields))
+        assert job["status"] == "succeeded", job
+        return job
+
+    by_http, turned = made(references=[first, second]), made(references=[second, first])
+    by_cli = system.cli(
+        "edit", names[0], "x", "--reference", names[1], "--reference", names[2], "--seed", "7", "--json"
+    )
+    assert by_cli.returncode == 0, by_cli.stderr
+    typed = system.end_of(json.loads(by_cli.stdout)["id"])
+    with system.celery() as celery:
+        kwargs = {"prompt": "x", "image": image, "references": [first, second], "seed": 7}
+        sent = celery.send_task("imagemill.edit", kwargs=kwargs, queue="gpu.klein").get(timeout=60)
+    url = f"http://127.0.0.1:{system.api.port if system.api else 0}/v1"
+    with openai.OpenAI(api_key="none", base_url=url, max_retries=0) as client:
+        answer = client.images.edit(image=[Path(each) for each in names], prompt="x", extra_body={"seed": 7})
+    assert answer.data is not None
+    hashes = [job["images"][0]["sha256"] for job in (by_http, typed, sent)]
+    hashes.append(hashlib.sha256(base64.b64decode(answer.data[0].b64_json or "")).hexdigest())
+    assert len(set(hashes)) == 1
+    assert turned["images"][0]["sha256"] not in hashes
+    assert (by_http["images"][0]["width"], by_http["images"][0]["height"]) == (96, 64)
+
+
 def test_limits_that_a_model_cannot_keep_are_refused_with_those_that_it_can(
     make_system: MakeSystem, tmp_path: Path
 ) -> None:
@@ -96,6 +139,15 @@ def test_limits_that_a_model_cannot_keep_are_refused_with_those_that_it_can(
     line = refused(make_system(entry("flux", "diffusers")), "flux")
     assert "limits.side_multiple is 8, and the model needs multiples of 16" in line
     assert "set limits.side_multiple = 16 of [models.flux] in models.toml" in line
+
+
+def test_more_pictures_than_the_pipeline_takes_are_refused_in_its_entry(
+    make_system: MakeSystem, tmp_path: Path
+) -> None:
+    tiny_pipelines.flux().save_pretrained(tmp_path / "flux")
+    said = entry("flux", "diffusers", side_multiple=16).replace("max_n = 2", "max_n = 2, max_references = 3")
+    line = refused(make_system(said), "flux")
+    assert "limits.max_references of [models.flux] in models.toml is 3, and its pipeline takes 0" in line
 
 
 def test_model_that_does_not_make_its_default_size_is_refused(make_system: MakeSystem, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from transformers.models.t5gemma.configuration_t5gemma import T5GemmaModuleConfi
 from transformers.models.t5gemma.modeling_t5gemma import T5GemmaEncoder
 
 from tests.further.transformers import gemma_2
-from tests.tiny_parts import (
+from workers.bench.tiny_parts import (
     VOCABULARY,
     WIDTH,
     autoencoder,

@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from tests.further.unets import BETAS, TRANSFORMER
-from tests.tiny_parts import WIDTH, clip, clip_tokenizer, t5, t5_tokenizer
+from workers.bench.tiny_parts import WIDTH, clip, clip_tokenizer, t5, t5_tokenizer
 
 
 def kandinsky_22() -> KandinskyV22CombinedPipeline:

@@ -36,7 +36,7 @@ from transformers import (
 )
 
 from tests.further.flow import LANGUAGE_MODEL, prx_transformer
-from tests.tiny_parts import (
+from workers.bench.tiny_parts import (
     SHIFT_BY_SIZE,
     WIDTH,
     autoencoder,

@@ -27,8 +27,8 @@ from diffusers import (
 from diffusers.pipelines.stable_audio import StableAudioProjectionModel
 
 from tests.further.kandinsky import kandinsky_22
-from tests.tiny_parts import WIDTH, autoencoder, t5, t5_tokenizer
 from tests.tiny_pipelines import flux
+from workers.bench.tiny_parts import WIDTH, autoencoder, t5, t5_tokenizer
 
 
 def kandinsky_22_decoder() -> KandinskyV22Pipeline:

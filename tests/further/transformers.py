@@ -24,8 +24,8 @@ from diffusers import (
 )
 from transformers import BertConfig, BertModel, BertTokenizer, Gemma2Config, Gemma2Model, GemmaConfig, GemmaForCausalLM
 
-from tests.tiny_parts import WIDTH, autoencoder, t5, t5_tokenizer
 from tests.tiny_pipelines import pixart, sana
+from workers.bench.tiny_parts import WIDTH, autoencoder, t5, t5_tokenizer
 
 _GEMMA: dict[str, Any] = {
     "head_dim": 8,

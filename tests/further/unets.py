@@ -34,7 +34,7 @@ from transformers import (
     CLIPTextModelWithProjection,
 )
 
-from tests.tiny_parts import WIDTH, autoencoder, clip, clip_tokenizer, t5, t5_tokenizer
+from workers.bench.tiny_parts import WIDTH, autoencoder, clip, clip_tokenizer, t5, t5_tokenizer
 
 BETAS: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 TRANSFORMER: dict[str, Any] = {

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(4 * START_S)
 
 
 @pytest.fixture(autouse=True)
-def _no_thread_left() -> None:
+def no_thread_left() -> None:
     """One system for all of these: what a test starts anew stands until the last has ended, and somebody reads it."""
 
 

@@ -1,7 +1,8 @@
 """
 Makes the contenders, each in the process that it is to live in; torch is imported there alone.
 
-All have the same model, device and number of threads, and compute on one thread.
+All have the same model, device and number of threads, and compute on one thread. `device` is as in a worker's settings,
+which only the engine reads itself.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from jobs.catalogue.catalogue import Catalogue
-from workers.process.settings import load_worker_settings
 
 if TYPE_CHECKING:
     from workers.bench.bare import BareLoop
@@ -20,29 +20,32 @@ if TYPE_CHECKING:
     from workers.bench.tutorial import TutorialWorker
 
 
-def tutorial(models_file: Path, model: str, threads: int) -> TutorialWorker:
+_CACHE_BYTES = 256 << 20  # for embeddings, as a worker has by default
+
+
+def tutorial(models_file: Path, model: str, threads: int, device: str = "auto") -> TutorialWorker:
     """One job at a time, by the pipeline's own `__call__`; torch and malloc are left as they come."""
     from workers.bench.tutorial import TutorialWorker
 
-    return TutorialWorker(_load(models_file, model, threads).pipeline)
+    return TutorialWorker(_load(models_file, model, threads, device).pipeline)
 
 
-def bare(models_file: Path, model: str, threads: int) -> BareLoop:
+def bare(models_file: Path, model: str, threads: int, device: str = "auto") -> BareLoop:
     """Nothing but the model's own calls."""
     from workers.bench.bare import BareLoop
     from workers.process.allocator import keep_freed_memory
 
     keep_freed_memory()  # As the engine has it on a CPU: this is to be what the hardware can do.
-    return BareLoop(_load(models_file, model, threads))
+    return BareLoop(_load(models_file, model, threads, device))
 
 
-def request_batches(models_file: Path, model: str, threads: int, max_jobs: int) -> RequestBatches:
+def request_batches(models_file: Path, model: str, threads: int, max_jobs: int, device: str = "auto") -> RequestBatches:
     """Batches that nobody joins or leaves."""
     from workers.bench.request_batches import RequestBatches
     from workers.process.allocator import keep_freed_memory
 
     keep_freed_memory()  # As the engine has it on a CPU: the policies are to be compared.
-    return RequestBatches(_load(models_file, model, threads), max_jobs)
+    return RequestBatches(_load(models_file, model, threads, device), max_jobs)
 
 
 def engine(models_file: Path, model: str, threads: int, cache_dir: Path | None = None) -> EngineContender:
@@ -53,6 +56,7 @@ def engine(models_file: Path, model: str, threads: int, cache_dir: Path | None =
         cache_dir: Where its batch sizes are kept; without one they are measured anew.
     """
     from workers.bench.engine import EngineContender
+    from workers.process.settings import load_worker_settings
     from workers.process.start import start_engine
 
     with TemporaryDirectory(prefix="imagemill-bench-") as cache:  # What another run measured may hold no longer.
@@ -61,15 +65,12 @@ def engine(models_file: Path, model: str, threads: int, cache_dir: Path | None =
         return EngineContender(start_engine(Catalogue.read(models_file), settings))
 
 
-def _load(models_file: Path, model: str, threads: int) -> Any:
+def _load(models_file: Path, model: str, threads: int, device: str) -> Any:
     import torch
 
     from workers.loading.models import choose_device, load_model
 
     if threads:
         torch.set_num_threads(threads)
-    settings = load_worker_settings()
     catalogue = Catalogue.read(models_file)
-    return load_model(
-        catalogue, catalogue.models[model], choose_device(settings.device), settings.embedding_cache_mib << 20
-    )
+    return load_model(catalogue, catalogue.models[model], choose_device(device), _CACHE_BYTES)

@@ -9,16 +9,22 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from jobs.catalogue.entry import Model
 from jobs.kinds.generate import GenerateSpec
+from workers.engine.adapter import AnyAdapter
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
+from workers.engine.run import Run
 from workers.engine.ticket import GENERATE, Ticket
 from workers.families.simulated import DeviceTimes, SimulatedModel, VirtualClock
+
+# Makes a model on a device, of a function that has the device busy for some seconds.
+MakeModel = Callable[[Callable[[float], None]], AnyAdapter]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +59,17 @@ class Outcome:
         return sum(self.latencies_s) / len(self.latencies_s)
 
     @property
+    def p50_s(self) -> float:
+        """The latency that half of the jobs do not exceed (nearest rank)."""
+        return self._percentile_s(0.5)
+
+    @property
     def p95_s(self) -> float:
         """The latency that 95 % of the jobs do not exceed (nearest rank)."""
-        return sorted(self.latencies_s)[math.ceil(0.95 * len(self.latencies_s)) - 1]
+        return self._percentile_s(0.95)
+
+    def _percentile_s(self, share: float) -> float:
+        return sorted(self.latencies_s)[math.ceil(share * len(self.latencies_s)) - 1]
 
 
 def poisson_arrivals(
@@ -70,15 +84,32 @@ def poisson_arrivals(
     return arrivals
 
 
-def run_engine(arrivals: Sequence[Arrival], entry: Model, times: DeviceTimes) -> Outcome:
+def simulated(entry: Model, times: DeviceTimes) -> MakeModel:
+    """The model that a simulated device has."""
+    return partial(SimulatedModel, entry, times)
+
+
+def size(spec: GenerateSpec) -> tuple[int, int]:
+    """Jobs of one size can share a forward of most models."""
+    return spec.width, spec.height
+
+
+def best_rows(make_model: MakeModel, spec: GenerateSpec) -> int:
+    """How many rows the engine gives a pass of such jobs."""
+    clock = VirtualClock()
+    model = make_model(clock.sleep)
+    return Capacity(clock=clock).learn(model, model.begin(spec, model.encode([spec])[0])).best_rows
+
+
+def run_engine(arrivals: Sequence[Arrival], make_model: MakeModel) -> Outcome:
     """
     The engine, turn by turn, on one thread as on a CPU. Its batch sizes are measured before the stream starts.
 
     A job counts as done at the end of the turn in which its pictures are decoded.
     """
     clock = VirtualClock()
-    model = SimulatedModel(entry, times, clock.sleep)
-    engine = Engine({entry.name: model}, Capacity(clock=clock), clock=clock)
+    model = make_model(clock.sleep)
+    engine = Engine({model.name: model}, Capacity(clock=clock), clock=clock)
     _measure_sizes(engine, arrivals)
     stream = _Stream(arrivals, clock)
     open_tickets: dict[int, Ticket[Any]] = {}
@@ -101,58 +132,80 @@ def _is_decoded(ticket: Ticket[Any]) -> bool:
     return GENERATE in ticket.timings
 
 
-def run_one_at_a_time(arrivals: Sequence[Arrival], entry: Model, times: DeviceTimes) -> Outcome:
+def run_one_at_a_time(arrivals: Sequence[Arrival], make_model: MakeModel) -> Outcome:
     """First come, first served, each job alone: the worker that tutorials show."""
-    return run_request_batches(arrivals, entry, times, max_jobs=1)
+    return run_request_batches(arrivals, make_model, max_rows=1)
 
 
-def run_request_batches(arrivals: Sequence[Arrival], entry: Model, times: DeviceTimes, max_jobs: int) -> Outcome:
+def run_request_batches(
+    arrivals: Sequence[Arrival],
+    make_model: MakeModel,
+    max_rows: int,
+    alike: Callable[[GenerateSpec], Hashable] = size,
+) -> Outcome:
     """
     Batching at the level of requests.
 
-    Takes the oldest waiting job and up to `max_jobs - 1` behind it that have its size, and runs them in one forward
-    until the longest is done. Rows that are done drop out of it, but nothing joins, and all are handed out at the end.
+    Takes the oldest waiting job and those behind it that are like it, and runs them in one forward until the longest is
+    done. Rows that are done drop out of it, but nothing joins, and all are handed out at the end.
+
+    Args:
+        max_rows: Of a forward; a single job may be larger.
+        alike: What jobs of a batch have in common.
     """
     clock = VirtualClock()
-    model = SimulatedModel(entry, times, clock.sleep)
+    model = make_model(clock.sleep)
     stream = _Stream(arrivals, clock)
     waiting: list[tuple[int, GenerateSpec]] = []
+    begun: dict[int, Run] = {}
     while stream.goes_on or waiting:
         waiting += stream.arrived()
         if not waiting:
             stream.skip_to_next()
             continue
-        size = _size(waiting[0][1])
-        batch = [job for job in waiting if _size(job[1]) == size][:max_jobs]
-        waiting = [job for job in waiting if job not in batch]
-        _run_together(model, [spec for _, spec in batch])
-        for index, _ in batch:
+        key = alike(waiting[0][1])
+        batch = _take_batch([job for job in waiting if alike(job[1]) == key], begun, model, max_rows)
+        waiting = [job for job in waiting if job[0] not in batch]
+        _run_together(model, list(batch.values()))
+        for index in batch:
             stream.note_done(index)
     return stream.outcome()
 
 
-def _run_together(model: SimulatedModel, specs: Sequence[GenerateSpec]) -> None:
-    conditionings = model.encode(specs)
-    runs = [model.begin(spec, conditioning) for spec, conditioning in zip(specs, conditionings, strict=True)]
+def _take_batch(
+    waiting: Sequence[tuple[int, GenerateSpec]], begun: dict[int, Run], model: AnyAdapter, max_rows: int
+) -> dict[int, Run]:
+    """The first, and those behind it for which there is room; `begun` keeps what is begun and has to wait."""
+    batch: dict[int, Run] = {}
+    rows = 0
+    for index, spec in waiting:
+        if batch and rows >= max_rows:
+            break
+        if index not in begun:
+            begun[index] = model.begin(spec, model.encode([spec])[0])
+        if batch and rows + begun[index].rows > max_rows:
+            break
+        batch[index] = begun.pop(index)
+        rows += batch[index].rows
+    return batch
+
+
+def _run_together(model: AnyAdapter, runs: Sequence[Run]) -> None:
     while running := [run for run in runs if run.passes_left]:
-        model.predict(running, sum(run.rows for run in running), lambda _step: None)
-        for run in running:
-            run.advance(None)
+        predictions = model.predict(running, sum(run.rows for run in running), lambda _step: None)
+        for run, prediction in zip(running, predictions, strict=True):
+            run.advance(prediction)
     for run in runs:
         model.finish(run, run.outputs)
 
 
 def _measure_sizes(engine: Engine, arrivals: Sequence[Arrival]) -> None:
     """Run a job of each size, so that no measuring falls into the stream, as a worker does when it starts."""
-    first_of_size = {_size(arrival.spec): arrival.spec for arrival in reversed(arrivals)}
+    first_of_size = {size(arrival.spec): arrival.spec for arrival in reversed(arrivals)}
     for spec in first_of_size.values():
         ticket = engine.submit(spec.model, spec.model_copy(update={"num_inference_steps": 1}))
         while not ticket.is_over:
             engine.turn()
-
-
-def _size(spec: GenerateSpec) -> tuple[int, int]:
-    return spec.width, spec.height
 
 
 class _Stream:

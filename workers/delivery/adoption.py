@@ -8,6 +8,8 @@ on it is a job like any other. An invalid request becomes a failed job, and its 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +19,7 @@ from celery.app.task import Context as TaskRequest
 from jobs import names
 from jobs.announce.notifications import notifications_of
 from jobs.broker.messages import TaskCall, UnreadableMessage, id_at_a_glance, read
-from jobs.envelope import DEFAULT_CALLER, Envelope
+from jobs.envelope import DEFAULT_CALLER
 from jobs.errors import (
     FilesTooLarge,
     IdempotencyConflict,
@@ -29,16 +31,18 @@ from jobs.errors import (
     RedisFull,
     RedisUnavailable,
 )
-from jobs.fields import MAX_S
 from jobs.fleet.lists import list_of
 from jobs.fleet.serving import Serving
-from jobs.kinds.registry import KINDS, parse_request, settle
+from jobs.inputs.find import names_hosts, names_inputs
+from jobs.kinds.registry import parse_request, settle
 from jobs.scripts.ranks import LINE
 from jobs.submit import submission_of
 from jobs.table.inbox import Held, Inbox
 from jobs.table.submission import Submission, Submitted
 from storage.errors import StorageError
 from workers.attempt.context import Context
+from workers.delivery.asked import asked, named_by, said_of_times
+from workers.delivery.searches import Fields, Searches
 
 log = structlog.get_logger()
 
@@ -46,10 +50,9 @@ Prepared = tuple[Held, TaskCall, Submission]
 
 _LOOK_EVERY_S = 0.4
 _AGAIN_AFTER_S = 1.0
+_LATER_S = 5.0  # before a message comes again of which nothing can be made now: others come in between
 _MOST_AT_A_TIME = 100
-_BOUNDS = ("start_deadline", "time_limit")
 _OVER_QUOTA_S = 600  # for which it is known that one was refused: a flood of them must not fill Redis
-_LEAST_S = 0.001  # of a deadline that has passed already: the table takes no other
 
 
 class Adoption:
@@ -69,6 +72,7 @@ class Adoption:
         self._serving = serving
         self._takes_singly = False  # Others of the same bunch may wait, each to be taken alone.
         self._in_hand: list[Held] = []  # of which it is not known that all are done with
+        self._searches = Searches()
         self.looked_at = time.monotonic()
 
     def run(self) -> None:
@@ -81,29 +85,53 @@ class Adoption:
                 log.warning("messages are left in their lists", reason=str(exc))
                 pause_s = _AGAIN_AFTER_S
             self.looked_at = time.monotonic()
+        self._searches.close()
+        with suppress(RedisUnavailable):  # They are handed out again when nobody has held them for a while.
+            self._inbox.put_back(self._searches.held)
 
     def run_once(self) -> int:
         """
-        Make jobs of a bunch of messages. Returns how many there were.
+        Make jobs of a bunch of messages, and of those whose pictures have been fetched. Returns how many were taken.
 
         Raises:
             RedisUnavailable, RedisFull: What is in hand is handed out again, here or elsewhere.
         """
         self._inbox.put_back(self._in_hand)
-        self._in_hand = held = self._inbox.take(_MOST_AT_A_TIME)
-        self._takes_singly = any(each.takings > 1 for each in held)
-        calls = [(each, call) for each in held if (call := self._read(each)) is not None]
-        found = [(each, call, submission) for each, call in calls if (submission := self._prepare(each, call))]
-        found = self._limited(found)
+        self._in_hand = []
+        self._inbox.hold(self._searches.held)
+        taken = self._inbox.take(_MOST_AT_A_TIME)
+        self._in_hand = list(taken)
+        self._takes_singly = any(each.takings > 1 for each in taken)
+        calls = [(each, call) for each in taken if (call := self._read(each)) is not None]
+        found = self._limited([*self._found_at_once(calls), *self._found_by_now()])
         answers = self._context.table.adopt([submission for *_, submission in found]) if found else []
         self._context.pass_on([job_id for answer in answers for job_id in answer.released])  # Whatever comes behind it.
         for (each, call, submission), answer in zip(found, answers, strict=True):
             if (reason := _reason(submission, answer)) is not None:
+                self._give_up(submission)
                 self._refuse(each, call, reason)
         if (full := next((each.refused for each in answers if isinstance(each.refused, RedisFull)), None)) is not None:
             raise full
         self._in_hand = []
-        return len(held)
+        return len(taken)
+
+    def _found_at_once(self, calls: list[tuple[Held, TaskCall]]) -> Iterator[Prepared]:
+        """Others are looked for in threads of their own."""
+        for held, call in calls:
+            find = self._search(held, call)
+            if not names_hosts(named_by(call)):
+                if (submission := self._prepare(held, call, find)) is not None:
+                    yield held, call, submission
+                continue
+            if not self._searches.begin(held, call, find):
+                self._inbox.put_back([held], _LATER_S)
+            self._in_hand.remove(held)
+
+    def _found_by_now(self) -> Iterator[Prepared]:
+        for each in self._searches.ended():
+            self._in_hand.append(each.held)
+            if (submission := self._prepare(each.held, each.call, each.found.result)) is not None:
+                yield each.held, each.call, submission
 
     def _read(self, held: Held) -> TaskCall | None:
         if held.takings > self._inbox.most_takings:
@@ -128,16 +156,15 @@ class Adoption:
             return
         self._reject(held, task_id, {}, lost, notifications_of(TaskRequest(id=task_id, delivery_info={})))
 
-    def _prepare(self, held: Held, call: TaskCall) -> Submission | None:
+    def _prepare(self, held: Held, call: TaskCall, find: Callable[[], Fields]) -> Submission | None:
         try:
-            submission = self._submission(held, call)
-            self._context.finder.hold(submission)
-            return submission
+            return self._context.finder.holder.hold(self._submission(held, call, find()))
         except InvalidRequest as exc:
             self._refuse(held, call, exc)
         except StorageError as exc:  # It names pictures. Others go on, and this one again, until the store is there.
             log.warning("a message is left in its list", job_id=call.task_id, reason=str(exc))
-            self._inbox.put_back([held])
+            self._inbox.put_back([held], _LATER_S)
+            self._in_hand.remove(held)
         except (RedisUnavailable, RedisFull):
             raise
         except FilesTooLarge as exc:
@@ -157,20 +184,22 @@ class Adoption:
 
         return [(each, call, limited(submission)) for each, call, submission in found]
 
-    def _submission(self, held: Held, call: TaskCall) -> Submission:
-        if (kind := names.kind_of_task(call.task)) not in KINDS:
-            raise InvalidRequest("task", f"there is no task {call.task!r}; send {names.GENERATE_TASK}")
-        if not names.is_job_id(call.task_id):
-            raise InvalidRequest("id", "use letters, digits, '.', '_' and '-'")
-        if call.args:
-            raise InvalidRequest("args", "send the request as keyword arguments: kwargs={'prompt': …}")
-        own = {name: value for name, value in call.fields.items() if value is not None}
-        if own.get("kind", kind) != kind and call.task != names.GENERATE_TASK:  # Which is for any kind.
-            raise InvalidRequest("kind", f"the task is {call.task}; leave kind out")
-        fields = {"kind": kind, **_said_by(held.queue, call), **own}
-        fields = self._context.finder.find(fields, scope=None, owner=str(own.get("caller", DEFAULT_CALLER)))
+    def _give_up(self, submission: Submission) -> None:
+        try:
+            self._context.finder.holder.give_up(submission)
+        except (StorageError, RedisUnavailable) as exc:
+            log.warning("what came with a refused message is not cleared away yet", reason=str(exc))
+
+    def _search(self, held: Held, call: TaskCall) -> Callable[[], Fields]:
+        """Finds what a message names, in any thread: as its caller, within what the key of that one says."""
+        owner, max_mib, finder = str(call.fields.get("caller") or DEFAULT_CALLER), None, self._context.finder
+        if names_inputs(named_by(call)):
+            max_mib = self._context.table.callers.find([owner])[owner].max_file_mib
+        return lambda: finder.find(asked(held.queue, call), scope=None, owner=owner, max_mib=max_mib)
+
+    def _submission(self, held: Held, call: TaskCall, fields: Fields) -> Submission:
         request = parse_request(fields)
-        said = _bounded(_said_of_times(call, request))
+        said = said_of_times(call, request)
         timed = parse_request({**fields, **said}) if said else request  # Held to what holds for a request.
         spec = settle(timed, self._context.catalogue)
         submission = submission_of(
@@ -229,42 +258,6 @@ class Adoption:
         task = {"uuid": task_id, "name": names.GENERATE_TASK, "args": "", "kwargs": ""}
         events.publish("task-received", task, None)
         events.publish("task-failed", {"uuid": task_id, "exception": f"{reason.code}: {reason}", "traceback": ""}, None)
-
-
-def _said_by(queue: str, call: TaskCall) -> dict[str, str]:
-    """What a request need not say: its priority, and the model where the queue is one's and the kind has one."""
-    named = call.fields.get("kind") or names.kind_of_task(call.task)
-    kind, model = KINDS.get(str(named)), names.model_of(queue)
-    said = {"priority": call.priority}
-    return said | {"model": model} if kind is not None and kind.needs_model and model is not None else said
-
-
-def _said_of_times(call: TaskCall, request: Envelope) -> dict[str, float]:
-    """
-    What the message says of its times, in the words of a job's; not part of the request, and of its digest.
-
-    What the request itself says goes first; of two moments until which it has to begin, the earlier holds.
-    """
-    now, said = time.time(), {}
-    if call.eta is not None and call.eta > now and request.start_after is None:
-        said["start_after"] = call.eta - now
-    if call.expires is not None:
-        left_s, own_s = max(_LEAST_S, call.expires - now), request.start_deadline
-        said["start_deadline"] = left_s if own_s is None else min(left_s, own_s)
-    if call.time_limit_s is not None and call.time_limit_s > 0 and request.time_limit is None:
-        said["time_limit"] = call.time_limit_s
-    return said
-
-
-def _bounded(said: dict[str, float]) -> dict[str, float | None]:
-    """
-    What only ends a job may be as far away as its sender likes: it is ended no later than any other.
-
-    Of one that has expired nothing else matters: it ends as that, however late it was to begin.
-    """
-    if said.get("start_deadline") == _LEAST_S:
-        return {"start_deadline": _LEAST_S, "start_after": None}
-    return {name: min(value, MAX_S) if name in _BOUNDS else value for name, value in said.items()}
 
 
 def _reason(submission: Submission, answer: Submitted) -> InvalidRequest | None:

@@ -104,7 +104,7 @@ class Denoiser:
             return None
         batch = choose(self._active, self._clock(), self._remaining_s, self._capacity.max_rows)
         first, rows = batch[0], sum(each.run.rows for each in batch)
-        requested = self._capacity.max_rows(first.run)
+        requested = min(self._capacity.max_rows(each.run) for each in batch)
         # Those with a number of rows of their own may have one.
         forwards = rows if any(each.run.has_own_rows for each in batch) else -(-rows // requested)
         try:
@@ -119,7 +119,7 @@ class Denoiser:
                 each.ticket.passes += 1
                 each.ticket.rows_of_passes += rows
                 output_steps += self._advance(each, outcome)
-        room = max(rows, self._capacity.max_rows(first.run))
+        room = max(rows, requested)
         return Pass(model=first.ticket.model, rows=rows, room=room, forwards=forwards, output_steps=output_steps)
 
     def _run_pass(self, batch: Sequence[Active], max_rows: int, forwards: int) -> list[Any]:
@@ -135,11 +135,13 @@ class Denoiser:
                 raise AllLeft
 
         self._before_pass()
-        with self._watch.call("denoise", self._capacity.pass_s(first.run), forwards):
+        longest_s = max(self._capacity.pass_s(each.run) for each in batch)
+        with self._watch.call("denoise", longest_s, forwards):
             outcomes, fitting = predict_each(
                 self._adapters[first.ticket.model], [each.run for each in batch], max_rows, on_step
             )
-        self._capacity.note_pass(first.run, max_rows, fitting)
+        costliest = max(batch, key=lambda each: self._capacity.seconds_per_row(each.run))
+        self._capacity.note_pass(costliest.run, max_rows, fitting)
         return outcomes
 
     def _advance(self, each: Active, outcome: Any) -> int:

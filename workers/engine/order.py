@@ -48,7 +48,9 @@ def choose(
 
     Returns:
         The first in order, and those behind it that can share its pass and find room in it. The first is
-        taken even if it is too large alone.
+        taken even if it is too large alone. Where jobs of several costs share a pass, it has no more rows than a pass
+        of each of them should have: a model fills small pictures up to the largest, so a large one that fills a device
+        alone would make them as slow as itself.
     """
 
     def rank(each: Active) -> tuple[bool, float]:
@@ -57,10 +59,10 @@ def choose(
 
     first, *others = sorted(active, key=rank)
     key = first.run.share_key
-    room = max_rows(first.run) - first.run.rows
+    most, rows = max_rows(first.run), first.run.rows
     chosen = [first]
     for each in others:
-        if each.run.share_key == key and each.run.rows <= room:
+        if each.run.share_key == key and rows + each.run.rows <= min(most, max_rows(each.run)):
             chosen.append(each)
-            room -= each.run.rows
+            most, rows = min(most, max_rows(each.run)), rows + each.run.rows
     return chosen

@@ -20,7 +20,7 @@ from workers.families.family import Family, PictureFamily, PictureRun
 from workers.families.own_call import WITHHELD, OwnCall
 from workers.families.pictures import check_number
 from workers.families.size_class import size_class
-from workers.runners.edit_work import Edit, Work, spec_of
+from workers.runners.edit_work import Edit, Work, edit_of, spec_of
 from workers.runners.postprocess import Pixels
 
 _TRIAL_STEPS = 2
@@ -71,11 +71,7 @@ class WholeEdit(WholeRun):
         self.edit = edit
         self.editor = editor
         self.share_key = object()
-        self.cost_key = (self.cost_key, type(editor.pipeline).__name__)
-
-    @property
-    def steps(self) -> int:
-        return self.edit.steps
+        self.cost_key = (self.cost_key, type(editor.pipeline).__name__, len(edit.references))
 
     @property
     def has_own_rows(self) -> bool:
@@ -96,6 +92,10 @@ class WholePipeline(PictureFamily[WholeRun]):
         return self.editors.ways()
 
     @property
+    def most_references(self) -> int:
+        return self.editors.most_references
+
+    @property
     def are_sides_tried(self) -> bool:
         """Few pipelines say which sides they make."""
         return True
@@ -106,7 +106,7 @@ class WholePipeline(PictureFamily[WholeRun]):
             return spec
         gray = np.full((spec.height, spec.width, 3), 128, dtype=np.uint8)
         mask = np.ones(gray.shape[:2], dtype=bool) if self.editors.of_whole is None else None
-        return Edit(spec=spec, image=gray, mask=mask, strength=1.0)
+        return edit_of(spec, gray, mask, strength=1.0)
 
     def encode(self, works: Sequence[Work]) -> list[None]:
         """The pipeline does it in its own call."""
@@ -155,8 +155,8 @@ class WholePipeline(PictureFamily[WholeRun]):
         fewer = {"num_inference_steps": min(_TRIAL_STEPS, run.steps)}
         if not isinstance(run, WholeEdit):
             return WholeRun(run.spec.model_copy(update=fewer), None)
-        spec = run.spec.model_copy(update={**fewer, "n": 1})
-        return WholeEdit(replace(run.edit, spec=spec, strength=1.0), run.editor, None)
+        spec = run.edit.spec.model_copy(update={**fewer, "n": 1, "strength": 1.0})
+        return WholeEdit(replace(run.edit, spec=spec), run.editor, None)
 
     def _call(self, images: Sequence[tuple[GenerateSpec, int]], on_step: OnStep) -> Any:
         """Run the pipeline for these images; (len(images), height, width, 3)."""
@@ -175,16 +175,26 @@ class WholePipeline(PictureFamily[WholeRun]):
     def _edit(self, run: WholeEdit, on_step: OnStep) -> Any:
         """Run the pipeline once for each image; (n, height, width, 3)."""
         spec, made = run.spec, []
-        given = _sampling(spec) | arguments(run.edit) | {"prompt": spec.prompt}
+        given = _sampling(spec) | arguments(run.edit, run.editor) | {"prompt": spec.prompt}
         if spec.negative_prompt:
             given["negative_prompt"] = spec.negative_prompt
         for index in range(spec.n):
             given["generator"] = _generator(spec, index)
             told = _share_of(on_step, index, spec.n, run.steps)
-            image = run.editor(given, scheduler=spec.scheduler, steps=run.steps, on_step=told)
+            image = _called(run, given, told)
             check_number(len(image), 1, self.entry)
             made.append(image)
         return np.concatenate(made)
+
+
+def _called(run: WholeEdit, given: dict[str, Any], on_step: OnStep) -> Any:
+    """Call its pipeline, which may look at further pictures of some sizes only."""
+    try:
+        return run.editor(given, scheduler=run.spec.scheduler, steps=run.steps, on_step=on_step)
+    except ValueError as exc:
+        if not run.edit.references:
+            raise
+        raise GenerationFailed(ErrorCode.INVALID_INPUT, f"references: {exc}") from exc
 
 
 def _sampling(spec: GenerateSpec) -> dict[str, Any]:

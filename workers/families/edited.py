@@ -9,6 +9,7 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from jobs.errors import ErrorCode
+from jobs.kinds.edit import EditSpec
 from workers.engine.errors import GenerationFailed
 from workers.families.autoencoder import Source
 from workers.families.rows import Rows
@@ -45,10 +46,6 @@ class EditRun(ScheduledRun):
         self._has_picture_channels = has_picture_channels
         super().__init__(edit.spec, scheduler, conditioning, latent_shape=latent_shape, family_key=family_key)
 
-    @property
-    def steps(self) -> int:
-        return self._edit.steps
-
     def one_image(self) -> EditRun:
         one = super().one_image()
         one._picture = None if self._picture is None else self._picture[:1]
@@ -79,7 +76,7 @@ class EditRun(ScheduledRun):
         """What is drawn, and in which order, is as in diffusers' pipelines, so that what schedulers draw is, too."""
         self._skip_steps()
         source, is_masked = self._source, self._source.mask is not None
-        begins_at_noise = is_masked and self._edit.strength == 1.0
+        begins_at_noise = is_masked and self._edit.spec.strength == 1.0
         if not (begins_at_noise and self._has_picture_channels):
             self._original = source.sample(source.image, self._generators, like)
         self._noise = randn_tensor(shape, generator=self._generators, device=like.device, dtype=like.dtype)
@@ -92,7 +89,7 @@ class EditRun(ScheduledRun):
         return latents
 
     def _skip_steps(self) -> None:
-        skipped = (self.spec.num_inference_steps - self._edit.steps) * self._scheduler.order
+        skipped = (self.spec.num_inference_steps - self.steps) * self._scheduler.order
         self._timesteps = self._timesteps[skipped:]
         if hasattr(self._scheduler, "set_begin_index"):
             self._scheduler.set_begin_index(skipped)
@@ -105,8 +102,8 @@ class EditRun(ScheduledRun):
         return torch.cat([self._source.mask.expand(self.spec.n, -1, -1, -1).to(like), masked], dim=1)
 
 
-def check_strength(edit: Edit) -> None:
+def check_strength(spec: EditSpec) -> None:
     """Raise `GenerationFailed`, `invalid_request`, for a strength that runs no step."""
-    if edit.steps < 1:
-        steps = f"{edit.strength:g} of {edit.spec.num_inference_steps} steps"
+    if spec.passes < 1:
+        steps = f"{spec.strength:g} of {spec.num_inference_steps} steps"
         raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"strength: {steps} is none")

@@ -21,6 +21,7 @@ from PIL import Image
 
 from jobs.catalogue.entry import Edited, Model, WayToEdit
 from jobs.errors import ErrorCode
+from jobs.kinds.edit import MAX_REFERENCES, too_many
 from workers.engine.errors import GenerationFailed
 from workers.families.edited import check_strength
 from workers.families.own_call import OwnCall
@@ -36,6 +37,25 @@ def _has_picture_channels(pipeline: Any) -> bool:
     """Four of latents, as many of the picture, and the mask."""
     return int(pipeline.unet.config.in_channels) == 9
 
+
+# Pipelines to which a list as `image` is several pictures of one edit, and how many they take; as their code has it in
+# diffusers 0.42.1. To others it is one picture for each prompt, or several frames, or all but the first are ignored.
+_SEVERAL: dict[str, int] = {
+    "BriaFibo2Pipeline": 5,
+    **dict.fromkeys(
+        (
+            "BriaFiboEditPipeline",
+            "Flux2KleinKVPipeline",
+            "Flux2KleinPipeline",
+            "Flux2Pipeline",
+            "GlmImagePipeline",
+            "QwenImage21Pipeline",
+            "QwenImageEditPlusPipeline",
+            "ZImageOmniPipeline",
+        ),
+        1 + MAX_REFERENCES,
+    ),
+}
 
 # What of a model a sibling needs that it does not check before it runs.
 _NEEDS: dict[str, Callable[[Any], bool]] = {
@@ -87,6 +107,11 @@ class Editors:
             if editor is not None
         }
 
+    @property
+    def most_references(self) -> int:
+        """How many further pictures an edit without a mask may look at."""
+        return 0 if self.of_whole is None else _most_pictures(self.of_whole) - 1
+
     def check(self, edit: Edit) -> OwnCall:
         """
         The pipeline that does this.
@@ -98,9 +123,12 @@ class Editors:
         if editor is None:
             does = "edits no pictures" if edit.mask is None else "does not repaint a masked part of a picture"
             raise _refused(f"{field}: {self._entry.name} {does}")
-        if edit.strength < 1 and not editor.takes("strength"):
-            raise _refused(f"strength: {self._entry.name} does not support it; leave it out, or use 1")
-        check_strength(edit)
+        if edit.spec.strength < 1 and not editor.takes("strength"):
+            raise _refused(f"strength: {self._entry.name} edits by instruction, without a strength; use 1")
+        most = 0 if edit.mask is not None else self.most_references
+        if len(edit.references) > most:
+            raise _refused(f"references: {too_many(self._entry, most, len(edit.references))}")
+        check_strength(edit.spec)
         return editor
 
     def _sibling(self, auto: Any, suffix: str) -> OwnCall | None:
@@ -114,12 +142,17 @@ class Editors:
         return call if _is_editor(call) else None
 
 
-def arguments(edit: Edit) -> dict[str, Any]:
-    """What an editor is called with for the picture, beside what a generation has."""
+def _most_pictures(editor: OwnCall) -> int:
+    return _SEVERAL.get(type(editor.pipeline).__name__, 1)
+
+
+def arguments(edit: Edit, editor: OwnCall) -> dict[str, Any]:
+    """What an editor is called with for its pictures, beside what a generation has."""
     spec = edit.spec
+    image, *further = (Image.fromarray(each) for each in (edit.image, *edit.references))
     given: dict[str, Any] = {
-        "image": Image.fromarray(edit.image),
-        "strength": edit.strength,
+        "image": [image, *further] if _most_pictures(editor) > 1 else image,
+        "strength": spec.strength,
         # FLUX.1 Kontext makes the size that it is asked for if this is its area, and else the nearest of 1024².
         "max_area": spec.width * spec.height,
     }

@@ -29,7 +29,7 @@ class PictureRun:
 
     @property
     def steps(self) -> int:
-        return self.spec.num_inference_steps
+        return self.spec.passes
 
     @property
     def outputs(self) -> int:
@@ -105,6 +105,11 @@ class PictureFamily(ABC, Generic[P]):
     def ways_to_edit(self) -> dict[Edited, WayToEdit] | None:
         """How it edits, as an entry of the catalogue says it; None for what the family says of all its models."""
         return None
+
+    @property
+    def most_references(self) -> int:
+        """How many further pictures an edit may look at."""
+        return 0
 
     @property
     def side_multiple(self) -> int | None:

@@ -12,6 +12,7 @@ import numpy as np
 from jobs.catalogue.entry import Model
 from workers.engine.adapter import OnStep
 from workers.engine.errors import WrongPictures
+from workers.families.flow_schedules import is_flow, make_flow_scheduler
 from workers.families.schedulers import make_scheduler
 
 # What classes of diffusers have to be told that no job says, by how their names begin.
@@ -91,7 +92,7 @@ class OwnCall:
         if "callback_on_step_end" in self._takes:
             known["callback_on_step_end"] = _after_step(on_step, steps)
         if self._own_scheduler is not None:
-            self.pipeline.scheduler = made = make_scheduler(scheduler, self._own_scheduler)
+            self.pipeline.scheduler = made = _scheduler_of(scheduler, self._own_scheduler)
             if "callback_on_step_end" not in self._takes:
                 _report_steps(made, steps, on_step)
         result = self.pipeline(**known)
@@ -102,6 +103,11 @@ class OwnCall:
         withheld = getattr(result, "nsfw_content_detected", None) or (False,)
         shown = images / np.float32(255) if images.dtype == np.uint8 else images  # Levels: what PIL's pictures have.
         return np.where(np.reshape(withheld, (-1, 1, 1, 1)), WITHHELD, shown) if any(withheld) else shown
+
+
+def _scheduler_of(name: str, own: Any) -> Any:
+    """A fresh one of this name; a shift that depends on the size pipelines compute by themselves."""
+    return make_flow_scheduler(name, own, mu=0.0, shift=None) if is_flow(own) else make_scheduler(name, own)
 
 
 def _after_step(on_step: OnStep, steps: int) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:

@@ -18,7 +18,7 @@ from jobs.errors import InvalidConfiguration
 from workers.engine.adapter import OnStep
 from workers.families.family import Family, PictureFamily, PictureRun
 from workers.families.size_class import size_class
-from workers.runners.edit_work import Edit, Work, spec_of
+from workers.runners.edit_work import Work, spec_of
 from workers.runners.postprocess import Pixels
 
 
@@ -64,15 +64,10 @@ class SimulatedRun(PictureRun):
     def __init__(self, work: Work) -> None:
         spec = spec_of(work)
         super().__init__(spec)
-        self._steps = work.steps if isinstance(work, Edit) else spec.num_inference_steps
         self.share_key: Hashable = (spec.model, spec.width, spec.height)
         self.cost_key: Hashable = (spec.model, size_class(spec.width, spec.height))
         self.rows = spec.n * (2 if spec.guidance_scale > 1 else 1)
         self.step = 0
-
-    @property
-    def steps(self) -> int:
-        return self._steps
 
     @property
     def passes_left(self) -> int:

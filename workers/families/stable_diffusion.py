@@ -162,7 +162,7 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         if self._has_picture_channels and (edit is None or edit.mask is None):
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"mask: {name} only repaints a masked part of a picture")
         if edit is not None:
-            check_strength(edit)
+            check_strength(edit.spec)
 
     def _forward(self, rows: Rows) -> torch.Tensor:
         extra = dict(rows.extra)

@@ -15,7 +15,7 @@ from workers.families.embeddings import Embedding, EmbeddingCache
 from workers.families.family import Family
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.rows import FlowRow, stack, timesteps
-from workers.families.flow.schedules import calculate_shift
+from workers.families.flow_schedules import calculate_shift
 
 
 class StableDiffusion3(FlowFamily):

@@ -46,6 +46,11 @@ def check_side_multiple(adapter: PictureFamily[Any], catalogue: Catalogue) -> No
 def check_edits(adapter: PictureFamily[Any]) -> None:
     """Raise `InvalidConfiguration` where an entry says of its model's edits what is not so."""
     entry, ways = adapter.entry, adapter.ways_to_edit
+    if (said := entry.limits.max_references or 0) > adapter.most_references:
+        raise InvalidConfiguration(
+            f"model {entry.name}: limits.max_references of [models.{entry.name}] in models.toml is "
+            f"{said}, and its pipeline takes {adapter.most_references}: leave it out"
+        )
     if ways is None or entry.edits in (None, ways):
         return
     shown = ", ".join(f'{field} = "{way}"' for field, way in ways.items())

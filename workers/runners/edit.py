@@ -9,8 +9,8 @@ import numpy as np
 
 from jobs.errors import ErrorCode
 from jobs.inputs.heads import PictureRefused
-from jobs.kinds.edit import EditSpec
-from jobs.kinds.inputs import Input
+from jobs.kinds.edit import EDIT, EditSpec
+from jobs.kinds.inputs import Input, by_path
 from workers.engine.errors import GenerationFailed
 from workers.engine.ticket import Ticket
 from workers.runners.canvas import Canvas, held_bytes, lay_out, paste_bytes
@@ -20,8 +20,11 @@ from workers.runners.pictures import PicturesRunner
 from workers.runners.postprocess import Pixels
 from workers.runners.runner import Note, Tools
 
-# Of memory, for each pixel: of a picture and of a mask that are open, and of what is scaled: of the larger of the two.
-_PICTURE_BYTES, _MASK_BYTES, _SCALE_BYTES = 3, 1, 11
+# Of memory, for each pixel: of a picture and of a mask that are open, of what is scaled, where the larger of the two
+# counts, and of a picture as Pillow has it, which a pipeline gets.
+_PICTURE_BYTES, _MASK_BYTES, _SCALE_BYTES, _HANDED_BYTES = 3, 1, 11, 4
+
+_MASK = "mask"
 
 
 class _Pasted(Sequence[Pixels]):
@@ -68,26 +71,27 @@ class EditRunner(PicturesRunner[EditSpec]):
     """Of the kind `edit`."""
 
     def input_bytes(self, spec: EditSpec) -> int:
-        """The most of two moments: the second of the two is read beside the first, or both are laid out."""
-        image, result = spec.image.width * spec.image.height, spec.width * spec.height
-        reading = memory_bytes((spec.image.width, spec.image.height))
-        if spec.mask is not None:
-            reading = max(reading, _PICTURE_BYTES * image + memory_bytes((spec.mask.width, spec.mask.height)))
-        return max(reading, self.begun_bytes(spec) + _SCALE_BYTES * max(image, result))
+        """The most of several moments: one is read beside those that are open, or all are laid out."""
+        most = opened = 0
+        for field, each in EDIT.inputs(spec).items():
+            most = max(most, opened + memory_bytes((each.width, each.height)))
+            opened += _opened_bytes(field, each)
+        larger = max(spec.image.width * spec.image.height, spec.width * spec.height)
+        return max(most, self.begun_bytes(spec) + _SCALE_BYTES * larger)
 
     def begun_bytes(self, spec: EditSpec) -> int:
-        """Both are open, and laid out."""
-        masked = 0 if spec.mask is None else spec.mask.width * spec.mask.height
-        opened = _PICTURE_BYTES * spec.image.width * spec.image.height + _MASK_BYTES * masked
-        return opened + held_bytes((spec.width, spec.height))
+        """All are open, and laid out; those that are only looked at are handed to the model, too."""
+        opened = sum(_opened_bytes(field, each) for field, each in EDIT.inputs(spec).items())
+        handed = sum(_HANDED_BYTES * each.width * each.height for each in spec.references or ())
+        return opened + handed + held_bytes((spec.width, spec.height))
 
     def open(self, field: str, data: bytes, spec: EditSpec) -> Any:
-        """`image`: uint8 (height, width, 3); `mask`: bool (height, width), true where it is repainted."""
-        named: Input = getattr(spec, field)
+        """A picture: uint8 (height, width, 3); `mask`: bool (height, width), true where it is repainted."""
+        named = EDIT.inputs(spec)[field]
         try:
             if size_of(data) != (named.width, named.height):
                 raise PictureRefused("it is another picture than when the job was submitted")
-            if field == "image":
+            if field != _MASK:
                 return read_picture(data)
             mask = read_mask(data)
         except PictureRefused as exc:
@@ -101,7 +105,7 @@ class EditRunner(PicturesRunner[EditSpec]):
         assert tools.entry is not None, "the kind needs a model"  # noqa: S101 - what its registration says
         canvas = lay_out(
             tools.inputs["image"],
-            tools.inputs.get("mask"),
+            tools.inputs.get(_MASK),
             tools.entry,
             wanted=(spec.width, spec.height),
             padding_mask_crop=spec.padding_mask_crop,
@@ -110,9 +114,13 @@ class EditRunner(PicturesRunner[EditSpec]):
             spec=spec.model_copy(update={"width": canvas.plan.width, "height": canvas.plan.height}),
             image=canvas.cut(),
             mask=canvas.cut_mask(),
-            strength=spec.strength,
+            references=[tools.inputs[field] for field in by_path({"references": spec.references})],
         )
         return _Editing(tools.engine.submit(spec.model, edit, note), canvas)
 
     def file_bytes(self, spec: EditSpec) -> int:
         return super().file_bytes(spec) + paste_bytes((spec.width, spec.height))
+
+
+def _opened_bytes(field: str, each: Input) -> int:
+    return (_MASK_BYTES if field == _MASK else _PICTURE_BYTES) * each.width * each.height

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.kinds.edit import steps_run
+from jobs.kinds.edit import EditSpec
 from jobs.kinds.generate import GenerateSpec
+from jobs.kinds.inputs import Input
 from workers.runners.postprocess import Pixels
 
 Mask = NDArray[np.bool_]
@@ -20,28 +23,36 @@ class Edit:
     One edit, as a family begins it: from a picture, where a generation begins from noise alone.
 
     Attributes:
-        spec: Its prompt, sampling fields and size, which is the picture's.
+        spec: All that it says; its size is the picture's.
         image: What is edited, uint8 (height, width, 3).
         mask: Where it is repainted, (height, width); None is everywhere.
-        strength: How much of the schedule runs, above 0 and up to 1: with 1 little of the picture is left (SDEdit, Meng
-            et al. 2021).
+        references: Further pictures that are looked at, each of a size of its own, uint8 (height, width, 3).
     """
 
-    spec: GenerateSpec
+    spec: EditSpec
     image: Pixels
     mask: Mask | None = None
-    strength: float
-
-    @property
-    def steps(self) -> int:
-        """Of the schedule that run, counted from its end."""
-        return steps_run(self.spec.num_inference_steps, self.strength)
+    references: Sequence[Pixels] = ()
 
     def keep(self, made: Pixels) -> Pixels:
         """A picture that was made of it, with the edited picture's own pixels outside of the mask."""
         if self.mask is None:
             return made
         return np.where(self.mask[..., None], made, self.image)
+
+
+def edit_of(spec: GenerateSpec, image: Pixels, mask: Mask | None = None, **said: Any) -> Edit:
+    """
+    An edit of pixels that nobody sent, to try a model or to measure it.
+
+    Args:
+        spec: What it has in common with a generation.
+        image, mask: As of `Edit`, and of the size that `spec` says.
+        said: What it says beside that, by the names of its specification.
+    """
+    unsent = Input(object="none", bytes=0, width=spec.width, height=spec.height)
+    fields = {**spec.model_dump(), "image": unsent, "mask": None if mask is None else unsent, **said}
+    return Edit(spec=EditSpec.model_validate(fields), image=image, mask=mask)
 
 
 Work = GenerateSpec | Edit  # what a family of pictures is handed: a generation is its specification

@@ -26,7 +26,6 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 # Of each pixel while a picture is read, at the worst, which is a WebP: its decoder has four pictures and Pillow one. Of
 # others: 10 of a progressive JPEG, else 9. (Pillow 13, 4000², all of the corpus' forms: tests/system/edit_memory.py.)
 _BYTES_PER_PIXEL = 17
-_ROWS = 64  # of a picture that are converted at a time
 
 _BACKGROUND = (255, 255, 255)  # Of what is transparent.
 _IS_PAINTED = 128  # Levels of a mask from here on are white.
@@ -150,15 +149,13 @@ def _upright(image: Image.Image, head: Head) -> Image.Image:
 
 
 def _levels(image: Image.Image) -> Image.Image:
-    """Of 8 bits, where there are more; some rows at a time, for numbers in between are much larger than pixels."""
-    if not image.mode.startswith(("I", "F")):
+    """Of 8 bits, where there are more: in place, for numbers in between are much larger than pixels."""
+    if not image.mode.startswith("I"):
         return image
-    values = np.asarray(image)
-    levels = np.empty(values.shape, np.uint8)
-    for top in range(0, len(values), _ROWS):
-        rows = slice(top, top + _ROWS)
-        levels[rows] = (values[rows] / 257.0).round().clip(0, 255)
-    return Image.fromarray(levels)
+    values = np.array(image, np.int32)
+    values += 128  # Or halves would be cut off.
+    values //= 257
+    return Image.fromarray(values.clip(0, 255, out=values).astype(np.uint8))
 
 
 def _has_alpha(image: Image.Image) -> bool:

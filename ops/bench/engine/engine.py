@@ -20,6 +20,7 @@ from ops.bench.report.surroundings import look_around
 from ops.bench.workload import MODEL, requests, settle
 from workers.bench import contenders
 from workers.bench.process import Remote
+from workers.process.settings import load_worker_settings
 
 _JOBS_IN_A_PASS = (1, 2, 4, 8, 16, 32)
 _WARM_UP_SEED = 10_000
@@ -38,13 +39,13 @@ class Effort:
 def bench_engine(effort: Effort, folder: Path, console: Console) -> Report:
     """Measure, print, and write `engine.json` and `engine.png`."""
     models_file = load_settings().models_file
-    where = (models_file, MODEL, effort.threads)
+    where, device = (models_file, MODEL, effort.threads), load_worker_settings().device
     surroundings = look_around()
     with ExitStack() as stack:
         with console.status("loading the model three times …"):
             engine = stack.enter_context(Remote(contenders.engine, *where))
-            tutorial = stack.enter_context(Remote(contenders.tutorial, *where))
-            bare = stack.enter_context(Remote(contenders.bare, *where))
+            tutorial = stack.enter_context(Remote(contenders.tutorial, *where, device))
+            bare = stack.enter_context(Remote(contenders.bare, *where, device))
         surroundings["torch_threads"] = tutorial.call("threads")
         jobs_a_pass = engine.call("jobs_a_pass")
 

@@ -24,6 +24,7 @@ from ops.bench.workload import MODEL, requests, settle
 from workers.bench import contenders
 from workers.bench.process import Remote
 from workers.process.logs import configure_logging
+from workers.process.settings import load_worker_settings
 
 if TYPE_CHECKING:
     from workers.bench.simulation import Arrival, Outcome
@@ -34,6 +35,7 @@ STEPS = (4, 12, 30)  # of a job, equally likely
 # T(B) = launch + row · B, in seconds: a device that launches more than it computes, and one that is full with one row.
 _SIMULATED = {"launch-bound": "launch_s=0.02 row_s=0.001", "saturated": "launch_s=0 row_s=0.01"}
 _SIMULATED_JOBS = 2_000
+_ROWS = 2  # of a job, with guidance as the model has it
 
 # Of the engine's p95 and mean latency, as parts of the others'.
 _REAL = "real time"
@@ -109,13 +111,13 @@ def figures_of(stream: str, outcomes: Mapping[str, Sequence[Outcome]]) -> list[F
 def _in_real_time(effort: Effort, console: Console) -> dict[str, list[Outcome]]:
     models_file = load_settings().models_file
     catalogue = Catalogue.read(models_file)
-    where = (models_file, MODEL, effort.threads)
+    where, device = (models_file, MODEL, effort.threads), load_worker_settings().device
     with ExitStack() as stack:
         with console.status("loading the model three times …"):
-            engine, tutorial = (
-                stack.enter_context(Remote(factory, *where)) for factory in (contenders.engine, contenders.tutorial)
-            )
-            batched = stack.enter_context(Remote(contenders.request_batches, *where, engine.call("jobs_a_pass")))
+            engine = stack.enter_context(Remote(contenders.engine, *where))
+            tutorial = stack.enter_context(Remote(contenders.tutorial, *where, device))
+            jobs_a_pass = engine.call("jobs_a_pass")
+            batched = stack.enter_context(Remote(contenders.request_batches, *where, jobs_a_pass, device))
         with console.status("measuring the capacity of one at a time …"):
             rate_per_s = effort.load / _mean_service_s(tutorial, catalogue)
         streams = [_stream(catalogue, rate_per_s, effort.jobs, seed) for seed in range(effort.rounds)]
@@ -154,22 +156,19 @@ def _stream(catalogue: Catalogue, rate_per_s: float, count: int, seed: int) -> l
 
 def _in_virtual_time(times: str, effort: Effort) -> dict[str, list[Outcome]]:
     """The same policies where passes take `times`; at equal seeds it gives equal results."""
-    from workers.bench.simulation import run_engine, run_one_at_a_time, run_request_batches
-    from workers.engine.capacity import Capacity
-    from workers.families.simulated import DeviceTimes, SimulatedModel, VirtualClock
+    from workers.bench.simulation import best_rows, run_engine, run_one_at_a_time, run_request_batches, simulated
+    from workers.families.simulated import DeviceTimes
 
     catalogue = Catalogue.read(load_settings().models_file)
-    entry, device = catalogue.models[MODEL], DeviceTimes.parse(times)
+    device = DeviceTimes.parse(times)
+    model = simulated(catalogue.models[MODEL], device)
     (spec,) = settle(catalogue, requests(1, seed=0))
-    clock = VirtualClock()
-    model = SimulatedModel(entry, device, clock.sleep)
-    run = model.begin(spec, None)
-    max_jobs = max(1, Capacity(clock=clock).learn(model, run).best_rows // run.rows)
-    service_s = statistics.mean(STEPS) * (device.launch_s + run.rows * device.row_s)
+    max_rows = best_rows(model, spec)
+    service_s = statistics.mean(STEPS) * (device.launch_s + _ROWS * device.row_s)
     outcomes: dict[str, list[Outcome]] = {SINGLY: [], BATCHED: [], ENGINE: []}
     for seed in range(effort.rounds):
         stream = _stream(catalogue, effort.load / service_s, _SIMULATED_JOBS, seed)
-        outcomes[SINGLY].append(run_one_at_a_time(stream, entry, device))
-        outcomes[BATCHED].append(run_request_batches(stream, entry, device, max_jobs))
-        outcomes[ENGINE].append(run_engine(stream, entry, device))
+        outcomes[SINGLY].append(run_one_at_a_time(stream, model))
+        outcomes[BATCHED].append(run_request_batches(stream, model, max_rows))
+        outcomes[ENGINE].append(run_engine(stream, model))
     return outcomes

@@ -9,8 +9,8 @@ what the model has not made itself.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -58,8 +58,7 @@ class EditKind:
     Attributes:
         fits: Whether a held-out scene can be asked for by such an edit.
         make: The case of such a scene.
-        strength: Of each.
-        guidance_scale: Of each; None is the model's own.
+        said: What each says beside its prompt and picture, by the fields of a job.
         is_blind: Whether the picture is not shown to the model, and part of a generation is pasted into it: what others
             have to be better than.
         target: The share that is to be right; None where nothing is hoped for.
@@ -68,8 +67,7 @@ class EditKind:
     name: str
     fits: Callable[[Scene], bool]
     make: Callable[[Scene, random.Random], Case]
-    strength: float
-    guidance_scale: float | None = None
+    said: Mapping[str, float] = field(hash=False)
     is_blind: bool = False
     target: float | None = 0.9
 
@@ -166,37 +164,34 @@ EDIT_KINDS = (
         name="inpainting, prompt of both figures",
         fits=_is_beside_another,
         make=_add_beside,
-        strength=1.0,
+        said={"strength": 1.0},
     ),
     # Guidance multiplies what a prompt of one figure and a picture of another have against each other.
     EditKind(
         name="inpainting, prompt of the new one, guidance_scale 1",
         fits=_is_in_a_half,
         make=_add_in_half,
-        strength=1.0,
-        guidance_scale=1.0,
+        said={"strength": 1.0, "guidance_scale": 1.0},
     ),
     EditKind(
         name="inpainting, prompt of the new one",
         fits=_is_in_a_half,
         make=_add_in_half,
-        strength=1.0,
+        said={"strength": 1.0},
         target=None,
     ),
     EditKind(
         name="inpainting of half a figure, guidance_scale 1",
         fits=_is_cut_by_the_middle,
         make=_complete,
-        strength=1.0,
-        guidance_scale=1.0,
+        said={"strength": 1.0, "guidance_scale": 1.0},
         target=None,
     ),
     EditKind(
         name="the same, and the model does not see the other half",
         fits=_is_cut_by_the_middle,
         make=_complete,
-        strength=1.0,
-        guidance_scale=1.0,
+        said={"strength": 1.0, "guidance_scale": 1.0},
         is_blind=True,
         target=None,
     ),
@@ -204,6 +199,6 @@ EDIT_KINDS = (
         name="another colour, strength 0.8",
         fits=_is_single,
         make=_recolour,
-        strength=0.8,
+        said={"strength": 0.8},
     ),
 )

@@ -25,7 +25,7 @@ from workers.bench.process import Remote
 from workers.builtin.checker import Verdict, check
 from workers.builtin.drawing import PALETTE
 from workers.builtin.scenes import Scene
-from workers.runners.edit_work import Edit, Mask
+from workers.runners.edit_work import Edit, Mask, edit_of
 from workers.runners.postprocess import Pixels
 
 _FIRST_SEED = 1_000
@@ -123,13 +123,9 @@ def bench_edits(effort: Effort, folder: Path, console: Console) -> list[Result]:
 
 def edits_of(kind: EditKind, cases: Sequence[Case], catalogue: Catalogue) -> list[Edit]:
     """As the engine takes them: with the model's defaults, but for what the kind says."""
-    given = {} if kind.guidance_scale is None else {"guidance_scale": kind.guidance_scale}
-    asked = [
-        {"prompt": case.prompt, "model": MODEL, "seed": _FIRST_SEED + index, **given}
-        for index, case in enumerate(cases)
-    ]
+    asked = [{"prompt": case.prompt, "model": MODEL, "seed": _FIRST_SEED + index} for index, case in enumerate(cases)]
     return [
-        Edit(spec=spec, image=np.asarray(case.image), mask=case.mask, strength=kind.strength)
+        edit_of(spec, np.asarray(case.image), case.mask, **kind.said)
         for spec, case in zip(settle(catalogue, asked), cases, strict=True)
     ]
 
@@ -207,8 +203,7 @@ def _to_json(result: Result) -> dict[str, Any]:
     kind = result.kind
     return {
         "name": kind.name,
-        "strength": kind.strength,
-        "guidance_scale": kind.guidance_scale,
+        **kind.said,
         "target": kind.target,
         "is_met": result.is_met,
         "measures": [each.to_json() for each in (*result.parts(), result.right)],

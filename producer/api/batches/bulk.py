@@ -113,9 +113,9 @@ class Bulk:
             custom_id = _custom_id(fields)
             key = f"{self._key}:{line}" if self._key is not None and "idempotency_key" not in fields else None
             signed = self.caller.sign(fields)
-            find = self._context.parts.submitter.find_inputs
-            found = find(signed, self.caller.scope, self.caller.max_file_mib)
-            submission = prepare(found, self.caller, self._context, key, self._traceparent)
+            submitter = self._context.parts.submitter
+            found = submitter.find_inputs(signed, self.caller.scope, self.caller.max_file_mib)
+            submission = submitter.hold(prepare(found, self.caller, self._context, key, self._traceparent))
         except (ImagemillError, StorageError) as exc:
             return LineAnswer(line=line, custom_id=custom_id, error=exc)
         return replace(submission, batch=BatchLine(batch_id=self.batch_id, line=line, custom_id=custom_id))

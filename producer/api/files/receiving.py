@@ -59,7 +59,7 @@ async def receive(request: Request, caller: Caller, context: Context) -> File:
             raise InvalidRequest(FIELD, "is missing")
         fields = parse(UploadFields, _fields_of(form.texts))
         after_s = fields.expires_after.seconds if fields.expires_after else context.parts.settings.file_retention_s
-        return await form.files[FIELD].keep(caller, purpose=fields.purpose, expires_after_s=after_s)
+        return await form.files[FIELD][0].keep(caller, purpose=fields.purpose, expires_after_s=after_s)
 
 
 def _fields_of(sent: Mapping[str, str]) -> dict[str, Any]:

@@ -82,6 +82,9 @@ def prepare(
 
 async def enter(submission: Submission, context: Context, request: Request) -> str:
     """Queue it, on behalf of a request; the job's id. Raises as `Submitter.enter` does."""
+    submitter = context.parts.submitter
+    if submission.files:
+        submission = await context.loop.find(lambda: submitter.hold(submission))
     job_id = await context.loop.run(lambda: _enter(submission, context.parts.submitter))
     concerns(request, job_id)
     return job_id

@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import orjson
 from pydantic import Field, model_validator
 
 from jobs.catalogue.entry import Model
-from jobs.errors import InvalidRequest
-from jobs.fields import MAX_SIDE_PX, Strict, parse
-from jobs.kinds.edit import EDIT
+from jobs.fields import Strict, parse
+from jobs.kinds.edit import MAX_REFERENCES, EditParameters
 from producer.api.openai.request import PicturesRequest
 
-MOST_PICTURES = 16  # As OpenAI takes; which of our models takes several is another question.
+MOST_PICTURES = 1 + MAX_REFERENCES
 
 _LITERALS = {"number", "integer", "boolean"}  # Types of JSON Schema whose values a form writes as JSON does.
 
 
-class EditsRequest(PicturesRequest):
+class EditsRequest(PicturesRequest, EditParameters):
     """
     The fields of `POST /v1/images/edits` beside its pictures.
 
     Attributes:
-        input_fidelity: Taken, without effect: `strength` says how much may change.
-        strength, padding_mask_crop: As in a job; not OpenAI's.
+        input_fidelity: Taken, without effect: what is a job's own, and not OpenAI's, says how much may change.
     """
 
     completed: ClassVar[str] = "image_edit.completed"
+    names: ClassVar[Mapping[str, str]] = {**PicturesRequest.names, "references": "image"}
 
     input_fidelity: Literal["high", "low"] | None = None
-    strength: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    padding_mask_crop: Annotated[int, Field(ge=0, le=MAX_SIDE_PX)] | None = None
 
     def job_fields(self, model: Model) -> dict[str, Any]:
         """As of `PicturesRequest`; of an edit."""
-        own = {"strength": self.strength, "padding_mask_crop": self.padding_mask_crop}
+        own = {name: getattr(self, name) for name in EditParameters.model_fields}
         given = {name: value for name, value in own.items() if value is not None}
-        return {"kind": EDIT.name, **super().job_fields(model), **given}
+        return {"kind": self.kind, **super().job_fields(model), **given}
 
 
 class PictureReference(Strict):
@@ -66,19 +63,18 @@ class EditsBody(EditsRequest):
     The same request in JSON.
 
     Attributes:
-        images: The picture. Several are refused until there is a model that takes them.
+        images: The picture that is edited, and behind it those that the prompt speaks of, of models that take several.
         mask: Transparent, or white, where it is repainted.
     """
 
-    names: ClassVar[Mapping[str, str]] = {**PicturesRequest.names, "image": "images"}
+    names: ClassVar[Mapping[str, str]] = {**PicturesRequest.names, "image": "images", "references": "images"}
 
     images: Annotated[list[PictureReference], Field(min_length=1, max_length=MOST_PICTURES)]
     mask: PictureReference | None = None
 
     def job_fields(self, model: Model) -> dict[str, Any]:
-        """As of `EditsRequest`, with its pictures. Raises `InvalidRequest` where these are several, too."""
-        check_count("images", len(self.images), model)
-        named = {"image": self.images[0].named, **({"mask": self.mask.named} if self.mask else {})}
+        """As of `EditsRequest`, with its pictures."""
+        named = pictures_of([each.named for each in self.images], self.mask and self.mask.named)
         return {**super().job_fields(model), **named}
 
 
@@ -93,10 +89,11 @@ def read_texts(texts: Mapping[str, str]) -> EditsRequest:
     return parse(EditsRequest, {name: _value(name, text) for name, text in given.items()})
 
 
-def check_count(field: str, count: int, model: Model) -> None:
-    """Raises `InvalidRequest` where there are more pictures than the model takes, which is one."""
-    if count > 1:
-        raise InvalidRequest(field, f"the model {model.name} edits one picture at a time; {count} were sent")
+def pictures_of(images: Sequence[Any], mask: Any = None) -> dict[str, Any]:
+    """Fields of a job: the first picture is edited, all others are looked at."""
+    image, *references = images
+    named = {"image": image, "mask": mask, "references": references or None}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def _value(name: str, text: str) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 
-from jobs.errors import InvalidRequest
+from jobs.errors import ImagemillError, InvalidRequest
 from jobs.fields import parse
-from jobs.inputs.find import KEPT_S, SENT, input_of
+from jobs.inputs.holding import KEPT_S, SENT, input_of
 from jobs.kinds.inputs import Input
 from jobs.kinds.registry import parse_request, settle
 from producer.api.context import CurrentContext
@@ -20,16 +21,19 @@ from producer.api.http.pages import refuse_other_pages
 from producer.api.jobs.submissions import IdempotencyKey, read_fields
 from producer.api.keys.callers import CurrentCaller
 from producer.api.openai import schemas
-from producer.api.openai.edit_request import EditsBody, EditsRequest, check_count, read_texts
+from producer.api.openai.edit_request import MOST_PICTURES, EditsBody, EditsRequest, pictures_of, read_texts
 from producer.api.openai.errors import OpenAIRoute
-from producer.api.openai.pictures import Asking, answer, fields_of
+from producer.api.openai.pictures import Asking, answer, fields_of, queue
 from producer.api.openai.request import AzureVersion
+from storage.errors import StorageError
 
 router = Router(prefix="/v1", tags=["OpenAI"], route_class=OpenAIRoute)
 
 _IMAGE, _MASK = "image", "mask"
 _PARTS = {"image": _IMAGE, "image[]": _IMAGE, "mask": _MASK}
 _TEXT_BYTES = 16_384  # The longest prompt, every character of four bytes.
+
+Sent = TypeVar("Sent")
 
 
 @router.post(
@@ -47,42 +51,51 @@ async def edit(
 ) -> Response:
     """
     Queue a job that edits a picture, wait until it ends, and answer with its images, as generations do. The picture and
-    its mask are sent in a form, or named in JSON. What is sent is kept for the job, and goes with its result.
+    its mask are sent in a form, or named in JSON; of several pictures the first is edited, and models that take several
+    look at the others. What is sent is kept for the job, and goes with its result.
     """
     asking = Asking(request=request, caller=caller, context=context, idempotency_key=idempotency_key)
     check_type(request, FORM_TYPE, JSON_TYPE)
     if type_of(request) == JSON_TYPE:
         body = parse(EditsBody, await read_fields(request, context))
-        return await answer(body, fields_of(body, asking), asking)
+        return await answer(body, await queue(body, fields_of(body, asking), asking), asking)
     if caller.key is None:
         refuse_other_pages(request, context.settings.cors_origins)
     with request.state.open_request.uploading():
-        requested, fields = await _receive(asking)
-    return await answer(requested, fields, asking)
+        requested, job_id = await _receive(asking)
+    return await answer(requested, job_id, asking)
 
 
-async def _receive(asking: Asking) -> tuple[EditsRequest, dict[str, Any]]:
+async def _receive(asking: Asking) -> tuple[EditsRequest, str]:
     """
-    Take in a form: what is asked for, and the fields of its job. Where anything is wrong, nothing of it stays.
+    Take in a form: what is asked for, and the id of its job, which is queued. Otherwise nothing of it stays.
 
     Raises:
-        InvalidRequest, and what `SentForm.read` and `keep_all` do
+        InvalidRequest, and what `SentForm.read`, `keep_all` and `queue` do
         ModelNotAvailable, ModelNotAllowed
     """
-    async with SentForm(asking.context, _PARTS, max_text_bytes=_TEXT_BYTES, several=[_IMAGE]) as form:
+    most = {_IMAGE: MOST_PICTURES}
+    async with SentForm(asking.context, _PARTS, max_text_bytes=_TEXT_BYTES, several=most) as form:
         await form.read(asking.request)
         if _IMAGE not in form.files:
             raise InvalidRequest(_IMAGE, "is missing")
         requested = read_texts(form.texts)
         fields = fields_of(requested, asking)
-        catalogue = asking.context.parts.catalogue
-        check_count(_IMAGE, form.counts[_IMAGE], catalogue.find(requested.model))
-        try:  # With what is not kept yet, so that a job which is refused leaves nothing.
-            settle(parse_request({**fields, **{name: _read(file) for name, file in form.files.items()}}), catalogue)
+        try:  # With what is not kept yet, which would count.
+            settle(parse_request({**fields, **_inputs(form.files, _read)}), asking.context.parts.catalogue)
         except InvalidRequest as exc:
             raise requested.renamed(exc) from exc
         kept = await form.keep_all(asking.caller, purpose=SENT, expires_after_s=KEPT_S)
-    return requested, {**fields, **{name: input_of(file) for name, file in kept.items()}}
+        try:
+            return requested, await queue(requested, {**fields, **_inputs(kept, input_of)}, asking)
+        except (ImagemillError, StorageError):
+            await form.take_back()
+            raise
+
+
+def _inputs(sent: Mapping[str, Sequence[Sent]], read: Callable[[Sent], Input]) -> dict[str, Any]:
+    mask = sent.get(_MASK)
+    return pictures_of([read(each) for each in sent[_IMAGE]], read(mask[0]) if mask else None)
 
 
 def _read(file: SentFile) -> Input:

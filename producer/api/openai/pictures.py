@@ -53,20 +53,29 @@ def fields_of(requested: PicturesRequest, asking: Asking) -> dict[str, Any]:
     return requested.job_fields(asking.context.parts.catalogue.find(requested.model))
 
 
-async def answer(requested: PicturesRequest, fields: Mapping[str, Any], asking: Asking) -> Response:
+async def queue(requested: PicturesRequest, fields: Mapping[str, Any], asking: Asking) -> str:
     """
-    Queue a job, and answer with its pictures when it has ended. The body must have been read.
+    Queue a job; its id.
 
     Args:
         fields: Its own; inputs may be named or found.
 
     Raises:
         InvalidRequest: By the field's name in the request.
-        JobFailed, and whatever `enter` raises
+        Whatever `enter` raises
+    """
+    submission = await _prepare(requested, fields, asking)
+    return await enter(submission, asking.context, asking.request)
+
+
+async def answer(requested: PicturesRequest, job_id: str, asking: Asking) -> Response:
+    """
+    Answer with a job's pictures when it has ended. The body must have been read.
+
+    Raises:
+        JobFailed, JobNotFound, RedisUnavailable, and the store's errors
     """
     request, context = asking.request, asking.context
-    submission = await _prepare(requested, fields, asking)
-    job_id = await enter(submission, context, request)
     is_kept = asking.idempotency_key is not None
     if requested.stream:
         return ImageStream(requested, context, job_id, is_kept=is_kept)

@@ -78,7 +78,10 @@ def _form() -> dict[str, Any]:
     made = deepcopy(EditsRequest.model_json_schema())
     file = {"type": "string", "format": "binary"}
     made["properties"] |= {
-        "image": {**file, "description": "The picture: PNG, JPEG or WebP. It may be called `image[]`, too."},
+        "image": {
+            **file,
+            "description": "The picture: PNG, JPEG or WebP. It may be called `image[]`, and sent several times.",
+        },
         "mask": {**file, "description": "A picture of the same shape: transparent, or white, where it is repainted."},
     }
     made["required"] = ["image", *made["required"]]

@@ -61,7 +61,7 @@ def shown(model: Model, workers: int) -> dict[str, Any]:
         "owned_by": "imagemill",
         "workers": workers,
         "defaults": model.defaults.model_dump(mode="json"),
-        "limits": model.limits.model_dump(mode="json")
+        "limits": model.limits.model_dump(mode="json", exclude_none=True)
         | {
             "max_output_pixels": model.limits.output_pixels,
             "max_job_output_pixels": model.limits.job_output_pixels,

@@ -13,9 +13,12 @@ from ops.bench.engine.gpu import NO_GPU, Measured, figures_of
 from workers.bench.gpu import EAGER, IN_TURNS, OVERLAPPED, PassFigure
 
 
-def test_without_a_gpu_it_says_so_and_invents_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("options", [(), ("--flow",)])
+def test_without_a_gpu_it_says_so_and_invents_nothing(
+    options: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    done = CliRunner().invoke(cli.app, ["bench", "gpu", "--folder", str(tmp_path)])
+    done = CliRunner().invoke(cli.app, ["bench", "gpu", "--folder", str(tmp_path), *options])
     assert done.exit_code == 0
     assert " ".join(done.output.split()) == NO_GPU
     assert not list(tmp_path.iterdir())

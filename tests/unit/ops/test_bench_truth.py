@@ -133,8 +133,12 @@ def test_edits_have_the_defaults_of_the_model_but_for_what_their_kind_says() -> 
     catalogue = Catalogue.read(MODELS)
     for kind, guidance_scale in ((UNGUIDED, 1.0), (GUIDED, 3.0)):
         (edit, *_) = edits_of(kind, cases(kind), catalogue)
-        assert (edit.strength, edit.spec.guidance_scale, edit.spec.num_inference_steps) == (1.0, guidance_scale, 20)
-    assert edits_of(RECOLOURED, cases(RECOLOURED), catalogue)[0].strength == 0.8
+        assert (edit.spec.strength, edit.spec.guidance_scale, edit.spec.num_inference_steps) == (
+            1.0,
+            guidance_scale,
+            20,
+        )
+    assert edits_of(RECOLOURED, cases(RECOLOURED), catalogue)[0].spec.strength == 0.8
 
 
 @pytest.mark.parametrize("kind", [BESIDE, GUIDED, HALVED, RECOLOURED])

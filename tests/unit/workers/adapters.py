@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from workers.families.family import PictureFamily
 from workers.families.simulated import VirtualClock
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.stable_diffusion_xl import StableDiffusionXL
-from workers.runners.edit_work import Work, spec_of
+from workers.runners.edit_work import Edit, Work, spec_of
 from workers.runners.postprocess import Pixels
 
 ROWS = 16  # that a pass has in a test: up to there it takes one time, from there on a row takes its share
@@ -46,6 +47,11 @@ def make_adapter(name: str) -> StableDiffusion:
         return family(tiny.model("stable-diffusion", name=name), make(), cache)
     defaults = tiny.model("stable-diffusion").defaults.model_copy(update={"width": 64, "height": 64})
     return StableDiffusion(tiny.model("stable-diffusion", name=name, defaults=defaults), tiny.shapes(), cache)
+
+
+def changed(edit: Edit, **fields: Any) -> Edit:
+    """The same edit, but that its specification says these."""
+    return replace(edit, spec=edit.spec.model_copy(update=fields))
 
 
 class Wrapped(PictureFamily[Any]):
@@ -96,7 +102,8 @@ class Watched(Wrapped):
         return super().predict(batch, max_rows, on_step)
 
     def decode(self, run: Any, max_images: int) -> list[Pixels]:
-        self.latents[run.spec.seed] = run.latents.clone()
+        if hasattr(run, "latents"):
+            self.latents[run.spec.seed] = run.latents.clone()
         return super().decode(run, max_images)
 
 

@@ -9,21 +9,22 @@ from typing import Any, ClassVar, Protocol
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from jobs.catalogue.entry import Model
+from jobs.catalogue.entry import Edited, Model, WayToEdit
 from jobs.catalogue.families import Guidance
 from jobs.errors import ErrorCode, InvalidConfiguration
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
 from workers.families.autoencoder import Autoencoder, check_finite
-from workers.families.embeddings import Embedding, EmbeddingCache
+from workers.families.diffusers import WholeEdit, WholePipeline
+from workers.families.embeddings import EmbeddingCache
 from workers.families.family import PictureFamily
 from workers.families.flow.rows import FlowRow, forward_rows
 from workers.families.flow.run import FlowConditioning, FlowRun
-from workers.families.flow.schedules import FlowSchedulers, calculate_shift
-from workers.families.flow.texts import by_length
+from workers.families.flow.texts import TextStage
+from workers.families.flow_schedules import FlowSchedulers, calculate_shift
 from workers.families.size_class import size_class
-from workers.runners.edit_work import Edit, Work, spec_of
+from workers.runners.edit_work import Edit, Work
 from workers.runners.postprocess import Pixels
 
 
@@ -42,57 +43,37 @@ class Decoder(Protocol):
         """The pictures of latents, (n, C, h, w). Raises `GenerationFailed` where a value is not finite."""
 
 
-class FlowFamily(PictureFamily[FlowRun]):
+# These know nothing of the noise levels that pipelines have of their own, so none runs with them in its own call.
+_NOT_FOR_EDITS = ("heun", "dpmpp_2m")
+
+
+class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
     """
     Adapts a pipeline of a flow-matching transformer; its own `__call__` is not used, its parts are.
 
     Jobs share a pass whatever their steps, schedules, guidance, seeds and prompts are; of what else, `_alike` says.
+    Edits go through the pipeline's own call or its siblings', each alone.
 
     Attributes:
         pipeline: On its device.
-        cache: Of what texts were encoded to.
-        max_tokens: Of a text; what is longer is cut.
     """
 
-    # Tokens that diffusers' pipeline takes of a prompt by itself.
-    _own_max_tokens: ClassVar[int] = 512
-    # What stands in for a negative prompt where there is none.
-    _empty_negative: ClassVar[str] = ""
     # See `FlowSchedulers`.
     _keeps_flow_sigmas: ClassVar[bool] = False
 
     def __init__(self, entry: Model, pipeline: Any, cache: EmbeddingCache) -> None:
-        super().__init__(entry)
-        self.pipeline = pipeline
-        self.cache = cache
-        self.max_tokens = entry.max_sequence_length or self._own_max_tokens
+        PictureFamily.__init__(self, entry)
+        TextStage.__init__(self, entry, pipeline, cache)
         self._transformer = pipeline.transformer
-        self._device = self._transformer.device
         self._dtype = self._transformer.dtype
-        self._schedulers = FlowSchedulers(pipeline.scheduler, keeps_flow_sigmas=self._keeps_flow_sigmas)
+        self._own_scheduler = pipeline.scheduler  # Calls of its own put others in its place.
+        self._whole = WholePipeline(entry, pipeline)
+        self._schedulers = FlowSchedulers(self._own_scheduler, keeps_flow_sigmas=self._keeps_flow_sigmas)
         self._autoencoder = self._open_autoencoder()
-        self._text_device = self._place_text_encoders()
         self._check_guidance()
         self._try_schedulers()
 
     # What a model has of its own.
-
-    @abstractmethod
-    def _tokens(self, text: str) -> int:
-        """How many a text has, with what the model puts around it."""
-
-    @abstractmethod
-    def _encode_texts(self, texts: list[str], length: int) -> list[Embedding]:
-        """
-        Encode texts together, where the text encoder is.
-
-        Args:
-            length: Tokens that all are filled up to; for models that fill all texts up to one length, that is
-                `max_tokens`.
-
-        Returns:
-            For each text, tensors without a batch: the first, (T, D), of its tokens.
-        """
 
     @abstractmethod
     def _forward(self, rows: Sequence[FlowRow]) -> Sequence[torch.Tensor]:
@@ -106,10 +87,6 @@ class FlowFamily(PictureFamily[FlowRun]):
     def _alike(self, spec: GenerateSpec) -> Hashable:
         """What jobs of one pass have in common beside the model: their size."""
         return (spec.width, spec.height)
-
-    def _fixed_length(self) -> int | None:
-        """To which the model has all texts filled up; None where they keep their own."""
-        return None
 
     def _pack(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents (n, C, h, w) as the model takes them."""
@@ -131,7 +108,7 @@ class FlowFamily(PictureFamily[FlowRun]):
     def _mu(self, spec: GenerateSpec) -> float:
         """The logarithm of the shift for a picture of this size, of models whose shift depends on it."""
         factor = self.side_multiple
-        return calculate_shift((spec.height // factor) * (spec.width // factor), self.pipeline.scheduler)
+        return calculate_shift((spec.height // factor) * (spec.width // factor), self._own_scheduler)
 
     @property
     def _latents_dtype(self) -> torch.dtype:
@@ -149,31 +126,32 @@ class FlowFamily(PictureFamily[FlowRun]):
         return 2 * int(self.pipeline.vae_scale_factor)
 
     @property
-    def ways_to_edit(self) -> dict[Any, Any]:
-        """It does not, yet."""
-        return {}
+    def ways_to_edit(self) -> dict[Edited, WayToEdit]:
+        """Of its pipeline, and of that one's siblings."""
+        return self._whole.ways_to_edit if self._text_device == self._device else {}
+
+    @property
+    def most_references(self) -> int:
+        """As its pipeline takes them."""
+        return self._whole.most_references if self.ways_to_edit else 0
+
+    def encode(self, works: Sequence[Work]) -> list[FlowConditioning | None]:
+        """What generations are conditioned on; calls of the pipeline's own encode for themselves."""
+        specs = [work for work in works if not isinstance(work, Edit)]
+        made = iter(self.condition(specs))
+        return [None if isinstance(work, Edit) else next(made) for work in works]
 
     @torch.inference_mode()
-    def encode(self, works: Sequence[Work]) -> list[FlowConditioning]:
-        """Texts of about one length together; what a text is longer than `max_tokens` is cut, with a warning."""
-        specs = [spec_of(work) for work in works]
-        texts = {id(spec): self._texts(spec) for spec in specs}
-        together = [(text, False) for spec in specs if not spec.reproducible for text in texts[id(spec)]]
-        found = dict(zip(together, self.cache.get_many(together, self._encode_keys), strict=True))
-        for key in [(text, True) for spec in specs if spec.reproducible for text in texts[id(spec)]]:
-            found[key] = self.cache.get_many([key], self._encode_keys)[0]  # Alone: the same in any company.
-        return [self._condition(spec, [found[text, spec.reproducible] for text in texts[id(spec)]]) for spec in specs]
-
-    @torch.inference_mode()
-    def begin(self, work: Work, conditioning: FlowConditioning) -> FlowRun:
+    def begin(self, work: Work, conditioning: FlowConditioning | None) -> FlowRun | WholeEdit:
         """
         Draw the noise of each image.
 
         Raises:
-            GenerationFailed: `invalid_request`, for an edit.
+            GenerationFailed: `invalid_request`, for an edit that the pipeline does not do.
         """
         if isinstance(work, Edit):
-            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"image: {self.entry.name} edits no pictures")
+            return self._begin_edit(work)
+        assert conditioning is not None, "of a generation"  # noqa: S101
         self._take_over(conditioning)
         shape = self._latent_shape(work)
         return FlowRun(
@@ -189,8 +167,14 @@ class FlowFamily(PictureFamily[FlowRun]):
         )
 
     @torch.inference_mode()
-    def predict(self, batch: Sequence[FlowRun], max_rows: int, _on_step: OnStep) -> list[list[torch.Tensor]]:
-        """One step's prediction for each job, one for each of its rows."""
+    def predict(self, batch: Sequence[FlowRun | WholeEdit], max_rows: int, on_step: OnStep) -> list[Any]:
+        """One step's prediction for each job, one for each of its rows; of an edit, its pictures."""
+        if edits := [each for each in batch if isinstance(each, WholeEdit)]:
+            return self._whole.predict(edits, max_rows, on_step)
+        runs = [each for each in batch if isinstance(each, FlowRun)]
+        return self._predict(runs, max_rows)
+
+    def _predict(self, batch: Sequence[FlowRun], max_rows: int) -> list[list[torch.Tensor]]:
         together = [each for each in batch if not each.spec.reproducible]
         groups = [together] if together else []
         # A reproducible job's rows have forwards of their own: what else is in one decides how a library sums.
@@ -204,16 +188,31 @@ class FlowFamily(PictureFamily[FlowRun]):
         return [made[id(each)] for each in batch]
 
     @torch.inference_mode()
-    def decode(self, run: FlowRun, max_images: int) -> list[Pixels]:
+    def decode(self, run: FlowRun | WholeEdit, max_images: int) -> list[Pixels]:
         """Image by image where the job is to be reproducible."""
+        if isinstance(run, WholeEdit):
+            return self._whole.decode(run, max_images)
         latents = self._unpack(run.latents, run.spec)
         check_finite(latents)
         parts = latents.split(1 if run.spec.reproducible else max_images)
         return [pixels for part in parts for pixels in self._autoencoder.decode(part)]
 
-    def trial(self, run: FlowRun) -> FlowRun:
+    def trial(self, run: FlowRun | WholeEdit) -> Any:
         """One image of it; a step costs the same at any timestep."""
-        return run.one_image()
+        return self._whole.trial(run) if isinstance(run, WholeEdit) else run.one_image()
+
+    def _begin_edit(self, edit: Edit) -> WholeEdit:
+        name, spec = self.entry.name, edit.spec
+        if not self.ways_to_edit:
+            reason = "edits no pictures while its text encoder is on another device"
+            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"image: {name} {reason}")
+        if spec.scheduler in _NOT_FOR_EDITS:
+            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"scheduler: {name} edits without {spec.scheduler}")
+        if spec.shift is not None:
+            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"shift: {name} edits by its own schedule; leave it out")
+        run = self._whole.begin(edit, None)
+        assert isinstance(run, WholeEdit), "of an edit"  # noqa: S101
+        return run
 
     @property
     def _key(self) -> str:
@@ -228,37 +227,6 @@ class FlowFamily(PictureFamily[FlowRun]):
         return self._schedulers.take(
             spec.scheduler, steps, sigmas=self._sigmas(steps), mu=self._mu(spec), shift=spec.shift
         )
-
-    def _texts(self, spec: GenerateSpec) -> list[str]:
-        texts = [spec.prompt]
-        if self.entry.is_guided(spec.guidance_scale):
-            texts.append(spec.negative_prompt or self._empty_negative)
-        return texts
-
-    def _encode_keys(self, keys: list[Any]) -> list[Embedding]:
-        texts = list(dict.fromkeys(text for text, _alone in keys))
-        fixed = self._fixed_length()
-        groups = {fixed: texts} if fixed else by_length(texts, lambda text: min(self._tokens(text), self.max_tokens))
-        made: dict[str, Embedding] = {}
-        for length, group in groups.items():
-            made |= zip(group, self._encode_texts(group, min(length, self.max_tokens)), strict=True)
-        return [tuple(tensor.to(self._device) for tensor in made[text]) for text, _alone in keys]
-
-    def _condition(self, spec: GenerateSpec, embeddings: list[Embedding]) -> FlowConditioning:
-        named = {"prompt": spec.prompt, "negative_prompt": spec.negative_prompt if len(embeddings) > 1 else ""}
-        cut = [name for name, text in named.items() if text and self._tokens(text) > self.max_tokens]
-        warnings = tuple(f"{name}: cut to {self.max_tokens} tokens, which {self.entry.name} takes" for name in cut)
-        negative = embeddings[1] if len(embeddings) > 1 else None
-        return FlowConditioning(prompt=embeddings[0], negative=negative, warnings=warnings)
-
-    def _place_text_encoders(self) -> torch.device:
-        """Move them where the entry wants them. Returns where that is."""
-        encoders = [part for name, part in self.pipeline.components.items() if name.startswith("text_encoder") and part]
-        if self.entry.text_device == "cpu":
-            for each in encoders:
-                each.to("cpu")
-        device: torch.device = encoders[0].device
-        return device
 
     def _check_guidance(self) -> None:
         entry = self.entry

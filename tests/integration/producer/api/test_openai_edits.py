@@ -227,10 +227,15 @@ def test_several_images_are_counted(api: TestClient, nothing_stays: Callable[[],
     answer = send(api, [("image[]", png(MIB)) for _ in range(16)])
     sentence = "image: the model shapes edits one picture at a time; 16 were sent"
     assert error_of(answer)["message"] == sentence
+    assert (
+        error_of(send(api, [("image[]", png()) for _ in range(17)]))["message"] == "image: is given more than 16 times"
+    )
     assert nothing_stays()
-    references = [{"file_id": "file-" + "a" * 24}] * 2
+    data_url = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
+    references = [{"image_url": data_url}] * 2
     in_json = api.post(PATH, json={**FIELDS, "images": references})
     assert error_of(in_json)["message"] == "images: the model shapes edits one picture at a time; 2 were sent"
+    assert nothing_stays()
 
 
 IN_JSON: dict[str, tuple[dict[str, Any], str, str]] = {

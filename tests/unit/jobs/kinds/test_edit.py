@@ -155,3 +155,89 @@ def test_same_bytes_in_another_file_are_the_same_request() -> None:
 
     assert digest("a", "0") == digest("b", "0")
     assert digest("a", "0") != digest("a", "1")
+
+
+# Further pictures.
+
+SEVERAL = MODEL.model_copy(
+    update={"family": "diffusers", "limits": MODEL.limits.model_copy(update={"max_references": 3})}
+)
+
+
+def with_references(*references: Input, model: Model = SEVERAL, **fields: Any) -> EditSpec:
+    sent = {"kind": "edit", "prompt": "x", "image": picture(128, 128), "references": list(references), **fields}
+    request: Any = parse_request(sent)
+    return EDIT.settle(request, model)
+
+
+def test_further_pictures_are_inputs_in_their_order() -> None:
+    spec = with_references(picture(64, 900, "b"), picture(50, 50, "c"))
+    assert EDIT.inputs(spec) == {
+        "image": picture(128, 128),
+        "references.0": picture(64, 900, "b"),
+        "references.1": picture(50, 50, "c"),
+    }
+    stored = json.loads(json.dumps(spec.model_dump(mode="json", exclude_defaults=True)))
+    assert EDIT.spec_to_run(stored) == spec
+    assert (spec.width, spec.height) == (128, 128)
+    assert with_references().references is None
+
+
+@pytest.mark.parametrize(
+    ("model", "count", "fields", "says"),
+    [
+        (SEVERAL, 4, {}, "references: the model m takes at most 4 pictures for an edit; 5 were sent"),
+        (MODEL, 1, {}, "references: the model m edits one picture at a time; 2 were sent"),
+        (SEVERAL, 1, {"mask": picture(128, 128)}, "references: an edit with a mask takes no further pictures; leave"),
+        (SEVERAL, 16, {}, "references: List should have at most 15 items"),
+        (SEVERAL, 3, {"image": "file-" + "a" * 24}, "image: pictures cannot be sent this way"),
+    ],
+)
+def test_further_pictures_that_are_not_looked_at_are_refused(
+    model: Model, count: int, fields: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        with_references(*[picture(32, 32)] * count, model=model, **fields)
+    assert str(raised.value).startswith(says)
+
+
+def test_further_pictures_are_bounded_together() -> None:
+    assert with_references(*[picture(8_000, 6_000)] * 2).references
+    with pytest.raises(InvalidRequest, match="references: have 144,000,000 pixels; together they may have 100,000,000"):
+        with_references(*[picture(8_000, 6_000)] * 3)
+
+
+def test_how_many_further_pictures_a_model_takes_may_be_known_by_the_worker_alone() -> None:
+    unknown = MODEL.model_copy(update={"family": "diffusers"})
+    assert with_references(*[picture(32, 32)] * 15, model=unknown).references
+
+
+def test_further_picture_that_was_not_looked_for_is_refused_by_its_place() -> None:
+    sent = {"kind": "edit", "prompt": "x", "image": picture(8, 8), "references": [picture(8, 8), "file-" + "b" * 24]}
+    request: Any = parse_request(sent)
+    with pytest.raises(InvalidRequest, match=r"^references\.1: pictures cannot be sent this way"):
+        EDIT.settle(request, SEVERAL)
+    with pytest.raises(InvalidRequest, match=r"^references\.1"):
+        parse_request({**sent, "references": [picture(8, 8), {"file": "a"}]})
+
+
+def test_digest_is_of_the_bytes_and_order_of_further_pictures() -> None:
+    def digest(*pictures: tuple[str, str]) -> str:
+        found = [picture(8, 8, letter).model_copy(update={"sha256": sha256 * 64}) for letter, sha256 in pictures]
+        return parse_request({"kind": "edit", "prompt": "x", "image": found[0], "references": found[1:]}).digest()
+
+    assert digest(("a", "0"), ("b", "1"), ("c", "2")) == digest(("d", "0"), ("e", "1"), ("f", "2"))
+    assert digest(("a", "0"), ("b", "1"), ("c", "2")) != digest(("a", "0"), ("c", "2"), ("b", "1"))
+    assert digest(("a", "0")) != digest(("a", "0"), ("b", "1"))
+
+
+def test_cost_is_of_further_pictures_too() -> None:
+    one = EDIT.cost(with_references(strength=1), SEVERAL)
+    assert EDIT.cost(with_references(picture(64, 128)), SEVERAL) == 1.5 * one
+    assert EDIT.cost(with_references(picture(2000, 3000), picture(128, 128)), SEVERAL) == 3 * one
+
+
+def test_model_that_looks_at_further_pictures_has_no_strength() -> None:
+    assert SEVERAL.ways_to_edit is None
+    assert with_references(picture(64, 64)).strength == 1.0
+    assert with_references(picture(64, 64), strength=0.5).strength == 0.5  # Which its worker refuses.

@@ -73,8 +73,9 @@ def test_nothing_that_a_caller_writes_counts_as_found() -> None:
 
 
 def test_inputs_of_a_kind_are_the_fields_that_say_so() -> None:
-    assert KINDS["edit"].input_fields == ["image", "mask"]
-    assert KINDS["generate"].input_fields == []
+    most = {name: mark.most for name, mark in KINDS["edit"].input_fields.items()}
+    assert most == {"image": None, "mask": None, "references": 15}
+    assert KINDS["generate"].input_fields == {}
 
 
 def test_what_has_not_been_found_is_written_without_what_it_has_not() -> None:

@@ -7,14 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from ops.process import wait_until
-from ops.settings import CHECKOUT
 from tests.processes import is_alive
 from workers.bench.process import ContenderFailed, Remote
 
+CHECKOUT = Path(__file__).resolve().parents[4]
 DEADLINE_S = 60.0
 
 

@@ -27,7 +27,7 @@ from PIL import Image
 from jobs.errors import ErrorCode
 from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import QUIET, Watched, Wrapped, make_adapter, make_engine, run, submit, warm
+from tests.unit.workers.adapters import QUIET, Watched, Wrapped, changed, make_adapter, make_engine, run, submit, warm
 from tests.unit.workers.engine.test_exactness import (
     FEW,
     NAMES,
@@ -42,7 +42,7 @@ from workers.families.family import PictureFamily
 from workers.families.schedulers import make_scheduler
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.stable_diffusion_xl import StableDiffusionXL
-from workers.runners.edit_work import Edit, Work
+from workers.runners.edit_work import Edit, Work, edit_of
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
@@ -93,10 +93,10 @@ def edits_of(adapter: PictureFamily[Any], index: int, name: str, *, only_masked:
             n=1 + (index + at) % 2,
         )
         edits.append(
-            Edit(
-                spec=spec,
-                image=picture(spec, index),
-                mask=mask(spec, index) if is_masked else None,
+            edit_of(
+                spec,
+                picture(spec, index),
+                mask(spec, index) if is_masked else None,
                 strength=STRENGTHS[(index + 2 * at) % len(STRENGTHS)],
             )
         )
@@ -122,7 +122,7 @@ def run_joining(adapter: PictureFamily[Any], jobs: Sequence[Work]) -> list[list[
     """Run all, one more joining at each turn; their pictures."""
     engine = make_engine(adapter)
     first = jobs[0]
-    run(engine, submit(engine, replace(first, strength=1.0))) if isinstance(first, Edit) else warm(engine, first)
+    run(engine, submit(engine, changed(first, strength=1.0))) if isinstance(first, Edit) else warm(engine, first)
     tickets = []
     for job in jobs:
         tickets.append(submit(engine, job))
@@ -144,7 +144,7 @@ def run_alone(adapter: StableDiffusion, edit: Edit, index: int) -> torch.Tensor:
         negative_prompt=spec.negative_prompt or None,
         image=Image.fromarray(edit.image),
         **masked,
-        strength=edit.strength,
+        strength=spec.strength,
         num_inference_steps=spec.num_inference_steps,
         guidance_scale=spec.guidance_scale,
         generator=torch.Generator().manual_seed(spec.seed + index),
@@ -236,7 +236,7 @@ class MaskShifted(Wrapped):
 class ScheduleOffByOne(Wrapped):
     def begin(self, work: Any, conditioning: Any) -> Any:
         steps = work.spec.num_inference_steps
-        return super().begin(replace(work, strength=(work.steps - 0.5) / steps), conditioning)
+        return super().begin(changed(work, strength=(work.spec.passes - 0.5) / steps), conditioning)
 
 
 class PictureOfTheNeighbour(Wrapped):
@@ -263,7 +263,7 @@ def test_comparison_sees_a_fault(model: str, fault: type[Wrapped]) -> None:
     adapter = make_adapter(model)
     watched = Watched(fault(adapter))
     first, second = (
-        Edit(spec=spec, image=picture(spec, spec.seed), mask=mask(spec, spec.seed), strength=0.75)
+        edit_of(spec, picture(spec, spec.seed), mask(spec, spec.seed), strength=0.75)
         for spec in (
             tiny.spec(adapter.entry, seed=seed, scheduler="ddim", num_inference_steps=8, guidance_scale=4.0)
             for seed in (1, 2)
@@ -287,7 +287,7 @@ def test_pixels_outside_of_the_mask_are_those_of_the_picture(model: str) -> None
     adapter = make_adapter(model)
     spec = tiny.spec(adapter.entry, seed=3, n=2, num_inference_steps=3)
     image, masked = picture(spec, 1), mask(spec, 1)
-    (made,) = run_joining(adapter, [Edit(spec=spec, image=image, mask=masked, strength=1.0)])
+    (made,) = run_joining(adapter, [edit_of(spec, image, masked, strength=1.0)])
     assert len(made) == 2
     for each in made:
         assert each.dtype == np.uint8
@@ -299,10 +299,8 @@ def test_pixels_outside_of_the_mask_are_those_of_the_picture(model: str) -> None
 def test_reproducible_edit_has_the_same_bytes_in_any_company(model: str) -> None:
     adapter = make_adapter(model)
     spec = tiny.spec(adapter.entry, seed=5, n=2, num_inference_steps=4, reproducible=True)
-    edit = Edit(spec=spec, image=picture(spec, 1), mask=mask(spec, 1), strength=0.8)
-    others = [
-        replace(edit, spec=spec.model_copy(update={"seed": seed, "n": 1, "reproducible": False})) for seed in (50, 60)
-    ]
+    edit = edit_of(spec, picture(spec, 1), mask(spec, 1), strength=0.8)
+    others = [changed(edit, seed=seed, n=1, reproducible=False) for seed in (50, 60)]
     (alone,) = run_joining(adapter, [edit])
     _, among, _ = run_joining(adapter, [others[0], edit, others[1]])
     assert all(np.array_equal(one, other) for one, other in zip(alone, among, strict=True))
@@ -315,14 +313,14 @@ def test_reproducible_edit_has_the_same_bytes_in_any_company(model: str) -> None
 def test_model_for_inpainting_asks_for_a_mask(model: str) -> None:
     adapter = make_adapter(model)
     spec = tiny.spec(adapter.entry, seed=1)
-    for job in (spec, Edit(spec=spec, image=picture(spec, 1), strength=0.5)):
+    for job in (spec, edit_of(spec, picture(spec, 1), strength=0.5)):
         assert refusal(adapter, job) == f"mask: {model} only repaints a masked part of a picture"
 
 
 def test_strength_that_runs_no_step_is_refused() -> None:
     adapter = make_adapter("stable-diffusion")
     spec = tiny.spec(adapter.entry, seed=1, num_inference_steps=5)
-    edit = Edit(spec=spec, image=picture(spec, 1), strength=0.1)
+    edit = edit_of(spec, picture(spec, 1), strength=0.1)
     assert refusal(adapter, edit) == "strength: 0.1 of 5 steps is none"
 
 

@@ -78,6 +78,29 @@ def test_no_job_stays_behind_that_would_have_fitted(jobs: list[Active], rows: in
             assert job.run.rows > room
 
 
+def sized(width: int) -> Active:
+    """One that shares passes with those of any size."""
+    job = active(5, width=width)
+    cast("SimulatedRun", job.run).share_key = "any size"
+    return job
+
+
+def test_pass_of_several_sizes_has_no_more_rows_than_one_of_the_largest_should_have() -> None:
+    small, large = [sized(16) for _ in range(6)], sized(48)
+    rows = {16: 6, 48: 3}
+
+    def of_size(run: Run) -> int:
+        return rows[cast("SimulatedRun", run).spec.width]
+
+    def batch(*jobs: Active) -> list[Active]:
+        return choose(jobs, NOW_S, remaining_s, of_size)
+
+    assert batch(large, *small) == [large, *small[:2]]
+    assert batch(*small[:2], large, *small[2:]) == [*small[:2], large]
+    # It is behind those whose company it would cut short.
+    assert batch(*small, large) == small
+
+
 def test_equal_jobs_go_in_the_order_of_their_arrival() -> None:
     jobs = [active(5) for _ in range(6)]
     assert chosen(jobs, 4) == jobs[:4]

@@ -18,12 +18,12 @@ from jobs.kinds.picture import Stage
 from jobs.table.states import Status
 from tests import tiny_pipelines
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import QUIET, Measured, make_engine, run, submit
+from tests.unit.workers.adapters import QUIET, Measured, changed, make_engine, run, submit
 from workers.attempt.errors import JobLeft
 from workers.engine.engine import Engine
 from workers.engine.ticket import Ticket
 from workers.families.diffusers import WholePipeline
-from workers.runners.edit_work import Edit
+from workers.runners.edit_work import Edit, edit_of
 from workers.runners.postprocess import Pixels
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
@@ -45,6 +45,7 @@ MAKE: dict[str, Callable[[], Any]] = {
     "pix2pix": tiny.instruct_pix2pix,
     "kontext": flux_kontext,
     "pixart": tiny_pipelines.pixart,
+    "klein": tiny_pipelines.flux_2_klein,
 }
 
 
@@ -61,10 +62,10 @@ def engine_of(adapted: WholePipeline) -> Engine:
     return make_engine(adapted, capacity=Measured())
 
 
-def picture(seed: int) -> Pixels:
+def picture(seed: int, size: tuple[int, int] = (SIDE, SIDE)) -> Pixels:
     """Smooth, and nowhere the same."""
     small = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(small).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC))
 
 
 def mask() -> Any:
@@ -75,7 +76,7 @@ def mask() -> Any:
 
 def an_edit(seed: int, *, is_masked: bool = False, strength: float = 1.0, **fields: Any) -> Edit:
     spec = tiny.spec(ENTRY, seed=seed, **{"num_inference_steps": STEPS} | fields)
-    return Edit(spec=spec, image=picture(seed), mask=mask() if is_masked else None, strength=strength)
+    return edit_of(spec, picture(seed), mask() if is_masked else None, strength=strength)
 
 
 def by_hand(sibling: Any, edit: Edit) -> list[Pixels]:
@@ -83,14 +84,16 @@ def by_hand(sibling: Any, edit: Edit) -> list[Pixels]:
     spec = edit.spec
     given: dict[str, Any] = {
         "prompt": spec.prompt,
-        "image": Image.fromarray(edit.image),
+        "image": [Image.fromarray(each) for each in (edit.image, *edit.references)],
         "num_inference_steps": spec.num_inference_steps,
         "guidance_scale": spec.guidance_scale,
         "output_type": "np",
     }
+    if not edit.references:
+        (given["image"],) = given["image"]
     if edit.mask is not None:
         given["mask_image"] = Image.fromarray(edit.mask.astype(np.uint8) * 255)
-    of_some = {"strength": edit.strength, "width": SIDE, "height": SIDE, "max_area": SIDE * SIDE}
+    of_some = {"strength": spec.strength, "width": SIDE, "height": SIDE, "max_area": SIDE * SIDE}
     if edit.mask is not None:
         of_some["_auto_resize"] = False
     takes = inspect.signature(sibling.__call__).parameters
@@ -171,7 +174,7 @@ def test_all_that_an_edit_says_shows(name: str, is_masked: bool) -> None:
     edit = an_edit(4, is_masked=is_masked, strength=0.8 if by_strength else 1.0)
     others = [replace(edit, image=picture(5))]
     if by_strength:
-        others.append(replace(edit, strength=0.4))
+        others.append(changed(edit, strength=0.4))
     if is_masked:
         others.append(replace(edit, mask=~mask()))
     engine = engine_of(adapted)
@@ -207,11 +210,53 @@ def test_siblings_change_no_dtype() -> None:
         ("kandinsky-3", {"image": "strength"}),
         ("pix2pix", {"image": "instruction"}),
         ("kontext", {"image": "instruction", "mask": "strength"}),
+        ("klein", {"image": "instruction", "mask": "strength"}),
         ("pixart", {}),
     ],
 )
 def test_ways_of_editing_are_known_without_a_run(name: str, ways: dict[str, str]) -> None:
     assert adapter(name).editors.ways() == ways
+
+
+# Several pictures.
+
+FURTHER = [picture(30, (96, 64)), picture(31, (64, 112)), picture(32)]
+
+
+def test_edit_with_further_pictures_equals_the_pipeline_that_is_called_by_hand() -> None:
+    adapted = adapter("klein")
+    engine = engine_of(adapted)
+    edits = [
+        replace(an_edit(10, n=2), references=FURTHER),
+        replace(an_edit(20, guidance_scale=5.0), references=FURTHER[:1]),
+        an_edit(30),
+    ]
+    tickets = [submit(engine, each) for each in edits]
+    run(engine, *tickets)
+    for ticket, edit in zip(tickets, edits, strict=True):
+        assert_equal(ticket, by_hand(pipeline("klein"), edit))
+
+
+def test_each_picture_and_their_order_show() -> None:
+    edit = replace(an_edit(10), references=FURTHER)
+    first, second, third = FURTHER
+    others = [
+        replace(edit, references=[second, first, third]),
+        replace(edit, references=[first, second]),
+        replace(edit, references=[]),
+        replace(edit, references=[first, second, picture(33)]),
+        replace(edit, image=third, references=[first, second, edit.image]),
+    ]
+    engine = engine_of(adapter("klein"))
+    tickets = [submit(engine, each) for each in (edit, *others)]
+    run(engine, *tickets)
+    made, *different = (ticket.result()[0] for ticket in tickets)
+    assert all(not np.array_equal(made, each) for each in different)
+
+
+@pytest.mark.parametrize(("name", "most"), [("klein", 15), ("kontext", 0), ("pix2pix", 0), ("sd3", 0), ("pixart", 0)])
+def test_how_many_further_pictures_are_taken_is_known_without_a_run(name: str, most: int) -> None:
+    assert adapter(name).most_references == most
 
 
 # On the way.

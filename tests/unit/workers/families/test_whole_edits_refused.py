@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from jobs.errors import ErrorCode
 from tests.unit.workers.adapters import QUIET, run, submit
-from tests.unit.workers.families.test_whole_edits import ENTRY, an_edit, engine_of, pipeline
+from tests.unit.workers.families.test_whole_edits import ENTRY, an_edit, engine_of, picture, pipeline
 from workers.engine.errors import GenerationFailed
 from workers.families.diffusers import WholePipeline
 from workers.runners.edit_work import Work
@@ -33,13 +34,13 @@ class Controlled(Instructed):
         """Draws nothing."""
 
 
-def refusal(made: Any, work: Work) -> str:
+def refusal(made: Any, work: Work, code: ErrorCode = ErrorCode.INVALID_REQUEST) -> str:
     engine = engine_of(WholePipeline(ENTRY, made))
     ticket = submit(engine, work)
     run(engine, ticket)
     with pytest.raises(GenerationFailed) as raised:
         ticket.result()
-    assert raised.value.code == ErrorCode.INVALID_REQUEST
+    assert raised.value.code == code
     return str(raised.value)
 
 
@@ -49,7 +50,7 @@ def refusal(made: Any, work: Work) -> str:
         ("pixart", an_edit(1), "image: diffusers edits no pictures"),
         ("pixart", an_edit(1, is_masked=True), "mask: diffusers does not repaint a masked part of a picture"),
         ("kandinsky-3", an_edit(1, is_masked=True), "mask: diffusers does not repaint a masked part of a picture"),
-        ("pix2pix", an_edit(1, strength=0.8), "strength: diffusers does not support it; leave it out, or use 1"),
+        ("pix2pix", an_edit(1, strength=0.8), "strength: diffusers edits by instruction, without a strength; use 1"),
         ("pix2pix", an_edit(1).spec, "image: diffusers only edits pictures"),
         ("sd3", an_edit(1, strength=0.1), "strength: 0.1 of 5 steps is none"),
     ],
@@ -62,3 +63,29 @@ def test_what_a_pipeline_does_not_take_is_refused() -> None:
     edit = an_edit(1, negative_prompt="gray")
     assert refusal(Instructed(), edit) == "negative_prompt: diffusers does not support it"
     assert refusal(Controlled(), an_edit(1)) == "image: diffusers edits no pictures"
+
+
+ONE_AT_A_TIME = "references: the model diffusers edits one picture at a time; {} were sent"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_masked", "further", "sentence"),
+    [
+        ("pix2pix", False, 1, ONE_AT_A_TIME.format(2)),
+        ("sd3", False, 2, ONE_AT_A_TIME.format(3)),
+        ("kontext", False, 1, ONE_AT_A_TIME.format(2)),
+        ("klein", True, 1, ONE_AT_A_TIME.format(2)),
+        ("klein", False, 16, "references: the model diffusers takes at most 16 pictures for an edit; 17 were sent"),
+    ],
+)
+def test_further_pictures_that_would_be_ignored_are_refused(
+    name: str, is_masked: bool, further: int, sentence: str
+) -> None:
+    edit = replace(an_edit(1, is_masked=is_masked), references=[picture(2)] * further)
+    assert refusal(pipeline(name), edit) == sentence
+
+
+def test_further_picture_of_a_size_that_the_pipeline_does_not_take_is_an_invalid_input() -> None:
+    edit = replace(an_edit(1), references=[picture(2), picture(3, (32, 64))])
+    says = "references: Image too small: 32×64. Both dimensions must be at least 64px"
+    assert refusal(pipeline("klein"), edit, ErrorCode.INVALID_INPUT) == says

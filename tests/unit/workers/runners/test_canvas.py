@@ -16,7 +16,7 @@ from jobs.kinds.canvas import Region, crop_region
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, make_adapter, make_engine, run, submit
 from workers.runners.canvas import Mask, Pixels, box_of, held_bytes, lay_out, paste_bytes, scale_mask
-from workers.runners.edit_work import Edit
+from workers.runners.edit_work import edit_of
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
@@ -207,7 +207,7 @@ def test_picture_of_any_size_goes_through_a_model_and_keeps_what_is_not_masked(
     canvas = lay_out(image, mask, adapter.entry, padding_mask_crop=margin)
     spec = tiny.spec(adapter.entry, width=canvas.plan.width, height=canvas.plan.height, num_inference_steps=2)
     engine = make_engine(adapter)
-    ticket = submit(engine, Edit(spec=spec, image=canvas.cut(), mask=canvas.cut_mask(), strength=1.0))
+    ticket = submit(engine, edit_of(spec, canvas.cut(), canvas.cut_mask(), strength=1.0))
     run(engine, ticket)
     result = canvas.paste(ticket.result()[0])
     assert np.array_equal(result[~mask], image[~mask])

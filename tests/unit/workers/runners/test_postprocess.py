@@ -62,6 +62,16 @@ def open_pixels(body: bytes) -> Pixels:
         return np.asarray(image)
 
 
+def test_file_of_an_edit_says_of_further_pictures_what_everybody_may_know(catalogue: Catalogue) -> None:
+    said: dict[str, Any] = {"width": 64, "height": 48, "sha256": "cd" * 32}
+    further = [Input(**said, bytes=3, file="file-" + "a" * 24), Input(**said, bytes=3, object="theirs/other.png")]
+    spec = settle_edit(catalogue, mask=None).model_copy(update={"references": further})
+    body = postprocess(picture(), spec, catalogue.models[spec.model], 0).body
+    assert read_parameters(body)["references"] == [said, said]
+    alone = postprocess(picture(), settle_edit(catalogue, mask=None), catalogue.models[spec.model], 0).body
+    assert "references" not in read_parameters(alone)
+
+
 def test_png_keeps_every_pixel(catalogue: Catalogue) -> None:
     assert np.array_equal(open_pixels(process(catalogue, picture()).body), picture())
 

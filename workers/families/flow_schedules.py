@@ -42,7 +42,12 @@ def make_flow_scheduler(name: str, own: Any, *, mu: float, shift: float | None) 
         own: The model's own scheduler, whose configuration it has.
         mu: The logarithm of the shift that the model has for this size, where it depends on the size.
         shift: In place of the model's own.
+
+    Raises:
+        ValueError: There is none of that name.
     """
+    if name not in (OWN, *FLOW_SCHEDULERS):
+        raise ValueError(f"flow-matching models have {', '.join((OWN, *FLOW_SCHEDULERS))}")
     class_name, changes = (type(own).__name__, {}) if name == OWN else FLOW_SCHEDULERS[name]
     shift_of_size = _shift_of_size(own, mu)
     fixed = shift if shift is not None or class_name in _SHIFT_BY_SIZE else shift_of_size

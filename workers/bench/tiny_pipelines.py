@@ -1,5 +1,5 @@
 """
-Pipelines of flow-matching transformers, with random weights and small enough to be served in a test.
+Pipelines of flow-matching transformers with random weights, so small that a benchmark has all of them, and a test, too.
 
 Made of diffusers and transformers alone, so that black-box tests can save them as anybody would.
 """
@@ -33,7 +33,7 @@ from transformers import (
     Qwen3Model,
 )
 
-from tests.tiny_parts import (
+from workers.bench.tiny_parts import (
     SHIFT_BY_SIZE,
     VOCABULARY,
     WIDTH,

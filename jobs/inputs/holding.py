@@ -1,0 +1,167 @@
+"""
+Files that come with jobs: what is sent along becomes one, and stays as long as its job needs it.
+
+What is sent along is kept when its job is about to be written and no earlier, so that a request which is refused leaves
+nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from pydantic import PrivateAttr
+
+from jobs.errors import FileNotFound, FilesTooLarge, InvalidRequest
+from jobs.inputs.files import File, Files, new_file_id
+from jobs.inputs.heads import PictureRefused, head_of
+from jobs.inputs.stored import InputStore, StoredFiles, file_of
+from jobs.kinds.inputs import Input, replaced
+from jobs.kinds.registry import KINDS
+from jobs.table.submission import Submission
+
+SENT, FETCHED = "input", "input_url"  # purposes of files that came with a job
+KEPT_S = 24 * 3600.0  # of such a file; longer where a job needs it
+
+_TRIES = 3  # to keep what goes each time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """
+    Who asks.
+
+    Attributes:
+        scope, owner, max_mib: Arguments of `Finder.find`.
+        fetches_until: Until when URLs are fetched for this one; in seconds, monotonic.
+    """
+
+    scope: str | None
+    owner: str
+    max_mib: int | None
+    fetches_until: float
+
+
+class _Sent(Input):
+    """
+    What came with a request, and is no file yet, though it has the id of one.
+
+    Attributes:
+        _keep: Makes it one. Its bytes are here as long as this is.
+    """
+
+    _keep: Callable[[], Input] = PrivateAttr()
+
+
+class _New(Input):
+    """A file that came with a request, and that its caller did not have before."""
+
+
+class Holder:
+    """Keeps what requests bring and name. All of it may raise `RedisUnavailable`, and the store's own errors."""
+
+    def __init__(self, files: Files, in_store: InputStore) -> None:
+        self._files = files
+        self._stored = StoredFiles(files, in_store)
+
+    def sent(self, data: bytes, asker: Asker) -> Input:
+        """A picture that came along, for `hold`. Raises `PictureRefused`."""
+        sent = _Sent(**dict(input_of(_file_of(data, SENT, asker))))
+        sent._keep = lambda: self.keep(data, SENT, asker)
+        return sent
+
+    def keep(self, data: bytes, purpose: str, asker: Asker) -> Input:
+        """
+        A picture as a file of its owner, unless there is the same one already.
+
+        Raises:
+            PictureRefused
+            FilesTooLarge: The owner has no room for it.
+            RedisFull
+        """
+        file = _file_of(data, purpose, asker)
+        kept = self._stored.add(file, data, asker.max_mib)
+        return _New(**dict(input_of(kept))) if kept.id == file.id else input_of(kept)
+
+    def hold(self, submission: Submission) -> Submission:
+        """
+        Have the files of a job kept that is about to be written. Repeating it, for what this gives, changes nothing.
+
+        Returns:
+            The submission that is to be written, or else given up.
+
+        Raises:
+            InvalidRequest: One of them has gone since it was found; none is held then.
+            FilesTooLarge: The owner has no room for what was sent along; likewise.
+            RedisFull
+        """
+        kind, spec = KINDS[submission.kind], submission.spec
+        if not (named := kind.inputs(spec)):
+            return submission
+        held: list[Input] = []
+
+        def hold(each: Input) -> Input:
+            held.append(self._hold(each, submission.job_id))
+            return held[-1]
+
+        try:
+            found = {field: replaced(getattr(spec, field), hold) for field in kind.input_fields}
+        except FileNotFound as exc:
+            self._give_up(held, submission.job_id)
+            raise InvalidRequest(list(named)[len(held)], str(exc)) from exc
+        except FilesTooLarge:
+            self._give_up(held, submission.job_id)
+            raise
+        spec = spec.model_copy(update=found)
+        return replace(submission, spec=spec, files=kind.files(spec))
+
+    def give_up(self, submission: Submission) -> None:
+        """A job is never written: what is held for it is free again, and what came with it alone goes."""
+        self._give_up(list(KINDS[submission.kind].inputs(submission.spec).values()), submission.job_id)
+
+    def _hold(self, each: Input, job_id: str) -> Input:
+        """The file of the same bytes that its caller had may go before it is held: with the result of its own job."""
+        for _ in range(_TRIES - 1):
+            try:
+                return self._held(each, job_id)
+            except FileNotFound:
+                if not isinstance(each, _Sent):
+                    raise
+        return self._held(each, job_id)
+
+    def _held(self, each: Input, job_id: str) -> Input:
+        kept = each._keep() if isinstance(each, _Sent) else each
+        if kept.file is not None:
+            self._files.use(kept.file, job_id)
+        return kept
+
+    def _give_up(self, inputs: Sequence[Input], job_id: str) -> None:
+        held = [each for each in inputs if not isinstance(each, _Sent)]
+        for each in held:
+            if each.file is not None:
+                self._files.let(each.file, job_id)
+        for each in held:
+            if each.file is not None and isinstance(each, _New):
+                self._stored.delete(each.file)
+
+
+def _file_of(data: bytes, purpose: str, asker: Asker) -> File:
+    head = head_of(data)
+    return file_of(
+        head,
+        file_id=new_file_id(),
+        caller=asker.owner,
+        filename=f"{purpose}.{head.content_type.removeprefix('image/')}",
+        purpose=purpose,
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        kept_s=KEPT_S,
+    )
+
+
+def input_of(file: File) -> Input:
+    """What a specification keeps of a file. Raises `PictureRefused` for one that is no picture."""
+    if file.width is None or file.height is None:
+        raise PictureRefused(f"file {file.id} is no picture")
+    return Input(file=file.id, bytes=file.size_bytes, sha256=file.sha256, width=file.width, height=file.height)

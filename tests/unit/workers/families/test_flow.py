@@ -1,0 +1,158 @@
+"""What families of flow-matching transformers have in common, beside what they compute."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from jobs.errors import ErrorCode, InvalidConfiguration
+from tests.unit.workers import flow
+from tests.unit.workers.adapters import QUIET, Watched, make_engine, run, submit
+from workers.bench.tiny_pipelines import FLOW_PIPELINES
+from workers.engine.errors import GenerationFailed
+from workers.families.diffusers import WholePipeline
+from workers.families.embeddings import EmbeddingCache
+from workers.families.flow.family import FlowFamily
+from workers.families.flow.texts import by_length
+from workers.families.registry import family_of
+from workers.families.schedulers import OWN
+from workers.runners.edit_work import Work, edit_of
+
+pytestmark = pytest.mark.filterwarnings(QUIET)
+
+MODELS = tuple(FLOW_PIPELINES)
+
+
+def begun(adapter: FlowFamily, **fields: Any) -> Any:
+    job = flow.spec_of(adapter.name, **fields)
+    return adapter.begin(job, adapter.encode([job])[0])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_entry_that_offers_a_scheduler_of_others_is_refused_at_load(model: str) -> None:
+    with pytest.raises(InvalidConfiguration, match=rf"'ddim' \(flow-matching models have .*\[models.{model}\]"):
+        flow.adapter_of(model, schedulers=(OWN, "ddim"))
+
+
+def test_scheduler_that_cannot_run_is_found_by_running_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("no such step")
+
+    monkeypatch.setattr("diffusers.UniPCMultistepScheduler.step", fails)
+    with pytest.raises(InvalidConfiguration, match=r"cannot run scheduler 'unipc' \(no such step\): take it out"):
+        flow.adapter_of("z-image")
+    flow.adapter_of("z-image", schedulers=(OWN, "euler"))
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [("flux-schnell", "embedded"), ("flux-dev", "none"), ("flux2-klein-distilled", "true"), ("flux2-klein", "none")],
+)
+def test_entry_has_to_say_of_which_sort_its_model_is(model: str, says: str) -> None:
+    right = flow.entry_of(model).how_guided
+    with pytest.raises(InvalidConfiguration, match=rf'set guidance = "{right}" of \[models.{model}\]'):
+        flow.adapter_of(model, guidance=says)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_text_that_is_cut_is_noted_by_its_field_and_no_other(model: str) -> None:
+    adapter = flow.adapter_of(model)
+    most = flow.max_tokens(model)
+    assert begun(adapter).warnings == ()
+    assert begun(adapter, prompt="a b " * most).warnings == (f"prompt: cut to {most} tokens, which {model} takes",)
+    if adapter.entry.traits.negative_prompt:
+        cut = begun(adapter, negative_prompt="a b " * most).warnings
+        assert cut == (f"negative_prompt: cut to {most} tokens, which {model} takes",)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_model_is_given_as_many_tokens_as_its_entry_says(model: str) -> None:
+    """The same words are cut at another place, so something else is drawn."""
+    words = "a red circle and then a blue square, " * 20
+    short, longer = (
+        begun(flow.adapter_of(model, max_sequence_length=length), prompt=words)._conditioning.prompt[0].shape[0]
+        for length in (32, 64)
+    )
+    assert longer - short == 32
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_text_is_encoded_once_and_equal_in_any_company(model: str) -> None:
+    adapter = flow.adapter_of(model)
+    words = ("a ring", "a ring beside a small square and a very large circle on a blue background", "a star")
+    alone = [flow.adapter_of(model).condition([flow.spec_of(model, prompt=text)])[0] for text in words]
+    together = adapter.condition([flow.spec_of(model, prompt=text) for text in (*words, *words)])
+    for one, other in zip((*alone, *alone), together, strict=True):
+        for expected, made in zip(one.tensors(), other.tensors(), strict=True):
+            torch.testing.assert_close(made, expected, rtol=1e-4, atol=1e-5)
+    texts = len(words) + (1 if together[0].negative else 0)
+    assert adapter.cache.counts.misses == texts
+
+
+def test_texts_may_be_encoded_on_the_processor_where_the_model_is_elsewhere() -> None:
+    entry = flow.entry_of("z-image", text_device="cpu")
+    pipeline = copy.deepcopy(flow.pipeline_of("z-image"))
+    pipeline.to("meta")  # As good as any device that is not the processor: what is not moved back has no memory.
+    pipeline.text_encoder.to_empty(device="cpu").load_state_dict(flow.pipeline_of("z-image").text_encoder.state_dict())
+    adapter = family_of(entry).adapt(entry, pipeline, EmbeddingCache(1 << 20))
+    assert isinstance(adapter, FlowFamily)
+    assert adapter.ways_to_edit == {}
+    encoded = adapter.condition([flow.spec_of("z-image")])[0]
+    assert pipeline.text_encoder.device.type == "cpu"
+    assert {tensor.device.type for tensor in encoded.tensors()} == {"meta"}
+
+
+GRAY = np.full((32, 32, 3), 128, dtype=np.uint8)
+
+
+def test_edits_go_through_the_pipelines_of_diffusers_beside_the_running_batch() -> None:
+    adapter = flow.adapter_of("z-image")
+    plain = [flow.spec_of("z-image", prompt=f"{number} rings", seed=number) for number in range(3)]
+    edit = edit_of(flow.spec_of("z-image", seed=7, num_inference_steps=6), GRAY, strength=0.5)
+    watched = Watched(adapter)
+    engine = make_engine(watched)
+    jobs: list[Work] = [*plain[:2], edit, plain[2]]
+    tickets = [submit(engine, job) for job in jobs]
+    run(engine, *tickets)
+    [made] = tickets[2].result()
+    whole = WholePipeline(adapter.entry, flow.pipeline_of("z-image"))
+    alone = whole.begin(edit, None)
+    alone.advance(whole.predict([alone], 1, lambda _step: None)[0])
+    np.testing.assert_array_equal(made, whole.finish(alone, 1)[0])
+    for job in plain:
+        torch.testing.assert_close(watched.latents[job.seed], flow.run_solo(adapter.pipeline, job), rtol=0, atol=1e-4)
+    assert [7] in watched.passes and any(len(seeds) == 3 for seeds in watched.passes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"scheduler": "heun"}, "scheduler: flux-dev edits without heun"),
+        ({"shift": 2.0}, "shift: flux-dev edits by its own schedule; leave it out"),
+    ],
+)
+def test_edit_that_its_pipeline_would_make_otherwise_is_refused_by_its_field(fields: dict[str, Any], says: str) -> None:
+    adapter = flow.adapter_of("flux-dev")
+    edit = edit_of(flow.spec_of("flux-dev", **fields), GRAY, strength=0.5)
+    with pytest.raises(GenerationFailed, match=says) as raised:
+        adapter.begin(edit, adapter.encode([edit])[0])
+    assert raised.value.code is ErrorCode.INVALID_REQUEST
+
+
+def test_texts_of_about_one_length_are_together_and_filled_up_a_little() -> None:
+    groups = by_length([3, 32, 33, 60, 250, 300, 380, 0], lambda length: length)
+    assert groups == {32: [3, 32, 0], 64: [33, 60], 256: [250], 384: [300, 380]}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_latents_that_are_not_finite_fail_their_job(model: str) -> None:
+    adapter = flow.adapter_of(model)
+    job = begun(adapter)
+    job.latents = job.latents * torch.nan
+    with pytest.raises(GenerationFailed) as raised:
+        adapter.finish(job, 1)
+    assert raised.value.code is ErrorCode.INVALID_OUTPUT
