@@ -29,7 +29,7 @@ class Further:
 
 
 # Some use what diffusers itself has deprecated: Chroma, Kandinsky, PRX.
-OLD = "ignore:.*is deprecated and will be removed in version:FutureWarning"
+OLD = "ignore:.*is deprecated (and will be removed in version|in favor of):FutureWarning"
 
 _AS_ASKED = {"use_resolution_binning": False}
 

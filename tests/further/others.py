@@ -7,10 +7,10 @@ from diffusers import (
     AutoencoderKLLTXVideo,
     AutoencoderKLWan,
     AutoencoderOobleck,
-    CosineDPMSolverMultistepScheduler,
     DDIMScheduler,
     DiTPipeline,
     DiTTransformer2DModel,
+    EDMDPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxControlPipeline,
     FluxTransformer2DModel,
@@ -177,7 +177,5 @@ def stable_audio() -> StableAudioPipeline:
         ).eval(),
         tokenizer=t5_tokenizer(),
         transformer=transformer.eval(),
-        scheduler=CosineDPMSolverMultistepScheduler(
-            solver_order=2, prediction_type="v_prediction", sigma_data=1.0, sigma_schedule="exponential"
-        ),
+        scheduler=EDMDPMSolverMultistepScheduler(),
     )
