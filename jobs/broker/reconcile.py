@@ -22,6 +22,7 @@ from redis.client import NEVER_DECODE
 
 from jobs import names
 from jobs.broker.dispatch import Dispatcher
+from jobs.broker.stale import StaleMessages
 from jobs.errors import ImagemillError
 from jobs.fleet.lists import list_of
 from jobs.fleet.queue_scanner import QueueScanner
@@ -41,7 +42,7 @@ _PIECE, _MOST_PIECES, _OVERLAP = 200, 5, 50  # messages of a list that are read 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciled:
     """
-    What one pass did: jobs taken back from lost workers, dead, expired, canceled; messages sent again.
+    What one pass did: jobs taken back from lost workers, dead, expired, canceled; messages sent again, or dropped.
 
     Attributes:
         has_more: It left some of what was due to the next one.
@@ -52,6 +53,7 @@ class Reconciled:
     expired: int = 0
     canceled: int = 0
     resent: int = 0
+    dropped: int = 0
     has_more: bool = field(default=False, compare=False)
 
 
@@ -66,6 +68,7 @@ class Reconciler:
         self._scripts = Scripts(client, settings)
         self._name = holder_name(secrets.token_hex(8))
         self._queue_scanner = QueueScanner(client, settings)
+        self._stale = StaleMessages(client, settings)
 
     def run(self, stopping: threading.Event) -> None:
         """
@@ -113,6 +116,7 @@ class Reconciler:
         released, looked_for, called, requeued, dead, expired, canceled, has_more = reply
         lost = {**self._without_message(called, FIRST), **self._without_message(looked_for, LINE)}
         self._dispatcher.send([*released, *lost])
+        dropped = self._stale.drop()
         self._queue_scanner.scan()
         if guessed := [job_id for job_id, is_certain in lost.items() if not is_certain]:
             self._scripts.run("put_off", job_ids=guessed, look_again_s=self._times.look_again_s, **limits_of(settings))
@@ -122,7 +126,8 @@ class Reconciler:
             expired=expired,
             canceled=canceled,
             resent=len(lost),
-            has_more=bool(has_more),
+            dropped=dropped,
+            has_more=bool(has_more) or dropped > 0,
         )
 
     def _without_message(self, job_ids: Iterable[str], priority: int) -> dict[str, bool]:

@@ -19,6 +19,7 @@ from producer.api.batches import moved
 from producer.api.batches import routes as batches
 from producer.api.context import Context
 from producer.api.files import routes as uploads
+from producer.api.freed_memory import give_back_again_and_again
 from producer.api.http.errors import handle_errors
 from producer.api.http.heads import Heads
 from producer.api.http.openapi import describe
@@ -144,11 +145,16 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
 
 @asynccontextmanager
 async def _taking_part(parts: Parts, deleter: Deleter) -> AsyncIterator[None]:
-    """Take part in putting right what was interrupted, telling of ends, and deleting, in threads of their own."""
+    """Put right what was interrupted, tell of ends, delete, and give memory back, in threads of their own."""
     stopping = threading.Event()
     reconciler = Reconciler(parts.redis, parts.dispatcher, parts.settings)
     sweep = FileSweep(parts.redis, parts.store, parts.settings)
-    loops = {"reconciler": reconciler.run, "deleter": deleter.run, "file sweep": sweep.run}
+    loops = {
+        "reconciler": reconciler.run,
+        "deleter": deleter.run,
+        "file sweep": sweep.run,
+        "freed memory": give_back_again_and_again,
+    }
     threads = [threading.Thread(target=run, args=(stopping,), name=name, daemon=True) for name, run in loops.items()]
     for thread in threads:
         thread.start()

@@ -174,6 +174,32 @@ WAITING = (
         "local guesses = 0",
         tests="reconcile_lists:message_behind_more_stale_ones_than_are_read_is_sent_again_ever_more_seldom",
     ),
+    forgets(
+        "messages-of-ended-jobs-gather",
+        "drop_stale.lua",
+        "if is_stale(messages[at]) then",
+        "if false then",
+        tests="stale:messages_of_expired_jobs_are_dropped",
+    ),
+    forgets(
+        "message-of-a-released-job-is-dropped",
+        "drop_stale.lua",
+        "return not redis.call('ZSCORE', key.line(args.queue), headers.id)",
+        "return true",
+        tests="stale:messages_of_canceled_jobs_are_dropped_some_in_each_pass_and_those_of_released_ones_stay",
+    ),
+    forgets(
+        "message-of-another-task-is-dropped",
+        "drop_stale.lua",
+        "headers.task ~= args.task or ",
+        tests="stale:what_is_no_message_of_ours_is_left_alone_and_not_looked_at_in_each_pass",
+    ),
+    forgets(
+        "messages-of-released-jobs-hide-stale-ones",
+        "drop_stale.lua",
+        " + math.min(MOST_RELEASED, redis.call('ZCARD', key.line(args.queue)))",
+        tests="stale:messages_of_released_jobs_hide_none_behind_them",
+    ),
     # Pauses.
     forgets(
         "pause-is-noticed-a-second-later",

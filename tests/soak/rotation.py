@@ -21,6 +21,7 @@ from tests.soak.stage import OTHER, STEADY, Stage
 _ROUNDS = 8
 _LEAST_STEP_S, _MOST_STEP_S = 8.0, 25.0
 _HURT_SHARE = 0.5  # of a step; the rest is for getting well again
+_OPEN_S, _LOOK_S = 5.0, 0.5  # Within so long what is open of a revoked key ends.
 
 Hurt = Callable[[], AbstractContextManager[None]]
 
@@ -116,10 +117,21 @@ class Rotation(threading.Thread):
                     self._stopping.wait(self._step_s * _HURT_SHARE / 2)
             self.answered.update({f"{name}: {status}": times for status, times in under_way.answered.items()})
         finally:
+            self._clear(caller)
+
+    def _clear(self, caller: str) -> None:
+        """
+        Nobody runs what an attacker left, nor what of it still came while that was canceled.
+
+        A batch whose sender has gone is entered as far as it was read. The key is revoked, so that this ends.
+        """
+        self._stage.keys.revoke(caller)
+        end = time.monotonic() + _OPEN_S
+        while time.monotonic() < end:
+            time.sleep(_LOOK_S)
             self._cancel(caller)
 
     def _cancel(self, caller: str) -> None:
-        """Nobody runs what an attacker left."""
         table = self._stage.parts.table
         ids = [str(job_id) for job_id in self._stage.redis.zrange(jobs_key(caller), 0, -1)]
         for job_id, status in zip(ids, table.statuses(ids), strict=True):

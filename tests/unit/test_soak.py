@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.soak.__main__ import verdicts_of
 from tests.soak.growth import LEAST_POINTS, judge, slope
 from tests.soak.samples import Sampler
+from tests.soak.stage import OTHER, STEADY
 
 HOUR_S, EVERY_S = 3_600, 15
 MOMENTS = range(0, HOUR_S, EVERY_S)
@@ -66,6 +68,15 @@ def test_slope_is_not_moved_by_a_few_values() -> None:
 def test_too_few_points_are_no_verdict() -> None:
     with pytest.raises(ValueError, match="too few"):
         judge([(float(at), 1.0) for at in range(LEAST_POINTS - 1)], 1.0)
+
+
+def test_worker_that_is_started_again_and_again_is_not_judged_as_one_process() -> None:
+    grows = list(zip(MOMENTS, GROWING["a leak"], strict=True))
+    verdicts = dict(verdicts_of({f"{name} rss_mib": grows for name in ("api", STEADY, OTHER, f"{OTHER}'s supervisor")}))
+    assert {name: each.is_growing for name, each in verdicts.items()} == {
+        "api rss_mib": True,
+        f"{STEADY} rss_mib": True,
+    }
 
 
 def test_soak_whose_samples_end_early_is_none(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import orjson
 from jobs.errors import ImagemillError, InvalidRequest, RedisFull, RedisUnavailable
 from jobs.table.submission import BatchLine, Submission
 from producer.api.context import Context
-from producer.api.http.errors import log_kept_back, problem_of
+from producer.api.http.errors import Problem, log_kept_back, problem_of
 from producer.api.jobs.submissions import prepare
 from producer.api.keys.callers import Caller
 from storage.errors import StorageError
@@ -28,18 +28,21 @@ _BATCHES = uuid.UUID("6f2c6d1e-54a5-4f0b-9a0a-3c8c6f1d2b7e")  # Only its differe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineAnswer:
-    """What became of a line: the job's id, or why there is none; and what its sender should know nevertheless."""
+    """
+    What became of a line: the job's id, or why there is none; and what its sender should know nevertheless.
+
+    It keeps no exception: the frames of one have the whole line, and these answers, so that each would keep the other.
+    """
 
     line: int
     custom_id: str | None = None
     job_id: str | None = None
-    error: Exception | None = None
+    problem: Problem | None = None
     warning: str | None = None
 
     def encoded(self) -> bytes:
         """As a line of JSON."""
-        problem = problem_of(self.error) if self.error else None
-        error = problem.content() if problem else {"error": None}
+        error = self.problem.content() if self.problem else {"error": None}
         warned = {"warnings": [self.warning]} if self.warning else {}
         answer = {"line": self.line, "custom_id": self.custom_id, "id": self.job_id, **error, **warned}
         return orjson.dumps(answer) + b"\n"
@@ -67,7 +70,7 @@ class Bulk:
         named = f"{caller.name}\n{idempotency_key}"
         self.batch_id = str(uuid.uuid4() if idempotency_key is None else uuid.uuid5(_BATCHES, named))
         self.count = 0
-        self._away: RedisFull | RedisUnavailable | None = None
+        self._away: Problem | None = None
 
     def submit(self, items: Sequence[bytes | None]) -> list[LineAnswer]:
         """
@@ -86,7 +89,7 @@ class Bulk:
                 prepared.append((self.count, result))
         for answer in self._enter(prepared):
             answers[answer.line] = answer
-        refused = [line for line, answer in answers.items() if answer.error is not None]
+        refused = [line for line, answer in answers.items() if answer.job_id is None]
         if refused and self._away is None:
             self._note(refused)
         return [answers[line] for line in sorted(answers)]
@@ -103,8 +106,8 @@ class Bulk:
 
     def _stop(self, exc: RedisFull | RedisUnavailable) -> None:
         """Try nothing more. The log has the reason once, not with each line that is refused for it."""
-        self._away = exc
-        log_kept_back(exc, problem_of(exc))
+        self._away = problem_of(exc)
+        log_kept_back(exc, self._away)
 
     def _prepare(self, line: int, item: bytes | None) -> Submission | LineAnswer:
         custom_id: str | None = None
@@ -117,7 +120,7 @@ class Bulk:
             found = submitter.find_inputs(signed, self.caller.scope, self.caller.max_file_mib)
             submission = submitter.hold(prepare(found, self.caller, self._context, key, self._traceparent))
         except (ImagemillError, StorageError) as exc:
-            return LineAnswer(line=line, custom_id=custom_id, error=exc)
+            return LineAnswer(line=line, custom_id=custom_id, problem=problem_of(exc))
         return replace(submission, batch=BatchLine(batch_id=self.batch_id, line=line, custom_id=custom_id))
 
     def _enter(self, prepared: list[tuple[int, Submission]]) -> list[LineAnswer]:
@@ -134,12 +137,12 @@ class Bulk:
                 warnings = [self._context.parts.submitter.warning(each) for each in submissions]
                 self._context.parts.submitter.log_warnings(dict.fromkeys(warnings))
                 return [
-                    LineAnswer(line=line, custom_id=name, error=each.refused)
+                    LineAnswer(line=line, custom_id=name, problem=problem_of(each.refused))
                     if each.refused
                     else LineAnswer(line=line, custom_id=name, job_id=each.job_id, warning=warning)
                     for (line, name), each, warning in zip(names, entered, warnings, strict=True)
                 ]
-        return [LineAnswer(line=line, custom_id=name, error=self._away) for line, name in names]
+        return [LineAnswer(line=line, custom_id=name, problem=self._away) for line, name in names]
 
 
 def _object(item: bytes | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from producer.api.batches.bulk import LINE_BYTES, MAX_ITEM_BYTES, Bulk, LineAnsw
 from producer.api.batches.items import Items
 from producer.api.context import Context
 from producer.api.http.bodies import stream
+from producer.api.http.errors import problem_of
 from producer.api.keys.callers import Callers
 from producer.api.keys.open_requests import OpenRequest
 from producer.api.spool import Spool
@@ -98,5 +99,5 @@ class Intake:
                 await self._flush()
         except ImagemillError as exc:
             reason = exc
-        answer = LineAnswer(line=self._bulk.count + 1, error=reason).encoded()
+        answer = LineAnswer(line=self._bulk.count + 1, problem=problem_of(reason)).encoded()
         await self._context.loop.run_bulk(lambda: self._spool.write([answer]))
