@@ -16,12 +16,9 @@ from workers.families.call_guidance import CallGuidance
 from workers.families.flow_schedules import is_flow, make_flow_scheduler
 from workers.families.schedulers import make_scheduler
 
-_CALLBACKS = ("callback_on_step_end", "callback")
-
-# What is the same in every call, whatever its class.
+# Some write the prompt anew before they draw it, with what the process' own generator draws: the same seed would make
+# another picture. Ernie, LongCat, Ideogram, LTX.
 _REWRITES_NOTHING = {
-    # Some write the prompt anew before they draw it, with what the process' own generator draws: the same seed would
-    # make another picture. Ernie, LongCat, Ideogram, LTX.
     "use_pe": False,
     "enable_prompt_rewrite": False,
     "prompt_upsampling": False,
@@ -36,9 +33,9 @@ _ALWAYS: dict[str, dict[str, Any]] = {
 
 # Classes that make right pictures one at a time only, by how their names begin.
 _ALONE = (
+    "GlmImage",  # Its language model draws with the first image's seed.
     "Amused",  # Takes one generator for all images.
     "CogView4",  # Fills texts up to the longest of a call, without a mask: each shows in its neighbours' pictures.
-    "GlmImage",  # Of all its pictures the first one's seed is what its language model draws with.
 )
 # Those that do with a negative prompt.
 _ALONE_IF_NEGATED = (
@@ -59,7 +56,6 @@ class OwnCall:
     Attributes:
         pipeline: With its progress bar off.
         guidance: What a job's `guidance_scale` is of it.
-        is_alone: Whether its pictures are made one by one: what a call draws would depend on the company.
     """
 
     def __init__(self, entry: Model, pipeline: Any) -> None:
@@ -71,6 +67,12 @@ class OwnCall:
         self._own_scheduler = getattr(pipeline, "scheduler", None)
         self.guidance = CallGuidance(entry, pipeline)
         pipeline.set_progress_bar_config(disable=True)
+
+    @property
+    def _has_callback(self) -> bool:
+        """One for its own steps: the older one is called with a prior's, too, by Stable unCLIP."""
+        has_older = "callback" in self._takes and "prior_num_inference_steps" not in self._takes
+        return "callback_on_step_end" in self._takes or has_older
 
     def is_alone(self, *, is_negated: bool) -> bool:
         """
@@ -104,12 +106,15 @@ class OwnCall:
         Raises:
             WrongPictures: It made none.
         """
-        given = {**arguments, **_REWRITES_NOTHING, **self._always, **({} if steps == 2 else {_MIDDLE: None})}
-        given |= _callbacks(on_step, steps)
+        given = {**arguments, **self._always, **_REWRITES_NOTHING}
+        if steps != 2:
+            given[_MIDDLE] = None
+        if self._has_callback:
+            given |= _callbacks(on_step, steps)
         known = {name: value for name, value in given.items() if name in self._takes}
         if self._own_scheduler is not None:
             self.pipeline.scheduler = made = _scheduler_of(scheduler, self._own_scheduler)
-            if self._takes.isdisjoint(_CALLBACKS):
+            if not self._has_callback:
                 _report_steps(made, steps, on_step)
         result = self.pipeline(**known)
         images = getattr(result, "images", getattr(result, "image", None))  # The second is Kandinsky 5's.

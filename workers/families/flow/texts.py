@@ -73,7 +73,8 @@ class TextStage(ABC):
     def _texts(self, spec: GenerateSpec) -> list[str]:
         texts = [spec.prompt]
         if self.entry.is_guided(spec.guidance_scale):
-            texts.append(spec.negative_prompt or self.entry.traits.empty_negative)
+            taken = spec.negative_prompt if self.entry.takes_negative_prompt else ""
+            texts.append(taken or self.entry.traits.empty_negative)
         return texts
 
     def _encode_keys(self, keys: list[Any]) -> list[Embedding]:

@@ -108,7 +108,8 @@ class LikeErnie(Recording):
 
 class GlmImagePipeline(Recording):
     def __call__(self, prompt: list[str], generator: Any = None) -> Any:
-        return self.made(prompt, seeds=[each.initial_seed() for each in generator])
+        generators = generator if isinstance(generator, list) else [generator]
+        return self.made(prompt, seeds=[each.initial_seed() for each in generators])
 
 
 class LikeAmused(Recording):

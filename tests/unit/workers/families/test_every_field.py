@@ -22,6 +22,9 @@ from jobs.kinds.generate import GENERATE, GenerateRequest, GenerateSpec
 from tests import tiny_pipelines
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Measured, make_engine, run, submit
+from tests.unit.workers.flow import max_tokens
+from workers.bench.tiny_families import entry_of
+from workers.bench.tiny_pipelines import FLOW_PIPELINES
 from workers.engine.engine import Engine
 from workers.engine.errors import GenerationFailed
 from workers.families.embeddings import EmbeddingCache
@@ -80,6 +83,14 @@ def schnell() -> FluxPipeline:
     return FluxPipeline(**flux.components | {"transformer": transformer.eval()})
 
 
+def flow(name: str, refused: frozenset[str]) -> Case:
+    """One of the tiny flow-matching models."""
+    entry = entry_of(name)
+    said = {"limits": entry.limits, "guidance": entry.guidance, "max_sequence_length": max_tokens(name)}
+    make = FLOW_PIPELINES[name][1]
+    return Case(family=entry.family, make=make, side=32, scheduler="heun", said=said, refused=refused)
+
+
 # A further family, or a model that takes something else, joins by a line.
 CASES = {
     "sd": Case(family="stable-diffusion", make=tiny.stable_diffusion),
@@ -87,6 +98,14 @@ CASES = {
         family="stable-diffusion", make=tiny.distilled, said={"guidance": "embedded"}, refused=_NOT_NEGATED | {"shift"}
     ),
     "sdxl": Case(family="stable-diffusion-xl", make=tiny.stable_diffusion_xl, scheduler="ddim"),
+    "sd3": flow("stable-diffusion-3", _UNGUIDED),
+    "flux": flow("flux-dev", _NOT_NEGATED),
+    "schnell": flow("flux-schnell", _NOT_GUIDED),
+    "flux 2": flow("flux2-dev", _NOT_NEGATED),
+    "klein": flow("flux2-klein", _NOT_NEGATED),
+    "klein, distilled": flow("flux2-klein-distilled", _NOT_GUIDED),
+    "qwen": flow("qwen-image", _UNGUIDED),
+    "z-image": flow("z-image", _UNGUIDED),
     "any: sd3": Case(family="diffusers", make=tiny.stable_diffusion_3, scheduler=None, refused=_ANY | _UNGUIDED),
     "any: pixart": Case(family="diffusers", make=tiny_pipelines.pixart, side=64),
     "any: sana": Case(family="diffusers", make=tiny_pipelines.sana, side=64, scheduler=None, refused=_ANY | _UNGUIDED),

@@ -30,13 +30,12 @@ TOLERANCE = 1e-4  # of pixels from 0 to 1
 # Of what a prompt changes, at the least: much more than the tolerance.
 _SEEN = 10 * TOLERANCE
 
-_REWRITES = pytest.mark.xfail(strict=True, reason="its own writer of prompts is not turned off yet")
 # What becomes of a negative prompt depends on the neighbours, unless it is called alone.
 _MIND_COMPANY = ("Kandinsky3Pipeline", "KandinskyV22CombinedPipeline", "LuminaPipeline")
 
 
 def _case(name: str, *marks: pytest.MarkDecorator) -> Any:
-    return pytest.param(name, marks=[*marks, *([_REWRITES] if name == "LongCatImagePipeline" else [])])
+    return pytest.param(name, marks=marks)
 
 
 def _takes_negative(name: str) -> bool:

@@ -37,7 +37,6 @@ def test_pipeline_that_takes_no_text_is_refused(name: str, tmp_path: Path) -> No
     )
 
 
-@pytest.mark.xfail(strict=True, reason="what a pipeline makes is not looked at yet")
 @pytest.mark.parametrize("name", sorted(OTHERS))
 def test_pipeline_that_makes_no_pictures_is_refused(name: str, tmp_path: Path) -> None:
     make, makes = OTHERS[name]
