@@ -126,9 +126,10 @@ class Rotation(threading.Thread):
         A batch whose sender has gone is entered as far as it was read. The key is revoked, so that this ends.
         """
         self._stage.keys.revoke(caller)
-        end = time.monotonic() + _OPEN_S
-        while time.monotonic() < end:
+        end, is_last = time.monotonic() + _OPEN_S, False
+        while not is_last:
             time.sleep(_LOOK_S)
+            is_last = time.monotonic() > end  # Asked before it, for it may take longer than all of that.
             self._cancel(caller)
 
     def _cancel(self, caller: str) -> None:
