@@ -23,8 +23,7 @@ from workers.bench.simulation import (
     size,
 )
 from workers.bench.timed_model import KnownJobs, PassSeconds, TimedModel
-
-STEPWISE, BATCHED, UNLIKE, SINGLY = "step batching", "request batching", "unlike requests", "one at a time"
+from workers.bench.ways import BATCHED, SINGLY, STEPWISE, UNLIKE
 
 STEPS = (4, 9, 20, 28, 50)  # As FLUX.1-schnell, Z-Image-Turbo, SD 3.5, FLUX.1-dev and Qwen-Image are used.
 TEXTS = (

@@ -65,6 +65,7 @@ class TimedRun:
         self.steps = begun.steps
         self.outputs = begun.outputs
         self.has_own_rows = begun.has_own_rows
+        self.warnings = begun.warnings
         self.passes_left = begun.passes_left
         self._passes = begun.passes_left
 

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -18,11 +18,12 @@ from ops.bench.report.plot import Bars, Curves, plot
 from ops.bench.report.report import Figure, Report, publish
 from ops.bench.report.rounds import median_ratio
 from ops.bench.report.surroundings import look_around
-from workers.bench import mixed_streams
-from workers.bench.mixed_streams import BATCHED, SINGLY, STEPWISE, UNLIKE
-from workers.bench.simulation import Outcome
-from workers.bench.timed_model import KnownJobs, PassSeconds, between
+from workers.bench.ways import BATCHED, SINGLY, STEPWISE, UNLIKE
 from workers.process.logs import configure_logging
+
+if TYPE_CHECKING:  # torch is imported where it computes.
+    from workers.bench.simulation import Outcome
+    from workers.bench.timed_model import KnownJobs, PassSeconds
 
 MEASURED, LAUNCH_BOUND, SATURATED = "as measured", "launch-bound", "saturated"
 
@@ -140,6 +141,9 @@ def _measure(name: str, effort: Effort) -> Measured:
     from workers.bench.tiny_families import measured_passes, open_family
 
     family = open_family(name)
+    from workers.bench import mixed_streams
+    from workers.bench.timed_model import KnownJobs, between
+
     known, jobs = KnownJobs(family), mixed_streams.mixed_jobs(family.entry)
     pass_s = measured_passes(family, jobs[1], _ROWS)
     devices = {
@@ -152,6 +156,8 @@ def _measure(name: str, effort: Effort) -> Measured:
 
 
 def _serve(known: KnownJobs, jobs: Sequence[GenerateSpec], pass_s: PassSeconds, effort: Effort) -> Streams:
+    from workers.bench import mixed_streams
+
     rows = mixed_streams.rows_of_a_pass(known, jobs, pass_s)
     rate_per_s = effort.load * mixed_streams.capacity(known, jobs, pass_s, rows)
     outcomes: dict[str, list[Outcome]] = {}

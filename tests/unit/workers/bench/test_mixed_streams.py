@@ -5,12 +5,8 @@ from __future__ import annotations
 import pytest
 
 from workers.bench.mixed_streams import (
-    BATCHED,
-    SINGLY,
     STEPS,
-    STEPWISE,
     TEXTS,
-    UNLIKE,
     capacity,
     compete,
     launch_bound,
@@ -22,6 +18,7 @@ from workers.bench.mixed_streams import (
 from workers.bench.simulation import Outcome
 from workers.bench.timed_model import KnownJobs, PassSeconds, TimedModel, between
 from workers.bench.tiny_families import NAMES, measured_passes, open_family
+from workers.bench.ways import BATCHED, SINGLY, STEPWISE, UNLIKE
 from workers.families.simulated import VirtualClock
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # numpy's, of schedulers

@@ -154,7 +154,9 @@ def test_longest_prompts_fit_into_every_format(catalogue: Catalogue, name: str, 
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_a_format_cannot_hold_is_cut_and_says_so(catalogue: Catalogue, name: str) -> None:
     long = "é" * MAX_PROMPT_CHARS
-    spec = settle(catalogue, output={"format": name}).model_copy(update={"prompt": long, "negative_prompt": "blue"})
+    spec = settle(catalogue, output={"format": name}).model_copy(
+        update={"prompt": long, "negative_prompt": "blue " * 150}
+    )
     found = read_parameters(postprocess(picture(), spec, catalogue.models[spec.model], 0).body)
     if name == "jpeg":
         assert found.pop("shortened") == ["prompt"]
