@@ -32,7 +32,10 @@ pytestmark = pytest.mark.filterwarnings(QUIET)
 TOLERANCE = 1e-4  # relative to the largest value
 MODELS = tuple(FLOW_PIPELINES)
 ANY_SIZE = "z-image"
-# Enough for a change, beside each model's own.
+# Enough for a change: one that packs, one with masks, one that takes any size.
+QUICK = ("flux-dev", "qwen-image", ANY_SIZE)
+SOME = [pytest.param(model, marks=[] if model in QUICK else [pytest.mark.long]) for model in MODELS]
+# Likewise, beside each model's own.
 FEW = dict(zip(MODELS, cycle(name for name in flow.NAMES if name != OWN), strict=False))
 
 _COLOURS = ("red", "green", "blue", "yellow", "cyan", "magenta")
@@ -111,7 +114,7 @@ def distance(made: torch.Tensor, expected: torch.Tensor) -> float:
 @pytest.mark.parametrize(
     ("model", "name"),
     [
-        pytest.param(model, name, marks=[] if name in (OWN, FEW[model]) else [pytest.mark.long])
+        pytest.param(model, name, marks=[] if model in QUICK and name in (OWN, FEW[model]) else [pytest.mark.long])
         for model in MODELS
         for name in flow.NAMES
     ],
@@ -122,7 +125,7 @@ def test_job_that_joined_midway_equals_diffusers_own_solo_run(model: str, name: 
         assert distance(mixed.watched.latents[job.seed], flow.run_solo(mixed.adapter.pipeline, job)) <= TOLERANCE
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", SOME)
 def test_every_job_of_the_mixed_run_shared_passes_with_others(model: str) -> None:
     mixed = mixed_run(model)
     company = {job.seed: set[int]() for pair in mixed.jobs.values() for job in pair}
@@ -255,7 +258,13 @@ def two_in_a_run(model: str, fault: Patch | None) -> Iterator[tuple[Watched, Gen
     yield watched, second, adapter.pipeline
 
 
-@pytest.mark.parametrize(("model", "fault"), [*((model, None) for model in MODELS), *TEETH])
+@pytest.mark.parametrize(
+    ("model", "fault"),
+    [
+        pytest.param(model, fault, marks=[] if model in QUICK else [pytest.mark.long])
+        for model, fault in [*((model, None) for model in MODELS), *TEETH]
+    ],
+)
 def test_comparison_sees_a_fault(model: str, fault: Patch | None) -> None:
     with two_in_a_run(model, fault) as (watched, job, pipeline):
         away = distance(watched.latents[job.seed], flow.run_solo(pipeline, job))
