@@ -143,6 +143,18 @@ class Model(_Entry):
             raise ValueError("defaults.num_inference_steps is above limits.max_steps, or what its scheduler runs")
         return self
 
+    @model_validator(mode="after")
+    def _family_heeds_it(self) -> Model:
+        heeds = {
+            "text_device": self.traits.shift,
+            "max_sequence_length": self.traits.shift or self.family == "diffusers",
+        }
+        if self.family in (*FAMILIES, "diffusers"):
+            for name, is_heeded in heeds.items():
+                if name in self.model_fields_set and not is_heeded:
+                    raise ValueError(f"{name}: models of family {self.family} do not heed it; leave it out")
+        return self
+
     @property
     def ways_to_edit(self) -> dict[Edited, WayToEdit] | None:
         """What `edits` says, or the family; None where only a worker knows."""

@@ -12,7 +12,7 @@ from diffusers import DiffusionPipeline
 
 from jobs.catalogue.entry import Edited, Model, WayToEdit
 from jobs.catalogue.families import Guidance
-from jobs.errors import ErrorCode
+from jobs.errors import ErrorCode, InvalidConfiguration
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
@@ -87,6 +87,11 @@ class WholePipeline(PictureFamily[WholeRun]):
     def __init__(self, entry: Model, pipeline: Any) -> None:
         super().__init__(entry)
         self._own = OwnCall(entry, pipeline)
+        if entry.max_sequence_length is not None and not self._own.takes("max_sequence_length"):
+            raise InvalidConfiguration(
+                f"model {entry.name}: {type(pipeline).__name__} takes no max_sequence_length: leave it out of "
+                f"[models.{entry.name}] in models.toml"
+            )
         self.editors = Editors(entry, self._own)
 
     @property

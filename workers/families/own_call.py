@@ -62,7 +62,9 @@ class OwnCall:
         self.pipeline = pipeline
         self._takes = set(inspect.signature(pipeline.__call__).parameters)
         self._name = type(pipeline).__name__
-        self._always = next((given for begins, given in _ALWAYS.items() if self._name.startswith(begins)), {})
+        self._always = dict(next((given for begins, given in _ALWAYS.items() if self._name.startswith(begins)), {}))
+        if entry.max_sequence_length is not None:
+            self._always["max_sequence_length"] = entry.max_sequence_length
         self._entry = entry
         self._own_scheduler = getattr(pipeline, "scheduler", None)
         self.guidance = CallGuidance(entry, pipeline)

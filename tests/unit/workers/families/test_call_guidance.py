@@ -240,6 +240,23 @@ def test_entry_that_says_otherwise_is_refused_at_the_start(make: Any, said: dict
     check_guidance(WholePipeline(tiny.model("diffusers"), make()))
 
 
+# How much of a text is read.
+
+
+def test_length_of_texts_is_that_of_the_entry() -> None:
+    class LikeFlux(Recording):
+        def __call__(self, prompt: list[str], max_sequence_length: int = 512) -> Any:
+            return self.made(prompt, length=max_sequence_length)
+
+    pipeline, other = LikeFlux(), LikeFlux()
+    for each, said in ((pipeline, {"max_sequence_length": 100}), (other, {})):
+        engine = make_engine(WholePipeline(tiny.model("diffusers", **said), each), capacity=Measured())
+        run(engine, submit(engine, a_job()))
+    assert [call["length"] for call in (pipeline.calls[-1], other.calls[-1])] == [100, 512]
+    with pytest.raises(InvalidConfiguration, match="LikeQwen21 takes no max_sequence_length: leave it out"):
+        WholePipeline(tiny.model("diffusers", max_sequence_length=100), LikeQwen21())
+
+
 # What makes the same picture again.
 
 
