@@ -206,7 +206,6 @@ def in_half_precision(model: str) -> FlowFamily:
     return adapter
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("model", MODELS)
 def test_jobs_in_half_precision_are_near_the_pipelines_own(model: str) -> None:
     adapter = in_half_precision(model)
