@@ -15,9 +15,15 @@ Positive = Annotated[int, Field(ge=1)]
 Edited = Literal["image", "mask"]
 WayToEdit = Literal["strength", "instruction"]
 
-# Families that edit in a running batch, whole pictures and masked parts, whatever the model.
-_BY_STRENGTH: dict[Edited, WayToEdit] = {"image": "strength", "mask": "strength"}
+# Families that edit in a running batch, one picture at a time.
 _EDITING_FAMILIES = ("stable-diffusion", "stable-diffusion-xl", "simulated")
+_BY_STRENGTH: dict[Edited, WayToEdit] = {"image": "strength", "mask": "strength"}
+# Whatever the model. Those of flow-matching models are of their pipelines' own calls.
+_WAYS_TO_EDIT: dict[str, dict[Edited, WayToEdit]] = {
+    **dict.fromkeys((*_EDITING_FAMILIES, "stable-diffusion-3", "flux", "qwen-image", "z-image"), _BY_STRENGTH),
+    "flux2": {"image": "instruction"},
+    "flux2-klein": {"image": "instruction", "mask": "strength"},
+}
 
 # Most steps of those schedulers of diffusers that do not take any number: a consistency model is distilled on fifty.
 MAX_STEPS_OF_SCHEDULER = {"lcm": 50, "tcd": 50}
@@ -158,7 +164,10 @@ class Model(_Entry):
     @property
     def ways_to_edit(self) -> dict[Edited, WayToEdit] | None:
         """What `edits` says, or the family; None where only a worker knows."""
-        return _BY_STRENGTH if self.edits is None and self.family in _EDITING_FAMILIES else self.edits
+        if self.edits is not None:
+            return self.edits
+        # Calls of a pipeline's own encode on its device, where the text encoder is not then.
+        return {} if self.text_device == "cpu" else _WAYS_TO_EDIT.get(self.family)
 
     @property
     def traits(self) -> Traits:

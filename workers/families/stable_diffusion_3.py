@@ -47,7 +47,7 @@ class StableDiffusion3(FlowFamily):
     def _mu(self, spec: GenerateSpec) -> float:
         _, height, width = self._latent_shape(spec)
         patch = self._transformer.config.patch_size
-        return calculate_shift((height // patch) * (width // patch), self.pipeline.scheduler, max_shift=1.16)
+        return calculate_shift((height // patch) * (width // patch), self._own_scheduler, max_shift=1.16)
 
     def _encode_texts(self, texts: list[str], _length: int) -> list[Embedding]:
         encoded, _, pooled, _ = self.pipeline.encode_prompt(

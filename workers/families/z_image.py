@@ -30,6 +30,10 @@ class ZImage(FlowFamily):
     def _latents_dtype(self) -> torch.dtype:
         return torch.float32
 
+    def _sigmas(self, steps: int) -> list[float]:
+        sigmas: list[float] = torch.linspace(1.0, 1 / steps, steps).tolist()  # In single precision, as its pipeline.
+        return sigmas
+
     def _guide(self, with_prompt: torch.Tensor, without: torch.Tensor, scale: float) -> torch.Tensor:
         """As the pipeline writes it: 0 is off, and g is what others call g + 1."""
         return with_prompt + scale * (with_prompt - without)

@@ -74,8 +74,7 @@ def run_solo(pipeline: Any, job: GenerateSpec) -> torch.Tensor:
     # FLUX.1 has both: its own guidance, and the true one beside it, which is off.
     is_true_cfg = "true_cfg_scale" in known and not isinstance(pipeline, FluxPipeline)
     given: dict[str, Any] = {"true_cfg_scale" if is_true_cfg else "guidance_scale": job.guidance_scale}
-    if "negative_prompt" in known and not isinstance(pipeline, FluxPipeline):
-        given["negative_prompt"] = [job.negative_prompt or (" " if is_true_cfg else "")]
+    is_negated = "negative_prompt" in known and not isinstance(pipeline, FluxPipeline)
     latents, seen = [], []
 
     def note(_pipeline: Any, _step: int, _timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -86,6 +85,8 @@ def run_solo(pipeline: Any, job: GenerateSpec) -> torch.Tensor:
         for index in range(job.n):
             generator = torch.Generator().manual_seed(job.seed + index)
             pipeline.scheduler = _Scheduler(own, job, generator)
+            if is_negated:  # A list for each call: Z-Image's pipeline writes into it.
+                given["negative_prompt"] = [job.negative_prompt or (" " if is_true_cfg else "")]
             pipeline(
                 prompt=[job.prompt],
                 width=job.width,

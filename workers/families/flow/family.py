@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
@@ -45,6 +46,8 @@ class Decoder(Protocol):
 
 # These know nothing of the noise levels that pipelines have of their own, so none runs with them in its own call.
 _NOT_FOR_EDITS = ("heun", "dpmpp_2m")
+# It adds no noise to a picture as flow-matching models need it, so none of those that begin at one runs with it.
+_NOT_BY_STRENGTH = ("unipc",)
 
 
 class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
@@ -102,7 +105,8 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
 
     def _sigmas(self, steps: int) -> list[float] | None:
         """Noise levels before the shift; None for the scheduler's own."""
-        return [float(sigma) for sigma in torch.linspace(1.0, 1 / steps, steps, dtype=torch.float64)]
+        sigmas: list[float] = np.linspace(1.0, 1 / steps, steps).tolist()  # As diffusers has them, to the last bit.
+        return sigmas
 
     def _mu(self, spec: GenerateSpec) -> float:
         """The logarithm of the shift for a picture of this size, of models whose shift depends on it."""
@@ -205,7 +209,8 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         if not self.ways_to_edit:
             reason = "edits no pictures while its text encoder is on another device"
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"image: {name} {reason}")
-        if spec.scheduler in _NOT_FOR_EDITS:
+        way = self.ways_to_edit.get("image" if edit.mask is None else "mask")
+        if spec.scheduler in _NOT_FOR_EDITS or (way == "strength" and spec.scheduler in _NOT_BY_STRENGTH):
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"scheduler: {name} edits without {spec.scheduler}")
         if spec.shift is not None:
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"shift: {name} edits by its own schedule; leave it out")

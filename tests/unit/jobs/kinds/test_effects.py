@@ -137,6 +137,18 @@ def test_edits_are_held_to_the_same() -> None:
         EDIT.settle(parse(EditRequest, {**asked, "strength": 0.5}), instructed)
 
 
+@pytest.mark.parametrize("family", SHIFTED)
+def test_edits_take_no_shift_and_are_as_their_family_edits(family: str) -> None:
+    image = Input(file=f"file-{'a' * 24}", bytes=3, width=128, height=128)
+    asked = {"prompt": "a red circle", "image": image}
+    is_instructed = family.startswith("flux2")
+    assert EDIT.settle(parse(EditRequest, asked), model(family)).strength == (1.0 if is_instructed else 0.8)
+    with pytest.raises(NoEffect, match=r"^shift: m edits by its own schedule; leave it out"):
+        EDIT.settle(parse(EditRequest, {**asked, "shift": 2.0}), model(family))
+    with pytest.raises(InvalidRequest, match=r"^image: m edits no pictures"):
+        EDIT.settle(parse(EditRequest, asked), model(family, text_device="cpu"))
+
+
 def test_built_in_model_refuses_what_it_would_not_heed(catalogue: Catalogue) -> None:
     with pytest.raises(NoEffect, match=r"^negative_prompt: has no effect with guidance_scale 1;"):
         settle(parse_request({"prompt": "a ring", "negative_prompt": "blue", "guidance_scale": 1}), catalogue)

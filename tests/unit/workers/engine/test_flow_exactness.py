@@ -63,6 +63,7 @@ def two_jobs(model: str, index: int, name: str) -> list[GenerateSpec]:
         num_inference_steps=3 + index % 3,
         guidance_scale=2.5 + index % 3,
         width=64 if model == ANY_SIZE and index % 2 else 32,
+        n=1 + index % 2,
     )
     off = flow.entry_of(model).traits.guided_above
     plain = flow.spec_of(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
 from jobs.errors import ErrorCode, InvalidConfiguration
 from tests.unit.workers import flow
@@ -17,7 +18,9 @@ from workers.engine.errors import GenerationFailed
 from workers.families.diffusers import WholePipeline
 from workers.families.embeddings import EmbeddingCache
 from workers.families.flow.family import FlowFamily
+from workers.families.flow.run import FlowRun
 from workers.families.flow.texts import by_length
+from workers.families.flow_schedules import FlowSchedulers
 from workers.families.registry import family_of
 from workers.families.schedulers import OWN
 from workers.loading.guidance import check_guidance
@@ -133,6 +136,7 @@ def test_edits_go_through_the_pipelines_of_diffusers_beside_the_running_batch() 
     ("fields", "says"),
     [
         ({"scheduler": "heun"}, "scheduler: flux-dev edits without heun"),
+        ({"scheduler": "unipc"}, "scheduler: flux-dev edits without unipc"),
         ({"shift": 2.0}, "shift: flux-dev edits by its own schedule; leave it out"),
     ],
 )
@@ -142,6 +146,80 @@ def test_edit_that_its_pipeline_would_make_otherwise_is_refused_by_its_field(fie
     with pytest.raises(GenerationFailed, match=says) as raised:
         adapter.begin(edit, adapter.encode([edit])[0])
     assert raised.value.code is ErrorCode.INVALID_REQUEST
+
+
+@pytest.mark.parametrize("scheduler", ["default", "euler", "lcm", "unipc"])
+def test_edit_by_instruction_runs_with_what_edits_by_strength_cannot(scheduler: str) -> None:
+    adapter = flow.adapter_of("flux2-klein")
+    fields = {"scheduler": scheduler, "num_inference_steps": 2, "width": 64, "height": 64}
+    gray = np.full((64, 64, 3), 128, dtype=np.uint8)  # No less is taken.
+    edit = edit_of(flow.spec_of("flux2-klein", **fields), gray, strength=1.0)
+    made = adapter.begin(edit, adapter.encode([edit])[0])
+    made.advance(adapter.predict([made], 1, lambda _step: None)[0])
+    assert len(adapter.finish(made, 1)) == 1
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_submission_knows_how_a_family_edits(model: str) -> None:
+    adapter = flow.adapter_of(model)
+    assert adapter.entry.ways_to_edit == adapter.ways_to_edit
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_schedule_is_the_pipelines_own_to_the_last_bit(model: str) -> None:
+    """In half precision a last bit is soon a hundredth."""
+    adapter = flow.adapter_of(model)
+    job = flow.spec_of(model, num_inference_steps=7, width=64, height=32)
+    pipeline = copy.copy(adapter.pipeline)
+    pipeline.scheduler = copy.deepcopy(adapter.pipeline.scheduler)
+    pipeline(
+        prompt=[job.prompt],
+        width=job.width,
+        height=job.height,
+        num_inference_steps=job.num_inference_steps,
+        max_sequence_length=flow.max_tokens(model),
+        output_type="latent",
+    )
+    made = adapter._schedule(job)
+    assert torch.equal(made.timesteps, pipeline.scheduler.timesteps)
+    assert torch.equal(made.sigmas, pipeline.scheduler.sigmas)
+
+
+def test_schedule_stays_the_models_own_after_calls_with_another_scheduler() -> None:
+    """As of Stable Diffusion 3 with a shift by the size: a line through points that UniPC's configuration has not."""
+    pipeline = copy.copy(flow.pipeline_of("stable-diffusion-3"))
+    by_size = {"use_dynamic_shifting": True, "base_shift": 0.7, "max_shift": 2.0}
+    pipeline.scheduler = FlowMatchEulerDiscreteScheduler(**by_size)
+    entry = flow.entry_of("stable-diffusion-3")
+    adapter: Any = family_of(entry).adapt(entry, pipeline, EmbeddingCache(1 << 20))
+    expected = adapter._schedule(flow.spec_of(entry.name)).timesteps
+    pipeline.scheduler = UniPCMultistepScheduler()
+    adapter._schedulers = FlowSchedulers(adapter._own_scheduler, keeps_flow_sigmas=False)
+    assert torch.equal(adapter._schedule(flow.spec_of(entry.name)).timesteps, expected)  # None was kept.
+
+
+def in_half_precision(model: str) -> FlowFamily:
+    entry = flow.entry_of(model, dtype="bfloat16")
+    pipeline = copy.deepcopy(flow.pipeline_of(model)).to(torch.bfloat16)
+    adapter = family_of(entry).adapt(entry, pipeline, EmbeddingCache(1 << 20))
+    assert isinstance(adapter, FlowFamily)
+    return adapter
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_jobs_in_half_precision_are_near_the_pipelines_own(model: str) -> None:
+    adapter = in_half_precision(model)
+    jobs = [flow.spec_of(model, seed=n, prompt="a ring " * (1 + 3 * n), num_inference_steps=3) for n in range(2)]
+    runs = [adapter.begin(job, text) for job, text in zip(jobs, adapter.encode(jobs), strict=True)]
+    while runs[0].passes_left:
+        for run_, predicted in zip(runs, adapter.predict(runs, 8, lambda _step: None), strict=True):
+            run_.advance(predicted)
+    for job, run_ in zip(jobs, runs, strict=True):
+        assert isinstance(run_, FlowRun)
+        assert len(adapter.finish(run_, 1)) == 1
+        expected = flow.run_solo(adapter.pipeline, job)
+        assert run_.latents.dtype == expected.dtype
+        assert (run_.latents - expected).abs().max() <= 0.1 * expected.abs().max()
 
 
 def test_texts_of_about_one_length_are_together_and_filled_up_a_little() -> None:
