@@ -15,12 +15,15 @@ Positive = Annotated[int, Field(ge=1)]
 Edited = Literal["image", "mask"]
 WayToEdit = Literal["strength", "instruction"]
 
-# Families that edit in a running batch, one picture at a time.
-_EDITING_FAMILIES = ("stable-diffusion", "stable-diffusion-xl", "simulated")
+# Families that edit one picture at a time.
+_EDITING_FAMILIES = (
+    *("stable-diffusion", "stable-diffusion-xl", "simulated"),
+    *("stable-diffusion-3", "flux", "qwen-image", "z-image"),
+)
 _BY_STRENGTH: dict[Edited, WayToEdit] = {"image": "strength", "mask": "strength"}
 # Whatever the model. Those of flow-matching models are of their pipelines' own calls.
 _WAYS_TO_EDIT: dict[str, dict[Edited, WayToEdit]] = {
-    **dict.fromkeys((*_EDITING_FAMILIES, "stable-diffusion-3", "flux", "qwen-image", "z-image"), _BY_STRENGTH),
+    **dict.fromkeys(_EDITING_FAMILIES, _BY_STRENGTH),
     "flux2": {"image": "instruction"},
     "flux2-klein": {"image": "instruction", "mask": "strength"},
 }

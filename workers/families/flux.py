@@ -23,6 +23,7 @@ class Flux(FlowFamily):
     """
 
     _keeps_flow_sigmas = True
+    _most_tokens = 512
 
     @property
     def guidance(self) -> Guidance:

@@ -46,6 +46,7 @@ class QwenImage(FlowFamily):
     """
 
     _own_max_tokens = 1024
+    _most_tokens = 1024
 
     @property
     def guidance(self) -> Guidance:

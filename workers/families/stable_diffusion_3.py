@@ -22,6 +22,7 @@ class StableDiffusion3(FlowFamily):
     """Adapts a `StableDiffusion3Pipeline`. CLIP reads 77 tokens of each text, T5 all that are taken."""
 
     _own_max_tokens = 256
+    _most_tokens = 512
 
     def __init__(self, entry: Model, pipeline: Any, cache: EmbeddingCache) -> None:
         super().__init__(entry, pipeline, cache)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 
 from jobs.catalogue.entry import Model
+from jobs.errors import InvalidConfiguration
 from jobs.kinds.generate import GenerateSpec
 from workers.families.embeddings import Embedding, EmbeddingCache
 from workers.families.flow.run import FlowConditioning
@@ -30,12 +31,19 @@ class TextStage(ABC):
 
     # Tokens that diffusers' pipeline takes of a prompt by itself.
     _own_max_tokens: ClassVar[int] = 512
+    # The most that it takes, when it is told; None for any number.
+    _most_tokens: ClassVar[int | None] = None
 
     def __init__(self, entry: Model, pipeline: Any, cache: EmbeddingCache) -> None:
         self.entry = entry
         self.pipeline = pipeline
         self.cache = cache
         self.max_tokens = entry.max_sequence_length or self._own_max_tokens
+        if self._most_tokens is not None and self.max_tokens > self._most_tokens:
+            raise InvalidConfiguration(
+                f"model {entry.name}: max_sequence_length of [models.{entry.name}] in models.toml is "
+                f"{self.max_tokens}, and its pipelines take {self._most_tokens} at most"
+            )
         self._device: torch.device = pipeline.transformer.device
         self._text_device = self._place_text_encoders()
 

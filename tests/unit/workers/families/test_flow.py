@@ -84,6 +84,14 @@ def test_model_is_given_as_many_tokens_as_its_entry_says(model: str) -> None:
     assert longer - short == 32
 
 
+@pytest.mark.parametrize(("model", "most"), [("stable-diffusion-3", 512), ("flux-dev", 512), ("qwen-image", 1024)])
+def test_more_tokens_than_its_pipelines_take_are_refused_at_load(model: str, most: int) -> None:
+    """A generation would run, and each edit would fail."""
+    flow.adapter_of(model, max_sequence_length=most)
+    with pytest.raises(InvalidConfiguration, match=f"max_sequence_length of .* is {most + 1}, .* take {most} at most"):
+        flow.adapter_of(model, max_sequence_length=most + 1)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_text_is_encoded_once_and_equal_in_any_company(model: str) -> None:
     adapter = flow.adapter_of(model)
