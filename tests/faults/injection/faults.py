@@ -66,7 +66,7 @@ def kill_before_body(times: int = 1) -> None:
 def kill_with_messages_in_hand(times: int = 1) -> None:
     """SIGKILL ourselves when messages of others were taken out of their lists, and no job is made of them yet."""
 
-    def before(_adoption: Any, held: Any, _call: Any) -> None:
+    def before(_adoption: Any, held: Any, *_: Any) -> None:
         if _strike("kill_with_messages_in_hand", times, tag=held.tag):
             _kill()
 
