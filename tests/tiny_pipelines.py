@@ -6,7 +6,6 @@ Made of diffusers and transformers alone, so that black-box tests can save them 
 
 from __future__ import annotations
 
-from string import ascii_lowercase
 from typing import Any
 
 import torch
@@ -29,23 +28,19 @@ from diffusers import (
     SanaTransformer2DModel,
     VQModel,
 )
-from tokenizers import pre_tokenizers
-from transformers import (
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTokenizer,
-    Gemma2Config,
-    Gemma2Model,
-    GemmaTokenizer,
-    Qwen2Tokenizer,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-    T5Config,
-    T5EncoderModel,
-    T5Tokenizer,
+from transformers import CLIPTextModel, Gemma2Config, Gemma2Model, Qwen3ForCausalLM
+
+from workers.bench.tiny_parts import (
+    WIDTH,
+    clip,
+    clip_tokenizer,
+    gemma_tokenizer,
+    qwen3,
+    qwen_tokenizer,
+    t5,
+    t5_tokenizer,
 )
 
-_WIDTH = 32  # of text embeddings
 _NARROW = 16  # of those that are put side by side
 
 
@@ -59,18 +54,18 @@ def flux() -> FluxPipeline:
         num_single_layers=1,
         attention_head_dim=16,
         num_attention_heads=2,
-        joint_attention_dim=_WIDTH,
-        pooled_projection_dim=_WIDTH,
+        joint_attention_dim=WIDTH,
+        pooled_projection_dim=WIDTH,
         axes_dims_rope=(4, 4, 8),
         guidance_embeds=True,
     )
     return FluxPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=_autoencoder(use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06),
-        text_encoder=_clip(),
-        tokenizer=_clip_tokenizer(),
-        text_encoder_2=_t5(),
-        tokenizer_2=_t5_tokenizer(),
+        text_encoder=clip(CLIPTextModel),
+        tokenizer=clip_tokenizer(),
+        text_encoder_2=t5(WIDTH),
+        tokenizer_2=t5_tokenizer(),
         transformer=transformer.eval(),
     )
 
@@ -84,7 +79,7 @@ def pixart() -> PixArtSigmaPipeline:
         patch_size=2,
         attention_head_dim=8,
         num_attention_heads=3,
-        caption_channels=_WIDTH,
+        caption_channels=WIDTH,
         in_channels=4,
         cross_attention_dim=24,
         out_channels=8,
@@ -94,8 +89,8 @@ def pixart() -> PixArtSigmaPipeline:
         use_additional_conditions=False,
     )
     return PixArtSigmaPipeline(
-        tokenizer=_t5_tokenizer(),
-        text_encoder=_t5(),
+        tokenizer=t5_tokenizer(),
+        text_encoder=t5(WIDTH),
         vae=_autoencoder(),
         transformer=transformer.eval(),
         scheduler=DPMSolverMultistepScheduler(),
@@ -119,7 +114,7 @@ def sana() -> SanaPipeline:
         sample_size=16,
     )
     return SanaPipeline(
-        tokenizer=_gemma_tokenizer(),
+        tokenizer=gemma_tokenizer(),
         text_encoder=_gemma(),
         vae=_deep_autoencoder(),
         transformer=transformer.eval(),
@@ -138,11 +133,11 @@ def kandinsky_3() -> Kandinsky3Pipeline:
         layers_per_block=3,
         block_out_channels=(32, 64),
         cross_attention_dim=4,
-        encoder_hid_dim=_WIDTH,
+        encoder_hid_dim=WIDTH,
     )
     return Kandinsky3Pipeline(
-        tokenizer=_t5_tokenizer(),
-        text_encoder=_t5(),
+        tokenizer=t5_tokenizer(),
+        text_encoder=t5(WIDTH),
         unet=unet.eval(),
         scheduler=DDPMScheduler(beta_start=0.00085, beta_end=0.02, beta_schedule="squaredcos_cap_v2"),
         movq=_vq_autoencoder(),
@@ -176,8 +171,8 @@ def flux_2_klein() -> Flux2KleinPipeline:
             latent_channels=4,
             layers_per_block=1,
         ).eval(),
-        text_encoder=_qwen(),
-        tokenizer=_qwen_tokenizer(),
+        text_encoder=qwen3(Qwen3ForCausalLM, layers=28),
+        tokenizer=qwen_tokenizer(),
         transformer=transformer.eval(),
         is_distilled=False,
     )
@@ -230,29 +225,6 @@ def _deep_autoencoder() -> AutoencoderDC:
     ).eval()
 
 
-def _clip() -> CLIPTextModel:
-    config = CLIPTextConfig(
-        vocab_size=64,
-        max_position_embeddings=32,
-        hidden_size=_WIDTH,
-        intermediate_size=2 * _WIDTH,
-        projection_dim=_WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    return CLIPTextModel(config).eval()
-
-
-def _t5() -> T5EncoderModel:
-    config = T5Config(
-        vocab_size=64, d_model=_WIDTH, d_kv=8, d_ff=37, num_layers=1, num_heads=4, relative_attention_num_buckets=8
-    )
-    return T5EncoderModel(config).eval()
-
-
 def _gemma() -> Gemma2Model:
     config = Gemma2Config(
         head_dim=8,
@@ -265,48 +237,3 @@ def _gemma() -> Gemma2Model:
         max_position_embeddings=512,
     )
     return Gemma2Model(config).eval()
-
-
-def _qwen() -> Qwen3ForCausalLM:
-    """As many layers as the pipeline reads: its text is what three of them say."""
-    config = Qwen3Config(
-        hidden_size=_NARROW,
-        intermediate_size=16,
-        num_hidden_layers=28,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=8,
-        vocab_size=300,
-        max_position_embeddings=600,
-    )
-    return Qwen3ForCausalLM(config).eval()
-
-
-def _clip_tokenizer() -> CLIPTokenizer:
-    tokens = ["<|startoftext|>", "<|endoftext|>", *ascii_lowercase, *(f"{letter}</w>" for letter in ascii_lowercase)]
-    return CLIPTokenizer(vocab={token: number for number, token in enumerate(tokens)}, merges=[], model_max_length=32)
-
-
-def _t5_tokenizer() -> T5Tokenizer:
-    special = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
-    letters = [(letter, -3.0) for letter in ("▁", *ascii_lowercase)]
-    return T5Tokenizer(vocab=special + letters, extra_ids=0, additional_special_tokens=[], model_max_length=64)
-
-
-def _gemma_tokenizer() -> GemmaTokenizer:
-    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "▁", *ascii_lowercase]
-    vocabulary = {token: number for number, token in enumerate(tokens)}
-    return GemmaTokenizer(vocab=vocabulary, merges=[], model_max_length=300, padding_side="right")
-
-
-def _qwen_tokenizer() -> Qwen2Tokenizer:
-    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    tokenizer = Qwen2Tokenizer(
-        vocab={token: number for number, token in enumerate(tokens)},
-        merges=[],
-        unk_token="<|endoftext|>",
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-    )
-    tokenizer.chat_template = "{% for each in messages %}<|im_start|>{{ each.content }}<|im_end|>{% endfor %}"
-    return tokenizer
