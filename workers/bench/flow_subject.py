@@ -17,8 +17,8 @@ from workers.engine.adapter import OnStep
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.streams import device_clock
-from workers.families.embeddings import EmbeddingCache
 from workers.families.family import PictureFamily
+from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.registry import family_of
 from workers.runners.postprocess import Pixels
 

@@ -23,7 +23,7 @@ from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.streams import device_clock
 from workers.engine.ticket import Ticket
-from workers.families.embeddings import EmbeddingCache
+from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.stable_diffusion_xl import StableDiffusionXL
 

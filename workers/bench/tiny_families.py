@@ -12,10 +12,10 @@ from jobs.kinds.generate import GenerateSpec
 from workers.bench.passes import pass_seconds
 from workers.bench.tiny_pipelines import FLOW_PIPELINES
 from workers.engine.streams import device_clock
-from workers.families.embeddings import EmbeddingCache
 from workers.families.family import PictureFamily
+from workers.families.parts.embeddings import EmbeddingCache
+from workers.families.parts.schedulers import OWN
 from workers.families.registry import family_of
-from workers.families.schedulers import OWN
 from workers.process.allocator import keep_freed_memory
 
 NAMES = tuple(FLOW_PIPELINES)

@@ -16,11 +16,11 @@ from jobs.errors import ErrorCode, InvalidConfiguration
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
-from workers.families.editors import Editors, arguments
 from workers.families.family import Family, PictureFamily, PictureRun
-from workers.families.own_call import WITHHELD, OwnCall
-from workers.families.pictures import check_number
-from workers.families.size_class import size_class
+from workers.families.parts.pictures import check_number
+from workers.families.parts.size_class import size_class
+from workers.families.whole.editors import Editors, arguments
+from workers.families.whole.own_call import WITHHELD, OwnCall
 from workers.runners.edit_work import Edit, Work, edit_of, spec_of
 from workers.runners.postprocess import Pixels
 

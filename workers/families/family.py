@@ -11,8 +11,8 @@ from jobs.catalogue.entry import Edited, Model, WayToEdit
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
-from workers.families.embeddings import EmbeddingCache
-from workers.families.pictures import check_pictures
+from workers.families.parts.embeddings import EmbeddingCache
+from workers.families.parts.pictures import check_pictures
 from workers.runners.edit_work import Work
 from workers.runners.postprocess import Pixels
 

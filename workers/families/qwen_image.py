@@ -10,11 +10,11 @@ from diffusers import QwenImagePipeline
 
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
-from workers.families.autoencoder import to_pixels
-from workers.families.embeddings import Embedding
 from workers.families.family import Family
 from workers.families.flow.family import Decoder, FlowFamily
 from workers.families.flow.rows import FlowRow, stack, texts_padded, timesteps
+from workers.families.parts.autoencoder import to_pixels
+from workers.families.parts.embeddings import Embedding
 from workers.runners.postprocess import Pixels
 
 

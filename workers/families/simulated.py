@@ -17,7 +17,7 @@ from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from workers.engine.adapter import OnStep
 from workers.families.family import Family, PictureFamily, PictureRun
-from workers.families.size_class import size_class
+from workers.families.parts.size_class import size_class
 from workers.runners.edit_work import Work, spec_of
 from workers.runners.postprocess import Pixels
 

@@ -15,14 +15,15 @@ from jobs.errors import ErrorCode
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
-from workers.families.autoencoder import Autoencoder, check_finite
-from workers.families.cut import cut_texts
-from workers.families.edited import EditRun, check_strength
-from workers.families.embeddings import Embedding, EmbeddingCache
 from workers.families.family import Family, PictureFamily
-from workers.families.rows import Rows, forward_in_parts, pack
-from workers.families.scheduled import Conditioning, ScheduledRun
-from workers.families.schedulers import SchedulerCache
+from workers.families.parts.autoencoder import Autoencoder, check_finite
+from workers.families.parts.cut import cut_texts
+from workers.families.parts.embeddings import Embedding, EmbeddingCache
+from workers.families.parts.schedulers import SchedulerCache
+from workers.families.parts.strength import check_strength
+from workers.families.unet.edited import EditRun
+from workers.families.unet.rows import Rows, forward_in_parts, pack
+from workers.families.unet.scheduled import Conditioning, ScheduledRun
 from workers.runners.edit_work import Edit, Work, spec_of
 from workers.runners.postprocess import Pixels
 

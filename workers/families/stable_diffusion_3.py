@@ -11,11 +11,11 @@ from diffusers import StableDiffusion3Pipeline
 from jobs.catalogue.entry import Model
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
-from workers.families.embeddings import Embedding, EmbeddingCache
 from workers.families.family import Family
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.rows import FlowRow, stack, timesteps
-from workers.families.flow_schedules import calculate_shift
+from workers.families.parts.embeddings import Embedding, EmbeddingCache
+from workers.families.parts.flow_schedules import calculate_shift
 
 
 class StableDiffusion3(FlowFamily):

@@ -9,8 +9,8 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 
 from jobs.kinds.generate import GenerateSpec
-from workers.families.embeddings import Embedding
 from workers.families.family import Family
+from workers.families.parts.embeddings import Embedding
 from workers.families.stable_diffusion import StableDiffusion
 
 

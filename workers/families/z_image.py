@@ -9,10 +9,10 @@ from diffusers import ZImagePipeline
 
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
-from workers.families.embeddings import Embedding
 from workers.families.family import Family
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.rows import FlowRow, timesteps
+from workers.families.parts.embeddings import Embedding
 
 
 class ZImage(FlowFamily):

@@ -10,8 +10,8 @@ import torch
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
-from workers.families.embeddings import EmbeddingCache
 from workers.families.family import PictureFamily
+from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.registry import family_of
 
 log = structlog.get_logger()

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from workers.attempt.spool import Spool
-from workers.families.embeddings import EmbeddingCache
+from workers.families.parts.embeddings import EmbeddingCache
 from workers.process.heartbeat import Heartbeat
 
 _MODEL = ["model"]

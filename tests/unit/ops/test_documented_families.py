@@ -17,8 +17,8 @@ from tests.further.listed import OLD, OTHERS, SERVED, UNABLE, WITHOUT_PROMPT
 from tests.unit.workers import flow, tiny
 from tests.unit.workers.adapters import QUIET, make_adapter
 from workers.families.diffusers import WholePipeline
-from workers.families.own_call import OwnCall
 from workers.families.registry import family_of
+from workers.families.whole.own_call import OwnCall
 
 pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)]
 

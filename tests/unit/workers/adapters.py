@@ -15,8 +15,8 @@ from workers.engine.capacity import Capacity, PassTimes
 from workers.engine.engine import Engine
 from workers.engine.run import Run
 from workers.engine.ticket import OnProgress, Ticket
-from workers.families.embeddings import EmbeddingCache
 from workers.families.family import PictureFamily
+from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.simulated import VirtualClock
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.stable_diffusion_xl import StableDiffusionXL

@@ -22,11 +22,11 @@ from jobs.catalogue.entry import Model
 from jobs.kinds.generate import GenerateSpec
 from workers.bench import tiny_families
 from workers.bench.tiny_pipelines import FLOW_PIPELINES
-from workers.families.embeddings import EmbeddingCache
 from workers.families.flow.family import FlowFamily
-from workers.families.flow_schedules import FLOW_SCHEDULERS
+from workers.families.parts.embeddings import EmbeddingCache
+from workers.families.parts.flow_schedules import FLOW_SCHEDULERS
+from workers.families.parts.schedulers import OWN
 from workers.families.registry import family_of
-from workers.families.schedulers import OWN
 
 NAMES = (OWN, *FLOW_SCHEDULERS)
 

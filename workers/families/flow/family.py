@@ -16,15 +16,15 @@ from jobs.errors import ErrorCode, InvalidConfiguration
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
-from workers.families.autoencoder import Autoencoder, check_finite
 from workers.families.diffusers import WholeEdit, WholePipeline
-from workers.families.embeddings import EmbeddingCache
 from workers.families.family import PictureFamily
 from workers.families.flow.rows import FlowRow, forward_rows
 from workers.families.flow.run import FlowConditioning, FlowRun
 from workers.families.flow.texts import TextStage
-from workers.families.flow_schedules import FlowSchedulers, calculate_shift
-from workers.families.size_class import size_class
+from workers.families.parts.autoencoder import Autoencoder, check_finite
+from workers.families.parts.embeddings import EmbeddingCache
+from workers.families.parts.flow_schedules import FlowSchedulers, calculate_shift
+from workers.families.parts.size_class import size_class
 from workers.runners.edit_work import Edit, Work
 from workers.runners.postprocess import Pixels
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from workers.families.embeddings import Embedding
+from workers.families.parts.embeddings import Embedding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

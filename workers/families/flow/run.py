@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from jobs.kinds.generate import GenerateSpec
-from workers.families.embeddings import Embedding
 from workers.families.flow.rows import FlowRow
+from workers.families.parts.embeddings import Embedding
 from workers.families.stepped import SteppedRun
 
 # Called with what the model predicts with the prompt and without it, each (n, …), and the job's guidance scale.

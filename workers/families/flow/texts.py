@@ -11,8 +11,8 @@ import torch
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.kinds.generate import GenerateSpec
-from workers.families.embeddings import Embedding, EmbeddingCache
 from workers.families.flow.run import FlowConditioning
+from workers.families.parts.embeddings import Embedding, EmbeddingCache
 
 T = TypeVar("T")
 

@@ -39,7 +39,7 @@ from tests.unit.workers.engine.test_exactness import (
 )
 from workers.engine.errors import GenerationFailed
 from workers.families.family import PictureFamily
-from workers.families.schedulers import make_scheduler
+from workers.families.parts.schedulers import make_scheduler
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.stable_diffusion_xl import StableDiffusionXL
 from workers.runners.edit_work import Edit, Work, edit_of

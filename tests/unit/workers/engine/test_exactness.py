@@ -21,7 +21,7 @@ from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Watched, Wrapped, make_adapter, make_engine, run, submit, warm
 from workers.engine.adapter import OnStep
 from workers.families.family import PictureFamily
-from workers.families.schedulers import OWN, SCHEDULERS, make_scheduler
+from workers.families.parts.schedulers import OWN, SCHEDULERS, make_scheduler
 from workers.families.stable_diffusion import StableDiffusion
 
 pytestmark = pytest.mark.filterwarnings(QUIET)

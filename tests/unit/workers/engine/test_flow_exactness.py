@@ -25,7 +25,7 @@ from tests.unit.workers.adapters import QUIET, Watched, make_engine, run, submit
 from workers.bench.tiny_pipelines import FLOW_PIPELINES
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.rows import FlowRow
-from workers.families.schedulers import OWN
+from workers.families.parts.schedulers import OWN
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

@@ -19,8 +19,8 @@ from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Measured, make_engine, run, submit
 from workers.attempt.errors import JobLeft
 from workers.engine.errors import GenerationFailed
-from workers.families.call_guidance import CallGuidance
 from workers.families.diffusers import WholePipeline
+from workers.families.whole.call_guidance import CallGuidance
 from workers.loading.guidance import check_guidance
 
 pytestmark = pytest.mark.filterwarnings(QUIET)

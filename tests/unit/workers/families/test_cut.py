@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, make_adapter, make_engine, run, submit
-from workers.families.cut import cut_texts
+from workers.families.parts.cut import cut_texts
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

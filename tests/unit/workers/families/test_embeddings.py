@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import make_adapter
-from workers.families.embeddings import Embedding, EmbeddingCache
+from workers.families.parts.embeddings import Embedding, EmbeddingCache
 
 SIZE_BYTES = 40
 

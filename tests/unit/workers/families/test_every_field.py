@@ -27,9 +27,9 @@ from workers.bench.tiny_families import entry_of
 from workers.bench.tiny_pipelines import FLOW_PIPELINES
 from workers.engine.engine import Engine
 from workers.engine.errors import GenerationFailed
-from workers.families.embeddings import EmbeddingCache
+from workers.families.parts.embeddings import EmbeddingCache
+from workers.families.parts.schedulers import OWN
 from workers.families.registry import families, family_of
-from workers.families.schedulers import OWN
 from workers.runners.postprocess import Pixels
 
 pytestmark = pytest.mark.filterwarnings(QUIET)

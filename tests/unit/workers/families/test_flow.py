@@ -16,13 +16,13 @@ from tests.unit.workers.adapters import QUIET, Watched, make_engine, run, submit
 from workers.bench.tiny_pipelines import FLOW_PIPELINES
 from workers.engine.errors import GenerationFailed
 from workers.families.diffusers import WholePipeline
-from workers.families.embeddings import EmbeddingCache
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.run import FlowRun
 from workers.families.flow.texts import by_length
-from workers.families.flow_schedules import FlowSchedulers
+from workers.families.parts.embeddings import EmbeddingCache
+from workers.families.parts.flow_schedules import FlowSchedulers
+from workers.families.parts.schedulers import OWN
 from workers.families.registry import family_of
-from workers.families.schedulers import OWN
 from workers.loading.guidance import check_guidance
 from workers.runners.edit_work import Work, edit_of
 

@@ -11,7 +11,7 @@ import torch
 from jobs.catalogue.entry import MAX_STEPS_OF_SCHEDULER
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET
-from workers.families.schedulers import OWN, SCHEDULERS, SchedulerCache, make_scheduler, unknown_schedulers
+from workers.families.parts.schedulers import OWN, SCHEDULERS, SchedulerCache, make_scheduler, unknown_schedulers
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.errors import InvalidConfiguration
 from tests.unit.workers import tiny
-from workers.families.embeddings import EmbeddingCache
+from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.stable_diffusion import StableDiffusion
 from workers.loading.guidance import check_guidance
 

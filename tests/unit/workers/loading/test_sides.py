@@ -17,7 +17,7 @@ from tests import tiny_pipelines
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET
 from workers.families.diffusers import WholePipeline
-from workers.families.embeddings import EmbeddingCache
+from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.stable_diffusion import StableDiffusion
 from workers.loading.sides import check_side_multiple
 

@@ -11,7 +11,7 @@ from typing import Any
 import diffusers
 import numpy as np
 
-from workers.families.schedulers import OWN
+from workers.families.parts.schedulers import OWN
 
 _FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
 

@@ -10,10 +10,10 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from jobs.kinds.generate import GenerateSpec
-from workers.families.autoencoder import Source
-from workers.families.rows import Rows
-from workers.families.size_class import size_class
+from workers.families.parts.autoencoder import Source
+from workers.families.parts.size_class import size_class
 from workers.families.stepped import SteppedRun
+from workers.families.unet.rows import Rows
 from workers.runners.postprocess import Pixels
 
 

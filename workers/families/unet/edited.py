@@ -8,12 +8,9 @@ from typing import Any
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from jobs.errors import ErrorCode
-from jobs.kinds.edit import EditSpec
-from workers.engine.errors import GenerationFailed
-from workers.families.autoencoder import Source
-from workers.families.rows import Rows
-from workers.families.scheduled import Conditioning, ScheduledRun
+from workers.families.parts.autoencoder import Source
+from workers.families.unet.rows import Rows
+from workers.families.unet.scheduled import Conditioning, ScheduledRun
 from workers.runners.edit_work import Edit
 from workers.runners.postprocess import Pixels
 
@@ -100,10 +97,3 @@ class EditRun(ScheduledRun):
         if not self._has_picture_channels or self._source.mask is None:
             return None
         return torch.cat([self._source.mask.expand(self.spec.n, -1, -1, -1).to(like), masked], dim=1)
-
-
-def check_strength(spec: EditSpec) -> None:
-    """Raise `GenerationFailed`, `invalid_request`, for a strength that runs no step."""
-    if spec.passes < 1:
-        steps = f"{spec.strength:g} of {spec.num_inference_steps} steps"
-        raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"strength: {steps} is none")

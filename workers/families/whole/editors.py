@@ -23,8 +23,8 @@ from jobs.catalogue.entry import Edited, Model, WayToEdit
 from jobs.errors import ErrorCode
 from jobs.kinds.edit import MAX_REFERENCES, too_many
 from workers.engine.errors import GenerationFailed
-from workers.families.edited import check_strength
-from workers.families.own_call import OwnCall
+from workers.families.parts.strength import check_strength
+from workers.families.whole.own_call import OwnCall
 from workers.runners.edit_work import Edit
 
 # In names of diffusers' classes: ChromaPipeline, ChromaImg2ImgPipeline, ChromaInpaintPipeline.

@@ -12,9 +12,9 @@ import numpy as np
 from jobs.catalogue.entry import Model
 from workers.engine.adapter import OnStep
 from workers.engine.errors import WrongPictures
-from workers.families.call_guidance import CallGuidance
-from workers.families.flow_schedules import is_flow, make_flow_scheduler
-from workers.families.schedulers import make_scheduler
+from workers.families.parts.flow_schedules import is_flow, make_flow_scheduler
+from workers.families.parts.schedulers import make_scheduler
+from workers.families.whole.call_guidance import CallGuidance
 
 # Some write the prompt anew before they draw it, with what the process' own generator draws: the same seed would make
 # another picture. Ernie, LongCat, Ideogram, LTX.

@@ -1,0 +1,1 @@
+"""What families of any kind are put together from."""
