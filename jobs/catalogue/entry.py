@@ -24,6 +24,9 @@ _BY_STRENGTH: dict[Edited, WayToEdit] = {"image": "strength", "mask": "strength"
 # Whatever the model.
 _WAYS_TO_EDIT: dict[str, dict[Edited, WayToEdit]] = {
     **dict.fromkeys(_EDITING_FAMILIES, _BY_STRENGTH),
+    "flux-kontext": {"image": "instruction", "mask": "strength"},
+    "qwen-image-edit": {"image": "instruction"},
+    "qwen-image-edit-plus": {"image": "instruction"},
     "flux2": {"image": "instruction"},
     "flux2-klein": {"image": "instruction", "mask": "strength"},
 }

@@ -22,6 +22,7 @@ class Traits:
         guided_above: Of true guidance, the scale up to which it is off.
         negative_prompt: Whether the models take one, with true guidance; None where it depends on the model.
         empty_negative: With true guidance, the text that stands in the place of a negative prompt where there is none.
+        only_edits: Whether they make no picture of a text alone.
         shift: Whether they are flow-matching models, whose schedule has a shift.
         steps_edits: Whether their edits run in the passes of generations: with each scheduler, with a shift, and with
             texts that were encoded elsewhere. Other edits are calls of the pipeline's own.
@@ -35,6 +36,7 @@ class Traits:
     guided_above: float = 1.0
     negative_prompt: bool | None = None
     empty_negative: str = ""
+    only_edits: bool = False
     shift: bool = False
     steps_edits: bool = False
     side_multiple: int = 1
@@ -56,24 +58,31 @@ _FLUX2 = Traits(
     max_seen_ratio=8.0,
 )
 
+_FLUX = Traits(guidance="embedded", negative_prompt=False, shift=True, steps_edits=True, side_multiple=16)
+
+_QWEN_IMAGE = Traits(
+    guidance="true",
+    negative_prompt=True,
+    empty_negative=" ",
+    shift=True,
+    steps_edits=True,
+    side_multiple=16,
+    max_prompt_chars=MAX_PROMPT_CHARS,
+)
+
 # Of every other family nothing is known but what the entry says.
 FAMILIES = {
     "stable-diffusion": _UNET,
     "stable-diffusion-xl": _UNET,
     "simulated": Traits(guidance="true", negative_prompt=True),
     "stable-diffusion-3": Traits(guidance="true", negative_prompt=True, shift=True, steps_edits=True, side_multiple=16),
-    "flux": Traits(guidance="embedded", negative_prompt=False, shift=True, steps_edits=True, side_multiple=16),
+    "flux": _FLUX,
+    "flux-kontext": _FLUX,
     "flux2": _FLUX2,
     "flux2-klein": replace(_FLUX2, guidance="true"),
-    "qwen-image": Traits(
-        guidance="true",
-        negative_prompt=True,
-        empty_negative=" ",
-        shift=True,
-        steps_edits=True,
-        side_multiple=16,
-        max_prompt_chars=MAX_PROMPT_CHARS,
-    ),
+    "qwen-image": _QWEN_IMAGE,
+    "qwen-image-edit": replace(_QWEN_IMAGE, only_edits=True),
+    "qwen-image-edit-plus": replace(_QWEN_IMAGE, only_edits=True),
     # Its pipelines write guidance g as prompt + g (prompt - without), which is off at 0.
     "z-image": Traits(
         guidance="true",

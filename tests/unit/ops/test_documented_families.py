@@ -30,9 +30,12 @@ ADAPTERS: dict[str, Callable[[], Any]] = {
     "stable-diffusion-xl": lambda: make_adapter("stable-diffusion-xl"),
     "stable-diffusion-3": lambda: flow.adapter_of("stable-diffusion-3"),
     "flux": lambda: flow.adapter_of("flux-dev"),
+    "flux-kontext": lambda: flow.adapter_of("flux-kontext"),
     "flux2": lambda: flow.adapter_of("flux2-dev"),
     "flux2-klein": lambda: flow.adapter_of("flux2-klein"),
     "qwen-image": lambda: flow.adapter_of("qwen-image"),
+    "qwen-image-edit": lambda: flow.adapter_of("qwen-image-edit"),
+    "qwen-image-edit-plus": lambda: flow.adapter_of("qwen-image-edit-plus"),
     "z-image": lambda: flow.adapter_of("z-image"),
     "diffusers": lambda: WholePipeline(tiny.model("diffusers"), tiny.stable_diffusion_3()),
 }
@@ -69,7 +72,8 @@ _ROUNDED = 5e-4  # billions
 
 def share_key(adapter: Any, entry: Model, **fields: Any) -> Any:
     job: GenerateSpec = tiny.spec(entry, **{"prompt": "a ring", "guidance_scale": 3.0} | fields)
-    return adapter.begin(job, adapter.encode([job])[0]).share_key
+    work = adapter.work_to_try(job)  # Some only edit.
+    return adapter.begin(work, adapter.encode([work])[0]).share_key
 
 
 @pytest.mark.parametrize("family", SOURCE["families"])

@@ -23,7 +23,7 @@ from PIL import Image
 from jobs.catalogue.entry import Model
 from jobs.kinds.generate import GenerateSpec
 from workers.bench import tiny_families
-from workers.bench.tiny_pipelines import FLOW_PIPELINES
+from workers.bench.tiny_pipelines import EDITING_PIPELINES, FLOW_PIPELINES
 from workers.families.flow.family import FlowFamily
 from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.parts.flow_schedules import FLOW_SCHEDULERS
@@ -43,14 +43,16 @@ def max_tokens(name: str) -> int:
 
 def entry_of(name: str, **changes: Any) -> Model:
     """A catalogue entry for one of `FLOW_PIPELINES`, with every scheduler, and texts that take little time."""
-    fields: dict[str, Any] = {"max_sequence_length": max_tokens(name), "schedulers": NAMES}
+    fields: dict[str, Any] = {"schedulers": NAMES}
+    if not name.startswith("qwen-image-edit"):  # Its texts are not cut.
+        fields["max_sequence_length"] = max_tokens(name)
     return tiny_families.entry_of(name, **fields | changes)
 
 
 @cache
 def pipeline_of(name: str) -> Any:
-    """One of `FLOW_PIPELINES`, made once."""
-    pipeline = FLOW_PIPELINES[name][1]()
+    """One of `FLOW_PIPELINES` or `EDITING_PIPELINES`, made once."""
+    pipeline = (FLOW_PIPELINES | EDITING_PIPELINES)[name][1]()
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -79,17 +81,17 @@ def spec_of(name: str, **fields: Any) -> GenerateSpec:
     return GenerateSpec.model_validate(entry.defaults.model_dump() | given | fields)
 
 
-def run_edit_solo(pipeline: Any, edit: Edit) -> torch.Tensor:
+def run_edit_solo(pipeline: Any, edit: Edit, **options: Any) -> torch.Tensor:
     """What diffusers' pipeline for such edits makes of one, as `run_solo`; before its own pixels are put back."""
-    return torch.cat([latents for latents, _ in _edit_calls(pipeline, edit, "latent")])
+    return torch.cat([latents for latents, _ in _edit_calls(pipeline, edit, "latent", options)])
 
 
 def pictures_of_edit(pipeline: Any, edit: Edit) -> list[Any]:
     """The same as pictures, (height, width, 3), 0 to 1."""
-    return [images[0] for _, images in _edit_calls(pipeline, edit, "np")]
+    return [images[0] for _, images in _edit_calls(pipeline, edit, "np", {})]
 
 
-def _edit_calls(pipeline: Any, edit: Edit, output_type: str) -> list[tuple[torch.Tensor, Any]]:
+def _edit_calls(pipeline: Any, edit: Edit, output_type: str, options: dict[str, Any]) -> list[tuple[torch.Tensor, Any]]:
     sibling = sibling_of(pipeline, is_masked=edit.mask is not None)
     given: dict[str, Any] = {"image": Image.fromarray(edit.image), "strength": edit.spec.strength}
     if edit.mask is not None:
@@ -97,7 +99,15 @@ def _edit_calls(pipeline: Any, edit: Edit, output_type: str) -> list[tuple[torch
     counted = sibling.get_timesteps
     # It would count Heun's passes, of which there are two for a step.
     sibling.get_timesteps = lambda _steps, *args: counted(edit.spec.num_inference_steps, *args)
-    return _calls(sibling, edit.spec, output_type, given)
+    return _calls(sibling, edit.spec, output_type, given | options)
+
+
+def run_instructed_solo(pipeline: Any, edit: Edit) -> torch.Tensor:
+    """What diffusers' pipeline that edits by instruction makes of one, as `run_solo`."""
+    name = edit.spec.model
+    images = [Image.fromarray(each) for each in (edit.image, *edit.references)]
+    given: dict[str, Any] = {"image": images if name.startswith("flux2") or name.endswith("plus") else images[0]}
+    return torch.cat([latents for latents, _ in _calls(pipeline, edit.spec, "latent", given)])
 
 
 def sibling_of(pipeline: Any, *, is_masked: bool) -> Any:
@@ -125,6 +135,8 @@ def _calls(
     is_true_cfg = "true_cfg_scale" in known and not is_flux
     given: dict[str, Any] = {"true_cfg_scale" if is_true_cfg else "guidance_scale": job.guidance_scale}
     is_negated = "negative_prompt" in known and not is_flux
+    if "max_area" in known:  # FLUX.1 Kontext makes another size otherwise.
+        given["max_area"] = job.width * job.height
     made, seen = [], []
 
     def note(_pipeline: Any, _step: int, _timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -167,8 +167,12 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
     def encode(self, works: Sequence[Work]) -> list[FlowConditioning | None]:
         """What jobs are conditioned on; calls of the pipeline's own encode for themselves."""
         stepped = [work for work in works if self._is_stepped(work)]
-        made = iter(self.condition([spec_of(work) for work in stepped]))
+        made = iter(self._condition_works(stepped))
         return [self._with_pictures(work, next(made)) if self._is_stepped(work) else None for work in works]
+
+    def _condition_works(self, works: Sequence[Work]) -> list[FlowConditioning]:
+        """What the texts of jobs were encoded to."""
+        return self.condition([spec_of(work) for work in works])
 
     @torch.inference_mode()
     def _with_pictures(self, work: Work, conditioning: FlowConditioning) -> FlowConditioning:

@@ -287,8 +287,8 @@ def test_half_precision_is_near_the_pipelines_own() -> None:
 def test_model_that_was_made_for_inpainting_is_refused_at_load(model: str, channels: int) -> None:
     """As FLUX.1 Fill: beside its own latents it takes a mask, and those of the masked picture."""
     pipeline = copy.copy(flow.pipeline_of(model))
-    pipeline.transformer = copy.copy(pipeline.transformer)
-    pipeline.transformer._internal_dict = {**pipeline.transformer.config, "in_channels": channels}
+    pipeline.transformer = copy.deepcopy(pipeline.transformer)
+    pipeline.transformer.register_to_config(in_channels=channels)
     entry = flow.entry_of(model)
     with pytest.raises(InvalidConfiguration, match=rf'takes {channels} channels, .*set family = "diffusers"'):
         family_of(entry).adapt(entry, pipeline, EmbeddingCache(1 << 20))

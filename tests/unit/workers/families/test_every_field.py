@@ -15,6 +15,7 @@ import pytest
 from diffusers import FluxPipeline
 
 from jobs.catalogue.entry import Model
+from jobs.catalogue.families import FAMILIES
 from jobs.envelope import Envelope
 from jobs.errors import ErrorCode, InvalidRequest, NoEffect
 from jobs.fields import parse
@@ -24,7 +25,7 @@ from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Measured, make_engine, run, submit
 from tests.unit.workers.flow import max_tokens
 from workers.bench.tiny_families import entry_of
-from workers.bench.tiny_pipelines import FLOW_PIPELINES
+from workers.bench.tiny_pipelines import EDITING_PIPELINES, FLOW_PIPELINES
 from workers.engine.engine import Engine
 from workers.engine.errors import GenerationFailed
 from workers.families.parts.embeddings import EmbeddingCache
@@ -83,12 +84,12 @@ def schnell() -> FluxPipeline:
     return FluxPipeline(**flux.components | {"transformer": transformer.eval()})
 
 
-def flow(name: str, refused: frozenset[str]) -> Case:
+def flow(name: str, refused: frozenset[str], side: int = 32) -> Case:
     """One of the tiny flow-matching models."""
     entry = entry_of(name)
     said = {"limits": entry.limits, "guidance": entry.guidance, "max_sequence_length": max_tokens(name)}
-    make = FLOW_PIPELINES[name][1]
-    return Case(family=entry.family, make=make, side=32, scheduler="heun", said=said, refused=refused)
+    make = (FLOW_PIPELINES | EDITING_PIPELINES)[name][1]
+    return Case(family=entry.family, make=make, side=side, scheduler="heun", said=said, refused=refused)
 
 
 # A further family, or a model that takes something else, joins by a line.
@@ -101,6 +102,7 @@ CASES = {
     "sd3": flow("stable-diffusion-3", _UNGUIDED),
     "flux": flow("flux-dev", _NOT_NEGATED),
     "schnell": flow("flux-schnell", _NOT_GUIDED),
+    "kontext": flow("flux-kontext", _NOT_NEGATED, side=64),
     "flux 2": flow("flux2-dev", _NOT_NEGATED),
     "klein": flow("flux2-klein", _NOT_NEGATED),
     "klein, distilled": flow("flux2-klein-distilled", _NOT_GUIDED),
@@ -123,8 +125,8 @@ CASES = {
     ),
 }
 
-# What a simulated device makes is of its seed alone.
-_NO_MODEL = {"simulated"}
+# What a simulated device makes is of its seed alone; others make no picture of a text alone.
+_NO_GENERATION = {"simulated", *(name for name, traits in FAMILIES.items() if traits.only_edits)}
 
 # Another value of each field than the plain job has. A negative prompt without guidance comes beside it.
 OTHERS: dict[str, Callable[[Case], dict[str, Any]]] = {
@@ -221,7 +223,7 @@ def assert_heeds_nothing(name: str, changed: dict[str, Any], field: str) -> None
 
 
 def test_every_family_is_tried() -> None:
-    assert {case.family for case in CASES.values()} == set(families()) - _NO_MODEL
+    assert {case.family for case in CASES.values()} == set(families()) - _NO_GENERATION
 
 
 def test_every_field_is_tried() -> None:
