@@ -148,7 +148,7 @@ def _complete(scene: Scene, rng: random.Random) -> Case:
     (figure,) = scene.figures
     there = replace(scene, figures=(replace(figure, position=figure.position or "center"),))
     mask = masked_half(rng.choice(("left", "right")))
-    whole = draw(there, rng, on_grid=True)
+    whole = draw(there, rng, grid_px=8)
     ground = np.array(PALETTE[scene.background], dtype=np.uint8)
     image = Image.fromarray(np.where(mask[..., None], ground, np.asarray(whole)))
     return Case(prompt=caption(scene), image=image, mask=mask, shown=there, whole=whole)

@@ -214,7 +214,7 @@ def test_erased_half_of_a_figure_is_to_have_its_size() -> None:
     """Whatever the caption leaves open: the half that stays tells."""
     for case in cases(HALVED):
         (figure,) = case.shown.figures
-        sizes = {size: draw(with_size(case.shown, size), random.Random(1), on_grid=True) for size in SIZES}
+        sizes = {size: draw(with_size(case.shown, size), random.Random(1), grid_px=8) for size in SIZES}
         made = {size: judge(case, merged(case, np.asarray(image))) for size, image in sizes.items()}
         assert [each.is_completed for each in made.values()].count(True) == 1, figure
 
