@@ -142,6 +142,20 @@ def families(
         bench_families(Effort(rounds=rounds, jobs=jobs, load=load, threads=_threads(threads)), folder, Console())
 
 
+@bench_app.command("builtin")
+def builtin(
+    folder: Folder = _FOLDER,
+    rounds: Rounds = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round's stream.")] = 60,
+    load: Annotated[float, typer.Option(min=0.01, help="Load, as a share of what the engine does at once.")] = 0.8,
+) -> None:
+    """Time of a picture of both built-in models; a stream of three sizes, mixed in a pass and apart."""
+    from ops.bench.engine.builtin import Effort, bench_builtin
+
+    with reporting():
+        bench_builtin(Effort(rounds=rounds, jobs=jobs, load=load), folder, Console())
+
+
 @bench_app.command("scale")
 def scale(
     folder: Folder = _FOLDER,
