@@ -42,9 +42,11 @@ PALETTE: dict[Colour, tuple[int, int, int]] = {
 _RADIUS_PX: dict[Size | None, tuple[float, float]] = {"small": (16, 18.5), "medium": (23.5, 27), "large": (34, 39)}
 _PAIR_RADIUS_PX = (18.0, 23.0)
 
-# The same on a grid.
-_GRID_RADIUS_PX: dict[Size | None, float] = {"small": 17, "medium": 25, "large": 36}
-_GRID_PAIR_RADIUS_PX = 20.0
+# The same on a grid, None for one of two figures; on the wider one, edges are at halves of its cells.
+_GRID_RADIUS_PX: dict[int, dict[Size | None, float]] = {
+    8: {"small": 17, "medium": 25, "large": 36, None: 20},
+    16: {"small": 16, "medium": 24, "large": 40, None: 24},
+}
 _GRID_APART_PX = 32  # of a pair's figures from the middle
 
 # -1, 0, 1: towards the left or top edge, the middle, towards the right or bottom edge.
@@ -83,7 +85,7 @@ def draw(
     Draw a scene, choosing at random what the scene leaves open.
 
     Args:
-        grid_px: Centers at multiples of it, one radius for each size, and the center where no place is named. To a
+        grid_px: 8 or 16: centers at multiples of it, one radius for each size, and the center where no place is named. To a
             model whose cells are this wide, a figure then looks the same wherever it stands, and a small model has much
             less to learn: with open places it drew one figure in two of them.
         size: Width and height in pixels, the shorter 128: how large a figure is follows from that one.
@@ -170,7 +172,7 @@ def _places_on_grid(scene: Scene, rng: random.Random, grid_px: int, size: tuple[
         dx, dy = _DIRECTION[scene.relation]
         return [_pair_place_on_grid(sign * dx, sign * dy, rng, grid_px, size) for sign in (1, -1)]
     figure = scene.figures[0]
-    radius = _GRID_RADIUS_PX[figure.size or rng.choice(SIZES)]
+    radius = _GRID_RADIUS_PX[grid_px][figure.size or rng.choice(SIZES)]
     nearest = math.ceil((radius + _MARGIN_PX) / grid_px) * grid_px
     sides = _SIDES[figure.position or "center"]
     x, y = (length // 2 + side * (length // 2 - nearest) for length, side in zip(size, sides, strict=True))
@@ -178,7 +180,7 @@ def _places_on_grid(scene: Scene, rng: random.Random, grid_px: int, size: tuple[
 
 
 def _pair_place_on_grid(dx: int, dy: int, rng: random.Random, grid_px: int, size: tuple[int, int]) -> Place:
-    return _beside(size, dx, dy, _GRID_APART_PX, rng.choice((-grid_px, 0, grid_px)), _GRID_PAIR_RADIUS_PX)
+    return _beside(size, dx, dy, _GRID_APART_PX, rng.choice((-grid_px, 0, grid_px)), _GRID_RADIUS_PX[grid_px][None])
 
 
 def _draw_figure(pen: ImageDraw.ImageDraw, figure: Figure, place: Place, background: tuple[int, int, int]) -> None:
