@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from producer import Client
-from producer.cli.reporting import reporting
+from producer.cli.output.reporting import reporting
 
 bench_app = typer.Typer(help="Run benchmarks.", no_args_is_help=True)
 

@@ -12,7 +12,7 @@ from jobs.deletions.deleter import Deleter
 from jobs.deletions.deletions import Deletions
 from jobs.errors import InvalidRequest
 from jobs.inputs.sent import SentInputs
-from producer.cli.reporting import JsonFlag, print_outcome, reporting
+from producer.cli.output.reporting import JsonFlag, print_outcome, reporting
 from producer.client.parts import Parts, open_parts
 from storage.deletion import JobObjects
 

@@ -11,8 +11,8 @@ from jobs.announce.announcer import PROTOCOLS
 from jobs.errors import InvalidRequest
 from jobs.table.outbox import Outbox
 from jobs.table.pieces import in_pieces
-from producer.cli.reporting import JsonFlag, ago, print_outcome, reporting
-from producer.cli.terminal import Terminal, print_json
+from producer.cli.output.reporting import JsonFlag, ago, print_outcome, reporting
+from producer.cli.output.terminal import Terminal, print_json
 from producer.client.parts import Parts, open_parts
 
 ends_app = typer.Typer(help="Notifications of finished jobs that could not be delivered.", no_args_is_help=True)

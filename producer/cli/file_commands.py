@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jobs.errors import InvalidRequest, RedisFull, RedisUnavailable
 from producer.cli.file_run import Ended, FileRun
+from producer.cli.output.reporting import EXIT_NO_IMAGES, EXIT_TIMEOUT, warn
+from producer.cli.output.terminal import Terminal, print_json, say
 from producer.cli.prompt_file import PromptLine, read_prompts
-from producer.cli.reporting import EXIT_NO_IMAGES, EXIT_TIMEOUT, warn
 from producer.cli.saving import make_folder
-from producer.cli.terminal import Terminal, print_json, say
 from producer.client.parts import open_parts
 
 _SHOWN_FAILURES = 10

@@ -11,8 +11,8 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidRequest
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect
-from producer.cli.reporting import JsonFlag, ago, print_outcome, reporting
-from producer.cli.terminal import Terminal, print_json, say
+from producer.cli.output.reporting import JsonFlag, ago, print_outcome, reporting
+from producer.cli.output.terminal import Terminal, print_json, say
 from producer.keys.key import ApiKey
 from producer.keys.store import KeyStore
 

@@ -6,8 +6,8 @@ from rich.table import Table
 
 from jobs.catalogue.entry import Model
 from jobs.catalogue.takes import Takes, takes_of
-from producer.cli.reporting import JsonFlag, reporting
-from producer.cli.terminal import Terminal, print_json, say
+from producer.cli.output.reporting import JsonFlag, reporting
+from producer.cli.output.terminal import Terminal, print_json, say
 from producer.client.parts import open_parts
 
 _UNKNOWN = "its worker knows"

@@ -15,8 +15,8 @@ from jobs.names import queue_of, queue_of_kind
 from jobs.process.visible import visible
 from jobs.table.record import JobRecord
 from jobs.view import summary_of, view_of
-from producer.cli.reporting import JsonFlag, ago, print_outcome, reporting, warn
-from producer.cli.terminal import Terminal, print_json, say
+from producer.cli.output.reporting import JsonFlag, ago, print_outcome, reporting, warn
+from producer.cli.output.terminal import Terminal, print_json, say
 from producer.client.parts import Parts, open_parts
 
 queue_app = typer.Typer(help="Show, pause, resume and empty queues.", no_args_is_help=True)

@@ -15,9 +15,9 @@ from jobs.view import view_of
 from producer.cli.file_commands import submit_file
 from producer.cli.options import read_input, with_field_options
 from producer.cli.outcome import describe, see_through
-from producer.cli.reporting import JsonFlag, reporting, warn
+from producer.cli.output.reporting import JsonFlag, reporting, warn
+from producer.cli.output.terminal import print_json, say
 from producer.cli.saving import check_file
-from producer.cli.terminal import print_json, say
 from producer.client.job import Job
 from producer.client.parts import open_parts
 
