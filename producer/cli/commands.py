@@ -25,11 +25,11 @@ from producer.cli.jobs_commands import jobs_app
 from producer.cli.keys_commands import keys_app
 from producer.cli.models_command import models
 from producer.cli.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
-from producer.cli.outcome import describe, see_through
 from producer.cli.output.reporting import JsonFlag, reporting
 from producer.cli.output.terminal import Terminal, print_json, say
-from producer.cli.progress import print_result
-from producer.cli.saving import check_file
+from producer.cli.results.outcome import describe, see_through
+from producer.cli.results.progress import print_result
+from producer.cli.results.saving import check_file
 from producer.cli.submit_commands import TimeoutOption, edit, submit
 from producer.cli.uploads_commands import files_app
 from producer.client.job import Job

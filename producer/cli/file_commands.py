@@ -19,7 +19,7 @@ from producer.cli.file_run import Ended, FileRun
 from producer.cli.output.reporting import EXIT_NO_IMAGES, EXIT_TIMEOUT, warn
 from producer.cli.output.terminal import Terminal, print_json, say
 from producer.cli.prompt_file import PromptLine, read_prompts
-from producer.cli.saving import make_folder
+from producer.cli.results.saving import make_folder
 from producer.client.parts import open_parts
 
 _SHOWN_FAILURES = 10
