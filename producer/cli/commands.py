@@ -30,7 +30,7 @@ from producer.cli.output.terminal import Terminal, print_json, say
 from producer.cli.results.outcome import describe, see_through
 from producer.cli.results.progress import print_result
 from producer.cli.results.saving import check_file
-from producer.cli.submit_commands import TimeoutOption, edit, submit
+from producer.cli.submission.commands import TimeoutOption, edit, submit
 from producer.cli.uploads_commands import files_app
 from producer.client.job import Job
 from producer.client.parts import open_parts

@@ -12,12 +12,12 @@ from jobs.errors import InvalidRequest
 from jobs.kinds.edit import EDIT
 from jobs.kinds.registry import DEFAULT, KINDS, kind_of
 from jobs.view import view_of
-from producer.cli.file_commands import submit_file
-from producer.cli.options import read_input, with_field_options
 from producer.cli.output.reporting import JsonFlag, reporting, warn
 from producer.cli.output.terminal import print_json, say
 from producer.cli.results.outcome import describe, see_through
 from producer.cli.results.saving import check_file
+from producer.cli.submission.file_commands import submit_file
+from producer.cli.submission.options import read_input, with_field_options
 from producer.client.job import Job
 from producer.client.parts import open_parts
 
