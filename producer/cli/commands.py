@@ -19,12 +19,14 @@ from jobs.errors import InvalidRequest
 from jobs.fields import parse
 from jobs.process.logs import configure_logging
 from jobs.table.states import Status
+from producer.cli.admin.dead import dead_app
 from producer.cli.admin.deletions import delete
 from producer.cli.admin.ends import ends_app
 from producer.cli.admin.files import files_app
 from producer.cli.admin.jobs import jobs_app
 from producer.cli.admin.keys import keys_app
-from producer.cli.admin.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
+from producer.cli.admin.queues import YesFlag, cancel_queue, queue_app
+from producer.cli.admin.workers import workers
 from producer.cli.models import models
 from producer.cli.output.reporting import JsonFlag, reporting
 from producer.cli.output.terminal import Terminal, print_json, say
