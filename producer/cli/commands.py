@@ -21,10 +21,10 @@ from jobs.process.logs import configure_logging
 from jobs.table.states import Status
 from producer.cli.admin.dead import dead_app
 from producer.cli.admin.deletions import delete
-from producer.cli.admin.ends import ends_app
 from producer.cli.admin.files import files_app
 from producer.cli.admin.jobs import jobs_app
 from producer.cli.admin.keys import keys_app
+from producer.cli.admin.notifications import notifications_app
 from producer.cli.admin.queues import YesFlag, cancel_queue, queue_app
 from producer.cli.admin.workers import workers
 from producer.cli.models import models
@@ -46,7 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(queue_app, name="queue")
 app.add_typer(dead_app, name="dead")
-app.add_typer(ends_app, name="ends")
+app.add_typer(notifications_app, name="notifications")
 app.add_typer(files_app, name="files")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(keys_app, name="keys")
