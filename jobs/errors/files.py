@@ -19,7 +19,7 @@ class FileTooLarge(Permanent):
 
 
 class FileNotFound(Permanent):
-    """There is no file of that id, or it was deleted. Whether it is another caller's, nobody is told."""
+    """There is no file of that id, or it was deleted. It does not say whether it is another caller's."""
 
     def __init__(self, file_id: str) -> None:
         super().__init__(f"there is no file {file_id}, or it was deleted")
