@@ -121,7 +121,7 @@ def families(
     load: Annotated[float, typer.Option(min=0.01, help="Load, as a share of what passes of the best size do.")] = 0.8,
     threads: Threads = None,
 ) -> None:
-    """Passes of each family of flow-matching transformers in tiny form; mixed streams by it, in virtual time."""
+    """Time passes of tiny models of each flow-matching family; simulate mixed streams with these times."""
     from ops.bench.engine.families import Effort, bench_families
 
     with reporting():

@@ -34,8 +34,8 @@ def delete(
     """
     Delete what ended jobs made and what they were asked for: images, data, prompts, parameters.
 
-    Their status, ids and times stay. What this command cannot delete, because the image store is away, workers and API
-    processes delete later.
+    Their status, ids and times stay.
+    What cannot be deleted now, because the image store is unavailable, is deleted by workers and API processes later.
     """
     with reporting(as_json):
         if bool(job_ids) == (caller is not None):

@@ -52,7 +52,8 @@ def drop(
     """
     Delete the records, events and idempotency keys of a caller's ended jobs.
 
-    Jobs that have not ended stay. Images stay in the image store; to delete them, run `./imagemill jobs delete` first.
+    Jobs that have not ended stay.
+    Images stay in the image store; to delete them, run `./imagemill jobs delete` first.
     """
     with reporting(as_json):
         statuses = [_known(each) for each in status or ()]

@@ -170,11 +170,10 @@ def list_keys(as_json: JsonFlag = False) -> None:
 @keys_app.command()
 def revoke(name: KeyName, as_json: JsonFlag = False) -> None:
     """
-    Let a key open nothing any more, within two seconds, and what it has open end within five. The API stays closed
-    without a key.
+    Revoke a key: its requests are refused within two seconds, and its open streams end within five.
 
-    Its jobs go on, but for those that an OpenAI client waits for without an Idempotency-Key: they are canceled, as if
-    it had left.
+    The API still requires a key.
+    Jobs of the revoked key go on; only those that an OpenAI client waits for without an Idempotency-Key are canceled.
     """
     with reporting(as_json):
         key = _store(load_settings()).revoke(name)
