@@ -28,7 +28,7 @@ def list_dead(as_json: JsonFlag = False) -> None:
             for record in records:
                 print_json(view_of(record).model_dump(mode="json", exclude_none=True))
             return
-        table = Table("job", "queue", "attempts", "died", "why", "what")
+        table = Table("job", "queue", "attempts", "died", "error", "request")
         for record in records:
             table.add_row(record.id, record.queue, str(record.attempts), ago(record.ended_at), *_story(record))
         Terminal().print(table)

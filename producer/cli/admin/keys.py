@@ -155,14 +155,14 @@ def list_keys(as_json: JsonFlag = False) -> None:
             for each in keys:
                 print_json(each.public())
             return
-        table = Table("name", "key", "rate", "queued", "at a time", "models", "weight", "")
+        table = Table("name", "key", "rate", "queued", "at the same time", "models", "weight", "state")
         for each in keys:
             models = ", ".join(each.models) if each.models else "all"
             at_a_time = f"{each.max_connections}, {each.max_batches} batches, {each.max_uploads} uploads"
             queued = str(each.max_queued or "any") + (f", {each.max_kept_mib} MiB kept" if each.max_kept_mib else "")
             queued += f", {each.max_file_mib} MiB of files" if each.max_file_mib else ""
             limits = (each.rate or "any", queued, at_a_time, models, f"{each.weight:g}")
-            state = f"made {ago(each.created_at)}" if each.is_valid else f"revoked {ago(each.revoked_at)}"
+            state = f"created {ago(each.created_at)}" if each.is_valid else f"revoked {ago(each.revoked_at)}"
             table.add_row(each.name, f"{each.hint}…", *limits, state)
         Terminal().print(table)
 

@@ -31,7 +31,7 @@ def list_queues(as_json: JsonFlag = False) -> None:
                 counts = {"waiting": each.waiting, "released": each.released, "running": each.running}
                 print_json({"queue": each.queue, **counts, "later": each.later, "paused": each.is_paused})
             return
-        table = Table("queue", "waiting in the table", "released to Celery", "running", "later", "")
+        table = Table("queue", "waiting", "released to Celery", "running", "later", "state")
         for each in queues:
             counted = (str(each.waiting), str(each.released), str(each.running), str(each.later))
             table.add_row(each.queue, *counted, "paused" if each.is_paused else "")
