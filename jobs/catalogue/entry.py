@@ -89,7 +89,7 @@ class Model(_Entry):
         revision: Commit of the hub (workers take no branch or tag), or the label of the folder's content; recorded with
             each image.
         family: Which code runs it; "diffusers" for any text-to-image pipeline that has no family of its own here. A
-            worker has to know it; who submits does not, and may be of a version that has never heard of it.
+            worker has to know it; who submits does not, and may be of a version that does not know it.
         reproducible_rows: Rows of a forward pass that holds a job with `reproducible`.
         edits: How it edits a whole picture ("image") and a masked part ("mask"): by "strength", or by "instruction",
             which has no strength; what is left out it does not do. Unset: as its family does, or as the worker finds.

@@ -28,9 +28,9 @@ _TRIES = 3  # to keep what goes each time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asker:
+class Requester:
     """
-    Who asks.
+    Who makes a request, and what that one may.
 
     Attributes:
         scope, owner, max_mib: Arguments of `Finder.find`.
@@ -65,13 +65,13 @@ class Holder:
         self._files = files
         self._stored = StoredFiles(files, in_store)
 
-    def sent(self, data: bytes, asker: Asker) -> Input:
+    def sent(self, data: bytes, requester: Requester) -> Input:
         """A picture that came along, for `hold`. Raises `PictureRefused`."""
-        sent = _Sent(**dict(input_of(_file_of(data, SENT, asker))))
-        sent._keep = lambda: self.keep(data, SENT, asker)
+        sent = _Sent(**dict(input_of(_file_of(data, SENT, requester))))
+        sent._keep = lambda: self.keep(data, SENT, requester)
         return sent
 
-    def keep(self, data: bytes, purpose: str, asker: Asker) -> Input:
+    def keep(self, data: bytes, purpose: str, requester: Requester) -> Input:
         """
         A picture as a file of its owner, unless there is the same one already.
 
@@ -80,8 +80,8 @@ class Holder:
             FilesTooLarge: The owner has no room for it.
             RedisFull
         """
-        file = _file_of(data, purpose, asker)
-        kept = self._stored.add(file, data, asker.max_mib)
+        file = _file_of(data, purpose, requester)
+        kept = self._stored.add(file, data, requester.max_mib)
         return _New(**dict(input_of(kept))) if kept.id == file.id else input_of(kept)
 
     def hold(self, submission: Submission) -> Submission:
@@ -146,12 +146,12 @@ class Holder:
                 self._stored.delete(each.file)
 
 
-def _file_of(data: bytes, purpose: str, asker: Asker) -> File:
+def _file_of(data: bytes, purpose: str, requester: Requester) -> File:
     head = head_of(data)
     return file_of(
         head,
         file_id=new_file_id(),
-        caller=asker.owner,
+        caller=requester.owner,
         filename=f"{purpose}.{head.content_type.removeprefix('image/')}",
         purpose=purpose,
         size_bytes=len(data),

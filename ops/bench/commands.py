@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ops.bench.truth.subjects import SUBJECTS, Subject
 from producer import Client
-from producer.cli.reporting import reporting
+from producer.cli.output.reporting import reporting
 
 bench_app = typer.Typer(help="Run benchmarks.", no_args_is_help=True)
 
@@ -135,7 +135,7 @@ def families(
     load: Annotated[float, typer.Option(min=0.01, help="Load, as a share of what passes of the best size do.")] = 0.8,
     threads: Threads = None,
 ) -> None:
-    """Passes of each family of flow-matching transformers in tiny form; mixed streams by it, in virtual time."""
+    """Time passes of tiny models of each flow-matching family; simulate mixed streams with these times."""
     from ops.bench.engine.families import Effort, bench_families
 
     with reporting():

@@ -144,7 +144,7 @@ def _complete(scene: Scene, rng: random.Random, grid_px: int) -> Case:
     """
     The figure of the caption is there, but for the half of it that is erased and masked.
 
-    The half that stays tells the size, and where the caption leaves it open, the place. It is on the training's grid:
+    The half that stays shows the size, and where the caption leaves it open, the place. It is on the training's grid:
     of other places the model knows nothing.
     """
     (figure,) = scene.figures

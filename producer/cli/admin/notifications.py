@@ -11,15 +11,17 @@ from jobs.announce.announcer import PROTOCOLS
 from jobs.errors import InvalidRequest
 from jobs.table.outbox import Outbox
 from jobs.table.pieces import in_pieces
-from producer.cli.reporting import JsonFlag, ago, print_outcome, reporting
-from producer.cli.terminal import Terminal, print_json
+from producer.cli.output.reporting import JsonFlag, ago, print_outcome, reporting
+from producer.cli.output.terminal import Terminal, print_json
 from producer.client.parts import Parts, open_parts
 
-ends_app = typer.Typer(help="Notifications of finished jobs that could not be delivered.", no_args_is_help=True)
+notifications_app = typer.Typer(
+    help="Notifications of finished jobs that could not be delivered.", no_args_is_help=True
+)
 
 
-@ends_app.command("list")
-def list_ends(as_json: JsonFlag = False) -> None:
+@notifications_app.command("list")
+def list_notifications(as_json: JsonFlag = False) -> None:
     """List notifications that were given up, the newest first."""
     with reporting(as_json):
         parts = open_parts()
@@ -38,7 +40,7 @@ def list_ends(as_json: JsonFlag = False) -> None:
             Terminal().print(table)
 
 
-@ends_app.command()
+@notifications_app.command()
 def retry(
     job_ids: Annotated[list[str] | None, typer.Argument(help="Ids of the jobs.", metavar="[ID]…")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All notifications that were given up.")] = False,

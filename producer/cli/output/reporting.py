@@ -27,7 +27,7 @@ from jobs.errors import (
     WaitTimeout,
 )
 from jobs.process.logs import configure_logging
-from producer.cli.terminal import print_json, say
+from producer.cli.output.terminal import print_json, say
 from storage.errors import StorageError
 
 EXIT_NO_IMAGES, EXIT_BAD_INPUT, EXIT_UNAVAILABLE, EXIT_TIMEOUT, EXIT_NOT_FOUND = 1, 2, 3, 4, 5

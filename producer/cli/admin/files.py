@@ -15,8 +15,8 @@ from jobs.errors import InvalidRequest
 from jobs.fields import Name
 from jobs.inputs.files import File
 from jobs.inputs.heads import MAX_BYTES
-from producer.cli.reporting import JsonFlag, ago, print_outcome, reporting
-from producer.cli.terminal import Terminal, print_json
+from producer.cli.output.reporting import JsonFlag, ago, print_outcome, reporting
+from producer.cli.output.terminal import Terminal, print_json
 from producer.client.parts import Parts, open_parts
 from producer.files.intake import PIECE_BYTES, PURPOSES, Intake
 

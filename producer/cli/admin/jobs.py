@@ -13,8 +13,8 @@ from jobs.errors import InvalidRequest
 from jobs.table.drops import ENDS
 from jobs.table.states import Status
 from jobs.table.table import JobTable
-from producer.cli.reporting import JsonFlag, print_outcome, reporting
-from producer.cli.terminal import Terminal, print_json
+from producer.cli.output.reporting import JsonFlag, print_outcome, reporting
+from producer.cli.output.terminal import Terminal, print_json
 from producer.client.parts import open_parts
 
 jobs_app = typer.Typer(help="Ended jobs: the memory they use; delete them or their results.", no_args_is_help=True)
@@ -52,7 +52,8 @@ def drop(
     """
     Delete the records, events and idempotency keys of a caller's ended jobs.
 
-    Jobs that have not ended stay. Images stay in the image store; to delete them, run `./imagemill jobs delete` first.
+    Jobs that have not ended stay.
+    Images stay in the image store; to delete them, run `./imagemill jobs delete` first.
     """
     with reporting(as_json):
         statuses = [_known(each) for each in status or ()]

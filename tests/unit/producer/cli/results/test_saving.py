@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from jobs.errors import InvalidRequest
 from producer.cli.commands import app
-from producer.cli.saving import check_file, make_folder, saving
+from producer.cli.results.saving import check_file, make_folder, saving
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the doctor makes of ends that are to be told."""
+"""What the doctor makes of notifications that are to be sent."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from jobs.table.outbox import OutboxCounts
-from ops.doctor.ends import judge_ends
 from ops.doctor.finding import State
+from ops.doctor.notifications import judge_notifications
 
 
-def counts(**told: Any) -> OutboxCounts:
+def counts(**changed: Any) -> OutboxCounts:
     nothing: dict[str, Any] = {"waiting": 0, "put_off": 0, "given_up": 0, "overdue_s": 0.0, "oldest_s": 0.0}
-    return OutboxCounts(**{**nothing, "history": {"told": 7}, **told})
+    return OutboxCounts(**{**nothing, "history": {"told": 7}, **changed})
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def counts(**told: Any) -> OutboxCounts:
         (counts(waiting=1, put_off=1, oldest_s=3600), State.WARNING, "1 could not be sent so far, the oldest for 60"),
     ],
 )
-def test_ends_that_are_not_told_are_seen(found: OutboxCounts, state: State, said: str) -> None:
-    finding = judge_ends("celery", found)
-    assert (finding.check, finding.state) == ("ends by celery", state)
+def test_notifications_that_are_not_sent_are_seen(found: OutboxCounts, state: State, said: str) -> None:
+    finding = judge_notifications("celery", found)
+    assert (finding.check, finding.state) == ("notifications by celery", state)
     assert said in finding.found
     assert bool(finding.advice) is (state is not State.OK)

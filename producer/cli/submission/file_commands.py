@@ -15,11 +15,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from jobs.errors import InvalidRequest, RedisFull, RedisUnavailable
-from producer.cli.file_run import Ended, FileRun
-from producer.cli.prompt_file import PromptLine, read_prompts
-from producer.cli.reporting import EXIT_NO_IMAGES, EXIT_TIMEOUT, warn
-from producer.cli.saving import make_folder
-from producer.cli.terminal import Terminal, print_json, say
+from producer.cli.output.reporting import EXIT_NO_IMAGES, EXIT_TIMEOUT, warn
+from producer.cli.output.terminal import Terminal, print_json, say
+from producer.cli.results.saving import make_folder
+from producer.cli.submission.file_run import Ended, FileRun
+from producer.cli.submission.prompt_file import PromptLine, read_prompts
 from producer.client.parts import open_parts
 
 _SHOWN_FAILURES = 10

@@ -120,7 +120,7 @@ def _input_option(path: tuple[str, ...], field: FieldInfo, *, is_list: bool) -> 
     return FieldOption(
         path=path,
         type=list[str] if is_list else str,
-        help=f"A file here, or as in a request{'; may be repeated' * is_list}. {description}",
+        help=f"A local file, or as in a request{'; may be repeated' * is_list}. {description}",
         read=functools.partial(_read_inputs if is_list else read_input, path),
     )
 

@@ -12,12 +12,12 @@ from jobs.errors import InvalidRequest
 from jobs.kinds.edit import EDIT
 from jobs.kinds.registry import DEFAULT, KINDS, kind_of
 from jobs.view import view_of
-from producer.cli.file_commands import submit_file
-from producer.cli.options import read_input, with_field_options
-from producer.cli.outcome import describe, see_through
-from producer.cli.reporting import JsonFlag, reporting, warn
-from producer.cli.saving import check_file
-from producer.cli.terminal import print_json, say
+from producer.cli.output.reporting import JsonFlag, reporting, warn
+from producer.cli.output.terminal import print_json, say
+from producer.cli.results.outcome import describe, see_through
+from producer.cli.results.saving import check_file
+from producer.cli.submission.file_commands import submit_file
+from producer.cli.submission.options import read_input, with_field_options
 from producer.client.job import Job
 from producer.client.parts import open_parts
 
@@ -48,8 +48,9 @@ def submit(
     """
     Submit a prompt; with --wait or --out, wait for the result.
 
-    With --file, submit all jobs of a file and wait for them. After Ctrl-C, run the same command to continue: no job is
-    submitted twice. Options apply to every line; fields of a line override them.
+    With --file, submit all jobs of a file and wait for them.
+    After Ctrl-C, run the same command to continue: no job is submitted twice.
+    Options apply to every line; fields of a line override them.
     """
     with reporting(as_json):
         requested = _requested(fields(), kind, out)
@@ -67,7 +68,7 @@ def submit(
 @with_field_options("edit", without="image")
 def edit(
     fields: Callable[[], dict[str, Any]],
-    image: Annotated[str, typer.Argument(help="The picture: a file here, or a file id, URL or JSON as in a request.")],
+    image: Annotated[str, typer.Argument(help="The picture: a local file, or a file id, URL or JSON as in a request.")],
     prompt: Annotated[str, typer.Argument(help="Text that describes the result.")],
     wait: WaitFlag = False,
     out: OutOption = None,

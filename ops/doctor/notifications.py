@@ -11,22 +11,22 @@ from jobs.table.outbox import LEASE_S, Outbox, OutboxCounts
 from ops.doctor.finding import Finding, State, attempt, attempt_all, unchecked
 from ops.doctor.redis import open_once, reach
 
-ENDS = "ends"
+NOTIFICATIONS = "notifications"
 
-_STANDS_STILL_S = 2 * LEASE_S  # Tellers look twice a second; one that died holds what it took for a lease.
-_NEVER_TOLD_S = 600.0
+_STANDS_STILL_S = 2 * LEASE_S  # Notifiers look twice a second; one that died holds what it took for a lease.
+_NEVER_SENT_S = 600.0
 
 
-def check_ends() -> list[Finding]:
+def check_notifications() -> list[Finding]:
     """Check the notifications of finished jobs."""
-    return attempt_all(ENDS, _check)
+    return attempt_all(NOTIFICATIONS, _check)
 
 
 def _check() -> list[Finding]:
     settings = load_settings()
     with open_once(settings) as client:
         if reach(client, settings).state is not State.OK:
-            return unchecked([f"{ENDS} by {protocol}" for protocol in PROTOCOLS], "Redis cannot be reached")
+            return unchecked([f"{NOTIFICATIONS} by {protocol}" for protocol in PROTOCOLS], "Redis cannot be reached")
         return [_look(client, settings, protocol) for protocol in PROTOCOLS]
 
 
@@ -34,13 +34,13 @@ def _look(client: redis.Redis, settings: Settings, protocol: str) -> Finding:
     try:
         counts = Outbox(client, settings, protocol).counts()
     except RedisUnavailable as exc:  # A replica, for example, which another check reports.
-        return unchecked([f"{ENDS} by {protocol}"], str(exc))[0]
-    return attempt(f"{ENDS} by {protocol}", lambda: judge_ends(protocol, counts))
+        return unchecked([f"{NOTIFICATIONS} by {protocol}"], str(exc))[0]
+    return attempt(f"{NOTIFICATIONS} by {protocol}", lambda: judge_notifications(protocol, counts))
 
 
-def judge_ends(protocol: str, counts: OutboxCounts) -> Finding:
+def judge_notifications(protocol: str, counts: OutboxCounts) -> Finding:
     """Whether the notifications of one protocol are sent."""
-    check = f"{ENDS} by {protocol}"
+    check = f"{NOTIFICATIONS} by {protocol}"
     history = f"{counts.history.get('told', 0)} sent so far"
     if counts.overdue_s > _STANDS_STILL_S:
         found = f"{counts.waiting} are not sent: no process has taken the first of them for {_time(counts.overdue_s)}"
@@ -51,11 +51,11 @@ def judge_ends(protocol: str, counts: OutboxCounts) -> Finding:
     if counts.given_up:
         found = f"{counts.given_up} given up: their receivers were not notified; {history}"
         advice = (
-            "The workers' logs have the reason (`a notification is given up`). Then: ./imagemill ends list, and "
-            "./imagemill ends retry --all."
+            "The workers' logs have the reason (`a notification is given up`). Then: ./imagemill notifications list, "
+            "and ./imagemill notifications retry --all."
         )
         return Finding(check=check, state=State.WARNING, found=found, advice=advice)
-    if counts.oldest_s > _NEVER_TOLD_S:
+    if counts.oldest_s > _NEVER_SENT_S:
         found = f"{counts.put_off} could not be sent so far, the oldest for {_time(counts.oldest_s)}; {history}"
         advice = "The workers' logs have the reason (`a notification failed and will be retried`). They are retried."
         return Finding(check=check, state=State.WARNING, found=found, advice=advice)

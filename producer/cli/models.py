@@ -1,4 +1,4 @@
-"""`./imagemill models`: what can be asked for, as the catalogue says; nobody is asked."""
+"""`./imagemill models`: what can be requested, as the catalogue says, without Redis and workers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from rich.table import Table
 
 from jobs.catalogue.entry import Model
 from jobs.catalogue.takes import Takes, takes_of
-from producer.cli.reporting import JsonFlag, reporting
-from producer.cli.terminal import Terminal, print_json, say
+from producer.cli.output.reporting import JsonFlag, reporting
+from producer.cli.output.terminal import Terminal, print_json, say
 from producer.client.parts import open_parts
 
-_UNKNOWN = "its worker knows"
+_UNKNOWN = "known to its worker"
+_GUIDANCE = {"true": "classifier-free", "embedded": "embedded", "none": "no", None: _UNKNOWN}
 
 
 def models(as_json: JsonFlag = False) -> None:
@@ -33,7 +34,7 @@ def _rows(model: Model, takes: Takes) -> dict[str, str]:
     return {
         "sides": f"{limits.min_side} to {limits.max_side} pixels, multiples of {takes.side_multiple}",
         "steps": f"up to {limits.max_steps}",
-        "guidance": _UNKNOWN if takes.guidance is None else takes.guidance,
+        "guidance": _GUIDANCE[takes.guidance],
         "negative prompt": {True: "yes", False: "no", None: _UNKNOWN}[takes.negative_prompt],
         "shift": "yes" if takes.shift else "no",
         "prompt": f"up to {takes.max_prompt_chars} characters",

@@ -11,8 +11,8 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidRequest
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect
-from producer.cli.reporting import JsonFlag, ago, print_outcome, reporting
-from producer.cli.terminal import Terminal, print_json, say
+from producer.cli.output.reporting import JsonFlag, ago, print_outcome, reporting
+from producer.cli.output.terminal import Terminal, print_json, say
 from producer.keys.key import ApiKey
 from producer.keys.store import KeyStore
 
@@ -155,14 +155,14 @@ def list_keys(as_json: JsonFlag = False) -> None:
             for each in keys:
                 print_json(each.public())
             return
-        table = Table("name", "key", "rate", "queued", "at a time", "models", "weight", "")
+        table = Table("name", "key", "rate", "queued", "at the same time", "models", "weight", "state")
         for each in keys:
             models = ", ".join(each.models) if each.models else "all"
             at_a_time = f"{each.max_connections}, {each.max_batches} batches, {each.max_uploads} uploads"
             queued = str(each.max_queued or "any") + (f", {each.max_kept_mib} MiB kept" if each.max_kept_mib else "")
             queued += f", {each.max_file_mib} MiB of files" if each.max_file_mib else ""
             limits = (each.rate or "any", queued, at_a_time, models, f"{each.weight:g}")
-            state = f"made {ago(each.created_at)}" if each.is_valid else f"revoked {ago(each.revoked_at)}"
+            state = f"created {ago(each.created_at)}" if each.is_valid else f"revoked {ago(each.revoked_at)}"
             table.add_row(each.name, f"{each.hint}…", *limits, state)
         Terminal().print(table)
 
@@ -170,11 +170,10 @@ def list_keys(as_json: JsonFlag = False) -> None:
 @keys_app.command()
 def revoke(name: KeyName, as_json: JsonFlag = False) -> None:
     """
-    Let a key open nothing any more, within two seconds, and what it has open end within five. The API stays closed
-    without a key.
+    Revoke a key: its requests are refused within two seconds, and its open streams end within five.
 
-    Its jobs go on, but for those that an OpenAI client waits for without an Idempotency-Key: they are canceled, as if
-    it had left.
+    The API still requires a key.
+    Jobs of the revoked key go on; only those that an OpenAI client waits for without an Idempotency-Key are canceled.
     """
     with reporting(as_json):
         key = _store(load_settings()).revoke(name)

@@ -9,11 +9,11 @@ import typer
 
 from jobs.table.states import Status
 from jobs.view import JobView, check_kept
-from producer.cli.made import add_links, artifact_name
-from producer.cli.progress import follow_on_terminal, print_result
-from producer.cli.reporting import EXIT_NO_IMAGES
-from producer.cli.saving import saving
-from producer.cli.terminal import Terminal, print_json
+from producer.cli.output.reporting import EXIT_NO_IMAGES
+from producer.cli.output.terminal import Terminal, print_json
+from producer.cli.results.made import add_links, artifact_name
+from producer.cli.results.progress import follow_on_terminal, print_result
+from producer.cli.results.saving import saving
 from producer.client.image import Artifact, Image
 from producer.client.job import Job
 

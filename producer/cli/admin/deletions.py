@@ -12,7 +12,7 @@ from jobs.deletions.deleter import Deleter
 from jobs.deletions.deletions import Deletions
 from jobs.errors import InvalidRequest
 from jobs.inputs.sent import SentInputs
-from producer.cli.reporting import JsonFlag, print_outcome, reporting
+from producer.cli.output.reporting import JsonFlag, print_outcome, reporting
 from producer.client.parts import Parts, open_parts
 from storage.deletion import JobObjects
 
@@ -34,8 +34,8 @@ def delete(
     """
     Delete what ended jobs made and what they were asked for: images, data, prompts, parameters.
 
-    Their status, ids and times stay. What this command cannot delete, because the image store is away, workers and API
-    processes delete later.
+    Their status, ids and times stay.
+    What cannot be deleted now, because the image store is unavailable, is deleted by workers and API processes later.
     """
     with reporting(as_json):
         if bool(job_ids) == (caller is not None):

@@ -14,9 +14,9 @@ from typing import Any
 from jobs.errors import ImagemillError
 from jobs.table.states import Status
 from jobs.view import JobView, view_of
-from producer.cli.made import add_links, artifact_name
-from producer.cli.prompt_file import PromptLine
-from producer.cli.saving import saving
+from producer.cli.results.made import add_links, artifact_name
+from producer.cli.results.saving import saving
+from producer.cli.submission.prompt_file import PromptLine
 from producer.client.image import Artifact, Image, artifacts_of, images_of
 from producer.client.parts import Parts
 
