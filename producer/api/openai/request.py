@@ -11,7 +11,7 @@ from pydantic import Field
 
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidRequest
-from jobs.fields import MAX_SEED, Prompt, Strict, Text
+from jobs.fields import MAX_SEED, Name, Prompt, Strict, Text
 
 Tag = Annotated[str, Field(max_length=512)]
 AzureVersion = Annotated[
@@ -44,8 +44,8 @@ class PicturesRequest(Strict):
         on_unused: What becomes of a field that the model would not heed, such as a negative prompt without guidance:
             "refuse" (where it is not said), or "warn": it is left out, and `warnings` of the answer say so. Not
             OpenAI's.
-        negative_prompt, num_inference_steps, guidance_scale, seed: As in a job; not OpenAI's (`extra_body` of its
-            client). `num_inference_steps` wins over `quality`.
+        negative_prompt, num_inference_steps, guidance_scale, scheduler, shift, seed: As in a job; not OpenAI's
+            (`extra_body` of its client). `num_inference_steps` wins over `quality`.
         completed: The type of a stream's events.
         names: What the fields of a job are called here.
     """
@@ -76,6 +76,8 @@ class PicturesRequest(Strict):
     negative_prompt: Text | None = None
     num_inference_steps: Annotated[int, Field(ge=1, le=1_000)] | None = None
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    scheduler: Name | None = None
+    shift: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
     on_unused: Literal["refuse", "warn"] | None = None
 
@@ -125,9 +127,11 @@ class PicturesRequest(Strict):
         fields = {
             "model": self.model,
             "n": self.n,
-            "num_inference_steps": self.num_inference_steps or _steps(self.level, model),
+            "num_inference_steps": self.num_inference_steps or self._steps(model),
             "negative_prompt": self.negative_prompt,
             "guidance_scale": self.guidance_scale,
+            "scheduler": self.scheduler,
+            "shift": self.shift,
             "seed": self.seed,
             "metadata": {"user": self.end_user} if self.end_user else None,
         }
@@ -139,6 +143,12 @@ class PicturesRequest(Strict):
         first = exc.field.partition(".")[0]
         name = self.names.get(exc.field) or self.names.get(first)
         return InvalidRequest(name, str(exc).removeprefix(f"{exc.field}: ")) if name else exc
+
+    def _steps(self, model: Model) -> int | None:
+        if self.level == "medium":
+            return None
+        most = model.max_steps(self.scheduler or model.defaults.scheduler)
+        return min(most, max(1, round(model.defaults.num_inference_steps * _STEPS[self.level])))
 
     def _output(self) -> dict[str, Any]:
         file_format, quality = self.output_format or "png", self.output_compression
@@ -164,14 +174,6 @@ class ImagesRequest(PicturesRequest):
         """As of `PicturesRequest`."""
         styled = ["style: no model has one; the prompt says it"] if self.style == "natural" else []
         return [*super().unheeded, *styled]
-
-
-def _steps(level: Quality, model: Model) -> int | None:
-    if level == "medium":
-        return None
-    return min(
-        model.max_steps(model.defaults.scheduler), max(1, round(model.defaults.num_inference_steps * _STEPS[level]))
-    )
 
 
 def _sides(size: str | None) -> dict[str, int]:
