@@ -32,7 +32,7 @@ def _rows(model: Model, takes: Takes) -> dict[str, str]:
     limits = model.limits
     return {
         "sides": f"{limits.min_side} to {limits.max_side} pixels, multiples of {takes.side_multiple}",
-        "steps": _steps(model),
+        "steps": _steps(limits.max_steps, takes),
         "guidance": _guidance(takes),
         "negative prompt": {True: "yes", False: "no", None: _UNKNOWN}[takes.negative_prompt],
         "shift": "yes" if takes.shift else "no",
@@ -42,9 +42,9 @@ def _rows(model: Model, takes: Takes) -> dict[str, str]:
     }
 
 
-def _steps(model: Model) -> str:
-    fewer = {name: most for name in model.schedulers if (most := model.max_steps(name)) < model.limits.max_steps}
-    return ", ".join([f"up to {model.limits.max_steps}", *(f"{most} with {name}" for name, most in fewer.items())])
+def _steps(most: int, takes: Takes) -> str:
+    fewer = [f"{steps} with {name}" for name, steps in takes.max_steps.items() if steps < most]
+    return ", ".join([f"up to {most}", *fewer])
 
 
 def _guidance(takes: Takes) -> str:
