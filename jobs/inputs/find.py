@@ -178,7 +178,7 @@ class Finder:
             state = "has not succeeded" if view.has_ended else "has not ended; submit this when it has succeeded"
             raise PictureRefused(f"job {reference.job} {state}")
         if index >= len(view.images):
-            raise PictureRefused(f"job {reference.job} has {len(view.images)} images, so there is no number {index}")
+            raise PictureRefused(f"job {reference.job} has no image {index}; it has {len(view.images)}, counted from 0")
         image = view.images[index]
         return Input(
             job=reference.job,
