@@ -29,6 +29,7 @@ _WAYS_TO_EDIT: dict[str, dict[Edited, WayToEdit]] = {
 }
 
 # Most steps of those schedulers of diffusers that do not take any number: a consistency model is distilled on fifty.
+# Those that flow-matching models have under these names take any.
 MAX_STEPS_OF_SCHEDULER = {"lcm": 50, "tcd": 50}
 
 _OUTPUT_PIXELS = 4_096 * 4_096  # a WebP of which takes a worker 3 s and 200 MiB
@@ -210,4 +211,5 @@ class Model(_Entry):
 
     def max_steps(self, scheduler: str) -> int:
         """The most denoising steps that a request may ask for."""
-        return min(self.limits.max_steps, MAX_STEPS_OF_SCHEDULER.get(scheduler, self.limits.max_steps))
+        most = self.limits.max_steps
+        return most if self.traits.shift else min(most, MAX_STEPS_OF_SCHEDULER.get(scheduler, most))

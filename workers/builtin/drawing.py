@@ -85,9 +85,9 @@ def draw(
     Draw a scene, choosing at random what the scene leaves open.
 
     Args:
-        grid_px: 8 or 16: centers at multiples of it, one radius for each size, and the center where no place is named. To a
-            model whose cells are this wide, a figure then looks the same wherever it stands, and a small model has much
-            less to learn: with open places it drew one figure in two of them.
+        grid_px: 8 or 16: centers at multiples of it, one radius for each size, and the center where no place is named.
+            To a model whose cells are this wide, a figure then looks the same wherever it stands, and a small model has
+            much less to learn: with open places it drew one figure in two of them.
         size: Width and height in pixels, the shorter 128: how large a figure is follows from that one.
 
     Returns:
