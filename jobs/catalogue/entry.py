@@ -21,7 +21,7 @@ _EDITING_FAMILIES = (
     *("stable-diffusion-3", "flux", "qwen-image", "z-image"),
 )
 _BY_STRENGTH: dict[Edited, WayToEdit] = {"image": "strength", "mask": "strength"}
-# Whatever the model. Those of flow-matching models are of their pipelines' own calls.
+# Whatever the model.
 _WAYS_TO_EDIT: dict[str, dict[Edited, WayToEdit]] = {
     **dict.fromkeys(_EDITING_FAMILIES, _BY_STRENGTH),
     "flux2": {"image": "instruction"},
@@ -171,7 +171,8 @@ class Model(_Entry):
         if self.edits is not None:
             return self.edits
         # Calls of a pipeline's own encode on its device, where the text encoder is not then.
-        return {} if self.text_device == "cpu" else _WAYS_TO_EDIT.get(self.family)
+        is_elsewhere = self.text_device == "cpu" and not self.traits.steps_edits
+        return {} if is_elsewhere else _WAYS_TO_EDIT.get(self.family)
 
     @property
     def traits(self) -> Traits:
