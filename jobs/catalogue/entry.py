@@ -32,6 +32,7 @@ _WAYS_TO_EDIT: dict[str, dict[Edited, WayToEdit]] = {
 }
 
 # Most steps of those schedulers of diffusers that do not take any number: a consistency model is distilled on fifty.
+# Those that flow-matching models have under these names take any.
 MAX_STEPS_OF_SCHEDULER = {"lcm": 50, "tcd": 50}
 
 _OUTPUT_PIXELS = 4_096 * 4_096  # a WebP of which takes a worker 3 s and 200 MiB
@@ -92,7 +93,7 @@ class Model(_Entry):
         revision: Commit of the hub (workers take no branch or tag), or the label of the folder's content; recorded with
             each image.
         family: Which code runs it; "diffusers" for any text-to-image pipeline that has no family of its own here. A
-            worker has to know it; who submits does not, and may be of a version that has never heard of it.
+            worker has to know it; who submits does not, and may be of a version that does not know it.
         reproducible_rows: Rows of a forward pass that holds a job with `reproducible`.
         edits: How it edits a whole picture ("image") and a masked part ("mask"): by "strength", or by "instruction",
             which has no strength; what is left out it does not do. Unset: as its family does, or as the worker finds.
@@ -214,4 +215,5 @@ class Model(_Entry):
 
     def max_steps(self, scheduler: str) -> int:
         """The most denoising steps that a request may ask for."""
-        return min(self.limits.max_steps, MAX_STEPS_OF_SCHEDULER.get(scheduler, self.limits.max_steps))
+        most = self.limits.max_steps
+        return most if self.traits.shift else min(most, MAX_STEPS_OF_SCHEDULER.get(scheduler, most))

@@ -20,7 +20,7 @@ from workers.families.parts.autoencoder import Autoencoder, check_finite
 from workers.families.parts.cut import cut_texts
 from workers.families.parts.edit_fields import check_strength
 from workers.families.parts.embeddings import Embedding, EmbeddingCache
-from workers.families.parts.schedulers import SchedulerCache
+from workers.families.parts.schedulers import SchedulerCache, check_steps
 from workers.families.unet.edited import EditRun
 from workers.families.unet.rows import Rows, forward_in_parts, pack
 from workers.families.unet.scheduled import Conditioning, ScheduledRun
@@ -79,6 +79,7 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         """
         spec = spec_of(work)
         self._check(work)
+        check_steps(spec, self.pipeline.scheduler)
         scheduler = self._schedulers.take(spec.scheduler, spec.num_inference_steps)
         conditioning = _on_this_stream(conditioning)
         shape, key = self._latent_shape(spec), f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}"
@@ -97,7 +98,8 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
     def predict(self, batch: Sequence[ScheduledRun], max_rows: int, _on_step: OnStep) -> list[torch.Tensor]:
         """One step's noise prediction for each job, (R, C, h, w)."""
         rows = pack([each.inputs() for each in batch])
-        exactly = self.entry.reproducible_rows if any(each.spec.reproducible for each in batch) else None
+        fixed = [fixed for each in batch if (fixed := self.fixed_rows(each)) is not None]
+        exactly = min(max_rows, *fixed) if fixed else None
         predicted = forward_in_parts(rows, self._forward, max_rows=max_rows, exactly=exactly)
         return list(predicted.split([each.rows for each in batch]))
 

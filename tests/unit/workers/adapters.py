@@ -67,6 +67,9 @@ class Wrapped(PictureFamily[Any]):
     def begin(self, work: Any, conditioning: Any) -> Any:
         return self._inner.begin(work, conditioning)
 
+    def fixed_rows(self, run: Any) -> int | None:
+        return self._inner.fixed_rows(run)
+
     def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
         return self._inner.predict(batch, max_rows, on_step)
 

@@ -20,7 +20,7 @@ from workers.families.diffusers import WholeEdit, WholePipeline
 from workers.families.family import PictureFamily
 from workers.families.flow.edits import FlowEditRun
 from workers.families.flow.references import look_at
-from workers.families.flow.rows import FlowRow, forward_rows
+from workers.families.flow.rows import FlowRow, even_rows, forward_rows
 from workers.families.flow.run import FlowConditioning, FlowRun, LatentSpace
 from workers.families.flow.texts import TextStage
 from workers.families.parts.autoencoder import Autoencoder, Source, check_finite
@@ -214,6 +214,12 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
             return FlowEditRun(work, self._schedule(spec), conditioning, begins_at_noise=at_noise, **common)
         return FlowRun(spec, self._schedule(spec), conditioning, **common)
 
+    def fixed_rows(self, run: FlowRun | WholeEdit) -> int | None:
+        """Of a reproducible job: forwards have no other's rows, and are not padded."""
+        if isinstance(run, WholeEdit):
+            return self._whole.fixed_rows(run)
+        return even_rows(run.rows, self.entry.reproducible_rows) if run.spec.reproducible else None
+
     @torch.inference_mode()
     def predict(self, batch: Sequence[FlowRun | WholeEdit], max_rows: int, on_step: OnStep) -> list[Any]:
         """One step's prediction for each job, one for each of its rows; of an edit, its pictures."""
@@ -230,7 +236,7 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         made: dict[int, list[torch.Tensor]] = {}
         for group in groups:
             rows = [row for each in group for row in each.inputs()]
-            most = self.entry.reproducible_rows if group[0].spec.reproducible else max_rows
+            most = min(max_rows, self.fixed_rows(group[0]) or max_rows)
             predicted = iter(forward_rows(rows, self._forward, most))
             made |= {id(each): [next(predicted) for _ in range(each.rows)] for each in group}
         return [made[id(each)] for each in batch]

@@ -39,8 +39,13 @@ Forward = Callable[[Sequence[FlowRow]], Sequence[torch.Tensor]]  # a prediction 
 def forward_rows(rows: Sequence[FlowRow], forward: Forward, max_rows: int) -> list[torch.Tensor]:
     """Run a forward over rows of any number: more than `max_rows` take several, of about equal size."""
     count = len(rows)
-    size = -(-count // -(-count // max_rows))
+    size = even_rows(count, max_rows)
     return [made for at in range(0, count, size) for made in forward(rows[at : at + size])]
+
+
+def even_rows(count: int, max_rows: int) -> int:
+    """Rows of the largest of the forwards that so many rows take."""
+    return -(-count // -(-count // max_rows))
 
 
 def stack(tensors: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -12,6 +12,7 @@ from jobs.catalogue.families import FAMILIES as ALL
 from jobs.errors import InvalidRequest, NoEffect
 from jobs.fields import MAX_PROMPT_CHARS, parse
 from jobs.kinds.edit import EDIT, EditRequest, passes_of
+from jobs.kinds.effects import effects
 from jobs.kinds.generate import GENERATE, GenerateRequest, GenerateSpec
 from jobs.kinds.inputs import Input
 from jobs.kinds.registry import parse_request, settle
@@ -157,6 +158,32 @@ def test_edits_are_as_their_family_edits(family: str) -> None:
         EDIT.settle(parse(EditRequest, {**asked, "shift": 2.0}), model(family))
     with pytest.raises(InvalidRequest, match=r"^image: m edits no pictures"):
         EDIT.settle(parse(EditRequest, asked), model(family, text_device="cpu"))
+
+
+@pytest.mark.parametrize("family", TRUE)
+def test_value_that_only_turns_guidance_off_is_noted(family: str) -> None:
+    entry, above = model(family), FAMILIES[family].guided_above
+    for scale in (0, 1, above, above + 0.1):  # What people write to turn it off, and what turns it on.
+        assert effects(settled(entry, guidance_scale=scale), entry) == ()
+    noted = effects(settled(entry, guidance_scale=0.5), entry)
+    says = ("guidance_scale: 0.5 turns guidance off, as every value up to 1 does",)
+    assert noted == (says if above == 1 else ())
+
+
+@pytest.mark.parametrize("family", EMBEDDED)
+def test_every_value_of_embedded_guidance_is_another(family: str) -> None:
+    assert effects(settled(model(family), guidance_scale=0.5), model(family)) == ()
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "diffusers"])
+def test_steps_of_lcm_are_bounded_where_its_scheduler_bounds_them(family: str) -> None:
+    entry = model(family).model_copy(update={"schedulers": ("euler", "lcm")})
+    assert settled(entry, num_inference_steps=50, scheduler="lcm").num_inference_steps == 50
+    if family in SHIFTED:
+        assert settled(entry, num_inference_steps=100, scheduler="lcm").num_inference_steps == 100
+    else:
+        with pytest.raises(InvalidRequest, match=r"^num_inference_steps: m runs at most 50 steps with lcm"):
+            settled(entry, num_inference_steps=51, scheduler="lcm")
 
 
 @pytest.mark.parametrize(("family", "strength", "passes"), [("stable-diffusion", 0.1, None), ("z-image", 0.1, 1)])
