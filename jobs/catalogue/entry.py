@@ -15,11 +15,13 @@ Positive = Annotated[int, Field(ge=1)]
 Edited = Literal["image", "mask"]
 WayToEdit = Literal["strength", "instruction"]
 
-# Families that edit one picture at a time.
+# Families that begin at a picture.
 _EDITING_FAMILIES = (
     *("stable-diffusion", "stable-diffusion-xl", "simulated"),
     *("stable-diffusion-3", "flux", "qwen-image", "z-image"),
 )
+# Those that edit one picture at a time.
+_OF_ONE_PICTURE = (*_EDITING_FAMILIES, "flux-kontext", "qwen-image-edit")
 _BY_STRENGTH: dict[Edited, WayToEdit] = {"image": "strength", "mask": "strength"}
 # Whatever the model.
 _WAYS_TO_EDIT: dict[str, dict[Edited, WayToEdit]] = {
@@ -211,7 +213,7 @@ class Model(_Entry):
     @property
     def max_references(self) -> int | None:
         """What `limits` say, or the family; None where only a worker knows."""
-        return 0 if self.family in _EDITING_FAMILIES else self.limits.max_references
+        return 0 if self.family in _OF_ONE_PICTURE else self.limits.max_references
 
     def max_steps(self, scheduler: str) -> int:
         """The most denoising steps that a request may ask for."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Hashable, Sequence
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -19,11 +18,11 @@ from workers.engine.errors import GenerationFailed
 from workers.families.diffusers import WholeEdit, WholePipeline
 from workers.families.family import PictureFamily
 from workers.families.flow.edits import FlowEditRun
-from workers.families.flow.references import look_at
+from workers.families.flow.pictures import PictureStage, edited
 from workers.families.flow.rows import FlowRow, even_rows, forward_rows
 from workers.families.flow.run import FlowConditioning, FlowRun, LatentSpace
 from workers.families.flow.texts import TextStage
-from workers.families.parts.autoencoder import Autoencoder, Source, check_finite
+from workers.families.parts.autoencoder import Autoencoder, check_finite
 from workers.families.parts.edit_fields import check_edit
 from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.parts.flow_schedules import FlowSchedulers, calculate_shift
@@ -47,24 +46,13 @@ class Decoder(Protocol):
         """The pictures of latents, (n, C, h, w). Raises `GenerationFailed` where a value is not finite."""
 
 
-@runtime_checkable
-class Encoder(Protocol):
-    """From pictures to latents, for families that step edits."""
-
-    def encode(self, edit: Edit, size: Sequence[int]) -> Source:
-        """The picture that is edited, and its mask at the size (h, w) of its latents."""
-
-    def look_at(self, image: torch.Tensor) -> torch.Tensor:
-        """The likeliest latents of a picture, (1, C, h, w)."""
-
-
 # These know nothing of the noise levels that pipelines have of their own, so none runs with them in its own call.
 _NOT_FOR_CALLS = ("heun", "dpmpp_2m")
 # It adds no noise to a picture as flow-matching models need it, so none of those that begin at one runs with it.
 _NOT_FOR_CALLS_BY_STRENGTH = ("unipc",)
 
 
-class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
+class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
     """
     Adapts a pipeline of a flow-matching transformer; its own `__call__` is not used, its parts are.
 
@@ -78,8 +66,6 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
 
     # See `FlowSchedulers`.
     _keeps_flow_sigmas: ClassVar[bool] = False
-    # What edits are stepped, and how; the autoencoder is an `Encoder` then.
-    _stepped: ClassVar[Mapping[Edited, WayToEdit]] = {}
     # Whether its pipeline for inpainting with a strength of 1 begins at noise alone, whatever the schedule begins with.
     _inpaints_from_noise: ClassVar[bool] = False
 
@@ -118,11 +104,6 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         """Latents of a job as the autoencoder takes them, (n, C, h, w)."""
         del spec
         return latents
-
-    def _seen(self, edit: Edit) -> list[torch.Tensor]:
-        """What an edit looks at, of families that edit by instruction; each (1, 3, height, width), -1 to 1."""
-        del edit
-        return []
 
     def _guide(self, with_prompt: torch.Tensor, without: torch.Tensor, scale: float) -> torch.Tensor:
         """Classifier-free guidance (Ho & Salimans 2022), as diffusers writes it."""
@@ -173,19 +154,6 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
     def _condition_works(self, works: Sequence[Work]) -> list[FlowConditioning]:
         """What the texts of jobs were encoded to."""
         return self.condition([spec_of(work) for work in works])
-
-    @torch.inference_mode()
-    def _with_pictures(self, work: Work, conditioning: FlowConditioning) -> FlowConditioning:
-        """What else an edit is conditioned on."""
-        if not isinstance(work, Edit):
-            return conditioning
-        assert isinstance(self._autoencoder, Encoder), "as it steps edits"  # noqa: S101
-        source = references = None
-        if self._stepped[_edited(work)] == "strength":
-            source = self._autoencoder.encode(work, self._latent_shape(work.spec)[1:])
-        if images := self._seen(work):
-            references = look_at(images, self._autoencoder.look_at, self._pack, token_side=self.side_multiple)
-        return replace(conditioning, source=source, references=references)
 
     @torch.inference_mode()
     def begin(self, work: Work, conditioning: FlowConditioning | None) -> FlowRun | WholeEdit:
@@ -255,12 +223,9 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         """One image of it; a step costs the same at any timestep."""
         return self._whole.trial(run) if isinstance(run, WholeEdit) else run.one_image()
 
-    def _is_stepped(self, work: Work) -> bool:
-        return not isinstance(work, Edit) or _edited(work) in self._stepped
-
     def _begin_call(self, edit: Edit) -> WholeEdit:
         name, spec = self.entry.name, edit.spec
-        way = self.ways_to_edit.get("image" if edit.mask is None else "mask")
+        way = self.ways_to_edit.get(edited(edit))
         if spec.scheduler in _NOT_FOR_CALLS or (way == "strength" and spec.scheduler in _NOT_FOR_CALLS_BY_STRENGTH):
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"scheduler: {name} edits without {spec.scheduler}")
         if spec.shift is not None:
@@ -340,7 +305,3 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
                     f"model {entry.name}: it cannot run scheduler {name!r} ({reason}): take it out of schedulers of "
                     f"[models.{entry.name}] in models.toml"
                 ) from exc
-
-
-def _edited(edit: Edit) -> Edited:
-    return "image" if edit.mask is None else "mask"

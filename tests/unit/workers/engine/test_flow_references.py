@@ -266,3 +266,4 @@ def test_submission_knows_how_the_model_edits(model: str) -> None:
     adapter = flow.adapter_of(model)
     assert adapter.entry.ways_to_edit == adapter.ways_to_edit
     assert adapter.most_references == (15 if model in SEVERAL else 0)
+    assert (adapter.entry.max_references == 0) is (model not in SEVERAL)
