@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from jobs.catalogue.entry import Model
+from jobs.catalogue.families import FAMILIES
 from jobs.kinds.generate import GenerateSpec
 from ops.documents import models
 from tests.further.listed import OLD, OTHERS, SERVED, UNABLE, WITHOUT_PROMPT
@@ -23,6 +24,8 @@ from workers.families.whole.own_call import OwnCall
 pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)]
 
 SOURCE = models.read()
+
+ONLY_EDITING = [name for name, traits in FAMILIES.items() if traits.only_edits]
 
 # Of each family, a tiny model.
 ADAPTERS: dict[str, Callable[[], Any]] = {
@@ -76,7 +79,11 @@ def share_key(adapter: Any, entry: Model, **fields: Any) -> Any:
     return adapter.begin(work, adapter.encode([work])[0]).share_key
 
 
-@pytest.mark.parametrize("family", SOURCE["families"])
+@pytest.mark.parametrize(
+    "family",
+    # Those that look at a megapixel in each of these jobs take long.
+    [pytest.param(each, marks=[pytest.mark.long] if each in ONLY_EDITING else []) for each in SOURCE["families"]],
+)
 def test_jobs_of_a_pass_have_in_common_what_is_said(family: str) -> None:
     adapter = ADAPTERS[family]()
     entry = adapter.entry
