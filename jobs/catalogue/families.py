@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from jobs.fields import MAX_PROMPT_CHARS
@@ -25,6 +25,7 @@ class Traits:
         shift: Whether they are flow-matching models, whose schedule has a shift.
         side_multiple: Of which sides are multiples, at the least: a patch of latents.
         max_prompt_chars: Of a prompt, and of a negative one: more where a language model reads them.
+        max_sequence_length, text_device: Whether an entry's fields of these names have an effect.
     """
 
     guidance: Guidance | None = None
@@ -34,40 +35,40 @@ class Traits:
     shift: bool = False
     side_multiple: int = 1
     max_prompt_chars: int = 4_000
+    max_sequence_length: bool = False
+    text_device: bool = False
 
 
 _UNET = Traits(guidance="true", negative_prompt=True, side_multiple=8)
+
+_PIXART = replace(_UNET, side_multiple=16, max_sequence_length=True)
+_FLOW = Traits(
+    guidance="true", negative_prompt=True, shift=True, side_multiple=16, max_sequence_length=True, text_device=True
+)
+# Of those whose text encoder is a language model.
+_FLOW_LM = replace(_FLOW, max_prompt_chars=MAX_PROMPT_CHARS)
 
 # Of every other family nothing is known but what the entry says.
 FAMILIES = {
     "stable-diffusion": _UNET,
     "stable-diffusion-xl": _UNET,
     "simulated": Traits(guidance="true", negative_prompt=True),
-    "stable-diffusion-3": Traits(guidance="true", negative_prompt=True, shift=True, side_multiple=16),
-    "flux": Traits(guidance="embedded", negative_prompt=False, shift=True, side_multiple=16),
-    "flux2": Traits(
-        guidance="embedded", negative_prompt=False, shift=True, side_multiple=16, max_prompt_chars=MAX_PROMPT_CHARS
-    ),
-    "flux2-klein": Traits(
-        guidance="true", negative_prompt=False, shift=True, side_multiple=16, max_prompt_chars=MAX_PROMPT_CHARS
-    ),
-    "qwen-image": Traits(
-        guidance="true",
-        negative_prompt=True,
-        empty_negative=" ",
-        shift=True,
-        side_multiple=16,
-        max_prompt_chars=MAX_PROMPT_CHARS,
-    ),
+    "stable-diffusion-3": _FLOW,
+    "flux": replace(_FLOW, guidance="embedded", negative_prompt=False),
+    "flux2": replace(_FLOW_LM, guidance="embedded", negative_prompt=False),
+    "flux2-klein": replace(_FLOW_LM, negative_prompt=False),
+    "qwen-image": replace(_FLOW_LM, empty_negative=" "),
     # Its pipelines write guidance g as prompt + g (prompt - without), which is off at 0.
-    "z-image": Traits(
-        guidance="true",
-        guided_above=0.0,
-        negative_prompt=True,
-        shift=True,
-        side_multiple=16,
-        max_prompt_chars=MAX_PROMPT_CHARS,
-    ),
+    "z-image": replace(_FLOW_LM, guided_above=0.0),
+    "chroma": _FLOW,
+    "aura-flow": _FLOW,
+    "lumina2": _FLOW_LM,
+    "hunyuan-image": replace(_FLOW_LM, side_multiple=32),
+    "krea2": replace(_FLOW_LM, guided_above=0.0),  # Likewise.
+    "sana": replace(_FLOW_LM, side_multiple=32),
+    "pixart-sigma": _PIXART,
+    "pixart-alpha": _PIXART,
+    "sana-sprint": replace(_FLOW_LM, guidance="embedded", negative_prompt=False, shift=False, side_multiple=32),
 }
 
 UNKNOWN = Traits()

@@ -19,7 +19,7 @@ from workers.engine.errors import GenerationFailed
 from workers.families.diffusers import WholeEdit, WholePipeline
 from workers.families.family import PictureFamily
 from workers.families.flow.rows import FlowRow, forward_rows
-from workers.families.flow.run import FlowConditioning, FlowRun
+from workers.families.flow.run import FlowConditioning, FlowRun, Guide
 from workers.families.flow.texts import TextStage
 from workers.families.parts.autoencoder import Autoencoder, check_finite
 from workers.families.parts.embeddings import EmbeddingCache
@@ -70,7 +70,7 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         self._transformer = pipeline.transformer
         self._dtype = self._transformer.dtype
         self._own_scheduler = pipeline.scheduler  # Calls of its own put others in its place.
-        self._whole = WholePipeline(entry, pipeline)
+        self._whole = self._open_whole()
         self._schedulers = FlowSchedulers(self._own_scheduler, keeps_flow_sigmas=self._keeps_flow_sigmas)
         self._autoencoder = self._open_autoencoder()
         self._try_schedulers()
@@ -103,6 +103,10 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         """Classifier-free guidance (Ho & Salimans 2022), as diffusers writes it."""
         return without + scale * (with_prompt - without)
 
+    def _guide_of(self, _conditioning: FlowConditioning, _passes: int) -> Guide:
+        """The formula of one job, of so many passes; for models whose guidance goes by what came before."""
+        return self._guide
+
     def _sigmas(self, steps: int) -> list[float] | None:
         """Noise levels before the shift; None for the scheduler's own."""
         sigmas: list[float] = np.linspace(1.0, 1 / steps, steps).tolist()  # As diffusers has them, to the last bit.
@@ -120,6 +124,10 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
     def _open_autoencoder(self) -> Decoder:
         self.pipeline.vae.to(memory_format=torch.channels_last)
         return Autoencoder(self.pipeline.vae, is_xl=False)
+
+    def _open_whole(self) -> WholePipeline:
+        """What edits."""
+        return WholePipeline(self.entry, self.pipeline)
 
     # What all have in common.
 
@@ -156,15 +164,15 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
             return self._begin_edit(work)
         assert conditioning is not None, "of a generation"  # noqa: S101
         self._take_over(conditioning)
-        shape = self._latent_shape(work)
+        shape, scheduler = self._latent_shape(work), self._schedule(work)
         return FlowRun(
             work,
-            self._schedule(work),
+            scheduler,
             conditioning,
             draw=lambda generators: self._pack(
                 randn_tensor((work.n, *shape), generator=generators, device=self._device, dtype=self._latents_dtype)
             ),
-            guide=self._guide,
+            guide=self._guide_of(conditioning, len(scheduler.timesteps)),
             share_key=(self._key, self._alike(work)),
             cost_key=(self._key, size_class(*shape[-2:])),
         )
