@@ -22,6 +22,7 @@ from workers.families.family import Family
 from workers.families.parts.cut import cut_texts
 from workers.families.parts.edit_fields import check_strength
 from workers.families.parts.embeddings import Embedding, EmbeddingCache
+from workers.families.parts.schedulers import check_steps
 from workers.runners.edit_work import Edit, Work
 
 

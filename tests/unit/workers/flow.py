@@ -18,7 +18,6 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
     FlowMatchLCMScheduler,
-    FluxPipeline,
     HunyuanImagePipeline,
     SanaSprintPipeline,
     UniPCMultistepScheduler,
@@ -190,7 +189,8 @@ def guided(pipeline: Any, job: GenerateSpec) -> Iterator[dict[str, Any]]:
     """What the call of a pipeline is given for a job; what its parts have to be told, they are, for as long."""
     known = inspect.signature(pipeline.__call__).parameters
     # FLUX.1 has both: its own guidance, and the true one beside it, which is off.
-    is_true_cfg = "true_cfg_scale" in known and not isinstance(pipeline, FluxPipeline)
+    is_flux = type(pipeline).__name__.startswith("Flux")
+    is_true_cfg = "true_cfg_scale" in known and not is_flux
     given: dict[str, Any] = {
         "prompt": [job.prompt],
         "width": job.width,
@@ -203,7 +203,7 @@ def guided(pipeline: Any, job: GenerateSpec) -> Iterator[dict[str, Any]]:
     }
     if job.num_inference_steps != 2:
         given["intermediate_timesteps"] = None
-    if not isinstance(pipeline, FluxPipeline):  # A list for each call: Z-Image's pipeline writes into it.
+    if not is_flux:  # A list for each call: Z-Image's pipeline writes into it.
         given["negative_prompt"] = [job.negative_prompt or (" " if is_true_cfg else "")]
     if not isinstance(pipeline, HunyuanImagePipeline):
         yield {name: value for name, value in given.items() if name in known}
