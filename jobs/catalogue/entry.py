@@ -23,6 +23,8 @@ _EDITING_FAMILIES = (
 # Those that edit one picture at a time.
 _OF_ONE_PICTURE = (*_EDITING_FAMILIES, "flux-kontext", "qwen-image-edit")
 _BY_STRENGTH: dict[Edited, WayToEdit] = {"image": "strength", "mask": "strength"}
+_PICTURES_BY_STRENGTH: dict[Edited, WayToEdit] = {"image": "strength"}
+_NO_EDITS: dict[Edited, WayToEdit] = {}
 # Whatever the model.
 _WAYS_TO_EDIT: dict[str, dict[Edited, WayToEdit]] = {
     **dict.fromkeys(_EDITING_FAMILIES, _BY_STRENGTH),
@@ -31,6 +33,9 @@ _WAYS_TO_EDIT: dict[str, dict[Edited, WayToEdit]] = {
     "qwen-image-edit-plus": {"image": "instruction"},
     "flux2": {"image": "instruction"},
     "flux2-klein": {"image": "instruction", "mask": "strength"},
+    **dict.fromkeys(("chroma", "sana-sprint"), _PICTURES_BY_STRENGTH),
+    **dict.fromkeys(("aura-flow", "lumina2", "hunyuan-image", "krea2", "sana"), _NO_EDITS),
+    **dict.fromkeys(("pixart-sigma", "pixart-alpha"), _NO_EDITS),
 }
 
 # Most steps of those schedulers of diffusers that do not take any number: a consistency model is distilled on fifty.
@@ -161,8 +166,8 @@ class Model(_Entry):
     @model_validator(mode="after")
     def _family_heeds_it(self) -> Model:
         heeds = {
-            "text_device": self.traits.shift,
-            "max_sequence_length": self.traits.shift or self.family == "diffusers",
+            "text_device": self.traits.text_device,
+            "max_sequence_length": self.traits.max_sequence_length or self.family == "diffusers",
         }
         if self.family in (*FAMILIES, "diffusers"):
             for name, is_heeded in heeds.items():

@@ -11,15 +11,15 @@ from diffusers import QwenImageEditPipeline
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import calculate_dimensions
 from PIL import Image
 
-from jobs.catalogue.entry import Edited, Model, WayToEdit
-from jobs.errors import ErrorCode, InvalidConfiguration
+from jobs.catalogue.entry import Edited, WayToEdit
+from jobs.errors import ErrorCode
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.errors import GenerationFailed
 from workers.families.diffusers import WholeEdit
 from workers.families.family import Family
 from workers.families.flow.references import seen_by_field
 from workers.families.flow.run import FlowConditioning, FlowRun
-from workers.families.parts.embeddings import Embedding, EmbeddingCache
+from workers.families.parts.embeddings import Embedding
 from workers.families.qwen_image import QwenImage
 from workers.runners.edit_work import Edit, Work, edit_of
 
@@ -30,18 +30,11 @@ class QwenImageEdit(QwenImage):
     """
     Adapts a `QwenImageEditPipeline`, which makes no picture of a text alone.
 
-    It repaints no masked part: diffusers' pipeline for that makes about a megapixel, whatever is asked.
+    It cuts no texts, and repaints no masked part: diffusers' pipeline for that makes about a megapixel, whatever is
+    asked.
     """
 
     _stepped: ClassVar[Mapping[Edited, WayToEdit]] = {"image": "instruction"}
-
-    def __init__(self, entry: Model, pipeline: Any, cache: EmbeddingCache) -> None:
-        super().__init__(entry, pipeline, cache)
-        if entry.max_sequence_length is not None:
-            raise InvalidConfiguration(
-                f"model {entry.name}: {type(pipeline).__name__} cuts no texts: leave max_sequence_length out of "
-                f"[models.{entry.name}] in models.toml"
-            )
 
     @property
     def ways_to_edit(self) -> dict[Edited, WayToEdit]:

@@ -20,7 +20,7 @@ from workers.families.family import PictureFamily
 from workers.families.flow.edits import FlowEditRun
 from workers.families.flow.pictures import PictureStage, edited
 from workers.families.flow.rows import FlowRow, even_rows, forward_rows
-from workers.families.flow.run import FlowConditioning, FlowRun, LatentSpace
+from workers.families.flow.run import FlowConditioning, FlowRun, Guide, LatentSpace
 from workers.families.flow.texts import TextStage
 from workers.families.parts.autoencoder import Autoencoder, check_finite
 from workers.families.parts.edit_fields import check_edit
@@ -75,7 +75,7 @@ class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
         self._transformer = pipeline.transformer
         self._dtype = self._transformer.dtype
         self._own_scheduler = pipeline.scheduler  # Calls of its own put others in its place.
-        self._whole = WholePipeline(entry, pipeline)
+        self._whole = self._open_whole()
         self._schedulers = FlowSchedulers(self._own_scheduler, keeps_flow_sigmas=self._keeps_flow_sigmas)
         self._autoencoder = self._open_autoencoder()
         self._check_channels()
@@ -109,6 +109,10 @@ class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
         """Classifier-free guidance (Ho & Salimans 2022), as diffusers writes it."""
         return without + scale * (with_prompt - without)
 
+    def _guide_of(self, _conditioning: FlowConditioning, _passes: int) -> Guide:
+        """The formula of one job, of so many passes; for models whose guidance goes by what came before."""
+        return self._guide
+
     def _sigmas(self, steps: int) -> list[float] | None:
         """Noise levels before the shift; None for the scheduler's own."""
         sigmas: list[float] = np.linspace(1.0, 1 / steps, steps).tolist()  # As diffusers has them, to the last bit.
@@ -126,6 +130,10 @@ class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
     def _open_autoencoder(self) -> Decoder:
         self.pipeline.vae.to(memory_format=torch.channels_last)
         return Autoencoder(self.pipeline.vae, shows_masked=False)
+
+    def _open_whole(self) -> WholePipeline:
+        """What edits."""
+        return WholePipeline(self.entry, self.pipeline)
 
     # What all have in common.
 
@@ -170,17 +178,18 @@ class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
         assert conditioning is not None, "of what is stepped"  # noqa: S101
         self._take_over(conditioning)
         spec, seen = spec_of(work), conditioning.references
+        scheduler = self._schedule(spec)
         tokens = () if seen is None else (size_class(len(seen.tokens), 1),)
         common: dict[str, Any] = {
             "space": self._space(work),
-            "guide": self._guide,
+            "guide": self._guide_of(conditioning, len(scheduler.timesteps)),
             "share_key": (self._key, self._alike(spec), () if seen is None else seen.sizes),
             "cost_key": (self._key, size_class(*self._latent_shape(spec)[-2:]), *tokens),
         }
         if isinstance(work, Edit) and conditioning.source is not None:
             at_noise = self._inpaints_from_noise and work.mask is not None and work.spec.strength == 1.0
-            return FlowEditRun(work, self._schedule(spec), conditioning, begins_at_noise=at_noise, **common)
-        return FlowRun(spec, self._schedule(spec), conditioning, **common)
+            return FlowEditRun(work, scheduler, conditioning, begins_at_noise=at_noise, **common)
+        return FlowRun(spec, scheduler, conditioning, **common)
 
     def fixed_rows(self, run: FlowRun | WholeEdit) -> int | None:
         """Of a reproducible job: forwards have no other's rows, and are not padded."""
@@ -274,10 +283,12 @@ class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
         Raises:
             InvalidConfiguration: It was made to see more than them, as FLUX.1 Fill sees a mask and a masked picture.
         """
+        if not self._stepped:
+            return
         entry, taken = self.entry, int(self._transformer.config.in_channels)
         packed = self._pack(torch.empty(1, *self._latent_shape(self._usual_spec()), device="meta"))
         own = packed.shape[-1] if packed.dim() == len(("n", "token", "channel")) else packed.shape[1]
-        if self._stepped and taken != own:
+        if taken != own:
             raise InvalidConfiguration(
                 f"model {entry.name}: its transformer takes {taken} channels, and a picture's latents have {own}: it "
                 f'was made for inpainting or control; set family = "diffusers" of [models.{entry.name}] in models.toml'

@@ -16,7 +16,7 @@ from workers.bench.gpu import EAGER, IN_TURNS, OVERLAPPED, Subject
 from workers.bench.peak import forward_flops, measure_peak, sheet_flops_per_s
 from workers.bench.published import STABLE_DIFFUSION_15, STABLE_DIFFUSION_XL, Published, build, entry_of
 from workers.engine import capacity
-from workers.families.unet.rows import Rows
+from workers.families.diffusion.rows import Rows
 
 CPU = torch.device("cpu")
 

@@ -22,7 +22,7 @@ from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import flow
 from tests.unit.workers.adapters import QUIET, Watched, Wrapped, changed, make_engine, run, submit
 from tests.unit.workers.engine.test_edits import MaskForgotten, MaskShifted, PictureOfTheNeighbour, mask, picture
-from tests.unit.workers.engine.test_flow_exactness import ANY_SIZE, TOLERANCE, distance
+from tests.unit.workers.flow_joining import ANY_SIZE, TOLERANCE, distance
 from workers.engine.errors import GenerationFailed
 from workers.families.flow.family import FlowFamily
 from workers.families.parts.embeddings import EmbeddingCache

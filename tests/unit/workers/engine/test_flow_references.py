@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs.errors import ErrorCode, InvalidConfiguration
+from jobs.errors import ErrorCode
 from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import flow
 from tests.unit.workers.adapters import QUIET, Measured, Watched, changed, make_engine, run, submit
 from tests.unit.workers.engine.test_edits import mask, picture
-from tests.unit.workers.engine.test_flow_exactness import TOLERANCE, distance
+from tests.unit.workers.flow_joining import TOLERANCE, distance
 from workers.engine.errors import GenerationFailed
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.rows import FlowRow
@@ -254,11 +254,9 @@ def test_what_a_model_that_edits_by_instruction_does_not_do_is_refused() -> None
     assert refusal(flow.adapter_of(EDIT), spec(EDIT, 1)) == (ErrorCode.INVALID_REQUEST, says)
 
 
-def test_length_of_texts_that_the_model_would_not_heed_is_refused_at_load() -> None:
-    with pytest.raises(
-        InvalidConfiguration, match="QwenImageEditPipeline cuts no texts: leave max_sequence_length out"
-    ):
-        flow.adapter_of(EDIT, max_sequence_length=64)
+def test_length_of_texts_is_no_field_of_a_model_that_cuts_none() -> None:
+    with pytest.raises(ValueError, match="max_sequence_length: models of family qwen-image-edit do not heed it"):
+        flow.entry_of(EDIT, max_sequence_length=64)
 
 
 @pytest.mark.parametrize("model", MODELS)
