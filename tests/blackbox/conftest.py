@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.blackbox.system import System
+from tests.blackbox.system import System, simulated
 
 MakeSystem = Callable[..., System]
 
@@ -32,6 +32,14 @@ def make_system(request: pytest.FixtureRequest, tmp_path: Path, cache_dir: Path)
             return system
 
         yield make
+
+
+@pytest.fixture
+def system(make_system: MakeSystem) -> System:
+    """An API process with a simulated model, and no worker."""
+    system = make_system(simulated())
+    system.serve()
+    return system
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:

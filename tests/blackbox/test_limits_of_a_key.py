@@ -12,23 +12,13 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from resource import RLIMIT_FSIZE, prlimit
 from statistics import median
 
-import pytest
-
 from jobs import names
 from ops.process import LOOPBACK
-from tests.blackbox.conftest import MakeSystem
 from tests.blackbox.outside import PROMPT
-from tests.blackbox.system import PATIENCE_S, System, simulated, until
+from tests.blackbox.system import PATIENCE_S, System, until
 
 BATCHES = 20
 LINES = 500
-
-
-@pytest.fixture
-def system(make_system: MakeSystem) -> System:
-    system = make_system(simulated())
-    system.serve()
-    return system
 
 
 @contextmanager

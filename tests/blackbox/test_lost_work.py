@@ -7,21 +7,11 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
-
-from tests.blackbox.conftest import MakeSystem
-from tests.blackbox.system import Command, System, simulated, until
+from tests.blackbox.system import Command, System, until
 
 REFUSED = 77  # EX_NOPERM of sysexits.h
 NOT_USABLE = 3  # of every command whose Redis or S3 cannot be used
 INJECTION = Path(__file__).parent / "injection"
-
-
-@pytest.fixture
-def system(make_system: MakeSystem) -> System:
-    system = make_system(simulated())
-    system.serve()
-    return system
 
 
 def spooled(system: System) -> list[Path]:
