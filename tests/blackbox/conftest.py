@@ -26,8 +26,8 @@ def make_system(request: pytest.FixtureRequest, tmp_path: Path, cache_dir: Path)
     """Start Redis and S3 with these models and variables: see `System`."""
     with ExitStack() as cleanup:
 
-        def make(models: str | None = None, told: Mapping[str, str] | None = None) -> System:
-            system = cleanup.enter_context(System(tmp_path, cache_dir, models, told))
+        def make(models: str | None = None, env: Mapping[str, str] | None = None) -> System:
+            system = cleanup.enter_context(System(tmp_path, cache_dir, models, env))
             request.node.stash.setdefault(_SYSTEMS, []).append(system)
             return system
 
