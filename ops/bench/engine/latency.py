@@ -27,7 +27,7 @@ from workers.process.logs import configure_logging
 from workers.process.settings import load_worker_settings
 
 if TYPE_CHECKING:
-    from workers.bench.simulation import Arrival, Outcome
+    from workers.bench.streams.simulation import Arrival, Outcome
 
 SINGLY, BATCHED, ENGINE = "tutorial worker", "request batches", "engine"
 STEPS = (4, 12, 30)  # of a job, equally likely
@@ -144,7 +144,7 @@ def _mean_service_s(tutorial: Remote, catalogue: Catalogue, repeats: int = 4) ->
 
 
 def _stream(catalogue: Catalogue, rate_per_s: float, count: int, seed: int) -> list[Arrival]:
-    from workers.bench.simulation import poisson_arrivals
+    from workers.bench.streams.simulation import poisson_arrivals
 
     specs = settle(catalogue, requests(count, seed))
 
@@ -156,7 +156,13 @@ def _stream(catalogue: Catalogue, rate_per_s: float, count: int, seed: int) -> l
 
 def _in_virtual_time(times: str, effort: Effort) -> dict[str, list[Outcome]]:
     """The same policies where passes take `times`; at equal seeds it gives equal results."""
-    from workers.bench.simulation import best_rows, run_engine, run_one_at_a_time, run_request_batches, simulated
+    from workers.bench.streams.simulation import (
+        best_rows,
+        run_engine,
+        run_one_at_a_time,
+        run_request_batches,
+        simulated,
+    )
     from workers.families.simulated import DeviceTimes
 
     catalogue = Catalogue.read(load_settings().models_file)

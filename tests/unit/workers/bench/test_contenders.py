@@ -12,8 +12,8 @@ from jobs.kinds.generate import GenerateSpec, spec_of
 from workers.bench import contenders
 from workers.bench.passes import pass_seconds
 from workers.bench.process import ContenderFailed, Remote
-from workers.bench.real_time import serve_in_batches
-from workers.bench.simulation import Arrival
+from workers.bench.streams.real_time import serve_in_batches
+from workers.bench.streams.simulation import Arrival
 from workers.families.simulated import DeviceTimes, SimulatedModel, VirtualClock
 
 MODELS = Path(__file__).resolve().parents[4] / "models.toml"
