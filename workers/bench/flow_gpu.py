@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from workers.bench.flow_subject import FlowSubject
-    from workers.bench.published_flow import PublishedFlow
+    from workers.bench.published.flow import PublishedFlow
 
 T = TypeVar("T")
 
@@ -186,7 +186,7 @@ def bench_flow(folder: Path, *, is_small: bool, minutes: float = MINUTES) -> lis
     import torch
 
     from workers.bench.gpu import find_device
-    from workers.bench.published_flow import PUBLISHED, small
+    from workers.bench.published.flow import PUBLISHED, small
     from workers.process.logs import configure_logging
 
     configure_logging(logging.WARNING)

@@ -105,14 +105,14 @@ def _pass_figures(name: str, each: PassFigure, peak: float, sheet: float | None)
 
 
 def _cases() -> list[tuple[Any, int]]:
-    from workers.bench.published import STABLE_DIFFUSION_15, STABLE_DIFFUSION_XL
+    from workers.bench.published.stable_diffusion import STABLE_DIFFUSION_15, STABLE_DIFFUSION_XL
 
     return [(STABLE_DIFFUSION_15, 512), (STABLE_DIFFUSION_XL, 512), (STABLE_DIFFUSION_XL, 1024)]
 
 
 def _measure(published: Any, side: int, device: Any, console: Console, rounds: int, steps: int) -> Measured:
     from workers.bench.gpu import COMPILERS, Subject
-    from workers.bench.published import build, entry_of
+    from workers.bench.published.stable_diffusion import build, entry_of
 
     entry = entry_of(published, side, steps, _DTYPE)
     with TemporaryDirectory(prefix="imagemill-bench-") as cache:

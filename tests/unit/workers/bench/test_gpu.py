@@ -14,7 +14,13 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from workers.bench.gpu import EAGER, IN_TURNS, OVERLAPPED, Subject
 from workers.bench.peak import forward_flops, measure_peak, sheet_flops_per_s
-from workers.bench.published import STABLE_DIFFUSION_15, STABLE_DIFFUSION_XL, Published, build, entry_of
+from workers.bench.published.stable_diffusion import (
+    STABLE_DIFFUSION_15,
+    STABLE_DIFFUSION_XL,
+    Published,
+    build,
+    entry_of,
+)
 from workers.engine import capacity
 from workers.families.unet.rows import Rows
 
