@@ -21,7 +21,7 @@ from ops.bench.report.report import Figure, Report, publish
 from ops.bench.report.rounds import alternate, median_ratio
 from ops.bench.report.surroundings import look_around
 from ops.bench.workload import MODEL, requests, settle
-from workers.bench import contenders
+from workers.bench.contenders import factories
 from workers.bench.process import Remote
 from workers.process.logs import configure_logging
 from workers.process.settings import load_worker_settings
@@ -114,10 +114,10 @@ def _in_real_time(effort: Effort, console: Console) -> dict[str, list[Outcome]]:
     where, device = (models_file, MODEL, effort.threads), load_worker_settings().device
     with ExitStack() as stack:
         with console.status("loading the model three times …"):
-            engine = stack.enter_context(Remote(contenders.engine, *where))
-            tutorial = stack.enter_context(Remote(contenders.tutorial, *where, device))
+            engine = stack.enter_context(Remote(factories.engine, *where))
+            tutorial = stack.enter_context(Remote(factories.tutorial, *where, device))
             jobs_a_pass = engine.call("jobs_a_pass")
-            batched = stack.enter_context(Remote(contenders.request_batches, *where, jobs_a_pass, device))
+            batched = stack.enter_context(Remote(factories.request_batches, *where, jobs_a_pass, device))
         with console.status("measuring the capacity of one at a time …"):
             rate_per_s = effort.load / _mean_service_s(tutorial, catalogue)
         streams = [_stream(catalogue, rate_per_s, effort.jobs, seed) for seed in range(effort.rounds)]
