@@ -14,7 +14,7 @@ export PROMPT
 MINUTES ?= 60
 
 help:  ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: venv  ## Start everything, make one image and edit it, stop everything: make demo PROMPT="a yellow star on a black background"
 	@./imagemill demo
@@ -46,10 +46,10 @@ test-together: venv  ## The tests of parts together, on a real Redis and a real 
 test-system: venv  ## The tests of the whole running system; up to 4 minutes
 	$(PYTEST) -m "not long" tests/system
 
-test-long: venv  ## What make test leaves out of these; up to 15 minutes
+test-long: venv  ## The long tests, which make test leaves out; up to 15 minutes
 	$(PYTEST) -n 3 --dist loadfile --hypothesis-profile=long -m long
 
-test-properties: venv  ## Every property of these with eight times as many examples
+test-properties: venv  ## The property-based tests with eight times as many examples
 	$(PYTEST) -n 3 --dist loadfile --hypothesis-profile=long -m hypothesis
 
 test-loaded: venv  ## Run test-system three times beside 12 processes that compute: does every deadline hold? Up to 1 hour
@@ -67,7 +67,7 @@ test-versions: venv  ## Test the previous version and this one side by side, und
 test-api: venv  ## Test the HTTP API against its OpenAPI document, and its limits under attack; up to 5 minutes
 	$(PYTHON) -m pytest tests/api
 
-test-two-keys: venv  ## Only what one key's attacks cost another; its ratios hold on a machine that does nothing else
+test-two-keys: venv  ## Test what attacks with one key cost another key; needs a machine that does nothing else
 	$(PYTHON) -m pytest tests/api/test_two_keys.py
 
 test-network: venv  ## Test workers that lose their network, each in its own network namespace; needs root; up to 3 minutes
@@ -137,8 +137,8 @@ docs: venv  ## Generate docs/settings.md from the settings, and tables and entri
 	$(PYTHON) -m ops.documents.settings
 	$(PYTHON) -m ops.documents.models
 
-lock: venv  ## Write requirements/ anew, after a change of pyproject.toml; make lock UPGRADE=1 takes newer versions, too
+lock: venv  ## Lock the dependencies in requirements/, after a change of pyproject.toml; make lock UPGRADE=1 takes newer versions
 	@$(PYTHON) -m ops.supply.requirements $(if $(UPGRADE),--upgrade)
 
-digests: venv  ## Write into docker-compose.yml and the Dockerfiles which digests the images of others have today
+digests: venv  ## Pin third-party images by digest in docker-compose.yml and the Dockerfiles; needs their registries
 	@$(PYTHON) -m ops.supply.images

@@ -11,8 +11,8 @@ from jobs.version import VERSION
 from ops.bench.commands import bench_app
 from ops.storage_commands import storage_app
 from producer.cli.commands import app
-from producer.cli.reporting import JsonFlag, reporting
-from producer.cli.terminal import say
+from producer.cli.output.reporting import JsonFlag, reporting
+from producer.cli.output.terminal import say
 
 __all__ = ["app"]
 
@@ -119,7 +119,7 @@ def doctor(
 def dashboard() -> None:
     """Print the Grafana dashboard as JSON, ready to import."""
     from ops.dashboard.dashboard import dashboard as make_dashboard
-    from producer.cli.terminal import print_json
+    from producer.cli.output.terminal import print_json
 
     print_json(make_dashboard())
 

@@ -20,7 +20,7 @@ from ops.interrupts import Interrupts
 from ops.process import Process, wait_until
 from ops.settings import load_stack_settings
 from ops.stack import Stack, local_stack, make_folder
-from producer.cli.terminal import Terminal
+from producer.cli.output.terminal import Terminal
 from workers.builtin.scenes import COLOURS
 
 PICTURE, EDITED = "demo.png", "demo-edited.png"

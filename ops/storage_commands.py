@@ -12,7 +12,7 @@ from jobs.process.settings import load_settings
 from jobs.redis.connection import connect
 from jobs.table.reader import JobReader
 from ops.orphans import MIN_AGE_S, find_orphans
-from producer.cli.reporting import JsonFlag, print_outcome, reporting
+from producer.cli.output.reporting import JsonFlag, print_outcome, reporting
 from storage import retention
 from storage.errors import NotSupported, StorageMisconfigured
 from storage.registry import open_store

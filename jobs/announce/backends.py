@@ -49,7 +49,7 @@ _Consumer: Any = RedisBackend.ResultConsumer
 
 class _NoConsumer(_Consumer):  # type: ignore[misc]
     """
-    Hears of no results: nobody here waits for what a callback comes to, and those of a chord's parts are there when it
+    Receives no results: nobody here waits for what a callback comes to, and those of a chord's parts are there when it
     is complete. Celery's own subscribes to each, and unsubscribes in whatever thread Python collects its garbage.
     """
 

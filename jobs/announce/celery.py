@@ -182,8 +182,8 @@ class CeleryResults:
 def _result_of(record: JobRecord) -> dict[str, Any]:
     """The job, as whoever waits for it gets it; to him the result is gone as soon as it is being deleted."""
     view = view_of(record)
-    told = view if view.result is None else view.model_copy(update={"result": "gone"})
-    return told.model_dump(mode="json", exclude_none=True)
+    shown = view if view.result is None else view.model_copy(update={"result": "gone"})
+    return shown.model_dump(mode="json", exclude_none=True)
 
 
 def _request(record: JobRecord, wants: Mapping[str, Any], moment: float | None) -> tuple[str, Any]:

@@ -1,5 +1,5 @@
 """
-Empties a queue of the messages that are no jobs yet, for an operator: their senders hear that they are canceled.
+Empties a queue of the messages that are no jobs yet, for an operator: their senders are notified of the cancel.
 
 Whether a worker lives that would take them does not matter, nor how full Redis is.
 """

@@ -21,7 +21,7 @@ _EDITING_FAMILIES = (
     *("stable-diffusion-3", "flux", "qwen-image", "z-image"),
 )
 _BY_STRENGTH: dict[Edited, WayToEdit] = {"image": "strength", "mask": "strength"}
-# Whatever the model. Those of flow-matching models are of their pipelines' own calls.
+# Whatever the model.
 _WAYS_TO_EDIT: dict[str, dict[Edited, WayToEdit]] = {
     **dict.fromkeys(_EDITING_FAMILIES, _BY_STRENGTH),
     "flux2": {"image": "instruction"},
@@ -90,7 +90,7 @@ class Model(_Entry):
         revision: Commit of the hub (workers take no branch or tag), or the label of the folder's content; recorded with
             each image.
         family: Which code runs it; "diffusers" for any text-to-image pipeline that has no family of its own here. A
-            worker has to know it; who submits does not, and may be of a version that has never heard of it.
+            worker has to know it; who submits does not, and may be of a version that does not know it.
         reproducible_rows: Rows of a forward pass that holds a job with `reproducible`.
         edits: How it edits a whole picture ("image") and a masked part ("mask"): by "strength", or by "instruction",
             which has no strength; what is left out it does not do. Unset: as its family does, or as the worker finds.
@@ -171,7 +171,8 @@ class Model(_Entry):
         if self.edits is not None:
             return self.edits
         # Calls of a pipeline's own encode on its device, where the text encoder is not then.
-        return {} if self.text_device == "cpu" else _WAYS_TO_EDIT.get(self.family)
+        is_elsewhere = self.text_device == "cpu" and not self.traits.steps_edits
+        return {} if is_elsewhere else _WAYS_TO_EDIT.get(self.family)
 
     @property
     def traits(self) -> Traits:

@@ -2,7 +2,7 @@
 Looks for what deleted jobs have left, until nothing comes any more. Runs in every worker and API process.
 
 A look deletes a job's objects and forgets its messages. It is repeated a lease later, and then ever more seldom for a
-day, for an attempt that has lost its job may have been cut off, and upload when it is back; one that hears that it has
+day, for an attempt that has lost its job may have been cut off, and upload when it is back; one that learns that it has
 lost its job asks for a look itself. Whatever stops in between, another process goes on: what is done is not noted
 before it is.
 """

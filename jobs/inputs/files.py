@@ -113,7 +113,7 @@ class Files:
         One file.
 
         Args:
-            caller: Who asks; None for the operator, who sees everybody's.
+            caller: Whose files; None for the operator, who sees everybody's.
 
         Raises:
             FileNotFound: There is none, or it is another caller's.

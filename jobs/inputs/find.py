@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from jobs.errors import FileNotFound, InvalidRequest, JobNotFound, RecordUnreadable
 from jobs.inputs.files import Files
 from jobs.inputs.heads import MAX_BYTES, PictureRefused, head_of
-from jobs.inputs.holding import Asker, Holder, input_of
+from jobs.inputs.holding import Holder, Requester, input_of
 from jobs.inputs.stored import InputStore
 from jobs.inputs.urls import MAX_FETCH_S, UrlRefused, fetch
 from jobs.kinds.inputs import Input, InputMark, Reference, ReferenceRefused, by_path, read_reference
@@ -81,7 +81,7 @@ class Finder:
         self.holder = Holder(files, files_in_store)
         self._files = files
         self._objects = objects
-        self._ways: dict[str, Callable[[Reference, Asker], Input]] = {
+        self._ways: dict[str, Callable[[Reference, Requester], Input]] = {
             "file": self._of_file,
             "data": self._of_data,
             "url": self._of_url,
@@ -105,30 +105,30 @@ class Finder:
             FilesTooLarge: The owner has no room for what is fetched.
             RedisUnavailable, and the store's own errors.
         """
-        asker = Asker(scope=scope, owner=owner, max_mib=max_mib, fetches_until=time.monotonic() + MAX_FETCHES_S)
+        requester = Requester(scope=scope, owner=owner, max_mib=max_mib, fetches_until=time.monotonic() + MAX_FETCHES_S)
         named = {name: mark for name, mark in _input_fields(fields).items() if fields.get(name) is not None}
-        found = {name: self._find_all(name, fields[name], mark.most, asker) for name, mark in named.items()}
+        found = {name: self._find_all(name, fields[name], mark.most, requester) for name, mark in named.items()}
         return {**fields, **found}
 
-    def _find_all(self, name: str, value: Any, most: int | None, asker: Asker) -> Input | list[Input]:
+    def _find_all(self, name: str, value: Any, most: int | None, requester: Requester) -> Input | list[Input]:
         """`most` is how many a list may have, of which nothing is looked for where there are more."""
         if most is None:
-            return self._find(name, value, asker)
+            return self._find(name, value, requester)
         if not isinstance(value, list | tuple):
             raise InvalidRequest(name, "should be a valid list")
         if len(value) > most:
             raise InvalidRequest(name, f"may name at most {most}, not {len(value)}")
-        return [self._find(f"{name}.{place}", each, asker) for place, each in enumerate(value)]
+        return [self._find(f"{name}.{place}", each, requester) for place, each in enumerate(value)]
 
-    def _find(self, name: str, value: Any, asker: Asker) -> Input:
+    def _find(self, name: str, value: Any, requester: Requester) -> Input:
         if isinstance(value, Input):
             return value
         try:
             if isinstance(value, bytes | Path):
-                return self.holder.sent(value if isinstance(value, bytes) else value.read_bytes(), asker)
+                return self.holder.sent(value if isinstance(value, bytes) else value.read_bytes(), requester)
             reference = read_reference(value)
             way = next(way for way in self._ways if getattr(reference, way) is not None)
-            return self._ways[way](reference, asker)
+            return self._ways[way](reference, requester)
         except OSError as exc:
             raise InvalidRequest(name, f"{value} cannot be read: {exc.strerror}") from exc
         except ReferenceRefused as exc:
@@ -136,15 +136,15 @@ class Finder:
         except (PictureRefused, UrlRefused) as exc:
             raise InvalidRequest(name, str(exc)) from exc
 
-    def _of_file(self, reference: Reference, asker: Asker) -> Input:
+    def _of_file(self, reference: Reference, requester: Requester) -> Input:
         assert reference.file is not None  # noqa: S101 - why this way was taken
         try:
-            file = self._files.get(reference.file, asker.scope)
+            file = self._files.get(reference.file, requester.scope)
         except FileNotFound as exc:
             raise PictureRefused(str(exc)) from exc
         return input_of(file)
 
-    def _of_data(self, reference: Reference, asker: Asker) -> Input:
+    def _of_data(self, reference: Reference, requester: Requester) -> Input:
         assert reference.data is not None  # noqa: S101 - why this way was taken
         head = _DATA_URL.match(reference.data)
         if head is None or not head[2].lower().endswith(";base64"):
@@ -156,23 +156,23 @@ class Finder:
             data = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError) as exc:
             raise PictureRefused("what is behind base64, is not base64") from exc
-        return self.holder.sent(data, asker)
+        return self.holder.sent(data, requester)
 
-    def _of_url(self, reference: Reference, asker: Asker) -> Input:
+    def _of_url(self, reference: Reference, requester: Requester) -> Input:
         assert reference.url is not None  # noqa: S101 - why this way was taken
-        if (left_s := asker.fetches_until - time.monotonic()) <= 0:
+        if (left_s := requester.fetches_until - time.monotonic()) <= 0:
             raise UrlRefused(f"the URLs of this request take more than {MAX_FETCHES_S:g} s")
         data = fetch(reference.url, self._settings, max_bytes=MAX_BYTES, max_s=min(left_s, MAX_FETCH_S))
-        return self.holder.fetched(data, asker)
+        return self.holder.fetched(data, requester)
 
-    def _of_job(self, reference: Reference, asker: Asker) -> Input:
+    def _of_job(self, reference: Reference, requester: Requester) -> Input:
         assert reference.job is not None  # noqa: S101 - why this way was taken
         index = reference.index or 0
         try:
             view = view_of(self._table.get(reference.job))
         except (JobNotFound, RecordUnreadable):
             view = None
-        if view is None or asker.scope not in (None, view.caller):
+        if view is None or requester.scope not in (None, view.caller):
             raise PictureRefused(f"there is no job {reference.job}")
         if view.status != Status.SUCCEEDED:
             state = "has not succeeded" if view.has_ended else "has not ended; submit this when it has succeeded"
@@ -189,12 +189,12 @@ class Finder:
             height=image.height,
         )
 
-    def _of_object(self, reference: Reference, asker: Asker) -> Input:
+    def _of_object(self, reference: Reference, requester: Requester) -> Input:
         assert reference.object is not None  # noqa: S101 - why this way was taken
         key = reference.object
         is_plain = not {"", ".", ".."} & set(key.split("/"))  # Of some stores a key is a path.
         if not is_plain or not any(
-            key.startswith(each.replace("{caller}", asker.owner)) for each in self._settings.input_objects
+            key.startswith(each.replace("{caller}", requester.owner)) for each in self._settings.input_objects
         ):
             raise PictureRefused("the operator lets jobs have no objects of that name")
         try:

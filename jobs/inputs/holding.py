@@ -29,9 +29,9 @@ _TRIES = 3  # to keep what goes each time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asker:
+class Requester:
     """
-    Who asks.
+    Who makes a request, and what that one may.
 
     Attributes:
         scope, owner, max_mib: Arguments of `Finder.find`.
@@ -73,13 +73,13 @@ class Holder:
         self._files = files
         self._stored = StoredFiles(files, in_store)
 
-    def sent(self, data: bytes, asker: Asker) -> Input:
+    def sent(self, data: bytes, requester: Requester) -> Input:
         """A picture that came along, for `hold`. Raises `PictureRefused`."""
-        sent = _Sent(**dict(input_of(_file_of(data, SENT, asker))))
-        sent._keep = lambda: self._keep(data, SENT, asker, KEPT_S)
+        sent = _Sent(**dict(input_of(_file_of(data, SENT, requester))))
+        sent._keep = lambda: self._keep(data, SENT, requester, KEPT_S)
         return sent
 
-    def fetched(self, data: bytes, asker: Asker) -> Input:
+    def fetched(self, data: bytes, requester: Requester) -> Input:
         """
         A picture from another host, as a file of its owner: a process that held those of all requests in hand, until
         their jobs are written, would need memory for them. Where `hold` does not come, it goes after `FETCHED_S`.
@@ -89,12 +89,12 @@ class Holder:
             FilesTooLarge: The owner has no room for it.
             RedisFull
         """
-        return self._keep(data, FETCHED, asker, FETCHED_S)
+        return self._keep(data, FETCHED, requester, FETCHED_S)
 
-    def _keep(self, data: bytes, purpose: str, asker: Asker, kept_s: float) -> Input:
+    def _keep(self, data: bytes, purpose: str, requester: Requester, kept_s: float) -> Input:
         """A file of its owner, unless there is the same one already, which then stays for no less."""
-        file = _file_of(data, purpose, asker, kept_s)
-        kept = self._stored.add(file, data, asker.max_mib)
+        file = _file_of(data, purpose, requester, kept_s)
+        kept = self._stored.add(file, data, requester.max_mib)
         came = _Came(**dict(input_of(kept)))
         came._is_new = kept.id == file.id
         return came
@@ -161,12 +161,12 @@ class Holder:
                 self._stored.delete(each.file)
 
 
-def _file_of(data: bytes, purpose: str, asker: Asker, kept_s: float = KEPT_S) -> File:
+def _file_of(data: bytes, purpose: str, requester: Requester, kept_s: float = KEPT_S) -> File:
     head = head_of(data)
     return file_of(
         head,
         file_id=new_file_id(),
-        caller=asker.owner,
+        caller=requester.owner,
         filename=f"{purpose}.{head.content_type.removeprefix('image/')}",
         purpose=purpose,
         size_bytes=len(data),

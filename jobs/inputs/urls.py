@@ -171,7 +171,7 @@ def _address(host: str, port: int, settings: Settings) -> Address:
     except (OSError, ValueError) as exc:
         raise UrlRefused(f"there is no host {host}") from exc
     if not all(is_allowed(each, settings.input_url_networks) for each in addresses):
-        # Which one it is is nobody's business who asks.
+        # Which address it is, a client need not know.
         raise UrlRefused(f"the host {host} has an address that is not public")
     return addresses[0]
 

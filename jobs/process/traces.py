@@ -45,13 +45,13 @@ class Span:
         self.traceparent = text if context.is_valid else None
         self.is_kept = span.is_recording()
 
-    def tell(self, attributes: Attributes) -> None:
-        """What else is known of it."""
+    def set_attributes(self, attributes: Attributes) -> None:
+        """What else is known of it, in OpenTelemetry's terms."""
         self._span.set_attributes(dict(attributes))
 
     def end(self, ended_s: float, *, error: str | None = None, attributes: Attributes | None = None) -> None:
         """It is over, at this Unix time; with the code of an error where it went wrong."""
-        self.tell(attributes or {})
+        self.set_attributes(attributes or {})
         if error is not None:
             self._span.set_status(Status(StatusCode.ERROR, error))
         self._span.end(int(ended_s * _NS))

@@ -60,7 +60,7 @@ class Figures:
         queues: Every queue that ever had a job, by name.
         dead: Jobs on the list of the dead.
         kept: Jobs that have a record.
-        held: Messages from outside that are in somebody's hands, and no jobs yet, by queue; of the first 1,000.
+        held: Messages from outside that a worker has taken, and no jobs yet, by queue; of the first 1,000.
         memory: Of Redis; None where it does not say.
     """
 

@@ -26,7 +26,7 @@ from jobs.table.submission import notification_args
 log = structlog.get_logger()
 
 HOLD_S = 30  # longer than making a bunch of jobs takes
-# Of messages, while Redis has no room for what comes by other doors. They are there already, and do not end by
+# Of messages, while Redis has no room for what is submitted in other ways. They are there already, and do not end by
 # themselves: where they are what fills it, room comes only of what is made of them. That takes more than they did, for
 # as long as its record is kept, so it goes slowly, and not up to where running jobs could not be written down.
 _FEW = 10

@@ -81,7 +81,7 @@ class JobTable(RunningJobs):
 
     def submit_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
         """
-        Write many jobs in one round trip. Why one is refused stands in the answer, beside its neighbours' release.
+        Write many jobs in one round trip. Why one is refused stands in the answer, beside the others' release.
 
         Raises:
             RedisFull: Nothing was written.

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from ops.doctor.diagnosis import diagnose, has_failed
 from ops.doctor.report import show
-from producer.cli.terminal import Terminal, print_json
+from producer.cli.output.terminal import Terminal, print_json
 
 
 def doctor(flower_url: str | None, *, as_json: bool) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from ops.doctor.ends import check_ends
 from ops.doctor.finding import Finding, State
 from ops.doctor.flower import check_flower
 from ops.doctor.gpu import check_gpus
 from ops.doctor.messages import check_messages
 from ops.doctor.models import check_models
+from ops.doctor.notifications import check_notifications
 from ops.doctor.redis import check_redis
 from ops.doctor.store import check_store
 from ops.doctor.workers import check_workers
@@ -26,7 +26,7 @@ def diagnose(flower_url: str | None = None) -> list[list[Finding]]:
         Findings by what they are about, in an order in which one would put them right.
     """
     checks = (
-        *(check_redis, check_store, check_models, check_workers, check_messages, check_ends),
+        *(check_redis, check_store, check_models, check_workers, check_messages, check_notifications),
         *(lambda: check_flower(flower_url), check_gpus),
     )
     with ThreadPoolExecutor(len(checks)) as pool:

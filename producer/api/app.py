@@ -145,7 +145,7 @@ def create_app(settings: Settings, storage: StorageSettings, api_settings: ApiSe
 
 @asynccontextmanager
 async def _taking_part(parts: Parts, deleter: Deleter) -> AsyncIterator[None]:
-    """Put right what was interrupted, tell of ends, delete, and give memory back, in threads of their own."""
+    """Put right what was interrupted, send notifications, delete, and give memory back, in threads of their own."""
     stopping = threading.Event()
     reconciler = Reconciler(parts.redis, parts.dispatcher, parts.settings)
     sweep = FileSweep(parts.redis, parts.store, parts.settings)

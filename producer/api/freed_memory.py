@@ -17,7 +17,7 @@ def give_back_again_and_again(stopping: threading.Event) -> None:
     """
     Give back what is free, every `EVERY_S`, until `stopping`; at once nothing where there is no glibc.
 
-    It takes 40 ms where 90 MiB are free, in which who asks malloc for memory may wait; 0.2 ms where nothing is.
+    It takes 40 ms where 90 MiB are free, in which a thread that allocates memory may wait; 0.2 ms where nothing is.
     """
     library = ctypes.CDLL(None)  # Its functions run without the interpreter's lock.
     if not hasattr(library, "malloc_trim"):

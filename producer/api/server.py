@@ -55,7 +55,7 @@ def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSetting
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     configure_logging(logging.getLevelNamesMapping()[api_settings.log_level.upper()], settings.log_format)
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # What is wrong with a form, its sender is told.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # What is wrong with a form is in its answer.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # How it starts and stops, step by step.
     with connect(settings) as client:
         wait_for_older_to_go(client, settings)

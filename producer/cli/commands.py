@@ -19,19 +19,21 @@ from jobs.errors import InvalidRequest
 from jobs.fields import parse
 from jobs.process.logs import configure_logging
 from jobs.table.states import Status
-from producer.cli.deletion_commands import delete
-from producer.cli.ends_commands import ends_app
-from producer.cli.jobs_commands import jobs_app
-from producer.cli.keys_commands import keys_app
-from producer.cli.models_command import models
-from producer.cli.operations import YesFlag, cancel_queue, dead_app, queue_app, workers
-from producer.cli.outcome import describe, see_through
-from producer.cli.progress import print_result
-from producer.cli.reporting import JsonFlag, reporting
-from producer.cli.saving import check_file
-from producer.cli.submit_commands import TimeoutOption, edit, submit
-from producer.cli.terminal import Terminal, print_json, say
-from producer.cli.uploads_commands import files_app
+from producer.cli.admin.dead import dead_app
+from producer.cli.admin.deletions import delete
+from producer.cli.admin.files import files_app
+from producer.cli.admin.jobs import jobs_app
+from producer.cli.admin.keys import keys_app
+from producer.cli.admin.notifications import notifications_app
+from producer.cli.admin.queues import YesFlag, cancel_queue, queue_app
+from producer.cli.admin.workers import workers
+from producer.cli.models import models
+from producer.cli.output.reporting import JsonFlag, reporting
+from producer.cli.output.terminal import Terminal, print_json, say
+from producer.cli.results.outcome import describe, see_through
+from producer.cli.results.progress import print_result
+from producer.cli.results.saving import check_file
+from producer.cli.submission.commands import TimeoutOption, edit, submit
 from producer.client.job import Job
 from producer.client.parts import open_parts
 
@@ -44,7 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(queue_app, name="queue")
 app.add_typer(dead_app, name="dead")
-app.add_typer(ends_app, name="ends")
+app.add_typer(notifications_app, name="notifications")
 app.add_typer(files_app, name="files")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(keys_app, name="keys")

@@ -1,7 +1,7 @@
 """
 What an event loop adds to a process' parts: asking and waiting without a thread, and a few threads for all the rest.
 
-However many coroutines wait for jobs, one connection hears for all of them (`producer.client.waiters`).
+However many coroutines wait for jobs, one connection listens for all of them (`producer.client.waiters`).
 """
 
 from __future__ import annotations

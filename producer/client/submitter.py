@@ -161,7 +161,7 @@ class Submitter:
 
     def enter_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
         """
-        `enter` for many, in one round trip. Why one is refused stands in the answer, beside its neighbours'.
+        `enter` for many, in one round trip. Why one is refused stands in the answer, beside the others'.
 
         Raises:
             RedisFull, RedisUnavailable: As `JobTable.submit_many` does.

@@ -34,7 +34,7 @@ class SubmitTraces:
         """
         span = self._traces.begin("submit", parent=valid_traceparent(traceparent), started_s=time.time())
         if span.is_kept:
-            span.tell(_told(submission))
+            span.set_attributes(_attributes(submission))
             with self._lock:
                 self._open[submission.job_id] = span
         return replace(submission, traceparent=span.traceparent) if span.traceparent else submission
@@ -54,7 +54,7 @@ class SubmitTraces:
         self._traces.close()
 
 
-def _told(submission: Submission) -> Attributes:
+def _attributes(submission: Submission) -> Attributes:
     return {
         "imagemill.job_id": submission.job_id,
         "imagemill.kind": submission.kind,

@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 THE_END = f"{2**63 - 1}-0"  # After every event: to wait only for a job's end.
 
-_QUIET_S = 10.0  # Nothing heard for so long: ask whether Redis is there. Nothing again: it is not.
+_QUIET_S = 10.0  # Nothing received for so long: ask whether Redis is there. Nothing again: it is not.
 _AGAIN_S = 0.5
 _INBOX_EVENTS = 256
 _CHANNEL_PREFIX = names.news_channel("")
@@ -222,7 +222,7 @@ class Waiters:
             yield pubsub
 
     async def _serve(self, pubsub: redis.asyncio.client.PubSub) -> None:
-        """Hear and subscribe, until one of the two fails."""
+        """Receive and subscribe, until one of the two fails."""
         # No TaskGroup: until Python 3.13 its task looks canceled ever after when another one has failed.
         tasks = [
             asyncio.create_task(self._hear(pubsub)),

@@ -33,7 +33,7 @@ def lists_of(queue: str) -> list[str]:
 
 
 def standing(client: redis.Redis, queue: str = QUEUE) -> int:
-    """Messages of which no job was made yet: in the queue's lists, or in somebody's hands."""
+    """Messages of which no job was made yet: in the queue's lists, or taken by a worker."""
     in_lists = sum(int(client.llen(each)) for each in lists_of(queue))
     return in_lists + int(client.hlen(_HELD)) + int(client.hlen(_COPIES))
 

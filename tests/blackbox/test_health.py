@@ -162,7 +162,7 @@ def test_figures_say_what_the_doctor_says(make_system: MakeSystem) -> None:
     until("it is seen", lambda: value(port, "imagemill_unread_messages", 'sender="others"') == 1)
     system.worker()
     until("it is taken", lambda: value(port, "imagemill_messages_adopted_total", 'queue="gpu.sim"') == 1)
-    until("its end is told", lambda: value(port, "imagemill_ends_told_total", 'outcome="told"') == 1)
+    until("its notification is sent", lambda: value(port, "imagemill_notifications_total", 'outcome="sent"') == 1)
     assert value(port, "imagemill_unread_messages", 'sender="others"') == 0
 
 

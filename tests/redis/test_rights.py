@@ -114,7 +114,7 @@ def ask_everything(system: System) -> None:
 
 COMMANDS = [
     *("workers", "queue list", "queue pause gpu.sim", "queue resume gpu.sim", "dead list", "dead replay --all"),
-    *("ends list", "ends retry --all", "keys list", "keys revoke blog", "keys rotate blog"),
+    *("notifications list", "notifications retry --all", "keys list", "keys revoke blog", "keys rotate blog"),
     *("doctor", "storage orphans", "queue purge gpu.sim --yes", "jobs delete --caller blog --yes"),
 ]
 

@@ -48,7 +48,7 @@ _WITH_DATA = [
     "Seconds a pass",
     "Prompts whose embeddings were kept",
     "Jobs in hand, of slots",
-    "Since Redis heard of it",
+    "Time since its last heartbeat",
     "Requests a second",
     "Errors a second",
     "Until the answer begins: 99th percentile",

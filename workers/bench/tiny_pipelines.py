@@ -56,8 +56,8 @@ def stable_diffusion_3() -> StableDiffusion3Pipeline:
     transformer = SD3Transformer2DModel(
         sample_size=16,
         patch_size=2,
-        in_channels=8,
-        out_channels=8,
+        in_channels=16,  # No others are taken by diffusers' pipeline for inpainting.
+        out_channels=16,
         num_layers=2,
         attention_head_dim=8,
         num_attention_heads=4,
@@ -69,7 +69,7 @@ def stable_diffusion_3() -> StableDiffusion3Pipeline:
     return StableDiffusion3Pipeline(
         transformer=transformer.eval(),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
-        vae=autoencoder(8),
+        vae=autoencoder(16),
         text_encoder=clip(CLIPTextModelWithProjection),
         tokenizer=clip_tokenizer(),
         text_encoder_2=clip(CLIPTextModelWithProjection),

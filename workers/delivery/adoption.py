@@ -63,7 +63,7 @@ class Adoption:
         serving: Says what becomes of jobs that no worker serves; None where nothing does.
 
     Attributes:
-        looked_at: When it last went through to the end, or heard that Redis cannot be asked; in seconds, monotonic.
+        looked_at: When it last went through to the end, or learned that Redis cannot be asked; in seconds, monotonic.
     """
 
     def __init__(self, context: Context, inbox: Inbox, serving: Serving | None = None) -> None:

@@ -10,6 +10,7 @@ from diffusers import FluxPipeline
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
+from workers.families.flow.edits import BY_STRENGTH
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.rows import FlowRow, guidance_scales, stack, timesteps
 from workers.families.parts.embeddings import Embedding
@@ -22,6 +23,7 @@ class Flux(FlowFamily):
     Its transformer has one set of position ids for all rows, and no mask of texts: one size and one text length a pass.
     """
 
+    _stepped = BY_STRENGTH
     _keeps_flow_sigmas = True
     _most_tokens = 512
 

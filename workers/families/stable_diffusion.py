@@ -18,9 +18,9 @@ from workers.engine.errors import GenerationFailed
 from workers.families.family import Family, PictureFamily
 from workers.families.parts.autoencoder import Autoencoder, check_finite
 from workers.families.parts.cut import cut_texts
+from workers.families.parts.edit_fields import check_strength
 from workers.families.parts.embeddings import Embedding, EmbeddingCache
 from workers.families.parts.schedulers import SchedulerCache, check_steps
-from workers.families.parts.strength import check_strength
 from workers.families.unet.edited import EditRun
 from workers.families.unet.rows import Rows, forward_in_parts, pack
 from workers.families.unet.scheduled import Conditioning, ScheduledRun
@@ -177,7 +177,7 @@ class StableDiffusion(PictureFamily[ScheduledRun]):
         if self._has_picture_channels and (edit is None or edit.mask is None):
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"mask: {name} only repaints a masked part of a picture")
         if edit is not None:
-            check_strength(edit.spec)
+            check_strength(edit.spec, self.entry)
 
     def _forward(self, rows: Rows) -> torch.Tensor:
         extra = dict(rows.extra)

@@ -56,7 +56,7 @@ class WorkerGauges(Collector):
         yield _gauge("imagemill_worker_jobs", "Jobs that this worker has in hand.", self._held())
         yield _gauge(
             "imagemill_worker_heartbeat_timestamp_seconds",
-            "When the job table last heard of this worker, Unix time.",
+            "Unix time of this worker's last report to the job table.",
             self._heartbeat.reported_at,
         )
         load = self._spool.load

@@ -113,7 +113,7 @@ def _is_white(band: Image.Image) -> NDArray[np.bool_]:
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
-    """Upright. Its head has been read; what goes wrong with the rest is told as one of `PictureRefused`, too."""
+    """Upright. Its head has been read; what goes wrong with the rest is raised as one of `PictureRefused`, too."""
     head = head_of(data)
     try:
         with warnings.catch_warnings():
@@ -134,7 +134,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
 
 def _upright(image: Image.Image, head: Head) -> Image.Image:
     """
-    Turned as its head says, which is what its size was told by.
+    Turned as its head says, which is what its size was read from.
 
     Pillow's `exif_transpose` follows XMP and ImageMagick's text chunks as well, which browsers do not.
     """

@@ -115,7 +115,7 @@ def _library() -> Any:
 
 def _manifest(source: DigitalSource) -> dict[str, Any]:
     """
-    Of a picture. The one that an edit began with is named as its parent, and no more is told of it: nothing of a file
+    Of a picture. The one that an edit began with is named as its parent, and no more is said of it: nothing of a file
     that a caller sent goes on but its pixels.
     """
     made: dict[str, Any] = {"digitalSourceType": source.uri}

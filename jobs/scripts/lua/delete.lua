@@ -43,16 +43,16 @@ end
 -- Those who were notified are notified again, of an end without a result, and whatever follows such a job is not sent
 -- again. Who was not is notified of that alone; a notifier who has the result in hand is not believed to have done it.
 local function notify_again(protocols)
-  local told = {}
+  local notified = {}
   for protocol in string.gmatch(protocols, '%S+') do
-    if not redis.call('ZSCORE', key.outbox(protocol), id) then told[#told + 1] = protocol end
+    if not redis.call('ZSCORE', key.outbox(protocol), id) then notified[#notified + 1] = protocol end
   end
   unpost(id, protocols)
   post(id, protocols)
-  redis.call('HSET', job, 'told', table.concat(told, ' '))
+  redis.call('HSET', job, 'told', table.concat(notified, ' '))
 end
 
--- Of the events its end stays, under the same id: who has read that is not told again.
+-- Of the events its end stays, under the same id: who has read that is not notified again.
 local function forget_events()
   local events = key.events(id)
   local last = redis.call('XREVRANGE', events, '+', '-', 'COUNT', 1)[1]

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- The figures of each queue: claimed and released jobs, those that wait for their time, whether it is paused, what happened
 -- in it so far, and for each priority how many jobs are queued and how long the oldest of them has been (s; '' where there
--- is none). Then the dead, all jobs, and the first tags of messages from outside that are in somebody's hands.
+-- is none). Then the dead, all jobs, and the first tags of messages from outside that a worker has taken.
 -- Its work grows with queues and ranks. A stale entry, of a job that a process of an earlier version claimed, is taken
 -- away where it is met.
 local MOST_STALE, MOST_HELD = 100, 1000

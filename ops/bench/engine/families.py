@@ -76,7 +76,7 @@ def bench_families(effort: Effort, folder: Path, console: Console) -> Report:
     for library in (
         "TRANSFORMERS",
         "DIFFUSERS",
-    ):  # They advise on what is not used here, and tell of texts that are cut.
+    ):  # They advise on what is not used here, and warn of texts that are cut.
         os.environ.setdefault(f"{library}_VERBOSITY", "error")
     from workers.bench.tiny_families import NAMES, compute_as_worker
 

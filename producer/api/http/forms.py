@@ -64,7 +64,7 @@ def _boundary(request: Request) -> bytes:
 
 
 class _Found:
-    """What the parser tells of one form."""
+    """What the parser calls for one form."""
 
     def __init__(self, boundary: bytes) -> None:
         self.has_ended = False

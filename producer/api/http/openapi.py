@@ -64,7 +64,7 @@ def describe(app: FastAPI, routers: Iterable[Router], public_url: str = "") -> N
 
 def _add_request_ids(document: dict[str, Any]) -> None:
     """`RequestLog` gives each answer one, whatever its route; where a route has another of its own, that one stays."""
-    header = text_header("What the server's log calls this request: tell it when you ask about an error.")
+    header = text_header("What the server's log calls this request: state it when you ask about an error.")
     document["components"]["headers"] = {_REQUEST_ID: header}
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     for answer in [answer for each in operations for answer in each["responses"].values()]:

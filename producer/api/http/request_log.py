@@ -27,7 +27,7 @@ from producer.api.metrics.metrics import ApiMetrics
 
 log = structlog.get_logger()
 
-_REFUSED = (401, 429)  # What anybody can have any number of, as all that fails before it is known who asks.
+_REFUSED = (401, 429)  # What anybody can have any number of, as all that fails before the caller is known.
 _KNOWN = "key"  # `keys.callers` leaves it in the state of a request whose sender it has let in.
 _REFUSED_EVERY_S = 1.0
 _REQUEST_ID = "X-Request-Id"

@@ -1,1 +1,1 @@
-"""Who asks, and where the API may listen."""
+"""Callers: their API keys, their limits, and where the API may listen."""

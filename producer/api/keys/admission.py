@@ -1,4 +1,4 @@
-"""Gives each request its seat and its turn, and a last word to those that end because their key was revoked."""
+"""Admits requests, within their callers' limits and turns; ends those whose key was revoked, and says why."""
 
 from __future__ import annotations
 

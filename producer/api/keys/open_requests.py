@@ -29,7 +29,7 @@ MOST_BYTES = 64 << 20  # Of the bodies that a caller's requests have in memory a
 MOST_UPLOADS = 64  # In one process: each has about ten megabytes of it.
 
 LAST_BYTES = (
-    65_536  # Of an answer, that may be on their way when its seat is free: more is a client that does not read.
+    65_536  # Of an answer, that may be on their way when it no longer counts: more is a client that does not read.
 )
 
 # Of answers that may take hours, and have a form for one more thing to say.

@@ -16,7 +16,7 @@ from jobs.table.outbox import OutboxCounts
 QUEUE = ["queue", "model"]
 
 _SENDERS = ("others", "table")
-_OUTCOMES = {"told": "told", "put_off": "later", "given_up": "given_up"}  # and what the table calls them
+_OUTCOMES = {"sent": "told", "put_off": "later", "given_up": "given_up"}  # and what the table calls them
 _PROTOCOL = ["protocol"]
 
 
@@ -40,7 +40,7 @@ def of_messages(
     )
     in_hand = GaugeMetricFamily(
         "imagemill_held_messages",
-        "Messages from outside that are in somebody's hands, and no jobs yet.",
+        "Messages from outside that a worker has taken, and that are no jobs yet.",
         labels=QUEUE,
     )
     for queue, each in queues.items():
@@ -76,21 +76,23 @@ def _backlog(name: str, text: str, queues: Mapping[str, QueueFigures], backlog: 
 def of_ends(ends: Mapping[str, OutboxCounts]) -> Iterator[Metric]:
     """Notifications of finished jobs."""
     waiting = GaugeMetricFamily(
-        "imagemill_ends_waiting", "Finished jobs whose notification is to be sent.", labels=_PROTOCOL
+        "imagemill_notifications_waiting", "Finished jobs whose notification is to be sent.", labels=_PROTOCOL
     )
     put_off = GaugeMetricFamily(
-        "imagemill_ends_put_off", "Of these, those whose notification failed and is retried.", labels=_PROTOCOL
+        "imagemill_notifications_put_off", "Of these, those whose notification failed and is retried.", labels=_PROTOCOL
     )
     given_up = GaugeMetricFamily(
-        "imagemill_ends_given_up", "Finished jobs whose notification failed and is given up.", labels=_PROTOCOL
+        "imagemill_notifications_given_up", "Finished jobs whose notification failed and is given up.", labels=_PROTOCOL
     )
     oldest = GaugeMetricFamily(
-        "imagemill_ends_oldest_seconds",
+        "imagemill_notifications_oldest_seconds",
         "Time since the end of the oldest job whose notification is still to be sent; 0 if there is none.",
         labels=_PROTOCOL,
     )
     attempts = CounterMetricFamily(
-        "imagemill_ends_told", "How often a notification was sent, put off or given up.", labels=[*_PROTOCOL, "outcome"]
+        "imagemill_notifications",
+        "How often a notification was sent, put off or given up.",
+        labels=[*_PROTOCOL, "outcome"],
     )
     for protocol, each in ends.items():
         waiting.add_metric([protocol], each.waiting)

@@ -23,7 +23,7 @@ from producer.api.keys.callers import CurrentCaller
 from producer.api.openai import schemas
 from producer.api.openai.edit_request import MOST_PICTURES, EditsBody, EditsRequest, pictures_of, read_texts
 from producer.api.openai.errors import OpenAIRoute
-from producer.api.openai.pictures import Asking, Queued, answer, fields_of, heeded, queue
+from producer.api.openai.pictures import Incoming, Queued, answer, fields_of, heeded, queue
 from producer.api.openai.request import AzureVersion
 from storage.errors import StorageError
 
@@ -54,19 +54,19 @@ async def edit(
     its mask are sent in a form, or named in JSON; of several pictures the first is edited, and models that take several
     look at the others. What is sent is kept for the job, and goes with its result.
     """
-    asking = Asking(request=request, caller=caller, context=context, idempotency_key=idempotency_key)
+    incoming = Incoming(request=request, caller=caller, context=context, idempotency_key=idempotency_key)
     check_type(request, FORM_TYPE, JSON_TYPE)
     if type_of(request) == JSON_TYPE:
         body = parse(EditsBody, await read_fields(request, context))
-        return await answer(body, await queue(body, fields_of(body, asking), asking), asking)
+        return await answer(body, await queue(body, fields_of(body, incoming), incoming), incoming)
     if caller.key is None:
         refuse_other_pages(request, context.settings.cors_origins)
     with request.state.open_request.uploading():
-        requested, queued = await _receive(asking)
-    return await answer(requested, queued, asking)
+        requested, queued = await _receive(incoming)
+    return await answer(requested, queued, incoming)
 
 
-async def _receive(asking: Asking) -> tuple[EditsRequest, Queued]:
+async def _receive(incoming: Incoming) -> tuple[EditsRequest, Queued]:
     """
     Take in a form: what is asked for, and its job, which is queued. Otherwise nothing of it stays.
 
@@ -75,19 +75,19 @@ async def _receive(asking: Asking) -> tuple[EditsRequest, Queued]:
         ModelNotAvailable, ModelNotAllowed
     """
     most = {_IMAGE: MOST_PICTURES}
-    async with SentForm(asking.context, _PARTS, max_text_bytes=_TEXT_BYTES, several=most) as form:
-        await form.read(asking.request)
+    async with SentForm(incoming.context, _PARTS, max_text_bytes=_TEXT_BYTES, several=most) as form:
+        await form.read(incoming.request)
         if _IMAGE not in form.files:
             raise InvalidRequest(_IMAGE, "is missing")
         requested = read_texts(form.texts)
-        fields = fields_of(requested, asking)
-        catalogue = asking.context.parts.catalogue
+        fields = fields_of(requested, incoming)
+        catalogue = incoming.context.parts.catalogue
         # With what is not kept yet, which would count.
         sent = {**fields, **_inputs(form.files, _read)}
         heeded(requested, sent, lambda left: settle(parse_request(left), catalogue))
-        kept = await form.keep_all(asking.caller, purpose=SENT, expires_after_s=KEPT_S)
+        kept = await form.keep_all(incoming.caller, purpose=SENT, expires_after_s=KEPT_S)
         try:
-            return requested, await queue(requested, {**fields, **_inputs(kept, input_of)}, asking)
+            return requested, await queue(requested, {**fields, **_inputs(kept, input_of)}, incoming)
         except (ImagemillError, StorageError):
             await form.take_back()
             raise

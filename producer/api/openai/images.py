@@ -11,7 +11,7 @@ from producer.api.jobs.submissions import IdempotencyKey, read_fields
 from producer.api.keys.callers import CurrentCaller
 from producer.api.openai import schemas
 from producer.api.openai.errors import OpenAIRoute
-from producer.api.openai.pictures import Asking, answer, fields_of, queue
+from producer.api.openai.pictures import Incoming, answer, fields_of, queue
 from producer.api.openai.request import AzureVersion, ImagesRequest
 
 router = Router(prefix="/v1", tags=["OpenAI"], route_class=OpenAIRoute)
@@ -35,6 +35,6 @@ async def generate(
     client disconnects earlier, the job is canceled, unless an `Idempotency-Key` was sent: then the job continues, and
     a repeated request with the same key gets it.
     """
-    asking = Asking(request=request, caller=caller, context=context, idempotency_key=idempotency_key)
+    incoming = Incoming(request=request, caller=caller, context=context, idempotency_key=idempotency_key)
     requested = parse(ImagesRequest, await read_fields(request, context))
-    return await answer(requested, await queue(requested, fields_of(requested, asking), asking), asking)
+    return await answer(requested, await queue(requested, fields_of(requested, incoming), incoming), incoming)

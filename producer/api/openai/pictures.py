@@ -29,9 +29,9 @@ _CLIENT_LEFT = 499  # Nobody reads it; the log has it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
+class Incoming:
     """
-    Who asks, and where.
+    An incoming request, its caller, and what answers it.
 
     Attributes:
         idempotency_key: From the request's header. The job of one goes on where its client leaves.
@@ -43,7 +43,7 @@ class Asking:
     idempotency_key: str | None
 
 
-def fields_of(requested: PicturesRequest, asking: Asking) -> dict[str, Any]:
+def fields_of(requested: PicturesRequest, incoming: Incoming) -> dict[str, Any]:
     """
     The fields of the job that is asked for, but for its inputs.
 
@@ -51,8 +51,8 @@ def fields_of(requested: PicturesRequest, asking: Asking) -> dict[str, Any]:
         InvalidRequest, ModelNotAvailable, ModelNotAllowed
     """
     if requested.model is not None:
-        asking.caller.check_model(requested.model)  # As `prepare` does, before it is looked for.
-    return requested.job_fields(asking.context.parts.catalogue.find(requested.model))
+        incoming.caller.check_model(requested.model)  # As `prepare` does, before it is looked for.
+    return requested.job_fields(incoming.context.parts.catalogue.find(requested.model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Queued:
 
     Attributes:
         job_id: Its id.
-        notes: What the client is told of fields that no model here heeds, or that were left out.
+        notes: What the client learns of fields that no model here heeds, or that were left out.
     """
 
     job_id: str
@@ -95,7 +95,7 @@ def heeded(
             notes.append(f"{str(exc).partition(';')[0]}; it was left out")
 
 
-async def queue(requested: PicturesRequest, fields: Mapping[str, Any], asking: Asking) -> Queued:
+async def queue(requested: PicturesRequest, fields: Mapping[str, Any], incoming: Incoming) -> Queued:
     """
     Queue a job.
 
@@ -106,20 +106,20 @@ async def queue(requested: PicturesRequest, fields: Mapping[str, Any], asking: A
         InvalidRequest: By the field's name in the request.
         Whatever `enter` raises
     """
-    submission, notes = await _prepare(requested, fields, asking)
-    job_id = await enter(submission, asking.context, asking.request)
+    submission, notes = await _prepare(requested, fields, incoming)
+    job_id = await enter(submission, incoming.context, incoming.request)
     return Queued(job_id, [*requested.unheeded, *notes])
 
 
-async def answer(requested: PicturesRequest, queued: Queued, asking: Asking) -> Response:
+async def answer(requested: PicturesRequest, queued: Queued, incoming: Incoming) -> Response:
     """
     Answer with a job's pictures when it has ended. The body must have been read.
 
     Raises:
         JobFailed, JobNotFound, RedisUnavailable, and the store's errors
     """
-    request, context, job_id, notes = asking.request, asking.context, queued.job_id, queued.notes
-    is_kept = asking.idempotency_key is not None
+    request, context, job_id, notes = incoming.request, incoming.context, queued.job_id, queued.notes
+    is_kept = incoming.idempotency_key is not None
     if requested.stream:
         return ImageStream(requested, context, job_id, notes, is_kept=is_kept)
     record = await _wait(request, context, job_id, is_kept=is_kept)
@@ -130,15 +130,15 @@ async def answer(requested: PicturesRequest, queued: Queued, asking: Asking) -> 
 
 
 async def _prepare(
-    requested: PicturesRequest, fields: Mapping[str, Any], asking: Asking
+    requested: PicturesRequest, fields: Mapping[str, Any], incoming: Incoming
 ) -> tuple[Submission, list[str]]:
-    caller, context = asking.caller, asking.context
-    traceparent = asking.request.headers.get("traceparent")
+    caller, context = incoming.caller, incoming.context
+    traceparent = incoming.request.headers.get("traceparent")
     try:
         found = await find_inputs(fields, caller, context)
     except InvalidRequest as exc:
         raise requested.renamed(exc) from exc
-    return heeded(requested, found, lambda left: prepare(left, caller, context, asking.idempotency_key, traceparent))
+    return heeded(requested, found, lambda left: prepare(left, caller, context, incoming.idempotency_key, traceparent))
 
 
 async def _wait(request: Request, context: Context, job_id: str, *, is_kept: bool) -> JobView | None:

@@ -45,7 +45,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_head = self._is_in_body = self._is_deaf = False
         self._is_asked = False  # What comes now is a request that is answered, or will be.
         self._passed_over = b""  # How a body comes that the parser stops in front of.
-        self.is_resuming = False  # The parser is told again what is known.
+        self.is_resuming = False  # The parser is fed again what is known.
         self._unseen_bytes = 0  # Of a head that is not complete, or beside a body's own bytes.
         self._new_bytes = 0  # Of which a request may begin.
 

@@ -16,9 +16,9 @@ _FRAMING = (b"content-length", b"transfer-encoding")
 
 
 class Resumed(Protocol):
-    """What is told of the requests that a parser finds."""
+    """The callbacks of a parser, for the requests that it finds."""
 
-    is_resuming: bool  # What is told now, it knows already.
+    is_resuming: bool  # What the parser calls now, it knows already.
 
 
 def framing_of(fields: list[tuple[bytes, bytes]]) -> bytes:

@@ -28,7 +28,7 @@ PASSED_TO = list_of(names.line_of(QUEUE), LINE)  # where the table's own message
 
 @dataclass(slots=True, kw_only=True)
 class Message:
-    """One from outside; `held` is in somebody's hands."""
+    """One from outside; `held` is taken by a worker."""
 
     held: Held | None = None
     is_lapsed: bool = False  # so that it is handed out again

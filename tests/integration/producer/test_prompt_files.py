@@ -14,8 +14,8 @@ from jobs.errors import InvalidRequest
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer import Client
-from producer.cli.file_run import Ended, FileRun
-from producer.cli.prompt_file import PromptLine, read_prompts
+from producer.cli.submission.file_run import Ended, FileRun
+from producer.cli.submission.prompt_file import PromptLine, read_prompts
 from producer.client.parts import Parts
 from storage.backends.s3.store import S3Store
 

@@ -54,7 +54,7 @@ def test_models_are_listed_with_what_they_take(run: Run, tmp_path: Path, monkeyp
     shown = run("models").stdout
     assert "64 to 128 pixels, multiples of 16" in shown
     assert "up to 32000 characters" in shown
-    assert "its worker knows" in shown
+    assert "known to its worker" in shown
 
 
 def test_warnings_of_a_job_are_shown(run: Run, client: Client, table: JobTable) -> None:

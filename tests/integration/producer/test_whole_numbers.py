@@ -22,7 +22,7 @@ from producer.api.batches.schemas import ITEMS
 from producer.api.jobs.schemas import BODIES
 from producer.api.openai.edit_request import EditsBody, EditsRequest
 from producer.api.openai.request import ImagesRequest
-from producer.cli.prompt_file import read_prompts
+from producer.cli.submission.prompt_file import read_prompts
 from storage.backends.s3.settings import S3Settings
 
 WRITTEN: dict[str, Any] = {"prompt": "a red circle", "width": 128.0, "n": 2.0, "seed": 7.0, "guidance_scale": 3.0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 
 import pytest
 from celery import Celery
@@ -25,6 +26,7 @@ def test_failed_job_survives_a_result_backend() -> None:
     backend = Celery("caller", backend="cache+memory://", set_as_current=False).backend
     stored = backend.encode(backend.prepare_exception(FAILED, serializer="json"))
     assert_same_failure(backend.exception_to_python(backend.decode(stored)))
+    assert backend.decode(stored)["exc_module"] == "jobs.errors"  # Where clients of other versions look for it.
 
 
 def test_failed_job_survives_pickle_and_copy() -> None:
@@ -54,3 +56,12 @@ def test_error_codes_are_those_of_the_design_and_distinct() -> None:
 )
 def test_every_error_says_whether_trying_again_helps(error: type[ImagemillError]) -> None:
     assert issubclass(error, Permanent) != issubclass(error, Retryable)
+
+
+def test_the_tree_names_every_error_below_its_base() -> None:
+    path: list[str] = []
+    drawn = {}
+    for indent, name in re.findall(r"^    ([│├└─ ]*)(\w+)", errors.__doc__ or "", re.MULTILINE):
+        path[len(indent) // 4 :] = [name]
+        drawn[name] = path[-2] if len(path) > 1 else "Exception"
+    assert drawn == {each.__name__: each.__bases__[0].__name__ for each in ALL_ERRORS}

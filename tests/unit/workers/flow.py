@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from functools import cache
 from typing import Any
 
+import diffusers
 import numpy as np
 import torch
 from diffusers import (
@@ -14,9 +16,9 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FlowMatchHeunDiscreteScheduler,
     FlowMatchLCMScheduler,
-    FluxPipeline,
     UniPCMultistepScheduler,
 )
+from PIL import Image
 
 from jobs.catalogue.entry import Model
 from jobs.kinds.generate import GenerateSpec
@@ -27,6 +29,7 @@ from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.parts.flow_schedules import FLOW_SCHEDULERS
 from workers.families.parts.schedulers import OWN
 from workers.families.registry import family_of
+from workers.runners.edit_work import Edit
 
 NAMES = (OWN, *FLOW_SCHEDULERS)
 
@@ -60,6 +63,15 @@ def adapter_of(name: str, **changes: Any) -> FlowFamily:
     return adapter
 
 
+def in_half_precision(name: str) -> FlowFamily:
+    """As `adapter_of`, its weights rounded."""
+    entry = entry_of(name, dtype="bfloat16")
+    pipeline = copy.deepcopy(pipeline_of(name)).to(torch.bfloat16)
+    adapter = family_of(entry).adapt(entry, pipeline, EmbeddingCache(_CACHE_BYTES))
+    assert isinstance(adapter, FlowFamily)
+    return adapter
+
+
 def spec_of(name: str, **fields: Any) -> GenerateSpec:
     """A job for it, with its defaults."""
     entry = entry_of(name)
@@ -67,15 +79,53 @@ def spec_of(name: str, **fields: Any) -> GenerateSpec:
     return GenerateSpec.model_validate(entry.defaults.model_dump() | given | fields)
 
 
+def run_edit_solo(pipeline: Any, edit: Edit) -> torch.Tensor:
+    """What diffusers' pipeline for such edits makes of one, as `run_solo`; before its own pixels are put back."""
+    return torch.cat([latents for latents, _ in _edit_calls(pipeline, edit, "latent")])
+
+
+def pictures_of_edit(pipeline: Any, edit: Edit) -> list[Any]:
+    """The same as pictures, (height, width, 3), 0 to 1."""
+    return [images[0] for _, images in _edit_calls(pipeline, edit, "np")]
+
+
+def _edit_calls(pipeline: Any, edit: Edit, output_type: str) -> list[tuple[torch.Tensor, Any]]:
+    sibling = sibling_of(pipeline, is_masked=edit.mask is not None)
+    given: dict[str, Any] = {"image": Image.fromarray(edit.image), "strength": edit.spec.strength}
+    if edit.mask is not None:
+        given["mask_image"] = Image.fromarray(edit.mask.astype(np.uint8) * 255)
+    counted = sibling.get_timesteps
+    # It would count Heun's passes, of which there are two for a step.
+    sibling.get_timesteps = lambda _steps, *args: counted(edit.spec.num_inference_steps, *args)
+    return _calls(sibling, edit.spec, output_type, given)
+
+
+def sibling_of(pipeline: Any, *, is_masked: bool) -> Any:
+    """Diffusers' pipeline for image to image, or for inpainting, of the same parts."""
+    suffix = "InpaintPipeline" if is_masked else "Img2ImgPipeline"
+    kind = getattr(diffusers, type(pipeline).__name__.removesuffix("Pipeline") + suffix)
+    sibling = kind(**pipeline.components)
+    sibling.set_progress_bar_config(disable=True)
+    return sibling
+
+
 def run_solo(pipeline: Any, job: GenerateSpec) -> torch.Tensor:
     """What diffusers makes of a job in its own call, image by image: latents as the model takes them, (n, …)."""
+    return torch.cat([latents for latents, _ in _calls(pipeline, job, "latent", {})])
+
+
+def _calls(
+    pipeline: Any, job: GenerateSpec, output_type: str, pictures: dict[str, Any]
+) -> list[tuple[torch.Tensor, Any]]:
+    """The last latents and the result of a call for each image."""
     own = pipeline.scheduler
     known = inspect.signature(pipeline.__call__).parameters
     # FLUX.1 has both: its own guidance, and the true one beside it, which is off.
-    is_true_cfg = "true_cfg_scale" in known and not isinstance(pipeline, FluxPipeline)
+    is_flux = type(pipeline).__name__.startswith("Flux")
+    is_true_cfg = "true_cfg_scale" in known and not is_flux
     given: dict[str, Any] = {"true_cfg_scale" if is_true_cfg else "guidance_scale": job.guidance_scale}
-    is_negated = "negative_prompt" in known and not isinstance(pipeline, FluxPipeline)
-    latents, seen = [], []
+    is_negated = "negative_prompt" in known and not is_flux
+    made, seen = [], []
 
     def note(_pipeline: Any, _step: int, _timestep: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
         seen.append(kwargs["latents"])
@@ -87,21 +137,22 @@ def run_solo(pipeline: Any, job: GenerateSpec) -> torch.Tensor:
             pipeline.scheduler = _Scheduler(own, job, generator)
             if is_negated:  # A list for each call: Z-Image's pipeline writes into it.
                 given["negative_prompt"] = [job.negative_prompt or (" " if is_true_cfg else "")]
-            pipeline(
+            images = pipeline(
                 prompt=[job.prompt],
                 width=job.width,
                 height=job.height,
                 num_inference_steps=job.num_inference_steps,
                 generator=[generator],
                 max_sequence_length=max_tokens(job.model),
-                output_type="latent",
+                output_type=output_type,
                 callback_on_step_end=note,
                 **given,
-            )
-            latents.append(seen[-1])
+                **pictures,
+            ).images
+            made.append((seen[-1], images))
     finally:
         pipeline.scheduler = own
-    return torch.cat(latents)
+    return made
 
 
 class _Scheduler:
@@ -161,6 +212,14 @@ class _Scheduler:
         if "generator" in inspect.signature(self._made.step).parameters:
             kwargs["generator"] = [self._generator]
         return self._made.step(*args, **kwargs)
+
+    def scale_noise(self, sample: torch.Tensor, timestep: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Schedulers that are not of flow matching alone call it otherwise."""
+        if hasattr(self._made, "scale_noise"):
+            scaled: torch.Tensor = self._made.scale_noise(sample, timestep, noise)
+        else:
+            scaled = self._made.add_noise(sample, noise, timestep)
+        return scaled
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._made, name)

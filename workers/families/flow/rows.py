@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from workers.families.flow.references import References
 from workers.families.parts.embeddings import Embedding
 
 
@@ -21,6 +22,7 @@ class FlowRow:
         text: What its text was encoded to, each tensor without a batch.
         guidance_scale: For models that take it as an input.
         size: (height, width) of the picture.
+        references: Pictures that are looked at beside it.
     """
 
     sample: torch.Tensor
@@ -28,6 +30,7 @@ class FlowRow:
     text: Embedding
     guidance_scale: float
     size: tuple[int, int]
+    references: References | None = None
 
 
 Forward = Callable[[Sequence[FlowRow]], Sequence[torch.Tensor]]  # a prediction for each row, of its sample's shape

@@ -14,7 +14,6 @@ from workers.families.parts.autoencoder import Source
 from workers.families.parts.size_class import size_class
 from workers.families.stepped import SteppedRun
 from workers.families.unet.rows import Rows
-from workers.runners.postprocess import Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +85,6 @@ class ScheduledRun(SteppedRun):
             extra={name: tensor[:: self.spec.n] for name, tensor in self._conditioning.extra.items()},
         )
         return one
-
-    def keep(self, pictures: list[Pixels]) -> list[Pixels]:
-        """What becomes of pictures that were made of its latents."""
-        return pictures
 
     def inputs(self) -> Rows:
         """The rows of its next pass."""

@@ -22,7 +22,7 @@ local function unlist(entry, caller)
 end
 
 -- Has the record of an ended job gone now, as if it had expired. Answers whether it had ended. Not while its result is
--- being deleted: whoever was notified of it is to hear that it is gone.
+-- being deleted: whoever was notified of it is to be notified that it is gone.
 local function drop_job(id)
   local is = look_up(id, {'caller', 'ended_at', 'idempotency', 'tell', 'deletion'})
   if not is.ended_at then return false end

@@ -20,7 +20,7 @@ from jobs.deletions.deletions import Deletions, inputs_of
 from jobs.errors import FileNotFound, InvalidRequest
 from jobs.inputs.files import Files
 from jobs.inputs.find import Finder
-from jobs.inputs.holding import FETCHED_S, KEPT_S, Asker, Holder
+from jobs.inputs.holding import FETCHED_S, KEPT_S, Holder, Requester
 from jobs.inputs.sent import SentInputs
 from jobs.process.settings import Settings
 from jobs.table.states import Status
@@ -182,18 +182,18 @@ def test_picture_that_was_fetched_goes_soon_where_no_job_comes_of_it(
     client: Client, files: Files, store: S3Store
 ) -> None:
     holder, prepare = Holder(files, Inputs(store)), client.parts.submitter.prepare
-    asker = Asker(scope=None, owner="default", max_mib=None, fetches_until=0.0)
+    requester = Requester(scope=None, owner="default", max_mib=None, fetches_until=0.0)
 
     def kept_s() -> float:
         (file,) = files.list("default", limit=9)
         assert file.expires_at is not None
         return file.expires_at - time.time()
 
-    fields = {**EDIT, "image": holder.fetched(data := png(), asker)}
+    fields = {**EDIT, "image": holder.fetched(data := png(), requester)}
     with pytest.raises(InvalidRequest):
         prepare({**fields, "prompt": ""})
     assert 0 < kept_s() <= FETCHED_S
-    held = holder.hold(prepare({**fields, "image": holder.fetched(data, asker)}))  # As the next request finds it.
+    held = holder.hold(prepare({**fields, "image": holder.fetched(data, requester)}))  # As the next request finds it.
     assert KEPT_S - DEADLINE_S < kept_s() <= KEPT_S
     holder.give_up(held)  # The first request brought it, not this one.
     assert KEPT_S - DEADLINE_S < kept_s() <= KEPT_S

@@ -11,7 +11,7 @@ from jobs.catalogue.entry import Defaults, Limits, Model
 from jobs.catalogue.families import FAMILIES
 from jobs.errors import InvalidRequest, NoEffect
 from jobs.fields import MAX_PROMPT_CHARS, parse
-from jobs.kinds.edit import EDIT, EditRequest
+from jobs.kinds.edit import EDIT, EditRequest, passes_of
 from jobs.kinds.effects import effects
 from jobs.kinds.generate import GENERATE, GenerateRequest, GenerateSpec
 from jobs.kinds.inputs import Input
@@ -139,11 +139,14 @@ def test_edits_are_held_to_the_same() -> None:
 
 
 @pytest.mark.parametrize("family", SHIFTED)
-def test_edits_take_no_shift_and_are_as_their_family_edits(family: str) -> None:
+def test_edits_are_as_their_family_edits(family: str) -> None:
     image = Input(file=f"file-{'a' * 24}", bytes=3, width=128, height=128)
     asked = {"prompt": "a red circle", "image": image}
     is_instructed = family.startswith("flux2")
     assert EDIT.settle(parse(EditRequest, asked), model(family)).strength == (1.0 if is_instructed else 0.8)
+    if FAMILIES[family].steps_edits:
+        assert EDIT.settle(parse(EditRequest, {**asked, "shift": 2.0}), model(family, text_device="cpu")).shift == 2.0
+        return
     with pytest.raises(NoEffect, match=r"^shift: m edits by its own schedule; leave it out"):
         EDIT.settle(parse(EditRequest, {**asked, "shift": 2.0}), model(family))
     with pytest.raises(InvalidRequest, match=r"^image: m edits no pictures"):
@@ -174,6 +177,20 @@ def test_steps_of_lcm_are_bounded_where_its_scheduler_bounds_them(family: str) -
     else:
         with pytest.raises(InvalidRequest, match=r"^num_inference_steps: m runs at most 50 steps with lcm"):
             settled(entry, num_inference_steps=51, scheduler="lcm")
+
+
+@pytest.mark.parametrize(("family", "strength", "passes"), [("stable-diffusion", 0.1, None), ("z-image", 0.1, 1)])
+def test_strength_of_flow_matching_models_rounds_down_what_is_left_out(
+    family: str, strength: float, passes: int | None
+) -> None:
+    """So it always runs a step, where others of diffusers' pipelines may run none."""
+    image = Input(file=f"file-{'a' * 24}", bytes=3, width=128, height=128)
+    asked = {"prompt": "a red circle", "image": image, "strength": strength, "num_inference_steps": 5}
+    if passes is None:
+        with pytest.raises(InvalidRequest, match=r"^strength: 0.1 of 5 steps is less than one step"):
+            EDIT.settle(parse(EditRequest, asked), model(family))
+    else:
+        assert passes_of(EDIT.settle(parse(EditRequest, asked), model(family)), model(family)) == passes
 
 
 def test_built_in_model_refuses_what_it_would_not_heed(catalogue: Catalogue) -> None:

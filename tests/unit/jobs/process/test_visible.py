@@ -17,7 +17,7 @@ from rich.table import Table
 from jobs.process.logs import LogFormat, configure_logging
 from jobs.process.visible import visible, visible_json, visible_line
 from ops.up import Output
-from producer.cli.terminal import Terminal, print_json, say
+from producer.cli.output.terminal import Terminal, print_json, say
 
 CHECKOUT = Path(__file__).resolve().parents[4]
 HOSTILE = (

@@ -12,10 +12,9 @@ from diffusers import FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 
 from jobs.errors import ErrorCode, InvalidConfiguration
 from tests.unit.workers import flow
-from tests.unit.workers.adapters import QUIET, Watched, make_engine, run, submit
+from tests.unit.workers.adapters import QUIET
 from workers.bench.tiny_pipelines import FLOW_PIPELINES
 from workers.engine.errors import GenerationFailed
-from workers.families.diffusers import WholePipeline
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.run import FlowRun
 from workers.families.flow.texts import by_length
@@ -24,7 +23,7 @@ from workers.families.parts.flow_schedules import FlowSchedulers
 from workers.families.parts.schedulers import OWN
 from workers.families.registry import family_of
 from workers.loading.guidance import check_guidance
-from workers.runners.edit_work import Work, edit_of
+from workers.runners.edit_work import edit_of
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
@@ -112,48 +111,9 @@ def test_texts_may_be_encoded_on_the_processor_where_the_model_is_elsewhere() ->
     pipeline.text_encoder.to_empty(device="cpu").load_state_dict(flow.pipeline_of("z-image").text_encoder.state_dict())
     adapter = family_of(entry).adapt(entry, pipeline, EmbeddingCache(1 << 20))
     assert isinstance(adapter, FlowFamily)
-    assert adapter.ways_to_edit == {}
     encoded = adapter.condition([flow.spec_of("z-image")])[0]
     assert pipeline.text_encoder.device.type == "cpu"
     assert {tensor.device.type for tensor in encoded.tensors()} == {"meta"}
-
-
-GRAY = np.full((32, 32, 3), 128, dtype=np.uint8)
-
-
-def test_edits_go_through_the_pipelines_of_diffusers_beside_the_running_batch() -> None:
-    adapter = flow.adapter_of("z-image")
-    plain = [flow.spec_of("z-image", prompt=f"{number} rings", seed=number) for number in range(3)]
-    edit = edit_of(flow.spec_of("z-image", seed=7, num_inference_steps=6), GRAY, strength=0.5)
-    watched = Watched(adapter)
-    engine = make_engine(watched)
-    jobs: list[Work] = [*plain[:2], edit, plain[2]]
-    tickets = [submit(engine, job) for job in jobs]
-    run(engine, *tickets)
-    [made] = tickets[2].result()
-    whole = WholePipeline(adapter.entry, flow.pipeline_of("z-image"))
-    alone = whole.begin(edit, None)
-    alone.advance(whole.predict([alone], 1, lambda _step: None)[0])
-    np.testing.assert_array_equal(made, whole.finish(alone, 1)[0])
-    for job in plain:
-        torch.testing.assert_close(watched.latents[job.seed], flow.run_solo(adapter.pipeline, job), rtol=0, atol=1e-4)
-    assert [7] in watched.passes and any(len(seeds) == 3 for seeds in watched.passes)
-
-
-@pytest.mark.parametrize(
-    ("fields", "says"),
-    [
-        ({"scheduler": "heun"}, "scheduler: flux-dev edits without heun"),
-        ({"scheduler": "unipc"}, "scheduler: flux-dev edits without unipc"),
-        ({"shift": 2.0}, "shift: flux-dev edits by its own schedule; leave it out"),
-    ],
-)
-def test_edit_that_its_pipeline_would_make_otherwise_is_refused_by_its_field(fields: dict[str, Any], says: str) -> None:
-    adapter = flow.adapter_of("flux-dev")
-    edit = edit_of(flow.spec_of("flux-dev", **fields), GRAY, strength=0.5)
-    with pytest.raises(GenerationFailed, match=says) as raised:
-        adapter.begin(edit, adapter.encode([edit])[0])
-    assert raised.value.code is ErrorCode.INVALID_REQUEST
 
 
 @pytest.mark.parametrize("scheduler", ["default", "euler", "lcm", "unipc"])
@@ -206,17 +166,9 @@ def test_schedule_stays_the_models_own_after_calls_with_another_scheduler() -> N
     assert torch.equal(adapter._schedule(flow.spec_of(entry.name)).timesteps, expected)  # None was kept.
 
 
-def in_half_precision(model: str) -> FlowFamily:
-    entry = flow.entry_of(model, dtype="bfloat16")
-    pipeline = copy.deepcopy(flow.pipeline_of(model)).to(torch.bfloat16)
-    adapter = family_of(entry).adapt(entry, pipeline, EmbeddingCache(1 << 20))
-    assert isinstance(adapter, FlowFamily)
-    return adapter
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_jobs_in_half_precision_are_near_the_pipelines_own(model: str) -> None:
-    adapter = in_half_precision(model)
+    adapter = flow.in_half_precision(model)
     jobs = [flow.spec_of(model, seed=n, prompt="a ring " * (1 + 3 * n), num_inference_steps=3) for n in range(2)]
     runs = [adapter.begin(job, text) for job, text in zip(jobs, adapter.encode(jobs), strict=True)]
     while runs[0].passes_left:

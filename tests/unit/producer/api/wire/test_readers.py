@@ -1,4 +1,4 @@
-"""Who is owed bytes, and for how long: real connections, of which a test reads as much as it likes."""
+"""How long a client may leave its answer unread: real connections, of which a test reads as much as it likes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from producer.api.wire.readers import Readers
 
 pytestmark = pytest.mark.anyio
 
-OWED = 4 << 20
+ANSWER_BYTES = 4 << 20
 Client = tuple[asyncio.Transport, socket.socket]
 
 
 @asynccontextmanager
-async def client(watch: Readers, size: int = OWED) -> AsyncIterator[Client]:
+async def client(watch: Readers, size: int = ANSWER_BYTES) -> AsyncIterator[Client]:
     """A connection on which so many bytes were written, and its other side."""
     ours, theirs = socket.socketpair()
     theirs.setblocking(False)
@@ -47,7 +47,7 @@ async def take(client: Client, size: int) -> None:
 async def test_client_that_reads_nothing_is_dropped() -> None:
     watch = Readers()
     async with client(watch) as (transport, _):
-        assert transport.get_write_buffer_size() > OWED / 2
+        assert transport.get_write_buffer_size() > ANSWER_BYTES / 2
         watch.look(transport)
         assert transport.is_closing()
 
@@ -56,7 +56,7 @@ async def test_client_that_reads_its_share_stays_until_it_stops() -> None:
     watch = Readers()
     async with client(watch) as reading:
         for _ in range(3):
-            await take(reading, int(OWED * readers.SLOWEST_SHARE))
+            await take(reading, int(ANSWER_BYTES * readers.SLOWEST_SHARE))
             watch.look(reading[0])
             assert not reading[0].is_closing()
         watch.look(reading[0])
@@ -66,24 +66,26 @@ async def test_client_that_reads_its_share_stays_until_it_stops() -> None:
 async def test_what_is_written_anew_does_not_look_like_standing_still() -> None:
     watch = Readers()
     async with client(watch) as reading:
-        await take(reading, OWED // 4)
-        reading[0].write(b"a" * OWED)
-        watch.note(reading[0], OWED)
+        await take(reading, ANSWER_BYTES // 4)
+        reading[0].write(b"a" * ANSWER_BYTES)
+        watch.note(reading[0], ANSWER_BYTES)
         watch.look(reading[0])
         assert not reading[0].is_closing()
-        reading[0].write(b"a" * OWED)
-        watch.note(reading[0], OWED)
+        reading[0].write(b"a" * ANSWER_BYTES)
+        watch.note(reading[0], ANSWER_BYTES)
         watch.look(reading[0])
         assert reading[0].is_closing()
 
 
-async def test_all_together_are_owed_so_much_and_the_oldest_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "MOST_OWED_BYTES", 3 * OWED)
+async def test_all_together_may_leave_so_much_unread_and_the_oldest_is_dropped_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(readers, "MOST_UNREAD_BYTES", 3 * ANSWER_BYTES)
     watch = Readers()
     async with client(watch) as first, client(watch) as second, client(watch) as third:
         assert [each[0].is_closing() for each in (first, second, third)] == [False, False, False]
         async with client(watch) as fourth:
             closing = [each[0].is_closing() for each in (first, second, third, fourth)]
             assert closing == [True, False, False, False]
-        async with client(watch, 20 * OWED) as huge:  # One alone may be owed more: there is no smaller answer.
+        async with client(watch, 20 * ANSWER_BYTES) as huge:  # One alone may leave more: there is no smaller answer.
             assert [second[0].is_closing(), third[0].is_closing(), huge[0].is_closing()] == [True, True, False]

@@ -1,0 +1,1 @@
+"""The operator's commands: queues, workers, keys, and the jobs and files of all callers."""

@@ -1,0 +1,46 @@
+"""`./imagemill workers`: the workers that there are, and messages that none of them receives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from jobs.fleet.backlog import backlog_in, unread_in
+from jobs.fleet.fleet import WorkerReport, troubles_of
+from jobs.kinds.registry import queues_for
+from producer.cli.output.reporting import JsonFlag, ago, reporting, warn
+from producer.cli.output.terminal import Terminal, print_json, say
+from producer.client.parts import open_parts
+
+
+def workers(as_json: JsonFlag = False) -> None:
+    """List workers with their models, jobs, state and problems; warn about messages that no worker receives."""
+    with reporting(as_json):
+        parts = open_parts()
+        found = parts.fleet.workers()
+        unread = unread_in(backlog_in(parts.redis, parts.settings, queues_for(parts.catalogue.models)), found)
+        for queue, count in unread.items():
+            warn(_unread(queue, count))
+        if as_json:
+            for each in found:
+                print_json(_described(each))
+            return
+        table = Table("worker", "state", "models", "slots", "since", "jobs")
+        for each in found:
+            shown = ", ".join(each.jobs[:3]) + (f" and {len(each.jobs) - 3} more" if len(each.jobs) > 3 else "")
+            table.add_row(each.name, each.state, ", ".join(each.models), str(each.slots), ago(each.started_at), shown)
+        Terminal().print(table)
+        for each in found:
+            for trouble in troubles_of(each):
+                say(f"{each.name} {trouble}")
+
+
+def _unread(queue: str, count: int) -> str:
+    wait = "1 message waits" if count == 1 else f"{count:,} messages wait"
+    return f"{wait} in {queue}, and no worker receives from it; run `./imagemill doctor` for advice"
+
+
+def _described(worker: WorkerReport) -> dict[str, Any]:
+    shown = {"name": worker.name, "state": worker.state, "models": worker.models, "jobs": worker.jobs}
+    return {**shown, "detached": worker.detached, "troubles": troubles_of(worker)}

@@ -1,0 +1,1 @@
+"""What became of jobs: shown while they run, saved where `--out` says."""
