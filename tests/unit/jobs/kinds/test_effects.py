@@ -137,7 +137,7 @@ def test_edits_are_held_to_the_same() -> None:
         EDIT.settle(parse(EditRequest, {**asked, "strength": 0.5}), instructed)
 
 
-@pytest.mark.parametrize("family", SHIFTED)
+@pytest.mark.parametrize("family", [name for name in SHIFTED if model(name).ways_to_edit])
 def test_edits_take_no_shift_and_are_as_their_family_edits(family: str) -> None:
     image = Input(file=f"file-{'a' * 24}", bytes=3, width=128, height=128)
     asked = {"prompt": "a red circle", "image": image}
@@ -147,6 +147,13 @@ def test_edits_take_no_shift_and_are_as_their_family_edits(family: str) -> None:
         EDIT.settle(parse(EditRequest, {**asked, "shift": 2.0}), model(family))
     with pytest.raises(InvalidRequest, match=r"^image: m edits no pictures"):
         EDIT.settle(parse(EditRequest, asked), model(family, text_device="cpu"))
+
+
+@pytest.mark.parametrize("family", ["aura-flow", "lumina2", "hunyuan-image", "krea2", "sana", "pixart-sigma"])
+def test_families_that_edit_nothing_say_so(family: str) -> None:
+    image = Input(file=f"file-{'a' * 24}", bytes=3, width=128, height=128)
+    with pytest.raises(InvalidRequest, match=r"^image: m edits no pictures"):
+        EDIT.settle(parse(EditRequest, {"prompt": "a red circle", "image": image}), model(family))
 
 
 def test_built_in_model_refuses_what_it_would_not_heed(catalogue: Catalogue) -> None:
