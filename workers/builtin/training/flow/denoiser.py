@@ -54,7 +54,7 @@ class FlowTraining:
         seed: int = 0,
     ) -> None:
         torch.manual_seed(seed)
-        self.step = 0
+        self.step, self._seed = 0, seed
         self._tokenizer, self._text_encoder = tokenizer, text_encoder
         self._checkpoint = folder / "checkpoint.pt"
         self._rng = random.Random(seed)
@@ -77,6 +77,9 @@ class FlowTraining:
     def run(self, *, until_step: int, cooldown_steps: int = 0) -> None:
         """Train on; the learning rate falls to nothing over the last `cooldown_steps`."""
         first = self.step
+        # Each run draws other pictures and noise than those before it.
+        self._rng.seed(f"{self._seed} {first}")
+        torch.manual_seed(hash((self._seed, first)))
         if first < until_step:
             self._pool.grow(_POOL_FIRST)
         losses: list[tuple[float, float]] = []
