@@ -42,10 +42,11 @@ PALETTE: dict[Colour, tuple[int, int, int]] = {
 _RADIUS_PX: dict[Size | None, tuple[float, float]] = {"small": (16, 18.5), "medium": (23.5, 27), "large": (34, 39)}
 _PAIR_RADIUS_PX = (18.0, 23.0)
 
+_WIDE_GRID_PX = 16
 # The same on a grid, None for one of two figures; on the wider one, edges are at halves of its cells.
 _GRID_RADIUS_PX: dict[int, dict[Size | None, float]] = {
     8: {"small": 17, "medium": 25, "large": 36, None: 20},
-    16: {"small": 16, "medium": 24, "large": 40, None: 24},
+    _WIDE_GRID_PX: {"small": 16, "medium": 24, "large": 40, None: 24},
 }
 _GRID_APART_PX = 32  # of a pair's figures from the middle
 
@@ -169,8 +170,7 @@ def _beside(size: tuple[int, int], dx: int, dy: int, along: float, across: float
 
 def _places_on_grid(scene: Scene, rng: random.Random, grid_px: int, size: tuple[int, int]) -> list[Place]:
     if scene.relation is not None:
-        dx, dy = _DIRECTION[scene.relation]
-        return [_pair_place_on_grid(sign * dx, sign * dy, rng, grid_px, size) for sign in (1, -1)]
+        return _pair_on_grid(_DIRECTION[scene.relation], rng, grid_px, size)
     figure = scene.figures[0]
     radius = _GRID_RADIUS_PX[grid_px][figure.size or rng.choice(SIZES)]
     nearest = math.ceil((radius + _MARGIN_PX) / grid_px) * grid_px
@@ -179,8 +179,16 @@ def _places_on_grid(scene: Scene, rng: random.Random, grid_px: int, size: tuple[
     return [Place(x=x, y=y, radius=radius)]
 
 
-def _pair_place_on_grid(dx: int, dy: int, rng: random.Random, grid_px: int, size: tuple[int, int]) -> Place:
-    return _beside(size, dx, dy, _GRID_APART_PX, rng.choice((-grid_px, 0, grid_px)), _GRID_RADIUS_PX[grid_px][None])
+def _pair_on_grid(direction: tuple[int, int], rng: random.Random, grid_px: int, size: tuple[int, int]) -> list[Place]:
+    dx, dy = direction
+    across = [rng.choice((-grid_px, 0, grid_px)) for _ in range(2)]
+    if grid_px == _WIDE_GRID_PX:
+        across[1] = across[0]  # Three pictures of a caption and not nine: the model drew several of them at once.
+    radius = _GRID_RADIUS_PX[grid_px][None]
+    return [
+        _beside(size, sign * dx, sign * dy, _GRID_APART_PX, off, radius)
+        for sign, off in zip((1, -1), across, strict=True)
+    ]
 
 
 def _draw_figure(pen: ImageDraw.ImageDraw, figure: Figure, place: Place, background: tuple[int, int, int]) -> None:
