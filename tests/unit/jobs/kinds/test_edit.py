@@ -25,9 +25,6 @@ MODEL = Model(
 )
 
 
-BY_INSTRUCTION = "m edits by instruction, without a strength; leave it out"
-
-
 def picture(width: int, height: int, letter: str = "a") -> Input:
     return Input(file=f"file-{letter * 24}", bytes=3, width=width, height=height)
 

@@ -145,7 +145,7 @@ def test_model_that_only_edits_makes_no_picture_of_a_text_alone(family: str) -> 
         settled(model(family))
 
 
-@pytest.mark.parametrize("family", [name for name, traits in ALL.items() if traits.shift])
+@pytest.mark.parametrize("family", [name for name, traits in ALL.items() if traits.shift and model(name).ways_to_edit])
 def test_edits_are_as_their_family_edits(family: str) -> None:
     image = Input(file=f"file-{'a' * 24}", bytes=3, width=128, height=128)
     asked = {"prompt": "a red circle", "image": image}
@@ -198,6 +198,13 @@ def test_strength_of_flow_matching_models_rounds_down_what_is_left_out(
             EDIT.settle(parse(EditRequest, asked), model(family))
     else:
         assert passes_of(EDIT.settle(parse(EditRequest, asked), model(family)), model(family)) == passes
+
+
+@pytest.mark.parametrize("family", ["aura-flow", "lumina2", "hunyuan-image", "krea2", "sana", "pixart-sigma"])
+def test_families_that_edit_nothing_say_so(family: str) -> None:
+    image = Input(file=f"file-{'a' * 24}", bytes=3, width=128, height=128)
+    with pytest.raises(InvalidRequest, match=r"^image: m edits no pictures"):
+        EDIT.settle(parse(EditRequest, {"prompt": "a red circle", "image": image}), model(family))
 
 
 def test_built_in_model_refuses_what_it_would_not_heed(catalogue: Catalogue) -> None:

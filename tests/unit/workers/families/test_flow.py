@@ -108,15 +108,20 @@ def test_text_is_encoded_once_and_equal_in_any_company(model: str) -> None:
     assert adapter.cache.counts.misses == texts
 
 
-def test_texts_may_be_encoded_on_the_processor_where_the_model_is_elsewhere() -> None:
-    entry = flow.entry_of("z-image", text_device="cpu")
-    pipeline = copy.deepcopy(flow.pipeline_of("z-image"))
+@pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=[] if model == "z-image" else [pytest.mark.long]) for model in MODELS]
+)
+def test_texts_may_be_encoded_on_the_processor_where_the_model_is_elsewhere(model: str) -> None:
+    entry, own = flow.entry_of(model, text_device="cpu"), flow.pipeline_of(model)
+    pipeline = copy.deepcopy(own)
     pipeline.to("meta")  # As good as any device that is not the processor: what is not moved back has no memory.
-    pipeline.text_encoder.to_empty(device="cpu").load_state_dict(flow.pipeline_of("z-image").text_encoder.state_dict())
+    encoders = [name for name, part in pipeline.components.items() if name.startswith("text_encoder") and part]
+    for name in encoders:
+        setattr(pipeline, name, copy.deepcopy(getattr(own, name)))
     adapter = family_of(entry).adapt(entry, pipeline, EmbeddingCache(1 << 20))
     assert isinstance(adapter, FlowFamily)
-    encoded = adapter.condition([flow.spec_of("z-image")])[0]
-    assert pipeline.text_encoder.device.type == "cpu"
+    encoded = adapter.condition([flow.spec_of(model)])[0]
+    assert {getattr(pipeline, name).device.type for name in encoders} == {"cpu"}
     assert {tensor.device.type for tensor in encoded.tensors()} == {"meta"}
 
 
