@@ -79,7 +79,7 @@ FAMILIES = {
     "qwen-image-edit-plus": _QWEN_IMAGE_EDIT,
     # Its pipelines write guidance g as prompt + g (prompt - without), which is off at 0.
     "z-image": replace(_FLOW_LM, guided_above=0.0, steps_edits=True),
-    "chroma": _FLOW,
+    "chroma": replace(_FLOW, steps_edits=True),
     "aura-flow": _FLOW,
     "lumina2": _FLOW_LM,
     "hunyuan-image": replace(_FLOW_LM, side_multiple=32),

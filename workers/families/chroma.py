@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from diffusers import ChromaPipeline
 
+from jobs.catalogue.entry import Edited, WayToEdit
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
@@ -21,8 +23,10 @@ class Chroma(FlowFamily):
 
     Its mask is a number that is added to what tokens have of each other's attention: what is filled up has less, not
     none. So a text is always filled up to one length, as its pipeline does. One size a pass, for there is one set of
-    position ids.
+    position ids. No masks: diffusers' pipeline for inpainting looks in its transformer for what that never has.
     """
+
+    _stepped: ClassVar[Mapping[Edited, WayToEdit]] = {"image": "strength"}
 
     @property
     def guidance(self) -> Guidance:

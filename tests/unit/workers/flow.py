@@ -160,7 +160,8 @@ def sibling_of(pipeline: Any, *, is_masked: bool) -> Any:
     """Diffusers' pipeline for image to image, or for inpainting, of the same parts."""
     suffix = "InpaintPipeline" if is_masked else "Img2ImgPipeline"
     kind = getattr(diffusers, type(pipeline).__name__.removesuffix("Pipeline") + suffix)
-    sibling = kind(**pipeline.components)
+    says = {"is_distilled": pipeline.config.is_distilled} if "is_distilled" in pipeline.config else {}
+    sibling = kind(**pipeline.components, **says)
     sibling.set_progress_bar_config(disable=True)
     return sibling
 

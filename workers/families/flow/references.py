@@ -34,14 +34,14 @@ class References:
 
 def seen_by_field(edit: Edit, entry: Model) -> dict[str, Pixels]:
     """
-    The pictures that an edit by instruction looks at, by their fields and in order: first the one that is edited.
+    The pictures that an edit looks at, by their fields and in order: first the one that is edited.
 
     Raises:
-        GenerationFailed: `invalid_input`, where the model takes none of such a size.
+        GenerationFailed: `invalid_input`, where a model that edits by instruction takes none of such a size.
     """
     pictures = {"image": edit.image} | {f"references.{place}": each for place, each in enumerate(edit.references)}
     for field, pixels in pictures.items():
-        if reason := unseen((pixels.shape[1], pixels.shape[0]), entry):
+        if edit.mask is None and (reason := unseen((pixels.shape[1], pixels.shape[0]), entry)):
             raise GenerationFailed(ErrorCode.INVALID_INPUT, f"{field}: {reason}")
     return pictures
 

@@ -19,6 +19,7 @@ import pytest
 
 from jobs.errors import ErrorCode, InvalidConfiguration
 from jobs.kinds.generate import GenerateSpec
+from tests.further.listed import OLD
 from tests.unit.workers import flow
 from tests.unit.workers.adapters import QUIET, Watched, Wrapped, changed, make_engine, run, submit
 from tests.unit.workers.engine.test_edits import MaskForgotten, MaskShifted, PictureOfTheNeighbour, mask, picture
@@ -30,9 +31,10 @@ from workers.families.parts.schedulers import OWN
 from workers.families.registry import family_of
 from workers.runners.edit_work import Edit, Work, edit_of, spec_of
 
-pytestmark = pytest.mark.filterwarnings(QUIET)
+pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)]
 
 MODELS = ("stable-diffusion-3", "flux-dev", "flux-schnell", "qwen-image", "z-image")
+OF_WHOLE = ("chroma",)  # repaint no masked part
 STRENGTHS = (0.3, 0.55, 0.8, 1.0)
 # Enough for a change, beside each model's own.
 FEW = {
@@ -40,7 +42,7 @@ FEW = {
 }
 RUNS = [
     *(pytest.param(model, FEW[model], id=f"{model}-few") for model in MODELS),
-    *(pytest.param(model, flow.NAMES, id=model, marks=pytest.mark.long) for model in MODELS),
+    *(pytest.param(model, flow.NAMES, id=model, marks=pytest.mark.long) for model in (*MODELS, *OF_WHOLE)),
 ]
 
 _COLOURS = ("red", "green", "blue", "yellow", "cyan")
@@ -60,7 +62,7 @@ def edits_of(model: str, index: int, name: str) -> list[Edit]:
     """Image to image and inpainting, with the model's guidance and without; `n` of 2 and shifts among them."""
     entry = flow.entry_of(model)
     edits = []
-    for at, is_masked in enumerate((False, True)):
+    for at, is_masked in enumerate((False, model not in OF_WHOLE)):
         is_guided = (index + at) % 2 == 0
         spec = flow.spec_of(
             model,

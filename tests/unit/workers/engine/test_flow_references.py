@@ -242,6 +242,15 @@ def test_picture_that_the_model_does_not_look_at_is_refused_by_its_field(
     assert sentence.endswith(reason)
 
 
+def test_picture_under_a_mask_may_be_small() -> None:
+    """As diffusers' pipeline for it takes it."""
+    adapter = flow.adapter_of("flux2-klein")
+    watched = Watched(adapter)
+    edit = repainted("flux2-klein", 3, width=32, height=32)
+    run_joining(watched, [edit])
+    assert distance(watched.latents[3], flow.run_edit_solo(adapter.pipeline, edit)) <= TOLERANCE
+
+
 def test_what_a_model_that_edits_by_instruction_does_not_do_is_refused() -> None:
     kontext = flow.adapter_of(KONTEXT)
     says = "references: the model flux-kontext edits one picture at a time; 3 were sent"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import ChromaImg2ImgPipeline, SanaSprintImg2ImgPipeline
+from diffusers import SanaSprintImg2ImgPipeline
 from PIL import Image
 
 from jobs.errors import InvalidConfiguration
@@ -26,7 +26,6 @@ pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)
 @pytest.mark.parametrize(
     ("model", "kind", "options"),
     [
-        ("chroma", ChromaImg2ImgPipeline, {}),
         (
             "sana-sprint",
             SanaSprintImg2ImgPipeline,
