@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from threading import Thread
-from typing import Self
+from typing import ClassVar, Self
 
 from jobs.errors import ImagemillError
 
@@ -73,10 +73,12 @@ class Process(ABC):
         grace_s: Time between SIGTERM and SIGKILL.
         port: The loopback port that it listens on, if it does; 0 becomes a free one.
         port_setting: The setting that chooses another port.
+        idle_lines: Lines with one of these in them tell nobody anything, and are not passed on.
     """
 
     grace_s = 10.0
     port_setting = ""
+    idle_lines: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self, name: str, *, port: int | None = None, env: Mapping[str, str] | None = None, cwd: Path | None = None
@@ -209,6 +211,8 @@ class Process(ABC):
     def _read(self, child: subprocess.Popen[str], on_line: Callable[[str], None] | None) -> None:
         with child.stdout or nullcontext(()) as output:
             for line in output:
+                if any(each in line for each in self.idle_lines):
+                    continue
                 if line.strip():
                     self._last_lines.append(line.rstrip())
                 if on_line:

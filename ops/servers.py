@@ -64,6 +64,8 @@ class S3Server(Process):
     """
 
     port_setting = "IMAGEMILL_STACK_S3_PORT"
+    # As an error: that it did not remove the folder of an object which it has deleted, where there are others in it.
+    idle_lines = ("Dir.Remove not empty",)
 
     access_key_id = "imagemill"
     secret_access_key = "imagemill-local"  # noqa: S105 — no secret: the store listens on the loopback address alone

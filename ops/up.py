@@ -25,10 +25,11 @@ from ops.interrupts import Interrupts
 from ops.process import LOOPBACK, Process
 from ops.programs import Api, Flower, Program
 from ops.servers import RedisServer, S3Server
-from ops.settings import StackSettings, load_stack_settings
+from ops.settings import CHECKOUT, StackSettings, load_stack_settings
 from ops.stack import BUCKET, PROCESSES, Stack, addresses, hold, local_stack
 
 _EXAMPLE = "a large red circle on a blue background"
+_MODELS_FILE = str(CHECKOUT / "models.toml")
 _WATCH_INTERVAL_S = 0.2
 
 
@@ -145,6 +146,8 @@ def _variables(stack: Stack) -> str:
     by_default = _addresses_by_default()
     different = {name: stack.env[name] for name, value in by_default.items() if stack.env.get(name, value) != value}
     different.pop("IMAGEMILL_RESULT_BACKEND_URL", None)  # The same Redis, which is the default.
+    models_file = stack.env.get("IMAGEMILL_MODELS_FILE", _MODELS_FILE)
+    different |= {"IMAGEMILL_MODELS_FILE": models_file} if models_file != _MODELS_FILE else {}
     return "".join(f"{name}={shlex.quote(value)} " for name, value in different.items())
 
 

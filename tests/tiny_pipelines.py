@@ -1,7 +1,8 @@
 """
-Pipelines of families that have no adapter of their own, with random weights and small enough to be served in a test.
+Pipelines with random weights and small enough to be served in a test, each of its own family or as any other.
 
-Made of diffusers and transformers alone, so that black-box tests can save them as anybody would.
+Made of diffusers and transformers alone, so that black-box tests can save them as anybody would: these know this module
+alone, which has the pipelines of benchmarks, too.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from diffusers import (
 )
 from transformers import CLIPTextModel, Gemma2Config, Gemma2Model, Qwen3ForCausalLM
 
+from workers.bench import tiny_pipelines as flow_matching
 from workers.bench.tiny_parts import (
     WIDTH,
     clip,
@@ -40,6 +42,8 @@ from workers.bench.tiny_parts import (
     t5,
     t5_tokenizer,
 )
+
+FLOW_PIPELINES = flow_matching.FLOW_PIPELINES
 
 _NARROW = 16  # of those that are put side by side
 

@@ -29,6 +29,8 @@ class Takes(BaseModel):
     max_prompt_chars: int
     """Of a prompt, and of a negative one."""
     schedulers: tuple[str, ...]
+    max_steps: dict[str, int]
+    """Most steps with each of `schedulers`: some run fewer than `limits.max_steps`."""
     edits: dict[Edited, WayToEdit] | None
     """How it edits a whole picture (`image`) and a masked part (`mask`): by `strength`, or by `instruction`; what it
     does not name is refused."""
@@ -45,5 +47,6 @@ def takes_of(model: Model) -> Takes:
         side_multiple=model.side_multiple,
         max_prompt_chars=model.max_prompt_chars,
         schedulers=model.schedulers,
+        max_steps={name: model.max_steps(name) for name in model.schedulers},
         edits=model.ways_to_edit,
     )

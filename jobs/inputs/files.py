@@ -130,17 +130,20 @@ class Files:
             found = cast("dict[str, str]", self._redis.hgetall(names.FILE_BYTES))
         return {caller: int(size) for caller, size in found.items()}
 
-    def use(self, file_id: str, job_id: str) -> None:
+    def use(self, file_id: str, job_id: str, kept_s: float = 0.0) -> None:
         """
         A job is about to be submitted that needs a file: from now on it stays until that job has ended.
 
         It has to be submitted within an hour.
 
+        Args:
+            kept_s: That it stays from now on at the least, whatever becomes of the job.
+
         Raises:
             FileNotFound: There is none any more.
             RedisFull
         """
-        if not is_file_id(file_id) or not self._scripts.run("file_use", id=file_id, job_id=job_id):
+        if not is_file_id(file_id) or not self._scripts.run("file_use", id=file_id, job_id=job_id, kept_s=kept_s):
             raise FileNotFound(file_id)
 
     def let(self, file_id: str, job_id: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from jobs.errors import FileNotFound, InvalidRequest, JobNotFound, RecordUnreadable
 from jobs.inputs.files import Files
 from jobs.inputs.heads import MAX_BYTES, PictureRefused, head_of
-from jobs.inputs.holding import FETCHED, Holder, Requester, input_of
+from jobs.inputs.holding import Holder, Requester, input_of
 from jobs.inputs.stored import InputStore
 from jobs.inputs.urls import MAX_FETCH_S, UrlRefused, fetch
 from jobs.kinds.inputs import Input, InputMark, Reference, ReferenceRefused, by_path, read_reference
@@ -163,7 +163,7 @@ class Finder:
         if (left_s := requester.fetches_until - time.monotonic()) <= 0:
             raise UrlRefused(f"the URLs of this request take more than {MAX_FETCHES_S:g} s")
         data = fetch(reference.url, self._settings, max_bytes=MAX_BYTES, max_s=min(left_s, MAX_FETCH_S))
-        return self.holder.keep(data, FETCHED, requester)
+        return self.holder.fetched(data, requester)
 
     def _of_job(self, reference: Reference, requester: Requester) -> Input:
         assert reference.job is not None  # noqa: S101 - why this way was taken
@@ -178,7 +178,7 @@ class Finder:
             state = "has not succeeded" if view.has_ended else "has not ended; submit this when it has succeeded"
             raise PictureRefused(f"job {reference.job} {state}")
         if index >= len(view.images):
-            raise PictureRefused(f"job {reference.job} has {len(view.images)} images, so there is no number {index}")
+            raise PictureRefused(f"job {reference.job} has no image {index}; it has {len(view.images)}, counted from 0")
         image = view.images[index]
         return Input(
             job=reference.job,

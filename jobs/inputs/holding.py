@@ -23,6 +23,7 @@ from jobs.table.submission import Submission
 
 SENT, FETCHED = "input", "input_url"  # purposes of files that came with a job
 KEPT_S = 24 * 3600.0  # of such a file; longer where a job needs it
+FETCHED_S = 600.0  # of one that was fetched, until its job is written: it may never be
 
 _TRIES = 3  # to keep what goes each time
 
@@ -54,8 +55,15 @@ class _Sent(Input):
     _keep: Callable[[], Input] = PrivateAttr()
 
 
-class _New(Input):
-    """A file that came with a request, and that its caller did not have before."""
+class _Came(Input):
+    """
+    A file that came with a request.
+
+    Attributes:
+        _is_new: Its caller did not have it before.
+    """
+
+    _is_new: bool = PrivateAttr()
 
 
 class Holder:
@@ -68,21 +76,28 @@ class Holder:
     def sent(self, data: bytes, requester: Requester) -> Input:
         """A picture that came along, for `hold`. Raises `PictureRefused`."""
         sent = _Sent(**dict(input_of(_file_of(data, SENT, requester))))
-        sent._keep = lambda: self.keep(data, SENT, requester)
+        sent._keep = lambda: self._keep(data, SENT, requester, KEPT_S)
         return sent
 
-    def keep(self, data: bytes, purpose: str, requester: Requester) -> Input:
+    def fetched(self, data: bytes, requester: Requester) -> Input:
         """
-        A picture as a file of its owner, unless there is the same one already.
+        A picture from another host, as a file of its owner: a process that held those of all requests in hand, until
+        their jobs are written, would need memory for them. Where `hold` does not come, it goes after `FETCHED_S`.
 
         Raises:
             PictureRefused
             FilesTooLarge: The owner has no room for it.
             RedisFull
         """
-        file = _file_of(data, purpose, requester)
+        return self._keep(data, FETCHED, requester, FETCHED_S)
+
+    def _keep(self, data: bytes, purpose: str, requester: Requester, kept_s: float) -> Input:
+        """A file of its owner, unless there is the same one already, which then stays for no less."""
+        file = _file_of(data, purpose, requester, kept_s)
         kept = self._stored.add(file, data, requester.max_mib)
-        return _New(**dict(input_of(kept))) if kept.id == file.id else input_of(kept)
+        came = _Came(**dict(input_of(kept)))
+        came._is_new = kept.id == file.id
+        return came
 
     def hold(self, submission: Submission) -> Submission:
         """
@@ -133,7 +148,7 @@ class Holder:
     def _held(self, each: Input, job_id: str) -> Input:
         kept = each._keep() if isinstance(each, _Sent) else each
         if kept.file is not None:
-            self._files.use(kept.file, job_id)
+            self._files.use(kept.file, job_id, KEPT_S if isinstance(kept, _Came) else 0.0)
         return kept
 
     def _give_up(self, inputs: Sequence[Input], job_id: str) -> None:
@@ -142,11 +157,11 @@ class Holder:
             if each.file is not None:
                 self._files.let(each.file, job_id)
         for each in held:
-            if each.file is not None and isinstance(each, _New):
+            if each.file is not None and isinstance(each, _Came) and each._is_new:
                 self._stored.delete(each.file)
 
 
-def _file_of(data: bytes, purpose: str, requester: Requester) -> File:
+def _file_of(data: bytes, purpose: str, requester: Requester, kept_s: float = KEPT_S) -> File:
     head = head_of(data)
     return file_of(
         head,
@@ -156,7 +171,7 @@ def _file_of(data: bytes, purpose: str, requester: Requester) -> File:
         purpose=purpose,
         size_bytes=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
-        kept_s=KEPT_S,
+        kept_s=kept_s,
     )
 
 

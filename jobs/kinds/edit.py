@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from jobs.catalogue.entry import Edited, Model
 from jobs.errors import InvalidRequest, NoEffect
 from jobs.fields import MAX_SIDE_PX
-from jobs.kinds.canvas import plan
+from jobs.kinds.canvas import Plan, plan
 from jobs.kinds.generate import (
     GenerateRequest,
     GenerateSpec,
@@ -91,6 +91,17 @@ class EditSpec(GenerateSpec, _Fields):
         """Steps that run: the last ones of the schedule, counted as diffusers' pipelines count them."""
         return min(int(self.num_inference_steps * self.strength), self.num_inference_steps)
 
+    @property
+    def flow_passes(self) -> int:
+        """Likewise of flow-matching models, whose pipelines round down the steps that are left out."""
+        steps = self.num_inference_steps
+        return steps - int(max(steps - min(steps * self.strength, steps), 0))
+
+
+def passes_of(spec: EditSpec, model: Model) -> int:
+    """Steps that an edit runs of a model."""
+    return spec.flow_passes if model.traits.shift else spec.passes
+
 
 def _settle(request: EditRequest, model: Model | None) -> EditSpec:
     assert model is not None, "the kind needs one"  # noqa: S101 - what the registry sees to
@@ -122,6 +133,7 @@ def _settle(request: EditRequest, model: Model | None) -> EditSpec:
         "height": height,
     }
     spec = EditSpec.model_validate(model.defaults.model_dump() | fields | settled)
+    _check_seen(spec, model, planned)
     try:
         _check(spec, model)
     except InvalidRequest as exc:
@@ -187,6 +199,28 @@ def _check_references(references: Sequence[Input], model: Model, *, is_masked: b
         raise InvalidRequest("references", f"have {pixels:,} pixels; together they may have {_MAX_REFERENCE_PIXELS:,}")
 
 
+def unseen(size: tuple[int, int], model: Model) -> str | None:
+    """Why a model that edits by instruction does not look at a picture of such a size, (width, height)."""
+    traits, (shorter, longer) = model.traits, sorted(size)
+    shown = f"{size[0]}×{size[1]} pixels"
+    if shorter < traits.min_seen_side:
+        return f"{model.name} looks at pictures with sides of {traits.min_seen_side} pixels and more, not at {shown}"
+    if traits.max_seen_ratio is not None and longer > traits.max_seen_ratio * shorter:
+        return f"{model.name} looks at pictures up to {traits.max_seen_ratio:g} times as long as wide, not at {shown}"
+    return None
+
+
+def _check_seen(spec: EditSpec, model: Model, planned: Plan) -> None:
+    """Hold what is looked at against what the model looks at: of the edited picture as it is laid out."""
+    if not _is_instructed(spec, model):
+        return
+    sizes = {"image": (planned.width, planned.height)}
+    sizes |= {f"references.{place}": (each.width, each.height) for place, each in enumerate(spec.references or ())}
+    for field, size in sizes.items():
+        if reason := unseen(size, model):
+            raise InvalidRequest(field, reason)
+
+
 def too_many(model: Model, most: int, references: int) -> str:
     """Why so many further pictures are refused by a model that takes `most`; they may be called otherwise."""
     if most == 0:
@@ -196,9 +230,9 @@ def too_many(model: Model, most: int, references: int) -> str:
 
 def _check(spec: EditSpec, model: Model) -> None:
     check_sampling(spec, model)
-    if spec.shift is not None:
+    if spec.shift is not None and not model.traits.steps_edits:
         raise NoEffect("shift", f"{model.name} edits by its own schedule; leave it out")
-    if spec.passes < 1:
+    if passes_of(spec, model) < 1:
         raise InvalidRequest("strength", f"{spec.strength:g} of {spec.num_inference_steps} steps is less than one step")
 
 
@@ -213,8 +247,16 @@ def _cost(spec: EditSpec, model: Model | None) -> float:
     )
     # Models look at further pictures in about the size that they make.
     usual = model.defaults.width * model.defaults.height
+    pixels = planned.width * planned.height
     seen = sum(min(each.width * each.height, usual) for each in spec.references or ())
-    return cost_of_passes(spec, model, passes=spec.passes, pixels=planned.width * planned.height + seen)
+    if _is_instructed(spec, model):
+        seen += min(pixels, usual)
+    return cost_of_passes(spec, model, passes=passes_of(spec, model), pixels=pixels + seen)
+
+
+def _is_instructed(spec: EditSpec, model: Model) -> bool:
+    """Whether the model is known to look at the picture while it makes another from noise."""
+    return spec.mask is None and (model.ways_to_edit or {}).get("image") == "instruction"
 
 
 EDIT = Kind(

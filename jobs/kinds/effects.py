@@ -34,6 +34,14 @@ def check_effects(spec: Sampled, model: Model) -> None:
         raise NoEffect("shift", f"{model.name} has no schedule with a shift; leave it out")
 
 
+def effects(spec: Sampled, model: Model) -> tuple[str, ...]:
+    """What a submitter should know of a value that is heeded, and means something else than it seems to: sentences."""
+    above = model.traits.guided_above
+    if model.how_guided == "true" and 0 < spec.guidance_scale < above:
+        return (f"guidance_scale: {spec.guidance_scale:g} turns guidance off, as every value up to {above:g} does",)
+    return ()
+
+
 def _check_negative_prompt(spec: Sampled, model: Model) -> None:
     if model.takes_negative_prompt is False:
         raise NoEffect("negative_prompt", f"{model.name} takes none; leave it out")

@@ -36,7 +36,10 @@ class _Fields(BaseModel):
     output: Annotated[Output, PER_ROW] = Output()
     """Postprocessing of each image."""
     reproducible: bool = False
-    """Make the same bytes whatever else runs on the device; takes a little longer."""
+    """
+    Make the same bytes whatever else runs on the device; takes a little longer. Where the device's memory is too short
+    for that, the job is done with fewer rows, and warns.
+    """
 
 
 class GenerateRequest(Request, _Fields):
@@ -53,7 +56,8 @@ class GenerateRequest(Request, _Fields):
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     """
     How closely the prompt is followed; refused where the model has no guidance. Of most models the scale of
-    classifier-free guidance (Ho & Salimans 2022), which 1 or less turns off.
+    classifier-free guidance (Ho & Salimans 2022), which every value up to 1 turns off alike (`guided_above` in
+    `/v1/models`); a job warns where a value between 0 and that does.
     """
     scheduler: Name | None = None
     """Scheduler: one of the model's."""
@@ -107,6 +111,8 @@ class GenerateSpec(Spec, _Fields):
 
 def _settle(request: GenerateRequest, model: Model | None) -> GenerateSpec:
     assert model is not None, "the kind needs one"  # noqa: S101 - what the registry sees to
+    if model.traits.only_edits:
+        raise InvalidRequest("model", f"{model.name} only edits pictures; send one as image, with the kind edit")
     fields = request.model_dump(exclude_none=True)
     seed = request.seed if request.seed is not None else draw_seed()
     settled = {"model": model.name, "seed": seed, "output": settle_output(request.output, model)}

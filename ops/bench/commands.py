@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ops.bench.truth.subjects import SUBJECTS, Subject
 from producer import Client
 from producer.cli.output.reporting import reporting
 
@@ -33,26 +35,38 @@ def truth(
     edit: Annotated[
         bool, typer.Option("--edit", help="Check edits of drawn pictures, made by an engine alone.")
     ] = False,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Only this built-in model: shapes or shapes-flow; may be repeated.")
+    ] = None,
 ) -> None:
     """Check whether images show what their prompts say: held-out captions, checked on the pixels."""
+    subjects = _subjects(model)
     if edit:
-        _truth_of_edits(folder, seed, running=running)
+        _truth_of_edits(folder, seed, subjects, running=running)
         return
     from ops.bench.system.system import system_for_a_while
     from ops.bench.truth.generations import bench_truth
 
     console = Console()
     with reporting(), nullcontext(Client()) if running else system_for_a_while(console) as client:
-        bench_truth(client, folder, console, seed=seed)
+        bench_truth(client, subjects, folder, console, seed=seed)
 
 
-def _truth_of_edits(folder: Path, seed: int, *, running: bool) -> None:
+def _truth_of_edits(folder: Path, seed: int, subjects: Sequence[Subject], *, running: bool) -> None:
     if running:
         raise typer.BadParameter("not with --edit, which has an engine of its own", param_hint="'--running'")
     from ops.bench.truth.edits import Effort, bench_edits
 
     with reporting():
-        bench_edits(Effort(edits=_EDITS, seed=seed, threads=_threads(None)), folder, Console())
+        for subject in subjects:
+            bench_edits(Effort(edits=_EDITS, seed=seed, threads=_threads(None), subject=subject), folder, Console())
+
+
+def _subjects(models: Sequence[str] | None) -> list[Subject]:
+    if unknown := set(models or ()) - set(SUBJECTS):
+        names = ", ".join(SUBJECTS)
+        raise typer.BadParameter(f"{min(unknown)}: there are {names}", param_hint="'--model'")
+    return [SUBJECTS[name] for name in models or SUBJECTS]
 
 
 @bench_app.command("engine")
@@ -126,6 +140,20 @@ def families(
 
     with reporting():
         bench_families(Effort(rounds=rounds, jobs=jobs, load=load, threads=_threads(threads)), folder, Console())
+
+
+@bench_app.command("builtin")
+def builtin(
+    folder: Folder = _FOLDER,
+    rounds: Rounds = 5,
+    jobs: Annotated[int, typer.Option(min=1, help="Jobs of a round's stream.")] = 60,
+    load: Annotated[float, typer.Option(min=0.01, help="Load, as a share of what the engine does at once.")] = 0.8,
+) -> None:
+    """Time of a picture of both built-in models; a stream of three sizes, mixed in a pass and apart."""
+    from ops.bench.engine.builtin import Effort, bench_builtin
+
+    with reporting():
+        bench_builtin(Effort(rounds=rounds, jobs=jobs, load=load), folder, Console())
 
 
 @bench_app.command("scale")

@@ -33,14 +33,25 @@ def _rows(model: Model, takes: Takes) -> dict[str, str]:
     limits = model.limits
     return {
         "sides": f"{limits.min_side} to {limits.max_side} pixels, multiples of {takes.side_multiple}",
-        "steps": f"up to {limits.max_steps}",
-        "guidance": _GUIDANCE[takes.guidance],
+        "steps": _steps(limits.max_steps, takes),
+        "guidance": _guidance(takes),
         "negative prompt": {True: "yes", False: "no", None: _UNKNOWN}[takes.negative_prompt],
         "shift": "yes" if takes.shift else "no",
         "prompt": f"up to {takes.max_prompt_chars} characters",
         "edits": _edits(takes),
         "schedulers": ", ".join(takes.schedulers),
     }
+
+
+def _steps(most: int, takes: Takes) -> str:
+    fewer = [f"{steps} with {name}" for name, steps in takes.max_steps.items() if steps < most]
+    return ", ".join([f"up to {most}", *fewer])
+
+
+def _guidance(takes: Takes) -> str:
+    if takes.guidance is None:
+        return _UNKNOWN
+    return takes.guidance if takes.guided_above is None else f"{takes.guidance}, above {takes.guided_above:g}"
 
 
 def _edits(takes: Takes) -> str:

@@ -18,7 +18,7 @@ from PIL import Image
 from tests.blackbox.conftest import MakeSystem
 from tests.blackbox.system import ENDED, PATIENCE_S, Command, System, until
 from tests.processes import children_of
-from workers.bench.tiny_pipelines import FLOW_PIPELINES
+from tests.tiny_pipelines import FLOW_PIPELINES
 
 MODELS = ("z-image", "qwen-image", "flux2-klein")
 JOBS = 60
@@ -80,8 +80,30 @@ def solo(pipeline: Any, fields: dict[str, Any]) -> list[Any]:
     return made
 
 
-def ended(system: System, ids: list[str]) -> int:
-    return sum(system.job(job_id)["status"] in ENDED for job_id in ids)
+class Batch:
+    """Jobs that are waited for together: a look at all of them is one request, of 1 KB, and not one for each."""
+
+    def __init__(self, system: System, requests: list[dict[str, Any]]) -> None:
+        self._system = system
+        made = system.http("POST", "/v1/jobs/batch", requests)
+        assert made.status == 200, f"{made.status} {made.body}"
+        assert [line["error"] for line in made.body] == [None] * len(requests)
+        self._path = f"/v1/jobs/batches/{made.headers['location'].rpartition('/')[2]}"
+
+    @property
+    def ended(self) -> int:
+        """How many of its jobs have ended."""
+        counts = self._system.http("GET", self._path).body["counts"]
+        return sum(counts[status] for status in ENDED)
+
+    def wait(self, count: int, deadline_s: float = PATIENCE_S) -> None:
+        """Until so many have ended."""
+        until(f"{count} jobs have ended", lambda: self.ended >= count, deadline_s)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """As HTTP shows them, in the order of their requests."""
+        lines = self._system.http("GET", f"{self._path}/results").body
+        return [line["job"] for line in sorted(lines, key=lambda line: int(line["line"]))]
 
 
 def kill_child(worker: Command) -> None:
@@ -91,10 +113,6 @@ def kill_child(worker: Command) -> None:
     starts = worker.printed(r"worker@\S+ ready")
     os.kill(until("it has a child", lambda: next(iter(children_of(pid)), None)), signal.SIGKILL)
     until("another is ready", lambda: worker.printed(r"worker@\S+ ready") > starts)
-
-
-def wait_for_ends(system: System, ids: list[str], count: int) -> None:
-    until(f"{count} jobs have ended", lambda: ended(system, ids) >= count)
 
 
 @pytest.mark.long
@@ -107,12 +125,14 @@ def test_mixed_jobs_of_three_models_survive_two_kills_and_equal_their_solo_runs(
     worker = system.worker()
     system.serve()
     requests = [request(index) for index in range(JOBS)]
-    ids = [system.submit(**fields) for fields in requests]
+    batch = Batch(system, requests)
     for count in (10, 25):
-        wait_for_ends(system, ids, count)
+        batch.wait(count)
         kill_child(worker)
-        assert ended(system, ids) < JOBS
-    jobs = [system.end_of(job_id, deadline_s=2 * PATIENCE_S) for job_id in ids]
+        assert batch.ended < JOBS
+    batch.wait(JOBS, 2 * PATIENCE_S)
+    jobs = batch.jobs()
+    assert len(jobs) == JOBS
     assert {job["status"] for job in jobs} == {"succeeded"}
     assert any(job["attempts"] > 1 for job in jobs)
 

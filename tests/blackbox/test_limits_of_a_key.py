@@ -12,7 +12,6 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from resource import RLIMIT_FSIZE, prlimit
 from statistics import median
 
-from jobs import names
 from ops.process import LOOPBACK
 from tests.blackbox.outside import PROMPT
 from tests.blackbox.system import PATIENCE_S, System, until
@@ -88,7 +87,7 @@ def test_submission_waits_for_few_lines_of_another_keys_batches(system: System) 
     redis, body = system.redis(), batch_of(20_000)  # More than there is time for.
 
     def queued() -> int:
-        return int(redis.zcard(names.jobs_key("many")))
+        return int(redis.zcard("imagemill:jobs:many"))
 
     def send() -> None:
         with suppress(OSError, HTTPException):  # The process is gone.
@@ -124,11 +123,11 @@ def test_disk_that_is_full_of_answers_refuses_before_it_queues(system: System) -
     status, codes = send_batch(system, key, batch_of(20 * LINES))
     assert (status, codes[-1]) == (200, "disk_full")
     redis = system.redis()
-    assert redis.zcard(names.jobs_key("one")) == codes.count(None) + 10
+    assert redis.zcard("imagemill:jobs:one") == codes.count(None) + 10
     prlimit(pid, RLIMIT_FSIZE, (100, 1_500_000))
-    before = redis.zcard(names.jobs_key("one"))
+    before = redis.zcard("imagemill:jobs:one")
     assert send_batch(system, key, batch_of(10)) == (503, ["disk_full"])
-    assert redis.zcard(names.jobs_key("one")) == before
+    assert redis.zcard("imagemill:jobs:one") == before
 
 
 def test_stream_of_a_revoked_key_ends_and_hands_out_no_link(system: System) -> None:

@@ -145,3 +145,20 @@ def test_process_that_ends_early_is_an_error_with_its_last_words_and_leaves_noth
 
     child = int(lines[0].removeprefix("child "))
     assert wait_until(lambda: not is_running(child), deadline_s=60)
+
+
+def test_deletion_of_one_object_of_several_is_no_line_of_the_terminal(tmp_path: Path) -> None:
+    lines: list[str] = []
+    server = S3Server(tmp_path)
+    server.start(lines.append)
+    try:
+        server.wait_until_ready()
+        client = s3_client(server)
+        client.create_bucket(Bucket=BUCKET)
+        for key in ("inputs/a", "inputs/b"):
+            client.put_object(Bucket=BUCKET, Key=key, Body=BODY)
+        client.delete_object(Bucket=BUCKET, Key="inputs/a")
+        assert [each["Key"] for each in client.list_objects_v2(Bucket=BUCKET)["Contents"]] == ["inputs/b"]
+    finally:
+        server.stop()  # Which reads its last lines.
+    assert [line for line in lines if "ERROR" in line] == []

@@ -30,7 +30,7 @@ DELETIONS = (
     _forgets(
         "deletion-sends-callbacks-again",
         "delete.lua",
-        "  redis.call('HSET', job, 'told', table.concat(told, ' '))\n",
+        "  redis.call('HSET', job, 'told', table.concat(notified, ' '))\n",
         test=f"{_TOLD}callbacks_that_were_sent_are_not_sent_again_and_others_are",
     ),
     _forgets(

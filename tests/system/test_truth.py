@@ -40,7 +40,7 @@ def test_edits_by_held_out_captions_show_them_and_keep_what_is_not_masked(tmp_pa
     halved = [result.samples for result in results if result.samples[0].case.whole is not None]
     seeing, blind = (sum(each.is_completed for each in samples) for samples in halved)
     assert seeing > blind, "what is not masked is not looked at"
-    report = json.loads((tmp_path / "edits.json").read_text("utf-8"))
+    report = json.loads((tmp_path / "edits-shapes.json").read_text("utf-8"))
     assert [each["measures"][-1]["of"] for each in report["kinds"]] == [4] * len(results)
-    with Image.open(tmp_path / "edits.png") as sheet:
+    with Image.open(tmp_path / "edits-shapes.png") as sheet:
         assert sheet.width > 4 * 2 * 128

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -41,3 +42,18 @@ def test_worker_imports_no_library_of_families_that_it_does_not_serve() -> None:
         "import sys; import workers.process.worker, workers.loading.models, workers.families.simulated\n"
         "assert not {'diffusers', 'transformers'} & set(sys.modules)"
     )
+
+
+def imported(file: Path) -> set[str]:
+    """Packages that a file imports, wherever in it."""
+    nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
+    named = [each.name for node in nodes if isinstance(node, ast.Import) for each in node.names]
+    named += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.partition(".")[0] for name in named}
+
+
+def test_black_box_tests_import_nothing_of_what_they_test() -> None:
+    files = sorted((CHECKOUT / "tests" / "blackbox").glob("*.py"))
+    assert "ops" in imported(next(file for file in files if file.name == "system.py"))  # Its servers are no product.
+    inside = {file.name: imported(file) & {"jobs", "storage", "producer", "workers"} for file in files}
+    assert {name: packages for name, packages in inside.items() if packages} == {}

@@ -132,7 +132,7 @@ class Making:
         if self._reason:  # It came before there was anything to leave.
             running.leave(self._reason)
         self._result = running.result()
-        self.warnings = running.warnings
+        self.warnings = (*self._runner.warnings(self._claim.spec, self._tools), *running.warnings)
         self._running = None  # It has the result, too.
         self._trace.stages(running.timings, running.batch_facts)
         self._timings |= running.timings

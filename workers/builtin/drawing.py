@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
@@ -21,7 +22,7 @@ from workers.builtin.scenes import (
     Size,
 )
 
-SIZE_PX = 128
+SIZE_PX = 128  # of both sides, or of the shorter one
 _SUPERSAMPLING = 4
 _MARGIN_PX = 4
 
@@ -41,10 +42,12 @@ PALETTE: dict[Colour, tuple[int, int, int]] = {
 _RADIUS_PX: dict[Size | None, tuple[float, float]] = {"small": (16, 18.5), "medium": (23.5, 27), "large": (34, 39)}
 _PAIR_RADIUS_PX = (18.0, 23.0)
 
-# The same on the grid.
-_GRID_PX = 8
-_GRID_RADIUS_PX: dict[Size | None, float] = {"small": 17, "medium": 25, "large": 36}
-_GRID_PAIR_RADIUS_PX = 20.0
+# The same on a grid, None for one of two figures; on the wider one, edges are at halves of its cells.
+_GRID_RADIUS_PX: dict[int, dict[Size | None, float]] = {
+    8: {"small": 17, "medium": 25, "large": 36, None: 20},
+    16: {"small": 16, "medium": 24, "large": 40, None: 24},
+}
+_GRID_APART_PX = 32  # of a pair's figures from the middle
 
 # -1, 0, 1: towards the left or top edge, the middle, towards the right or bottom edge.
 _SIDES: dict[Position, tuple[int, int]] = {
@@ -67,31 +70,49 @@ _DIRECTION: dict[Relation, tuple[int, int]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class Place:
+    """A figure's center, and half of the larger side of its bounding box, in pixels."""
+
     x: float
     y: float
     radius: float
 
 
-def draw(scene: Scene, rng: random.Random, *, on_grid: bool = False) -> Image.Image:
+def draw(
+    scene: Scene, rng: random.Random, *, grid_px: int | None = None, size: tuple[int, int] = (SIZE_PX, SIZE_PX)
+) -> Image.Image:
     """
     Draw a scene, choosing at random what the scene leaves open.
 
     Args:
-        on_grid: Centers at multiples of 8 px, one radius for each size, and the center where no place is named. To
-            the latents, whose cells are 8 px wide, a figure then looks the same wherever it stands, and a small model
-            has much less to learn: with open places it drew one figure in two of them.
+        grid_px: 8 or 16: centers at multiples of it, one radius for each size, and the center where no place is named.
+            To a model whose cells are this wide, a figure then looks the same wherever it stands, and a small model has
+            much less to learn: with open places it drew one figure in two of them.
+        size: Width and height in pixels, the shorter 128: how large a figure is follows from that one.
 
     Returns:
-        RGB, 128 × 128 pixels, anti-aliased.
+        RGB, anti-aliased.
     """
-    side = SIZE_PX * _SUPERSAMPLING
-    image = Image.new("RGB", (side, side), PALETTE[scene.background])
+    return draw_places(scene, places(scene, rng, grid_px=grid_px, size=size), size=size)
+
+
+def places(scene: Scene, rng: random.Random, *, grid_px: int | None, size: tuple[int, int]) -> list[Place]:
+    """Where each figure of a scene stands; the arguments are those of `draw`."""
+    if min(size) != SIZE_PX:
+        raise ValueError(f"size: the shorter side is {SIZE_PX}, not that of {size}")
+    if grid_px is None:
+        return _places(scene, rng, size)
+    return _places_on_grid(scene, rng, grid_px, size)
+
+
+def draw_places(scene: Scene, at: Sequence[Place], *, size: tuple[int, int]) -> Image.Image:
+    """The figures of a scene, each at its place. Returns RGB, anti-aliased."""
+    width, height = size
+    image = Image.new("RGB", (width * _SUPERSAMPLING, height * _SUPERSAMPLING), PALETTE[scene.background])
     pen = ImageDraw.Draw(image)
-    places = _places_on_grid if on_grid else _places
-    for figure, place in zip(scene.figures, places(scene, rng), strict=True):
+    for figure, place in zip(scene.figures, at, strict=True):
         _draw_figure(pen, figure, place, PALETTE[scene.background])
-    return image.resize((SIZE_PX, SIZE_PX), Image.Resampling.BOX)
+    return image.resize(size, Image.Resampling.BOX)
 
 
 def draw_crowd(count: int, rng: random.Random) -> Image.Image:
@@ -107,59 +128,62 @@ def draw_crowd(count: int, rng: random.Random) -> Image.Image:
     pen = ImageDraw.Draw(image)
     for _ in range(count):
         figure = Figure(colour=rng.choice(COLOURS), shape=rng.choice(SHAPES))
-        place = _Place(x=rng.uniform(0, SIZE_PX), y=rng.uniform(0, SIZE_PX), radius=rng.uniform(14, 39))
+        place = Place(x=rng.uniform(0, SIZE_PX), y=rng.uniform(0, SIZE_PX), radius=rng.uniform(14, 39))
         _draw_figure(pen, figure, place, ground)
     return image.resize((SIZE_PX, SIZE_PX), Image.Resampling.BOX)
 
 
-def _places(scene: Scene, rng: random.Random) -> list[_Place]:
+def _places(scene: Scene, rng: random.Random, size: tuple[int, int]) -> list[Place]:
     if scene.relation is None:
-        return [_single_place(scene.figures[0], rng)]
+        return [_single_place(scene.figures[0], rng, size)]
     dx, dy = _DIRECTION[scene.relation]
-    return [_pair_place(sign * dx, sign * dy, rng) for sign in (1, -1)]
+    return [_pair_place(sign * dx, sign * dy, rng, size) for sign in (1, -1)]
 
 
-def _single_place(figure: Figure, rng: random.Random) -> _Place:
-    size = figure.size or rng.choice(("small", "medium", "large"))
-    radius = rng.uniform(*_RADIUS_PX[size])
-    nearest, farthest = radius + _MARGIN_PX, SIZE_PX - radius - _MARGIN_PX
-    if figure.position is None:
-        return _Place(x=rng.uniform(nearest, farthest), y=rng.uniform(nearest, farthest), radius=radius)
-    near_edge = {-1: (nearest, nearest + 4), 0: (SIZE_PX / 2 - 3, SIZE_PX / 2 + 3), 1: (farthest - 4, farthest)}
-    x, y = (rng.uniform(*near_edge[side]) for side in _SIDES[figure.position])
-    return _Place(x=x, y=y, radius=radius)
+def _single_place(figure: Figure, rng: random.Random, size: tuple[int, int]) -> Place:
+    radius = rng.uniform(*_RADIUS_PX[figure.size or rng.choice(("small", "medium", "large"))])
+    sides = (None, None) if figure.position is None else _SIDES[figure.position]
+    x, y = (_along(length, towards, radius, rng) for length, towards in zip(size, sides, strict=True))
+    return Place(x=x, y=y, radius=radius)
 
 
-def _pair_place(dx: int, dy: int, rng: random.Random) -> _Place:
-    along, across = rng.uniform(27, 33), rng.uniform(-12, 12)
-    middle = SIZE_PX / 2
-    x = middle + (dx * along if dx else across)
-    y = middle + (dy * along if dy else across)
-    return _Place(x=x, y=y, radius=rng.uniform(*_PAIR_RADIUS_PX))
+def _along(length: int, towards: int | None, radius: float, rng: random.Random) -> float:
+    nearest, farthest = radius + _MARGIN_PX, length - radius - _MARGIN_PX
+    match towards:
+        case None:
+            return rng.uniform(nearest, farthest)
+        case 0:
+            return rng.uniform(length / 2 - 3, length / 2 + 3)
+    return rng.uniform(nearest, nearest + 4) if towards < 0 else rng.uniform(farthest - 4, farthest)
 
 
-def _places_on_grid(scene: Scene, rng: random.Random) -> list[_Place]:
-    middle = SIZE_PX // 2
+def _pair_place(dx: int, dy: int, rng: random.Random, size: tuple[int, int]) -> Place:
+    return _beside(size, dx, dy, rng.uniform(27, 33), rng.uniform(-12, 12), rng.uniform(*_PAIR_RADIUS_PX))
+
+
+def _beside(size: tuple[int, int], dx: int, dy: int, along: float, across: float, radius: float) -> Place:
+    """So far from the middle, in the direction of an axis and beside it."""
+    x, y = (length / 2 + (way * along if way else across) for length, way in zip(size, (dx, dy), strict=True))
+    return Place(x=x, y=y, radius=radius)
+
+
+def _places_on_grid(scene: Scene, rng: random.Random, grid_px: int, size: tuple[int, int]) -> list[Place]:
     if scene.relation is not None:
         dx, dy = _DIRECTION[scene.relation]
-        return [_pair_place_on_grid(sign * dx, sign * dy, rng) for sign in (1, -1)]
+        return [_pair_place_on_grid(sign * dx, sign * dy, rng, grid_px, size) for sign in (1, -1)]
     figure = scene.figures[0]
-    size = figure.size or rng.choice(SIZES)
-    position = figure.position or "center"
-    nearest = math.ceil((_GRID_RADIUS_PX[size] + _MARGIN_PX) / _GRID_PX) * _GRID_PX
-    x, y = (middle + side * (middle - nearest) for side in _SIDES[position])
-    return [_Place(x=x, y=y, radius=_GRID_RADIUS_PX[size])]
+    radius = _GRID_RADIUS_PX[grid_px][figure.size or rng.choice(SIZES)]
+    nearest = math.ceil((radius + _MARGIN_PX) / grid_px) * grid_px
+    sides = _SIDES[figure.position or "center"]
+    x, y = (length // 2 + side * (length // 2 - nearest) for length, side in zip(size, sides, strict=True))
+    return [Place(x=x, y=y, radius=radius)]
 
 
-def _pair_place_on_grid(dx: int, dy: int, rng: random.Random) -> _Place:
-    along, across = 4 * _GRID_PX, rng.choice((-_GRID_PX, 0, _GRID_PX))
-    middle = SIZE_PX / 2
-    x = middle + (dx * along if dx else across)
-    y = middle + (dy * along if dy else across)
-    return _Place(x=x, y=y, radius=_GRID_PAIR_RADIUS_PX)
+def _pair_place_on_grid(dx: int, dy: int, rng: random.Random, grid_px: int, size: tuple[int, int]) -> Place:
+    return _beside(size, dx, dy, _GRID_APART_PX, rng.choice((-grid_px, 0, grid_px)), _GRID_RADIUS_PX[grid_px][None])
 
 
-def _draw_figure(pen: ImageDraw.ImageDraw, figure: Figure, place: _Place, background: tuple[int, int, int]) -> None:
+def _draw_figure(pen: ImageDraw.ImageDraw, figure: Figure, place: Place, background: tuple[int, int, int]) -> None:
     ink = PALETTE[figure.colour]
     if figure.shape in ("circle", "ring"):
         pen.ellipse(_box(place, 1.0), fill=ink)
@@ -173,7 +197,7 @@ def _draw_figure(pen: ImageDraw.ImageDraw, figure: Figure, place: _Place, backgr
     pen.polygon(outline, fill=ink)
 
 
-def _box(place: _Place, scale: float) -> tuple[float, float, float, float]:
+def _box(place: Place, scale: float) -> tuple[float, float, float, float]:
     radius = place.radius * scale
     box = (place.x - radius, place.y - radius, place.x + radius, place.y + radius)
     left, top, right, bottom = (edge * _SUPERSAMPLING for edge in box)

@@ -16,9 +16,9 @@ import typer
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
 from workers.builtin.training.autoencoder import train_autoencoder
-from workers.builtin.training.denoiser import DenoiserTraining
-from workers.builtin.training.text import train_text_encoder
-from workers.builtin.training.tokenizer import new_tokenizer
+from workers.builtin.training.unet.denoiser import DenoiserTraining
+from workers.builtin.training.unet.text import train_text_encoder
+from workers.builtin.training.unet.tokenizer import new_tokenizer
 
 
 def main(

@@ -31,12 +31,20 @@ class Adapter(Protocol[W_contra, U, R_co]):
     def begin(self, work: W_contra, conditioning: Any) -> U:
         """A job at its first step."""
 
+    def fixed_rows(self, run: U) -> int | None:
+        """
+        Rows of a forward of this run that are the same whatever shares its pass: of a reproducible job. None where a
+        forward has as many as there are.
+
+        `predict` is given no smaller `max_rows` with such a run but where memory is short.
+        """
+
     def predict(self, batch: Sequence[U], max_rows: int, on_step: OnStep) -> list[Any]:
         """
         One pass for each of a batch with one `share_key`. Changes none of them, so it can be tried again.
 
         Args:
-            max_rows: Rows of one forward at most; a batch with more takes several.
+            max_rows: Rows of one forward at most, padding too; a batch with more takes several.
             on_step: For families whose one pass is a whole run of several steps: called after each.
 
         Returns:

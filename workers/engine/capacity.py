@@ -130,9 +130,14 @@ class Capacity:
             self._known[key] = self._read(name) or self._measure(adapter, run, name)
         return self._known[key]
 
-    def max_rows(self, run: Run) -> int:
-        """How many rows a pass of such jobs should have; `learn` has seen one."""
-        best = self._known[run.cost_key].best_rows
+    def max_rows(self, run: Run, at_least: int = 0) -> int:
+        """
+        How many rows a pass of such jobs should have; `learn` has seen one.
+
+        Args:
+            at_least: That it has though fewer were found best; only memory bounds these.
+        """
+        best = max(self._known[run.cost_key].best_rows, at_least)
         ceiling = self._ceilings.get(run.cost_key)
         return best if ceiling is None else min(best, ceiling.rows)
 

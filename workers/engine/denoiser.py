@@ -104,9 +104,9 @@ class Denoiser:
             return None
         batch = choose(self._active, self._clock(), self._remaining_s, self._capacity.max_rows)
         first, rows = batch[0], sum(each.run.rows for each in batch)
-        requested = min(self._capacity.max_rows(each.run) for each in batch)
-        # Those with a number of rows of their own may have one.
-        forwards = rows if any(each.run.has_own_rows for each in batch) else -(-rows // requested)
+        fixed = self._fixed_rows(batch)
+        requested = min(self._capacity.max_rows(each.run, at_least=fixed) for each in batch)
+        forwards = rows if fixed else -(-rows // requested)  # What is fixed may be one.
         try:
             outcomes = self._run_pass(batch, requested, forwards)
         except AllLeft:
@@ -142,7 +142,15 @@ class Denoiser:
             )
         costliest = max(batch, key=lambda each: self._capacity.seconds_per_row(each.run))
         self._capacity.note_pass(costliest.run, max_rows, fitting)
+        for each in batch:
+            if self._fixed_rows([each]) > fitting:
+                each.run.note_shortage()
         return outcomes
+
+    def _fixed_rows(self, batch: Sequence[Active]) -> int:
+        """The most that forwards of one of them have whatever shares its pass; 0 where there is no such job."""
+        adapter = self._adapters[batch[0].ticket.model]
+        return max(adapter.fixed_rows(each.run) or 0 for each in batch)
 
     def _advance(self, each: Active, outcome: Any) -> int:
         """Move a job on. Returns how many steps of outputs that was."""

@@ -50,7 +50,7 @@ def predict_each(adapter: AnyAdapter, batch: Sequence[Run], max_rows: int, on_st
             if is_fatal(exc):
                 raise
             error = exc
-        rows = min(rows, sum(each.rows for each in batch)) // 2
+        rows = min(rows, _widest(adapter, batch)) // 2
         if not is_out_of_memory(error) or rows == 0:
             break
         _free(error)
@@ -60,6 +60,11 @@ def predict_each(adapter: AnyAdapter, batch: Sequence[Run], max_rows: int, on_st
     middle = len(batch) // 2
     halves = [predict_each(adapter, half, max_rows, on_step) for half in (batch[:middle], batch[middle:])]
     return [each for outcome, _ in halves for each in outcome], min(rows for _, rows in halves)
+
+
+def _widest(adapter: AnyAdapter, batch: Sequence[Run]) -> int:
+    """Rows that a forward of all had: those of a batch, or more where forwards with few are padded."""
+    return max(sum(each.rows for each in batch), *(adapter.fixed_rows(each) or 0 for each in batch))
 
 
 def finish_all(adapter: Adapter[Any, U, R], run: U) -> R:

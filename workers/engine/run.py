@@ -19,8 +19,6 @@ class Run(Protocol):
         steps: In all.
         passes_left: Forward passes until it is done.
         outputs: How many things it makes: images.
-        has_own_rows: Whether its forwards have a number of rows of their own, which may be one, as those of a
-            reproducible job do; the watch then counts each of its rows as a forward.
         warnings: What its submitter should know though it goes well, a sentence each.
     """
 
@@ -39,9 +37,10 @@ class Run(Protocol):
     @property
     def outputs(self) -> int: ...
     @property
-    def has_own_rows(self) -> bool: ...
-    @property
     def warnings(self) -> tuple[str, ...]: ...
 
     def advance(self, prediction: Any) -> None:
         """Take in what a pass predicted for it, which is when noise is drawn and its scheduler moves on."""
+
+    def note_shortage(self) -> None:
+        """A pass of it had fewer rows than its adapter's `fixed_rows`, for memory was short."""

@@ -18,6 +18,7 @@ from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
 from workers.families.family import Family, PictureFamily, PictureRun
 from workers.families.parts.pictures import check_number
+from workers.families.parts.schedulers import check_steps
 from workers.families.parts.size_class import size_class
 from workers.families.whole.editors import Editors, arguments
 from workers.families.whole.own_call import WITHHELD, OwnCall
@@ -75,10 +76,6 @@ class WholeEdit(WholeRun):
         self.editor = editor
         self.share_key = object()
         self.cost_key = (self.cost_key, type(editor.pipeline).__name__, len(edit.references))
-
-    @property
-    def has_own_rows(self) -> bool:
-        return True
 
 
 class WholePipeline(PictureFamily[WholeRun]):
@@ -142,22 +139,28 @@ class WholePipeline(PictureFamily[WholeRun]):
         if editor is None and self.editors.only:
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"image: {self.entry.name} only edits pictures")
         (editor or self._own).guidance.check(spec)
+        check_steps(spec, self._own.own_scheduler)
         if isinstance(work, Edit) and editor:
             return WholeEdit(work, editor, key)
         return WholeRun(spec, key, is_guided=self._own.guidance.is_on(spec.guidance_scale))
+
+    def fixed_rows(self, run: WholeRun) -> int | None:
+        """All images of a reproducible job; one where each is a call of its own."""
+        if isinstance(run, WholeEdit) or self._own.is_alone(is_negated=bool(run.spec.negative_prompt)):
+            return 1
+        return run.rows if run.spec.reproducible else None
 
     @torch.inference_mode()
     def predict(self, batch: Sequence[WholeRun], max_rows: int, on_step: OnStep) -> list[Any]:
         """Run the pipeline for all images of the batch, at most `max_rows` in a call; a reproducible job alone."""
         if edits := [each for each in batch if isinstance(each, WholeEdit)]:
             return [self._edit(each, on_step) for each in edits]
-        images = [(each.spec, index) for each in batch for index in range(each.spec.n)]
         if self._own.is_alone(is_negated=bool(batch[0].spec.negative_prompt)):
-            calls = [[image] for image in images]
-        elif any(each.spec.reproducible for each in batch):
-            calls = [[(each.spec, index) for index in range(each.spec.n)] for each in batch]
-        else:
-            calls = [images[at : at + max_rows] for at in range(0, len(images), max_rows)]
+            max_rows = 1
+        jobs = [[(each.spec, index) for index in range(each.spec.n)] for each in batch]
+        if not any(each.spec.reproducible for each in batch):
+            jobs = [[image for images in jobs for image in images]]
+        calls = [images[at : at + max_rows] for images in jobs for at in range(0, len(images), max_rows)]
         steps = batch[0].steps
         told = [_share_of(on_step, number, len(calls), steps) for number in range(len(calls))]
         made = np.concatenate([self._call(call, each) for call, each in zip(calls, told, strict=True)])

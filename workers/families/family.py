@@ -16,6 +16,8 @@ from workers.families.parts.pictures import check_pictures
 from workers.runners.edit_work import Work
 from workers.runners.postprocess import Pixels
 
+_SHORTAGE = "reproducible: the device's memory was short, so it computed with fewer rows; the bytes may be others"
+
 
 class PictureRun:
     """
@@ -38,9 +40,10 @@ class PictureRun:
     def outputs(self) -> int:
         return self.spec.n
 
-    @property
-    def has_own_rows(self) -> bool:
-        return self.spec.reproducible
+    def note_shortage(self) -> None:
+        """As of the engine's `Run`; said once."""
+        if _SHORTAGE not in self.warnings:
+            self.warnings += (_SHORTAGE,)
 
 
 P = TypeVar("P", bound=PictureRun)
@@ -70,6 +73,10 @@ class PictureFamily(ABC, Generic[P]):
     @abstractmethod
     def begin(self, work: GenerateSpec, conditioning: Any) -> P:
         """A job at its first step."""
+
+    def fixed_rows(self, run: P) -> int | None:
+        """As of `Adapter`; here where a reproducible job's forwards are padded to as many."""
+        return self.entry.reproducible_rows if run.spec.reproducible else None
 
     @abstractmethod
     def predict(self, batch: Sequence[P], max_rows: int, on_step: OnStep) -> list[Any]:

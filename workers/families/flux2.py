@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from diffusers import Flux2Pipeline
+from diffusers.pipelines.flux2.image_processor import Flux2ImageProcessor
 from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu, format_input
+from PIL import Image
+from torch.nn import functional
 
+from jobs.catalogue.entry import Edited, WayToEdit
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
 from workers.families.flow.family import Decoder, FlowFamily
+from workers.families.flow.references import cropped, seen_by_field, with_references
 from workers.families.flow.rows import FlowRow, guidance_scales, stack, timesteps
-from workers.families.parts.autoencoder import to_pixels
+from workers.families.parts.autoencoder import Likeliest, Source, Statistics, from_pixels, to_pixels
 from workers.families.parts.embeddings import Embedding
+from workers.runners.edit_work import Edit
 from workers.runners.postprocess import Pixels
 
+_MOST_SEEN = 1024 * 1024  # pixels of a picture that is looked at
 
-class Flux2Decoder:
-    """Of an `AutoencoderKLFlux2`, whose latents are normalised patch by patch."""
+
+class Flux2Autoencoder:
+    """An `AutoencoderKLFlux2`, whose latents are normalised patch by patch."""
 
     def __init__(self, pipeline: Any) -> None:
         self._pipeline = pipeline
@@ -40,6 +48,21 @@ class Flux2Decoder:
         latents = self._pipeline._unpatchify_latents(latents).to(self._vae.dtype)
         return to_pixels(self._vae.decode(latents, return_dict=False)[0])
 
+    def encode(self, edit: Edit, size: Sequence[int]) -> Source:
+        """The picture, of which nothing is drawn; masks fade where a patch is half masked."""
+        image, mask = from_pixels(edit.image), None
+        if edit.mask is not None:
+            mask = torch.from_numpy(edit.mask)[None, None].to(self._vae.device, image.dtype)
+            mask = functional.interpolate(mask, size=tuple(size), mode="bilinear")
+        latents = Likeliest(latents=self.look_at(image))
+        return Source(image=latents, masked=None, mask=mask, statistics=Statistics(mean=0.0, scale=1.0))
+
+    def look_at(self, image: torch.Tensor) -> torch.Tensor:
+        """As of `Autoencoder`, (1, C, h / 2, w / 2)."""
+        encoded = self._vae.encode(image.to(self._vae.device, self._vae.dtype))
+        latents = self._pipeline._patchify_latents(encoded.latent_dist.mode())
+        return (latents - self._mean.to(latents)) / self._std.to(latents)
+
 
 class Flux2(FlowFamily):
     """
@@ -49,6 +72,7 @@ class Flux2(FlowFamily):
     """
 
     _keeps_flow_sigmas = True
+    _stepped: ClassVar[Mapping[Edited, WayToEdit]] = {"image": "instruction"}
 
     @property
     def guidance(self) -> Guidance:
@@ -56,7 +80,7 @@ class Flux2(FlowFamily):
 
     def _open_autoencoder(self) -> Decoder:
         self.pipeline.vae.to(memory_format=torch.channels_last)
-        return Flux2Decoder(self.pipeline)
+        return Flux2Autoencoder(self.pipeline)
 
     def _latent_shape(self, spec: GenerateSpec) -> tuple[int, int, int]:
         factor = self.side_multiple
@@ -87,7 +111,7 @@ class Flux2(FlowFamily):
         samples = stack([row.sample for row in rows]).to(self._dtype)
         texts = stack([row.text[0] for row in rows])
         predicted: torch.Tensor = self._transformer(
-            hidden_states=samples,
+            hidden_states=with_references(samples, [row.references for row in rows]),
             timestep=timesteps(rows).to(self._dtype) / 1000,
             guidance=guidance_scales(rows) if self.guidance == "embedded" else None,
             encoder_hidden_states=texts,
@@ -95,14 +119,24 @@ class Flux2(FlowFamily):
             img_ids=self._image_ids(rows),
             return_dict=False,
         )[0]
-        return list(predicted)
+        return list(predicted[:, : samples.shape[1]])
 
     def _image_ids(self, rows: Sequence[FlowRow]) -> torch.Tensor:
-        """(R, h · w / 4, 4): where each token is; time, row, column, layer."""
+        """(R, T, 4): where each token is; time, row, column, layer. What is looked at has times of its own."""
         height, width = (side // self.side_multiple for side in rows[0].size)
-        shape = torch.empty(len(rows), 0, height, width)
-        ids: torch.Tensor = self.pipeline._prepare_latent_ids(shape).to(self._device)
-        return ids
+        ids: torch.Tensor = self.pipeline._prepare_latent_ids(torch.empty(1, 0, height, width))
+        if rows[0].references is not None:
+            seen = [torch.empty(1, 0, *size) for size in rows[0].references.sizes]
+            ids = torch.cat([ids, self.pipeline._prepare_image_ids(seen)], dim=1)
+        return ids.expand(len(rows), -1, -1).to(self._device)
+
+    def _seen(self, edit: Edit) -> list[torch.Tensor]:
+        """Up to a megapixel of each, its sides in multiples."""
+        seen = []
+        for pixels in seen_by_field(edit, self.entry).values():
+            image = Flux2ImageProcessor._resize_if_exceeds_area(Image.fromarray(pixels), _MOST_SEEN)
+            seen.append(cropped(image, self.side_multiple))
+        return seen
 
 
 FAMILY = Family(

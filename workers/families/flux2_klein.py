@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from diffusers import Flux2KleinPipeline
 
+from jobs.catalogue.entry import Edited, WayToEdit
 from jobs.catalogue.families import Guidance
 from workers.families.family import Family
 from workers.families.flux2 import Flux2
@@ -11,6 +15,8 @@ from workers.families.flux2 import Flux2
 
 class Flux2Klein(Flux2):
     """Adapts a `Flux2KleinPipeline`."""
+
+    _stepped: ClassVar[Mapping[Edited, WayToEdit]] = {"image": "instruction", "mask": "strength"}
 
     @property
     def guidance(self) -> Guidance:

@@ -7,35 +7,44 @@ from typing import Any
 
 import torch
 from diffusers import QwenImagePipeline
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from diffusers.models.modeling_outputs import AutoencoderKLOutput
 
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
+from workers.families.flow.edits import BY_STRENGTH
 from workers.families.flow.family import Decoder, FlowFamily
+from workers.families.flow.references import with_references
 from workers.families.flow.rows import FlowRow, stack, texts_padded, timesteps
-from workers.families.parts.autoencoder import to_pixels
+from workers.families.parts.autoencoder import Autoencoder, Statistics
 from workers.families.parts.embeddings import Embedding
-from workers.runners.postprocess import Pixels
 
 
-class QwenImageDecoder:
-    """Of an `AutoencoderKLQwenImage`, for which a picture is a film of one frame."""
+class QwenImageAutoencoder(Autoencoder):
+    """An `AutoencoderKLQwenImage`, for which a picture is a film of one frame."""
 
     def __init__(self, vae: Any) -> None:
-        self._vae = vae
-        mean, std = torch.tensor(vae.config.latents_mean), torch.tensor(vae.config.latents_std)
-        self._mean, self._std = mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
+        super().__init__(vae, shows_masked=False)
 
     @property
     def channels(self) -> int:
         """Of latents."""
         return int(self._vae.config.z_dim)
 
-    def decode(self, latents: torch.Tensor) -> list[Pixels]:
-        """The pictures of latents, (n, C, h, w)."""
-        latents = latents.to(self._vae.dtype)
-        latents = latents * self._std.to(latents) + self._mean.to(latents)
-        return to_pixels(self._vae.decode(latents.unsqueeze(2), return_dict=False)[0].squeeze(2))
+    def _statistics_of(self) -> Statistics:
+        mean, std = (
+            torch.tensor(values, device=self._vae.device, dtype=self._vae.dtype).view(1, -1, 1, 1)
+            for values in (self._vae.config.latents_mean, self._vae.config.latents_std)
+        )
+        return Statistics(mean=mean, scale=1.0 / std)
+
+    def _encode(self, image: torch.Tensor) -> Any:
+        parameters = super()._encode(image.unsqueeze(2)).latent_dist.parameters
+        return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(parameters.squeeze(2)))
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        return super()._decode(latents.unsqueeze(2)).squeeze(2)
 
 
 class QwenImage(FlowFamily):
@@ -45,6 +54,7 @@ class QwenImage(FlowFamily):
     Not of one number of tokens: the first row's shape rules all position ids.
     """
 
+    _stepped = BY_STRENGTH
     _own_max_tokens = 1024
     _most_tokens = 1024
 
@@ -53,7 +63,7 @@ class QwenImage(FlowFamily):
         return "true"
 
     def _open_autoencoder(self) -> Decoder:
-        return QwenImageDecoder(self.pipeline.vae)
+        return QwenImageAutoencoder(self.pipeline.vae)
 
     def _guide(self, with_prompt: torch.Tensor, without: torch.Tensor, scale: float) -> torch.Tensor:
         """Each token as long as it is with the prompt alone."""
@@ -85,15 +95,17 @@ class QwenImage(FlowFamily):
     def _forward(self, rows: Sequence[FlowRow]) -> Sequence[torch.Tensor]:
         texts, mask = texts_padded(rows)
         height, width = (side // self.side_multiple for side in rows[0].size)
+        samples, references = stack([row.sample for row in rows]), rows[0].references
+        sizes = [(height, width), *(references.sizes if references else ())]
         predicted: torch.Tensor = self._transformer(
-            hidden_states=stack([row.sample for row in rows]),
+            hidden_states=with_references(samples, [row.references for row in rows]),
             timestep=timesteps(rows).to(self._dtype) / 1000,
             encoder_hidden_states=texts,
             encoder_hidden_states_mask=None if mask.all() else mask,
-            img_shapes=[[(1, height, width)]] * len(rows),
+            img_shapes=[[(1, *size) for size in sizes]] * len(rows),
             return_dict=False,
         )[0]
-        return list(predicted)
+        return list(predicted[:, : samples.shape[1]])
 
 
 FAMILY = Family(

@@ -12,6 +12,7 @@ from jobs.catalogue.entry import Model
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
+from workers.families.flow.edits import BY_STRENGTH
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.rows import FlowRow, stack, timesteps
 from workers.families.parts.embeddings import Embedding, EmbeddingCache
@@ -21,6 +22,8 @@ from workers.families.parts.flow_schedules import calculate_shift
 class StableDiffusion3(FlowFamily):
     """Adapts a `StableDiffusion3Pipeline`. CLIP reads 77 tokens of each text, T5 all that are taken."""
 
+    _stepped = BY_STRENGTH
+    _inpaints_from_noise = True
     _own_max_tokens = 256
     _most_tokens = 512
 

@@ -11,6 +11,7 @@ import torch
 
 from jobs.kinds.generate import GenerateSpec
 from workers.families.family import PictureRun
+from workers.runners.postprocess import Pixels
 
 
 class SteppedRun(PictureRun):
@@ -60,6 +61,10 @@ class SteppedRun(PictureRun):
         one.spec = self.spec.model_copy(update={"n": 1, "reproducible": False})
         one.latents = self.latents[:1]
         return one
+
+    def keep(self, pictures: list[Pixels]) -> list[Pixels]:
+        """What becomes of pictures that were made of its latents."""
+        return pictures
 
     def move(self, prediction: torch.Tensor) -> None:
         """

@@ -10,6 +10,7 @@ from diffusers import ZImagePipeline
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
+from workers.families.flow.edits import BY_STRENGTH
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.rows import FlowRow, timesteps
 from workers.families.parts.embeddings import Embedding
@@ -17,6 +18,8 @@ from workers.families.parts.embeddings import Embedding
 
 class ZImage(FlowFamily):
     """Adapts a `ZImagePipeline`."""
+
+    _stepped = BY_STRENGTH
 
     @property
     def guidance(self) -> Guidance:

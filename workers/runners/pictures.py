@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 from jobs.errors import ErrorCode
+from jobs.kinds.effects import effects
 from jobs.kinds.generate import GenerateSpec
 from jobs.kinds.picture import Stage
 from workers.engine.errors import GenerationFailed
@@ -24,6 +25,10 @@ class PicturesRunner(Runner[S_contra, Sequence[Pixels]]):
     """Of a kind whose results are pictures: one file of each, in the order of their seeds."""
 
     first_stage = str(Stage.ENCODE)
+
+    def warnings(self, spec: S_contra, tools: Tools) -> tuple[str, ...]:
+        assert tools.entry is not None, "the kind needs a model"  # noqa: S101 - what its registration says
+        return effects(spec, tools.entry)
 
     def file_bytes(self, spec: S_contra) -> int:
         return memory_bytes(spec)

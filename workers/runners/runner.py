@@ -100,6 +100,11 @@ class Runner(Protocol[S_contra, R]):
     def start(self, spec: S_contra, tools: Tools, note: Note) -> Running[R]:
         """Begin. Returns at once; `note` is called by any thread, and is quick."""
 
+    def warnings(self, spec: S_contra, tools: Tools) -> tuple[str, ...]:
+        """What the job's record says of its specification though it goes well, beside the run's own warnings."""
+        del spec, tools
+        return ()
+
     @abstractmethod
     def file_bytes(self, spec: S_contra) -> int:
         """How much memory making one of the files takes, at the worst."""

@@ -9,8 +9,8 @@ what the model has not made itself.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -57,8 +57,9 @@ class EditKind:
 
     Attributes:
         fits: Whether a held-out scene can be asked for by such an edit.
-        make: The case of such a scene.
-        said: What each says beside its prompt and picture, by the fields of a job.
+        make: The case of such a scene; on a grid of so many pixels, where it has to be one that training knows.
+        strength: Of each.
+        is_unguided: Whether the prompt alone counts, without guidance.
         is_blind: Whether the picture is not shown to the model, and part of a generation is pasted into it: what others
             have to be better than.
         target: The share that is to be right; None where nothing is hoped for.
@@ -66,16 +67,17 @@ class EditKind:
 
     name: str
     fits: Callable[[Scene], bool]
-    make: Callable[[Scene, random.Random], Case]
-    said: Mapping[str, float] = field(hash=False)
+    make: Callable[[Scene, random.Random, int], Case]
+    strength: float = 1.0
+    is_unguided: bool = False
     is_blind: bool = False
     target: float | None = 0.9
 
 
-def cases_of(kind: EditKind, count: int, seed: int) -> list[Case]:
+def cases_of(kind: EditKind, count: int, seed: int, grid_px: int = 8) -> list[Case]:
     """So many cases with distinct captions; kinds that ask for the same scenes have the same cases."""
     rng = random.Random(seed)
-    return [kind.make(scene, rng) for scene in held_out_scenes(kind.fits, count, rng)]
+    return [kind.make(scene, rng, grid_px) for scene in held_out_scenes(kind.fits, count, rng)]
 
 
 def masked_half(half: Half) -> Mask:
@@ -106,7 +108,7 @@ def _is_cut_by_the_middle(scene: Scene) -> bool:
     return _is_single(scene) and figure.size is None and figure.position in (None, "center", "top", "bottom")
 
 
-def _add_beside(scene: Scene, rng: random.Random) -> Case:
+def _add_beside(scene: Scene, rng: random.Random, _grid_px: int) -> Case:
     """The second figure of the caption is there; the first is to be painted beside it."""
     assert scene.relation is not None, "as `_is_beside_another` has it"  # noqa: S101
     half, there = _HALF_OF[scene.relation], scene.figures[1]
@@ -115,7 +117,7 @@ def _add_beside(scene: Scene, rng: random.Random) -> Case:
     return Case(prompt=caption(scene), image=image, mask=masked_half(half), shown=scene)
 
 
-def _add_in_half(scene: Scene, rng: random.Random) -> Case:
+def _add_in_half(scene: Scene, rng: random.Random, _grid_px: int) -> Case:
     """The caption says nothing of the figure that is there."""
     (new,) = scene.figures
     words = str(new.position).split()
@@ -131,14 +133,14 @@ def _add_in_half(scene: Scene, rng: random.Random) -> Case:
     return Case(prompt=caption(scene), image=image, mask=masked_half(half), shown=shown)
 
 
-def _recolour(scene: Scene, rng: random.Random) -> Case:
+def _recolour(scene: Scene, rng: random.Random, _grid_px: int) -> Case:
     """The figure of the caption is there in another colour."""
     (figure,) = scene.figures
     image = draw(replace(scene, figures=(replace(figure, colour=_other_colour(scene, rng)),)), rng)
     return Case(prompt=caption(scene), image=image, mask=None, shown=scene)
 
 
-def _complete(scene: Scene, rng: random.Random) -> Case:
+def _complete(scene: Scene, rng: random.Random, grid_px: int) -> Case:
     """
     The figure of the caption is there, but for the half of it that is erased and masked.
 
@@ -148,7 +150,7 @@ def _complete(scene: Scene, rng: random.Random) -> Case:
     (figure,) = scene.figures
     there = replace(scene, figures=(replace(figure, position=figure.position or "center"),))
     mask = masked_half(rng.choice(("left", "right")))
-    whole = draw(there, rng, on_grid=True)
+    whole = draw(there, rng, grid_px=grid_px)
     ground = np.array(PALETTE[scene.background], dtype=np.uint8)
     image = Image.fromarray(np.where(mask[..., None], ground, np.asarray(whole)))
     return Case(prompt=caption(scene), image=image, mask=mask, shown=there, whole=whole)
@@ -164,34 +166,32 @@ EDIT_KINDS = (
         name="inpainting, prompt of both figures",
         fits=_is_beside_another,
         make=_add_beside,
-        said={"strength": 1.0},
     ),
     # Guidance multiplies what a prompt of one figure and a picture of another have against each other.
     EditKind(
-        name="inpainting, prompt of the new one, guidance_scale 1",
+        name="inpainting, prompt of the new one, no guidance",
         fits=_is_in_a_half,
         make=_add_in_half,
-        said={"strength": 1.0, "guidance_scale": 1.0},
+        is_unguided=True,
     ),
     EditKind(
         name="inpainting, prompt of the new one",
         fits=_is_in_a_half,
         make=_add_in_half,
-        said={"strength": 1.0},
         target=None,
     ),
     EditKind(
-        name="inpainting of half a figure, guidance_scale 1",
+        name="inpainting of half a figure, no guidance",
         fits=_is_cut_by_the_middle,
         make=_complete,
-        said={"strength": 1.0, "guidance_scale": 1.0},
+        is_unguided=True,
         target=None,
     ),
     EditKind(
         name="the same, and the model does not see the other half",
         fits=_is_cut_by_the_middle,
         make=_complete,
-        said={"strength": 1.0, "guidance_scale": 1.0},
+        is_unguided=True,
         is_blind=True,
         target=None,
     ),
@@ -199,6 +199,6 @@ EDIT_KINDS = (
         name="another colour, strength 0.8",
         fits=_is_single,
         make=_recolour,
-        said={"strength": 0.8},
+        strength=0.8,
     ),
 )

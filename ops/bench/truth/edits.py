@@ -19,7 +19,8 @@ from jobs.process.settings import load_settings
 from ops.bench.report.surroundings import look_around
 from ops.bench.truth.edit_cases import EDIT_KINDS, Case, EditKind, cases_of
 from ops.bench.truth.measures import Measure, altered_refused, percent, to_sheet
-from ops.bench.workload import MODEL, settle
+from ops.bench.truth.subjects import SUBJECTS, Subject
+from ops.bench.workload import settle
 from workers.bench.contenders import factories
 from workers.bench.process import Remote
 from workers.builtin.checker import Verdict, check
@@ -36,11 +37,12 @@ _SAME_FIGURE = 0.7  # of their areas is shared: two sizes share half, the edges 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How much to measure: edits of each kind, the seed that selects them, threads of torch."""
+    """How much to measure of what: edits of each kind, the seed that selects them, threads of torch."""
 
     edits: int
     seed: int
     threads: int
+    subject: Subject = SUBJECTS["shapes"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,36 +98,42 @@ class Result:
 
 def bench_edits(effort: Effort, folder: Path, console: Console) -> list[Result]:
     """
-    Have an engine edit the pictures, check what it makes, print the shares; `edits.json` and `edits.png` in `folder`.
+    Have an engine edit the pictures, check what it makes, print the shares.
+
+    `edits-MODEL.json` and `edits-MODEL.png` are written into `folder`.
 
     Results are written after each kind.
     """
     surroundings = look_around(torch_threads=effort.threads or "torch's own choice")
     models_file = load_settings().models_file
-    catalogue = Catalogue.read(models_file)
+    catalogue, subject = Catalogue.read(models_file), effort.subject
     results: list[Result] = []
     with (
         console.status("loading the model …") as status,
-        Remote(factories.engine, models_file, MODEL, effort.threads) as engine,
+        Remote(factories.engine, models_file, subject.model, effort.threads) as engine,
     ):
         for kind in EDIT_KINDS:
             status.update(f"{kind.name} …")
-            cases = cases_of(kind, effort.edits, effort.seed)
-            made = _make(engine, kind, edits_of(kind, cases, catalogue))
+            cases = cases_of(kind, effort.edits, effort.seed, subject.grid_px)
+            made = _make(engine, kind, edits_of(kind, cases, catalogue, subject))
             results.append(Result(kind=kind, samples=[judge(*each) for each in zip(cases, made, strict=True)]))
             checked = _check_the_checker(results, effort.seed)
-            _write(folder, results, checked, surroundings)
+            _write(folder / f"edits-{subject.model}", results, checked, surroundings)
     console.print(to_table(results))
     console.print(f"{checked.name}, of right edits: {checked.right} of {checked.of}", highlight=False)
-    console.print(f"written to {folder}/edits.json and edits.png", highlight=False)
+    console.print(f"written to {folder}/edits-{subject.model}.json and .png", highlight=False)
     return results
 
 
-def edits_of(kind: EditKind, cases: Sequence[Case], catalogue: Catalogue) -> list[Edit]:
+def edits_of(kind: EditKind, cases: Sequence[Case], catalogue: Catalogue, subject: Subject) -> list[Edit]:
     """As the engine takes them: with the model's defaults, but for what the kind says."""
-    asked = [{"prompt": case.prompt, "model": MODEL, "seed": _FIRST_SEED + index} for index, case in enumerate(cases)]
+    said = {"guidance_scale": subject.unguided} if kind.is_unguided else {}
+    asked = [
+        {"prompt": case.prompt, "model": subject.model, **said, "seed": _FIRST_SEED + index}
+        for index, case in enumerate(cases)
+    ]
     return [
-        edit_of(spec, np.asarray(case.image), case.mask, **kind.said)
+        edit_of(spec, np.asarray(case.image), case.mask, strength=kind.strength)
         for spec, case in zip(settle(catalogue, asked), cases, strict=True)
     ]
 
@@ -188,22 +196,23 @@ def _check_the_checker(results: Sequence[Result], seed: int) -> Measure:
     return altered_refused(right, random.Random(seed))
 
 
-def _write(folder: Path, results: Sequence[Result], checked: Measure, surroundings: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _write(name: Path, results: Sequence[Result], checked: Measure, surroundings: dict[str, Any]) -> None:
+    name.parent.mkdir(parents=True, exist_ok=True)
     report = {
         "surroundings": surroundings,
         "kinds": [_to_json(each) for each in results],
         "checked": checked.to_json(),
     }
-    (folder / "edits.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    to_sheet([_side_by_side(each) for result in results for each in result.samples]).save(folder / "edits.png")
+    name.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    to_sheet([_side_by_side(each) for result in results for each in result.samples]).save(name.with_suffix(".png"))
 
 
 def _to_json(result: Result) -> dict[str, Any]:
     kind = result.kind
     return {
         "name": kind.name,
-        **kind.said,
+        "strength": kind.strength,
+        "is_unguided": kind.is_unguided,
         "target": kind.target,
         "is_met": result.is_met,
         "measures": [each.to_json() for each in (*result.parts(), result.right)],

@@ -19,6 +19,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ops.bench.truth.measures import Measure, altered_refused, held_out_scenes, percent, to_sheet
+from ops.bench.truth.subjects import Size, Subject
 from producer import Client
 from workers.builtin.checker import Verdict, check
 from workers.builtin.scenes import Scene, caption
@@ -53,32 +54,56 @@ class Sample:
     verdict: Verdict
 
 
-def bench_truth(client: Client, folder: Path, console: Console, *, seed: int = 0) -> list[Measure]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The pictures of one model at one size, width and height."""
+
+    subject: str
+    size: Size
+    samples: Sequence[Sample]
+
+    def measures(self, seed: int) -> list[Measure]:
+        """What is right of them; last, whether the checker refuses what is not."""
+        right = [(sample.scene, sample.image) for sample in self.samples if sample.verdict.all]
+        return [*measure(self.samples), altered_refused(right, random.Random(seed))]
+
+
+def bench_truth(
+    client: Client, subjects: Sequence[Subject], folder: Path, console: Console, *, seed: int = 0
+) -> list[Result]:
     """
     Submit the captions, check the pictures, print the shares, and write `truth.json` and `truth.png` into `folder`.
 
     Args:
-        client: Of a running system that serves the model "shapes".
-        seed: Chooses the captions.
+        client: Of a running system that serves the models.
+        seed: Chooses the captions, which are the same for each model and size.
     """
+    results = [
+        Result(subject=subject.model, size=size, samples=_samples(client, subject, size, seed, console))
+        for subject in subjects
+        for size in subject.sizes
+    ]
+    _write(folder, results, seed)
+    console.print(_table(results, seed))
+    captions = len(results[0].samples)
+    console.print(f"{captions} held-out captions; written to {folder}/truth.json and truth.png", highlight=False)
+    return results
+
+
+def _samples(client: Client, subject: Subject, size: Size, seed: int, console: Console) -> list[Sample]:
     rng = random.Random(seed)
     requested = [(kind.name, scene) for kind in KINDS for scene in held_out_scenes(kind.fits, kind.count, rng)]
-    requests = [
-        {"prompt": caption(scene), "model": "shapes", "seed": _FIRST_SEED + index}
-        for index, (_, scene) in enumerate(requested)
-    ]
-    jobs = client.submit_many(requests)
-    images = [job.images()[0].open().convert("RGB") for job in track(jobs, "making pictures", console=console)]
-    samples = [
+    width, height = size
+    common = {"model": subject.model, "width": width, "height": height}
+    jobs = client.submit_many(
+        {"prompt": caption(scene), "seed": _FIRST_SEED + index, **common} for index, (_, scene) in enumerate(requested)
+    )
+    what = f"{subject.model}, {width} × {height}"
+    images = [job.images()[0].open().convert("RGB") for job in track(jobs, what, console=console)]
+    return [
         Sample(kind=kind, scene=scene, image=image, verdict=check(scene, image))
         for (kind, scene), image in zip(requested, images, strict=True)
     ]
-    right = [(sample.scene, sample.image) for sample in samples if sample.verdict.all]
-    measures = [*measure(samples), altered_refused(right, rng)]
-    _write(folder, samples, measures)
-    console.print(_table(measures))
-    console.print(f"{len(samples)} held-out captions; written to {folder}/truth.json and truth.png", highlight=False)
-    return measures
 
 
 def measure(samples: Sequence[Sample]) -> list[Measure]:
@@ -93,18 +118,27 @@ def measure(samples: Sequence[Sample]) -> list[Measure]:
     ]
 
 
-def _table(measures: Sequence[Measure]) -> Table:
-    table = Table("what", "right", "of", "share (95 % interval)")
-    for each in measures:
-        table.add_row(each.name, str(each.right), str(each.of), percent(each))
+def _table(results: Sequence[Result], seed: int) -> Table:
+    table = Table("what", *(f"{each.subject}, {each.size[0]} × {each.size[1]}" for each in results))
+    for row in zip(*(each.measures(seed) for each in results), strict=True):
+        table.add_row(row[0].name, *(f"{each.right} of {each.of}: {percent(each)}" for each in row))
     return table
 
 
-def _write(folder: Path, samples: Sequence[Sample], measures: Sequence[Measure]) -> None:
+def _write(folder: Path, results: Sequence[Result], seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    wrong = [
-        {"caption": caption(each.scene), **dataclasses.asdict(each.verdict)} for each in samples if not each.verdict.all
+    report = [
+        {
+            "model": result.subject,
+            "size": result.size,
+            "measures": [each.to_json() for each in result.measures(seed)],
+            "wrong": [
+                {"caption": caption(each.scene), **dataclasses.asdict(each.verdict)}
+                for each in result.samples
+                if not each.verdict.all
+            ],
+        }
+        for result in results
     ]
-    report = {"measures": [each.to_json() for each in measures], "wrong": wrong}
     (folder / "truth.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    to_sheet([each.image for each in samples]).save(folder / "truth.png")
+    to_sheet([each.image for result in results for each in result.samples]).save(folder / "truth.png")

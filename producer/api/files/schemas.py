@@ -55,8 +55,17 @@ UPLOAD_BODY: dict[str, Any] = {
                 "properties": {
                     "file": {"type": "string", "format": "binary", "description": "A picture: PNG, JPEG or WebP."},
                     "purpose": {"type": "string", "enum": PURPOSES, "description": "Stored and shown."},
-                    "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
-                    "expires_after[seconds]": {"type": "integer", "minimum": 3_600, "maximum": 2_592_000},
+                    "expires_after[anchor]": {
+                        "type": "string",
+                        "enum": ["created_at"],
+                        "description": "From when `expires_after[seconds]` count.",
+                    },
+                    "expires_after[seconds]": {
+                        "type": "integer",
+                        "minimum": 3_600,
+                        "maximum": 2_592_000,
+                        "description": "How long it is kept; 30 days if it is left out.",
+                    },
                 },
                 "required": ["file", "purpose"],
                 "dependentRequired": {

@@ -105,7 +105,7 @@ async def artifact(request: Request, record: LinkedJob, index: Index, context: C
     """Another result of a job than an image, as it is stored."""
     check_kept(record)
     if index >= len(record.artifacts):
-        raise HTTPException(404, f"this job has {len(record.artifacts)} artifacts, so there is no number {index}")
+        raise HTTPException(404, f"this job has no artifact {index}; it has {len(record.artifacts)}, counted from 0")
     found = record.artifacts[index]
     answer = await _file(request, context, found.key, found.content_type)
     answer.headers["Content-Disposition"] = "attachment"  # Of any type: no page of this origin is to be made of it.
@@ -116,7 +116,7 @@ def _image(record: JobView, index: int) -> Image:
     check_kept(record)
     images = record.images
     if index >= len(images):
-        raise HTTPException(404, f"this job has {len(images)} images, so there is no number {index}")
+        raise HTTPException(404, f"this job has no image {index}; it has {len(images)}, counted from 0")
     return images[index]
 
 

@@ -19,18 +19,13 @@ _LITERALS = {"number", "integer", "boolean"}  # Types of JSON Schema whose value
 
 
 class EditsRequest(PicturesRequest, EditParameters):
-    """
-    The fields of `POST /v1/images/edits` beside its pictures.
-
-    Attributes:
-        input_fidelity: No model has it: `strength` says how much may change. "low", OpenAI's default, is taken in
-            silence.
-    """
+    """The fields of `POST /v1/images/edits` beside its pictures."""
 
     completed: ClassVar[str] = "image_edit.completed"
     names: ClassVar[Mapping[str, str]] = {**PicturesRequest.names, "references": "image"}
 
     input_fidelity: Literal["high", "low"] | None = None
+    """No model has it: `strength` says how much may change. "low", OpenAI's default, is taken in silence."""
 
     @property
     def unheeded(self) -> list[str]:
@@ -66,18 +61,14 @@ class PictureReference(Strict):
 
 
 class EditsBody(EditsRequest):
-    """
-    The same request in JSON.
-
-    Attributes:
-        images: The picture that is edited, and behind it those that the prompt speaks of, of models that take several.
-        mask: Transparent, or white, where it is repainted.
-    """
+    """The same request in JSON."""
 
     names: ClassVar[Mapping[str, str]] = {**PicturesRequest.names, "image": "images", "references": "images"}
 
     images: Annotated[list[PictureReference], Field(min_length=1, max_length=MOST_PICTURES)]
+    """The picture that is edited, and behind it those that the prompt speaks of, of models that take several."""
     mask: PictureReference | None = None
+    """Transparent, or white, where it is repainted."""
 
     def job_fields(self, model: Model) -> dict[str, Any]:
         """As of `EditsRequest`, with its pictures."""

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidRequest
-from jobs.fields import MAX_SEED, Prompt, Strict, Text
+from jobs.fields import MAX_SEED, Name, Prompt, Strict, Text
 
 Tag = Annotated[str, Field(max_length=512)]
 AzureVersion = Annotated[
@@ -31,21 +31,6 @@ class PicturesRequest(Strict):
     What generations and edits have in common. What is null takes its default.
 
     Attributes:
-        size: WIDTHxHEIGHT in pixels; "auto" is the model's default, or the size of the picture that is edited.
-        quality: Sets the number of steps: "low" takes half of the model's default, "medium" (or "standard", "auto") the
-            default, "high" (or "hd") twice, "xhigh" three times and "max" four times as many, up to the model's limit.
-        response_format: "b64_json" or "url", a link that expires; where it is not said, an image has both.
-        output_compression: Quality of JPEG and WebP, 0 to 100.
-        stream: Answer with server-sent events, one for each image.
-        partial_images: Taken, and none is sent: a fast image may come before any of them, as OpenAI's reference says.
-        user, safety_identifier: Kept as the job's metadata `user`; the second wins.
-        background: No model makes "transparent" ones: `warnings` of the answer say so.
-        moderation: Taken, without effect.
-        on_unused: What becomes of a field that the model would not heed, such as a negative prompt without guidance:
-            "refuse" (where it is not said), or "warn": it is left out, and `warnings` of the answer say so. Not
-            OpenAI's.
-        negative_prompt, num_inference_steps, guidance_scale, seed: As in a job; not OpenAI's (`extra_body` of its
-            client). `num_inference_steps` wins over `quality`.
         completed: The type of a stream's events.
         names: What the fields of a job are called here.
     """
@@ -60,24 +45,53 @@ class PicturesRequest(Strict):
     }
 
     prompt: Prompt
+    """Text that describes the image."""
     model: Annotated[str, Field(max_length=255)] | None = None
+    """Name of the model; the first of `/v1/models` if it is left out."""
     n: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Number of images; image i has the seed `seed + i`."""
     size: Annotated[str, Field(max_length=16, examples=["128x96", "auto"])] | None = None
+    """WIDTHxHEIGHT in pixels; "auto" is the model's default, or the size of the picture that is edited."""
     quality: Literal["low", "medium", "high", "xhigh", "max", "auto", "standard", "hd"] | None = None
+    """
+    Sets the number of steps: "low" takes half of the model's default, "medium" (or "standard", "auto") the default,
+    "high" (or "hd") twice, "xhigh" three times and "max" four times as many, up to the model's limit.
+    """
     response_format: Literal["b64_json", "url"] | None = None
+    """"b64_json", or "url", a link that expires; where it is not said, an image has both."""
     output_format: Literal["png", "jpeg", "webp"] | None = None
+    """Format of the files; PNG if it is left out."""
     output_compression: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Quality of JPEG and WebP, 0 to 100."""
     stream: bool | None = None
+    """Answer with server-sent events, one for each image."""
     partial_images: Annotated[int, Field(ge=0, le=3)] | None = None
+    """Taken, and none is sent: a fast image may come before any of them, as OpenAI's reference says."""
     user: Tag | None = None
+    """Kept as the job's metadata `user`."""
     safety_identifier: Tag | None = None
+    """Likewise; it wins over `user`."""
     background: Literal["auto", "opaque", "transparent"] | None = None
+    """No model makes "transparent" ones: `warnings` of the answer say so."""
     moderation: Literal["auto", "low"] | None = None
+    """Taken, without effect."""
     negative_prompt: Text | None = None
+    """Not OpenAI's: text that describes what to avoid, as in a job."""
     num_inference_steps: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    """Not OpenAI's: number of denoising steps, as in a job; it wins over `quality`."""
     guidance_scale: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
+    """Not OpenAI's: how closely the prompt is followed, as in a job."""
+    scheduler: Name | None = None
+    """Not OpenAI's: one of the model's schedulers, as in a job."""
+    shift: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] | None = None
+    """Not OpenAI's: shift of a flow-matching model's schedule, as in a job."""
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] | None = None
+    """Not OpenAI's: seed of the first image, as in a job; random if it is left out."""
     on_unused: Literal["refuse", "warn"] | None = None
+    """
+    Not OpenAI's: what becomes of a field that the model would not heed, such as a negative prompt without guidance:
+    "refuse" (where it is not said), or "warn": it is left out, and `warnings` of the answer say so.
+    """
 
     @property
     def level(self) -> Quality:
@@ -125,9 +139,11 @@ class PicturesRequest(Strict):
         fields = {
             "model": self.model,
             "n": self.n,
-            "num_inference_steps": self.num_inference_steps or _steps(self.level, model),
+            "num_inference_steps": self.num_inference_steps or self._steps(model),
             "negative_prompt": self.negative_prompt,
             "guidance_scale": self.guidance_scale,
+            "scheduler": self.scheduler,
+            "shift": self.shift,
             "seed": self.seed,
             "metadata": {"user": self.end_user} if self.end_user else None,
         }
@@ -140,6 +156,12 @@ class PicturesRequest(Strict):
         name = self.names.get(exc.field) or self.names.get(first)
         return InvalidRequest(name, str(exc).removeprefix(f"{exc.field}: ")) if name else exc
 
+    def _steps(self, model: Model) -> int | None:
+        if self.level == "medium":
+            return None
+        most = model.max_steps(self.scheduler or model.defaults.scheduler)
+        return min(most, max(1, round(model.defaults.num_inference_steps * _STEPS[self.level])))
+
     def _output(self) -> dict[str, Any]:
         file_format, quality = self.output_format or "png", self.output_compression
         if quality is None or (file_format == "png" and quality == _UNCOMPRESSED):
@@ -148,30 +170,18 @@ class PicturesRequest(Strict):
 
 
 class ImagesRequest(PicturesRequest):
-    """
-    The body of `POST /v1/images/generations`.
-
-    Attributes:
-        style: No model has one; "vivid", which is OpenAI's default, is taken in silence.
-    """
+    """The body of `POST /v1/images/generations`."""
 
     completed: ClassVar[str] = "image_generation.completed"
 
     style: Literal["vivid", "natural"] | None = None
+    """No model has one; "vivid", which is OpenAI's default, is taken in silence."""
 
     @property
     def unheeded(self) -> list[str]:
         """As of `PicturesRequest`."""
         styled = ["style: no model has one; the prompt says it"] if self.style == "natural" else []
         return [*super().unheeded, *styled]
-
-
-def _steps(level: Quality, model: Model) -> int | None:
-    if level == "medium":
-        return None
-    return min(
-        model.max_steps(model.defaults.scheduler), max(1, round(model.defaults.num_inference_steps * _STEPS[level]))
-    )
 
 
 def _sides(size: str | None) -> dict[str, int]:

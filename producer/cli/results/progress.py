@@ -41,11 +41,14 @@ def print_result(job: Job, record: JobView, console: Console, saved: list[str]) 
     """Print where what was made is and how long each stage took, or why there is none."""
     if record.result is not None:
         when = "is being deleted" if record.result == "deleting" else "is deleted"
-        console.print(f"[yellow]{escape(record.status)}[/] {escape(record.id)}: its result {when}", markup=True)
+        line = f"[yellow]{escape(record.status)}[/] {escape(record.id)}: its result {when}"
+        console.print(line, markup=True, soft_wrap=True)
         return
     if record.status is not Status.SUCCEEDED:
         reason = f"{record.error.message} ({record.error.code})" if record.error else ""
-        console.print(f"[red]{escape(record.status)}[/] {escape(record.id)} {escape(reason)}", markup=True)
+        # One line, whatever width a pipe is thought to have: programs read it.
+        line = f"[red]{escape(record.status)}[/] {escape(record.id)} {escape(reason)}"
+        console.print(line, markup=True, soft_wrap=True)
         return
     seed = f", seed {record.parameters['seed']}" if record.parameters and "seed" in record.parameters else ""
     console.print(f"[green]succeeded[/] {escape(record.id)}{seed}", markup=True)

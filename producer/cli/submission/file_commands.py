@@ -117,7 +117,7 @@ class _Shown:
             self._console.print(f"{counted or 'none ended'} of {len(self._prompts)} in {took_s:.1f} s", highlight=False)
             for each in self._failures[:_SHOWN_FAILURES]:
                 outcome, reason = escape(_outcome(each)), escape(_reason(each))
-                self._console.print(f"[red]{outcome}[/] line {each.prompt.line}: {reason}", markup=True)
+                self._console.print(f"[red]{outcome}[/] line {each.prompt.line}: {reason}", markup=True, soft_wrap=True)
             if len(self._failures) > _SHOWN_FAILURES:
                 self._console.print(f"… and {len(self._failures) - _SHOWN_FAILURES} more")
         if not is_over:

@@ -50,3 +50,24 @@ def test_warnings_of_a_job_are_shown(run: Run, client: Client, table: JobTable) 
     table.finish(claim, Status.SUCCEEDED, warnings=["prompt: cut to [77] tokens"])
     assert "warning  prompt: cut to [77] tokens" in run("status", job.id).stdout
     assert json.loads(run("status", job.id, "--json").stdout)["warnings"] == ["prompt: cut to [77] tokens"]
+
+
+def test_why_a_job_failed_is_one_line_of_a_pipe(run: Run, client: Client, table: JobTable) -> None:
+    job = client.submit("a red circle")
+    claim, _ = table.claim(job.id, owner="a worker")
+    assert claim is not None
+    message = "mask: nothing of it is white or transparent, so nothing would change"
+    table.finish(claim, Status.FAILED, error={"code": "invalid_input", "message": message})
+    assert f"failed {job.id} {message} (invalid_input)" in run("wait", job.id).stdout.splitlines()
+
+
+def test_models_say_above_what_guidance_is_on_and_which_scheduler_runs_fewer_steps(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "models.toml"
+    entry = ENTRY.format(name="mine", family="stable-diffusion").replace("max_steps = 10", "max_steps = 100")
+    file.write_text(entry.replace('["default"]', '["default", "lcm"]'))
+    monkeypatch.setenv("IMAGEMILL_MODELS_FILE", str(file))
+    lines = [line.strip() for line in run("models").stdout.splitlines()]
+    assert "steps            up to 100, 50 with lcm" in lines
+    assert "guidance         true, above 1" in lines

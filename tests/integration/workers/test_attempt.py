@@ -159,6 +159,12 @@ def test_what_a_run_warns_of_stands_in_the_record_and_beside_the_files(
     assert json.loads(own_store.get(f"{folder}/job.json"))["warnings"] == ["prompt: cut to 77 tokens"]
 
 
+def test_value_that_means_something_else_than_it_seems_to_is_warned_of(context: Context) -> None:
+    record = Attempt(claim_one(context, guidance_scale=0.5), context).step()
+    assert record is not None
+    assert record.warnings == ("guidance_scale: 0.5 turns guidance off, as every value up to 1 does",)
+
+
 def test_what_is_made_waits_for_the_store_and_is_made_once(context: Context, own_store: Store) -> None:
     attempt = wait_in_the_spool(context, own_store)
     assert attempt.step() is None

@@ -19,6 +19,7 @@ from jobs.catalogue.catalogue import Catalogue
 from ops.bench.truth.edit_cases import EDIT_KINDS, HALVES, Case, EditKind, cases_of, masked_half
 from ops.bench.truth.edits import Result, Sample, edits_of, judge, to_table
 from ops.bench.truth.measures import Measure, altered_refused
+from ops.bench.truth.subjects import SUBJECTS
 from workers.builtin.drawing import PALETTE, draw
 from workers.builtin.scenes import (
     COLOURS,
@@ -132,13 +133,13 @@ def test_picture_has_the_figure_of_the_prompt_in_another_colour() -> None:
 def test_edits_have_the_defaults_of_the_model_but_for_what_their_kind_says() -> None:
     catalogue = Catalogue.read(MODELS)
     for kind, guidance_scale in ((UNGUIDED, 1.0), (GUIDED, 3.0)):
-        (edit, *_) = edits_of(kind, cases(kind), catalogue)
+        (edit, *_) = edits_of(kind, cases(kind), catalogue, SUBJECTS["shapes"])
         assert (edit.spec.strength, edit.spec.guidance_scale, edit.spec.num_inference_steps) == (
             1.0,
             guidance_scale,
             20,
         )
-    assert edits_of(RECOLOURED, cases(RECOLOURED), catalogue)[0].spec.strength == 0.8
+    assert edits_of(RECOLOURED, cases(RECOLOURED), catalogue, SUBJECTS["shapes"])[0].spec.strength == 0.8
 
 
 @pytest.mark.parametrize("kind", [BESIDE, GUIDED, HALVED, RECOLOURED])
@@ -214,7 +215,7 @@ def test_erased_half_of_a_figure_is_to_have_its_size() -> None:
     """Whatever the caption leaves open: the half that stays tells."""
     for case in cases(HALVED):
         (figure,) = case.shown.figures
-        sizes = {size: draw(with_size(case.shown, size), random.Random(1), on_grid=True) for size in SIZES}
+        sizes = {size: draw(with_size(case.shown, size), random.Random(1), grid_px=8) for size in SIZES}
         made = {size: judge(case, merged(case, np.asarray(image))) for size, image in sizes.items()}
         assert [each.is_completed for each in made.values()].count(True) == 1, figure
 

@@ -65,6 +65,14 @@ def engine(models_file: Path, model: str, threads: int, cache_dir: Path | None =
         return EngineContender(start_engine(Catalogue.read(models_file), settings))
 
 
+def engine_of_one_size(models_file: Path, model: str, threads: int) -> EngineContender:
+    """The engine, of a Z-Image whose passes have pictures of one size each."""
+    from workers.bench.contenders.one_size import keep_sizes_apart
+
+    keep_sizes_apart()
+    return engine(models_file, model, threads)
+
+
 def _load(models_file: Path, model: str, threads: int, device: str) -> Any:
     import torch
 

@@ -213,6 +213,9 @@ class _Noting(PictureFamily[Any]):
     def begin(self, work: GenerateSpec, conditioning: Any) -> Any:
         return self._inner.begin(work, conditioning)
 
+    def fixed_rows(self, run: Any) -> int | None:
+        return self._inner.fixed_rows(run)
+
     def predict(self, batch: Sequence[Any], max_rows: int, on_step: OnStep) -> list[Any]:
         return self._inner.predict(batch, max_rows, on_step)
 

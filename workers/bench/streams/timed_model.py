@@ -64,7 +64,6 @@ class TimedRun:
         self.cost_key = begun.cost_key
         self.steps = begun.steps
         self.outputs = begun.outputs
-        self.has_own_rows = begun.has_own_rows
         self.warnings = begun.warnings
         self.passes_left = begun.passes_left
         self._passes = begun.passes_left
@@ -75,6 +74,9 @@ class TimedRun:
 
     def advance(self, _prediction: None) -> None:
         self.passes_left -= 1
+
+    def note_shortage(self) -> None:
+        """Its device has no memory to be short."""
 
 
 class TimedModel:
@@ -101,6 +103,9 @@ class TimedModel:
 
     def begin(self, work: GenerateSpec, _conditioning: None) -> TimedRun:
         return TimedRun(self._jobs.begin(work))
+
+    def fixed_rows(self, _run: TimedRun) -> None:
+        """No job is reproducible."""
 
     def predict(self, batch: Sequence[TimedRun], max_rows: int, _on_step: OnStep) -> list[None]:
         """In forwards of about equal size where the rows are more than `max_rows`, as families have it."""

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
-from diffusers.utils.torch_utils import randn_tensor
 
 from jobs.catalogue.entry import Edited, Model, WayToEdit
 from jobs.catalogue.families import Guidance
@@ -18,14 +17,17 @@ from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
 from workers.families.diffusers import WholeEdit, WholePipeline
 from workers.families.family import PictureFamily
-from workers.families.flow.rows import FlowRow, forward_rows
-from workers.families.flow.run import FlowConditioning, FlowRun
+from workers.families.flow.edits import FlowEditRun
+from workers.families.flow.pictures import PictureStage, edited
+from workers.families.flow.rows import FlowRow, even_rows, forward_rows
+from workers.families.flow.run import FlowConditioning, FlowRun, Guide, LatentSpace
 from workers.families.flow.texts import TextStage
 from workers.families.parts.autoencoder import Autoencoder, check_finite
+from workers.families.parts.edit_fields import check_edit
 from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.parts.flow_schedules import FlowSchedulers, calculate_shift
 from workers.families.parts.size_class import size_class
-from workers.runners.edit_work import Edit, Work
+from workers.runners.edit_work import Edit, Work, spec_of
 from workers.runners.postprocess import Pixels
 
 
@@ -45,17 +47,18 @@ class Decoder(Protocol):
 
 
 # These know nothing of the noise levels that pipelines have of their own, so none runs with them in its own call.
-_NOT_FOR_EDITS = ("heun", "dpmpp_2m")
+_NOT_FOR_CALLS = ("heun", "dpmpp_2m")
 # It adds no noise to a picture as flow-matching models need it, so none of those that begin at one runs with it.
-_NOT_BY_STRENGTH = ("unipc",)
+_NOT_FOR_CALLS_BY_STRENGTH = ("unipc",)
 
 
-class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
+class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
     """
     Adapts a pipeline of a flow-matching transformer; its own `__call__` is not used, its parts are.
 
     Jobs share a pass whatever their steps, schedules, guidance, seeds and prompts are; of what else, `_alike` says.
-    Edits go through the pipeline's own call or its siblings', each alone.
+    Edits by strength are among them. What `_stepped` does not name goes through the pipeline's own call or its
+    siblings', each alone.
 
     Attributes:
         pipeline: On its device.
@@ -63,6 +66,8 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
 
     # See `FlowSchedulers`.
     _keeps_flow_sigmas: ClassVar[bool] = False
+    # Whether its pipeline for inpainting with a strength of 1 begins at noise alone, whatever the schedule begins with.
+    _inpaints_from_noise: ClassVar[bool] = False
 
     def __init__(self, entry: Model, pipeline: Any, cache: EmbeddingCache) -> None:
         PictureFamily.__init__(self, entry)
@@ -70,9 +75,10 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         self._transformer = pipeline.transformer
         self._dtype = self._transformer.dtype
         self._own_scheduler = pipeline.scheduler  # Calls of its own put others in its place.
-        self._whole = WholePipeline(entry, pipeline)
+        self._whole = self._open_whole()
         self._schedulers = FlowSchedulers(self._own_scheduler, keeps_flow_sigmas=self._keeps_flow_sigmas)
         self._autoencoder = self._open_autoencoder()
+        self._check_channels()
         self._try_schedulers()
 
     # What a model has of its own.
@@ -103,6 +109,10 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         """Classifier-free guidance (Ho & Salimans 2022), as diffusers writes it."""
         return without + scale * (with_prompt - without)
 
+    def _guide_of(self, _conditioning: FlowConditioning, _passes: int) -> Guide:
+        """The formula of one job, of so many passes; for models whose guidance goes by what came before."""
+        return self._guide
+
     def _sigmas(self, steps: int) -> list[float] | None:
         """Noise levels before the shift; None for the scheduler's own."""
         sigmas: list[float] = np.linspace(1.0, 1 / steps, steps).tolist()  # As diffusers has them, to the last bit.
@@ -119,7 +129,11 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
 
     def _open_autoencoder(self) -> Decoder:
         self.pipeline.vae.to(memory_format=torch.channels_last)
-        return Autoencoder(self.pipeline.vae, is_xl=False)
+        return Autoencoder(self.pipeline.vae, shows_masked=False)
+
+    def _open_whole(self) -> WholePipeline:
+        """What edits."""
+        return WholePipeline(self.entry, self.pipeline)
 
     # What all have in common.
 
@@ -130,8 +144,9 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
 
     @property
     def ways_to_edit(self) -> dict[Edited, WayToEdit]:
-        """Of its pipeline, and of that one's siblings."""
-        return self._whole.ways_to_edit if self._text_device == self._device else {}
+        """Those that are stepped; others of its pipeline, and of that one's siblings, where it can encode itself."""
+        by_calls = self._whole.ways_to_edit if self._text_device == self._device else {}
+        return {**by_calls, **self._stepped}
 
     @property
     def most_references(self) -> int:
@@ -139,10 +154,14 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         return self._whole.most_references if self.ways_to_edit else 0
 
     def encode(self, works: Sequence[Work]) -> list[FlowConditioning | None]:
-        """What generations are conditioned on; calls of the pipeline's own encode for themselves."""
-        specs = [work for work in works if not isinstance(work, Edit)]
-        made = iter(self.condition(specs))
-        return [None if isinstance(work, Edit) else next(made) for work in works]
+        """What jobs are conditioned on; calls of the pipeline's own encode for themselves."""
+        stepped = [work for work in works if self._is_stepped(work)]
+        made = iter(self._condition_works(stepped))
+        return [self._with_pictures(work, next(made)) if self._is_stepped(work) else None for work in works]
+
+    def _condition_works(self, works: Sequence[Work]) -> list[FlowConditioning]:
+        """What the texts of jobs were encoded to."""
+        return self.condition([spec_of(work) for work in works])
 
     @torch.inference_mode()
     def begin(self, work: Work, conditioning: FlowConditioning | None) -> FlowRun | WholeEdit:
@@ -150,24 +169,33 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         Draw the noise of each image.
 
         Raises:
-            GenerationFailed: `invalid_request`, for an edit that the pipeline does not do.
+            GenerationFailed: `invalid_request`, for an edit that the model does not do.
         """
         if isinstance(work, Edit):
-            return self._begin_edit(work)
-        assert conditioning is not None, "of a generation"  # noqa: S101
+            check_edit(work, self.entry, self.ways_to_edit, self.most_references)
+        if isinstance(work, Edit) and not self._is_stepped(work):
+            return self._begin_call(work)
+        assert conditioning is not None, "of what is stepped"  # noqa: S101
         self._take_over(conditioning)
-        shape = self._latent_shape(work)
-        return FlowRun(
-            work,
-            self._schedule(work),
-            conditioning,
-            draw=lambda generators: self._pack(
-                randn_tensor((work.n, *shape), generator=generators, device=self._device, dtype=self._latents_dtype)
-            ),
-            guide=self._guide,
-            share_key=(self._key, self._alike(work)),
-            cost_key=(self._key, size_class(*shape[-2:])),
-        )
+        spec, seen = spec_of(work), conditioning.references
+        scheduler = self._schedule(spec)
+        tokens = () if seen is None else (size_class(len(seen.tokens), 1),)
+        common: dict[str, Any] = {
+            "space": self._space(work),
+            "guide": self._guide_of(conditioning, len(scheduler.timesteps)),
+            "share_key": (self._key, self._alike(spec), () if seen is None else seen.sizes),
+            "cost_key": (self._key, size_class(*self._latent_shape(spec)[-2:]), *tokens),
+        }
+        if isinstance(work, Edit) and conditioning.source is not None:
+            at_noise = self._inpaints_from_noise and work.mask is not None and work.spec.strength == 1.0
+            return FlowEditRun(work, scheduler, conditioning, begins_at_noise=at_noise, **common)
+        return FlowRun(spec, scheduler, conditioning, **common)
+
+    def fixed_rows(self, run: FlowRun | WholeEdit) -> int | None:
+        """Of a reproducible job: forwards have no other's rows, and are not padded."""
+        if isinstance(run, WholeEdit):
+            return self._whole.fixed_rows(run)
+        return even_rows(run.rows, self.entry.reproducible_rows) if run.spec.reproducible else None
 
     @torch.inference_mode()
     def predict(self, batch: Sequence[FlowRun | WholeEdit], max_rows: int, on_step: OnStep) -> list[Any]:
@@ -185,7 +213,7 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         made: dict[int, list[torch.Tensor]] = {}
         for group in groups:
             rows = [row for each in group for row in each.inputs()]
-            most = self.entry.reproducible_rows if group[0].spec.reproducible else max_rows
+            most = min(max_rows, self.fixed_rows(group[0]) or max_rows)
             predicted = iter(forward_rows(rows, self._forward, most))
             made |= {id(each): [next(predicted) for _ in range(each.rows)] for each in group}
         return [made[id(each)] for each in batch]
@@ -198,19 +226,16 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         latents = self._unpack(run.latents, run.spec)
         check_finite(latents)
         parts = latents.split(1 if run.spec.reproducible else max_images)
-        return [pixels for part in parts for pixels in self._autoencoder.decode(part)]
+        return run.keep([pixels for part in parts for pixels in self._autoencoder.decode(part)])
 
     def trial(self, run: FlowRun | WholeEdit) -> Any:
         """One image of it; a step costs the same at any timestep."""
         return self._whole.trial(run) if isinstance(run, WholeEdit) else run.one_image()
 
-    def _begin_edit(self, edit: Edit) -> WholeEdit:
+    def _begin_call(self, edit: Edit) -> WholeEdit:
         name, spec = self.entry.name, edit.spec
-        if not self.ways_to_edit:
-            reason = "edits no pictures while its text encoder is on another device"
-            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"image: {name} {reason}")
-        way = self.ways_to_edit.get("image" if edit.mask is None else "mask")
-        if spec.scheduler in _NOT_FOR_EDITS or (way == "strength" and spec.scheduler in _NOT_BY_STRENGTH):
+        way = self.ways_to_edit.get(edited(edit))
+        if spec.scheduler in _NOT_FOR_CALLS or (way == "strength" and spec.scheduler in _NOT_FOR_CALLS_BY_STRENGTH):
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"scheduler: {name} edits without {spec.scheduler}")
         if spec.shift is not None:
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"shift: {name} edits by its own schedule; leave it out")
@@ -226,6 +251,13 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         factor = int(self.pipeline.vae_scale_factor)
         return (self._autoencoder.channels, spec.height // factor, spec.width // factor)
 
+    def _space(self, work: Work) -> LatentSpace:
+        # Pipelines for edits draw in the model's own precision.
+        drawn = self._dtype if isinstance(work, Edit) else self._latents_dtype
+        like = torch.empty(0, device=self._device, dtype=drawn)
+        shape = self._latent_shape(spec_of(work))
+        return LatentSpace(shape=shape, like=like, dtype=self._latents_dtype, pack=self._pack)
+
     def _schedule(self, spec: GenerateSpec) -> Any:
         steps = spec.num_inference_steps
         return self._schedulers.take(
@@ -239,6 +271,29 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
             for tensor in conditioning.tensors():
                 tensor.record_stream(stream)
 
+    def _usual_spec(self, **fields: Any) -> GenerateSpec:
+        """A generation with the entry's defaults."""
+        said = {"model": self.entry.name, "prompt": "a picture", "seed": 0}
+        return GenerateSpec.model_validate(self.entry.defaults.model_dump() | said | fields)
+
+    def _check_channels(self) -> None:
+        """
+        Hold the transformer against the latents.
+
+        Raises:
+            InvalidConfiguration: It was made to see more than them, as FLUX.1 Fill sees a mask and a masked picture.
+        """
+        if not self._stepped:
+            return
+        entry, taken = self.entry, int(self._transformer.config.in_channels)
+        packed = self._pack(torch.empty(1, *self._latent_shape(self._usual_spec()), device="meta"))
+        own = packed.shape[-1] if packed.dim() == len(("n", "token", "channel")) else packed.shape[1]
+        if taken != own:
+            raise InvalidConfiguration(
+                f"model {entry.name}: its transformer takes {taken} channels, and a picture's latents have {own}: it "
+                f'was made for inpainting or control; set family = "diffusers" of [models.{entry.name}] in models.toml'
+            )
+
     @torch.inference_mode()
     def _try_schedulers(self) -> None:
         """
@@ -248,10 +303,9 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
             InvalidConfiguration: One of them cannot run; a job would find that after it has waited.
         """
         entry = self.entry
-        fields = entry.defaults.model_dump() | {"model": entry.name, "prompt": "a picture", "seed": 0}
         for name in entry.schedulers:
             try:
-                spec = GenerateSpec.model_validate(fields | {"scheduler": name})
+                spec = self._usual_spec(scheduler=name)
                 scheduler = self._schedule(spec)
                 latents = self._pack(torch.randn(1, *self._latent_shape(spec)))
                 for timestep in scheduler.timesteps:

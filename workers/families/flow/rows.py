@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from workers.families.flow.references import References
 from workers.families.parts.embeddings import Embedding
 
 
@@ -18,16 +19,20 @@ class FlowRow:
     Attributes:
         sample: Its latents, as the model takes them, without a batch.
         timestep: Of the schedule, up to 1000.
+        next_timestep: Where this step leads to; 0 at the last.
         text: What its text was encoded to, each tensor without a batch.
         guidance_scale: For models that take it as an input.
         size: (height, width) of the picture.
+        references: Pictures that are looked at beside it.
     """
 
     sample: torch.Tensor
     timestep: float
+    next_timestep: float
     text: Embedding
     guidance_scale: float
     size: tuple[int, int]
+    references: References | None = None
 
 
 Forward = Callable[[Sequence[FlowRow]], Sequence[torch.Tensor]]  # a prediction for each row, of its sample's shape
@@ -36,8 +41,13 @@ Forward = Callable[[Sequence[FlowRow]], Sequence[torch.Tensor]]  # a prediction 
 def forward_rows(rows: Sequence[FlowRow], forward: Forward, max_rows: int) -> list[torch.Tensor]:
     """Run a forward over rows of any number: more than `max_rows` take several, of about equal size."""
     count = len(rows)
-    size = -(-count // -(-count // max_rows))
+    size = even_rows(count, max_rows)
     return [made for at in range(0, count, size) for made in forward(rows[at : at + size])]
+
+
+def even_rows(count: int, max_rows: int) -> int:
+    """Rows of the largest of the forwards that so many rows take."""
+    return -(-count // -(-count // max_rows))
 
 
 def stack(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -55,14 +65,17 @@ def guidance_scales(rows: Sequence[FlowRow]) -> torch.Tensor:
     return torch.tensor([row.guidance_scale for row in rows], dtype=torch.float32).to(rows[0].sample.device)
 
 
-def texts_padded(rows: Sequence[FlowRow]) -> tuple[torch.Tensor, torch.Tensor]:
+def texts_padded(rows: Sequence[FlowRow], of: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """
     The texts of all rows at the length of the longest.
 
+    Args:
+        of: Which tensor of a text.
+
     Returns:
-        (R, T, D), zeros behind a text's end; and (R, T), bool, where there is text.
+        (R, T, …), zeros behind a text's end; and (R, T), bool, where there is text.
     """
-    texts = [row.text[0] for row in rows]
+    texts = [row.text[of] for row in rows]
     lengths = torch.tensor([len(text) for text in texts], device=texts[0].device)
     padded = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True)
     return padded, torch.arange(padded.shape[1], device=padded.device)[None] < lengths[:, None]

@@ -8,6 +8,10 @@ from typing import Any
 
 import diffusers
 
+from jobs.errors import ErrorCode
+from jobs.kinds.generate import GenerateSpec
+from workers.engine.errors import GenerationFailed
+
 OWN = "default"  # the model's own scheduler, as its directory has it
 
 _KARRAS = {"use_karras_sigmas": True}
@@ -58,6 +62,17 @@ def make_scheduler(name: str, own: Any) -> Any:
         return type(own).from_config(own.config)
     class_name, changes = SCHEDULERS[name]
     return getattr(diffusers, class_name).from_config(own.config, **changes)
+
+
+def check_steps(spec: GenerateSpec, own: Any) -> None:
+    """
+    Raise `GenerationFailed`, `invalid_request`, for more steps than a model's own scheduler runs; a catalogue does not
+    know it.
+    """
+    most = own.config.get("original_inference_steps") if spec.scheduler == OWN and own is not None else None
+    if most is not None and spec.num_inference_steps > most:
+        reason = f"num_inference_steps: {spec.model} runs at most {most} steps with its own scheduler"
+        raise GenerationFailed(ErrorCode.INVALID_REQUEST, reason)
 
 
 class SchedulerCache:

@@ -20,10 +20,8 @@ from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 from PIL import Image
 
 from jobs.catalogue.entry import Edited, Model, WayToEdit
-from jobs.errors import ErrorCode
-from jobs.kinds.edit import MAX_REFERENCES, too_many
-from workers.engine.errors import GenerationFailed
-from workers.families.parts.strength import check_strength
+from jobs.kinds.edit import MAX_REFERENCES
+from workers.families.parts.edit_fields import check_edit
 from workers.families.whole.own_call import OwnCall
 from workers.runners.edit_work import Edit
 
@@ -119,16 +117,9 @@ class Editors:
         Raises:
             GenerationFailed: `invalid_request`, where none does, or it would ignore a field.
         """
-        field, editor = ("image", self.of_whole) if edit.mask is None else ("mask", self.of_masked)
-        if editor is None:
-            does = "edits no pictures" if edit.mask is None else "does not repaint a masked part of a picture"
-            raise _refused(f"{field}: {self._entry.name} {does}")
-        if edit.spec.strength < 1 and not editor.takes("strength"):
-            raise _refused(f"strength: {self._entry.name} edits by instruction, without a strength; use 1")
-        most = 0 if edit.mask is not None else self.most_references
-        if len(edit.references) > most:
-            raise _refused(f"references: {too_many(self._entry, most, len(edit.references))}")
-        check_strength(edit.spec)
+        check_edit(edit, self._entry, self.ways(), self.most_references)
+        editor = self.of_whole if edit.mask is None else self.of_masked
+        assert editor is not None, "one of its ways"  # noqa: S101
         return editor
 
     def _sibling(self, auto: Any, suffix: str) -> OwnCall | None:
@@ -184,7 +175,3 @@ def _named(name: str, pipeline: Any) -> Any:
         return kind(**{each: value for each, value in has.items() if each in parameters})
     except (TypeError, ValueError):  # It has further components.
         return None
-
-
-def _refused(sentence: str) -> GenerationFailed:
-    return GenerationFailed(ErrorCode.INVALID_REQUEST, sentence)

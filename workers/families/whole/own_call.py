@@ -29,6 +29,8 @@ _REWRITES_NOTHING = {
 _ALWAYS: dict[str, dict[str, Any]] = {
     # It would make one of ten sizes of about a megapixel, whatever is asked.
     "HunyuanDiT": {"use_resolution_binning": False},
+    # Likewise; and Sana Sprint's generations are of the size that is asked.
+    "SanaSprintImg2Img": {"use_resolution_binning": False},
 }
 
 # Classes that make right pictures one at a time only, by how their names begin.
@@ -55,6 +57,7 @@ class OwnCall:
 
     Attributes:
         pipeline: With its progress bar off.
+        own_scheduler: The one that it came with; None where it has none.
         guidance: What a job's `guidance_scale` is of it.
     """
 
@@ -66,7 +69,7 @@ class OwnCall:
         if entry.max_sequence_length is not None:
             self._always["max_sequence_length"] = entry.max_sequence_length
         self._entry = entry
-        self._own_scheduler = getattr(pipeline, "scheduler", None)
+        self.own_scheduler = getattr(pipeline, "scheduler", None)
         self.guidance = CallGuidance(entry, pipeline)
         pipeline.set_progress_bar_config(disable=True)
 
@@ -114,8 +117,8 @@ class OwnCall:
         if self._has_callback:
             given |= _callbacks(on_step, steps)
         known = {name: value for name, value in given.items() if name in self._takes}
-        if self._own_scheduler is not None:
-            self.pipeline.scheduler = made = _scheduler_of(scheduler, self._own_scheduler)
+        if self.own_scheduler is not None:
+            self.pipeline.scheduler = made = _scheduler_of(scheduler, self.own_scheduler)
             if not self._has_callback:
                 _report_steps(made, steps, on_step)
         result = self.pipeline(**known)

@@ -265,6 +265,7 @@ def test_models_and_queues_are_listed(api: TestClient) -> None:
     assert (takes["side_multiple"], takes["max_prompt_chars"], takes["empty_negative_prompt"]) == (8, 4_000, "")
     assert takes["edits"] == {"image": "strength", "mask": "strength"}
     assert "ddim" in takes["schedulers"]
+    assert (takes["max_steps"]["ddim"], takes["max_steps"]["lcm"]) == (200, 50)
     assert api.get("/v1/queues").json() == {"object": "list", "data": []}
     submit(api)
     (queue,) = api.get("/v1/queues").json()["data"]

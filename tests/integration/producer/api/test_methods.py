@@ -148,3 +148,25 @@ def test_each_answer_has_the_id_of_its_request_as_the_document_says(client: http
         each for operations in paths.values() for of in operations.values() for each in of["responses"].items()
     ]
     assert [status for status, each in told_of_all if "X-Request-Id" not in each["headers"]] == []
+
+
+def test_each_field_of_a_body_is_described(client: httpx.Client) -> None:
+    document = client.get("/openapi.json").json()
+
+    def fields(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        for each in schema.get("oneOf", ()):
+            yield from fields(each)
+        yield from schema.get("properties", {}).items()
+
+    bodies = [
+        (path, schema)
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        for kind in operation.get("requestBody", {}).get("content", {}).values()
+        for schema in [kind["schema"]]
+    ]
+    assert {path for path, _ in bodies} >= {"/v1/jobs", "/v1/files", "/v1/images/edits", "/v1/images/generations"}
+    told = [(path, name, field.get("description")) for path, schema in bodies for name, field in fields(schema)]
+    assert len(told) > len(bodies)
+    assert [each for each in told if not each[2]] == []

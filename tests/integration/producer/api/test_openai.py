@@ -71,6 +71,7 @@ def test_request_becomes_a_job_and_its_images_the_answer(
         "moderation": "low",
         "negative_prompt": "a star",
         "guidance_scale": 2,
+        "scheduler": "euler",
         "seed": 7,
         "stream": None,
     }
@@ -80,7 +81,7 @@ def test_request_becomes_a_job_and_its_images_the_answer(
     assert spec is not None
     assert (spec.width, spec.height, spec.n, spec.seed, spec.num_inference_steps) == (128, 96, 2, 7, 10)
     assert (spec.output.format, spec.output.quality, spec.metadata) == ("jpeg", 80, {"user": "u-12"})
-    assert (spec.negative_prompt, spec.guidance_scale) == ("a star", 2)
+    assert (spec.negative_prompt, spec.guidance_scale, spec.scheduler) == ("a star", 2, "euler")
     end(table, record, artifacts=[IMAGE, IMAGE])
     answer = waiting.result(DEADLINE_S)
     shown = answer.json()
@@ -101,6 +102,7 @@ UNHEEDED: dict[str, Any] = {
     "style": "natural",
     "negative_prompt": "a star",
     "guidance_scale": 1,
+    "shift": 3,
     "on_unused": "warn",
 }
 NOTES = [
@@ -108,6 +110,7 @@ NOTES = [
     "partial_images: none is sent",
     "style: no model has one; the prompt says it",
     "negative_prompt: has no effect with guidance_scale 1; it was left out",
+    "shift: shapes has no schedule with a shift; it was left out",
 ]
 
 
@@ -184,7 +187,9 @@ def test_quality_sets_the_steps(
         ({"prompt": PROMPT, "negative_prompt": "a star", "guidance_scale": 1}, "negative_prompt"),
         ({**UNHEEDED, "prompt": PROMPT, "on_unused": "refuse"}, "negative_prompt"),
         ({"prompt": PROMPT, "on_unused": "drop"}, "on_unused"),
-        ({"prompt": PROMPT, "on_unused": "warn", "scheduler": "ddim"}, "scheduler"),
+        ({"prompt": PROMPT, "on_unused": "warn", "scheduler": "dreamy"}, "scheduler"),
+        ({"prompt": PROMPT, "on_unused": "warn", "loras": ["a"]}, "loras"),
+        ({"prompt": PROMPT, "shift": 3}, "shift"),
         ({"prompt": PROMPT, "user": "u" * 513}, "user"),
         ({"prompt": PROMPT, "seed": -1}, "seed"),
         ({"prompt": PROMPT, "caller": "another"}, "caller"),

@@ -430,7 +430,9 @@ def test_who_waits_for_an_edit_sends_no_file_any_more(
     with httpx.Client(base_url=replica, trust_env=False, timeout=DEADLINE_S) as client:
         waiting = [pool.submit(lambda: send(client, None, one))]
         only_job(table, redis_client)
-        assert limits(replica, one) == {"connections": 2, "batches": 0, "uploads": 0}
+        # Its job is there a moment before the request goes on to wait for it.
+        waits = {"connections": 2, "batches": 0, "uploads": 0}
+        assert wait_until(lambda: limits(replica, one) == waits, DEADLINE_S)
         body = form_of(png(), png())
         with closing(connected(replica)) as connection:
             connection.sendall(head_of(len(body), one) + body[:100])

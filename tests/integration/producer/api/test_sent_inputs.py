@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -16,9 +17,10 @@ import redis
 from fastapi.testclient import TestClient
 
 from jobs.deletions.deletions import Deletions, inputs_of
-from jobs.errors import FileNotFound
+from jobs.errors import FileNotFound, InvalidRequest
 from jobs.inputs.files import Files
 from jobs.inputs.find import Finder
+from jobs.inputs.holding import FETCHED_S, KEPT_S, Holder, Requester
 from jobs.inputs.sent import SentInputs
 from jobs.process.settings import Settings
 from jobs.table.states import Status
@@ -149,11 +151,11 @@ class Racing(Files):
 
     goes: Callable[[str], None] | None = None
 
-    def use(self, file_id: str, job_id: str) -> None:
+    def use(self, file_id: str, job_id: str, kept_s: float = 0.0) -> None:
         if self.goes is not None:
             goes, self.goes = self.goes, None
             goes(file_id)
-        super().use(file_id, job_id)
+        super().use(file_id, job_id, kept_s)
 
 
 def test_picture_that_is_sent_again_as_its_file_goes_is_kept_again(
@@ -174,6 +176,27 @@ def test_picture_that_is_sent_again_as_its_file_goes_is_kept_again(
     assert inputs.read(again.files[0]) == fields["image"]
     finder.holder.give_up(again)
     assert files.list(None, limit=9) == []
+
+
+def test_picture_that_was_fetched_goes_soon_where_no_job_comes_of_it(
+    client: Client, files: Files, store: S3Store
+) -> None:
+    holder, prepare = Holder(files, Inputs(store)), client.parts.submitter.prepare
+    requester = Requester(scope=None, owner="default", max_mib=None, fetches_until=0.0)
+
+    def kept_s() -> float:
+        (file,) = files.list("default", limit=9)
+        assert file.expires_at is not None
+        return file.expires_at - time.time()
+
+    fields = {**EDIT, "image": holder.fetched(data := png(), requester)}
+    with pytest.raises(InvalidRequest):
+        prepare({**fields, "prompt": ""})
+    assert 0 < kept_s() <= FETCHED_S
+    held = holder.hold(prepare({**fields, "image": holder.fetched(data, requester)}))  # As the next request finds it.
+    assert KEPT_S - DEADLINE_S < kept_s() <= KEPT_S
+    holder.give_up(held)  # The first request brought it, not this one.
+    assert KEPT_S - DEADLINE_S < kept_s() <= KEPT_S
 
 
 # Several pictures.

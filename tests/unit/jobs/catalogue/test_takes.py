@@ -15,6 +15,12 @@ def test_families_differ_in_what_they_take() -> None:
     assert takes_of(model("flux", guidance="none")).guidance == "none"
 
 
+def test_most_steps_are_those_of_each_scheduler() -> None:
+    names = {"schedulers": ("euler", "lcm")}
+    assert takes_of(model("stable-diffusion").model_copy(update=names)).max_steps == {"euler": 100, "lcm": 50}
+    assert takes_of(model("flux").model_copy(update=names)).max_steps == {"euler": 100, "lcm": 100}
+
+
 def test_what_only_a_worker_knows_is_null() -> None:
     takes = takes_of(model("diffusers"))
     assert (takes.guidance, takes.guided_above, takes.negative_prompt, takes.edits) == (None, None, None, None)

@@ -22,7 +22,7 @@ from workers.bench.published.stable_diffusion import (
     entry_of,
 )
 from workers.engine import capacity
-from workers.families.unet.rows import Rows
+from workers.families.diffusion.rows import Rows
 
 CPU = torch.device("cpu")
 

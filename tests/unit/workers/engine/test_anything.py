@@ -21,7 +21,6 @@ class Spelling:
     share_key: Hashable = "letters"
     cost_key: Hashable = "letters"
     rows = outputs = 1
-    has_own_rows = False
     warnings = ("it is long",)
 
     def __init__(self, word: str) -> None:
@@ -43,6 +42,9 @@ class Spelling:
     def advance(self, prediction: str) -> None:
         self.made += prediction
 
+    def note_shortage(self) -> None:
+        raise AssertionError("words have no fixed rows")
+
 
 class Speller:
     """An adapter of words to themselves, which has memory for `fits` outputs at a time."""
@@ -55,6 +57,9 @@ class Speller:
 
     def begin(self, work: str, _conditioning: None) -> Spelling:
         return Spelling(work)
+
+    def fixed_rows(self, _run: Spelling) -> None:
+        return None
 
     def predict(self, batch: Sequence[Spelling], _max_rows: int, _on_step: OnStep) -> list[str]:
         return [each.word[each.step] for each in batch]

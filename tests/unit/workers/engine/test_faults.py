@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -85,23 +84,6 @@ class NotFinite(Wrapped):
         return predictions
 
 
-@contextmanager
-def little_memory(adapter: StableDiffusion, fits: int) -> Iterator[list[int]]:
-    """A UNet that runs out of memory above so many rows of a forward. Gives the rows of those that did."""
-    failed: list[int] = []
-
-    def check(_unet: Any, args: tuple[torch.Tensor, ...]) -> None:
-        if len(args[0]) > fits:
-            failed.append(len(args[0]))
-            out_of_memory()
-
-    hook = adapter.pipeline.unet.register_forward_pre_hook(check)
-    try:
-        yield failed
-    finally:
-        hook.remove()
-
-
 def eight_jobs(*, poisoned: bool = True, reproducible: bool = True) -> list[GenerateSpec]:
     """Of different steps, with and without guidance; the fourth is poison."""
     entry = make_adapter("stable-diffusion").entry
@@ -151,61 +133,10 @@ def assert_only_poison_failed(tickets: Sequence[Ticket[list[Pixels]]], code: Err
 # Out of memory
 
 
-def test_all_jobs_finish_where_eight_rows_do_not_fit_and_four_do() -> None:
-    adapter = make_adapter("stable-diffusion")
-    jobs = eight_jobs(poisoned=False, reproducible=False)
-    engine = make_engine(adapter)
-    warm(engine, jobs[0])
-    with little_memory(adapter, 4) as failed:
-        tickets = [submit(engine, job) for job in jobs]
-        run(engine, *tickets)
-    # The pass of 12 rows was tried with 12 and 6, the next ones with what fitted then.
-    assert failed == [12, 6]
-    for ticket, expected in zip(tickets, undisturbed(poisoned=False, reproducible=False), strict=True):
-        np.testing.assert_allclose(ticket.result(), np.asarray(expected), atol=1)
-
-
-def test_short_memory_is_remembered_for_the_jobs_that_come_later() -> None:
-    adapter = make_adapter("stable-diffusion")
-    engine = make_engine(adapter)
-    job = tiny.spec(adapter.entry, scheduler="ddim", n=4)
-    warm(engine, job)
-    with little_memory(adapter, 4) as failed:
-        for _ in range(2):
-            ticket = submit(engine, job)
-            run(engine, ticket)
-            assert len(ticket.result()) == 4
-    assert failed == [8]
-
-
 def test_job_that_does_not_fit_with_a_single_row_fails_alone() -> None:
     jobs = eight_jobs()
     tickets = run_all(make_engine(Poisoned(make_adapter("stable-diffusion"), "predict", out_of_memory)), jobs)
     assert_only_poison_failed(tickets, ErrorCode.OUT_OF_MEMORY)
-
-
-def test_images_are_decoded_fewer_at_a_time_where_memory_is_short() -> None:
-    adapter = make_adapter("stable-diffusion")
-    job = eight_jobs()[0].model_copy(update={"n": 5, "reproducible": False})
-    engine = make_engine(adapter)
-    expected = submit(engine, job)
-    run(engine, expected)
-    tried: list[int] = []
-
-    def check(_decoder: Any, args: tuple[torch.Tensor, ...]) -> None:
-        tried.append(len(args[0]))
-        if len(args[0]) > 1:
-            out_of_memory()
-
-    hook = adapter.pipeline.vae.decoder.register_forward_pre_hook(check)
-    try:
-        ticket = submit(engine, job)
-        run(engine, ticket)
-    finally:
-        hook.remove()
-    assert tried == [5, 2, 1, 1, 1, 1, 1]
-    for picture, whole in zip(ticket.result(), expected.result(), strict=True):
-        np.testing.assert_allclose(picture.astype(int), whole.astype(int), atol=1)
 
 
 def test_retry_finds_the_memory_of_the_failed_forward_free() -> None:

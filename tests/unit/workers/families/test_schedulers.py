@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import diffusers
@@ -9,9 +10,15 @@ import pytest
 import torch
 
 from jobs.catalogue.entry import MAX_STEPS_OF_SCHEDULER
+from jobs.errors import ErrorCode
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET
+from workers.engine.errors import GenerationFailed
+from workers.families.diffusers import WholePipeline
+from workers.families.parts.embeddings import EmbeddingCache
+from workers.families.parts.flow_schedules import FLOW_SCHEDULERS, FlowSchedulers
 from workers.families.parts.schedulers import OWN, SCHEDULERS, SchedulerCache, make_scheduler, unknown_schedulers
+from workers.families.stable_diffusion import StableDiffusion
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
@@ -61,6 +68,38 @@ def test_number_of_steps_is_refused_where_diffusers_cannot_run_it_and_only_there
     most = MAX_STEPS_OF_SCHEDULER.get(name, 200)
     numbers = (*range(1, 7), 20, 50, 51, 200)
     assert [steps for steps in numbers if runs(steps)] == [steps for steps in numbers if steps <= most]
+
+
+@pytest.mark.parametrize("shift", [None, 3.0])
+@pytest.mark.parametrize("own", [{"shift": 3.0}, {"use_dynamic_shifting": True}], ids=["fixed", "by size"])
+@pytest.mark.parametrize("name", [OWN, *FLOW_SCHEDULERS])
+def test_flow_matching_schedules_run_any_number_of_steps(name: str, own: dict[str, Any], shift: float | None) -> None:
+    schedulers = FlowSchedulers(diffusers.FlowMatchEulerDiscreteScheduler(**own), keeps_flow_sigmas=False)
+    for steps in (*range(1, 7), 20, 50, 51, 200):
+        scheduler = schedulers.take(name, steps, sigmas=None, mu=0.8, shift=shift)
+        latents = torch.ones(1, 4, 2, 2)
+        for timestep in scheduler.timesteps:
+            latents = scheduler.step(0.1 * latents, timestep, latents, return_dict=False)[0]
+        assert latents.isfinite().all()
+
+
+@pytest.mark.parametrize("family", [StableDiffusion, WholePipeline])
+def test_more_steps_than_a_models_own_scheduler_runs_are_refused_by_name(family: Any) -> None:
+    pipeline = copy.copy(tiny.stable_diffusion())
+    pipeline.scheduler = diffusers.LCMScheduler.from_config(pipeline.scheduler.config, original_inference_steps=40)
+    entry = tiny.model("stable-diffusion", schedulers=(OWN, "ddim"))
+    adapter = family(entry, pipeline, *([EmbeddingCache(1 << 20)] if family is StableDiffusion else []))
+
+    def begun(steps: int, scheduler: str) -> Any:
+        job = tiny.spec(entry, num_inference_steps=steps, scheduler=scheduler)
+        return adapter.begin(job, adapter.encode([job])[0])
+
+    with pytest.raises(GenerationFailed) as raised:
+        begun(41, OWN)
+    says = f"num_inference_steps: {entry.name} runs at most 40 steps with its own scheduler"
+    assert (raised.value.code, str(raised.value)) == (ErrorCode.INVALID_REQUEST, says)
+    assert begun(40, OWN).steps == 40
+    assert begun(41, "ddim").steps == 41
 
 
 def test_two_jobs_never_share_a_scheduler() -> None:

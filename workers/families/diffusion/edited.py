@@ -8,20 +8,17 @@ from typing import Any
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
-from workers.families.parts.autoencoder import Source
-from workers.families.unet.rows import Rows
-from workers.families.unet.scheduled import Conditioning, ScheduledRun
+from workers.families.diffusion.rows import Rows
+from workers.families.diffusion.scheduled import Conditioning, ScheduledRun
+from workers.families.edited import EditedRun
 from workers.runners.edit_work import Edit
-from workers.runners.postprocess import Pixels
 
 
-class EditRun(ScheduledRun):
+class EditRun(EditedRun, ScheduledRun):
     """
     As diffusers' pipelines for image to image and for inpainting have it, each image as if it were alone.
 
-    A model that was made for inpainting gets the mask and the masked picture's latents in each pass, beside its own. Of
-    any other, latents outside of the mask are those of the picture, with the noise of the step (Lugmayr et al. 2022,
-    equation 8).
+    A model that was made for inpainting gets the mask and the masked picture's latents in each pass, beside its own.
 
     Args:
         has_picture_channels: Whether the model was made for it.
@@ -39,7 +36,7 @@ class EditRun(ScheduledRun):
     ) -> None:
         assert conditioning.source is not None, "as the family encodes an edit"  # noqa: S101
         self._edit = edit
-        self._source: Source = conditioning.source
+        self._source = conditioning.source
         self._has_picture_channels = has_picture_channels
         super().__init__(edit.spec, scheduler, conditioning, latent_shape=latent_shape, family_key=family_key)
 
@@ -57,17 +54,14 @@ class EditRun(ScheduledRun):
 
     def advance(self, prediction: torch.Tensor) -> None:
         super().advance(prediction)
-        mask = self._source.mask
-        if mask is None or self._has_picture_channels:
-            return
-        original = self._original
-        if self.passes_left:
-            timestep = torch.tensor([self._timesteps[self._calls]])
-            original = self._scheduler.add_noise(original, self._noise, timestep)
-        self.latents = (1 - mask) * original + mask * self.latents
+        if self._source.mask is not None and not self._has_picture_channels:
+            self._blend(self._source.mask)
 
-    def keep(self, pictures: list[Pixels]) -> list[Pixels]:
-        return [self._edit.keep(each) for each in pictures]
+    def _noised(self, original: torch.Tensor) -> torch.Tensor:
+        noised: torch.Tensor = self._scheduler.add_noise(
+            original, self._noise, self._timesteps[self._calls : self._calls + 1].repeat(self.spec.n)
+        )
+        return noised
 
     def _first_latents(self, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
         """What is drawn, and in which order, is as in diffusers' pipelines, so that what schedulers draw is, too."""
@@ -80,16 +74,7 @@ class EditRun(ScheduledRun):
         self._picture = self._masked_picture(like) if is_masked else None
         if begins_at_noise:
             return self._noise * self._scheduler.init_noise_sigma
-        latents: torch.Tensor = self._scheduler.add_noise(
-            self._original, self._noise, self._timesteps[:1].repeat(self.spec.n)
-        )
-        return latents
-
-    def _skip_steps(self) -> None:
-        skipped = (self.spec.num_inference_steps - self.steps) * self._scheduler.order
-        self._timesteps = self._timesteps[skipped:]
-        if hasattr(self._scheduler, "set_begin_index"):
-            self._scheduler.set_begin_index(skipped)
+        return self._noised(self._original)
 
     def _masked_picture(self, like: torch.Tensor) -> torch.Tensor | None:
         """For a model that takes it, (n, 1 + C, h, w): the mask, and latents of what that leaves of the picture."""

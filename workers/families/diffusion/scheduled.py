@@ -1,4 +1,4 @@
-"""A job of a UNet, which a scheduler moves from noise to latents."""
+"""A job of a model that predicts noise, which a scheduler moves from noise to latents."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from jobs.kinds.generate import GenerateSpec
+from workers.families.diffusion.rows import Rows
 from workers.families.parts.autoencoder import Source
 from workers.families.parts.size_class import size_class
 from workers.families.stepped import SteppedRun
-from workers.families.unet.rows import Rows
-from workers.runners.postprocess import Pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +40,7 @@ class Conditioning:
 
 class ScheduledRun(SteppedRun):
     """
-    The images of one job, whose latents are rows of a UNet.
+    The images of one job, whose latents are rows of a denoiser.
 
     Attributes:
         latents: (n, C, h, w).
@@ -86,10 +85,6 @@ class ScheduledRun(SteppedRun):
             extra={name: tensor[:: self.spec.n] for name, tensor in self._conditioning.extra.items()},
         )
         return one
-
-    def keep(self, pictures: list[Pixels]) -> list[Pixels]:
-        """What becomes of pictures that were made of its latents."""
-        return pictures
 
     def inputs(self) -> Rows:
         """The rows of its next pass."""

@@ -17,7 +17,7 @@ from workers.builtin.scenes import caption_variant, training_scene
 from workers.builtin.training.autoencoder import LATENT_CHANNELS
 from workers.builtin.training.captions import spoil
 from workers.builtin.training.pictures import to_pixels
-from workers.builtin.training.text import TEXT_WIDTH
+from workers.builtin.training.unet.text import TEXT_WIDTH
 
 log = structlog.get_logger()
 
@@ -71,7 +71,7 @@ class LatentPool:
     @torch.no_grad()
     def grow(self, count: int) -> None:
         scenes = [training_scene(self._rng) for _ in range(count)]
-        pictures = [draw(scene, self._rng, on_grid=True) for scene in scenes]
+        pictures = [draw(scene, self._rng, grid_px=8) for scene in scenes]
         encode = self._autoencoder.encode
         chunks = [encode(chunk).latent_dist.mean for chunk in to_pixels(pictures).split(32)]
         scaled = torch.cat(chunks) * self._autoencoder.config.scaling_factor

@@ -1,0 +1,1 @@
+"""How the flow-matching model, `shapes-flow`, is trained."""

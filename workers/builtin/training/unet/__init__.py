@@ -1,0 +1,1 @@
+"""How the UNet model, `shapes`, is trained."""
