@@ -73,7 +73,7 @@ class Process(ABC):
         grace_s: Time between SIGTERM and SIGKILL.
         port: The loopback port that it listens on, if it does; 0 becomes a free one.
         port_setting: The setting that chooses another port.
-        idle_lines: Lines with one of these in them tell nobody anything, and are not passed on.
+        idle_lines: Lines with one of these in them have no information, and are not passed on.
     """
 
     grace_s = 10.0

@@ -24,6 +24,7 @@ from producer.keys.store import KeyStore
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from tests.celery_sender import celery_sender
+from tests.claims import claim_job
 from tests.everywhere import catalogue, clean_environment, no_thread_left
 from tests.processor_time import OPTION, ProcessorTimes
 from tests.warm.popen import forked
@@ -161,6 +162,4 @@ def keys(redis_client: redis.Redis, settings: Settings) -> KeyStore:
 @pytest.fixture
 def claimed(client: Client, table: JobTable) -> Claim:
     """A job that a worker has."""
-    claim, _ = table.claim(client.submit("a red circle").id, owner="a worker")
-    assert claim is not None
-    return claim
+    return claim_job(table, client.submit("a red circle").id)

@@ -102,7 +102,7 @@ class Input(_Sparse):
     height: Annotated[int, Field(ge=1)]
 
     def said_by_bytes(self) -> dict[str, Any]:
-        """What tells it from another one: of a file whose bytes are known, these."""
+        """What distinguishes it from another one: of a file whose bytes are known, these."""
         return self.model_dump(mode="json", exclude={"file"} if self.file and self.sha256 else None)
 
 

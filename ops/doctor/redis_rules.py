@@ -13,9 +13,7 @@ EVICTION, MEMORY, CLOCK = "Redis eviction", "Redis memory", "Redis clock"
 
 _OLDEST_REDIS, _OLDEST_VALKEY = (7, 0), (7, 2)  # Scripts with flags.
 _FILLING_SHARE = 0.7  # of maxmemory
-_CROWDED_SHARE = (
-    0.5  # of the machine's memory, where there is no maxmemory: a rewrite of the log may take as much again
-)
+_CROWDED_SHARE = 0.5  # of the machine's memory, without maxmemory: a rewrite of the log may take as much again
 _CLOSE_CLOCKS_S, _FAR_CLOCKS_S = 2.0, 60.0
 
 

@@ -65,7 +65,7 @@ def test_sigkill_of_a_worker_with_jobs_in_every_stage(system: System, row: Row) 
     row.close(system, load.jobs, injected=KILLS, recovered_s=recovered_s)
     assert max(recovered_s) < on_this_machine(BOUND_S)
     assert _largest(begun_s) < on_this_machine(BOUND_S), (
-        "claimed in time, but it waited for a seat: it does not run yet"
+        "claimed in time, but it waited for an engine slot: it does not run yet"
     )
 
 

@@ -54,7 +54,7 @@ def test_sigterm_under_load_exits_0_within_the_grace_period(make_system: MakeSys
 
 
 def _full(system: System, worker: WorkerUnderTest) -> list[Job] | None:
-    """The worker's jobs, once it holds more than it has seats for, and those in the seats are at work."""
+    """The worker's jobs, once it holds more than it has engine slots for, and those in the slots are at work."""
     held = [system.client.job(job_id) for job_id in system.held_by(worker.owner)]
     begun = [job for job in held if system.counts(job).stage == "generate"]
     return held if len(held) > len(begun) >= 4 else None

@@ -14,9 +14,7 @@ from tests.faults.harness.waiting import until
 from tests.network.system import NetworkSystem, WorkerOnHost
 
 STAGES = {"encode", "generate", "postprocess", "upload"}
-SLOTS = (
-    16  # of the victim. With fewer, its 4 seats and slow ends may take turns for ever, and no moment has all stages.
-)
+SLOTS = 16  # of the victim. With fewer, its 4 running jobs and slow ends may take turns, and no moment has all stages.
 IN_FLIGHT = 40
 LONG_S = 45.0  # Half a minute is the longest that a socket is given, Celery's.
 BACK_S = 45.0  # Celery looks after a connection that is silent every 15 s, and gives it another 30 s.

@@ -139,14 +139,14 @@ class Neighbour:
 
     async def _follow(self, seen: Seen, job_id: str) -> bool:
         """Its events, to the last one; whether that came."""
-        begun, heard = time.perf_counter(), b""
+        begun, received = time.perf_counter(), b""
         async with connected(self._target) as connection:
             await connection.send(self._target.head("GET", f"/v1/jobs/{job_id}/events"))
             while chunk := await connection.read():
-                if not heard:
+                if not received:
                     seen.took_s.append(time.perf_counter() - begun)
-                heard += chunk
-                if b"event: completed" in heard and heard.endswith(b"0\r\n\r\n"):
+                received += chunk
+                if b"event: completed" in received and received.endswith(b"0\r\n\r\n"):
                     return True
         seen.lost.append(f"the event stream of {job_id} was cut")
         return False

@@ -146,7 +146,7 @@ class TwoKeys:
         if chosen.is_revoked:
             await asyncio.sleep(seconds / 2)
             await asyncio.to_thread(self._keys.revoke, _name_of(name))
-            await asyncio.to_thread(wait_until, lambda: attack.heard()[LET_GO] >= chosen.at_once, _LET_GO_S)
+            await asyncio.to_thread(wait_until, lambda: attack.answers_so_far()[LET_GO] >= chosen.at_once, _LET_GO_S)
         return await working
 
     def _target(self, name: str, chosen: Attack) -> Target:

@@ -28,9 +28,7 @@ MOST_BYTES = 64 << 20  # Of the bodies that a caller's requests have in memory a
 
 MOST_UPLOADS = 64  # In one process: each has about ten megabytes of it.
 
-LAST_BYTES = (
-    65_536  # Of an answer, that may be on their way when it no longer counts: more is a client that does not read.
-)
+LAST_BYTES = 65_536  # Of an answer, on their way when it no longer counts: more is a client that does not read.
 
 # Of answers that may take hours, and have a form for one more thing to say.
 LONG_TYPES = ("text/event-stream", "application/jsonl")

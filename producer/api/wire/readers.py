@@ -16,9 +16,7 @@ import structlog
 log = structlog.get_logger()
 
 LOOK_S = 60.0  # How often a client that has not read all of its answer is looked at.
-SLOWEST_SHARE = (
-    1 / 32
-)  # Of what it had not read, to be read meanwhile: 16 KB a second of 30 MB, or they would stay for days.
+SLOWEST_SHARE = 1 / 32  # Of what it had not read, to be read meanwhile: 16 KB a second of 30 MB, or it stays for days.
 MOST_UNREAD_BYTES = 256 << 20  # Of all clients together; the one that is behind for longest is dropped first.
 KERNEL_BYTES = 131_072  # Of an answer, kept by the kernel before it is sent: more would hide that nobody reads.
 _AT_ONCE = struct.pack("ii", 1, 0)  # To close by a reset: else the kernel goes on with what it has, for minutes.

@@ -27,7 +27,7 @@ MODEL, QUEUE = "sim", "gpu.sim"
 START_S = 600.0
 SLOTS = 6  # of each worker
 
-# Two rows share a pass of 0.07 s, so a worker has 4 seats, and runs about 28 steps a second.
+# Two rows share a pass of 0.07 s, so a worker has 4 engine slots, and runs about 28 steps a second.
 CATALOGUE = """
 [models.sim]
 source = "launch_s=0.01 row_s=0.03 encode_s=0.02 decode_s=0.02"

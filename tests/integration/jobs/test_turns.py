@@ -16,6 +16,7 @@ from jobs.scripts.limits import limits_of
 from jobs.table.queues import QueueControl
 from jobs.table.states import Status
 from jobs.table.table import JobTable
+from tests.claims import claim_job
 from tests.integration.jobs.steps import (
     QUEUE,
     MakeJob,
@@ -83,8 +84,7 @@ def test_equal_priorities_and_other_callers_and_queues_take_no_turn(table: JobTa
 def test_job_whose_sender_waits_for_its_message_gives_way_to_none(table: JobTable, a_job: MakeJob) -> None:
     (low,) = submit(table, a_job(priority="low"))
     submit(table, a_job(priority="high"))
-    claimed, _ = table.claim(low, owner="a worker")
-    assert claimed is not None
+    claim_job(table, low)
 
 
 def test_message_too_many_of_a_waiting_job_is_no_turn(narrow: JobTable, a_job: MakeJob) -> None:

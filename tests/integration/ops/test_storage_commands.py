@@ -22,6 +22,7 @@ from producer import Client
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from storage.keys import AttemptFolder
+from tests.claims import claim_job
 
 HOUR_S = 3600.0
 
@@ -50,9 +51,7 @@ def run(*args: str) -> dict[str, Any]:
 def claim(client: Client, table: JobTable) -> Claim:
     """A claim of a new job."""
     job = client.submit("a red circle", model="shapes")
-    found, _ = table.claim(job.id, owner="a worker")
-    assert found is not None
-    return found
+    return claim_job(table, job.id)
 
 
 def folder_of(claim: Claim, store: S3Store, token: str = "") -> AttemptFolder:

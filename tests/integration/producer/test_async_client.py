@@ -13,13 +13,13 @@ from jobs import names
 from jobs.errors import IdempotencyConflict, InvalidRequest, JobFailed, JobNotFound, RedisUnavailable, WaitTimeout
 from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
-from jobs.table.claim import Claim
 from jobs.table.events import Event
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import free_port
 from producer import AsyncClient, Client
 from storage.backends.s3.settings import S3Settings
+from tests.claims import claim_job
 
 pytestmark = pytest.mark.anyio
 
@@ -32,12 +32,6 @@ IMAGE = {"key": "k", "content_type": "image/png", "width": 8, "height": 8, "byte
 async def twin(settings: Settings, storage_settings: S3Settings) -> AsyncIterator[AsyncClient]:
     async with AsyncClient(settings, storage_settings) as client:
         yield client
-
-
-def claim(table: JobTable, job_id: str) -> Claim:
-    claimed, _ = table.claim(job_id, owner="a worker")
-    assert claimed is not None
-    return claimed
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -91,7 +85,7 @@ async def test_waiting_ends_with_the_job(twin: AsyncClient, table: JobTable, red
     job = await twin.submit(PROMPT)
     waiting = [asyncio.create_task(job.wait()) for _ in range(100)]
     await until(lambda: subscriptions(redis_client, job.id) == 1)
-    table.finish(claim(table, job.id), Status.SUCCEEDED, artifacts=[IMAGE])
+    table.finish(claim_job(table, job.id), Status.SUCCEEDED, artifacts=[IMAGE])
     records = await asyncio.gather(*waiting)
     assert {record.status for record in records} == {Status.SUCCEEDED}
     assert [image.record.key for image in await job.images()] == ["k"]
@@ -114,7 +108,7 @@ async def test_events_are_whole_for_many_who_come_at_any_time(
 ) -> None:
     """Listeners that join between any two events, several at a time, and one that never reads until the end."""
     job = await twin.submit(PROMPT)
-    claimed = claim(table, job.id)
+    claimed = claim_job(table, job.id)
     slow = twin.loop.waiters.follow(job.id)
     first = await anext(slow)
     listeners = []
@@ -134,7 +128,7 @@ async def test_leaving_and_coming_back_misses_nothing(
     twin: AsyncClient, table: JobTable, redis_client: redis.Redis
 ) -> None:
     job = await twin.submit(PROMPT)
-    claimed = claim(table, job.id)
+    claimed = claim_job(table, job.id)
     heard: list[str] = []
     for step in range(50):
         table.progress(claimed, Stage.GENERATE, step, 50)

@@ -25,13 +25,13 @@ from jobs.errors import (
 from jobs.fleet.lists import list_of
 from jobs.kinds.picture import Stage
 from jobs.process.settings import Settings
-from jobs.table.claim import Claim
 from jobs.table.states import Status
 from jobs.table.table import JobTable, QueueCounts
 from ops.process import free_port, wait_until
 from producer import Client
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
+from tests.claims import claim_job
 
 DEADLINE_S = 60.0
 QUEUE = "gpu.shapes"
@@ -48,12 +48,6 @@ BAD_INPUT: dict[str, tuple[str, dict[str, Any], str]] = {
     "negative deadline": (PROMPT, {"deadline": -1.0}, "deadline"),
     "too many steps for the model": (PROMPT, {"num_inference_steps": 999}, "num_inference_steps"),
 }
-
-
-def claim(table: JobTable, job_id: str) -> Claim:
-    claimed, _ = table.claim(job_id, owner="a worker")
-    assert claimed is not None
-    return claimed
 
 
 def announced_ids(client: redis.Redis) -> set[str]:
@@ -154,7 +148,7 @@ def test_waiting_returns_when_the_job_ends(client: Client, table: JobTable, redi
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(job.wait, DEADLINE_S)
         assert wait_until(lambda: is_waited_for(redis_client), DEADLINE_S)
-        claimed = claim(table, job.id)
+        claimed = claim_job(table, job.id)
         table.progress(claimed, Stage.GENERATE, 20, 20)
         table.finish(claimed, Status.FAILED, error={"code": "out_of_memory", "message": "too large"})
         assert waiting.result(DEADLINE_S) == job.status()
@@ -183,7 +177,7 @@ def test_unknown_job_is_an_error_whatever_is_asked(client: Client) -> None:
 
 def test_job_without_images_says_why(client: Client, table: JobTable) -> None:
     failed, canceled = client.submit(PROMPT), client.submit(PROMPT)
-    table.finish(claim(table, failed.id), Status.FAILED, error={"code": "out_of_memory", "message": "too large"})
+    table.finish(claim_job(table, failed.id), Status.FAILED, error={"code": "out_of_memory", "message": "too large"})
     canceled.cancel()
     with pytest.raises(JobFailed, match=f"{failed.id} ended with out_of_memory: too large"):
         failed.images()
@@ -206,7 +200,7 @@ def test_images_of_a_finished_job_can_be_read_saved_and_linked(
         "seed": 7,
     }
     store.put(f"{job.id}/0.webp", body, "image/webp")
-    table.finish(claim(table, job.id), Status.SUCCEEDED, artifacts=[image])
+    table.finish(claim_job(table, job.id), Status.SUCCEEDED, artifacts=[image])
     (found,) = job.images(timeout_s=DEADLINE_S)
     assert found.read() == body
     assert found.save(tmp_path / "picture.webp").read_bytes() == body

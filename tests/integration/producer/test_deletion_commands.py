@@ -17,6 +17,7 @@ from jobs.table.table import JobTable
 from producer import Client, Job
 from storage.backends.s3.store import S3Store
 from storage.keys import AttemptFolder
+from tests.claims import claim_job
 from tests.integration.producer.commands import Run
 
 
@@ -26,8 +27,7 @@ def make(client: Client, table: JobTable, store: S3Store) -> Callable[..., Job]:
 
     def made(**fields: Any) -> Job:
         job = client.submit("a red circle", **fields)
-        claim, _ = table.claim(job.id, owner="a worker")
-        assert claim is not None
+        claim = claim_job(table, job.id)
         folder = AttemptFolder(
             prefix=store.settings.prefix,
             job_id=job.id,

@@ -10,10 +10,10 @@ import redis
 from jobs import names
 from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.process.settings import Settings
-from jobs.table.claim import Claim
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer import Client, Job
+from tests.claims import claim_job
 from tests.integration.producer.commands import Run, lines
 
 QUEUE = "gpu.shapes"
@@ -24,17 +24,11 @@ def submit(client: Client, count: int) -> list[Job]:
     return client.submit_many({"prompt": "a red circle"} for _ in range(count))
 
 
-def claim(table: JobTable, job: Job) -> Claim:
-    claimed, _ = table.claim(job.id, owner="a worker")
-    assert claimed is not None
-    return claimed
-
-
 @pytest.fixture
 def dead(client: Client, table: JobTable, redis_client: redis.Redis) -> Job:
     (job,) = submit(client, 1)
     error = {"code": "worker_lost", "message": "the worker died or was lost 3 times while it ran this job"}
-    table.finish(claim(table, job), Status.FAILED, error=error)
+    table.finish(claim_job(table, job.id), Status.FAILED, error=error)
     redis_client.zadd(names.DEAD, {job.id: job.status().ended_at or 0})
     return job
 
@@ -89,7 +83,7 @@ def test_purge_leaves_running_jobs_and_cancel_all_does_not(
     run: Run, client: Client, table: JobTable, redis_client: redis.Redis
 ) -> None:
     running, waiting = submit(client, 2)
-    claim(table, running)
+    claim_job(table, running.id)
     assert lines(run("queue", "purge", QUEUE, "--yes", "--json")) == [{"queue": QUEUE, "canceled": 1}]
     assert waiting.status().status is Status.CANCELED
     assert redis_client.hget(names.job_key(running.id), "cancel") is None

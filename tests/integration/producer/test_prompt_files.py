@@ -18,6 +18,7 @@ from producer.cli.submission.file_run import Ended, FileRun
 from producer.cli.submission.prompt_file import PromptLine, read_prompts
 from producer.client.parts import Parts
 from storage.backends.s3.store import S3Store
+from tests.claims import claim_job
 
 PROMPT = "a red circle"
 
@@ -44,8 +45,7 @@ def followed(run: FileRun) -> list[Ended]:
 
 
 def finish(table: JobTable, store: S3Store, job_id: str | None, body: bytes = b"a picture") -> None:
-    claimed, _ = table.claim(str(job_id), owner="a worker")
-    assert claimed is not None
+    claimed = claim_job(table, str(job_id))
     key = f"files/{job_id}.png"
     store.put(key, body, "image/png")
     image = {"key": key, "content_type": "image/png", "width": 8, "height": 8, "bytes": len(body), "seed": 7}

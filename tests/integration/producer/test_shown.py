@@ -10,6 +10,7 @@ import pytest
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer import Client
+from tests.claims import claim_job
 from tests.integration.producer.commands import Run
 
 ENTRY = """
@@ -45,8 +46,7 @@ def test_models_are_listed_with_what_they_take(run: Run, tmp_path: Path, monkeyp
 
 def test_warnings_of_a_job_are_shown(run: Run, client: Client, table: JobTable) -> None:
     job = client.submit("a red circle")
-    claim, _ = table.claim(job.id, owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, job.id)
     table.finish(claim, Status.SUCCEEDED, warnings=["prompt: cut to [77] tokens"])
     assert "warning  prompt: cut to [77] tokens" in run("status", job.id).stdout
     assert json.loads(run("status", job.id, "--json").stdout)["warnings"] == ["prompt: cut to [77] tokens"]

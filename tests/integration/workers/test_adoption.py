@@ -31,6 +31,7 @@ from jobs.table.record import JobRecord
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer.keys.store import KeyStore
+from tests.claims import claim_job
 from tests.input_pictures import saved
 from tests.integration.workers.outside import FIELDS, QUEUE, refusal
 from tests.integration.workers.stores import Store
@@ -357,8 +358,7 @@ def test_start_is_told_to_celery_itself_alone(
 ) -> None:
     redis_client.lpush(QUEUE, envelope([[], FIELDS, {}], task=names.GENERATE_TASK, id="a-job", lang=lang))
     adopted(adoption, context, "a-job")
-    claim, _ = context.table.claim("a-job", owner="a worker")
-    assert claim is not None
+    claim = claim_job(context.table, "a-job")
     context.announcer.start()
     context.announcer.note_start(claim, "a worker")
     context.announcer.stop()
@@ -371,8 +371,7 @@ def test_callbacks_in_a_group_have_ids_that_follow_from_the_job_s(
     def ids() -> list[str]:
         follow = group([sender.signature("theirs.one"), sender.signature("theirs.two")], app=sender)
         adopted(adoption, context, send(sender, task_id="a-job", link=follow))
-        claim, _ = context.table.claim("a-job", owner="a worker")
-        assert claim is not None
+        claim = claim_job(context.table, "a-job")
         (callback,) = claim.notifications[PROTOCOL]["callbacks"]
         return [each["options"]["task_id"] for each in (callback, *callback["kwargs"]["tasks"])]
 
@@ -396,8 +395,7 @@ def test_first_part_of_a_chord_is_known_as_the_first(adoption: Adoption, context
     body = sender.signature("theirs.body")
     job_id = send(sender, group_id="a-group", group_index=0, chord=body)
     adopted(adoption, context, job_id)
-    claim, _ = context.table.claim(job_id, owner="a worker")
-    assert claim is not None
+    claim = claim_job(context.table, job_id)
     assert (claim.notifications[PROTOCOL]["group"], claim.notifications[PROTOCOL]["group_index"]) == ("a-group", 0)
 
 
@@ -407,8 +405,7 @@ def test_arguments_of_callbacks_that_celery_marks_reach_them_as_they_are(
     args = (uuid.uuid4(), datetime(2026, 11, 29, 4, tzinfo=UTC), Decimal("0.10"), b"bytes")
     job_id = send(sender, link=sender.signature("theirs.done", args=args, queue="theirs"))
     adopted(adoption, context, job_id)
-    claim, _ = context.table.claim(job_id, owner="a worker")
-    assert claim is not None
+    claim = claim_job(context.table, job_id)
     context.table.finish(claim, Status.SUCCEEDED, data={})
     notifier.run_once()
     raw = redis_client.lindex("theirs", 0)
@@ -430,8 +427,7 @@ def test_chord_with_a_group_behind_a_part_of_it_has_its_body_called(
     for _ in range(2):
         assert adoption.run_once() == 2
         for job_id in redis_client.zrange(names.queued_key(QUEUE), 0, -1):
-            claim, _ = context.table.claim(str(job_id), owner="a worker")
-            assert claim is not None
+            claim = claim_job(context.table, str(job_id))
             context.table.finish(claim, Status.SUCCEEDED)
         assert notifier.run_once() == 2
     (message,) = [json.loads(each) for each in redis_client.lrange("celery", 0, -1)]

@@ -18,6 +18,7 @@ from jobs.table.states import Status
 from jobs.table.submission import Submission
 from jobs.table.table import JobTable
 from ops.process import wait_until
+from tests.claims import claim_job
 from workers.attempt.errors import Draining, JobLeft
 from workers.attempt.leases import LeaseKeeper
 
@@ -53,9 +54,7 @@ def claim_one(redis_client: redis.Redis, settings: Settings, catalogue: Catalogu
         request = parse_request({"prompt": "a red circle"})
         job_id = str(uuid.uuid4())
         table.submit(Submission(job_id=job_id, spec=settle(request, catalogue), digest=request.digest(), queue=QUEUE))
-        claimed, _ = table.claim(job_id, owner="a worker")
-        assert claimed is not None
-        return claimed
+        return claim_job(table, job_id)
 
     return claim
 

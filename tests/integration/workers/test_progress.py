@@ -28,6 +28,7 @@ from jobs.table.submission import Submission
 from jobs.table.table import JobTable
 from ops.process import free_port, wait_until
 from ops.servers import RedisServer
+from tests.claims import claim_job
 from workers.attempt.progress import ProgressWriter
 
 DEADLINE_S = 60.0
@@ -81,9 +82,7 @@ def claim_a_job(table: JobTable, catalogue: Catalogue, **fields: Any) -> Claim:
         job_id=str(uuid.uuid4()), spec=settle(request, catalogue), digest=request.digest(), queue="gpu.shapes"
     )
     table.submit(job)
-    claim, _ = table.claim(job.job_id, owner="a worker")
-    assert claim is not None
-    return claim
+    return claim_job(table, job.job_id)
 
 
 def wait_for(table: JobTable, claim: Claim, stage: Stage, step: int) -> JobRecord:

@@ -20,6 +20,7 @@ from jobs.table.submission import Submission
 from jobs.table.table import JobTable
 from jobs.table.watching import WATCH_S
 from ops.process import wait_until
+from tests.claims import claim_job
 from workers.attempt.leases import LeaseKeeper
 from workers.attempt.progress import ProgressWriter
 from workers.attempt.watched_jobs import WatchedJobs
@@ -70,8 +71,7 @@ def begin(table: JobTable, keeper: LeaseKeeper, writer: ProgressWriter, catalogu
         spec = settle(request, catalogue)
         table.submit(Submission(job_id=job_id, spec=spec, digest=request.digest(), queue="gpu.shapes"))
         before(job_id)
-        claim, _ = table.claim(job_id, owner=OWNER)
-        assert claim is not None
+        claim = claim_job(table, job_id, OWNER)
         keeper.hold(claim, lambda reason: None, lambda: writer.unseen(claim))
         writer.follow(claim)
         table.begin(claim, Stage.ENCODE)

@@ -70,7 +70,7 @@ class Attacking:
         """Until what comes before it is done."""
         self.answered = self._read()
 
-    def heard(self) -> Counter[str]:
+    def answers_so_far(self) -> Counter[str]:
         """What it was answered so far."""
         if self._process.stdin is not None:
             self._process.stdin.write("\n")
@@ -84,7 +84,7 @@ class Attacking:
         return Counter(json.loads(line))
 
     def stop(self) -> None:
-        """Stop it, and hear what it was answered."""
+        """Stop it, and return what it was answered."""
         try:
             output, _ = self._process.communicate(timeout=_ENDS_S)  # Its input ends with that.
             self.answered = Counter(json.loads(output or "{}"))

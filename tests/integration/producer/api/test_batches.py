@@ -15,6 +15,7 @@ from jobs.table.states import Status
 from jobs.table.table import JobTable
 from jobs.view import view_of
 from producer.keys.store import KeyStore
+from tests.claims import claim_job
 from tests.integration.producer.api.test_jobs import IMAGE
 
 PROMPT = "a large red circle on a blue background"
@@ -120,8 +121,7 @@ def test_same_key_and_lines_give_the_same_batch_and_jobs(api: TestClient) -> Non
 
 def test_results_are_the_jobs_by_line_with_links(api: TestClient, table: JobTable) -> None:
     url, answers = send(api, *({"prompt": PROMPT, "custom_id": f"c{n}"} for n in range(10)))
-    claimed, _ = table.claim(answers[3]["id"], owner="a worker")
-    assert claimed is not None
+    claimed = claim_job(table, answers[3]["id"])
     table.finish(claimed, Status.SUCCEEDED, artifacts=[IMAGE])
     batch = api.get(url).json()
     assert batch["status"] == "in_progress"

@@ -17,6 +17,7 @@ from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer.api.settings import ApiSettings
 from producer.keys.store import KeyStore
+from tests.claims import claim_job
 from tests.integration.producer.api.routes import documented
 from tests.integration.producer.api.test_jobs import IMAGE
 
@@ -46,8 +47,7 @@ def urls_in(value: Any) -> list[str]:
 def test_every_url_of_every_answer_is_below_it(api: TestClient, table: JobTable) -> None:
     submitted = api.post("/v1/jobs", json=BODY)
     assert submitted.headers["location"] == submitted.json()["status_url"]
-    claim, _ = table.claim(submitted.json()["id"], owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, submitted.json()["id"])
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE, OTHER])
     batch = api.post("/v1/jobs/batch", content=json.dumps(BODY), headers={"Content-Type": "application/jsonl"})
     names = {"job_id": claim.job_id, "batch_id": batch.headers["location"].rsplit("/", 1)[1], "index": "0"}

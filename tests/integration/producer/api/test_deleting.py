@@ -18,6 +18,7 @@ from ops.process import wait_until
 from producer.api.settings import ApiSettings
 from producer.keys.store import KeyStore
 from storage.backends.s3.store import S3Store
+from tests.claims import claim_job
 from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.test_batches import lines, send
 from tests.integration.producer.api.test_jobs import IMAGE, submit
@@ -29,8 +30,7 @@ OTHER = {"key": "a/1.txt", "content_type": "text/plain", "bytes": 7, "sha256": "
 def finish(table: JobTable, store: S3Store, job_id: str) -> str:
     for key in ("a/0.png", "a/0.thumb.webp", "a/1.txt"):
         store.put(key, b"content", "image/png")
-    claim, _ = table.claim(job_id, owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, job_id)
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE, OTHER], data={"caption": PROMPT})
     return job_id
 

@@ -18,6 +18,7 @@ from producer.api.settings import ApiSettings
 from producer.keys.store import KeyStore
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
+from tests.claims import claim_job
 from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.test_jobs import IMAGE
 
@@ -43,8 +44,7 @@ def blog(api: TestClient, keys: KeyStore) -> Iterator[dict[str, str]]:
 
 def finished(api: TestClient, table: JobTable, blog: dict[str, str], *images: dict[str, Any]) -> dict[str, Any]:
     job_id = api.post("/v1/jobs", json=BODY, headers=blog).json()["id"]
-    claim, _ = table.claim(job_id, owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, job_id)
     table.finish(claim, Status.SUCCEEDED, artifacts=list(images))
     shown: dict[str, Any] = api.get(f"/v1/jobs/{job_id}", headers=blog).json()
     return shown

@@ -18,6 +18,7 @@ from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import wait_until
 from producer.keys.store import KeyStore
+from tests.claims import claim_job
 from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.pictures import png
 from tests.integration.producer.api.routes import OPEN, documented, filled
@@ -76,8 +77,7 @@ def two(api: TestClient, table: JobTable, redis_client: redis.Redis, settings: S
     owner, other = ({"Authorization": f"Bearer {keys.create(name)[0]}"} for name in ("owner", "other"))
     waiting = api.post("/v1/jobs", json=BODY, headers={**owner, **SAME_KEY}).json()["id"]
     done = api.post("/v1/jobs", json=BODY, headers=owner).json()["id"]
-    claim, _ = table.claim(done, owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, done)
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE, OTHER])
     sent = {**owner, **SAME_KEY, **JSONL}
     batch = api.post("/v1/jobs/batch", content=json.dumps({**BODY, "custom_id": MARK}), headers=sent)

@@ -19,6 +19,7 @@ from ops.process import wait_until
 from producer.api.app import create_app
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
+from tests.claims import claim_job
 from tests.integration.producer.api.conftest import DEADLINE_S
 
 PROMPT = "a large red circle on a blue background"
@@ -225,8 +226,7 @@ def test_canceling_ends_a_waiting_job_and_is_no_error_afterwards(api: TestClient
 
 def test_running_job_is_asked_to_leave(api: TestClient, table: JobTable) -> None:
     job = submit(api)
-    claim, _ = table.claim(job["id"], owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, job["id"])
     answer = api.delete(f"/v1/jobs/{job['id']}")
     assert (answer.status_code, answer.json()["status"]) == (200, "processing")
     assert table.begin(claim, Stage.ENCODE) is Status.CANCELED
@@ -280,7 +280,6 @@ def test_what_is_not_there_is_answered_in_the_same_form(api: TestClient, method:
 
 def finish(table: JobTable, job_id: str) -> None:
     """What a worker does."""
-    claim, _ = table.claim(job_id, owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, job_id)
     timings = {"generate": 0.5, "total": 0.7}
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE], timings=timings, warnings=WARNINGS)

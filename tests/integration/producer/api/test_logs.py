@@ -21,6 +21,7 @@ from ops.process import wait_until
 from ops.programs import Api
 from producer.api.views import Views
 from producer.keys.store import KeyStore
+from tests.claims import claim_job
 from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.routes import documented, filled
 from tests.integration.producer.api.test_jobs import IMAGE
@@ -68,8 +69,7 @@ def test_prompts_and_keys_stand_in_no_log(
     key = {"Authorization": f"Bearer {token}"}
     assert wait_until(lambda: client.get("/v1/models").status_code == 401, DEADLINE_S)  # It has heard of the key.
     done = client.post("/v1/jobs", json=GOOD, headers=key).json()["id"]
-    claim, _ = table.claim(done, owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, done)
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE])
     answered: Counter[int] = Counter()
     for route in sorted(documented(client), reverse=True):  # POST first, DELETE last

@@ -14,6 +14,7 @@ from jobs import names
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from storage.backends.s3.store import S3Store
+from tests.claims import claim_job
 from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.pictures import png
 from tests.integration.producer.api.routes import documented, filled
@@ -76,8 +77,7 @@ def done(client: httpx.Client, table: JobTable, store: S3Store) -> dict[str, Any
         store.put(key, b"content", "image/png")
     answer = client.post("/v1/jobs/batch", json=[{"prompt": "a red circle"}])
     job_id, batch = answer.json()["id"], answer.headers["location"].rpartition("/")[2]
-    claim, _ = table.claim(job_id, owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, job_id)
     other = {"key": "a/1.txt", "content_type": "text/plain", "bytes": 7, "sha256": "00", "name": "words"}
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE, other])
     file = client.post("/v1/files", data={"purpose": "vision"}, files={"file": ("a.png", png())}).json()
@@ -110,8 +110,7 @@ def test_head_of_a_file_asks_the_store_for_none_of_it(
 ) -> None:
     store.put("a/0.png", b"content", "image/png")
     job = submit(api)
-    claim, _ = table.claim(job["id"], owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, job["id"])
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE, IMAGE | {"key": "a/gone.png"}])
     file = api.post("/v1/files", data={"purpose": "vision"}, files={"file": ("a.png", png(999))}).json()
     monkeypatch.delattr(S3Store, "get")

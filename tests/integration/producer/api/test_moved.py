@@ -15,6 +15,7 @@ from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer.keys.store import KeyStore
 from storage.backends.s3.store import S3Store
+from tests.claims import claim_job
 from tests.integration.producer.api.test_batches import PROMPT, send
 from tests.integration.producer.api.test_jobs import IMAGE
 
@@ -77,8 +78,7 @@ def test_job_of_such_a_name_is_a_job(
     path = f"/v1/jobs/{name}"
     assert api.get(path).json()["status"] == "queued"
     assert api.patch(path, json={"priority": "low"}).json()["id"] == name
-    claim, _ = table.claim(name, owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, name)
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE])
     assert "event: completed" in api.get(f"{path}/events").text
     assert api.get(f"{path}/images/0").content == b"content"

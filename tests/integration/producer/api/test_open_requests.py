@@ -24,6 +24,7 @@ from ops.process import wait_until
 from producer.keys.key import KeyLimits
 from producer.keys.store import KeyStore
 from storage.backends.s3.store import S3Store
+from tests.claims import claim_job
 from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.sse import listening
 from tests.integration.producer.api.test_batches import JSONL, jsonl, lines, send
@@ -113,8 +114,7 @@ def test_answer_that_its_client_does_not_read_is_an_open_request(
     one = make_key("one", max_connections=1)
     key, size = "unread/0.png", 16 << 20
     store.put(key, b"a" * size, "image/png")
-    claim, _ = table.claim(client.post("/v1/jobs", json=BODY, headers=one).json()["id"], owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, client.post("/v1/jobs", json=BODY, headers=one).json()["id"])
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE | {"key": key}])
     path = f"/v1/jobs/{claim.job_id}/images/0"
     with closing(HTTPConnection(urlsplit(str(client.base_url)).netloc, timeout=DEADLINE_S)) as slow:

@@ -22,6 +22,7 @@ from jobs.view import view_of
 from ops.process import wait_until
 from producer.keys.store import KeyStore
 from storage.backends.s3.store import S3Store
+from tests.claims import claim_job
 from tests.integration.producer.api.conftest import DEADLINE_S, Replica
 from tests.integration.producer.api.test_jobs import IMAGE, PROMPT
 
@@ -43,8 +44,7 @@ def only_job(table: JobTable, redis_client: redis.Redis) -> JobRecord:
 
 def end(table: JobTable, record: JobRecord, status: Status = Status.SUCCEEDED, **told: Any) -> None:
     """What a worker does."""
-    claim, _ = table.claim(record.id, owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, record.id)
     table.finish(claim, status, **told)
 
 
@@ -346,8 +346,7 @@ def test_bug_is_told_in_openais_form(
 ) -> None:
     waiting = pool.submit(lambda: api.post(PATH, json={"prompt": PROMPT}))
     record = only_job(table, redis_client)
-    claimed, _ = table.claim(record.id, owner="a worker")
-    assert claimed is not None
+    claimed = claim_job(table, record.id)
     table.finish(claimed, Status.SUCCEEDED, artifacts=[])  # No worker of ours does that.
     answer = waiting.result(DEADLINE_S)
     assert (answer.status_code, error_of(answer)["code"]) == (500, "internal_error")

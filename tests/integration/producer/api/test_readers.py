@@ -19,6 +19,7 @@ from producer.api.server import Server
 from producer.api.settings import ApiSettings
 from producer.api.wire import readers
 from storage.backends.s3.store import S3Store
+from tests.claims import claim_job
 from tests.integration.producer.api.conftest import DEADLINE_S, serving
 from tests.integration.producer.api.test_jobs import IMAGE
 
@@ -46,8 +47,7 @@ def server(make_app: Callable[[], FastAPI]) -> Iterator[tuple[Server, str]]:
 
 def image(url: str, client: Client, table: JobTable, store: S3Store) -> str:
     store.put(KEY, b"a" * LARGE, "image/png")
-    claim, _ = table.claim(client.submit("a red circle").id, owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, client.submit("a red circle").id)
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE | {"key": KEY}])
     return f"/v1/jobs/{claim.job_id}/images/0"
 
@@ -60,8 +60,7 @@ def results(url: str, client: Client, table: JobTable, store: S3Store) -> str:
 
 
 def events(url: str, client: Client, table: JobTable, store: S3Store) -> str:
-    claim, _ = table.claim(client.submit("a red circle").id, owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, client.submit("a red circle").id)
     for _ in range(EVENTS):
         table.send(claim, {"text": "a" * EVENT_CHARS})
     return f"/v1/jobs/{claim.job_id}/events"

@@ -24,6 +24,7 @@ from producer.keys.store import KeyStore
 from storage.backends.s3.settings import S3Settings
 from storage.inputs import Inputs
 from storage.store import PART_BYTES
+from tests.claims import claim_job
 from tests.integration.producer.api.conftest import DEADLINE_S, MakeKey, serving
 from tests.integration.producer.api.pictures import png
 from tests.integration.producer.api.uploading import FORM, MAX_BYTES, MIB, connected, error_of, head_of, send
@@ -53,8 +54,7 @@ def test_sweep_deletes_what_has_expired_and_nothing_that_a_job_needs(
     assert sweep.run_once() == 1
     assert list(redis_client.keys(f"imagemill:file*{old}*")) == []
     assert {each.id for each in files.list("default", limit=9)} == {needed, kept}
-    claim, _ = table.claim(job_id, owner="a worker")
-    assert claim is not None
+    claim = claim_job(table, job_id)
     expire(needed)
     assert sweep.run_once() == 0
     assert inputs.read(needed)

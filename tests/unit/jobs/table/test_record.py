@@ -13,24 +13,7 @@ from jobs import names
 from jobs.errors import RecordUnreadable
 from jobs.table.record import Artifact, JobError, JobRecord
 from jobs.table.states import Status
-
-WAITING = {
-    "status": "queued",
-    "queue": "gpu.shapes",
-    "caller": "default",
-    "created_at": "1795489800.172009",
-    "spec": '{"prompt":"a red circle","model":"shapes","width":128,"height":128,"num_inference_steps":20,'
-    '"guidance_scale":3.0,"scheduler":"ddim","seed":1}',
-}
-IMAGE = {
-    "key": "2026/11/24/a/1-t/0.png",
-    "content_type": "image/png",
-    "width": 128,
-    "height": 128,
-    "bytes": 9,
-    "sha256": "00",
-    "seed": 1,
-}
+from tests.unit.jobs.hashes import IMAGE, WAITING
 
 
 def test_waiting_job_has_a_payload_and_nothing_else_yet() -> None:
