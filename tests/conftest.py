@@ -16,9 +16,11 @@ from celery import Celery
 from celery.result import AsyncResult
 
 from jobs.process.settings import Settings
+from jobs.table.claim import Claim
 from jobs.table.table import JobTable
 from ops.servers import RedisServer, S3Server
 from producer import Client
+from producer.keys.store import KeyStore
 from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from tests.celery_sender import celery_sender
@@ -149,3 +151,16 @@ def sender(settings: Settings) -> Iterator[Celery]:
 def client(settings: Settings, storage_settings: S3Settings) -> Client:
     """A producer whose jobs nobody runs."""
     return Client(settings, storage_settings)
+
+
+@pytest.fixture
+def keys(redis_client: redis.Redis, settings: Settings) -> KeyStore:
+    return KeyStore(redis_client, settings)
+
+
+@pytest.fixture
+def claimed(client: Client, table: JobTable) -> Claim:
+    """A job that a worker has."""
+    claim, _ = table.claim(client.submit("a red circle").id, owner="a worker")
+    assert claim is not None
+    return claim

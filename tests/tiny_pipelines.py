@@ -1,5 +1,5 @@
 """
-Pipelines of families that have no adapter of their own, with random weights and small enough to be served in a test.
+Pipelines with random weights and small enough to be served in a test, each of its own family or as any other.
 
 Made of diffusers and transformers alone, so that black-box tests can save them as anybody would: these know this module
 alone, which has the pipelines of benchmarks, too.

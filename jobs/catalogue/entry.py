@@ -15,17 +15,27 @@ Positive = Annotated[int, Field(ge=1)]
 Edited = Literal["image", "mask"]
 WayToEdit = Literal["strength", "instruction"]
 
-# Families that edit one picture at a time.
+# Families that begin at a picture.
 _EDITING_FAMILIES = (
     *("stable-diffusion", "stable-diffusion-xl", "simulated"),
     *("stable-diffusion-3", "flux", "qwen-image", "z-image"),
 )
+# Those that edit one picture at a time.
+_OF_ONE_PICTURE = (*_EDITING_FAMILIES, "flux-kontext", "qwen-image-edit")
 _BY_STRENGTH: dict[Edited, WayToEdit] = {"image": "strength", "mask": "strength"}
+_PICTURES_BY_STRENGTH: dict[Edited, WayToEdit] = {"image": "strength"}
+_NO_EDITS: dict[Edited, WayToEdit] = {}
 # Whatever the model.
 _WAYS_TO_EDIT: dict[str, dict[Edited, WayToEdit]] = {
     **dict.fromkeys(_EDITING_FAMILIES, _BY_STRENGTH),
+    "flux-kontext": {"image": "instruction", "mask": "strength"},
+    "qwen-image-edit": {"image": "instruction"},
+    "qwen-image-edit-plus": {"image": "instruction"},
     "flux2": {"image": "instruction"},
     "flux2-klein": {"image": "instruction", "mask": "strength"},
+    **dict.fromkeys(("chroma", "sana-sprint"), _PICTURES_BY_STRENGTH),
+    **dict.fromkeys(("aura-flow", "lumina2", "hunyuan-image", "krea2", "sana"), _NO_EDITS),
+    **dict.fromkeys(("pixart-sigma", "pixart-alpha"), _NO_EDITS),
 }
 
 # Most steps of those schedulers of diffusers that do not take any number: a consistency model is distilled on fifty.
@@ -156,8 +166,8 @@ class Model(_Entry):
     @model_validator(mode="after")
     def _family_heeds_it(self) -> Model:
         heeds = {
-            "text_device": self.traits.shift,
-            "max_sequence_length": self.traits.shift or self.family == "diffusers",
+            "text_device": self.traits.text_device,
+            "max_sequence_length": self.traits.max_sequence_length or self.family == "diffusers",
         }
         if self.family in (*FAMILIES, "diffusers"):
             for name, is_heeded in heeds.items():
@@ -208,7 +218,7 @@ class Model(_Entry):
     @property
     def max_references(self) -> int | None:
         """What `limits` say, or the family; None where only a worker knows."""
-        return 0 if self.family in _EDITING_FAMILIES else self.limits.max_references
+        return 0 if self.family in _OF_ONE_PICTURE else self.limits.max_references
 
     def max_steps(self, scheduler: str) -> int:
         """The most denoising steps that a request may ask for."""

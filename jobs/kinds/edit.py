@@ -212,8 +212,7 @@ def unseen(size: tuple[int, int], model: Model) -> str | None:
 
 def _check_seen(spec: EditSpec, model: Model, planned: Plan) -> None:
     """Hold what is looked at against what the model looks at: of the edited picture as it is laid out."""
-    is_seen = spec.references or (model.ways_to_edit or {}).get("image") == "instruction"
-    if spec.mask is not None or not is_seen:
+    if not _is_instructed(spec, model):
         return
     sizes = {"image": (planned.width, planned.height)}
     sizes |= {f"references.{place}": (each.width, each.height) for place, each in enumerate(spec.references or ())}
@@ -248,8 +247,16 @@ def _cost(spec: EditSpec, model: Model | None) -> float:
     )
     # Models look at further pictures in about the size that they make.
     usual = model.defaults.width * model.defaults.height
+    pixels = planned.width * planned.height
     seen = sum(min(each.width * each.height, usual) for each in spec.references or ())
-    return cost_of_passes(spec, model, passes=passes_of(spec, model), pixels=planned.width * planned.height + seen)
+    if _is_instructed(spec, model):
+        seen += min(pixels, usual)
+    return cost_of_passes(spec, model, passes=passes_of(spec, model), pixels=pixels + seen)
+
+
+def _is_instructed(spec: EditSpec, model: Model) -> bool:
+    """Whether the model is known to look at the picture while it makes another from noise."""
+    return spec.mask is None and (model.ways_to_edit or {}).get("image") == "instruction"
 
 
 EDIT = Kind(

@@ -111,6 +111,8 @@ class GenerateSpec(Spec, _Fields):
 
 def _settle(request: GenerateRequest, model: Model | None) -> GenerateSpec:
     assert model is not None, "the kind needs one"  # noqa: S101 - what the registry sees to
+    if model.traits.only_edits:
+        raise InvalidRequest("model", f"{model.name} only edits pictures; send one as image, with the kind edit")
     fields = request.model_dump(exclude_none=True)
     seed = request.seed if request.seed is not None else draw_seed()
     settled = {"model": model.name, "seed": seed, "output": settle_output(request.output, model)}

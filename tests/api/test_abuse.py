@@ -21,7 +21,6 @@ from ops.bench.api.attacks.table import ATTACKS
 from ops.bench.api.http_load import Load, Target, connected, paced
 from ops.process import LOOPBACK, wait_until
 from ops.programs import Api
-from producer import Client
 from tests.warm.popen import cold
 
 DEADLINE_S = 60.0
@@ -57,15 +56,8 @@ def api(env: dict[str, str], log: list[str]) -> Iterator[Api]:
 
 
 @pytest.fixture
-def claim(client: Client, table: JobTable) -> Claim:
-    claim, _ = table.claim(client.submit("a red circle").id, owner="a worker")
-    assert claim is not None
-    return claim
-
-
-@pytest.fixture
-def target(api: Api, claim: Claim) -> Target:
-    return Target(host=LOOPBACK, port=api.port or 0, job_id=claim.job_id)
+def target(api: Api, claimed: Claim) -> Target:
+    return Target(host=LOOPBACK, port=api.port or 0, job_id=claimed.job_id)
 
 
 def memory_mib(api: Api, what: str) -> float:
@@ -91,7 +83,7 @@ def test_others_are_served_meanwhile(api: Api, target: Target, log: list[str], n
 
 
 def test_every_one_of_many_streams_hears_everything(
-    target: Target, table: JobTable, claim: Claim, redis_client: redis.Redis
+    target: Target, table: JobTable, claimed: Claim, redis_client: redis.Redis
 ) -> None:
     """All at once, and while they wait they cost Redis nothing each: their process has one subscription."""
     steps = 10
@@ -116,8 +108,8 @@ def test_every_one_of_many_streams_hears_everything(
                 await opened.acquire()
             assert await asyncio.to_thread(commands_while_nothing_happens, redis_client) < STREAMS / 5
             for step in range(steps):
-                await asyncio.to_thread(table.progress, claim, Stage.GENERATE, step, steps)
-            await asyncio.to_thread(table.finish, claim, Status.CANCELED)
+                await asyncio.to_thread(table.progress, claimed, Stage.GENERATE, step, steps)
+            await asyncio.to_thread(table.finish, claimed, Status.CANCELED)
             return await asyncio.gather(*tasks)
 
     heard = asyncio.run(all_of_them())

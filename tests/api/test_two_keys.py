@@ -33,7 +33,7 @@ def system() -> Iterator[TwoKeys]:
         yield system
 
 
-def told(rounds: list[Round]) -> str:
+def described(rounds: list[Round]) -> str:
     return "\n".join(
         f"requests {each.quiet_request_ms:.0f} → {each.request_ms:.0f} ms ({each.request_ratio:.1f} ×), "
         f"jobs {each.quiet_job_ms:.0f} → {each.job_ms:.0f} ms ({each.job_ratio:.1f} ×), "
@@ -50,6 +50,6 @@ def test_another_key_is_served_as_if_there_were_no_attack(system: TwoKeys, name:
         rounds.append(system.round(name, SECONDS))
         assert rounds[-1].lost == ()
         assert rounds[-1].requests >= LEAST_REQUESTS
-    assert rounds[-1].is_kept, f"more than {MOST_RATIO:g} times as long\n{told(rounds)}"
+    assert rounds[-1].is_kept, f"more than {MOST_RATIO:g} times as long\n{described(rounds)}"
     if ATTACKS[name].is_revoked:
         assert rounds[-1].answered[LET_GO] >= ATTACKS[name].at_once

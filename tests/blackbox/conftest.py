@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.blackbox.system import System
+from tests.blackbox.system import System, simulated
 
 MakeSystem = Callable[..., System]
 
@@ -26,12 +26,20 @@ def make_system(request: pytest.FixtureRequest, tmp_path: Path, cache_dir: Path)
     """Start Redis and S3 with these models and variables: see `System`."""
     with ExitStack() as cleanup:
 
-        def make(models: str | None = None, told: Mapping[str, str] | None = None) -> System:
-            system = cleanup.enter_context(System(tmp_path, cache_dir, models, told))
+        def make(models: str | None = None, env: Mapping[str, str] | None = None) -> System:
+            system = cleanup.enter_context(System(tmp_path, cache_dir, models, env))
             request.node.stash.setdefault(_SYSTEMS, []).append(system)
             return system
 
         yield make
+
+
+@pytest.fixture
+def system(make_system: MakeSystem) -> System:
+    """An API process with a simulated model, and no worker."""
+    system = make_system(simulated())
+    system.serve()
+    return system
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:

@@ -32,8 +32,8 @@ _WAITING: list[dict[str, Any]] = [
 
 def bring_about(system: System) -> Dump:
     """Bring jobs into every state, stop all that could change them, and dump what Redis holds."""
-    told = {"IMAGEMILL_MAX_ATTEMPTS": "1", "IMAGEMILL_RELEASE_WINDOW": "2", "IMAGEMILL_WORKER_NAME": "host"}
-    system.env |= {**told, "IMAGEMILL_RESULT_BACKEND_URL": system.redis_server.url}
+    env = {"IMAGEMILL_MAX_ATTEMPTS": "1", "IMAGEMILL_RELEASE_WINDOW": "2", "IMAGEMILL_WORKER_NAME": "host"}
+    system.env |= {**env, "IMAGEMILL_RESULT_BACKEND_URL": system.redis_server.url}
     worker, api = system.worker("--model", "sim"), system.serve()
     made = _Made(system)
     made.end_some()

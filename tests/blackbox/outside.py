@@ -208,8 +208,8 @@ def wait_for(result: Result, state: str, before: str = "") -> None:
     ends = {"SUCCESS", "FAILURE", "REVOKED"} - {before}
 
     def end() -> str | None:
-        told = str(result.app.AsyncResult(result.id).state)  # A new one each time: it remembers the first end.
-        return told if told in ends else None
+        state = str(result.app.AsyncResult(result.id).state)  # A new one each time: it remembers the first end.
+        return state if state in ends else None
 
     found = until(f"task {result.id} has an end", end)
     assert found == state, f"task {result.id} ended as {found}"

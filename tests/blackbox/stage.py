@@ -37,14 +37,14 @@ class Stage:
         assert self._fan is not None, "send() first"
         return self._fan
 
-    def worker(self, model: str = "sim", **told: str) -> Command:
+    def worker(self, model: str = "sim", **settings: str) -> Command:
         """A worker, told of the place for results as the first version had to be."""
         if self._standing is not None:
-            assert (model, told) == ("sim", {}), "all have the one worker"
+            assert (model, settings) == ("sim", {}), "all have the one worker"
             return self._standing
         variables = {"IMAGEMILL_RESULT_BACKEND_URL": self.system.redis_server.url}
-        variables |= {f"IMAGEMILL_{name}": value for name, value in told.items()}
-        return self.system.worker("--model", model, "--concurrency", "16", told=variables)
+        variables |= {f"IMAGEMILL_{name}": value for name, value in settings.items()}
+        return self.system.worker("--model", model, "--concurrency", "16", env=variables)
 
     def serve(self) -> None:
         """An API process, if there is none."""
@@ -97,8 +97,8 @@ class Stage:
 
     def revoke(self) -> None:
         """Until a worker has answered."""
-        told = self.app.control.revoke(self.fan.ids, reply=True, timeout=30, limit=1)
-        assert told, "no worker has heard of it"
+        replies = self.app.control.revoke(self.fan.ids, reply=True, timeout=30, limit=1)
+        assert replies, "no worker has heard of it"
 
     def waits_in_a_paused_queue(self, **options: Any) -> None:
         self.worker()

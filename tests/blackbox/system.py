@@ -175,11 +175,11 @@ class System:
         folder: Of this test alone.
         cache_dir: Where workers keep what they measured.
         models: The text of models.toml; None for the checkout's own.
-        told: `IMAGEMILL_*` variables, and others, of every process.
+        env: `IMAGEMILL_*` variables, and others, of every process.
     """
 
     def __init__(
-        self, folder: Path, cache_dir: Path, models: str | None = None, told: Mapping[str, str] | None = None
+        self, folder: Path, cache_dir: Path, models: str | None = None, env: Mapping[str, str] | None = None
     ) -> None:
         self.folder = folder
         self.redis_server = RedisServer(folder / "redis")
@@ -203,7 +203,7 @@ class System:
             file = folder / "models.toml"
             file.write_text(models, "utf-8")
             self.env["IMAGEMILL_MODELS_FILE"] = str(file)
-        self.env |= told or {}
+        self.env |= env or {}
         self.api: Command | None = None
         self.commands: list[Command] = []
 
@@ -217,9 +217,9 @@ class System:
     def __exit__(self, *_: object) -> None:
         self._cleanup.close()
 
-    def worker(self, *args: str, told: Mapping[str, str] | None = None, is_ready: bool = True) -> Command:
+    def worker(self, *args: str, env: Mapping[str, str] | None = None, is_ready: bool = True) -> Command:
         """Start `./imagemill worker ARGS…`, and wait until it takes jobs unless `is_ready` is False."""
-        process = Command(["worker", *args], {**self.env, **(told or {})}, r"worker@\S+ ready")
+        process = Command(["worker", *args], {**self.env, **(env or {})}, r"worker@\S+ ready")
         self._start(process)
         if is_ready:
             process.wait_until_ready(START_S)
@@ -230,21 +230,21 @@ class System:
         self.commands.append(process)
         process.start()
 
-    def serve(self, told: Mapping[str, str] | None = None, host: str = LOOPBACK) -> Command:
+    def serve(self, env: Mapping[str, str] | None = None, host: str = LOOPBACK) -> Command:
         """Start `./imagemill api`, wait for it, and have `http` ask it."""
         port = free_port()
-        env = {**self.env, "IMAGEMILL_API_HOST": host, "IMAGEMILL_API_PORT": str(port), **(told or {})}
+        env = {**self.env, "IMAGEMILL_API_HOST": host, "IMAGEMILL_API_PORT": str(port), **(env or {})}
         process = Command(["api"], env, "", port=port)
         self._start(process)
         process.wait_until_ready(START_S)
         self.api = process
         return process
 
-    def cli(self, *args: str, told: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def cli(self, *args: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run `./imagemill ARGS…` to its end, in this test's folder."""
         return subprocess.run(
             [str(CHECKOUT / "imagemill"), *args],
-            env={**self.env, **(told or {})},
+            env={**self.env, **(env or {})},
             cwd=self.folder,
             capture_output=True,
             text=True,

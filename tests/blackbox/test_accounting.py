@@ -62,7 +62,7 @@ def test_job_of_another_caller_does_not_wait_for_a_flood_of_messages(make_system
 def test_messages_are_counted_and_purged_while_all_slots_are_busy(make_system: MakeSystem) -> None:
     system = make_system(simulated())
     port = free_port()
-    system.serve(told={"IMAGEMILL_METRICS_PORT": str(port)})
+    system.serve(env={"IMAGEMILL_METRICS_PORT": str(port)})
     system.worker("--concurrency", "1")
     held = busy(system)
     sent = send(system)

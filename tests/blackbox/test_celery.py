@@ -178,7 +178,7 @@ def test_a_sender_hears_of_the_end_of_a_job_while_redis_is_full(make_system: Mak
     system = make_system(simulated(row_s=0.2))
     client = system.redis()
     system.serve()
-    system.worker(told=results_of(system))
+    system.worker(env=results_of(system))
     [task] = send(system.celery(), 1, num_inference_steps=20)
     until("it runs", lambda: client.hget(f"imagemill:job:{task.id}", "stage") == "generate")
     fill_up(client)
@@ -188,7 +188,7 @@ def test_a_sender_hears_of_the_end_of_a_job_while_redis_is_full(make_system: Mak
 def test_a_sender_hears_why_his_request_is_refused_when_redis_has_room_again(make_system: MakeSystem) -> None:
     system = make_system(simulated())
     system.serve()
-    worker = system.worker(told=results_of(system))
+    worker = system.worker(env=results_of(system))
     with paused(worker):
         sent = send(system.celery(), 1, num_inference_steps=0)
         job = system.submit()
@@ -211,7 +211,7 @@ def test_a_worker_that_loses_its_connection_to_a_full_redis_goes_on(make_system:
     system = make_system(simulated(row_s=0.2))
     client = system.redis()
     system.serve()
-    worker = system.worker(told=results_of(system))
+    worker = system.worker(env=results_of(system))
     [task] = send(system.celery(), 1, num_inference_steps=30)
     until("it runs", lambda: client.hget(f"imagemill:job:{task.id}", "stage") == "generate")
     fill_up(client)
@@ -227,7 +227,7 @@ def test_a_worker_that_loses_its_connection_to_a_full_redis_goes_on(make_system:
 def test_the_sender_of_a_job_that_is_canceled_while_it_runs_hears_of_it(make_system: MakeSystem, by: str) -> None:
     system = make_system(simulated())
     system.serve()
-    system.worker(told=results_of(system))
+    system.worker(env=results_of(system))
     app = system.celery()
     [task] = send(app, 1, num_inference_steps=900)
     until("it runs", lambda: system.redis().hget(f"imagemill:job:{task.id}", "stage") == "generate")
@@ -248,7 +248,7 @@ def test_the_sender_of_a_job_that_is_canceled_while_it_runs_hears_of_it(make_sys
 def test_the_sender_of_a_job_whose_deadline_passes_while_it_runs_hears_of_it(make_system: MakeSystem) -> None:
     system = make_system(simulated())
     system.serve()
-    system.worker(told=results_of(system))
+    system.worker(env=results_of(system))
     [task] = send(system.celery(), 1, num_inference_steps=900, deadline=2)
     with pytest.raises(TaskRevokedError, match="expired"):
         task.get(timeout=PATIENCE_S)
@@ -258,8 +258,8 @@ def test_the_sender_of_a_job_whose_deadline_passes_while_it_runs_hears_of_it(mak
 def test_a_job_that_came_through_the_queue_of_another_model_has_a_result(make_system: MakeSystem) -> None:
     system = make_system(simulated("one") + simulated("two"))
     system.serve()
-    system.worker("--model", "one", told=results_of(system))
-    system.worker("--model", "two", told=results_of(system))
+    system.worker("--model", "one", env=results_of(system))
+    system.worker("--model", "two", env=results_of(system))
     [task] = send(system.celery(), 1, queue="gpu.one", model="two")
     assert_each_ran_once(system, [task])
 
@@ -267,7 +267,7 @@ def test_a_job_that_came_through_the_queue_of_another_model_has_a_result(make_sy
 def test_a_message_that_comes_again_after_its_end_changes_no_result(make_system: MakeSystem) -> None:
     system = make_system(simulated())
     system.serve()
-    worker = system.worker(told=results_of(system))
+    worker = system.worker(env=results_of(system))
     app = system.celery()
     fields: dict[str, Any] = {"prompt": PROMPT, "num_inference_steps": 900, "deadline": 1}
     [good], [wrong] = send(app, 1), send(app, 1, num_inference_steps=0)

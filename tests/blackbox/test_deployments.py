@@ -24,14 +24,14 @@ SERVICES = (
 
 def of_kubernetes(*services: str) -> dict[str, str]:
     """What Kubernetes sets for services of these names, with a port that is called `http`, and one over UDP."""
-    told: dict[str, str] = {}
+    env: dict[str, str] = {}
     for service in services:
-        told |= {f"{service}_SERVICE_HOST": "10.0.0.7", f"{service}_SERVICE_PORT": "8000"}
-        told |= {f"{service}_SERVICE_PORT_HTTP": "8000", f"{service}_PORT": "tcp://10.0.0.7:8000"}
+        env |= {f"{service}_SERVICE_HOST": "10.0.0.7", f"{service}_SERVICE_PORT": "8000"}
+        env |= {f"{service}_SERVICE_PORT_HTTP": "8000", f"{service}_PORT": "tcp://10.0.0.7:8000"}
         for protocol in ("TCP", "UDP"):
             url, port = f"{protocol.lower()}://10.0.0.7:8000", f"{service}_PORT_8000_{protocol}"
-            told |= {port: url, f"{port}_PROTO": protocol.lower(), f"{port}_PORT": "8000", f"{port}_ADDR": "10.0.0.7"}
-    return told
+            env |= {port: url, f"{port}_PROTO": protocol.lower(), f"{port}_PORT": "8000", f"{port}_ADDR": "10.0.0.7"}
+    return env
 
 
 def test_all_runs_beside_services_of_kubernetes_that_have_our_names(make_system: MakeSystem) -> None:
@@ -45,22 +45,22 @@ def test_all_runs_beside_services_of_kubernetes_that_have_our_names(make_system:
     assert made.returncode == 0, made.stderr
     assert system.end_of(system.submit())["status"] == "succeeded"
     for command in (("queue", "list"), ("workers",), ("keys", "list"), ("dead", "list"), ("storage", "orphans")):
-        done = system.cli(*command, told=ports)
+        done = system.cli(*command, env=ports)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
-    missing = system.cli("status", "x", told=ports)
+    missing = system.cli("status", "x", env=ports)
     assert (missing.returncode, missing.stderr) == (
         5,
         "imagemill: there is no job x, or its record has expired\n",
     )
-    open_to_all = system.cli("api", "--host", "0.0.0.0", told=ports)  # noqa: S104 - refused: there is no key
+    open_to_all = system.cli("api", "--host", "0.0.0.0", env=ports)  # noqa: S104 - refused: there is no key
     assert "keys create" in open_to_all.stderr, open_to_all.stderr
-    seen = system.cli("doctor", "--json", told=ports)
+    seen = system.cli("doctor", "--json", env=ports)
     assert "unknown setting" not in seen.stdout
     assert "IMAGEMILL" not in seen.stderr
 
 
 @pytest.mark.parametrize(
-    ("told", "name"),
+    ("env", "name"),
     [
         ({"IMAGEMILL_REDIS_ULR": "redis://10.0.0.7:6379/0"}, "IMAGEMILL_REDIS_ULR"),
         ({"IMAGEMILL_SERVICE_HOST": "here"}, "IMAGEMILL_SERVICE_HOST"),
@@ -68,8 +68,8 @@ def test_all_runs_beside_services_of_kubernetes_that_have_our_names(make_system:
         ({"IMAGEMILL_METRICS_PORT": "tcp"}, "IMAGEMILL_METRICS_PORT"),
     ],
 )
-def test_what_is_misspelt_is_refused_all_the_same(make_system: MakeSystem, told: Mapping[str, str], name: str) -> None:
+def test_what_is_misspelt_is_refused_all_the_same(make_system: MakeSystem, env: Mapping[str, str], name: str) -> None:
     system = make_system(simulated(), of_kubernetes("IMAGEMILL_API"))
-    refused = system.cli("status", "x", told=told)
+    refused = system.cli("status", "x", env=env)
     assert refused.returncode in (2, 3), refused.stderr
     assert refused.stderr.startswith(f"imagemill: {name}: ")

@@ -23,7 +23,7 @@ from tests.hole import BlackHole
 
 Way = Callable[[Stage], str]
 
-TOLD = {"IMAGEMILL_LEASE_S": "4"}
+ENV = {"IMAGEMILL_LEASE_S": "4"}
 ONE_ATTEMPT = {"IMAGEMILL_MAX_ATTEMPTS": "1"}
 
 # Those in which workers start, and stop, or start late.
@@ -54,7 +54,7 @@ STATUSES = {"SUCCESS": {"succeeded"}, "FAILURE": {"failed"}, "REVOKED": {"cancel
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[Stage]:
     """A worker and an API process that no way ends."""
-    with System(tmp_path_factory.mktemp("calm"), cache_dir, MODELS, TOLD) as system:
+    with System(tmp_path_factory.mktemp("calm"), cache_dir, MODELS, ENV) as system:
         system.serve()
         yield Stage(system, Stage(system).worker())
 
@@ -75,13 +75,13 @@ def test_sender_hears_from_a_worker_that_goes_on_of_the_end_of_what_is(calm: Sta
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_sender_hears_of_the_end_of_what_is(make_system: MakeSystem, way: Way) -> None:
-    told = TOLD | (ONE_ATTEMPT if way is ways.lost_with_its_worker_every_time else {})
-    check(Stage(make_system(MODELS, told)), way)
+    env = ENV | (ONE_ATTEMPT if way is ways.lost_with_its_worker_every_time else {})
+    check(Stage(make_system(MODELS, env)), way)
 
 
 def test_sender_hears_how_a_job_ends_that_was_dead(make_system: MakeSystem) -> None:
     """All but of a chord: Celery has told its body of the failure, and forgotten it."""
-    stage = Stage(make_system(MODELS, TOLD | ONE_ATTEMPT))
+    stage = Stage(make_system(MODELS, ENV | ONE_ATTEMPT))
     stage.system.serve()
     worker = stage.worker()
     stage.send(SOME)
@@ -96,7 +96,7 @@ def test_sender_hears_how_a_job_ends_that_was_dead(make_system: MakeSystem) -> N
 
 def test_sender_hears_how_a_job_ends_that_was_canceled_and_is_replayed(make_system: MakeSystem) -> None:
     """Both ends, one after the other: who has heard of the first one asks again, and a chord is over."""
-    stage = Stage(make_system(MODELS, TOLD))
+    stage = Stage(make_system(MODELS, ENV))
     ways.purged(stage)
     stage.fan.check(stage.client, "REVOKED")
     for job_id in stage.fan.ids:
@@ -106,9 +106,9 @@ def test_sender_hears_how_a_job_ends_that_was_canceled_and_is_replayed(make_syst
 
 
 def test_sender_finds_results_where_the_operator_has_them_kept(make_system: MakeSystem) -> None:
-    system = make_system(MODELS, TOLD)
+    system = make_system(MODELS, ENV)
     elsewhere = f"{system.redis_server.url.removesuffix('/0')}/3"
-    system.worker("--model", "sim", told={"IMAGEMILL_RESULT_BACKEND_URL": elsewhere})
+    system.worker("--model", "sim", env={"IMAGEMILL_RESULT_BACKEND_URL": elsewhere})
     app = system.celery()
     app.conf.update(result_backend=elsewhere)
     fan = Fan.send(app)
@@ -117,14 +117,14 @@ def test_sender_finds_results_where_the_operator_has_them_kept(make_system: Make
 
 def test_backend_of_results_that_swallows_all_costs_no_job(make_system: MakeSystem) -> None:
     """Nor does it hold up those whose messages come afterwards, or who ask elsewhere."""
-    system = make_system(MODELS, TOLD)
+    system = make_system(MODELS, ENV)
     client, app = system.redis(), system.celery()
 
     def found(*names: str) -> list[Any]:
         return [client.hmget(f"imagemill:job:{each}", *names) for each in jobs]
 
     with BlackHole() as hole:
-        system.worker("--model", "sim", told={"IMAGEMILL_RESULT_BACKEND_URL": hole.url})
+        system.worker("--model", "sim", env={"IMAGEMILL_RESULT_BACKEND_URL": hole.url})
         first = [generate(app).apply_async(task_id=each) for each in ("my picture", "first", "second")]
         until("its worker tells of them", hole.has_caught)
         jobs = [str(each.id) for each in (*first[1:], generate(app).apply_async())]
@@ -135,7 +135,7 @@ def test_backend_of_results_that_swallows_all_costs_no_job(make_system: MakeSyst
 def test_every_sender_hears_while_one_of_three_workers_is_stopped(make_system: MakeSystem) -> None:
     system = make_system(simulated())
     results = {"IMAGEMILL_RESULT_BACKEND_URL": system.redis_server.url}
-    workers = [system.worker(told={**results, "IMAGEMILL_WORKER_GRACE_S": "1"}) for _ in range(3)]
+    workers = [system.worker(env={**results, "IMAGEMILL_WORKER_GRACE_S": "1"}) for _ in range(3)]
     app = system.celery()
     sent = [generate(app, {"num_inference_steps": 20}).apply_async() for _ in range(60)]
     until("all work", lambda: all(each.printed("job ended") for each in workers))

@@ -92,16 +92,16 @@ def test_records_of_a_newer_version_are_shown_as_far_as_they_are_known(served: t
 
     client.zadd("imagemill:dead", dict.fromkeys((*expected, *wanted, deeper, damaged), 1e12))
     for command in (("dead", "list"), *(("status", each) for each in list(expected)[:3])):
-        told = system.cli(*command)
-        assert told.returncode == 0, (command, told.stderr)
-    told = system.cli("dead", "list", "--json")
-    assert {job["id"]: job["status"] for job in map(json.loads, told.stdout.splitlines())} == {
+        done = system.cli(*command)
+        assert done.returncode == 0, (command, done.stderr)
+    done = system.cli("dead", "list", "--json")
+    assert {job["id"]: job["status"] for job in map(json.loads, done.stdout.splitlines())} == {
         each: jobs[each]["status"] for each in jobs if each != job_id
     }
-    told = system.cli("status", damaged)
-    assert told.returncode != 0
-    assert told.stderr.splitlines()[-1].startswith("imagemill: this version cannot read the record")
-    assert "Traceback" not in told.stderr
+    done = system.cli("status", damaged)
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1].startswith("imagemill: this version cannot read the record")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_key_sees_nothing_of_a_damaged_record_that_is_not_its_own(served: tuple[System, str]) -> None:
@@ -119,9 +119,9 @@ def test_events_of_a_newer_version_reach_who_listens(served: tuple[System, str])
     client.xadd(stream, {"type": "dream", "data": '{"depth": 2}'})
     client.xadd(stream, {"type": "progress", "data": '{"stage": "upscale", "tile": 3}'})
     client.xadd(stream, {"type": "completed", "data": '{"status": "dreamt"}'})
-    told = system.cli("events", newer)
-    assert told.returncode == 0, told.stderr
-    assert [line.split()[1] for line in told.stdout.splitlines()] == ["dream", "progress", "completed"]
+    done = system.cli("events", newer)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines()] == ["dream", "progress", "completed"]
     answer = system.http("GET", f"/v1/jobs/{newer}/events")
     assert answer.status == 200
     waited = system.cli("wait", job_id)

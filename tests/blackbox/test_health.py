@@ -55,7 +55,7 @@ def test_messages_for_a_model_that_there_is_not_are_seen_with_what_to_do(make_sy
     for _ in range(2):
         system.celery().send_task("imagemill.generate", kwargs=FIELDS, queue=queue)
     system.worker()
-    system.serve(told={"IMAGEMILL_METRICS_PORT": str(port)})
+    system.serve(env={"IMAGEMILL_METRICS_PORT": str(port)})
     (found,) = failures(system, queue)
     assert found["state"] == "failure"
     assert "2 messages" in found["found"]
@@ -156,7 +156,7 @@ def test_worker_that_is_killed_again_and_again_is_seen(make_system: MakeSystem) 
 def test_figures_say_what_the_doctor_says(make_system: MakeSystem) -> None:
     port = free_port()
     system = make_system(simulated())
-    system.serve(told={"IMAGEMILL_METRICS_PORT": str(port)})
+    system.serve(env={"IMAGEMILL_METRICS_PORT": str(port)})
     assert http_status(port, "/metrics") == 200
     system.celery().send_task("imagemill.generate", kwargs=FIELDS, queue="gpu.sim")
     until("it is seen", lambda: value(port, "imagemill_unread_messages", 'sender="others"') == 1)

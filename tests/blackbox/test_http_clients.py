@@ -9,18 +9,10 @@ from collections.abc import Iterator
 import httpx2 as httpx
 import pytest
 
-from tests.blackbox.conftest import MakeSystem
 from tests.blackbox.outside import QUEUE
-from tests.blackbox.system import PATIENCE_S, System, simulated
+from tests.blackbox.system import PATIENCE_S, System
 
 PROMPT = "a red circle on a blue background"
-
-
-@pytest.fixture
-def system(make_system: MakeSystem) -> System:
-    system = make_system(simulated())
-    system.serve()
-    return system
 
 
 @pytest.fixture

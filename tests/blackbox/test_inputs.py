@@ -30,7 +30,7 @@ def inline(data: bytes) -> str:
 @pytest.fixture
 def system(make_system: MakeSystem) -> System:
     system = make_system(simulated())
-    system.serve(told={"IMAGEMILL_INPUT_OBJECTS": OBJECTS})
+    system.serve(env={"IMAGEMILL_INPUT_OBJECTS": OBJECTS})
     return system
 
 

@@ -12,22 +12,12 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from resource import RLIMIT_FSIZE, prlimit
 from statistics import median
 
-import pytest
-
 from ops.process import LOOPBACK
-from tests.blackbox.conftest import MakeSystem
 from tests.blackbox.outside import PROMPT
-from tests.blackbox.system import PATIENCE_S, System, simulated, until
+from tests.blackbox.system import PATIENCE_S, System, until
 
 BATCHES = 20
 LINES = 500
-
-
-@pytest.fixture
-def system(make_system: MakeSystem) -> System:
-    system = make_system(simulated())
-    system.serve()
-    return system
 
 
 @contextmanager
@@ -75,18 +65,19 @@ def test_streams_of_one_key_are_bounded_and_another_key_is_served(system: System
 def test_batches_at_once_of_one_key_are_bounded(system: System) -> None:
     """And told by their own code."""
     key = system.key("one")
-    told: list[tuple[int, list[str | None]]] = []
+    answers: list[tuple[int, list[str | None]]] = []
     senders = [
-        threading.Thread(target=lambda: told.append(send_batch(system, key, batch_of(LINES)))) for _ in range(BATCHES)
+        threading.Thread(target=lambda: answers.append(send_batch(system, key, batch_of(LINES))))
+        for _ in range(BATCHES)
     ]
     for sender in senders:
         sender.start()
     for sender in senders:
         sender.join(2 * PATIENCE_S)
-    refused = [codes for status, codes in told if status == 429]
+    refused = [codes for status, codes in answers if status == 429]
     assert refused
     assert refused == [["too_many_batches"]] * len(refused)
-    assert [codes for status, codes in told if status == 200] == [[None] * LINES] * (BATCHES - len(refused))
+    assert [codes for status, codes in answers if status == 200] == [[None] * LINES] * (BATCHES - len(refused))
 
 
 def test_submission_waits_for_few_lines_of_another_keys_batches(system: System) -> None:
@@ -147,9 +138,9 @@ def test_stream_of_a_revoked_key_ends_and_hands_out_no_link(system: System) -> N
         asking(system, "GET", f"/v1/jobs/{other}/events", stays) as others,
     ):
         assert system.cli("keys", "revoke", "gone").returncode == 0
-        told = stream.read().decode()
+        text = stream.read().decode()
         system.worker()
         assert "event: completed" in others.read().decode()
-    assert "event: refused" in told
-    assert "invalid_api_key" in told
-    assert "http" not in told
+    assert "event: refused" in text
+    assert "invalid_api_key" in text
+    assert "http" not in text

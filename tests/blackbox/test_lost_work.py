@@ -7,21 +7,11 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
-import pytest
-
-from tests.blackbox.conftest import MakeSystem
-from tests.blackbox.system import Command, System, simulated, until
+from tests.blackbox.system import Command, System, until
 
 REFUSED = 77  # EX_NOPERM of sysexits.h
 NOT_USABLE = 3  # of every command whose Redis or S3 cannot be used
 INJECTION = Path(__file__).parent / "injection"
-
-
-@pytest.fixture
-def system(make_system: MakeSystem) -> System:
-    system = make_system(simulated())
-    system.serve()
-    return system
 
 
 def spooled(system: System) -> list[Path]:
@@ -62,14 +52,14 @@ def test_a_store_that_refuses_stops_the_worker_and_costs_no_job_and_no_picture(s
     assert refused.wait_for_exit() == NOT_USABLE, "it takes no job whose picture nobody could store"
     assert set(statuses(system, jobs)) == {"queued"}
 
-    after = system.worker(told={"IMAGEMILL_S3_SECRET_ACCESS_KEY": "another"})
+    after = system.worker(env={"IMAGEMILL_S3_SECRET_ACCESS_KEY": "another"})
     end_all(system, jobs)
     until("the pictures that waited are stored", lambda: after.printed("stored what waited") == waited)
     assert not spooled(system)
 
 
 def test_a_worker_that_stops_while_the_store_is_away_keeps_its_pictures_for_the_next(system: System) -> None:
-    worker = system.worker(told={"IMAGEMILL_WORKER_GRACE_S": "1"})
+    worker = system.worker(env={"IMAGEMILL_WORKER_GRACE_S": "1"})
     system.s3_server.stop()
     jobs = [system.submit() for _ in range(3)]
     until("all three wait on disk", lambda: len(spooled(system)) == 3)
@@ -85,7 +75,7 @@ def test_a_worker_that_stops_while_the_store_is_away_keeps_its_pictures_for_the_
 
 
 def test_pictures_of_a_paused_queue_wait_for_it_to_go_on(system: System) -> None:
-    worker = system.worker(told={"IMAGEMILL_WORKER_GRACE_S": "1"})
+    worker = system.worker(env={"IMAGEMILL_WORKER_GRACE_S": "1"})
     system.s3_server.stop()
     jobs = [system.submit() for _ in range(2)]
     until("both wait on disk", lambda: len(spooled(system)) == 2)
@@ -105,7 +95,7 @@ def test_threads_go_on_after_errors_that_nobody_foresaw(system: System, tmp_path
     """While `broken` is there, whatever a thread asks of Redis raises what no code expects; but not for tasks."""
     broken = tmp_path / "broken"
     worker = system.worker(
-        told={"PYTHONPATH": str(INJECTION), "BREAK_REDIS_WHILE": str(broken), "IMAGEMILL_LEASE_S": "4"}
+        env={"PYTHONPATH": str(INJECTION), "BREAK_REDIS_WHILE": str(broken), "IMAGEMILL_LEASE_S": "4"}
     )
     job = system.submit(num_inference_steps=400)  # Three leases long.
     until("it runs", lambda: system.job(job)["step"] > 0)

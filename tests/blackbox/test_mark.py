@@ -35,8 +35,8 @@ def system(request: pytest.FixtureRequest, make_system: MakeSystem) -> System:
 
 def tags_of(path: Path) -> dict[str, Any]:
     """All that exiftool reads in a file, `Group:Name`, raw values."""
-    told = subprocess.run(["exiftool", "-json", "-G", "-n", str(path)], capture_output=True, check=True)  # noqa: S607
-    return dict(json.loads(told.stdout)[0])
+    done = subprocess.run(["exiftool", "-json", "-G", "-n", str(path)], capture_output=True, check=True)  # noqa: S607
+    return dict(json.loads(done.stdout)[0])
 
 
 def is_marked(path: Path, says: str = MADE_BY_A_MODEL) -> bool:
@@ -104,12 +104,12 @@ def test_operator_keeps_prompts_out_of_a_models_files(system: System) -> None:
 
 def test_worker_with_a_certificate_signs_what_it_stores(make_system: MakeSystem, tmp_path: Path) -> None:
     chain = make_chain(tmp_path / "chain")
-    told = {
+    env = {
         "IMAGEMILL_WORKER_C2PA_CERTIFICATE_FILE": str(chain.certificate_file),
         "IMAGEMILL_WORKER_C2PA_KEY_FILE": str(chain.key_file),
     }
     system = make_system(simulated())
-    system.worker(told=told)
+    system.worker(env=env)
     system.serve()
     first = system.submit(output={"format": "jpeg", "thumbnail": 32})
     system.end_of(first)

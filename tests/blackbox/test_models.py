@@ -61,7 +61,7 @@ def halve(file: Path) -> None:
 
 def refused(system: System, *names: str) -> str:
     """Start a worker that must end by itself, for good, with one line that says why; that line."""
-    worker = system.worker(is_ready=False, told={"IMAGEMILL_WORKER_MODELS": ",".join(names)})
+    worker = system.worker(is_ready=False, env={"IMAGEMILL_WORKER_MODELS": ",".join(names)})
     until("the worker has ended, or is ready, or starts again", lambda: over(worker), 150)
     assert worker.exit_code == EX_CONFIG, "\n".join(worker.lines[-5:])
     text = "\n".join(worker.lines)

@@ -45,7 +45,7 @@ def check(system: System, answer: Answer, status: int, code: str) -> None:
     assert inside(system, text) == []
 
 
-def told(system: System, answer: Answer) -> None:
+def assert_nothing_inside(system: System, answer: Answer) -> None:
     """Whoever runs the API finds the reason by what the answer has."""
     request_id = {name.lower(): value for name, value in answer.headers.items()}["x-request-id"]
     api = system.api
@@ -65,13 +65,13 @@ def test_a_failed_job_names_no_path_and_no_exception(make_system: MakeSystem, tm
     folder = tmp_path / "damaged"
     folder.mkdir()
     (folder / "model_index.json").write_text("no JSON")
-    system = make_system(simulated() + DAMAGED.format(folder=folder), told=LINKS)
+    system = make_system(simulated() + DAMAGED.format(folder=folder), env=LINKS)
     system.serve()
     cannot_start = system.worker("--model", "damaged", is_ready=False)
     broken = tmp_path / "broken"
     worker = system.worker(
         *("--model", "sim"),
-        told={
+        env={
             "PYTHONPATH": str(INJECTION),
             "BREAK_LIBRARIES_WHILE": str(broken),
             "IMAGEMILL_RESULT_BACKEND_URL": system.redis_server.url,
@@ -97,7 +97,7 @@ def test_a_failed_job_names_no_path_and_no_exception(make_system: MakeSystem, tm
 
 
 def test_a_job_whose_picture_cannot_be_kept_names_no_folder(make_system: MakeSystem) -> None:
-    system = make_system(simulated(), told=LINKS)
+    system = make_system(simulated(), env=LINKS)
     system.serve()
     worker = system.worker()
     done = system.submit()
@@ -110,19 +110,19 @@ def test_a_job_whose_picture_cannot_be_kept_names_no_folder(make_system: MakeSys
     until("its log has the reason", lambda: worker.printed(f"{job_id}.*SpoolFull"))
     answer = system.http("GET", f"/v1/jobs/{done}/images/0")
     check(system, answer, 503, "storage_unavailable")
-    told(system, answer)
+    assert_nothing_inside(system, answer)
 
 
 def test_a_store_that_refuses_the_api_is_not_named(make_system: MakeSystem) -> None:
-    system = make_system(simulated(), told=LINKS)
+    system = make_system(simulated(), env=LINKS)
     system.worker()
     system.serve()
     done = system.submit()
     assert system.end_of(done)["status"] == "succeeded"
-    system.serve(told={"IMAGEMILL_S3_SECRET_ACCESS_KEY": "wrong"})
+    system.serve(env={"IMAGEMILL_S3_SECRET_ACCESS_KEY": "wrong"})
     answer = system.http("GET", f"/v1/jobs/{done}/images/0")
     check(system, answer, 500, "misconfigured")
-    told(system, answer)
+    assert_nothing_inside(system, answer)
     ready = system.http("GET", "/ready")
     assert ready.body["storage"] == "refuses"
 
@@ -142,7 +142,7 @@ def test_a_redis_that_is_full_or_away_is_not_named(make_system: MakeSystem) -> N
 
     answer = until("it is full", refused)
     check(system, answer, 429, "system_full")
-    told(system, answer)
+    assert_nothing_inside(system, answer)
     check(system, system.http("POST", PICTURES, line), 429, "system_full")
     check(system, system.http("POST", "/v1/jobs/batch", [line, line]), 200, "system_full")  # in its lines
     make_room(client)
@@ -154,4 +154,4 @@ def test_a_redis_that_is_full_or_away_is_not_named(make_system: MakeSystem) -> N
             answer = system.http(method.upper(), where, line if method in ("post", "patch") else None)
             assert inside(system, json.dumps(answer.body)) == [], where
             if answer.status == 503 and path.startswith("/v1"):
-                told(system, answer)
+                assert_nothing_inside(system, answer)

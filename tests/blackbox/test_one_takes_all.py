@@ -37,9 +37,9 @@ def test_outputs_without_bound_are_refused_at_every_door(system: System) -> None
     assert (refused.status, refused.body["error"]["field"]) == (422, "n")
     file = system.folder / "jobs.jsonl"
     file.write_text('{"prompt": "a circle", "output": {"resize": {"width": 8192, "height": 8192}}}\n')
-    told = system.cli("submit", "--file", str(file))
-    assert told.returncode == 2
-    assert "output.resize" in told.stderr
+    done = system.cli("submit", "--file", str(file))
+    assert done.returncode == 2
+    assert "output.resize" in done.stderr
     task = system.celery().send_task("imagemill.generate", kwargs={"prompt": "a circle", **HUGE}, queue="gpu.sim")
     error = system.end_of(task.id)["error"]
     assert error["code"] == "invalid_request"
@@ -79,7 +79,7 @@ def test_a_job_leaves_between_two_of_its_files(system: System, how: str) -> None
 
 def test_a_worker_stops_between_two_files(system: System) -> None:
     """Its job is made by another one, which stood still until then."""
-    stopping, other = system.worker(told={"IMAGEMILL_WORKER_GRACE_S": "0.2"}), system.worker()
+    stopping, other = system.worker(env={"IMAGEMILL_WORKER_GRACE_S": "0.2"}), system.worker()
     os.killpg(other.pid or 0, signal.SIGSTOP)
     job = system.submit(n=16, **LARGE)
     in_files(system, job)
@@ -93,7 +93,7 @@ def test_a_worker_stops_between_two_files(system: System) -> None:
 
 def test_small_outputs_pass_large_ones(system: System) -> None:
     """Where the memory for files is full of large ones, a small one of somebody else still is made."""
-    system.worker(told={"IMAGEMILL_WORKER_POSTPROCESS_MIB": "200"})
+    system.worker(env={"IMAGEMILL_WORKER_POSTPROCESS_MIB": "200"})
     large = [system.submit(n=16, **LARGE) for _ in range(3)]
     in_files(system, large[-1])
     small = system.end_of(system.submit())

@@ -31,7 +31,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @pytest.fixture(scope="module")
 def worker(system: System) -> Command:
-    return system.worker(told={"IMAGEMILL_RESULT_BACKEND_URL": system.redis_server.url})
+    return system.worker(env={"IMAGEMILL_RESULT_BACKEND_URL": system.redis_server.url})
 
 
 def by_celery(**options: Any) -> Send:
@@ -46,9 +46,9 @@ def by_hand(body: Any = None, *, text: bytes | None = None, head: dict[str, Any]
 
     def send(_app: Celery, client: redis.Redis) -> str:
         task_id = f"by-hand-{client.incr('tests:sent')}"
-        told = json.dumps(body).encode() if text is None else text
+        encoded = json.dumps(body).encode() if text is None else text
         message = {
-            "body": base64.b64encode(told).decode(),
+            "body": base64.b64encode(encoded).decode(),
             "content-type": "application/json",
             "content-encoding": "utf-8",
             "headers": {"task": GENERATE, "id": task_id, "lang": "py", **(head or {})},
@@ -70,8 +70,8 @@ def nested(levels: int) -> bytes:
     return b'[[], {"prompt": "a", "metadata": ' + b'{"a":' * levels + b"1" + b"}" * levels + b"}, {}]"
 
 
-def following(**told: Any) -> Send:
-    return by_hand([[], {"prompt": PROMPT}, {**SIGNATURES, **told}])
+def following(**fields: Any) -> Send:
+    return by_hand([[], {"prompt": PROMPT}, {**SIGNATURES, **fields}])
 
 
 GOOD = [[], {"prompt": PROMPT}, SIGNATURES]

@@ -78,8 +78,8 @@ def test_waiting_job_is_moved_before_the_others_of_its_key(system: System) -> No
     answer = system.http("PATCH", f"/v1/jobs/{jobs[-1]}", {"position": "front"}, key)
     assert (answer.status, answer.body["queue_position"]) == (200, 1)
     assert system.http("PATCH", f"/v1/jobs/{jobs[-1]}", {"position": "front"}, other).status == 404
-    told = system.cli("reprioritize", jobs[-2], "--priority", "low", "--json")
-    assert told.returncode == 0, told.stderr
+    done = system.cli("reprioritize", jobs[-2], "--priority", "low", "--json")
+    assert done.returncode == 0, done.stderr
     system.worker("--concurrency", "1")
     began = {job_id: system.end_of(job_id, key)["started_at"] for job_id in jobs}
     in_order = sorted(jobs, key=lambda job_id: float(began[job_id]))

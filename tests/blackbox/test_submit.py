@@ -15,8 +15,8 @@ PROMPT = "a red circle on a blue background"
 
 def told_to_be(system: System, *rules: str) -> dict[str, str]:
     """What makes a process somebody who has the job table, and can send none of its messages."""
-    told = ("reset", "on", ">secret", "~imagemill:*", "~gpu.*", "~_kombu*", "&*", "+@all", *rules)
-    system.redis().execute_command("ACL", "SETUSER", "limited", *told)  # type: ignore[no-untyped-call]
+    rights = ("reset", "on", ">secret", "~imagemill:*", "~gpu.*", "~_kombu*", "&*", "+@all", *rules)
+    system.redis().execute_command("ACL", "SETUSER", "limited", *rights)  # type: ignore[no-untyped-call]
     return {"IMAGEMILL_REDIS_URL": system.redis_server.url.replace("redis://", "redis://limited:secret@")}
 
 
@@ -27,11 +27,11 @@ def system(make_system: MakeSystem) -> System:
 
 def test_job_is_submitted_on_the_command_line_though_its_message_cannot_be_sent(system: System) -> None:
     limited = told_to_be(system)
-    one = system.cli("submit", PROMPT, "--json", told=limited)
+    one = system.cli("submit", PROMPT, "--json", env=limited)
     assert (one.returncode, one.stderr.count("Traceback")) == (0, 0), one.stdout + one.stderr
     file = system.folder / "prompts.jsonl"
     file.write_text("".join(json.dumps({"prompt": PROMPT, "seed": seed}) + "\n" for seed in range(3)), "utf-8")
-    many = system.cli("submit", "--file", str(file), "--detach", "--json", told=limited)
+    many = system.cli("submit", "--file", str(file), "--detach", "--json", env=limited)
     assert many.returncode == 0, many.stdout + many.stderr
     job_ids = [json.loads(line)["id"] for line in [*one.stdout.splitlines(), *many.stdout.splitlines()]]
     assert len(job_ids) == 4
@@ -44,26 +44,26 @@ def test_operators_are_told_what_was_done_though_no_message_can_be_sent(system: 
     limited = told_to_be(system)
     system.serve()
     first, second, third = (system.submit(seed=seed) for seed in range(3))
-    codes = {"cancel": system.cli("cancel", first, "--json", told=limited).returncode}
+    codes = {"cancel": system.cli("cancel", first, "--json", env=limited).returncode}
     assert system.cli("queue", "pause", QUEUE).returncode == 0
     assert system.job(first)["status"] == "canceled"
     assert system.cli("cancel", second).returncode == 0
-    codes["queue resume"] = system.cli("queue", "resume", QUEUE, told=limited).returncode
+    codes["queue resume"] = system.cli("queue", "resume", QUEUE, env=limited).returncode
     assert system.cli("cancel", third).returncode == 0
-    replayed = system.cli("dead", "replay", second, "--json", told=limited)
+    replayed = system.cli("dead", "replay", second, "--json", env=limited)
     codes["dead replay"] = replayed.returncode
     others = [system.submit(seed=seed) for seed in range(2)]
-    codes["queue purge"] = system.cli("queue", "purge", QUEUE, "--yes", told=limited).returncode
+    codes["queue purge"] = system.cli("queue", "purge", QUEUE, "--yes", env=limited).returncode
     assert codes == dict.fromkeys(("cancel", "queue resume", "dead replay", "queue purge"), 0)
     assert [system.job(job_id)["status"] for job_id in (second, *others)] == ["canceled"] * 3
     last = [system.submit(seed=seed) for seed in range(2)]
-    system.cli("cancel", last[0], told=limited)
+    system.cli("cancel", last[0], env=limited)
     system.worker()
     assert system.end_of(last[1])["status"] == "succeeded"
 
 
 def test_http_answers_what_was_done_though_no_message_can_be_sent(system: System) -> None:
-    system.serve(told=told_to_be(system))
+    system.serve(env=told_to_be(system))
     first, second = (system.submit(seed=seed) for seed in range(2))
     statuses = {"cancel": system.http("DELETE", f"/v1/jobs/{first}").status}
     batch = system.http("POST", "/v1/jobs/batch", [{"prompt": PROMPT, "seed": seed} for seed in range(3)])
@@ -79,15 +79,15 @@ def test_http_answers_what_was_done_though_no_message_can_be_sent(system: System
 def test_job_is_submitted_though_its_record_cannot_be_read_then(system: System) -> None:
     """As where Redis goes away between the job's writing and the answer."""
     limited = told_to_be(system, "-hgetall")
-    system.serve(told=limited)
+    system.serve(env=limited)
     answer = system.http("POST", "/v1/jobs", {"prompt": PROMPT, "seed": 7, "metadata": {"order": "12"}})
     assert answer.status == 202, answer.body
     assert (answer.body["status"], answer.body["parameters"]["seed"]) == ("queued", 7)
     waited = system.http("POST", "/v1/jobs", {"prompt": PROMPT}, headers={"Prefer": "wait=5"})
     assert waited.status == 202, waited.body
-    told = system.cli("submit", PROMPT, "--json", told=limited)
-    assert told.returncode == 0, told.stdout + told.stderr
+    done = system.cli("submit", PROMPT, "--json", env=limited)
+    assert done.returncode == 0, done.stdout + done.stderr
     system.redis().execute_command("ACL", "SETUSER", "limited", "allkeys", "+@all")  # type: ignore[no-untyped-call]
-    job_ids = [answer.body["id"], waited.body["id"], json.loads(told.stdout)["id"]]
+    job_ids = [answer.body["id"], waited.body["id"], json.loads(done.stdout)["id"]]
     system.worker()
     assert [system.end_of(job_id)["status"] for job_id in job_ids] == ["succeeded"] * 3

@@ -44,9 +44,9 @@ def as_a_file(system: System, key: str, priority: str) -> list[str]:
     file = system.folder / "prompts.jsonl"
     file.write_text("".join(json.dumps({"prompt": PROMPT, "model": "sim"}) + "\n" for _ in range(BACKLOG)), "utf-8")
     options = ("--priority", priority, "--caller", "many", "--detach", "--json")
-    told = system.cli("submit", "--file", str(file), *options)
-    assert told.returncode == 0, told.stderr
-    return [json.loads(line)["id"] for line in told.stdout.splitlines()]
+    done = system.cli("submit", "--file", str(file), *options)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line)["id"] for line in done.stdout.splitlines()]
 
 
 def again_after_a_cancel(system: System, key: str, priority: str) -> list[str]:

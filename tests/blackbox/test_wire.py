@@ -19,14 +19,6 @@ HOST = "a" * 60_000
 MOST_GROWN_MIB = 64  # Each answer was 25 MB, as its links had that host.
 
 
-@pytest.fixture
-def system(make_system: MakeSystem) -> System:
-    """An API process alone."""
-    system = make_system(simulated())
-    system.serve()
-    return system
-
-
 def connected(api: Command, request: str) -> socket.socket:
     """Somebody who has asked, and has next to no room for the answer."""
     made = socket.socket()

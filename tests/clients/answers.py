@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-Told = Mapping[str, Any]
+Answer = Mapping[str, Any]
 
 _COUNT, SIZE = 2, (128, 64)
 _WAYS = {"links": {"url"}, "files": {"b64_json"}, "nothing chosen": {"url", "b64_json"}}  # Others read what they like.
@@ -25,30 +25,30 @@ _ERRORS = {
 }
 
 
-def wrong_in(told: Told, classes: Mapping[int, str]) -> str | None:
+def wrong_in(answer: Answer, classes: Mapping[int, str]) -> str | None:
     """
     What is not as it was to be in one line that a program printed.
 
     Args:
-        told: Its JSON.
+        answer: Its JSON.
         classes: What the client's errors are called, by their status.
     """
-    what = told["what"]
+    what = answer["what"]
     if what in _ERRORS:
-        is_right = _is_error(told, classes)
+        is_right = _is_error(answer, classes)
     elif what == "canceled while streamed":
-        is_right = told.get("error") == "APIError" and told["status"] is None and "canceled" in told["text"]
-    elif "models" in told:
-        is_right = told["models"] == ["sim"]
+        is_right = answer.get("error") == "APIError" and answer["status"] is None and "canceled" in answer["text"]
+    elif "models" in answer:
+        is_right = answer["models"] == ["sim"]
     else:
-        is_right = _are_images(told.get("images", []), _WAYS.get(what))
-    return None if is_right else f"{what}: {str(dict(told))[:600]}"
+        is_right = _are_images(answer.get("images", []), _WAYS.get(what))
+    return None if is_right else f"{what}: {str(dict(answer))[:600]}"
 
 
-def _is_error(told: Told, classes: Mapping[int, str]) -> bool:
-    status, param, words = _ERRORS[told["what"]]
-    is_known = (told.get("error"), told.get("status")) == (classes[status], status)
-    return is_known and told.get("param", param) == param and words in told.get("text", words)
+def _is_error(answer: Answer, classes: Mapping[int, str]) -> bool:
+    status, param, words = _ERRORS[answer["what"]]
+    is_known = (answer.get("error"), answer.get("status")) == (classes[status], status)
+    return is_known and answer.get("param", param) == param and words in answer.get("text", words)
 
 
 def _are_images(images: Sequence[Mapping[str, str | None]], ways: set[str] | None) -> bool:

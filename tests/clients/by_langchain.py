@@ -15,12 +15,12 @@ import openai
 from langchain_community.utilities.dalle_image_generator import DallEAPIWrapper
 
 
-def tell(what: str, ask: Callable[[], dict[str, Any]]) -> None:
+def report(what: str, ask: Callable[[], dict[str, Any]]) -> None:
     try:
-        told = ask()
+        reported = ask()
     except openai.APIStatusError as exc:
-        told = {"error": type(exc).__name__, "status": exc.status_code, "param": exc.param, "text": str(exc)}
-    sys.stdout.write(json.dumps({"what": what, **told}) + "\n")
+        reported = {"error": type(exc).__name__, "status": exc.status_code, "param": exc.param, "text": str(exc)}
+    sys.stdout.write(json.dumps({"what": what, **reported}) + "\n")
 
 
 def links(**fields: Any) -> dict[str, Any]:
@@ -29,11 +29,11 @@ def links(**fields: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    tell("links", links)
-    tell("all options", lambda: links(quality="hd"))
-    tell("unknown model", lambda: links(model="nothing"))
-    tell("wrong size", lambda: links(size="1024x1024"))
-    tell("wrong key", lambda: links(api_key="im_wrong"))
+    report("links", links)
+    report("all options", lambda: links(quality="hd"))
+    report("unknown model", lambda: links(model="nothing"))
+    report("wrong size", lambda: links(size="1024x1024"))
+    report("wrong key", lambda: links(api_key="im_wrong"))
 
 
 if __name__ == "__main__":

@@ -19,12 +19,12 @@ URL, HASTY_KEY = (os.environ[name] for name in ("OPENAI_BASE_URL", "CLIENT_HASTY
 litellm.suppress_debug_info = True
 
 
-def tell(what: str, ask: Callable[[], dict[str, Any]]) -> None:
+def report(what: str, ask: Callable[[], dict[str, Any]]) -> None:
     try:
-        told = ask()
+        reported = ask()
     except openai.APIStatusError as exc:
-        told = {"error": type(exc).__name__, "status": exc.status_code, "text": str(exc)}
-    sys.stdout.write(json.dumps({"what": what, **told}) + "\n")
+        reported = {"error": type(exc).__name__, "status": exc.status_code, "text": str(exc)}
+    sys.stdout.write(json.dumps({"what": what, **reported}) + "\n")
 
 
 def images(**fields: Any) -> dict[str, Any]:
@@ -39,17 +39,17 @@ def too_often() -> dict[str, Any]:
 
 
 def main() -> None:
-    tell("nothing chosen", images)
-    tell("links", lambda: images(extra_body={"response_format": "url"}))
-    tell("files", lambda: images(extra_body={"response_format": "b64_json"}))
-    tell("all options", lambda: images(quality="hd", user="u-12", seed=7))
-    tell("by way of a proxy", lambda: images(model="litellm_proxy/sim"))
-    tell("unknown model", lambda: images(model="openai/nothing"))
-    tell("wrong size", lambda: images(size="1024x1024"))
-    tell("wrong key", lambda: images(api_key="im_wrong"))
+    report("nothing chosen", images)
+    report("links", lambda: images(extra_body={"response_format": "url"}))
+    report("files", lambda: images(extra_body={"response_format": "b64_json"}))
+    report("all options", lambda: images(quality="hd", user="u-12", seed=7))
+    report("by way of a proxy", lambda: images(model="litellm_proxy/sim"))
+    report("unknown model", lambda: images(model="openai/nothing"))
+    report("wrong size", lambda: images(size="1024x1024"))
+    report("wrong key", lambda: images(api_key="im_wrong"))
     found = {"check_provider_endpoint": True, "custom_llm_provider": "openai", "api_base": URL}
-    tell("models", lambda: {"models": litellm.get_valid_models(**found)})
-    tell("too often", too_often)
+    report("models", lambda: {"models": litellm.get_valid_models(**found)})
+    report("too often", too_often)
 
 
 if __name__ == "__main__":

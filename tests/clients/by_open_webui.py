@@ -32,8 +32,8 @@ FILES: dict[str, Any] = {
 }  # It asks for them unless the model's name is one of gpt-image's.
 
 
-def tell(what: str, **told: Any) -> None:
-    sys.stdout.write(json.dumps({"what": what, **told}) + "\n")
+def report(what: str, **reported: Any) -> None:
+    sys.stdout.write(json.dumps({"what": what, **reported}) + "\n")
 
 
 def shown(content: bytes) -> dict[str, Any]:
@@ -61,9 +61,9 @@ async def new(what: str, query: str = "", headers: dict[str, str] = HEADERS, **f
             async with session.post(f"{URL}/images/generations{query}", json=ASKED | fields, headers=headers) as answer:
                 answer.raise_for_status()
                 made = await answer.json(content_type=None)
-            tell(what, images=[await new_image(session, image, headers) for image in made["data"]])
+            report(what, images=[await new_image(session, image, headers) for image in made["data"]])
         except aiohttp.ClientResponseError as exc:
-            tell(what, error=type(exc).__name__, status=exc.status)
+            report(what, error=type(exc).__name__, status=exc.status)
 
 
 async def verified() -> None:
@@ -71,13 +71,13 @@ async def verified() -> None:
         aiohttp.ClientSession(trust_env=True) as session,
         session.get(f"{URL}/models", headers=HEADERS, cookies={}) as answer,
     ):
-        tell("models", models=[each["id"] for each in (await answer.json())["data"]])
+        report("models", models=[each["id"] for each in (await answer.json())["data"]])
 
 
 def old(what: str, **fields: Any) -> None:
     answer = requests.post(url=f"{URL}/images/generations", json=ASKED | fields, headers=HEADERS)
     answer.raise_for_status()
-    tell(what, images=[old_image(image) for image in answer.json()["data"]])
+    report(what, images=[old_image(image) for image in answer.json()["data"]])
 
 
 def old_image(image: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-// A service that has OpenAI's client for Node and nothing of ours, told by its environment.
+// A service that has OpenAI's client for Node and nothing of ours, configured by its environment.
 //
 // Prints a JSON object a line: what it asked for, and what it got.
 import { createReadStream } from "node:fs";
@@ -8,15 +8,15 @@ const { OPENAI_BASE_URL, OPENAI_API_KEY, CLIENT_HASTY_KEY, CLIENT_PICTURE, CLIEN
 const ASKED = { model: "sim", prompt: "a blue ring", n: 2, size: "128x64" };
 const client = new OpenAI();
 
-async function tell(what, ask) {
-  let told;
+async function report(what, ask) {
+  let reported;
   try {
-    told = await ask();
+    reported = await ask();
   } catch (error) {
     if (!(error instanceof OpenAI.APIError)) throw error;
-    told = { error: error.constructor.name, status: error.status ?? null, param: error.param, text: error.message };
+    reported = { error: error.constructor.name, status: error.status ?? null, param: error.param, text: error.message };
   }
-  process.stdout.write(`${JSON.stringify({ what, ...told })}\n`);
+  process.stdout.write(`${JSON.stringify({ what, ...reported })}\n`);
 }
 
 const shown = (made) => ({ images: made.map(({ url = null, b64_json = null }) => ({ url, b64_json })) });
@@ -55,25 +55,25 @@ async function tooOften() {
   for (;;) await hasty.models.list();
 }
 
-await tell("nothing chosen", () => images({}));
-await tell("links", () => images({ response_format: "url" }));
-await tell("files", () => images({ response_format: "b64_json" }));
-await tell("all options", () => images({ user: "u-12", quality: "hd", style: "vivid", seed: 7 }));
-await tell("unknown model", () => images({ model: "nothing" }));
-await tell("wrong size", () => images({ size: "1024x1024" }));
-await tell("wrong key", async () => shown(await new OpenAI({ apiKey: "im_wrong" }).images.generate(ASKED)));
-await tell("models", () => models(client));
-await tell("a model", async () => ({ models: [(await client.models.retrieve("sim")).id] }));
-await tell("unknown model looked up", async () => ({ models: [await client.models.retrieve("nothing")] }));
-await tell("another route", async () => ({ answer: await client.embeddings.create({ model: "sim", input: "a star" }) }));
-await tell("version in the query", () => images({}, { query: { "api-version": "2024-02-01" } }));
+await report("nothing chosen", () => images({}));
+await report("links", () => images({ response_format: "url" }));
+await report("files", () => images({ response_format: "b64_json" }));
+await report("all options", () => images({ user: "u-12", quality: "hd", style: "vivid", seed: 7 }));
+await report("unknown model", () => images({ model: "nothing" }));
+await report("wrong size", () => images({ size: "1024x1024" }));
+await report("wrong key", async () => shown(await new OpenAI({ apiKey: "im_wrong" }).images.generate(ASKED)));
+await report("models", () => models(client));
+await report("a model", async () => ({ models: [(await client.models.retrieve("sim")).id] }));
+await report("unknown model looked up", async () => ({ models: [await client.models.retrieve("nothing")] }));
+await report("another route", async () => ({ answer: await client.embeddings.create({ model: "sim", input: "a star" }) }));
+await report("version in the query", () => images({}, { query: { "api-version": "2024-02-01" } }));
 const generated = () => client.images.generate({ ...ASKED, stream: true, partial_images: 1 });
-await tell("streamed", () => streamed(generated(), "image_generation.completed"));
-await tell("canceled while streamed", canceledWhileStreamed);
-await tell("edited", () => edited({}));
-await tell("edited by a mask", () => edited({ mask: createReadStream(CLIENT_MASK), size: "128x64", seed: 7 }));
-await tell("edited and streamed", () => streamed(edit({ stream: true, partial_images: 1 }), "image_edit.completed"));
-await tell("edited by file id", editedByFileId);
-await tell("several pictures", () => edited({ image: [picture(), picture()] }));
-await tell("too often", tooOften);
-await tell("again when told", () => models(new OpenAI({ apiKey: CLIENT_HASTY_KEY })));
+await report("streamed", () => streamed(generated(), "image_generation.completed"));
+await report("canceled while streamed", canceledWhileStreamed);
+await report("edited", () => edited({}));
+await report("edited by a mask", () => edited({ mask: createReadStream(CLIENT_MASK), size: "128x64", seed: 7 }));
+await report("edited and streamed", () => streamed(edit({ stream: true, partial_images: 1 }), "image_edit.completed"));
+await report("edited by file id", editedByFileId);
+await report("several pictures", () => edited({ image: [picture(), picture()] }));
+await report("too often", tooOften);
+await report("again after 429", () => models(new OpenAI({ apiKey: CLIENT_HASTY_KEY })));

@@ -1,5 +1,5 @@
 """
-A service that has OpenAI's client for Python, 1.0 or later, and nothing of ours, told by its environment.
+A service that has OpenAI's client for Python, 1.0 or later, and nothing of ours, configured by its environment.
 
 Prints a JSON object a line: what it asked for, and what it got.
 """
@@ -28,14 +28,14 @@ if HAS_MODELS:
     ASKED["model"] = "sim"
 
 
-def tell(what: str, ask: Callable[[], dict[str, Any]]) -> None:
+def report(what: str, ask: Callable[[], dict[str, Any]]) -> None:
     try:
-        told = ask()
+        reported = ask()
     except openai.APIError as exc:
-        told = {"error": type(exc).__name__, "status": getattr(exc, "status_code", None), "text": str(exc)}
+        reported = {"error": type(exc).__name__, "status": getattr(exc, "status_code", None), "text": str(exc)}
         if hasattr(exc, "body"):  # 1.0 looks for the fields of an error where they are not.
-            told["param"] = exc.param
-    sys.stdout.write(json.dumps({"what": what, **told}) + "\n")
+            reported["param"] = exc.param
+    sys.stdout.write(json.dumps({"what": what, **reported}) + "\n")
 
 
 def images(**fields: Any) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def too_often() -> dict[str, Any]:
         openai.OpenAI(base_url=URL, api_key=HASTY_KEY, max_retries=0).models.list()
 
 
-def again_when_told() -> dict[str, Any]:
+def again_after_429() -> dict[str, Any]:
     return {"models": [each.id for each in openai.OpenAI(base_url=URL, api_key=HASTY_KEY).models.list()]}
 
 
@@ -97,29 +97,29 @@ def canceled_while_streamed() -> dict[str, Any]:
 
 
 def main() -> None:
-    tell("nothing chosen", images)
-    tell("links", lambda: images(response_format="url"))
-    tell("files", lambda: images(response_format="b64_json"))
-    tell("all options", lambda: images(user="u-12", extra_body={"seed": 7, "quality": "hd", "style": "vivid"}))
-    tell("asynchronous", asynchronous)
-    tell("unknown model", lambda: images(extra_body={"model": "nothing"}))
-    tell("wrong size", lambda: images(size="1024x1024"))
-    tell("wrong key", wrong_key)
-    tell("models", lambda: {"models": [each.id for each in client.models.list()]})
-    tell("a model", lambda: {"models": [client.models.retrieve("sim").id]})
-    tell("unknown model looked up", lambda: {"models": [client.models.retrieve("nothing").id]})
-    tell("another route", lambda: {"answer": str(client.embeddings.create(model="sim", input="a star"))})
-    tell("version in the query", lambda: images(extra_query={"api-version": "2024-02-01"}))
-    tell("edited", edited)
-    tell("edited by a mask", lambda: edited(mask=MASK, size="128x64", response_format="b64_json"))
+    report("nothing chosen", images)
+    report("links", lambda: images(response_format="url"))
+    report("files", lambda: images(response_format="b64_json"))
+    report("all options", lambda: images(user="u-12", extra_body={"seed": 7, "quality": "hd", "style": "vivid"}))
+    report("asynchronous", asynchronous)
+    report("unknown model", lambda: images(extra_body={"model": "nothing"}))
+    report("wrong size", lambda: images(size="1024x1024"))
+    report("wrong key", wrong_key)
+    report("models", lambda: {"models": [each.id for each in client.models.list()]})
+    report("a model", lambda: {"models": [client.models.retrieve("sim").id]})
+    report("unknown model looked up", lambda: {"models": [client.models.retrieve("nothing").id]})
+    report("another route", lambda: {"answer": str(client.embeddings.create(model="sim", input="a star"))})
+    report("version in the query", lambda: images(extra_query={"api-version": "2024-02-01"}))
+    report("edited", edited)
+    report("edited by a mask", lambda: edited(mask=MASK, size="128x64", response_format="b64_json"))
     if HAS_STREAMS:
-        tell("streamed", lambda: streamed(client.images.generate(**ASKED, stream=True, partial_images=1)))
-        tell("canceled while streamed", canceled_while_streamed)
-        tell("edited and streamed", edited_and_streamed)
-        tell("edited by file id", edited_by_file_id)
-        tell("several pictures", lambda: edited(image=[PICTURE, PICTURE]))
-    tell("too often", too_often)
-    tell("again when told", again_when_told)
+        report("streamed", lambda: streamed(client.images.generate(**ASKED, stream=True, partial_images=1)))
+        report("canceled while streamed", canceled_while_streamed)
+        report("edited and streamed", edited_and_streamed)
+        report("edited by file id", edited_by_file_id)
+        report("several pictures", lambda: edited(image=[PICTURE, PICTURE]))
+    report("too often", too_often)
+    report("again after 429", again_after_429)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """
-A service that has the first generation of OpenAI's client for Python, told by its environment.
+A service that has the first generation of OpenAI's client for Python, configured by its environment.
 
 Prints a JSON object a line: what it asked for, and what it got.
 """
@@ -20,13 +20,13 @@ api.api_base = os.environ["OPENAI_BASE_URL"]
 HASTY_KEY = os.environ["CLIENT_HASTY_KEY"]
 
 
-def tell(what: str, ask: Callable[[], dict[str, Any]]) -> None:
+def report(what: str, ask: Callable[[], dict[str, Any]]) -> None:
     try:
-        told = ask()
+        reported = ask()
     except api.error.OpenAIError as exc:
         param = getattr(exc, "param", None)
-        told = {"error": type(exc).__name__, "status": exc.http_status, "param": param, "text": str(exc)}
-    sys.stdout.write(json.dumps({"what": what, **told}) + "\n")
+        reported = {"error": type(exc).__name__, "status": exc.http_status, "param": param, "text": str(exc)}
+    sys.stdout.write(json.dumps({"what": what, **reported}) + "\n")
 
 
 def images(**fields: Any) -> dict[str, Any]:
@@ -50,19 +50,19 @@ def too_often() -> dict[str, Any]:
 
 
 def main() -> None:
-    tell("nothing chosen", images)
-    tell("links", lambda: images(response_format="url"))
-    tell("files", lambda: images(response_format="b64_json"))
-    tell("edited", lambda: edited(image="CLIENT_PICTURE"))
-    tell("edited by a mask", lambda: edited(image="CLIENT_PICTURE", mask="CLIENT_MASK"))
-    tell("unknown model", lambda: images(model="nothing"))
-    tell("wrong size", lambda: images(size="1024x1024"))
-    tell("wrong key", lambda: images(api_key="im_wrong"))
-    tell("models", models)
-    tell("a model", lambda: {"models": [api.Model.retrieve("sim")["id"]]})
-    tell("unknown model looked up", lambda: {"models": [api.Model.retrieve("nothing")["id"]]})
-    tell("another route", lambda: {"answer": str(api.Embedding.create(model="sim", input="a star"))})
-    tell("too often", too_often)
+    report("nothing chosen", images)
+    report("links", lambda: images(response_format="url"))
+    report("files", lambda: images(response_format="b64_json"))
+    report("edited", lambda: edited(image="CLIENT_PICTURE"))
+    report("edited by a mask", lambda: edited(image="CLIENT_PICTURE", mask="CLIENT_MASK"))
+    report("unknown model", lambda: images(model="nothing"))
+    report("wrong size", lambda: images(size="1024x1024"))
+    report("wrong key", lambda: images(api_key="im_wrong"))
+    report("models", models)
+    report("a model", lambda: {"models": [api.Model.retrieve("sim")["id"]]})
+    report("unknown model looked up", lambda: {"models": [api.Model.retrieve("nothing")["id"]]})
+    report("another route", lambda: {"answer": str(api.Embedding.create(model="sim", input="a star"))})
+    report("too often", too_often)
 
 
 if __name__ == "__main__":

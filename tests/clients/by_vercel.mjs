@@ -11,15 +11,15 @@ const openai = createOpenAI({ baseURL });
 const compatible = createOpenAICompatible({ name: "imagemill", baseURL, apiKey: OPENAI_API_KEY });
 const hasty = createOpenAICompatible({ name: "imagemill", baseURL, apiKey: CLIENT_HASTY_KEY });
 
-async function tell(what, ask) {
-  let told;
+async function report(what, ask) {
+  let reported;
   try {
-    told = await ask();
+    reported = await ask();
   } catch (error) {
     if (!APICallError.isInstance(error)) throw error;
-    told = { error: error.name, status: error.statusCode, text: error.message };
+    reported = { error: error.name, status: error.statusCode, text: error.message };
   }
-  process.stdout.write(`${JSON.stringify({ what, ...told })}\n`);
+  process.stdout.write(`${JSON.stringify({ what, ...reported })}\n`);
 }
 
 async function images(model, fields) {
@@ -33,12 +33,12 @@ async function tooOften() {
 
 const options = { openai: { quality: "high", style: "vivid", outputFormat: "webp", outputCompression: 80, user: "u-12" } };
 
-await tell("files", () => images(openai.image("sim")));
-await tell("all options", () => images(openai.image("sim"), { providerOptions: options }));
-await tell("files, where nothing is chosen", () => images(compatible.imageModel("sim")));
-await tell("options of ours", () => images(compatible.imageModel("sim"), { providerOptions: { imagemill: { seed: 7 } } }));
-await tell("unknown model", () => images(openai.image("nothing")));
-await tell("wrong size", () => images(openai.image("sim"), { size: "1024x1024" }));
-await tell("wrong key", () => images(createOpenAI({ baseURL, apiKey: "im_wrong" }).image("sim")));
-await tell("too often", tooOften);
-await tell("again when told", () => images(hasty.imageModel("sim")));
+await report("files", () => images(openai.image("sim")));
+await report("all options", () => images(openai.image("sim"), { providerOptions: options }));
+await report("files, where nothing is chosen", () => images(compatible.imageModel("sim")));
+await report("options of ours", () => images(compatible.imageModel("sim"), { providerOptions: { imagemill: { seed: 7 } } }));
+await report("unknown model", () => images(openai.image("nothing")));
+await report("wrong size", () => images(openai.image("sim"), { size: "1024x1024" }));
+await report("wrong key", () => images(createOpenAI({ baseURL, apiKey: "im_wrong" }).image("sim")));
+await report("too often", tooOften);
+await report("again after 429", () => images(hasty.imageModel("sim")));

@@ -1,4 +1,4 @@
-"""One running system for all clients, closed by a key, and what each of them is told of it."""
+"""One running system for all clients, closed by a key, and what each of them is given of it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.fixture(scope="session")
-def told(system: System, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+def env(system: System, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """The environment of a client's program: where the API is, its key, another that may ask seldom, and pictures."""
     assert system.api is not None
     inherited = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.answers import Told, wrong_in
+from tests.clients.answers import Answer, wrong_in
 from tests.clients.environments import modules_of_node, python_of
 from tests.environments import NotMade
 
@@ -24,12 +24,12 @@ OF_VERCEL = dict.fromkeys(CLASSES, "AI_APICallError")
 OF_AIOHTTP = dict.fromkeys(CLASSES, "ClientResponseError")
 
 
-def told_by(command: list[str], env: Mapping[str, str], folder: Path) -> dict[str, Told]:
+def reported_by(command: list[str], env: Mapping[str, str], folder: Path) -> dict[str, Answer]:
     """What a client's program printed, by what it asked for."""
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {told["what"]: told for told in lines}
+    return {line["what"]: line for line in lines}
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,9 @@ def told_by(command: list[str], env: Mapping[str, str], folder: Path) -> dict[st
     ],
 )
 def test_client_in_python(
-    told: Mapping[str, str], clients: str, program: str, classes: Mapping[int, str], count: int
+    env: Mapping[str, str], clients: str, program: str, classes: Mapping[int, str], count: int
 ) -> None:
-    answers = told_by([str(python_of(clients)), program], told, HERE)
+    answers = reported_by([str(python_of(clients)), program], env, HERE)
     assert "\n".join(wrong for each in answers.values() if (wrong := wrong_in(each, classes))) == ""
     assert len(answers) == count
 
@@ -56,7 +56,7 @@ def test_client_in_python(
     ("program", "classes", "count"), [("by_openai.mjs", CLASSES, 21), ("by_vercel.mjs", OF_VERCEL, 9)]
 )
 def test_client_in_node(
-    told: Mapping[str, str], tmp_path: Path, program: str, classes: Mapping[int, str], count: int
+    env: Mapping[str, str], tmp_path: Path, program: str, classes: Mapping[int, str], count: int
 ) -> None:
     try:
         modules = modules_of_node()
@@ -64,6 +64,6 @@ def test_client_in_node(
         pytest.skip(str(exc))  # A machine may reach Python's packages alone.
     (tmp_path / "node_modules").symlink_to(modules)
     shutil.copy(HERE / program, tmp_path)  # Node looks for modules beside the program.
-    answers = told_by([str(NODE), program], told, tmp_path)
+    answers = reported_by([str(NODE), program], env, tmp_path)
     assert "\n".join(wrong for each in answers.values() if (wrong := wrong_in(each, classes))) == ""
     assert len(answers) == count

@@ -18,9 +18,9 @@ CURL, WGET = shutil.which("curl"), shutil.which("wget")
 without_curl = pytest.mark.skipif(CURL is None, reason="there is no curl here")
 
 
-def curl(told: Mapping[str, str], *options: str, **fields: object) -> str:
-    headers = ["-H", f"Authorization: Bearer {told['OPENAI_API_KEY']}", "-H", "Content-Type: application/json"]
-    body = ["-d", json.dumps(ASKED | fields), f"{told['OPENAI_BASE_URL']}/images/generations"]
+def curl(env: Mapping[str, str], *options: str, **fields: object) -> str:
+    headers = ["-H", f"Authorization: Bearer {env['OPENAI_API_KEY']}", "-H", "Content-Type: application/json"]
+    body = ["-d", json.dumps(ASKED | fields), f"{env['OPENAI_BASE_URL']}/images/generations"]
     return _printed([str(CURL), "--silent", "--show-error", *options, *headers, *body])
 
 
@@ -30,15 +30,15 @@ def _printed(command: list[str]) -> str:
 
 @without_curl
 @pytest.mark.parametrize("http", ["--http1.0", "--http1.1"])
-def test_curl_has_pictures_and_links(told: Mapping[str, str], http: str) -> None:
-    made = json.loads(curl(told, http))["data"]
+def test_curl_has_pictures_and_links(env: Mapping[str, str], http: str) -> None:
+    made = json.loads(curl(env, http))["data"]
     assert wrong_in({"what": "nothing chosen", "images": [_shown(image) for image in made]}, {}) is None
 
 
 @without_curl
 @pytest.mark.parametrize("http", ["--http1.0", "--http1.1"])
-def test_curl_has_events(told: Mapping[str, str], http: str) -> None:
-    head, text = curl(told, http, "--include", "--no-buffer", stream=True).replace("\r", "").split("\n\n", 1)
+def test_curl_has_events(env: Mapping[str, str], http: str) -> None:
+    head, text = curl(env, http, "--include", "--no-buffer", stream=True).replace("\r", "").split("\n\n", 1)
     assert ("transfer-encoding: chunked" in head.lower()) == (http == "--http1.1")
     lines = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
     made = [{"url": None, "b64_json": json.loads(line)["b64_json"]} for line in lines]
@@ -46,18 +46,21 @@ def test_curl_has_events(told: Mapping[str, str], http: str) -> None:
 
 
 @without_curl
-def test_curl_follows_a_link_and_sends_its_key_along(told: Mapping[str, str]) -> None:
-    (link, _) = (image["url"] for image in json.loads(curl(told, response_format="url"))["data"])
-    key = ["-H", f"Authorization: Bearer {told['OPENAI_API_KEY']}"]
+def test_curl_follows_a_link_and_sends_its_key_along(env: Mapping[str, str]) -> None:
+    (link, _) = (image["url"] for image in json.loads(curl(env, response_format="url"))["data"])
+    key = ["-H", f"Authorization: Bearer {env['OPENAI_API_KEY']}"]
     done = subprocess.run([str(CURL), "-sSfL", *key, link], check=True, capture_output=True)
     file = {"url": None, "b64_json": base64.b64encode(done.stdout).decode()}
     assert wrong_in({"what": "files", "images": [file, file]}, {}) is None
 
 
 @pytest.mark.skipif(WGET is None, reason="there is no wget here")
-def test_wget_has_pictures_and_links(told: Mapping[str, str]) -> None:
-    headers = [f"--header=Authorization: Bearer {told['OPENAI_API_KEY']}", "--header=Content-Type: application/json"]
-    body = ["--post-data", json.dumps(ASKED), f"{told['OPENAI_BASE_URL']}/images/generations"]
+def test_wget_has_pictures_and_links(env: Mapping[str, str]) -> None:
+    headers = [
+        f"--header=Authorization: Bearer {env['OPENAI_API_KEY']}",
+        "--header=Content-Type: application/json",
+    ]
+    body = ["--post-data", json.dumps(ASKED), f"{env['OPENAI_BASE_URL']}/images/generations"]
     made = json.loads(_printed([str(WGET), "-qO-", *headers, *body]))["data"]
     assert wrong_in({"what": "nothing chosen", "images": [_shown(image) for image in made]}, {}) is None
 

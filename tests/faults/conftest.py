@@ -22,13 +22,13 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_system(tmp_path: Path, s3_server: S3Server, cache_dir: Path) -> Iterator[MakeSystem]:
-    """Make this test's system; `told` are `IMAGEMILL_*` variables for all of it, `own_s3` a store to break."""
+    """Make this test's system; `env` are `IMAGEMILL_*` variables for all of it, `own_s3` a store to break."""
     with ExitStack() as cleanup:
 
-        def make(told: dict[str, str] | None = None, *, own_s3: bool = False) -> System:
+        def make(env: dict[str, str] | None = None, *, own_s3: bool = False) -> System:
             server = cleanup.enter_context(RedisServer(tmp_path / "redis"))
             store = cleanup.enter_context(S3Server(tmp_path / "s3")) if own_s3 else s3_server
-            system = System(tmp_path, server, store, cache_dir, told)
+            system = System(tmp_path, server, store, cache_dir, env)
             cleanup.callback(system.close)
             return system
 

@@ -49,7 +49,7 @@ def test_result_is_deleted_while_a_lost_worker_uploads(
 ) -> None:
     system = make_system(LEASE)
     s3.upstream, way_to_redis.upstream = system.s3_server.port or 0, system.redis_server.port or 0
-    lost = system.worker(told={**s3.told, **way_to_redis.told})
+    lost = system.worker(env={**s3.env, **way_to_redis.env})
     system.ready(lost)
     s3.let_through.clear()
     jobs = system.submit(3, prompt=f"a red {MARK}", metadata={"order": MARK})

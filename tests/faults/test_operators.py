@@ -143,8 +143,8 @@ def test_workers_are_shown_starting_ready_busy_and_draining(system: System) -> N
     worker.terminate()
     until("it is draining", lambda: _states(system) == ["draining"])
     shown = _json_lines(system.cli("workers", "--json").stdout)
-    told = {"name": worker.owner, "state": "draining", "models": ["sim"], "jobs": [job.id]}
-    assert shown == [told | {"detached": [], "troubles": []}]
+    expected = {"name": worker.owner, "state": "draining", "models": ["sim"], "jobs": [job.id]}
+    assert shown == [expected | {"detached": [], "troubles": []}]
     job.cancel()
     until("it has left", lambda: worker.exit_code is not None)
     assert worker.exit_code == 0

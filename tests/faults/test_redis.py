@@ -41,7 +41,7 @@ def stay_away(seconds: float) -> None:
 def test_reply_to_a_script_is_lost_and_the_script_sent_twice(
     make_system: MakeSystem, proxy: TcpProxy, row: Row
 ) -> None:
-    system = make_system(proxy.told)
+    system = make_system(proxy.env)
     proxy.upstream = system.redis_server.port or 0
     system.run_workers(2)
     proxy.lose_every = 7
@@ -89,7 +89,7 @@ def test_redis_is_restarted_and_8_s_away(system: System, row: Row) -> None:
 def test_redis_fails_over_to_a_replica_that_misses_the_last_second(
     make_system: MakeSystem, proxy: TcpProxy, row: Row, tmp_path: Path
 ) -> None:
-    system = make_system(proxy.told)
+    system = make_system(proxy.env)
     proxy.upstream = system.redis_server.port or 0
     replication = TcpProxy()
     replication.upstream = proxy.upstream

@@ -22,7 +22,7 @@ GRACE_S, SHORT_GRACE_S = 30.0, 2.0
 
 def test_sigterm_under_load_exits_0_within_the_grace_period(make_system: MakeSystem, row: Row) -> None:
     system = make_system({"IMAGEMILL_WORKER_GRACE_S": str(GRACE_S)})
-    patient, hurried = system.worker(), system.worker(told={"IMAGEMILL_WORKER_GRACE_S": str(SHORT_GRACE_S)})
+    patient, hurried = system.worker(), system.worker(env={"IMAGEMILL_WORKER_GRACE_S": str(SHORT_GRACE_S)})
     system.ready()
     jobs: list[Job] = []
     given_back, took_s = [], []
@@ -120,7 +120,7 @@ def test_worker_whose_model_cannot_be_loaded_says_why_and_takes_no_job(system: S
         CATALOGUE.replace('"simulated"', '"stable-diffusion"').replace('"launch_s', '"empty" # "launch_s')
     )
     job = system.submit(1)[0]
-    worker = system.worker(told={"IMAGEMILL_MODELS_FILE": str(broken)})
+    worker = system.worker(env={"IMAGEMILL_MODELS_FILE": str(broken)})
     until("it has given up", lambda: worker.exit_code is not None)
     assert worker.exit_code == 78
     until("it has said why", lambda: worker.printed("model sim cannot be loaded") == 1)

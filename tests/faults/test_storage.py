@@ -72,7 +72,7 @@ def test_s3_is_60_s_away(make_system: MakeSystem, row: Row) -> None:
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_s3_answers(make_system: MakeSystem, proxy: S3Proxy, row: Row, status: int) -> None:
-    system = make_system(proxy.told)
+    system = make_system(proxy.env)
     proxy.upstream = system.s3_server.port or 0
     system.run_workers(1)
     proxy.answer_put = status
@@ -90,7 +90,7 @@ def test_s3_answers(make_system: MakeSystem, proxy: S3Proxy, row: Row, status: i
 
 def test_s3_is_slow(make_system: MakeSystem, proxy: S3Proxy, row: Row) -> None:
     """Each PUT takes longer than a lease: waiting for storage is healthy."""
-    system = make_system({**proxy.told, "IMAGEMILL_LEASE_S": "2"})
+    system = make_system({**proxy.env, "IMAGEMILL_LEASE_S": "2"})
     proxy.upstream = system.s3_server.port or 0
     system.run_workers(1)
     proxy.slow_s = 4.0
@@ -104,7 +104,7 @@ def test_s3_is_slow(make_system: MakeSystem, proxy: S3Proxy, row: Row) -> None:
 def test_worker_is_killed_while_images_wait_and_is_back_within_its_lease(
     make_system: MakeSystem, proxy: S3Proxy, row: Row
 ) -> None:
-    system = make_system({**proxy.told, **LONG_LEASE})
+    system = make_system({**proxy.env, **LONG_LEASE})
     proxy.upstream = system.s3_server.port or 0
     (worker,) = system.run_workers(1)
     proxy.answer_put = 503
@@ -131,7 +131,7 @@ def test_worker_is_killed_while_images_wait_and_is_back_within_its_lease(
 def test_worker_is_killed_while_images_wait_and_is_back_too_late(
     make_system: MakeSystem, proxy: S3Proxy, row: Row
 ) -> None:
-    system = make_system({**proxy.told, "IMAGEMILL_LEASE_S": "2"})
+    system = make_system({**proxy.env, "IMAGEMILL_LEASE_S": "2"})
     proxy.upstream = system.s3_server.port or 0
     worker, other = system.run_workers(2)
     proxy.answer_put = 503
@@ -155,7 +155,7 @@ def test_worker_is_killed_while_images_wait_and_is_back_too_late(
 @pytest.mark.parametrize(("status", "code"), [(403, "InvalidAccessKeyId"), (404, "NoSuchBucket")])
 def test_s3_refuses_under_load(make_system: MakeSystem, proxy: S3Proxy, row: Row, status: int, code: str) -> None:
     """Every worker stops and says so, no job fails, and what was made is stored when the store takes it again."""
-    system = make_system(proxy.told)
+    system = make_system(proxy.env)
     proxy.upstream = system.s3_server.port or 0
     first = system.run_workers(2)
     jobs = system.submit(30)
@@ -178,7 +178,7 @@ def test_s3_refuses_under_load(make_system: MakeSystem, proxy: S3Proxy, row: Row
 
 def test_s3_refuses_the_objects_of_one_job(make_system: MakeSystem, proxy: S3Proxy, row: Row) -> None:
     """It is that job's own doing: the worker goes on."""
-    system = make_system(proxy.told)
+    system = make_system(proxy.env)
     proxy.upstream = system.s3_server.port or 0
     (worker,) = system.run_workers(1)
     refused, *others = system.submit(6, steps=20)
@@ -215,7 +215,7 @@ def fail_for_want_of_room(system: System, proxy: S3Proxy, reason: str) -> list[J
 
 
 def test_spool_has_no_room(make_system: MakeSystem, proxy: S3Proxy, row: Row) -> None:
-    system = make_system({**proxy.told, "IMAGEMILL_WORKER_SPOOL_MIB": "0"})
+    system = make_system({**proxy.env, "IMAGEMILL_WORKER_SPOOL_MIB": "0"})
     jobs = fail_for_want_of_room(system, proxy, "IMAGEMILL_WORKER_SPOOL_MIB")
     row.close(system, jobs, injected=proxy.struck)
 
@@ -226,7 +226,7 @@ def test_disk_of_the_spool_is_full(make_system: MakeSystem, proxy: S3Proxy, row:
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=True)  # noqa: S607
     try:
-        system = make_system({**proxy.told, "IMAGEMILL_WORKER_SPOOL_DIR": str(disk)})
+        system = make_system({**proxy.env, "IMAGEMILL_WORKER_SPOOL_DIR": str(disk)})
         fill(disk)
         jobs = fail_for_want_of_room(system, proxy, "No space left on device")
         row.close(system, jobs, injected=proxy.struck)

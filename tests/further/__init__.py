@@ -1,1 +1,1 @@
-"""Pipelines that have no family of their own here, with random weights and small enough for a test."""
+"""Further pipelines, with random weights and small enough for a test: most have no family of their own here."""

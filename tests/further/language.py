@@ -94,6 +94,15 @@ def hunyuan_image() -> HunyuanImagePipeline:
     )
 
 
+def hunyuan_image_distilled() -> HunyuanImagePipeline:
+    """Guidance is an input of the model, and so is where a step leads to (Geng et al. 2025)."""
+    parts = hunyuan_image().components
+    torch.manual_seed(74)
+    changes = {"guidance_embeds": True, "use_meanflow": True}
+    transformer = HunyuanImageTransformer2DModel.from_config(parts["transformer"].config, **changes)
+    return HunyuanImagePipeline(**parts | {"transformer": transformer.eval(), "guider": None, "ocr_guider": None})
+
+
 def hidream() -> HiDreamImagePipeline:
     """Makes about a megapixel, whatever is asked; here that is 32 × 32."""
     torch.manual_seed(66)

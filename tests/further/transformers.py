@@ -11,6 +11,7 @@ from diffusers import (
     CogView3PlusPipeline,
     CogView3PlusTransformer2DModel,
     DDPMScheduler,
+    DPMSolverMultistepScheduler,
     FlowMatchEulerDiscreteScheduler,
     HunyuanDiT2DModel,
     HunyuanDiTPAGPipeline,
@@ -18,6 +19,8 @@ from diffusers import (
     LuminaNextDiT2DModel,
     LuminaPipeline,
     PixArtAlphaPipeline,
+    PixArtTransformer2DModel,
+    SanaPipeline,
     SanaSprintPipeline,
     SanaTransformer2DModel,
     SCMScheduler,
@@ -46,6 +49,21 @@ def gemma_2() -> Gemma2Model:
 def pixart_alpha() -> PixArtAlphaPipeline:
     """Takes the older callback."""
     return PixArtAlphaPipeline(**pixart().components)
+
+
+def pixart_alpha_told_of_sizes() -> PixArtAlphaPipeline:
+    """As that of 1024 × 1024 pixels."""
+    parts = pixart().components
+    torch.manual_seed(75)
+    changes = {"sample_size": 128, "use_additional_conditions": True}
+    transformer = PixArtTransformer2DModel.from_config(parts["transformer"].config, **changes)
+    return PixArtAlphaPipeline(**parts | {"transformer": transformer.eval()})
+
+
+def sana_as_published() -> SanaPipeline:
+    """With a scheduler that knows flow matching beside much else."""
+    scheduler = DPMSolverMultistepScheduler(flow_shift=3.0, prediction_type="flow_prediction", use_flow_sigmas=True)
+    return SanaPipeline(**sana().components | {"scheduler": scheduler})
 
 
 def sana_sprint() -> SanaSprintPipeline:

@@ -47,7 +47,7 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def a_system(folder: Path, cache_dir: Path, told: Mapping[str, str] | None = None) -> Iterator[System]:
+def a_system(folder: Path, cache_dir: Path, env: Mapping[str, str] | None = None) -> Iterator[System]:
     """Redis, a store with an input in it, and processes that know both kinds; `told` as `System` takes it."""
     path = os.pathsep.join(filter(None, (str(INJECTION), os.environ.get("PYTHONPATH"))))
     own = {
@@ -55,7 +55,7 @@ def a_system(folder: Path, cache_dir: Path, told: Mapping[str, str] | None = Non
         "OMP_NUM_THREADS": "1",
         "COUNT_POISON": str(folder / "poison"),
         "IMAGEMILL_INPUT_OBJECTS": "shared/",
-        **(told or {}),
+        **(env or {}),
     }
     with System(folder, cache_dir, simulated(row_s=0.005), own) as system:
         stored = system.s3_server.folder / BUCKET / INPUT_KEY
@@ -73,8 +73,8 @@ def ports() -> Ports:
 def system(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path, ports: Ports) -> Iterator[System]:
     """One worker and one API process, which no test breaks."""
     with a_system(tmp_path_factory.mktemp("system"), cache_dir) as system:
-        system.serve(told={"IMAGEMILL_METRICS_PORT": str(ports.api)})
-        system.worker(told={"IMAGEMILL_METRICS_PORT": str(ports.worker)})
+        system.serve(env={"IMAGEMILL_METRICS_PORT": str(ports.api)})
+        system.worker(env={"IMAGEMILL_METRICS_PORT": str(ports.worker)})
         yield system
 
 

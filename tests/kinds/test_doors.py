@@ -178,9 +178,9 @@ def test_what_is_wrong_is_refused_by_the_name_of_its_field(
 
 def test_command_line_refuses_an_unknown_kind_and_fields_of_another(system: System) -> None:
     for args, field in ((("--kind", "dream"), "kind"), (("--kind", "count", "--text", "a", "--steps", "3"), "num_")):
-        told = system.cli("submit", *args)
-        assert told.returncode == 2
-        assert told.stderr.startswith(f"imagemill: {field}"), told.stderr
+        done = system.cli("submit", *args)
+        assert done.returncode == 2
+        assert done.stderr.startswith(f"imagemill: {field}"), done.stderr
 
 
 def test_an_idempotency_key_belongs_to_one_kind(system: System, client: Client) -> None:

@@ -15,7 +15,7 @@ from tests.kinds.asking import COUNT, INPUT, SKETCH, is_running, post
 from tests.kinds.conftest import a_system
 from tests.processes import children_of
 
-TOLD = {"IMAGEMILL_LEASE_S": "4", "IMAGEMILL_MAX_ATTEMPTS": "2", "IMAGEMILL_WORKER_GRACE_S": "1"}
+ENV = {"IMAGEMILL_LEASE_S": "4", "IMAGEMILL_MAX_ATTEMPTS": "2", "IMAGEMILL_WORKER_GRACE_S": "1"}
 WHILE_IT_RUNS = {**SKETCH, "draw_steps": 400}
 WORDS = 30
 RESTARTS_S = 2 * START_S  # A worker's process starts again, twice, before such a job ends.
@@ -30,7 +30,7 @@ def no_thread_left() -> None:
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[System]:
-    with a_system(tmp_path_factory.mktemp("broken"), cache_dir, TOLD) as system:
+    with a_system(tmp_path_factory.mktemp("broken"), cache_dir, ENV) as system:
         system.serve()
         yield system
 
@@ -69,7 +69,7 @@ def check_ends(system: System, sketch: str, count: str, words: int) -> None:
 def test_a_worker_that_does_not_know_a_kind_says_so_and_leaves_what_is_in_its_queue(
     broken: System, request: pytest.FixtureRequest
 ) -> None:
-    older = broken.worker(told={"WITHOUT": "sketch,count"})
+    older = broken.worker(env={"WITHOUT": "sketch,count"})
     sketch, count = post(broken, SKETCH), post(broken, COUNT)
     ended = broken.end_of(sketch)
     assert (ended["status"], ended["error"]["code"]) == ("failed", "invalid_request")

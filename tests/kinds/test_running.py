@@ -31,7 +31,7 @@ from tests.kinds.asking import (
 from tests.kinds.conftest import Ports
 from tests.system.conftest import ask_flower
 
-TOLD = [{"drawn": step, "of": 20} for step in (5, 10, 15, 20)]
+SENT = [{"drawn": step, "of": 20} for step in (5, 10, 15, 20)]
 NOT_OF_A_QUEUE = {"imagemill_workers", "imagemill_queued_jobs", "imagemill_jobs_ended_total"}
 
 
@@ -53,7 +53,7 @@ def test_http_sends_the_stages_of_a_kind_with_its_weights_and_its_data(system: S
     events = watched_events(system, SKETCH)
     job = events[-1][1]["job"]["id"]
     assert [kind for kind, _ in events if kind != "progress"] == ["status", *["data"] * 4, "completed"]
-    assert [data["data"] for kind, data in events if kind == "data"] == TOLD
+    assert [data["data"] for kind, data in events if kind == "data"] == SENT
     assert all(data["job_id"] == job for _, data in events)
     assert stages_of(events) == ["look", "draw", "upload"]
     assert {data["steps"] for kind, data in events if kind == "progress" and data["stage"] == "draw"} == {20}
@@ -71,10 +71,10 @@ def test_a_kind_without_files_ends_in_its_own_last_stage(system: System) -> None
 
 def test_python_and_the_command_line_see_the_same_data(system: System, client: Client) -> None:
     job = client.submit(**SKETCH)
-    assert [event.data["data"] for event in job.events() if event.type == "data"] == TOLD
+    assert [event.data["data"] for event in job.events() if event.type == "data"] == SENT
     shown = system.cli("events", job.id, "--json")
     lines = [json.loads(line) for line in shown.stdout.splitlines()]
-    assert [line["data"] for line in lines if line["type"] == "data"] == TOLD
+    assert [line["data"] for line in lines if line["type"] == "data"] == SENT
     people = system.cli("events", job.id).stdout
     assert 'data={"drawn": 5, "of": 20}' in people
 
@@ -120,8 +120,8 @@ def test_an_input_that_has_gone_fails_the_job_by_the_name_of_its_field(system: S
 
 def test_sketches_share_passes_with_pictures(system: System, ports: Ports) -> None:
     def of_passes() -> tuple[float, float]:
-        told, sim = samples(ports.worker), labelled(model="sim")
-        return told["imagemill_pass_rows_sum"][sim], told["imagemill_pass_rows_count"][sim]
+        metrics, sim = samples(ports.worker), labelled(model="sim")
+        return metrics["imagemill_pass_rows_sum"][sim], metrics["imagemill_pass_rows_count"][sim]
 
     rows_before, passes_before = of_passes()
     sketch = post(system, {**SKETCH, "draw_steps": 300})
@@ -135,19 +135,19 @@ def test_sketches_share_passes_with_pictures(system: System, ports: Ports) -> No
 
 
 def test_a_worker_times_the_stages_of_each_kind_and_counts_pictures_alone(system: System, ports: Ports) -> None:
-    def told(name: str, **labels: str) -> float:
+    def metric(name: str, **labels: str) -> float:
         return samples(ports.worker)[name].get(labelled(**labels), 0)
 
-    before = {model: told("imagemill_images_total", model=model) for model in ("sim", "")}
-    counted = told("imagemill_stage_seconds_count", model="", stage="count")
-    drawn = told("imagemill_stage_seconds_count", model="sim", stage="draw")
+    before = {model: metric("imagemill_images_total", model=model) for model in ("sim", "")}
+    counted = metric("imagemill_stage_seconds_count", model="", stage="count")
+    drawn = metric("imagemill_stage_seconds_count", model="sim", stage="draw")
     for body in (SKETCH, COUNT):
         assert system.end_of(post(system, body))["status"] == "succeeded"
-    until("the sketch is told", lambda: told("imagemill_stage_seconds_count", model="sim", stage="draw") > drawn)
-    until("the count is told", lambda: told("imagemill_stage_seconds_count", model="", stage="count") > counted)
-    assert told("imagemill_images_total", model="sim") == before["sim"] + 1
-    assert told("imagemill_images_total", model="") == before[""] == 0
-    assert told("imagemill_attempts_total", model="") > 0
+    until("the sketch is told", lambda: metric("imagemill_stage_seconds_count", model="sim", stage="draw") > drawn)
+    until("the count is told", lambda: metric("imagemill_stage_seconds_count", model="", stage="count") > counted)
+    assert metric("imagemill_images_total", model="sim") == before["sim"] + 1
+    assert metric("imagemill_images_total", model="") == before[""] == 0
+    assert metric("imagemill_attempts_total", model="") > 0
     series = samples(ports.worker)["imagemill_stage_seconds_count"]
     stages = {model: {dict(each)["stage"] for each in series if dict(each)["model"] == model} for model in ("sim", "")}
     assert stages == {
@@ -160,10 +160,10 @@ def test_the_api_shows_a_queue_for_each_kind_without_a_model_and_its_workers(sys
     system.end_of(post(system, COUNT))
 
     def shown() -> bool:
-        told = samples(ports.api)
+        metrics = samples(ports.api)
         own = {"queue": "any.count", "model": ""}
-        workers = sum(told["imagemill_workers"][labelled(**own, state=state)] for state in ("ready", "busy"))
-        return workers == 1 and told["imagemill_jobs_ended_total"][labelled(**own, status="succeeded")] > 0
+        workers = sum(metrics["imagemill_workers"][labelled(**own, state=state)] for state in ("ready", "busy"))
+        return workers == 1 and metrics["imagemill_jobs_ended_total"][labelled(**own, status="succeeded")] > 0
 
     until("both are told", shown)
     for name in NOT_OF_A_QUEUE:

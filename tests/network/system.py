@@ -73,15 +73,13 @@ class NetworkSystem(System):
     """As the fault suite's, its workers elsewhere."""
 
     def __init__(self, network: Network, folder: Path, redis_server: RedisServer, s3_server: S3Server) -> None:
-        told = {"IMAGEMILL_LEASE_S": "5", "NO_PROXY": "*", "no_proxy": "*"}
-        super().__init__(folder, redis_server, s3_server, folder / "cache", told)
+        env = {"IMAGEMILL_LEASE_S": "5", "NO_PROXY": "*", "no_proxy": "*"}
+        super().__init__(folder, redis_server, s3_server, folder / "cache", env)
         self.network = network
 
-    def worker_on(
-        self, host: Host, faults: Faults | None = None, told: Mapping[str, str] | None = None
-    ) -> WorkerOnHost:
+    def worker_on(self, host: Host, faults: Faults | None = None, env: Mapping[str, str] | None = None) -> WorkerOnHost:
         """Start a worker there; wait with `ready`."""
-        env = with_faults(self.env | dict(told or {}), faults, self.evidence_file)
+        env = with_faults(self.env | dict(env or {}), faults, self.evidence_file)
         worker = WorkerOnHost(host, env, queues=[QUEUE])
         worker.start()
         self.workers.append(worker)

@@ -142,12 +142,12 @@ def test_batch_goes_up_and_down_whole(front: Front) -> None:
     """Beyond what nginx keeps in memory, in both directions."""
     lines = [json.dumps({**BODY, "custom_id": f"order-{each}", "priority": "low"}) for each in range(LINES)]
     answer = front.client.post("/v1/jobs/batch", content="\n".join(lines).encode(), headers=JSONL)
-    told = [json.loads(each) for each in answer.text.splitlines()]
-    assert [each["custom_id"] for each in told] == [f"order-{each}" for each in range(LINES)]
-    assert all(each["error"] is None if "error" in each else each["id"] for each in told)
+    answers = [json.loads(each) for each in answer.text.splitlines()]
+    assert [each["custom_id"] for each in answers] == [f"order-{each}" for each in range(LINES)]
+    assert all(each["error"] is None if "error" in each else each["id"] for each in answers)
     shown = front.client.get(answer.headers["location"]).json()
     results = front.client.get(shown["results_url"]).text.splitlines()
-    assert [json.loads(each)["custom_id"] for each in results] == [each["custom_id"] for each in told]
+    assert [json.loads(each)["custom_id"] for each in results] == [each["custom_id"] for each in answers]
     assert front.client.delete(shown["cancel_url"]).json()["status"] in ("canceled", "canceling")
 
 

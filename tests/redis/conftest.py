@@ -29,11 +29,11 @@ def behind(tmp_path: Path, s3_server: S3Server, cache_dir: Path) -> Iterator[Beh
             certificates = Certificates.make(tmp_path / "certificates") if "tls" in door else None
             if "sentinels" not in door:
                 server = cleanup.enter_context(ListeningRedis(tmp_path / "redis", certificates))
-                told, cluster = certificates.told if certificates else {}, None
+                env, cluster = certificates.env if certificates else {}, None
             else:
                 cluster = cleanup.enter_context(Cluster(tmp_path / "cluster", certificates))
-                server, told = cluster.redises[0], cluster.told
-            system = System(tmp_path, server, s3_server, cache_dir, told)
+                server, env = cluster.redises[0], cluster.env
+            system = System(tmp_path, server, s3_server, cache_dir, env)
             cleanup.callback(system.close)
             return system, cluster
 

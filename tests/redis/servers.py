@@ -53,7 +53,7 @@ class Certificates:
         return {"ssl": True, "ssl_ca_certs": str(self.ca), "ssl_certfile": client, "ssl_keyfile": client}
 
     @property
-    def told(self) -> dict[str, str]:
+    def env(self) -> dict[str, str]:
         """`IMAGEMILL_*` variables of whoever trusts this CA."""
         return {"IMAGEMILL_REDIS_TLS_CA_FILE": str(self.ca)}
 
@@ -161,12 +161,10 @@ class Cluster:
         return f"sentinel{'s' if self.certificates else ''}://{hosts}/0"
 
     @property
-    def told(self) -> dict[str, str]:
+    def env(self) -> dict[str, str]:
         """`IMAGEMILL_*` variables that lead here."""
         urls = {"IMAGEMILL_REDIS_URL": self.url, "IMAGEMILL_RESULT_BACKEND_URL": self.url}
-        return (
-            urls | {"IMAGEMILL_REDIS_SENTINEL_MASTER": MASTER} | (self.certificates.told if self.certificates else {})
-        )
+        return urls | {"IMAGEMILL_REDIS_SENTINEL_MASTER": MASTER} | (self.certificates.env if self.certificates else {})
 
     def client(self, port: int | None) -> redis.Redis:
         """Of one process of it."""

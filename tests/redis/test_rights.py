@@ -50,8 +50,8 @@ def used(client: redis.Redis) -> set[str]:
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
-    told = {"IMAGEMILL_API_IMAGE_LINKS": "api", "FLOWER_BASIC_AUTH": "me:secret"}
-    with System(tmp_path, tmp_path / "cache", simulated(row_s=0.001), told) as system:
+    env = {"IMAGEMILL_API_IMAGE_LINKS": "api", "FLOWER_BASIC_AUTH": "me:secret"}
+    with System(tmp_path, tmp_path / "cache", simulated(row_s=0.001), env) as system:
         yield system
 
 
@@ -158,12 +158,12 @@ def test_the_system_runs_under_the_users_of_the_document(system: System) -> None
             flower.wait_until_ready(START_S)
             until("it hears of workers", lambda: client.pubsub_numpat() > 0)
             of_flower = used(client)
-            system.worker(told=as_user(system, "imagemill"))
+            system.worker(env=as_user(system, "imagemill"))
             for each in results[:2]:
                 assert each.get(timeout=120)["status"] == "succeeded"
             until("the chord's body is sent", lambda: client.llen("celery"))
             metrics = free_port()
-            system.serve(told={**as_user(system, "imagemill"), "IMAGEMILL_METRICS_PORT": str(metrics)})
+            system.serve(env={**as_user(system, "imagemill"), "IMAGEMILL_METRICS_PORT": str(metrics)})
             ask_everything(system)
             assert http_status(metrics, "/metrics") == 200
             run_every_command(system)
@@ -203,8 +203,8 @@ def check_bounds(system: System) -> None:
 def test_the_doctor_names_what_a_user_lacks(system: System, without: str, state: str, named: str) -> None:
     rules = [each for each in documented()["imagemill-operator"] if each != without]
     set_users(system.redis(), {"imagemill-operator": rules})
-    told = command(system, "doctor", "--json")
-    findings = {each["check"]: each for each in map(json.loads, told.stdout.splitlines())}
+    done = command(system, "doctor", "--json")
+    findings = {each["check"]: each for each in map(json.loads, done.stdout.splitlines())}
     assert findings["Redis rights"]["state"] == state
     assert f"lacks {named}:" in findings["Redis rights"]["found"]
     assert "docs/redis.md" in findings["Redis rights"]["advice"]

@@ -1,8 +1,8 @@
 """
-A service that has Celery, of whatever version, and nothing of ours: `python by_celery.py`, told by its environment.
+A service that has Celery, of whatever version, and nothing of ours: `python by_celery.py`, set by its environment.
 
 It waits for the ends of its tasks in each way that Celery has, and prints a JSON object a line: what it waited for, the
-state that it found, and what it was told. Its own tasks run in a worker of its own, which it starts beside itself.
+state that it found, and the result. Its own tasks run in a worker of its own, which it starts beside itself.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ def own(task: Any, **options: Any) -> Any:
 def wait(result: Any) -> dict[str, Any]:
     """As a service does: it gets the result, or the exception."""
     try:
-        told = result.get(timeout=PATIENCE_S)
-    except Exception as exc:  # noqa: BLE001 - of all kinds, and it is what was told
-        told = f"{type(exc).__name__}: {exc}"
-    return {"state": result.state, "told": told}
+        answer = result.get(timeout=PATIENCE_S)
+    except Exception as exc:  # noqa: BLE001 - of all kinds, and it is the answer
+        answer = f"{type(exc).__name__}: {exc}"
+    return {"state": result.state, "result": answer}
 
 
 def success() -> dict[str, Any]:
     end = wait(picture().apply_async())
-    return {**end, "told": end["told"]["status"]}
+    return {**end, "result": end["result"]["status"]}
 
 
 def failure() -> dict[str, Any]:
@@ -96,7 +96,7 @@ def chained() -> dict[str, Any]:
 
 def grouped() -> dict[str, Any]:
     result: Any = group([picture(), picture()]).apply_async()
-    end = {"state": "SUCCESS", "told": ids(result.get(timeout=PATIENCE_S))}
+    end = {"state": "SUCCESS", "result": ids(result.get(timeout=PATIENCE_S))}
     return {**end, "expected": [each.id for each in result.results]}
 
 

@@ -1,6 +1,6 @@
-// A service that has celery-node and nothing of ours: `node by_node.js`, told by its environment.
+// A service that has celery-node and nothing of ours: `node by_node.js`, configured by its environment.
 //
-// Prints a JSON object a line: the id of what it sent, and then the state that it found and what it was told.
+// Prints a JSON object a line: the id of what it sent, and then the state that it found and the result that it got.
 "use strict";
 
 const celery = require(`${process.env.SENDER_MODULES}/celery-node`);
@@ -11,16 +11,16 @@ const PATIENCE_MS = 60000;
 const client = celery.createClient(SENDER_URL, SENDER_URL, SENDER_QUEUE);
 client.conf.TASK_PROTOCOL = Number(SENDER_PROTOCOL);
 const pictures = client.createTask("imagemill.generate");
-const tell = (told) => process.stdout.write(`${JSON.stringify(told)}\n`);
+const report = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 async function ask(what, fields) {
   const result = pictures.applyAsync([], { prompt: "a blue ring", num_inference_steps: 3, ...fields });
-  tell({ what, sent: result.taskId });
+  report({ what, sent: result.taskId });
   try {
     const made = await result.get(PATIENCE_MS, 100);
-    tell({ what, state: "SUCCESS", told: made.status });
+    report({ what, state: "SUCCESS", result: made.status });
   } catch (error) {
-    tell({ what, state: error.message, told: String(error.exc_message) });
+    report({ what, state: error.message, result: String(error.exc_message) });
   }
 }
 

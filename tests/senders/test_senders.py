@@ -37,14 +37,14 @@ EXPECTED = {
 
 
 @contextmanager
-def running(system: System, command: list[str], protocol: int, **told: str) -> Iterator[Iterator[dict[str, Any]]]:
+def running(system: System, command: list[str], protocol: int, **env: str) -> Iterator[Iterator[dict[str, Any]]]:
     """What a sender's program prints, a line at a time; at the end it has to have ended well."""
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("IMAGEMILL_", "PYTHON"))},
         "SENDER_URL": system.redis_server.url,
         "SENDER_QUEUE": QUEUE,
         "SENDER_PROTOCOL": str(protocol),
-        **told,
+        **env,
     }
     piped = {"stdout": subprocess.PIPE, "text": True, "start_new_session": True}
     with subprocess.Popen(command, cwd=HERE, env=env, **piped) as program:  # type: ignore[call-overload]
@@ -57,13 +57,13 @@ def running(system: System, command: list[str], protocol: int, **told: str) -> I
                 os.killpg(program.pid, signal.SIGKILL)  # What it started, too.
 
 
-def check(told: Mapping[str, Any]) -> None:
-    if "expected" in told:
-        assert (told["state"], told["told"]) == ("SUCCESS", told["expected"]), told
+def check(line: Mapping[str, Any]) -> None:
+    if "expected" in line:
+        assert (line["state"], line["result"]) == ("SUCCESS", line["expected"]), line
     else:
-        state, words = EXPECTED[told["what"]]
-        assert told["state"] == state, told
-        assert re.search(words, str(told["told"])), told
+        state, words = EXPECTED[line["what"]]
+        assert line["state"] == state, line
+        assert re.search(words, str(line["result"])), line
 
 
 @pytest.mark.parametrize("protocol", [2, 1])
@@ -72,10 +72,10 @@ def test_celery_of_a_version(system: System, version: str, protocol: int) -> Non
     python = python_with_celery(version)
     queue = f"theirs-{version}-{protocol}"
     with running(system, [str(python), "by_celery.py"], protocol, SENDER_OWN_QUEUE=queue) as lines:
-        told = list(lines)
-    for each in told:
+        answers = list(lines)
+    for each in answers:
         check(each)
-    assert len(told) == 10
+    assert len(answers) == 10
 
 
 @pytest.mark.skipif(NODE is None or NPM is None, reason="there is no Node with npm here")
@@ -87,11 +87,11 @@ def test_node(system: System, protocol: int) -> None:
         pytest.skip(str(exc))  # A machine may reach Python's packages alone.
     with running(system, [str(NODE), "by_node.js"], protocol, SENDER_MODULES=str(modules)) as lines:
         ended = []
-        for told in lines:
-            if "sent" not in told:
-                ended.append(told)
-            elif told["what"] == "revoked":  # The client knows no way to ask for it.
-                cancel(system, told["sent"])
+        for line in lines:
+            if "sent" not in line:
+                ended.append(line)
+            elif line["what"] == "revoked":  # The client knows no way to ask for it.
+                cancel(system, line["sent"])
     for each in ended:
         check(each)
     assert len(ended) == 3

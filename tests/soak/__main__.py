@@ -131,7 +131,7 @@ def _left(stage: Stage, retention_s: int) -> dict[str, int]:
     return {kind: counted[kind] for kind in _FOLLOWED if counted[kind]}
 
 
-def tell(outcome: Outcome) -> None:
+def report(outcome: Outcome) -> None:
     """Print it."""
     rows: list[tuple[str, ...]] = [("", "median", "an hour", "late, an hour", "most of 2nd quarter", "of last", "")]
     for name, each in outcome.verdicts.items():
@@ -167,7 +167,7 @@ def main() -> None:
     finally:
         shutil.rmtree(data, ignore_errors=True)
     outcome.write(asked.folder / "soak.json")
-    tell(outcome)
+    report(outcome)
     sys.exit(0 if outcome.is_well else 1)
 
 

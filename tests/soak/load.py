@@ -115,9 +115,9 @@ class Caller:
         while time.monotonic() < end:
             answer = self._ask("GET", f"/v1/jobs/{job_id}")
             if answer and answer.status == 200 and answer.body["status"] in ENDED:
-                told = answer.body["error"] or {}
+                error = answer.body["error"] or {}
                 status = answer.body["status"]
-                code = f" ({told.get('code')})" if status == "failed" else ""
+                code = f" ({error.get('code')})" if status == "failed" else ""
                 self._ledger.end(way, job_id, status + code, wanted)
                 return dict(answer.body)
             if answer and answer.status == 404:

@@ -46,9 +46,9 @@ class Stage:
         self._cleanup = ExitStack()
         for name in ("tmp", "cache"):
             (folder / name).mkdir(parents=True)
-        told = {"IMAGEMILL_RETENTION_S": str(retention_s), "TMPDIR": str(folder / "tmp")}
+        env = {"IMAGEMILL_RETENTION_S": str(retention_s), "TMPDIR": str(folder / "tmp")}
         models = "".join(simulated(name, launch_s=0.01, row_s=0.005) for name in ("sim", IDLE))
-        self.system = System(folder, folder / "cache", models, told)
+        self.system = System(folder, folder / "cache", models, env)
         self.workers: dict[str, Command] = {}
         self.proxies: dict[str, S3Proxy] = {}
         self.started_again = {STEADY: 0, OTHER: 0}
@@ -146,8 +146,8 @@ class Stage:
             self.redis.config_set("maxmemory", 0)
 
     def _start(self, name: str, *, is_ready: bool = False) -> None:
-        told = self.proxies[name].told | {"IMAGEMILL_WORKER_GRACE_S": "10"}
-        self.workers[name] = self.system.worker("--model", "sim", "--concurrency", "6", told=told, is_ready=is_ready)
+        env = self.proxies[name].env | {"IMAGEMILL_WORKER_GRACE_S": "10"}
+        self.workers[name] = self.system.worker("--model", "sim", "--concurrency", "6", env=env, is_ready=is_ready)
 
     def _keep_up(self) -> None:
         while not self._closing.wait(_LOOK_S):

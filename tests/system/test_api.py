@@ -47,9 +47,9 @@ def test_job_is_followed_from_its_beginning_to_its_end(api: Api, system: Client,
     with ExitStack() as stream:
         with nothing_begins(system):
             job = httpx.post(f"{api.url}/v1/jobs", json=body, timeout=DEADLINE_S, trust_env=False).json()
-            told = stream.enter_context(listening(job["events_url"]))
+            listened = stream.enter_context(listening(job["events_url"]))
             assert wait_until(lambda: is_watched(system_redis, job["id"]), DEADLINE_S)
-        events = list(told)
+        events = list(listened)
     assert (events[0].event, events[-1].event) == ("status", "completed")
     stages = [each.data["stage"] for each in events if each.event == "progress"]
     assert list(dict.fromkeys(stages)) == ["encode", "generate", "postprocess", "upload"]
@@ -81,6 +81,6 @@ def test_log_has_neither_prompts_nor_keys_nor_queries(api: Api, api_log: list[st
         f"{api.url}/v1/jobs", content=f'{{"prompt": "{SECRET}', headers=headers, timeout=DEADLINE_S, trust_env=False
     )
     httpx.get(f"{api.url}/v1/nothing?secret", headers=headers, timeout=DEADLINE_S, trust_env=False)
-    told = "\n".join(api_log)
-    assert "path=/v1/jobs" in told
-    assert "secret" not in told
+    logged = "\n".join(api_log)
+    assert "path=/v1/jobs" in logged
+    assert "secret" not in logged

@@ -90,9 +90,9 @@ def test_events_tell_the_way_of_the_job_in_order(system: Client, system_redis: r
     with ThreadPoolExecutor(1) as pool:
         with nothing_begins(system):
             job = system.submit(PROMPT, num_inference_steps=3)
-            told = pool.submit(lambda: list(job.events()))
+            followed = pool.submit(lambda: list(job.events()))
             assert wait_until(lambda: is_watched(system_redis, job.id), DEADLINE_S)
-        events = told.result(200)
+        events = followed.result(200)
     stages = [event.data["stage"] for event in events if event.type == "progress"]
     assert list(dict.fromkeys(stages)) == ["encode", "generate", "postprocess", "upload"]
     assert events[0].data == {"status": "processing"}

@@ -19,7 +19,7 @@ from tests.processes import is_alive
 from tests.system.conftest import DEADLINE_S
 from tests.warm.popen import cold
 
-TOLD = {"IMAGEMILL_WORKER_PROCESSES": "2", "IMAGEMILL_WORKER_CONCURRENCY": "4", "IMAGEMILL_LEASE_S": "2"}
+ENV = {"IMAGEMILL_WORKER_PROCESSES": "2", "IMAGEMILL_WORKER_CONCURRENCY": "4", "IMAGEMILL_LEASE_S": "2"}
 
 
 def owner_of(client: redis.Redis, job: Job) -> str | None:
@@ -33,10 +33,10 @@ def submit(client: Client, count: int, steps: int) -> list[Job]:
 
 @pytest.mark.long  # A system of its own, started as a user does; test_supervise.py has the parent's part.
 def test_all_processes_take_jobs_and_one_that_is_killed_loses_none(tmp_path: Path) -> None:
-    told = TOLD | {"IMAGEMILL_WORKER_CACHE_DIR": str(tmp_path)}
+    env = ENV | {"IMAGEMILL_WORKER_CACHE_DIR": str(tmp_path)}
     with (
         cold(),
-        system_for_a_while(Console(quiet=True), told) as client,
+        system_for_a_while(Console(quiet=True), env) as client,
         redis.Redis.from_url(client.parts.settings.redis_url, decode_responses=True) as redis_client,
     ):
         started = {each.name: each.started_at for each in client.workers()}

@@ -59,11 +59,11 @@ def test_interrupted_command_goes_on_when_it_is_given_again(
         ) as running:
             assert wait_until(lambda: len(jobs_of(system, "interrupted")) == 3, DEADLINE_S)
             running.send_signal(signal.SIGINT)
-            _, told = running.communicate(timeout=DEADLINE_S)
+            _, printed = running.communicate(timeout=DEADLINE_S)
         assert running.returncode == 130
-        assert "interrupted: 3 of 3 jobs are submitted" in told
-        assert "same command again" in " ".join(told.split())
-        assert "Traceback" not in told
+        assert "interrupted: 3 of 3 jobs are submitted" in printed
+        assert "same command again" in " ".join(printed.split())
+        assert "Traceback" not in printed
     finally:
         system.parts.control.resume("gpu.shapes")
     submitted = jobs_of(system, "interrupted")

@@ -107,9 +107,9 @@ def test_trace_goes_from_the_submission_to_the_upload(watched: Watched) -> None:
     assert order == sorted(order)
     for stage in STAGES:
         assert spans[stage].ended_s - spans[stage].started_s == pytest.approx(job["timings"][stage], abs=0.001)
-    told = attempt.attributes
-    assert (told["imagemill.job_id"], told["imagemill.model"]) == (job["id"], "shapes")
-    assert told["imagemill.status"] == "succeeded"
+    attributes = attempt.attributes
+    assert (attributes["imagemill.job_id"], attributes["imagemill.model"]) == (job["id"], "shapes")
+    assert attributes["imagemill.status"] == "succeeded"
     assert attempt.error is None
     assert spans["generate"].attributes["imagemill.passes"] == 2
     assert spans["generate"].attributes["imagemill.rows_a_pass"] == 2.0  # One image, guided.

@@ -22,7 +22,7 @@ from tests.versions.checkouts import HistoryMissing, Version, check_out, is_cut_
 from tests.versions.deployment import Deployment
 
 MODELS = simulated("sim", row_s=0.004, max_n=4) + simulated("idle", row_s=0.004, max_n=4)
-TOLD = {
+ENV = {
     "IMAGEMILL_LEASE_S": "5",
     "IMAGEMILL_RELEASE_WINDOW": "16",  # So that some wait in the table while others are released.
     "IMAGEMILL_METRICS_PORT": "off",
@@ -59,7 +59,7 @@ def deployment(tmp_path: Path, cache_dir: Path) -> Iterator[Deployment]:
     with ExitStack() as cleanup:
         redis_server = cleanup.enter_context(RedisServer(tmp_path / "redis"))
         s3_server = cleanup.enter_context(S3Server(tmp_path / "s3"))
-        system = System(tmp_path, redis_server, s3_server, cache_dir, TOLD, MODELS)
+        system = System(tmp_path, redis_server, s3_server, cache_dir, ENV, MODELS)
         cleanup.callback(system.close)
         deployment = Deployment(system)
         cleanup.callback(deployment.close)

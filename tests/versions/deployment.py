@@ -36,9 +36,9 @@ class Deployment:
         self.apis: dict[str, Command] = {}
         self.senders: list[Sender] = []
 
-    def worker(self, version: Version, told: dict[str, str] | None = None) -> WorkerUnderTest:
+    def worker(self, version: Version, env: dict[str, str] | None = None) -> WorkerUnderTest:
         """Start a worker; wait with `ready`."""
-        return self.system.worker(checkout=version.checkout, told=told)
+        return self.system.worker(checkout=version.checkout, env=env)
 
     def ready(self, *processes: Process) -> None:
         """Wait until workers take jobs, APIs answer, and producers have seen a job end."""
@@ -126,13 +126,13 @@ class Deployment:
             process.stop()
 
     def _check_sender(self, sender: Sender) -> None:
-        told = sender.ended
+        ends = sender.ended
         for job_id in sender.submitted:
             view = self.system.client.status(job_id)
             assert view.status is Status.SUCCEEDED, f"{job_id}, sent by {sender.door}: {view.status}, {view.error}"
             if sender.is_told:
                 end = End(status=view.status, sha256=[image.sha256 for image in view.images])
-                assert told.get(job_id) == end, f"{job_id}: told to {sender.door} was {told.get(job_id)}"
+                assert ends.get(job_id) == end, f"{job_id}: told to {sender.door} was {ends.get(job_id)}"
 
     def _run_in(self, owner: str) -> bool:
         held = self.system.held_by(owner)

@@ -130,10 +130,10 @@ def main(door: str, rounds: int, jobs: int) -> None:
         if is_over:
             break
         kinds = (REQUESTS[(number + each) % len(REQUESTS)] for each in range(jobs))
-        for told in submit(
+        for line in submit(
             [{"prompt": f"a picture by {door}", "num_inference_steps": STEPS, **each} for each in kinds]
         ):
-            sys.stdout.write(json.dumps(told) + "\n")
+            sys.stdout.write(json.dumps(line) + "\n")
             sys.stdout.flush()
 
 

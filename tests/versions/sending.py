@@ -71,13 +71,13 @@ class Sender(Process):
     @property
     def submitted(self) -> list[str]:
         """Ids of its jobs."""
-        return [told["submitted"] for told in self._told() if "submitted" in told]
+        return [line["submitted"] for line in self._told() if "submitted" in line]
 
     @property
     def ended(self) -> dict[str, End]:
         """The end of each of its jobs that it has seen."""
-        ended = (told for told in self._told() if "ended" in told)
-        return {told["ended"]: End(status=told["status"], sha256=told["sha256"]) for told in ended}
+        ended = (line for line in self._told() if "ended" in line)
+        return {line["ended"]: End(status=line["status"], sha256=line["sha256"]) for line in ended}
 
     def _told(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in list(self.lines) if line.startswith("{")]

@@ -1,4 +1,4 @@
-"""`subprocess.Popen` that has the nursery fork what is ours."""
+"""`subprocess.Popen` that has the fork server fork what is ours."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.warm.nursery import CHECKOUT, MESSAGE_BYTES, Asked, Program
+from tests.warm.fork_server import CHECKOUT, MESSAGE_BYTES, Asked, Program
 
 _Popen = subprocess.Popen
 
 
-class Nursery:
+class ForkServer:
     """One for a process that runs tests; it ends with it."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Nursery:
         env |= {"OMP_NUM_THREADS": "1", "TRANSFORMERS_VERBOSITY": "error"}
         with theirs:
             number = theirs.fileno()
-            command = [sys.executable, "-m", "tests.warm.nursery", str(number)]
+            command = [sys.executable, "-m", "tests.warm.fork_server", str(number)]
             self._process = _Popen(command, cwd=CHECKOUT, env=env, pass_fds=[number], start_new_session=True)
 
     def fork(self, program: Program, files: tuple[int, int, int]) -> int:
@@ -46,7 +46,7 @@ class Nursery:
             socket.send_fds(self._asked, [message], files)
             answer = self._asked.recv(MESSAGE_BYTES)
         if not answer:
-            raise RuntimeError("the nursery of the tests has ended; TESTS_COLD=1 does without it")
+            raise RuntimeError("the fork server of the tests has ended; TESTS_COLD=1 does without it")
         return json.loads(answer)
 
     def close(self) -> None:
@@ -76,14 +76,14 @@ def cold() -> Iterator[None]:
 @contextmanager
 def forked() -> Iterator[None]:
     """For as long as this lasts, `subprocess` starts processes of ours by a fork, where it can."""
-    nursery: Nursery | None = None
+    fork_server: ForkServer | None = None
     lock = threading.Lock()
 
-    def the_nursery() -> Nursery:
-        nonlocal nursery
+    def the_nursery() -> ForkServer:
+        nonlocal fork_server
         with lock:
-            nursery = nursery or Nursery()
-            return nursery
+            fork_server = fork_server or ForkServer()
+            return fork_server
 
     class Warm(_Popen):  # type: ignore[type-arg]
         _is_warm = False
@@ -124,5 +124,5 @@ def forked() -> Iterator[None]:
         yield
     finally:
         subprocess.Popen = _Popen  # type: ignore[misc]
-        if nursery:
-            nursery.close()
+        if fork_server:
+            fork_server.close()

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     import torch
 
-    from workers.bench.flow_subject import FlowSubject
-    from workers.bench.published_flow import PublishedFlow
+    from workers.bench.device.flow_subject import FlowSubject
+    from workers.bench.published.flow import PublishedFlow
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class FlowBench:
         return self._results
 
     def _measure(self, model: PublishedFlow) -> None:
-        from workers.bench.flow_subject import FlowSubject
+        from workers.bench.device.flow_subject import FlowSubject
 
         result = ModelResult(name=model.name)
         self._results.append(result)
@@ -185,8 +185,8 @@ def bench_flow(folder: Path, *, is_small: bool, minutes: float = MINUTES) -> lis
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     import torch
 
-    from workers.bench.gpu import find_device
-    from workers.bench.published_flow import PUBLISHED, small
+    from workers.bench.device.subject import find_device
+    from workers.bench.published.flow import PUBLISHED, small
     from workers.process.logs import configure_logging
 
     configure_logging(logging.WARNING)
@@ -211,7 +211,7 @@ def _surroundings(device: torch.device, dtype: str) -> dict[str, Any]:
     import torch
     import transformers
 
-    from workers.bench.gpu import describe
+    from workers.bench.device.subject import describe
 
     return {
         "device": describe(device) if device.type == "cuda" else {"name": "cpu"},

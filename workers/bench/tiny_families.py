@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from jobs.catalogue.entry import Defaults, Limits, Model
+from jobs.catalogue.families import FAMILIES
 from jobs.kinds.generate import GenerateSpec
 from workers.bench.passes import pass_seconds
 from workers.bench.tiny_pipelines import FLOW_PIPELINES
@@ -25,16 +27,18 @@ _CACHE_BYTES = 1 << 20
 
 
 def entry_of(name: str, **changes: Any) -> Model:
-    """What a catalogue would say of one of `NAMES`."""
+    """What a catalogue would say of one of `NAMES`, or of another model, with its `family`."""
+    family = changes.get("family") or FLOW_PIPELINES[name][0]
+    multiple = math.lcm(16, FAMILIES[family].side_multiple)
     fields: dict[str, Any] = {
         "name": name,
         "source": "random weights",
         "revision": "1",
         "dtype": "float32",
-        "family": FLOW_PIPELINES[name][0],
+        "family": family,
         "guidance": "none" if name in _UNGUIDED else None,
         "defaults": Defaults(width=32, height=32, num_inference_steps=4, guidance_scale=3.0, scheduler=OWN),
-        "limits": Limits(min_side=16, max_side=512, side_multiple=16, max_steps=100, max_n=8),
+        "limits": Limits(min_side=16, max_side=512, side_multiple=multiple, max_steps=100, max_n=8),
         "schedulers": (OWN,),
     }
     return Model.model_validate(fields | changes)

@@ -11,9 +11,12 @@ from transformers import (
     CLIPTextConfig,
     CLIPTokenizer,
     GemmaTokenizer,
+    ProcessorMixin,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
+    Qwen2VLImageProcessorPil,
+    Qwen2VLProcessor,
     Qwen3Config,
     T5Config,
     T5EncoderModel,
@@ -81,13 +84,14 @@ def flux2_autoencoder() -> AutoencoderKLFlux2:
     return made.eval()
 
 
-def qwen_autoencoder() -> AutoencoderKLQwenImage:
+def qwen_autoencoder(*, halvings: int = 2, width: int = 8) -> AutoencoderKLQwenImage:
+    """A latent is 2 ** halvings pixels wide."""
     return AutoencoderKLQwenImage(
-        base_dim=8,
+        base_dim=width,
         z_dim=4,
-        dim_mult=[1, 2, 4],
+        dim_mult=[1, 2, *(4,) * (halvings - 1)],
         num_res_blocks=1,
-        temperal_downsample=[False, True],
+        temperal_downsample=[False, *(True,) * (halvings - 1)],
         latents_mean=[0.1, -0.2, 0.3, 0.0],
         latents_std=[1.5, 2.0, 0.8, 1.0],
     ).eval()
@@ -146,6 +150,7 @@ def qwen_vl() -> Qwen2_5_VLForConditionalGeneration:
         vision_end_token_id=5,
         vision_start_token_id=3,
         vision_token_id=4,
+        image_token_id=4,
     )
     return Qwen2_5_VLForConditionalGeneration(config).eval()
 
@@ -182,6 +187,19 @@ def qwen_tokenizer() -> Qwen2Tokenizer:
     tokenizer.chat_template = _CHAT
     tokenizer.model_max_length = 2048
     return tokenizer
+
+
+class PictureProcessor(Qwen2VLProcessor):
+    """Of texts with pictures in them, and not with films, which need torchvision."""
+
+    def __init__(self, image_processor: Any = None, tokenizer: Any = None) -> None:
+        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
+        self.image_token_id, self.video_token_id = tokenizer.convert_tokens_to_ids(self.image_token), -1
+        ProcessorMixin.__init__(self, image_processor, tokenizer)
+
+
+def qwen_processor() -> PictureProcessor:
+    return PictureProcessor(Qwen2VLImageProcessorPil(), qwen_tokenizer())
 
 
 def gemma_tokenizer() -> GemmaTokenizer:

@@ -15,8 +15,11 @@ from diffusers import (
     Flux2KleinPipeline,
     Flux2Pipeline,
     Flux2Transformer2DModel,
+    FluxKontextPipeline,
     FluxPipeline,
     FluxTransformer2DModel,
+    QwenImageEditPipeline,
+    QwenImageEditPlusPipeline,
     QwenImagePipeline,
     QwenImageTransformer2DModel,
     SD3Transformer2DModel,
@@ -43,6 +46,7 @@ from workers.bench.tiny_parts import (
     flux2_autoencoder,
     qwen3,
     qwen_autoencoder,
+    qwen_processor,
     qwen_tokenizer,
     qwen_vl,
     t5,
@@ -89,7 +93,13 @@ def flux_schnell() -> FluxPipeline:
     return _flux(guidance_embeds=False, scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0))
 
 
-def _flux(*, guidance_embeds: bool, scheduler: FlowMatchEulerDiscreteScheduler) -> FluxPipeline:
+def flux_kontext() -> FluxKontextPipeline:
+    """Looks at a picture, in about a megapixel."""
+    made = _flux(guidance_embeds=True, scheduler=FlowMatchEulerDiscreteScheduler(**SHIFT_BY_SIZE), blocks=5)
+    return FluxKontextPipeline(**made.components)
+
+
+def _flux(*, guidance_embeds: bool, scheduler: FlowMatchEulerDiscreteScheduler, blocks: int = 2) -> FluxPipeline:
     torch.manual_seed(12)
     transformer = FluxTransformer2DModel(
         patch_size=1,
@@ -105,7 +115,7 @@ def _flux(*, guidance_embeds: bool, scheduler: FlowMatchEulerDiscreteScheduler) 
     )
     return FluxPipeline(
         scheduler=scheduler,
-        vae=autoencoder(4),
+        vae=autoencoder(4, blocks=blocks),
         text_encoder=clip(CLIPTextModel),
         tokenizer=clip_tokenizer(),
         text_encoder_2=t5(WIDTH),
@@ -187,7 +197,40 @@ def _flux2_transformer(*, guidance_embeds: bool) -> Flux2Transformer2DModel:
 def qwen_image() -> QwenImagePipeline:
     """With masks for its texts, and guidance whose norm is that of the prediction with the prompt."""
     torch.manual_seed(15)
-    transformer = QwenImageTransformer2DModel(
+    return QwenImagePipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(**SHIFT_BY_SIZE),
+        vae=qwen_autoencoder(),
+        text_encoder=qwen_vl(),
+        tokenizer=qwen_tokenizer(),
+        transformer=_qwen_transformer(),
+    )
+
+
+def qwen_image_edit() -> QwenImageEditPipeline:
+    """Looks at a picture, and so does its language model."""
+    return QwenImageEditPipeline(**_qwen_edit_parts())
+
+
+def qwen_image_edit_plus() -> QwenImageEditPlusPipeline:
+    """Looks at several."""
+    return QwenImageEditPlusPipeline(**_qwen_edit_parts())
+
+
+def _qwen_edit_parts() -> dict[str, Any]:
+    torch.manual_seed(17)
+    return {
+        "scheduler": FlowMatchEulerDiscreteScheduler(**SHIFT_BY_SIZE),
+        # What is looked at has about a megapixel, so that few tokens are not to be had otherwise.
+        "vae": qwen_autoencoder(halvings=4, width=2),
+        "text_encoder": qwen_vl(),
+        "tokenizer": qwen_tokenizer(),
+        "processor": qwen_processor(),
+        "transformer": _qwen_transformer(),
+    }
+
+
+def _qwen_transformer() -> QwenImageTransformer2DModel:
+    return QwenImageTransformer2DModel(
         patch_size=2,
         in_channels=16,
         out_channels=4,
@@ -197,14 +240,7 @@ def qwen_image() -> QwenImagePipeline:
         joint_attention_dim=16,
         guidance_embeds=False,
         axes_dims_rope=(8, 4, 4),
-    )
-    return QwenImagePipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(**SHIFT_BY_SIZE),
-        vae=qwen_autoencoder(),
-        text_encoder=qwen_vl(),
-        tokenizer=qwen_tokenizer(),
-        transformer=transformer.eval(),
-    )
+    ).eval()
 
 
 def z_image() -> ZImagePipeline:
@@ -244,4 +280,11 @@ FLOW_PIPELINES: dict[str, tuple[str, Callable[[], Any]]] = {
     "flux2-klein-distilled": ("flux2-klein", flux2_klein_distilled),
     "qwen-image": ("qwen-image", qwen_image),
     "z-image": ("z-image", z_image),
+}
+
+# Likewise, of models that were made for edits.
+EDITING_PIPELINES: dict[str, tuple[str, Callable[[], Any]]] = {
+    "flux-kontext": ("flux-kontext", flux_kontext),
+    "qwen-image-edit": ("qwen-image-edit", qwen_image_edit),
+    "qwen-image-edit-plus": ("qwen-image-edit-plus", qwen_image_edit_plus),
 }

@@ -12,6 +12,7 @@ from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
 from workers.families.flow.edits import BY_STRENGTH
 from workers.families.flow.family import FlowFamily
+from workers.families.flow.references import with_references
 from workers.families.flow.rows import FlowRow, guidance_scales, stack, timesteps
 from workers.families.parts.embeddings import Embedding
 
@@ -53,9 +54,10 @@ class Flux(FlowFamily):
         return list(zip(encoded, pooled, strict=True))
 
     def _forward(self, rows: Sequence[FlowRow]) -> Sequence[torch.Tensor]:
+        samples = stack([row.sample for row in rows])
         texts = stack([row.text[0] for row in rows])
         predicted: torch.Tensor = self._transformer(
-            hidden_states=stack([row.sample for row in rows]),
+            hidden_states=with_references(samples, [row.references for row in rows]),
             timestep=timesteps(rows).to(self._dtype) / 1000,
             guidance=guidance_scales(rows) if self.guidance == "embedded" else None,
             pooled_projections=stack([row.text[1] for row in rows]),
@@ -64,12 +66,17 @@ class Flux(FlowFamily):
             img_ids=self._image_ids(rows[0]),
             return_dict=False,
         )[0]
-        return list(predicted)
+        return list(predicted[:, : samples.shape[1]])
 
     def _image_ids(self, row: FlowRow) -> torch.Tensor:
-        """(h · w / 4, 3): where each token is."""
+        """(T, 3): where each token is; plane, row, column. What is looked at is in the plane behind."""
         height, width = (side // self.side_multiple for side in row.size)
-        ids: torch.Tensor = self.pipeline._prepare_latent_image_ids(1, height, width, self._device, self._dtype)
+        planes = [(0, (height, width)), *((1, size) for size in (row.references.sizes if row.references else ()))]
+        return torch.cat([self._plane(plane, size) for plane, size in planes])
+
+    def _plane(self, plane: int, size: tuple[int, int]) -> torch.Tensor:
+        ids: torch.Tensor = self.pipeline._prepare_latent_image_ids(1, *size, self._device, self._dtype)
+        ids[..., 0] = plane
         return ids
 
 

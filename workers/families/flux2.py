@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -20,19 +19,12 @@ from workers.families.family import Family
 from workers.families.flow.family import Decoder, FlowFamily
 from workers.families.flow.references import cropped, seen_by_field, with_references
 from workers.families.flow.rows import FlowRow, guidance_scales, stack, timesteps
-from workers.families.parts.autoencoder import Source, Statistics, from_pixels, to_pixels
+from workers.families.parts.autoencoder import Likeliest, Source, Statistics, from_pixels, to_pixels
 from workers.families.parts.embeddings import Embedding
 from workers.runners.edit_work import Edit
 from workers.runners.postprocess import Pixels
 
 _MOST_SEEN = 1024 * 1024  # pixels of a picture that is looked at
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Likeliest:
-    """Of a distribution of latents, (1, C, h, w): nothing is drawn. As `retrieve_latents` reads it."""
-
-    latents: torch.Tensor
 
 
 class Flux2Autoencoder:
@@ -62,7 +54,7 @@ class Flux2Autoencoder:
         if edit.mask is not None:
             mask = torch.from_numpy(edit.mask)[None, None].to(self._vae.device, image.dtype)
             mask = functional.interpolate(mask, size=tuple(size), mode="bilinear")
-        latents = _Likeliest(latents=self.look_at(image))
+        latents = Likeliest(latents=self.look_at(image))
         return Source(image=latents, masked=None, mask=mask, statistics=Statistics(mean=0.0, scale=1.0))
 
     def look_at(self, image: torch.Tensor) -> torch.Tensor:

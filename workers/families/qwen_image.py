@@ -15,6 +15,7 @@ from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
 from workers.families.flow.edits import BY_STRENGTH
 from workers.families.flow.family import Decoder, FlowFamily
+from workers.families.flow.references import with_references
 from workers.families.flow.rows import FlowRow, stack, texts_padded, timesteps
 from workers.families.parts.autoencoder import Autoencoder, Statistics
 from workers.families.parts.embeddings import Embedding
@@ -94,15 +95,17 @@ class QwenImage(FlowFamily):
     def _forward(self, rows: Sequence[FlowRow]) -> Sequence[torch.Tensor]:
         texts, mask = texts_padded(rows)
         height, width = (side // self.side_multiple for side in rows[0].size)
+        samples, references = stack([row.sample for row in rows]), rows[0].references
+        sizes = [(height, width), *(references.sizes if references else ())]
         predicted: torch.Tensor = self._transformer(
-            hidden_states=stack([row.sample for row in rows]),
+            hidden_states=with_references(samples, [row.references for row in rows]),
             timestep=timesteps(rows).to(self._dtype) / 1000,
             encoder_hidden_states=texts,
             encoder_hidden_states_mask=None if mask.all() else mask,
-            img_shapes=[[(1, height, width)]] * len(rows),
+            img_shapes=[[(1, *size) for size in sizes]] * len(rows),
             return_dict=False,
         )[0]
-        return list(predicted)
+        return list(predicted[:, : samples.shape[1]])
 
 
 FAMILY = Family(

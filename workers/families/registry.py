@@ -48,5 +48,5 @@ def family_of(entry: Model) -> Family:
 
 def families() -> list[str]:
     """The names of all families. Nothing is imported for it."""
-    modules = sorted(Path(__file__).parent.glob("*.py"))
-    return [each.stem.replace("_", "-") for each in modules if _DECLARATION.search(each.read_text("utf-8"))]
+    modules = Path(__file__).parent.glob("*.py")
+    return sorted(each.stem.replace("_", "-") for each in modules if _DECLARATION.search(each.read_text("utf-8")))

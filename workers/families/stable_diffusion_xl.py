@@ -9,6 +9,7 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 
 from jobs.kinds.generate import GenerateSpec
+from workers.families.diffusion.family import for_each_image
 from workers.families.family import Family
 from workers.families.parts.embeddings import Embedding
 from workers.families.stable_diffusion import StableDiffusion
@@ -39,7 +40,7 @@ class StableDiffusionXL(StableDiffusion):
         return [zeros if text is None else made[text] for text, _alone in keys]
 
     def _extra(self, spec: GenerateSpec, embeddings: list[Embedding]) -> dict[str, torch.Tensor]:
-        pooled = torch.cat([embedding[1].expand(spec.n, -1) for embedding in embeddings])
+        pooled = for_each_image(spec, embeddings, 1)
         size = (spec.height, spec.width)
         # Original size, crop corner, target size.
         ids = torch.tensor([[*size, 0, 0, *size]], device=pooled.device, dtype=pooled.dtype)

@@ -22,11 +22,11 @@ from ops.bench.report.rounds import alternate, median_ratio
 from ops.bench.report.surroundings import look_around
 from ops.bench.truth.subjects import SUBJECTS
 from ops.bench.workload import requests, settle
-from workers.bench import contenders
+from workers.bench.contenders import factories
 from workers.bench.process import Remote
 
 if TYPE_CHECKING:
-    from workers.bench.simulation import Arrival, Outcome
+    from workers.bench.streams.simulation import Arrival, Outcome
 
 UNET, FLOW = "shapes", "shapes-flow"
 MIXED, APART = "sizes mixed", "one size a pass"
@@ -52,8 +52,8 @@ def bench_builtin(effort: Effort, folder: Path, console: Console) -> Report:
     surroundings = look_around(torch_threads=1)
     with ExitStack() as stack:
         with console.status("loading the models …"):
-            engines = {name: stack.enter_context(Remote(contenders.engine, models_file, name, 1)) for name in SUBJECTS}
-            apart = stack.enter_context(Remote(contenders.engine_of_one_size, models_file, FLOW, 1))
+            engines = {name: stack.enter_context(Remote(factories.engine, models_file, name, 1)) for name in SUBJECTS}
+            apart = stack.enter_context(Remote(factories.engine_of_one_size, models_file, FLOW, 1))
         pictures = alternate(
             {name: partial(_picture_s, engine, catalogue, name) for name, engine in engines.items()},
             effort.rounds,
@@ -124,7 +124,7 @@ def _serve(engine: Remote, catalogue: Catalogue, jobs: int, rate_per_s: float, n
 
 
 def _arrivals(specs: Sequence[GenerateSpec], rate_per_s: float, seed: int) -> list[Arrival]:
-    from workers.bench.simulation import poisson_arrivals
+    from workers.bench.streams.simulation import poisson_arrivals
 
     return poisson_arrivals(rate_per_s, len(specs), lambda _numbers, index: specs[index], seed)
 

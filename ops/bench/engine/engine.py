@@ -18,7 +18,7 @@ from ops.bench.report.report import Figure, Report, publish
 from ops.bench.report.rounds import alternate, median_ratio
 from ops.bench.report.surroundings import look_around
 from ops.bench.workload import MODEL, requests, settle
-from workers.bench import contenders
+from workers.bench.contenders import factories
 from workers.bench.process import Remote
 from workers.process.settings import load_worker_settings
 
@@ -43,9 +43,9 @@ def bench_engine(effort: Effort, folder: Path, console: Console) -> Report:
     surroundings = look_around()
     with ExitStack() as stack:
         with console.status("loading the model three times …"):
-            engine = stack.enter_context(Remote(contenders.engine, *where))
-            tutorial = stack.enter_context(Remote(contenders.tutorial, *where, device))
-            bare = stack.enter_context(Remote(contenders.bare, *where, device))
+            engine = stack.enter_context(Remote(factories.engine, *where))
+            tutorial = stack.enter_context(Remote(factories.tutorial, *where, device))
+            bare = stack.enter_context(Remote(factories.bare, *where, device))
         surroundings["torch_threads"] = tutorial.call("threads")
         jobs_a_pass = engine.call("jobs_a_pass")
 

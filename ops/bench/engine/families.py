@@ -18,12 +18,12 @@ from ops.bench.report.plot import Bars, Curves, plot
 from ops.bench.report.report import Figure, Report, publish
 from ops.bench.report.rounds import median_ratio
 from ops.bench.report.surroundings import look_around
-from workers.bench.ways import BATCHED, SINGLY, STEPWISE, UNLIKE
+from workers.bench.streams.ways import BATCHED, SINGLY, STEPWISE, UNLIKE
 from workers.process.logs import configure_logging
 
 if TYPE_CHECKING:  # torch is imported where it computes.
-    from workers.bench.simulation import Outcome
-    from workers.bench.timed_model import KnownJobs, PassSeconds
+    from workers.bench.streams.simulation import Outcome
+    from workers.bench.streams.timed_model import KnownJobs, PassSeconds
 
 MEASURED, LAUNCH_BOUND, SATURATED = "as measured", "launch-bound", "saturated"
 
@@ -141,29 +141,29 @@ def _measure(name: str, effort: Effort) -> Measured:
     from workers.bench.tiny_families import measured_passes, open_family
 
     family = open_family(name)
-    from workers.bench import mixed_streams
-    from workers.bench.timed_model import KnownJobs, between
+    from workers.bench.streams import mixed
+    from workers.bench.streams.timed_model import KnownJobs, between
 
-    known, jobs = KnownJobs(family), mixed_streams.mixed_jobs(family.entry)
+    known, jobs = KnownJobs(family), mixed.mixed_jobs(family.entry)
     pass_s = measured_passes(family, jobs[1], _ROWS)
     devices = {
         MEASURED: between(pass_s),
-        LAUNCH_BOUND: mixed_streams.launch_bound(pass_s[1]),
-        SATURATED: mixed_streams.saturated(pass_s[1]),
+        LAUNCH_BOUND: mixed.launch_bound(pass_s[1]),
+        SATURATED: mixed.saturated(pass_s[1]),
     }
     streams = {device: _serve(known, jobs, takes_s, effort) for device, takes_s in devices.items()}
     return Measured(name=name, pass_s=pass_s, streams=streams)
 
 
 def _serve(known: KnownJobs, jobs: Sequence[GenerateSpec], pass_s: PassSeconds, effort: Effort) -> Streams:
-    from workers.bench import mixed_streams
+    from workers.bench.streams import mixed
 
-    rows = mixed_streams.rows_of_a_pass(known, jobs, pass_s)
-    rate_per_s = effort.load * mixed_streams.capacity(known, jobs, pass_s, rows)
+    rows = mixed.rows_of_a_pass(known, jobs, pass_s)
+    rate_per_s = effort.load * mixed.capacity(known, jobs, pass_s, rows)
     outcomes: dict[str, list[Outcome]] = {}
     for seed in range(effort.rounds):
-        arrivals = mixed_streams.mixed_arrivals(jobs, rate_per_s, effort.jobs, seed)
-        for way, outcome in mixed_streams.compete(known, arrivals, pass_s, rows).items():
+        arrivals = mixed.mixed_arrivals(jobs, rate_per_s, effort.jobs, seed)
+        for way, outcome in mixed.compete(known, arrivals, pass_s, rows).items():
             outcomes.setdefault(way, []).append(outcome)
     return Streams(rows=rows, rate_per_s=rate_per_s, outcomes=outcomes)
 

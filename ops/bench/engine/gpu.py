@@ -20,7 +20,7 @@ from ops.bench.report.surroundings import look_around
 from workers.process.logs import configure_logging
 
 if TYPE_CHECKING:
-    from workers.bench.gpu import PassFigure
+    from workers.bench.device.subject import PassFigure
 
 NO_GPU = "torch sees no CUDA device here, so there is nothing to measure."
 
@@ -49,8 +49,8 @@ def bench_gpu(folder: Path, console: Console, *, rounds: int, steps: int) -> Rep
     """Measure, print, and write `gpu.json` and `gpu.png`; without a GPU say so, and write nothing."""
     # Its import advises on image processors, never used here.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    from workers.bench.gpu import describe, find_device
-    from workers.bench.peak import measure_peak, sheet_flops_per_s
+    from workers.bench.device.peak import measure_peak, sheet_flops_per_s
+    from workers.bench.device.subject import describe, find_device
 
     configure_logging(logging.WARNING)
     device = find_device()
@@ -77,7 +77,7 @@ def bench_gpu(folder: Path, console: Console, *, rounds: int, steps: int) -> Rep
 
 def figures_of(measured: Measured, peak: float, sheet: float | None) -> list[Figure]:
     """The lines of one model: ratios, images per second, passes and their share of the peaks (in FLOP/s)."""
-    from workers.bench.gpu import IN_TURNS, OVERLAPPED
+    from workers.bench.device.subject import IN_TURNS, OVERLAPPED
 
     name, rates = measured.name, measured.rates
     singles = {way: values for way, values in rates.items() if way not in (IN_TURNS, OVERLAPPED)}
@@ -105,14 +105,14 @@ def _pass_figures(name: str, each: PassFigure, peak: float, sheet: float | None)
 
 
 def _cases() -> list[tuple[Any, int]]:
-    from workers.bench.published import STABLE_DIFFUSION_15, STABLE_DIFFUSION_XL
+    from workers.bench.published.stable_diffusion import STABLE_DIFFUSION_15, STABLE_DIFFUSION_XL
 
     return [(STABLE_DIFFUSION_15, 512), (STABLE_DIFFUSION_XL, 512), (STABLE_DIFFUSION_XL, 1024)]
 
 
 def _measure(published: Any, side: int, device: Any, console: Console, rounds: int, steps: int) -> Measured:
-    from workers.bench.gpu import COMPILERS, Subject
-    from workers.bench.published import build, entry_of
+    from workers.bench.device.subject import COMPILERS, Subject
+    from workers.bench.published.stable_diffusion import build, entry_of
 
     entry = entry_of(published, side, steps, _DTYPE)
     with TemporaryDirectory(prefix="imagemill-bench-") as cache:

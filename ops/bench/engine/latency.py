@@ -21,13 +21,13 @@ from ops.bench.report.report import Figure, Report, publish
 from ops.bench.report.rounds import alternate, median_ratio
 from ops.bench.report.surroundings import look_around
 from ops.bench.workload import MODEL, requests, settle
-from workers.bench import contenders
+from workers.bench.contenders import factories
 from workers.bench.process import Remote
 from workers.process.logs import configure_logging
 from workers.process.settings import load_worker_settings
 
 if TYPE_CHECKING:
-    from workers.bench.simulation import Arrival, Outcome
+    from workers.bench.streams.simulation import Arrival, Outcome
 
 SINGLY, BATCHED, ENGINE = "tutorial worker", "request batches", "engine"
 STEPS = (4, 12, 30)  # of a job, equally likely
@@ -114,10 +114,10 @@ def _in_real_time(effort: Effort, console: Console) -> dict[str, list[Outcome]]:
     where, device = (models_file, MODEL, effort.threads), load_worker_settings().device
     with ExitStack() as stack:
         with console.status("loading the model three times …"):
-            engine = stack.enter_context(Remote(contenders.engine, *where))
-            tutorial = stack.enter_context(Remote(contenders.tutorial, *where, device))
+            engine = stack.enter_context(Remote(factories.engine, *where))
+            tutorial = stack.enter_context(Remote(factories.tutorial, *where, device))
             jobs_a_pass = engine.call("jobs_a_pass")
-            batched = stack.enter_context(Remote(contenders.request_batches, *where, jobs_a_pass, device))
+            batched = stack.enter_context(Remote(factories.request_batches, *where, jobs_a_pass, device))
         with console.status("measuring the capacity of one at a time …"):
             rate_per_s = effort.load / _mean_service_s(tutorial, catalogue)
         streams = [_stream(catalogue, rate_per_s, effort.jobs, seed) for seed in range(effort.rounds)]
@@ -144,7 +144,7 @@ def _mean_service_s(tutorial: Remote, catalogue: Catalogue, repeats: int = 4) ->
 
 
 def _stream(catalogue: Catalogue, rate_per_s: float, count: int, seed: int) -> list[Arrival]:
-    from workers.bench.simulation import poisson_arrivals
+    from workers.bench.streams.simulation import poisson_arrivals
 
     specs = settle(catalogue, requests(count, seed))
 
@@ -156,7 +156,13 @@ def _stream(catalogue: Catalogue, rate_per_s: float, count: int, seed: int) -> l
 
 def _in_virtual_time(times: str, effort: Effort) -> dict[str, list[Outcome]]:
     """The same policies where passes take `times`; at equal seeds it gives equal results."""
-    from workers.bench.simulation import best_rows, run_engine, run_one_at_a_time, run_request_batches, simulated
+    from workers.bench.streams.simulation import (
+        best_rows,
+        run_engine,
+        run_one_at_a_time,
+        run_request_batches,
+        simulated,
+    )
     from workers.families.simulated import DeviceTimes
 
     catalogue = Catalogue.read(load_settings().models_file)

@@ -20,7 +20,6 @@ from ops.stack import local_stack, metrics_env, storage_at
 from producer import Client
 
 _START_S = 600.0  # Imports torch; all that are missing start at once.
-_HEARTBEAT_S = 0.2
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 

@@ -32,7 +32,7 @@ from ops.bench.system.system import system_for_a_while
 from ops.bench.workload import MODEL, requests, settle, succeeded
 from ops.stack import worker_processes
 from producer import Client
-from workers.bench import contenders
+from workers.bench.contenders import factories
 from workers.bench.process import Remote
 from workers.process.launch import threads_of_each
 
@@ -172,7 +172,7 @@ class _Engines:
 
     def __init__(self, count: int, *where: Any) -> None:
         with ExitStack() as stack:
-            self._remotes = [stack.enter_context(Remote(contenders.engine, *where)) for _ in range(count)]
+            self._remotes = [stack.enter_context(Remote(factories.engine, *where)) for _ in range(count)]
             self._sizes = [int(each.call("jobs_a_pass")) for each in self._remotes]
             self._stack = stack.pop_all()
         self.jobs_a_pass = sum(self._sizes)

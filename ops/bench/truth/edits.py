@@ -21,7 +21,7 @@ from ops.bench.truth.edit_cases import EDIT_KINDS, Case, EditKind, cases_of
 from ops.bench.truth.measures import Measure, altered_refused, percent, to_sheet
 from ops.bench.truth.subjects import SUBJECTS, Subject
 from ops.bench.workload import settle
-from workers.bench import contenders
+from workers.bench.contenders import factories
 from workers.bench.process import Remote
 from workers.builtin.checker import Verdict, check
 from workers.builtin.drawing import PALETTE
@@ -110,7 +110,7 @@ def bench_edits(effort: Effort, folder: Path, console: Console) -> list[Result]:
     results: list[Result] = []
     with (
         console.status("loading the model …") as status,
-        Remote(contenders.engine, models_file, subject.model, effort.threads) as engine,
+        Remote(factories.engine, models_file, subject.model, effort.threads) as engine,
     ):
         for kind in EDIT_KINDS:
             status.update(f"{kind.name} …")

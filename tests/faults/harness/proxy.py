@@ -44,7 +44,7 @@ class TcpProxy:
         return f"redis://{LOOPBACK}:{self.port}/0"
 
     @property
-    def told(self) -> dict[str, str]:
+    def env(self) -> dict[str, str]:
         """The settings that lead a system through here."""
         return {"IMAGEMILL_REDIS_URL": self.url, "IMAGEMILL_RESULT_BACKEND_URL": self.url}
 

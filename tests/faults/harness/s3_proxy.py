@@ -45,7 +45,7 @@ class S3Proxy:
         self._thread.start()
 
     @property
-    def told(self) -> dict[str, str]:
+    def env(self) -> dict[str, str]:
         """The settings that lead a worker through here."""
         return {"IMAGEMILL_S3_ENDPOINT_URL": f"http://{LOOPBACK}:{self._server.server_address[1]}"}
 

@@ -59,7 +59,7 @@ class System:
     Args:
         folder: Of this test alone.
         cache_dir: Where workers keep what they measured; shared, so that only the first one measures.
-        told: `IMAGEMILL_*` variables of every process.
+        env: `IMAGEMILL_*` variables of every process.
         models: The text of models.toml.
     """
 
@@ -69,7 +69,7 @@ class System:
         redis_server: RedisServer,
         s3_server: S3Server,
         cache_dir: Path,
-        told: dict[str, str] | None = None,
+        env: dict[str, str] | None = None,
         models: str = CATALOGUE,
     ) -> None:
         self.folder = folder
@@ -87,7 +87,7 @@ class System:
             "IMAGEMILL_WORKER_SPOOL_DIR": str(folder / "spool"),
             "IMAGEMILL_WORKER_CONCURRENCY": str(SLOTS),  # Measured, it would be another on a busy machine.
         }
-        self.env = {**inherited, **addresses(redis_server, s3_server), **own, **(told or {})}
+        self.env = {**inherited, **addresses(redis_server, s3_server), **own, **(env or {})}
         told_of = {name: self.env.get(f"IMAGEMILL_{name.upper()}") for name in Settings.model_fields}
         self.settings = Settings.model_validate({name: value for name, value in told_of.items() if value is not None})
         self.client = Client(self.settings, S3Settings(endpoint_url=s3_server.endpoint))
@@ -100,12 +100,12 @@ class System:
         faults: Faults | None = None,
         *,
         alone: bool = False,
-        told: dict[str, str] | None = None,
+        env: dict[str, str] | None = None,
         prefix: Sequence[str] = (),
         checkout: Path = CHECKOUT,
     ) -> WorkerUnderTest:
         """Start a worker from a checkout, with these words in front of its command; wait with `ready`."""
-        env = with_faults(self.env_in(checkout) | (told or {}), faults, self.evidence_file)
+        env = with_faults(self.env_in(checkout) | (env or {}), faults, self.evidence_file)
         worker = WorkerUnderTest(env, queues=[QUEUE], alone=alone, prefix=prefix, checkout=checkout)
         worker.start()
         self.workers.append(worker)
@@ -116,9 +116,9 @@ class System:
         for worker in workers or self.workers:
             worker.wait_until_ready(START_S)
 
-    def run_workers(self, count: int, told: dict[str, str] | None = None) -> list[WorkerUnderTest]:
+    def run_workers(self, count: int, env: dict[str, str] | None = None) -> list[WorkerUnderTest]:
         """Start some healthy workers and wait for them."""
-        started = [self.worker(told=told) for _ in range(count)]
+        started = [self.worker(env=env) for _ in range(count)]
         self.ready(*started)
         return started
 

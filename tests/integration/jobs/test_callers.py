@@ -18,11 +18,6 @@ class Clock:
         return self.now_s
 
 
-@pytest.fixture
-def keys(redis_client: redis.Redis, settings: Settings) -> KeyStore:
-    return KeyStore(redis_client, settings)
-
-
 def test_limits_are_remembered_for_a_moment(keys: KeyStore, redis_client: redis.Redis, settings: Settings) -> None:
     clock = Clock()
     lookup = CallerLookup(redis_client, settings, clock)

@@ -32,13 +32,6 @@ def connection(request: pytest.FixtureRequest, settings: Settings) -> Iterator[r
         yield client
 
 
-@pytest.fixture
-def claimed(client: Client, table: JobTable) -> Claim:
-    claim, _ = table.claim(client.submit("a red circle").id, owner="a worker")
-    assert claim is not None
-    return claim
-
-
 def run_through(table: JobTable, claim: Claim) -> None:
     for step in range(STEPS + 1):
         table.progress(claim, Stage.GENERATE, step, STEPS)

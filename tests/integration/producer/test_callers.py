@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-import redis
-import redis.asyncio
 from fastapi import FastAPI, Request, Response
 from fastapi.testclient import TestClient
 from starlette.middleware.base import RequestResponseEndpoint
@@ -23,20 +21,7 @@ from producer.api.keys.exposure import admit
 from producer.api.keys.open_requests import OpenRequests
 from producer.keys.errors import KeyRefused, ModelNotAllowed, RateExceeded
 from producer.keys.store import KeyStore
-
-
-@pytest.fixture
-def keys(redis_client: redis.Redis, settings: Settings) -> KeyStore:
-    return KeyStore(redis_client, settings)
-
-
-@asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[redis.asyncio.Redis]:
-    client = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True)
-    try:
-        yield client
-    finally:
-        await client.aclose()
+from tests.integration.producer.commands import connected
 
 
 def identify(settings: Settings, *tokens: str | None, is_local: bool = True) -> Caller:

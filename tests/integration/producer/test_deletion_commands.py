@@ -9,32 +9,15 @@ from typing import Any
 
 import pytest
 import redis
-from typer.testing import CliRunner, Result
 
 from jobs import names
 from jobs.errors import JobNotEnded, Permanent, ResultDeleted
-from jobs.process.settings import Settings
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer import Client, Job
-from producer.cli.commands import app
-from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from storage.keys import AttemptFolder
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(settings: Settings, storage_settings: S3Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("IMAGEMILL_REDIS_URL", settings.redis_url)
-    monkeypatch.setenv("IMAGEMILL_S3_ENDPOINT_URL", storage_settings.endpoint_url)
-    monkeypatch.setenv("IMAGEMILL_S3_BUCKET", storage_settings.bucket)
-
-    def invoke(*args: str, typed: str | None = None) -> Result:
-        return CliRunner().invoke(app, list(args), input=typed)
-
-    return invoke
+from tests.integration.producer.commands import Run
 
 
 @pytest.fixture

@@ -4,57 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
-from typer.testing import CliRunner, Result
 
 from jobs import names
 from jobs.errors import InvalidRequest
 from jobs.process.settings import Settings
 from ops.process import wait_until
 from ops.servers import RedisServer
-from producer.cli.commands import app
 from producer.keys.errors import KeyRefused, RateExceeded
 from producer.keys.key import ApiKey, KeyLimits
 from producer.keys.lookup import KeyLookup
 from producer.keys.rates import RateLimits
 from producer.keys.store import KeyStore
+from tests.integration.producer.commands import Run, connected, lines
 
 DEADLINE_S = 60.0
 
-Run = Callable[..., Result]
-
 
 @pytest.fixture
-def keys(redis_client: redis.Redis, settings: Settings) -> KeyStore:
-    return KeyStore(redis_client, settings)
-
-
-@pytest.fixture
-def run(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("IMAGEMILL_REDIS_URL", settings.redis_url)
-    return lambda *args: CliRunner().invoke(app, ["keys", *args])
-
-
-def lines(result: Result) -> list[dict[str, Any]]:
-    assert result.exit_code == 0, result.output
-    return [json.loads(line) for line in result.stdout.splitlines()]
-
-
-@asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[redis.asyncio.Redis]:
-    client = redis.asyncio.Redis.from_url(settings.redis_url, decode_responses=True)
-    try:
-        yield client
-    finally:
-        await client.aclose()
+def run(run: Run) -> Run:
+    return lambda *args: run("keys", *args)
 
 
 def look_up(settings: Settings, token: str) -> ApiKey | None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import redis
-from typer.testing import CliRunner, Result
 
 from jobs import names
 from jobs.announce.announcer import PROTOCOLS
@@ -18,19 +15,9 @@ from jobs.table.outbox import Outbox
 from jobs.table.table import JobTable
 from ops.doctor.notifications import check_notifications
 from producer import Client
-from producer.cli.commands import app
-from storage.backends.s3.settings import S3Settings
+from tests.integration.producer.commands import Run, lines
 
 PROTOCOL = PROTOCOLS[0]
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(settings: Settings, storage_settings: S3Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("IMAGEMILL_REDIS_URL", settings.redis_url)
-    monkeypatch.setenv("IMAGEMILL_S3_ENDPOINT_URL", storage_settings.endpoint_url)
-    return lambda *args: CliRunner().invoke(app, list(args))
 
 
 @pytest.fixture
@@ -44,11 +31,6 @@ def given_up(client: Client, table: JobTable, redis_client: redis.Redis, setting
     for each in outbox.take(10):
         outbox.give_up(each)
     return ids
-
-
-def lines(result: Result) -> list[dict[str, Any]]:
-    assert result.exit_code == 0, result.output
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def waiting(client: redis.Redis) -> set[str]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import redis
-from typer.testing import CliRunner, Result
 
 from jobs import names
 from jobs.fleet.fleet import Fleet, WorkerReport
@@ -17,30 +14,10 @@ from jobs.table.claim import Claim
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer import Client, Job
-from producer.cli.commands import app
-from storage.backends.s3.settings import S3Settings
+from tests.integration.producer.commands import Run, lines
 
 QUEUE = "gpu.shapes"
 WELL: dict[str, list[str]] = {"detached": [], "troubles": []}
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(settings: Settings, storage_settings: S3Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command in this process, against this test's database."""
-    monkeypatch.setenv("IMAGEMILL_REDIS_URL", settings.redis_url)
-    monkeypatch.setenv("IMAGEMILL_S3_ENDPOINT_URL", storage_settings.endpoint_url)
-
-    def invoke(*args: str, typed: str | None = None) -> Result:
-        return CliRunner().invoke(app, list(args), input=typed)
-
-    return invoke
-
-
-def lines(result: Result) -> list[dict[str, Any]]:
-    assert result.exit_code == 0, result.output
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def submit(client: Client, count: int) -> list[Job]:

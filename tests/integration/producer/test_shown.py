@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from jobs.process.settings import Settings
 from jobs.table.states import Status
 from jobs.table.table import JobTable
-from ops.cli import app
 from producer import Client
-from storage.backends.s3.settings import S3Settings
-
-Run = Callable[..., Result]
+from tests.integration.producer.commands import Run
 
 ENTRY = """
 [models.{name}]
@@ -28,14 +22,6 @@ schedulers = ["default"]
 defaults = {{ width = 64, height = 64, num_inference_steps = 4, guidance_scale = 1.0, scheduler = "default" }}
 limits = {{ min_side = 64, max_side = 128, max_steps = 10, max_n = 2 }}
 """
-
-
-@pytest.fixture
-def run(settings: Settings, storage_settings: S3Settings, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command in this process, against this test's database."""
-    monkeypatch.setenv("IMAGEMILL_REDIS_URL", settings.redis_url)
-    monkeypatch.setenv("IMAGEMILL_S3_ENDPOINT_URL", storage_settings.endpoint_url)
-    return lambda *args: CliRunner().invoke(app, list(args))
 
 
 def test_models_are_listed_with_what_they_take(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
-from typer.testing import CliRunner, Result
 
 from jobs.inputs.files import Files, new_file_id
 from jobs.process.settings import Settings
-from producer.cli.commands import app
 from producer.keys.store import KeyStore
-from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from storage.errors import ObjectNotFound
 from storage.inputs import Inputs
 from tests.integration.producer.api.pictures import png
-
-Run = Callable[..., Result]
+from tests.integration.producer.commands import Run, lines
 
 
 @pytest.fixture
-def run(settings: Settings, storage_settings: S3Settings, store: S3Store, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.setenv("IMAGEMILL_REDIS_URL", settings.redis_url)
-    monkeypatch.setenv("IMAGEMILL_S3_ENDPOINT_URL", storage_settings.endpoint_url)
-    monkeypatch.setenv("IMAGEMILL_S3_BUCKET", storage_settings.bucket)
-    return lambda *args: CliRunner().invoke(app, ["files", *args])
+def run(run: Run, store: S3Store) -> Run:
+    return lambda *args: run("files", *args)
 
 
 @pytest.fixture
@@ -42,11 +32,6 @@ def picture(tmp_path: Path) -> Path:
     path = tmp_path / "photo \x1b[31m.png"
     path.write_bytes(png(3 << 20))
     return path
-
-
-def lines(result: Result) -> list[dict[str, Any]]:
-    assert result.exit_code == 0, result.output
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def test_file_is_sent_listed_shown_and_deleted(run: Run, files: Files, picture: Path, store: S3Store) -> None:

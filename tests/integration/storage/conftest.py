@@ -17,7 +17,7 @@ from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 from storage.errors import NotSupported, ObjectNotFound
 from storage.store import Store
-from tests.unit.storage.shelf import ShelfSettings, ShelfStore
+from tests.unit.storage.memory import MemorySettings, MemoryStore
 
 OPTION = "--s3-from-environment"
 
@@ -26,7 +26,7 @@ NewStore = Callable[..., S3Store]
 # Given the one of S3, whose server is there before a test begins.
 STORES: dict[str, Callable[[S3Store], Store]] = {
     "s3": lambda store: store,
-    "shelf": lambda _store: ShelfStore(ShelfSettings()),
+    "memory": lambda _store: MemoryStore(MemorySettings()),
 }
 
 

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ops.bench.engine.families import LAUNCH_BOUND, MEASURED, SATURATED, Measured, Streams, figures_of, stream_table
-from workers.bench.simulation import Outcome
-from workers.bench.ways import BATCHED, SINGLY, STEPWISE, UNLIKE
+from workers.bench.streams.simulation import Outcome
+from workers.bench.streams.ways import BATCHED, SINGLY, STEPWISE, UNLIKE
 
 
 def outcome(*latencies_s: float) -> Outcome:

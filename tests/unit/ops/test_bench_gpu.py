@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from ops import cli
 from ops.bench.engine.gpu import NO_GPU, Measured, figures_of
-from workers.bench.gpu import EAGER, IN_TURNS, OVERLAPPED, PassFigure
+from workers.bench.device.subject import EAGER, IN_TURNS, OVERLAPPED, PassFigure
 
 
 @pytest.mark.parametrize("options", [(), ("--flow",)])

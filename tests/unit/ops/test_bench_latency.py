@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.bench.engine.latency import BATCHED, ENGINE, SINGLY, figures_of
-from workers.bench.simulation import Outcome
+from workers.bench.streams.simulation import Outcome
 
 
 def outcome(*latencies_s: float) -> Outcome:

@@ -51,7 +51,7 @@ def test_simulated_model_has_no_folder(tmp_path: Path) -> None:
 def test_family_that_there_is_not_is_a_failure(tmp_path: Path) -> None:
     finding = judge_source(BUILT_IN.model_copy(update={"family": "flux-3"}), tmp_path)
     assert finding.state is State.FAILURE
-    assert "there is no family 'flux-3'; there are diffusers, flux, " in finding.found
+    assert "there is no family 'flux-3'; there are aura-flow, chroma, diffusers, flux, " in finding.found
     assert "family" in finding.advice
 
 

@@ -15,14 +15,14 @@ from storage.backends.s3.store import S3Store
 from storage.errors import NotSupported, StorageMisconfigured
 from storage.registry import BACKENDS, backend_of, load_storage_settings, open_store
 from storage.settings import StorageSettings
-from tests.unit.storage.shelf import ShelfSettings, ShelfStore
+from tests.unit.storage.memory import MemorySettings, MemoryStore
 
 
 @pytest.fixture
-def shelf(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def memory(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A further store is registered, and chosen."""
-    monkeypatch.setitem(BACKENDS, "shelf", "tests.unit.storage.shelf:ShelfStore")
-    monkeypatch.setenv("IMAGEMILL_STORAGE", "shelf")
+    monkeypatch.setitem(BACKENDS, "memory", "tests.unit.storage.memory:MemoryStore")
+    monkeypatch.setenv("IMAGEMILL_STORAGE", "memory")
     return monkeypatch
 
 
@@ -40,58 +40,58 @@ def test_each_line_leads_to_a_store_of_that_name(name: str) -> None:
     assert settings_class.model_config["env_prefix"] == own
 
 
-def test_setting_chooses(shelf: pytest.MonkeyPatch) -> None:
-    shelf.setenv("IMAGEMILL_STORAGE_SHELF_COLOR", "red")
-    shelf.setenv("IMAGEMILL_STORAGE_SHELF_PREFIX", "pictures")
+def test_setting_chooses(memory: pytest.MonkeyPatch) -> None:
+    memory.setenv("IMAGEMILL_STORAGE_MEMORY_COLOR", "red")
+    memory.setenv("IMAGEMILL_STORAGE_MEMORY_PREFIX", "pictures")
     store = open_store()
-    assert isinstance(store, ShelfStore)
-    assert (store.name, store.settings.prefix) == ("the red shelf", "pictures")
+    assert isinstance(store, MemoryStore)
+    assert (store.name, store.settings.prefix) == ("the red store", "pictures")
 
 
-def test_file_of_secrets_chooses_too(shelf: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    shelf.delenv("IMAGEMILL_STORAGE")
-    shelf.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    (tmp_path / "imagemill_storage").write_text("shelf\n")
-    assert load_storage_settings() == ShelfSettings()
+def test_file_of_secrets_chooses_too(memory: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    memory.delenv("IMAGEMILL_STORAGE")
+    memory.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    (tmp_path / "imagemill_storage").write_text("memory\n")
+    assert load_storage_settings() == MemorySettings()
 
 
-def test_settings_that_are_given_choose_whatever_the_environment_says(shelf: pytest.MonkeyPatch) -> None:
+def test_settings_that_are_given_choose_whatever_the_environment_says(memory: pytest.MonkeyPatch) -> None:
     assert isinstance(open_store(S3Settings()), S3Store)
-    shelf.setenv("IMAGEMILL_STORAGE", "s3")
-    assert isinstance(open_store(ShelfSettings()), ShelfStore)
+    memory.setenv("IMAGEMILL_STORAGE", "s3")
+    assert isinstance(open_store(MemorySettings()), MemoryStore)
 
 
-@pytest.mark.usefixtures("shelf")
+@pytest.mark.usefixtures("memory")
 @pytest.mark.parametrize("name", ["", "s4", "S3"])
 def test_unknown_store_is_refused_with_those_that_there_are(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("IMAGEMILL_STORAGE", name)
-    with pytest.raises(StorageMisconfigured, match=f"^IMAGEMILL_STORAGE: there is no store '{name}'; .* s3, shelf$"):
+    with pytest.raises(StorageMisconfigured, match=f"^IMAGEMILL_STORAGE: there is no store '{name}'; .* memory, s3$"):
         open_store()
 
 
 @pytest.mark.parametrize(
     ("chosen", "name", "known"),
     [
-        ("shelf", "IMAGEMILL_STORAGE_SHELF_COLOUR", "IMAGEMILL_STORAGE_SHELF_COLOR"),
-        ("shelf", "IMAGEMILL_STORAGE_BOARD_COLOR", "IMAGEMILL_STORAGE_SHELF_COLOR"),
+        ("memory", "IMAGEMILL_STORAGE_MEMORY_COLOUR", "IMAGEMILL_STORAGE_MEMORY_COLOR"),
+        ("memory", "IMAGEMILL_STORAGE_BOARD_COLOR", "IMAGEMILL_STORAGE_MEMORY_COLOR"),
         ("s3", "IMAGEMILL_STORAGE_S3_BUCKET", "IMAGEMILL_S3_BUCKET"),
         ("s3", "IMAGEMILL_STORAGE_RETENTION_DAYS", "IMAGEMILL_S3_RETENTION_DAYS"),
         ("s3", "IMAGEMILL_STORAGE_PORT", "IMAGEMILL_STORAGE$"),
     ],
 )
 def test_unknown_setting_of_a_store_is_refused_with_those_that_there_are(
-    shelf: pytest.MonkeyPatch, chosen: str, name: str, known: str
+    memory: pytest.MonkeyPatch, chosen: str, name: str, known: str
 ) -> None:
-    shelf.setenv("IMAGEMILL_STORAGE", chosen)
-    shelf.setenv(name, "80")
+    memory.setenv("IMAGEMILL_STORAGE", chosen)
+    memory.setenv(name, "80")
     with pytest.raises(StorageMisconfigured, match=f"^{name}: unknown setting; the settings are .*{known}"):
         open_store()
 
 
 def test_unknown_store_is_named_before_its_settings_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("IMAGEMILL_STORAGE", "shelf")
-    monkeypatch.setenv("IMAGEMILL_STORAGE_SHELF_COLOR", "red")
-    with pytest.raises(StorageMisconfigured, match=r"^IMAGEMILL_STORAGE: there is no store 'shelf'"):
+    monkeypatch.setenv("IMAGEMILL_STORAGE", "memory")
+    monkeypatch.setenv("IMAGEMILL_STORAGE_MEMORY_COLOR", "red")
+    with pytest.raises(StorageMisconfigured, match=r"^IMAGEMILL_STORAGE: there is no store 'memory'"):
         open_store()
 
 
@@ -107,18 +107,18 @@ def test_store_whose_library_is_not_installed_is_named(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("IMAGEMILL_STORAGE_SHELF_BOARD", "tcp://10.0.0.1:21"),
-        ("IMAGEMILL_STORAGE_SHELF_PORT", "tcp://10.0.0.1:21"),
+        ("IMAGEMILL_STORAGE_MEMORY_BOARD", "tcp://10.0.0.1:21"),
+        ("IMAGEMILL_STORAGE_MEMORY_PORT", "tcp://10.0.0.1:21"),
         ("IMAGEMILL_STORAGE_SERVICE_HOST", "10.0.0.1"),
     ],
 )
-def test_what_kubernetes_sets_is_no_setting(shelf: pytest.MonkeyPatch, name: str, value: str) -> None:
-    shelf.setenv(name, value)
+def test_what_kubernetes_sets_is_no_setting(memory: pytest.MonkeyPatch, name: str, value: str) -> None:
+    memory.setenv(name, value)
     if name.endswith("BOARD"):  # Not of the form of Kubernetes' names.
         with pytest.raises(StorageMisconfigured, match=f"^{name}: "):
             open_store()
     else:
-        assert open_store().settings == ShelfSettings()
+        assert open_store().settings == MemorySettings()
 
 
 def test_settings_of_no_store_are_not_taken() -> None:
@@ -127,17 +127,17 @@ def test_settings_of_no_store_are_not_taken() -> None:
     with pytest.raises(TypeError, match="env_prefix"):
         type("Bare", (StorageSettings,), {})
     with pytest.raises(ValidationError, match="colour"):
-        ShelfSettings.model_validate({"colour": "red"})
+        MemorySettings.model_validate({"colour": "red"})
 
 
-def test_settings_of_a_store_that_is_not_chosen_are_its_own(shelf: pytest.MonkeyPatch) -> None:
-    shelf.setenv("IMAGEMILL_STORAGE", "s3")
-    shelf.setenv("IMAGEMILL_STORAGE_SHELF_COLOR", "red")
+def test_settings_of_a_store_that_is_not_chosen_are_its_own(memory: pytest.MonkeyPatch) -> None:
+    memory.setenv("IMAGEMILL_STORAGE", "s3")
+    memory.setenv("IMAGEMILL_STORAGE_MEMORY_COLOR", "red")
     assert isinstance(open_store(), S3Store)
 
 
 def test_what_a_backend_leaves_out_is_there() -> None:
-    store = ShelfStore(ShelfSettings(prefix="a"))
+    store = MemoryStore(MemorySettings(prefix="a"))
     store.check_write()
     assert list(store.objects()) == []
     for key in ("a/2", "a/1", "b"):
@@ -145,35 +145,35 @@ def test_what_a_backend_leaves_out_is_there() -> None:
     store.delete_many(["a/1", "b", "never there"])
     assert [each.key for each in store.objects()] == ["a/2"]
     for call in (store.retention_rule, store.remove_retention_rule, lambda: store.set_retention_rule(1)):
-        with pytest.raises(NotSupported, match=r"^the white shelf "):
+        with pytest.raises(NotSupported, match=r"^the white store "):
             call()
 
 
-@pytest.mark.usefixtures("shelf")
+@pytest.mark.usefixtures("memory")
 def test_client_uses_it() -> None:
     client = Client()
-    assert isinstance(client.parts.store, ShelfStore)
+    assert isinstance(client.parts.store, MemoryStore)
     client.close()
 
 
-@pytest.mark.usefixtures("shelf")
+@pytest.mark.usefixtures("memory")
 def test_doctor_tries_it_and_calls_it_by_its_name() -> None:
     found = {each.check: each.state for each in check_store()}
     assert found == {
-        "Shelf board": State.OK,
-        "Shelf write": State.OK,
-        "Shelf read": State.OK,
-        "Shelf link": State.INFORMATION,
-        "Shelf altered link": State.INFORMATION,
-        "Shelf delete": State.OK,
-        "Shelf uploaded files": State.OK,
+        "Memory dictionary": State.OK,
+        "Memory write": State.OK,
+        "Memory read": State.OK,
+        "Memory link": State.INFORMATION,
+        "Memory altered link": State.INFORMATION,
+        "Memory delete": State.OK,
+        "Memory uploaded files": State.OK,
     }
 
 
-@pytest.mark.usefixtures("shelf")
+@pytest.mark.usefixtures("memory")
 def test_doctor_warns_of_a_rule_that_deletes_uploaded_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ShelfStore, "expiry_days", lambda _, key: 7 if key.startswith("inputs/") else None)
-    (finding,) = (each for each in check_store() if each.check == "Shelf uploaded files")
+    monkeypatch.setattr(MemoryStore, "expiry_days", lambda _, key: 7 if key.startswith("inputs/") else None)
+    (finding,) = (each for each in check_store() if each.check == "Memory uploaded files")
     assert (finding.state, "after 7 days" in finding.found) == (State.WARNING, True)
 
 

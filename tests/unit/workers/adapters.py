@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 
+from jobs.catalogue.entry import Limits
 from jobs.kinds.generate import GenerateSpec
+from tests import tiny_pipelines
+from tests.further import transformers
 from tests.unit.workers import tiny
 from workers.engine.adapter import AnyAdapter, OnStep
 from workers.engine.capacity import Capacity, PassTimes
@@ -17,6 +20,8 @@ from workers.engine.run import Run
 from workers.engine.ticket import OnProgress, Ticket
 from workers.families.family import PictureFamily
 from workers.families.parts.embeddings import EmbeddingCache
+from workers.families.pixart_alpha import PixArtAlpha
+from workers.families.pixart_sigma import PixArtSigma
 from workers.families.simulated import VirtualClock
 from workers.families.stable_diffusion import StableDiffusion
 from workers.families.stable_diffusion_xl import StableDiffusionXL
@@ -37,6 +42,23 @@ PIPELINES: dict[str, tuple[type[StableDiffusion], Callable[[], Any]]] = {
     "inpainting": (StableDiffusion, tiny.inpainting),
     "inpainting-xl": (StableDiffusionXL, tiny.inpainting_xl),
 }
+PIXARTS: dict[str, tuple[type[PixArtSigma], Callable[[], Any]]] = {
+    "pixart-sigma": (PixArtSigma, tiny_pipelines.pixart),
+    "pixart-alpha": (PixArtAlpha, transformers.pixart_alpha_told_of_sizes),
+}
+_PIXART_SIDE = 32  # pixels: four tokens
+
+
+def make_pixart(name: str, **changes: Any) -> PixArtSigma:
+    """Likewise, of one of `PIXARTS`."""
+    family, make = PIXARTS[name]
+    size = {"width": _PIXART_SIDE, "height": _PIXART_SIDE}
+    defaults = tiny.model(name).defaults.model_copy(update=size)
+    limits = Limits(min_side=16, max_side=512, max_steps=1000, max_n=64)
+    pipeline = make()
+    pipeline.set_progress_bar_config(disable=True)
+    fields = {"defaults": defaults, "limits": limits, "max_sequence_length": 100}
+    return family(tiny.model(name, **fields | changes), pipeline, EmbeddingCache(_CACHE_BYTES))
 
 
 def make_adapter(name: str) -> StableDiffusion:

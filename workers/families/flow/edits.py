@@ -61,7 +61,8 @@ class FlowEditRun(EditedRun, FlowRun):
         noise = space.draw(self._generators)
         self._mask = None
         if source.mask is not None:
-            source.sample(source.image, self._generators, space.like)  # As much as they draw of the masked picture.
+            if source.masked is not None:  # For what it draws alone.
+                source.sample(source.masked, self._generators, space.like)
             self._mask = space.pack(source.mask.to(noise).expand(1, *original.shape[1:]))
         self._original, self._noise = space.pack(original), space.pack(noise)
         return (self._noise if self._begins_at_noise else self._noised(self._original)).to(space.dtype)

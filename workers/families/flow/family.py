@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Hashable, Sequence
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -19,11 +18,11 @@ from workers.engine.errors import GenerationFailed
 from workers.families.diffusers import WholeEdit, WholePipeline
 from workers.families.family import PictureFamily
 from workers.families.flow.edits import FlowEditRun
-from workers.families.flow.references import look_at
+from workers.families.flow.pictures import PictureStage, edited
 from workers.families.flow.rows import FlowRow, even_rows, forward_rows
-from workers.families.flow.run import FlowConditioning, FlowRun, LatentSpace
+from workers.families.flow.run import FlowConditioning, FlowRun, Guide, LatentSpace
 from workers.families.flow.texts import TextStage
-from workers.families.parts.autoencoder import Autoencoder, Source, check_finite
+from workers.families.parts.autoencoder import Autoencoder, check_finite
 from workers.families.parts.edit_fields import check_edit
 from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.parts.flow_schedules import FlowSchedulers, calculate_shift
@@ -47,24 +46,13 @@ class Decoder(Protocol):
         """The pictures of latents, (n, C, h, w). Raises `GenerationFailed` where a value is not finite."""
 
 
-@runtime_checkable
-class Encoder(Protocol):
-    """From pictures to latents, for families that step edits."""
-
-    def encode(self, edit: Edit, size: Sequence[int]) -> Source:
-        """The picture that is edited, and its mask at the size (h, w) of its latents."""
-
-    def look_at(self, image: torch.Tensor) -> torch.Tensor:
-        """The likeliest latents of a picture, (1, C, h, w)."""
-
-
 # These know nothing of the noise levels that pipelines have of their own, so none runs with them in its own call.
 _NOT_FOR_CALLS = ("heun", "dpmpp_2m")
 # It adds no noise to a picture as flow-matching models need it, so none of those that begin at one runs with it.
 _NOT_FOR_CALLS_BY_STRENGTH = ("unipc",)
 
 
-class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
+class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
     """
     Adapts a pipeline of a flow-matching transformer; its own `__call__` is not used, its parts are.
 
@@ -78,8 +66,6 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
 
     # See `FlowSchedulers`.
     _keeps_flow_sigmas: ClassVar[bool] = False
-    # What edits are stepped, and how; the autoencoder is an `Encoder` then.
-    _stepped: ClassVar[Mapping[Edited, WayToEdit]] = {}
     # Whether its pipeline for inpainting with a strength of 1 begins at noise alone, whatever the schedule begins with.
     _inpaints_from_noise: ClassVar[bool] = False
 
@@ -89,7 +75,7 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         self._transformer = pipeline.transformer
         self._dtype = self._transformer.dtype
         self._own_scheduler = pipeline.scheduler  # Calls of its own put others in its place.
-        self._whole = WholePipeline(entry, pipeline)
+        self._whole = self._open_whole()
         self._schedulers = FlowSchedulers(self._own_scheduler, keeps_flow_sigmas=self._keeps_flow_sigmas)
         self._autoencoder = self._open_autoencoder()
         self._check_channels()
@@ -119,14 +105,13 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         del spec
         return latents
 
-    def _seen(self, edit: Edit) -> list[torch.Tensor]:
-        """What an edit looks at, of families that edit by instruction; each (1, 3, height, width), -1 to 1."""
-        del edit
-        return []
-
     def _guide(self, with_prompt: torch.Tensor, without: torch.Tensor, scale: float) -> torch.Tensor:
         """Classifier-free guidance (Ho & Salimans 2022), as diffusers writes it."""
         return without + scale * (with_prompt - without)
+
+    def _guide_of(self, _conditioning: FlowConditioning, _passes: int) -> Guide:
+        """The formula of one job, of so many passes; for models whose guidance goes by what came before."""
+        return self._guide
 
     def _sigmas(self, steps: int) -> list[float] | None:
         """Noise levels before the shift; None for the scheduler's own."""
@@ -145,6 +130,10 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
     def _open_autoencoder(self) -> Decoder:
         self.pipeline.vae.to(memory_format=torch.channels_last)
         return Autoencoder(self.pipeline.vae, shows_masked=False)
+
+    def _open_whole(self) -> WholePipeline:
+        """What edits."""
+        return WholePipeline(self.entry, self.pipeline)
 
     # What all have in common.
 
@@ -167,21 +156,12 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
     def encode(self, works: Sequence[Work]) -> list[FlowConditioning | None]:
         """What jobs are conditioned on; calls of the pipeline's own encode for themselves."""
         stepped = [work for work in works if self._is_stepped(work)]
-        made = iter(self.condition([spec_of(work) for work in stepped]))
+        made = iter(self._condition_works(stepped))
         return [self._with_pictures(work, next(made)) if self._is_stepped(work) else None for work in works]
 
-    @torch.inference_mode()
-    def _with_pictures(self, work: Work, conditioning: FlowConditioning) -> FlowConditioning:
-        """What else an edit is conditioned on."""
-        if not isinstance(work, Edit):
-            return conditioning
-        assert isinstance(self._autoencoder, Encoder), "as it steps edits"  # noqa: S101
-        source = references = None
-        if self._stepped[_edited(work)] == "strength":
-            source = self._autoencoder.encode(work, self._latent_shape(work.spec)[1:])
-        if images := self._seen(work):
-            references = look_at(images, self._autoencoder.look_at, self._pack, token_side=self.side_multiple)
-        return replace(conditioning, source=source, references=references)
+    def _condition_works(self, works: Sequence[Work]) -> list[FlowConditioning]:
+        """What the texts of jobs were encoded to."""
+        return self.condition([spec_of(work) for work in works])
 
     @torch.inference_mode()
     def begin(self, work: Work, conditioning: FlowConditioning | None) -> FlowRun | WholeEdit:
@@ -198,17 +178,18 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         assert conditioning is not None, "of what is stepped"  # noqa: S101
         self._take_over(conditioning)
         spec, seen = spec_of(work), conditioning.references
+        scheduler = self._schedule(spec)
         tokens = () if seen is None else (size_class(len(seen.tokens), 1),)
         common: dict[str, Any] = {
             "space": self._space(work),
-            "guide": self._guide,
+            "guide": self._guide_of(conditioning, len(scheduler.timesteps)),
             "share_key": (self._key, self._alike(spec), () if seen is None else seen.sizes),
             "cost_key": (self._key, size_class(*self._latent_shape(spec)[-2:]), *tokens),
         }
         if isinstance(work, Edit) and conditioning.source is not None:
             at_noise = self._inpaints_from_noise and work.mask is not None and work.spec.strength == 1.0
-            return FlowEditRun(work, self._schedule(spec), conditioning, begins_at_noise=at_noise, **common)
-        return FlowRun(spec, self._schedule(spec), conditioning, **common)
+            return FlowEditRun(work, scheduler, conditioning, begins_at_noise=at_noise, **common)
+        return FlowRun(spec, scheduler, conditioning, **common)
 
     def fixed_rows(self, run: FlowRun | WholeEdit) -> int | None:
         """Of a reproducible job: forwards have no other's rows, and are not padded."""
@@ -251,12 +232,9 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         """One image of it; a step costs the same at any timestep."""
         return self._whole.trial(run) if isinstance(run, WholeEdit) else run.one_image()
 
-    def _is_stepped(self, work: Work) -> bool:
-        return not isinstance(work, Edit) or _edited(work) in self._stepped
-
     def _begin_call(self, edit: Edit) -> WholeEdit:
         name, spec = self.entry.name, edit.spec
-        way = self.ways_to_edit.get("image" if edit.mask is None else "mask")
+        way = self.ways_to_edit.get(edited(edit))
         if spec.scheduler in _NOT_FOR_CALLS or (way == "strength" and spec.scheduler in _NOT_FOR_CALLS_BY_STRENGTH):
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"scheduler: {name} edits without {spec.scheduler}")
         if spec.shift is not None:
@@ -305,10 +283,12 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
         Raises:
             InvalidConfiguration: It was made to see more than them, as FLUX.1 Fill sees a mask and a masked picture.
         """
+        if not self._stepped:
+            return
         entry, taken = self.entry, int(self._transformer.config.in_channels)
         packed = self._pack(torch.empty(1, *self._latent_shape(self._usual_spec()), device="meta"))
         own = packed.shape[-1] if packed.dim() == len(("n", "token", "channel")) else packed.shape[1]
-        if self._stepped and taken != own:
+        if taken != own:
             raise InvalidConfiguration(
                 f"model {entry.name}: its transformer takes {taken} channels, and a picture's latents have {own}: it "
                 f'was made for inpainting or control; set family = "diffusers" of [models.{entry.name}] in models.toml'
@@ -336,7 +316,3 @@ class FlowFamily(TextStage, PictureFamily[FlowRun | WholeEdit]):
                     f"model {entry.name}: it cannot run scheduler {name!r} ({reason}): take it out of schedulers of "
                     f"[models.{entry.name}] in models.toml"
                 ) from exc
-
-
-def _edited(edit: Edit) -> Edited:
-    return "image" if edit.mask is None else "mask"

@@ -19,6 +19,7 @@ class FlowRow:
     Attributes:
         sample: Its latents, as the model takes them, without a batch.
         timestep: Of the schedule, up to 1000.
+        next_timestep: Where this step leads to; 0 at the last.
         text: What its text was encoded to, each tensor without a batch.
         guidance_scale: For models that take it as an input.
         size: (height, width) of the picture.
@@ -27,6 +28,7 @@ class FlowRow:
 
     sample: torch.Tensor
     timestep: float
+    next_timestep: float
     text: Embedding
     guidance_scale: float
     size: tuple[int, int]
@@ -63,14 +65,17 @@ def guidance_scales(rows: Sequence[FlowRow]) -> torch.Tensor:
     return torch.tensor([row.guidance_scale for row in rows], dtype=torch.float32).to(rows[0].sample.device)
 
 
-def texts_padded(rows: Sequence[FlowRow]) -> tuple[torch.Tensor, torch.Tensor]:
+def texts_padded(rows: Sequence[FlowRow], of: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """
     The texts of all rows at the length of the longest.
 
+    Args:
+        of: Which tensor of a text.
+
     Returns:
-        (R, T, D), zeros behind a text's end; and (R, T), bool, where there is text.
+        (R, T, …), zeros behind a text's end; and (R, T), bool, where there is text.
     """
-    texts = [row.text[0] for row in rows]
+    texts = [row.text[of] for row in rows]
     lengths = torch.tensor([len(text) for text in texts], device=texts[0].device)
     padded = torch.nn.utils.rnn.pad_sequence(texts, batch_first=True)
     return padded, torch.arange(padded.shape[1], device=padded.device)[None] < lengths[:, None]

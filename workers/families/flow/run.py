@@ -77,7 +77,7 @@ class FlowRun(SteppedRun):
         latents: (n, …), as the model takes them.
 
     Args:
-        guide: The family's formula of guidance.
+        guide: The family's formula of guidance; called once for each of its passes.
     """
 
     def __init__(
@@ -109,12 +109,13 @@ class FlowRun(SteppedRun):
 
     def inputs(self) -> list[FlowRow]:
         """The rows of its next pass: all images with the prompt, then, with guidance, all without it."""
-        timestep = float(self._timesteps[self._calls])
+        timestep, next_timestep = (*map(float, self._timesteps[self._calls : self._calls + 2]), 0.0)[:2]
         texts = [self._conditioning.prompt, self._conditioning.negative]
         return [
             FlowRow(
                 sample=sample,
                 timestep=timestep,
+                next_timestep=next_timestep,
                 text=text,
                 guidance_scale=self.spec.guidance_scale,
                 size=(self.spec.height, self.spec.width),

@@ -79,6 +79,7 @@ class TextStage(ABC):
         return [self._condition(spec, [found[text, spec.reproducible] for text in texts[id(spec)]]) for spec in specs]
 
     def _texts(self, spec: GenerateSpec) -> list[str]:
+        """Its prompt and, with guidance, what stands beside it; as the model is given them, if that differs."""
         texts = [spec.prompt]
         if self.entry.is_guided(spec.guidance_scale):
             taken = spec.negative_prompt if self.entry.takes_negative_prompt else ""
@@ -95,8 +96,9 @@ class TextStage(ABC):
         return [tuple(tensor.to(self._device) for tensor in made[text]) for text, _alone in keys]
 
     def _condition(self, spec: GenerateSpec, embeddings: list[Embedding]) -> FlowConditioning:
-        named = {"prompt": spec.prompt, "negative_prompt": spec.negative_prompt if len(embeddings) > 1 else ""}
-        cut = [name for name, text in named.items() if text and self._tokens(text) > self.max_tokens]
+        said = {"prompt": spec.prompt, "negative_prompt": spec.negative_prompt}
+        texts = dict(zip(said, self._texts(spec), strict=False))
+        cut = [name for name, text in texts.items() if said[name] and self._tokens(text) > self.max_tokens]
         warnings = tuple(f"{name}: cut to {self.max_tokens} tokens, which {self.entry.name} takes" for name in cut)
         negative = embeddings[1] if len(embeddings) > 1 else None
         return FlowConditioning(prompt=embeddings[0], negative=negative, warnings=warnings)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
 from torch.nn import functional
@@ -31,14 +30,27 @@ class Statistics:
     scale: torch.Tensor | float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Likeliest:
+    """
+    Of a distribution of latents: nothing is drawn. `retrieve_latents` reads it.
+
+    Attributes:
+        latents: (1, C, h, w).
+    """
+
+    latents: torch.Tensor
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """
     The picture that is edited, encoded; nothing is drawn yet, so it is the same for every image of a job.
 
     Attributes:
-        image: A distribution of latents, of one row.
-        masked: The same, without what is under the mask; None without a mask, and for models that never see it.
+        image: A distribution of latents, of one row, or `Likeliest` ones.
+        masked: The same, without what is under the mask. For models that never see it, whatever draws as much: their
+            pipelines draw it all the same. None without a mask, and where nothing is drawn.
         mask: (1, 1, h, w), 1 where it is repainted; None without one.
         statistics: Of the latents.
     """
@@ -76,15 +88,17 @@ class Autoencoder:
         is_xl: Whether it is used as SDXL's pipelines do: in 32 bits where its activations overflow 16, and with the
             statistics of its latents, where it has any.
         shows_masked: Whether edits with a mask need the latents of what that leaves of the picture.
+        draws: Whether edits begin at latents that are drawn, and not at the likeliest ones.
     """
 
-    def __init__(self, vae: Any, *, is_xl: bool = False, shows_masked: bool = True) -> None:
+    def __init__(self, vae: Any, *, is_xl: bool = False, shows_masked: bool = True, draws: bool = True) -> None:
         self._vae = vae
         self._is_xl = is_xl
         if is_xl and vae.dtype == torch.float16 and vae.config.force_upcast:
             vae.to(torch.float32)
         self._statistics = self._statistics_of()
         self._shows_masked = shows_masked
+        self._draws = draws
 
     @property
     def channels(self) -> int:
@@ -109,12 +123,13 @@ class Autoencoder:
             size: (h, w) of its latents.
         """
         image = from_pixels(edit.image).to(self._vae.device)
-        mask = masked = None
+        encoded, mask, masked = self._encode(image), None, None
         if edit.mask is not None:
             mask = torch.from_numpy(edit.mask)[None, None].to(image)
-            masked = self._encode(image * (mask < 0.5)) if self._shows_masked else None
+            masked = self._encode(image * (mask < 0.5)) if self._shows_masked else encoded
             mask = functional.interpolate(mask, size=tuple(size))
-        return Source(image=self._encode(image), masked=masked, mask=mask, statistics=self._statistics)
+        begun = encoded if self._draws else Likeliest(latents=retrieve_latents(encoded, sample_mode="argmax"))
+        return Source(image=begun, masked=masked, mask=mask, statistics=self._statistics)
 
     def look_at(self, image: torch.Tensor) -> torch.Tensor:
         """
@@ -157,7 +172,7 @@ def _statistics(vae: Any, *, has_own: bool) -> Statistics:
 
 def from_pixels(pixels: Pixels) -> torch.Tensor:
     """(1, 3, height, width), float32, -1 to 1."""
-    levels = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+    levels = torch.tensor(pixels).permute(2, 0, 1)[None]  # A copy: what comes from Pillow cannot be written to.
     return 2.0 * (levels.float() / 255.0) - 1.0
 
 

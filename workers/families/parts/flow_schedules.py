@@ -54,7 +54,7 @@ def make_flow_scheduler(name: str, own: Any, *, mu: float, shift: float | None) 
     if fixed is not None:
         shifts = {"shift": fixed, "flow_shift": fixed, "use_dynamic_shifting": False}
     else:
-        shifts = {"flow_shift": own.config.get("shift", own.config.get("flow_shift", 1.0))}
+        shifts = dict.fromkeys(("shift", "flow_shift"), own.config.get("shift", own.config.get("flow_shift", 1.0)))
     kind = getattr(diffusers, class_name)
     known = inspect.signature(kind.__init__).parameters
     # What a class does not know it would warn of.
@@ -69,16 +69,16 @@ def _shift_of_size(own: Any, mu: float) -> float | None:
     return mu if own.config.get("time_shift_type") == "linear" else math.exp(mu)
 
 
-def calculate_shift(image_seq_len: int, own: Any, max_shift: float = 1.15) -> float:
+def calculate_shift(image_seq_len: int, own: Any, max_shift: float = 1.15, max_image_seq_len: int = 4096) -> float:
     """
     `mu` of a picture of so many tokens, as diffusers' pipelines compute it: a line through two points.
 
     Args:
         own: The scheduler whose configuration has these.
-        max_shift: At the second point, where the configuration has none.
+        max_shift, max_image_seq_len: The second point, where the configuration has none.
     """
     config = own.config
-    first, last = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    first, last = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", max_image_seq_len)
     low, high = config.get("base_shift", 0.5), config.get("max_shift", max_shift)
     slope = (high - low) / (last - first)
     return float(image_seq_len * slope + (low - slope * first))

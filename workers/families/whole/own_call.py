@@ -29,6 +29,8 @@ _REWRITES_NOTHING = {
 _ALWAYS: dict[str, dict[str, Any]] = {
     # It would make one of ten sizes of about a megapixel, whatever is asked.
     "HunyuanDiT": {"use_resolution_binning": False},
+    # Likewise; and Sana Sprint's generations are of the size that is asked.
+    "SanaSprintImg2Img": {"use_resolution_binning": False},
 }
 
 # Classes that make right pictures one at a time only, by how their names begin.

@@ -143,6 +143,7 @@ def sweep(redis_client: redis.Redis, store: S3Store, settings: Settings) -> File
 
 @pytest.fixture
 def make_key(redis_client: redis.Redis, settings: Settings) -> MakeKey:
+    """Headers with a new key of these limits."""
     keys = KeyStore(redis_client, settings)
     return lambda name, **limits: {"Authorization": f"Bearer {keys.create(name, **limits)[0]}"}
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import redis
 from fastapi.testclient import TestClient
 
-from jobs.process.settings import Settings
 from producer.keys.store import KeyStore
 from tests.integration.producer.api.test_jobs import submit
 
@@ -17,11 +15,6 @@ def canceled(api: TestClient, headers: dict[str, str], **fields: str) -> str:
     job_id = str(submit(api, headers, **fields)["id"])
     api.delete(f"/v1/jobs/{job_id}", headers=headers)
     return job_id
-
-
-@pytest.fixture
-def keys(redis_client: redis.Redis, settings: Settings) -> KeyStore:
-    return KeyStore(redis_client, settings)
 
 
 def test_ended_jobs_of_the_caller_are_dropped_by_status_and_age(api: TestClient, keys: KeyStore) -> None:

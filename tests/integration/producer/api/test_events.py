@@ -33,13 +33,6 @@ STREAMS = 20
 CUTS = 3
 
 
-@pytest.fixture
-def claimed(client: Client, table: JobTable) -> Claim:
-    claim, _ = table.claim(client.submit("a red circle").id, owner="a worker")
-    assert claim is not None
-    return claim
-
-
 def path_of(claim: Claim) -> str:
     return f"/v1/jobs/{claim.job_id}/events"
 

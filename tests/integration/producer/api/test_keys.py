@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import httpx2 as httpx
 import pytest
-import redis
 from fastapi.testclient import TestClient
 
-from jobs.process.settings import Settings
 from jobs.table.table import JobTable
 from producer.keys.store import KeyStore
 from tests.integration.producer.api.conftest import DEADLINE_S
 from tests.integration.producer.api.sse import listening
 
 BODY = {"prompt": "a large red circle on a blue background"}
-
-
-@pytest.fixture
-def keys(redis_client: redis.Redis, settings: Settings) -> KeyStore:
-    return KeyStore(redis_client, settings)
 
 
 @pytest.fixture

@@ -36,13 +36,6 @@ MakeKey = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
-def make_key(redis_client: redis.Redis, settings: Settings) -> MakeKey:
-    """Headers with a new key of these limits."""
-    keys = KeyStore(redis_client, settings)
-    return lambda name, **limits: {"Authorization": f"Bearer {keys.create(name, **limits)[0]}"}
-
-
-@pytest.fixture
 def client(replica: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=replica, trust_env=False, timeout=DEADLINE_S) as client:
         yield client
@@ -197,11 +190,6 @@ def test_limits_of_a_key_are_told_and_change(api: TestClient, make_key: MakeKey,
         return (told["rate"], told["max_queued"], told["weight"]) == (None, 9, 2.5)
 
     assert wait_until(changed, DEADLINE_S)
-
-
-@pytest.fixture
-def keys(redis_client: redis.Redis, settings: Settings) -> KeyStore:
-    return KeyStore(redis_client, settings)
 
 
 # What is spooled.

@@ -12,9 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx2 as httpx
 import pytest
-import redis
 
-from jobs.process.settings import Settings
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from ops.process import wait_until
@@ -31,11 +29,6 @@ BODY = {"prompt": PROMPT}
 @pytest.fixture
 def api_settings() -> ApiSettings:
     return ApiSettings(max_wait_s=600, body_timeout_s=600)
-
-
-@pytest.fixture
-def keys(redis_client: redis.Redis, settings: Settings) -> KeyStore:
-    return KeyStore(redis_client, settings)
 
 
 @pytest.fixture

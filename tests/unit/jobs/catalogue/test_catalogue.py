@@ -220,6 +220,9 @@ def test_missing_catalogue_is_an_error_that_names_the_file(tmp_path: Path) -> No
         ENTRY + 'text_device = "cpu"',
         ENTRY + "max_sequence_length = 100",
         _of("diffusers", "max_n = 2 }", 'max_n = 2 }\ntext_device = "model"'),
+        _of("pixart-sigma", "max_n = 2 }", 'max_n = 2 }\ntext_device = "cpu"').replace(
+            "_multiple = 8", "_multiple = 16"
+        ),
         ENTRY.replace("width = 64", "width = 512"),  # Its own limits refuse each request that leaves the size out.
         ENTRY.replace("num_inference_steps = 4", "num_inference_steps = 0"),
         ENTRY.replace("ddim", "lcm").replace("_steps = 4", "_steps = 51").replace("_steps = 10", "_steps = 100"),
@@ -248,6 +251,7 @@ def test_missing_catalogue_is_an_error_that_names_the_file(tmp_path: Path) -> No
         "a place for texts that its family does not heed",
         "a length of texts that its family does not heed",
         "a place for texts behind the pipeline's own call",
+        "a place for texts of a family that heeds their length alone",
         "default size above the limit",
         "no default steps",
         "more default steps than the scheduler takes",

@@ -25,9 +25,6 @@ MODEL = Model(
 )
 
 
-BY_INSTRUCTION = "m edits by instruction, without a strength; leave it out"
-
-
 def picture(width: int, height: int, letter: str = "a") -> Input:
     return Input(file=f"file-{letter * 24}", bytes=3, width=width, height=height)
 
@@ -235,6 +232,43 @@ def test_cost_is_of_further_pictures_too() -> None:
     one = EDIT.cost(with_references(strength=1), SEVERAL)
     assert EDIT.cost(with_references(picture(64, 128)), SEVERAL) == 1.5 * one
     assert EDIT.cost(with_references(picture(2000, 3000), picture(128, 128)), SEVERAL) == 3 * one
+
+
+FLUX2 = MODEL.model_copy(update={"family": "flux2"})
+
+
+def test_picture_that_is_looked_at_costs_as_much_as_the_one_that_is_made() -> None:
+    by_strength = EDIT.cost(with_references(model=MODEL, strength=1), MODEL)
+    assert EDIT.cost(with_references(model=FLUX2), FLUX2) == 2 * by_strength
+    assert EDIT.cost(with_references(picture(128, 64), model=FLUX2), FLUX2) == 2.5 * by_strength
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        (
+            (picture(128, 128), picture(40, 64)),
+            "references.1: m looks at pictures with sides of 64 pixels and more, not",
+        ),
+        (
+            (picture(900, 100),),
+            "references.0: m looks at pictures up to 8 times as long as wide, not at 900×100 pixels",
+        ),
+    ],
+)
+def test_picture_that_the_family_does_not_look_at_is_refused_by_its_place(sent: tuple[Input, ...], says: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        with_references(*sent, model=FLUX2)
+    assert str(raised.value).startswith(says)
+    assert with_references(*sent, model=SEVERAL)  # Of another family nothing is known.
+    assert with_references(picture(64, 512), model=FLUX2)
+
+
+def test_edited_picture_is_looked_at_as_it_is_laid_out() -> None:
+    low = FLUX2.model_copy(update={"limits": MODEL.limits.model_copy(update={"min_side": 16, "side_multiple": 16})})
+    assert with_references(model=FLUX2, image=picture(100, 20))  # The model makes no side below 64.
+    with pytest.raises(InvalidRequest, match=r"^image: m looks at pictures with sides of 64 pixels and more"):
+        with_references(model=low, image=picture(100, 20))
 
 
 def test_model_that_looks_at_further_pictures_has_no_strength() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Defaults, Limits, Model
-from jobs.catalogue.families import FAMILIES
+from jobs.catalogue.families import FAMILIES as ALL
 from jobs.errors import InvalidRequest, NoEffect
 from jobs.fields import MAX_PROMPT_CHARS, parse
 from jobs.kinds.edit import EDIT, EditRequest, passes_of
@@ -17,6 +17,7 @@ from jobs.kinds.generate import GENERATE, GenerateRequest, GenerateSpec
 from jobs.kinds.inputs import Input
 from jobs.kinds.registry import parse_request, settle
 
+FAMILIES = {name: traits for name, traits in ALL.items() if not traits.only_edits}
 TRUE = [name for name, traits in FAMILIES.items() if traits.guidance == "true"]
 EMBEDDED = [name for name, traits in FAMILIES.items() if traits.guidance == "embedded"]
 NEGATED = [name for name, traits in FAMILIES.items() if traits.negative_prompt]
@@ -138,13 +139,19 @@ def test_edits_are_held_to_the_same() -> None:
         EDIT.settle(parse(EditRequest, {**asked, "strength": 0.5}), instructed)
 
 
-@pytest.mark.parametrize("family", SHIFTED)
+@pytest.mark.parametrize("family", ALL.keys() - FAMILIES.keys())
+def test_model_that_only_edits_makes_no_picture_of_a_text_alone(family: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"^model: m only edits pictures; send one as image, with the kind edit"):
+        settled(model(family))
+
+
+@pytest.mark.parametrize("family", [name for name, traits in ALL.items() if traits.shift and model(name).ways_to_edit])
 def test_edits_are_as_their_family_edits(family: str) -> None:
     image = Input(file=f"file-{'a' * 24}", bytes=3, width=128, height=128)
     asked = {"prompt": "a red circle", "image": image}
-    is_instructed = family.startswith("flux2")
+    is_instructed = family.startswith("flux2") or "kontext" in family or "edit" in family
     assert EDIT.settle(parse(EditRequest, asked), model(family)).strength == (1.0 if is_instructed else 0.8)
-    if FAMILIES[family].steps_edits:
+    if ALL[family].steps_edits:
         assert EDIT.settle(parse(EditRequest, {**asked, "shift": 2.0}), model(family, text_device="cpu")).shift == 2.0
         return
     with pytest.raises(NoEffect, match=r"^shift: m edits by its own schedule; leave it out"):
@@ -191,6 +198,13 @@ def test_strength_of_flow_matching_models_rounds_down_what_is_left_out(
             EDIT.settle(parse(EditRequest, asked), model(family))
     else:
         assert passes_of(EDIT.settle(parse(EditRequest, asked), model(family)), model(family)) == passes
+
+
+@pytest.mark.parametrize("family", ["aura-flow", "lumina2", "hunyuan-image", "krea2", "sana", "pixart-sigma"])
+def test_families_that_edit_nothing_say_so(family: str) -> None:
+    image = Input(file=f"file-{'a' * 24}", bytes=3, width=128, height=128)
+    with pytest.raises(InvalidRequest, match=r"^image: m edits no pictures"):
+        EDIT.settle(parse(EditRequest, {"prompt": "a red circle", "image": image}), model(family))
 
 
 def test_built_in_model_refuses_what_it_would_not_heed(catalogue: Catalogue) -> None:

@@ -8,15 +8,15 @@ import pytest
 
 from producer.api import links
 from producer.api.links import Links
-from tests.unit.storage.shelf import ShelfSettings, ShelfStore
+from tests.unit.storage.memory import MemorySettings, MemoryStore
 
 EXPIRY_S = 600
 
 
-class Signing(ShelfStore):
+class Signing(MemoryStore):
     """Each of its links is another."""
 
-    def __init__(self, settings: ShelfSettings) -> None:
+    def __init__(self, settings: MemorySettings) -> None:
         super().__init__(settings)
         self._numbers = count()
 
@@ -33,7 +33,7 @@ class Clock:
 
 def test_link_is_handed_out_for_half_of_its_life() -> None:
     clock = Clock()
-    made = Links(Signing(ShelfSettings(link_expiry_s=EXPIRY_S)), clock)
+    made = Links(Signing(MemorySettings(link_expiry_s=EXPIRY_S)), clock)
     first = made.link("a.png", "image/png")
     clock.now_s += EXPIRY_S / 2 - 1
     assert made.link("a.png", "image/png") == first
@@ -43,7 +43,7 @@ def test_link_is_handed_out_for_half_of_its_life() -> None:
 
 def test_links_that_are_kept_are_so_many_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "_MOST", 2)
-    made = Links(Signing(ShelfSettings(link_expiry_s=EXPIRY_S)), Clock())
+    made = Links(Signing(MemorySettings(link_expiry_s=EXPIRY_S)), Clock())
     first, second, _third = (made.link(key, "image/png") for key in ("a.png", "b.png", "c.png"))
     assert made.link("b.png", "image/png") == second
     assert made.link("a.png", "image/png") != first

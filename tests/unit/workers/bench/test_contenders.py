@@ -9,11 +9,11 @@ import pytest
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.kinds.generate import GenerateSpec, spec_of
-from workers.bench import contenders
+from workers.bench.contenders import factories
 from workers.bench.passes import pass_seconds
 from workers.bench.process import ContenderFailed, Remote
-from workers.bench.real_time import serve_in_batches
-from workers.bench.simulation import Arrival
+from workers.bench.streams.real_time import serve_in_batches
+from workers.bench.streams.simulation import Arrival
 from workers.families.simulated import DeviceTimes, SimulatedModel, VirtualClock
 
 MODELS = Path(__file__).resolve().parents[4] / "models.toml"
@@ -25,7 +25,7 @@ def specs(catalogue: Catalogue, *steps: int) -> list[GenerateSpec]:
 
 
 @pytest.mark.long  # Each process imports diffusers; what runs in it is tried in this one below.
-@pytest.mark.parametrize("factory", [contenders.tutorial, contenders.engine])
+@pytest.mark.parametrize("factory", [factories.tutorial, factories.engine])
 def test_contender_makes_pictures_and_serves_a_stream(factory: object, catalogue: Catalogue) -> None:
     arrivals = [Arrival(at_s=0.01 * index, spec=spec) for index, spec in enumerate(specs(catalogue, 1, 2))]
     with Remote(factory, MODELS, "shapes", 1) as remote:  # type: ignore[arg-type]
@@ -37,26 +37,26 @@ def test_contender_makes_pictures_and_serves_a_stream(factory: object, catalogue
 
 def test_tutorial_serves_a_stream_in_this_process(catalogue: Catalogue) -> None:
     arrivals = [Arrival(at_s=0.0, spec=spec) for spec in specs(catalogue, 1, 2)]
-    first, second = contenders.tutorial(MODELS, "shapes", 1).serve(arrivals).latencies_s
+    first, second = factories.tutorial(MODELS, "shapes", 1).serve(arrivals).latencies_s
     assert 0 < first < second
 
 
 def test_request_batches_serve_a_stream(catalogue: Catalogue) -> None:
     arrivals = [Arrival(at_s=0.0, spec=spec) for spec in specs(catalogue, 1, 2, 1)]
-    outcome = contenders.request_batches(MODELS, "shapes", 1, 2).serve(arrivals)
+    outcome = factories.request_batches(MODELS, "shapes", 1, 2).serve(arrivals)
     first, second, third = outcome.latencies_s
     assert first == second < third
 
 
 def test_bare_loop_makes_its_calls_and_times_passes(catalogue: Catalogue) -> None:
-    bare = contenders.bare(MODELS, "shapes", 1)
+    bare = factories.bare(MODELS, "shapes", 1)
     assert bare.make(specs(catalogue, 2, 2, 2), jobs_a_pass=2) > 0
     assert list(bare.pass_seconds(specs(catalogue, 1)[0], (1, 2))) == [2, 4]
 
 
 @pytest.mark.long  # Likewise.
 def test_what_a_contender_raises_is_told_with_its_reason() -> None:
-    with pytest.raises(ContenderFailed, match="no-such-model"), Remote(contenders.tutorial, MODELS, "no-such-model", 1):
+    with pytest.raises(ContenderFailed, match="no-such-model"), Remote(factories.tutorial, MODELS, "no-such-model", 1):
         pass
 
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from workers.bench import flow_gpu
+from workers.bench.device.flow_subject import COMPARED_SEED, FlowSubject
 from workers.bench.flow_gpu import FlowBench, ModelResult, bench_flow, table_of
-from workers.bench.flow_subject import COMPARED_SEED, FlowSubject
-from workers.bench.published_flow import FLUX2_KLEIN_4B, PUBLISHED, Z_IMAGE, PublishedFlow, parts_of, small
+from workers.bench.published.flow import FLUX2_KLEIN_4B, PUBLISHED, Z_IMAGE, PublishedFlow, parts_of, small
 from workers.families.flow.rows import FlowRow
 
 CPU = torch.device("cpu")

@@ -12,11 +12,17 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from workers.bench.gpu import EAGER, IN_TURNS, OVERLAPPED, Subject
-from workers.bench.peak import forward_flops, measure_peak, sheet_flops_per_s
-from workers.bench.published import STABLE_DIFFUSION_15, STABLE_DIFFUSION_XL, Published, build, entry_of
+from workers.bench.device.peak import forward_flops, measure_peak, sheet_flops_per_s
+from workers.bench.device.subject import EAGER, IN_TURNS, OVERLAPPED, Subject
+from workers.bench.published.stable_diffusion import (
+    STABLE_DIFFUSION_15,
+    STABLE_DIFFUSION_XL,
+    Published,
+    build,
+    entry_of,
+)
 from workers.engine import capacity
-from workers.families.unet.rows import Rows
+from workers.families.diffusion.rows import Rows
 
 CPU = torch.device("cpu")
 

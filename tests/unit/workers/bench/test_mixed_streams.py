@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from workers.bench.mixed_streams import (
+from workers.bench.streams.mixed import (
     STEPS,
     TEXTS,
     capacity,
@@ -15,10 +15,10 @@ from workers.bench.mixed_streams import (
     rows_of_a_pass,
     saturated,
 )
-from workers.bench.simulation import Outcome
-from workers.bench.timed_model import KnownJobs, PassSeconds, TimedModel, between
+from workers.bench.streams.simulation import Outcome
+from workers.bench.streams.timed_model import KnownJobs, PassSeconds, TimedModel, between
+from workers.bench.streams.ways import BATCHED, SINGLY, STEPWISE, UNLIKE
 from workers.bench.tiny_families import NAMES, measured_passes, open_family
-from workers.bench.ways import BATCHED, SINGLY, STEPWISE, UNLIKE
 from workers.families.simulated import VirtualClock
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # numpy's, of schedulers

@@ -8,7 +8,7 @@ import pytest
 
 from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import tiny
-from workers.bench.simulation import (
+from workers.bench.streams.simulation import (
     Arrival,
     MakeModel,
     Outcome,

@@ -8,25 +8,40 @@ turn one more joins. Afterwards each is compared with what diffusers' own pipeli
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import torch
 
 from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import tiny
-from tests.unit.workers.adapters import QUIET, Watched, Wrapped, make_adapter, make_engine, run, submit, warm
+from tests.unit.workers.adapters import (
+    PIXARTS,
+    QUIET,
+    Watched,
+    Wrapped,
+    make_adapter,
+    make_engine,
+    make_pixart,
+    run,
+    submit,
+    warm,
+)
 from workers.engine.adapter import OnStep
+from workers.families.diffusion.family import DiffusionFamily
+from workers.families.diffusion.rows import Rows
 from workers.families.family import PictureFamily
 from workers.families.parts.schedulers import OWN, SCHEDULERS, make_scheduler
-from workers.families.stable_diffusion import StableDiffusion
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 
-MODELS = ("stable-diffusion", "stable-diffusion-xl", "shapes")
+A = TypeVar("A", bound=DiffusionFamily)
+
+PIXART = tuple(PIXARTS)
+MODELS = ("stable-diffusion", "stable-diffusion-xl", "shapes", *PIXART)
 NAMES = (OWN, *SCHEDULERS)
 # Enough for a change, with one model: one of each sort. The faults below are looked for in all models.
 FEW = (OWN, "ddim", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_2m_sde_karras", "unipc", "lcm")
@@ -59,10 +74,14 @@ class MixedRun:
 
     jobs: dict[str, list[GenerateSpec]]
     watched: Watched
-    adapter: StableDiffusion
+    adapter: DiffusionFamily
 
 
-def in_precision(adapter: StableDiffusion, dtype: torch.dtype) -> StableDiffusion:
+def adapter_of(model: str) -> DiffusionFamily:
+    return make_pixart(model) if model in PIXART else make_adapter(model)
+
+
+def in_precision(adapter: A, dtype: torch.dtype) -> A:
     """The same model in another precision; the pipeline of the given one is other tests' too."""
     if dtype == torch.float32:
         return adapter
@@ -108,7 +127,7 @@ def run_joining(adapter: PictureFamily[Any], jobs: Sequence[GenerateSpec]) -> No
 
 @cache
 def mixed_run(model: str, names: tuple[str, ...] = NAMES, dtype: torch.dtype = torch.float32) -> MixedRun:
-    adapter = in_precision(make_adapter(model), dtype)
+    adapter = in_precision(adapter_of(model), dtype)
     watched = Watched(adapter)
     jobs = {name: two_jobs(adapter, index, name) for index, name in enumerate(names)}
     run_joining(watched, [job for pair in jobs.values() for job in pair])
@@ -119,10 +138,12 @@ def run_solo(pipeline: Any, job: GenerateSpec) -> torch.Tensor:
     """What diffusers makes of the job, without any of our code but the scheduler's name: latents, (n, C, h, w)."""
     own = pipeline.scheduler
     pipeline.scheduler = make_scheduler(job.scheduler, own)
+    is_pixart = type(pipeline).__name__.startswith("PixArt")
+    options = {"use_resolution_binning": False, "max_sequence_length": 100} if is_pixart else {}
     try:
         return pipeline(
             prompt=job.prompt,
-            negative_prompt=job.negative_prompt or None,
+            negative_prompt=job.negative_prompt or ("" if is_pixart else None),
             width=job.width,
             height=job.height,
             num_inference_steps=job.num_inference_steps,
@@ -130,6 +151,7 @@ def run_solo(pipeline: Any, job: GenerateSpec) -> torch.Tensor:
             num_images_per_prompt=job.n,
             generator=[torch.Generator().manual_seed(job.seed + index) for index in range(job.n)],
             output_type="latent",
+            **options,
         ).images
     finally:
         pipeline.scheduler = own
@@ -220,7 +242,7 @@ class RowsOffByOne(Wrapped):
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("fault", [Wrapped, GuidanceOffByOne, PromptOfTheNeighbour, RowsOffByOne])
 def test_comparison_sees_a_fault(model: str, fault: type[Wrapped]) -> None:
-    adapter = make_adapter(model)
+    adapter = adapter_of(model)
     watched = Watched(fault(adapter))
     first, second = (
         tiny.spec(adapter.entry, prompt=f"a {colour} ring", seed=seed, scheduler="ddim", guidance_scale=4.0)
@@ -235,3 +257,27 @@ def test_comparison_sees_a_fault(model: str, fault: type[Wrapped]) -> None:
     else:
         with pytest.raises(AssertionError):
             assert_close(watched.latents[second.seed], expected)
+
+
+def mask_left_out(rows: Rows) -> Rows:
+    return replace(rows, extra=rows.extra | {"mask": torch.ones_like(rows.extra["mask"])})
+
+
+def size_of_another_picture(rows: Rows) -> Rows:
+    return replace(rows, extra=rows.extra | {"resolution": rows.extra["resolution"] * 2})
+
+
+@pytest.mark.parametrize(
+    ("model", "change"),
+    [*((model, mask_left_out) for model in PIXART), ("pixart-alpha", size_of_another_picture)],
+)
+def test_comparison_sees_what_a_transformer_is_not_told(model: str, change: Callable[[Rows], Rows]) -> None:
+    adapter = make_pixart(model)
+    forward = adapter._forward
+    adapter._forward = lambda rows: forward(change(rows))  # type: ignore[method-assign]
+    job = tiny.spec(adapter.entry, prompt="a red ring", scheduler="ddim", guidance_scale=4.0)
+    watched = Watched(adapter)
+    engine = make_engine(watched)
+    run(engine, submit(engine, job))
+    with pytest.raises(AssertionError):
+        assert_close(watched.latents[job.seed], run_solo(adapter.pipeline, job))

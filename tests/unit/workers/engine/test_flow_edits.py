@@ -22,7 +22,7 @@ from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import flow
 from tests.unit.workers.adapters import QUIET, Watched, Wrapped, changed, make_engine, run, submit
 from tests.unit.workers.engine.test_edits import MaskForgotten, MaskShifted, PictureOfTheNeighbour, mask, picture
-from tests.unit.workers.engine.test_flow_exactness import ANY_SIZE, TOLERANCE, distance
+from tests.unit.workers.flow_joining import ANY_SIZE, TOLERANCE, distance
 from workers.engine.errors import GenerationFailed
 from workers.families.flow.family import FlowFamily
 from workers.families.parts.embeddings import EmbeddingCache
@@ -287,8 +287,8 @@ def test_half_precision_is_near_the_pipelines_own() -> None:
 def test_model_that_was_made_for_inpainting_is_refused_at_load(model: str, channels: int) -> None:
     """As FLUX.1 Fill: beside its own latents it takes a mask, and those of the masked picture."""
     pipeline = copy.copy(flow.pipeline_of(model))
-    pipeline.transformer = copy.copy(pipeline.transformer)
-    pipeline.transformer._internal_dict = {**pipeline.transformer.config, "in_channels": channels}
+    pipeline.transformer = copy.deepcopy(pipeline.transformer)
+    pipeline.transformer.register_to_config(in_channels=channels)
     entry = flow.entry_of(model)
     with pytest.raises(InvalidConfiguration, match=rf'takes {channels} channels, .*set family = "diffusers"'):
         family_of(entry).adapt(entry, pipeline, EmbeddingCache(1 << 20))

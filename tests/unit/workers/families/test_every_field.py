@@ -15,16 +15,17 @@ import pytest
 from diffusers import FluxPipeline
 
 from jobs.catalogue.entry import Model
+from jobs.catalogue.families import FAMILIES
 from jobs.envelope import Envelope
 from jobs.errors import ErrorCode, InvalidRequest, NoEffect
 from jobs.fields import parse
 from jobs.kinds.generate import GENERATE, GenerateRequest, GenerateSpec
 from tests import tiny_pipelines
+from tests.further import transformers
+from tests.further.listed import OLD
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Measured, make_engine, run, submit
-from tests.unit.workers.flow import max_tokens
-from workers.bench.tiny_families import entry_of
-from workers.bench.tiny_pipelines import FLOW_PIPELINES
+from tests.unit.workers.flow import ALL, entry_of, max_tokens, side_of
 from workers.engine.engine import Engine
 from workers.engine.errors import GenerationFailed
 from workers.families.parts.embeddings import EmbeddingCache
@@ -32,7 +33,7 @@ from workers.families.parts.schedulers import OWN
 from workers.families.registry import families, family_of
 from workers.runners.postprocess import Pixels
 
-pytestmark = pytest.mark.filterwarnings(QUIET)
+pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)]
 
 PROMPT = "a red circle"
 
@@ -83,12 +84,18 @@ def schnell() -> FluxPipeline:
     return FluxPipeline(**flux.components | {"transformer": transformer.eval()})
 
 
-def flow(name: str, refused: frozenset[str]) -> Case:
+def flow(name: str, refused: frozenset[str], scheduler: str | None = "heun") -> Case:
     """One of the tiny flow-matching models."""
     entry = entry_of(name)
     said = {"limits": entry.limits, "guidance": entry.guidance, "max_sequence_length": max_tokens(name)}
-    make = FLOW_PIPELINES[name][1]
-    return Case(family=entry.family, make=make, side=32, scheduler="heun", said=said, refused=refused)
+    make = ALL[name][1]
+    return Case(family=entry.family, make=make, side=side_of(name), scheduler=scheduler, said=said, refused=refused)
+
+
+def pixart(make: Callable[[], Any], family: str) -> Case:
+    """Sides are multiples of 16."""
+    limits = tiny.model(family).limits.model_copy(update={"min_side": 16})
+    return Case(family=family, make=make, side=32, said={"limits": limits, "max_sequence_length": 100})
 
 
 # A further family, or a model that takes something else, joins by a line.
@@ -101,11 +108,22 @@ CASES = {
     "sd3": flow("stable-diffusion-3", _UNGUIDED),
     "flux": flow("flux-dev", _NOT_NEGATED),
     "schnell": flow("flux-schnell", _NOT_GUIDED),
+    "kontext": flow("flux-kontext", _NOT_NEGATED),
     "flux 2": flow("flux2-dev", _NOT_NEGATED),
     "klein": flow("flux2-klein", _NOT_NEGATED),
     "klein, distilled": flow("flux2-klein-distilled", _NOT_GUIDED),
     "qwen": flow("qwen-image", _UNGUIDED),
     "z-image": flow("z-image", _UNGUIDED),
+    "chroma": flow("chroma", _UNGUIDED),
+    "aura-flow": flow("aura-flow", _UNGUIDED),
+    "lumina 2": flow("lumina2", _UNGUIDED),
+    "hunyuan": flow("hunyuan-image", _UNGUIDED),
+    "hunyuan, distilled": flow("hunyuan-image-distilled", _NOT_NEGATED),
+    "krea 2": flow("krea2", _UNGUIDED),
+    "sana": flow("sana", _UNGUIDED),
+    "sprint": flow("sana-sprint", _NOT_NEGATED | _ANY, scheduler=None),
+    "pixart": pixart(tiny_pipelines.pixart, "pixart-sigma"),
+    "pixart, the first": pixart(transformers.pixart_alpha_told_of_sizes, "pixart-alpha"),
     "any: sd3": Case(family="diffusers", make=tiny.stable_diffusion_3, scheduler=None, refused=_ANY | _UNGUIDED),
     "any: pixart": Case(family="diffusers", make=tiny_pipelines.pixart, side=64),
     "any: sana": Case(family="diffusers", make=tiny_pipelines.sana, side=64, scheduler=None, refused=_ANY | _UNGUIDED),
@@ -123,8 +141,8 @@ CASES = {
     ),
 }
 
-# What a simulated device makes is of its seed alone.
-_NO_MODEL = {"simulated"}
+# What a simulated device makes is of its seed alone; others make no picture of a text alone.
+_NO_GENERATION = {"simulated", *(name for name, traits in FAMILIES.items() if traits.only_edits)}
 
 # Another value of each field than the plain job has. A negative prompt without guidance comes beside it.
 OTHERS: dict[str, Callable[[Case], dict[str, Any]]] = {
@@ -221,7 +239,7 @@ def assert_heeds_nothing(name: str, changed: dict[str, Any], field: str) -> None
 
 
 def test_every_family_is_tried() -> None:
-    assert {case.family for case in CASES.values()} == set(families()) - _NO_MODEL
+    assert {case.family for case in CASES.values()} == set(families()) - _NO_GENERATION
 
 
 def test_every_field_is_tried() -> None:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workers.families.unet.rows import Rows, forward_in_parts, pack
+from workers.families.diffusion.rows import Rows, forward_in_parts, pack
 
 
 def rows_of(start: int, count: int) -> Rows:

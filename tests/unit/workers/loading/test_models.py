@@ -261,5 +261,7 @@ def test_families_are_found_by_their_modules() -> None:
 
 def test_family_that_there_is_not_is_named(tmp_path: Path) -> None:
     entry = tiny.model("diffusers", source="model").model_copy(update={"family": "flux-3"})
-    with pytest.raises(InvalidConfiguration, match=r"there is no family 'flux-3'; there are diffusers, flux, flux2"):
+    with pytest.raises(
+        InvalidConfiguration, match=r"there is no family 'flux-3'; there are aura-flow, chroma, diffusers, flux"
+    ):
         load(entry, tmp_path)

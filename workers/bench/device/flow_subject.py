@@ -12,7 +12,7 @@ import torch
 
 from jobs.kinds.generate import GenerateSpec
 from workers.bench.passes import pass_seconds
-from workers.bench.published_flow import PublishedFlow, build_flow, flow_entry_of
+from workers.bench.published.flow import PublishedFlow, build_flow, flow_entry_of
 from workers.engine.adapter import OnStep
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine

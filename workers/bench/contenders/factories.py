@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from jobs.catalogue.catalogue import Catalogue
 
 if TYPE_CHECKING:
-    from workers.bench.bare import BareLoop
-    from workers.bench.engine import EngineContender
-    from workers.bench.request_batches import RequestBatches
-    from workers.bench.tutorial import TutorialWorker
+    from workers.bench.contenders.bare import BareLoop
+    from workers.bench.contenders.engine import EngineContender
+    from workers.bench.contenders.request_batches import RequestBatches
+    from workers.bench.contenders.tutorial import TutorialWorker
 
 
 _CACHE_BYTES = 256 << 20  # for embeddings, as a worker has by default
@@ -25,14 +25,14 @@ _CACHE_BYTES = 256 << 20  # for embeddings, as a worker has by default
 
 def tutorial(models_file: Path, model: str, threads: int, device: str = "auto") -> TutorialWorker:
     """One job at a time, by the pipeline's own `__call__`; torch and malloc are left as they come."""
-    from workers.bench.tutorial import TutorialWorker
+    from workers.bench.contenders.tutorial import TutorialWorker
 
     return TutorialWorker(_load(models_file, model, threads, device).pipeline)
 
 
 def bare(models_file: Path, model: str, threads: int, device: str = "auto") -> BareLoop:
     """Nothing but the model's own calls."""
-    from workers.bench.bare import BareLoop
+    from workers.bench.contenders.bare import BareLoop
     from workers.process.allocator import keep_freed_memory
 
     keep_freed_memory()  # As the engine has it on a CPU: this is to be what the hardware can do.
@@ -41,7 +41,7 @@ def bare(models_file: Path, model: str, threads: int, device: str = "auto") -> B
 
 def request_batches(models_file: Path, model: str, threads: int, max_jobs: int, device: str = "auto") -> RequestBatches:
     """Batches that nobody joins or leaves."""
-    from workers.bench.request_batches import RequestBatches
+    from workers.bench.contenders.request_batches import RequestBatches
     from workers.process.allocator import keep_freed_memory
 
     keep_freed_memory()  # As the engine has it on a CPU: the policies are to be compared.
@@ -55,7 +55,7 @@ def engine(models_file: Path, model: str, threads: int, cache_dir: Path | None =
     Args:
         cache_dir: Where its batch sizes are kept; without one they are measured anew.
     """
-    from workers.bench.engine import EngineContender
+    from workers.bench.contenders.engine import EngineContender
     from workers.process.settings import load_worker_settings
     from workers.process.start import start_engine
 
@@ -67,7 +67,7 @@ def engine(models_file: Path, model: str, threads: int, cache_dir: Path | None =
 
 def engine_of_one_size(models_file: Path, model: str, threads: int) -> EngineContender:
     """The engine, of a Z-Image whose passes have pictures of one size each."""
-    from workers.bench.one_size import keep_sizes_apart
+    from workers.bench.contenders.one_size import keep_sizes_apart
 
     keep_sizes_apart()
     return engine(models_file, model, threads)

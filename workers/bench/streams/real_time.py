@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from jobs.kinds.generate import GenerateSpec
-from workers.bench.simulation import Arrival, Outcome
+from workers.bench.streams.simulation import Arrival, Outcome
 
 
 def serve_in_batches(arrivals: Sequence[Arrival], run: Callable[[list[GenerateSpec]], None], max_jobs: int) -> Outcome:

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
+from workers.families.diffusion.rows import Rows
+from workers.families.diffusion.scheduled import Conditioning, ScheduledRun
 from workers.families.edited import EditedRun
-from workers.families.unet.rows import Rows
-from workers.families.unet.scheduled import Conditioning, ScheduledRun
 from workers.runners.edit_work import Edit
 
 

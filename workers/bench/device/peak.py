@@ -10,7 +10,7 @@ from diffusers import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from workers.engine.streams import device_clock
-from workers.families.unet.rows import Rows
+from workers.families.diffusion.rows import Rows
 
 # NVIDIA's data sheets, dense bfloat16 with float32 accumulation, in FLOP/s. The longest name that fits counts.
 _SHEETS = {

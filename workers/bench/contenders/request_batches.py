@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jobs.kinds.generate import GenerateSpec
-from workers.bench.real_time import serve_in_batches
-from workers.bench.simulation import Arrival, Outcome
+from workers.bench.streams.real_time import serve_in_batches
+from workers.bench.streams.simulation import Arrival, Outcome
 from workers.engine.adapter import AnyAdapter
 
 

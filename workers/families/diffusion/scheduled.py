@@ -1,4 +1,4 @@
-"""A job of a UNet, which a scheduler moves from noise to latents."""
+"""A job of a model that predicts noise, which a scheduler moves from noise to latents."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 
 from jobs.kinds.generate import GenerateSpec
+from workers.families.diffusion.rows import Rows
 from workers.families.parts.autoencoder import Source
 from workers.families.parts.size_class import size_class
 from workers.families.stepped import SteppedRun
-from workers.families.unet.rows import Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Conditioning:
 
 class ScheduledRun(SteppedRun):
     """
-    The images of one job, whose latents are rows of a UNet.
+    The images of one job, whose latents are rows of a denoiser.
 
     Attributes:
         latents: (n, C, h, w).

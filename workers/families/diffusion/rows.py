@@ -18,7 +18,8 @@ class Rows:
         timesteps: (R,), float32; each row has its own.
         text: (R, T, D).
         extra: What else the model is conditioned on, each (R, …): of SDXL `text_embeds` and `time_ids`; of models
-            distilled with guidance `timestep_cond`.
+            distilled with guidance `timestep_cond`; of PixArt `mask`, where there is text, and of the first one
+            `resolution` and `aspect_ratio`.
     """
 
     sample: torch.Tensor

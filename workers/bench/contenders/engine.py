@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from jobs.kinds.generate import GenerateSpec
-from workers.bench.real_time import outcome, sleep_until
-from workers.bench.simulation import Arrival, Outcome
+from workers.bench.streams.real_time import outcome, sleep_until
+from workers.bench.streams.simulation import Arrival, Outcome
 from workers.process.start import ReadyEngine
 from workers.runners.edit_work import Work, spec_of
 from workers.runners.postprocess import Pixels

@@ -11,7 +11,7 @@ from itertools import product
 from jobs.catalogue.entry import Model
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
-from workers.bench.simulation import (
+from workers.bench.streams.simulation import (
     Arrival,
     MakeModel,
     Outcome,
@@ -22,8 +22,8 @@ from workers.bench.simulation import (
     run_request_batches,
     size,
 )
-from workers.bench.timed_model import KnownJobs, PassSeconds, TimedModel
-from workers.bench.ways import BATCHED, SINGLY, STEPWISE, UNLIKE
+from workers.bench.streams.timed_model import KnownJobs, PassSeconds, TimedModel
+from workers.bench.streams.ways import BATCHED, SINGLY, STEPWISE, UNLIKE
 
 STEPS = (4, 9, 20, 28, 50)  # As FLUX.1-schnell, Z-Image-Turbo, SD 3.5, FLUX.1-dev and Qwen-Image are used.
 TEXTS = (

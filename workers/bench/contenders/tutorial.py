@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from jobs.kinds.generate import GenerateSpec
-from workers.bench.real_time import serve_in_batches
-from workers.bench.simulation import Arrival, Outcome
+from workers.bench.streams.real_time import serve_in_batches
+from workers.bench.streams.simulation import Arrival, Outcome
 
 
 class TutorialWorker:

@@ -22,7 +22,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from jobs.catalogue.entry import Model
 from jobs.kinds.generate import GenerateSpec
 
-_TOKENIZER = Path(__file__).resolve().parent.parent / "builtin" / "model" / "tokenizer"
+_TOKENIZER = Path(__file__).resolve().parents[2] / "builtin" / "model" / "tokenizer"
 
 _PIPELINES: dict[str, Any] = {
     "stable-diffusion": StableDiffusionPipeline,

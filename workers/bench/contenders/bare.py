@@ -12,8 +12,8 @@ from jobs.kinds.generate import GenerateSpec
 from workers.bench.passes import pass_seconds
 from workers.engine.engine import ENCODED_TOGETHER
 from workers.engine.streams import device_clock, wait_for_stream
+from workers.families.diffusion.rows import Rows, pack
 from workers.families.stable_diffusion import StableDiffusion
-from workers.families.unet.rows import Rows, pack
 
 
 class BareLoop:

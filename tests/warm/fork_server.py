@@ -1,5 +1,5 @@
 """
-`python -m tests.warm.nursery FD`: forks what it is asked for over a socket of messages (`SOCK_SEQPACKET`).
+`python -m tests.warm.fork_server FD`: forks what it is asked for over a socket of messages (`SOCK_SEQPACKET`).
 
 It has one thread, and becomes itself what it was asked for, in the child. A worker's parent forks its processes from
 there, for it has to be their parent.

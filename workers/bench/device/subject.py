@@ -15,10 +15,10 @@ import torch
 
 from jobs.catalogue.entry import Model
 from jobs.kinds.generate import GenerateSpec
+from workers.bench.contenders.tutorial import TutorialWorker
+from workers.bench.device.peak import forward_flops
 from workers.bench.passes import pass_seconds
-from workers.bench.peak import forward_flops
-from workers.bench.published import spec_of
-from workers.bench.tutorial import TutorialWorker
+from workers.bench.published.stable_diffusion import spec_of
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.streams import device_clock

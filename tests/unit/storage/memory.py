@@ -13,36 +13,36 @@ from storage.settings import StorageSettings
 from storage.store import Store, StoredObject
 
 
-class ShelfSettings(StorageSettings):
+class MemorySettings(StorageSettings):
     """Of a store in memory."""
 
-    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_STORAGE_SHELF_")
+    model_config = SettingsConfigDict(env_prefix="IMAGEMILL_STORAGE_MEMORY_")
 
-    backend: ClassVar[str] = "shelf"
+    backend: ClassVar[str] = "memory"
 
     color: str = "white"
     port: int = 21
 
 
-class ShelfStore(Store):
+class MemoryStore(Store):
     """Objects in memory."""
 
-    label = "Shelf"
-    place = "board"
-    settings_class = ShelfSettings
-    settings: ShelfSettings
+    label = "Memory"
+    place = "dictionary"
+    settings_class = MemorySettings
+    settings: MemorySettings
 
-    def __init__(self, settings: ShelfSettings) -> None:
+    def __init__(self, settings: MemorySettings) -> None:
         self.settings = settings
         self._objects: dict[str, tuple[bytes, float]] = {}
 
     @property
     def name(self) -> str:
-        return f"the {self.settings.color} shelf"
+        return f"the {self.settings.color} store"
 
     @property
     def where(self) -> str:
-        return f"shelf/{self.settings.prefix}".rstrip("/")
+        return f"memory/{self.settings.prefix}".rstrip("/")
 
     def prepare(self) -> None:
         """It is there."""
@@ -65,7 +65,7 @@ class ShelfStore(Store):
         self._objects.pop(key, None)
 
     def link(self, key: str, content_type: str, expiry_s: int | None = None) -> str:
-        return f"shelf:{key}"
+        return f"memory:{key}"
 
     def objects(self, prefix: str = "", after: str = "") -> Iterator[StoredObject]:
         for key in sorted(key for key in self._objects if key.startswith(prefix) and key > after):

@@ -1,0 +1,1 @@
+"""What competes on the benchmarks' streams: the engine, and the ways to run jobs that others have."""

@@ -1,0 +1,1 @@
+"""Published models at their real sizes, with random weights."""

@@ -1,0 +1,1 @@
+"""Streams of jobs: simulated in virtual time, or served in real time."""
