@@ -82,5 +82,5 @@ def test_job_of_such_a_name_is_a_job(
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE])
     assert "event: completed" in api.get(f"{path}/events").text
     assert api.get(f"{path}/images/0").content == b"content"
-    assert api.get(f"{path}/artifacts/0").json()["error"]["message"].startswith("this job has 0")
+    assert api.get(f"{path}/artifacts/0").json()["error"]["message"].startswith("this job has no artifact 0; it has 0")
     assert api.delete(path).json()["id"] == name
