@@ -71,7 +71,7 @@ class Case:
         usual = {**size, "num_inference_steps": _STEPS}
         return tiny.model(
             self.family,
-            defaults=tiny.model(self.family).defaults.model_copy(update=usual),
+            defaults=tiny.model("diffusers").defaults.model_copy(update=usual),
             schedulers=(OWN, *((self.scheduler,) if self.scheduler else ())),
             **self.said,
         )
@@ -94,7 +94,7 @@ def flow(name: str, refused: frozenset[str], scheduler: str | None = "heun") -> 
 
 def pixart(make: Callable[[], Any], family: str) -> Case:
     """Sides are multiples of 16."""
-    limits = tiny.model(family).limits.model_copy(update={"min_side": 16})
+    limits = tiny.model("diffusers").limits.model_copy(update={"min_side": 16})
     return Case(family=family, make=make, side=32, said={"limits": limits, "max_sequence_length": 100})
 
 
@@ -155,7 +155,7 @@ OTHERS: dict[str, Callable[[Case], dict[str, Any]]] = {
     "guidance_scale": lambda _case: {"guidance_scale": 9.0},
     "num_inference_steps": lambda _case: {"num_inference_steps": _STEPS + 1},
     "scheduler": lambda case: {"scheduler": case.scheduler or "heun"},
-    "shift": lambda _case: {"shift": 6.0},
+    "shift": lambda _case: {"shift": 5.0},
     "seed": lambda _case: {"seed": 1},
     "width": lambda case: {"width": 2 * case.side},
     "height": lambda case: {"height": 2 * case.side},
