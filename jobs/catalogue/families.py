@@ -24,8 +24,8 @@ class Traits:
         empty_negative: With true guidance, the text that stands in the place of a negative prompt where there is none.
         only_edits: Whether they make no picture of a text alone.
         shift: Whether they are flow-matching models, whose schedule has a shift.
-        steps_edits: Whether their edits run in the passes of generations: with each scheduler, with a shift, and with
-            texts that were encoded elsewhere. Other edits are calls of the pipeline's own.
+        steps_edits: Whether their edits run in the passes of generations, also with texts that were encoded elsewhere.
+            Other edits are calls of the pipeline's own.
         side_multiple: Of which sides are multiples, at the least: a patch of latents.
         max_prompt_chars: Of a prompt, and of a negative one: more where a language model reads them.
         min_seen_side: Of a picture that an edit by instruction looks at, in pixels.

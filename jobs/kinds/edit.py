@@ -230,8 +230,6 @@ def too_many(model: Model, most: int, references: int) -> str:
 
 def _check(spec: EditSpec, model: Model) -> None:
     check_sampling(spec, model)
-    if spec.shift is not None and not model.traits.steps_edits:
-        raise NoEffect("shift", f"{model.name} edits by its own schedule; leave it out")
     if passes_of(spec, model) < 1:
         raise InvalidRequest("strength", f"{spec.strength:g} of {spec.num_inference_steps} steps is less than one step")
 

@@ -11,14 +11,13 @@ import torch
 
 from jobs.catalogue.entry import Edited, Model, WayToEdit
 from jobs.catalogue.families import Guidance
-from jobs.errors import ErrorCode, InvalidConfiguration
+from jobs.errors import InvalidConfiguration
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
-from workers.engine.errors import GenerationFailed
 from workers.families.diffusers import WholeEdit, WholePipeline
 from workers.families.family import PictureFamily
 from workers.families.flow.edits import FlowEditRun
-from workers.families.flow.pictures import PictureStage, edited
+from workers.families.flow.pictures import PictureStage
 from workers.families.flow.rows import FlowRow, even_rows, forward_rows
 from workers.families.flow.run import FlowConditioning, FlowRun, Guide, LatentSpace
 from workers.families.flow.texts import TextStage
@@ -44,12 +43,6 @@ class Decoder(Protocol):
 
     def decode(self, latents: torch.Tensor) -> list[Pixels]:
         """The pictures of latents, (n, C, h, w). Raises `GenerationFailed` where a value is not finite."""
-
-
-# These know nothing of the noise levels that pipelines have of their own, so none runs with them in its own call.
-_NOT_FOR_CALLS = ("heun", "dpmpp_2m")
-# It adds no noise to a picture as flow-matching models need it, so none of those that begin at one runs with it.
-_NOT_FOR_CALLS_BY_STRENGTH = ("unipc",)
 
 
 class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
@@ -173,8 +166,10 @@ class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
         """
         if isinstance(work, Edit):
             check_edit(work, self.entry, self.ways_to_edit, self.most_references)
-        if isinstance(work, Edit) and not self._is_stepped(work):
-            return self._begin_call(work)
+        if not self._is_stepped(work):
+            call = self._whole.begin(work, None)
+            assert isinstance(call, WholeEdit), "of an edit"  # noqa: S101
+            return call
         assert conditioning is not None, "of what is stepped"  # noqa: S101
         self._take_over(conditioning)
         spec, seen = spec_of(work), conditioning.references
@@ -231,17 +226,6 @@ class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
     def trial(self, run: FlowRun | WholeEdit) -> Any:
         """One image of it; a step costs the same at any timestep."""
         return self._whole.trial(run) if isinstance(run, WholeEdit) else run.one_image()
-
-    def _begin_call(self, edit: Edit) -> WholeEdit:
-        name, spec = self.entry.name, edit.spec
-        way = self.ways_to_edit.get(edited(edit))
-        if spec.scheduler in _NOT_FOR_CALLS or (way == "strength" and spec.scheduler in _NOT_FOR_CALLS_BY_STRENGTH):
-            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"scheduler: {name} edits without {spec.scheduler}")
-        if spec.shift is not None:
-            raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"shift: {name} edits by its own schedule; leave it out")
-        run = self._whole.begin(edit, None)
-        assert isinstance(run, WholeEdit), "of an edit"  # noqa: S101
-        return run
 
     @property
     def _key(self) -> str:
