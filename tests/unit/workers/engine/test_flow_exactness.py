@@ -61,7 +61,9 @@ def test_pictures_of_several_sizes_were_in_one_pass() -> None:
     assert max(len({sizes[seed] for seed in seeds}) for seeds in mixed.watched.passes) == 3
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model", [pytest.param(model, marks=[pytest.mark.long] if model in flow.LONG else []) for model in MODELS]
+)
 def test_picture_is_what_the_pipeline_makes(model: str) -> None:
     adapter = flow.adapter_of(model)
     job = flow.spec_of(model, width=64, height=32, guidance_scale=adapter.entry.traits.guided_above)

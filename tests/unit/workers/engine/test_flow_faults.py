@@ -146,6 +146,11 @@ TEETH: list[tuple[str, Patch]] = [
 ]
 
 
+def is_quick(model: str, fault: Patch | None) -> bool:
+    """Whether it is among a change's tests: of the further models, what no other has."""
+    return model in QUICK and (model != "hunyuan-image" or fault in (None, guider_of_the_neighbour, letters_left_out))
+
+
 @contextmanager
 def two_in_a_run(model: str, fault: Patch | None) -> Iterator[tuple[Watched, GenerateSpec, Any]]:
     """Two jobs together, and the second of them."""
@@ -168,7 +173,7 @@ def two_in_a_run(model: str, fault: Patch | None) -> Iterator[tuple[Watched, Gen
 @pytest.mark.parametrize(
     ("model", "fault"),
     [
-        pytest.param(model, fault, marks=[] if model in QUICK else [pytest.mark.long])
+        pytest.param(model, fault, marks=[] if is_quick(model, fault) else [pytest.mark.long])
         for model, fault in [*((model, None) for model in MODELS), *TEETH]
     ],
 )

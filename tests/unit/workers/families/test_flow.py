@@ -28,9 +28,7 @@ from workers.runners.edit_work import edit_of
 pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)]
 
 MODELS = tuple(flow.PIPELINES)
-# Enough for a change: of the families that the benchmark does not have, one.
-_LONG = ("chroma", "aura-flow", "lumina2", "hunyuan-image-distilled", "krea2", "sana", "sana-sprint")
-SOME = [pytest.param(model, marks=[pytest.mark.long] if model in _LONG else []) for model in MODELS]
+SOME = [pytest.param(model, marks=[pytest.mark.long] if model in flow.LONG else []) for model in MODELS]
 
 
 def begun(adapter: FlowFamily, **fields: Any) -> Any:
