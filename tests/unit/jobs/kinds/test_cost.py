@@ -14,7 +14,8 @@ CATALOGUE = Catalogue.read(Settings().models_file)
 
 
 def cost(**fields: Any) -> float:
-    return cost_of(settle(parse_request({"prompt": "a red circle", **fields}), CATALOGUE), CATALOGUE)
+    asked = {"prompt": "a red circle", "model": "shapes", **fields}
+    return cost_of(settle(parse_request(asked), CATALOGUE), CATALOGUE)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,9 @@ def cost(**fields: Any) -> float:
         ({"guidance_scale": 7.5}, 1.0),
         ({"n": 16, "num_inference_steps": 50}, 40.0),
         ({"n": 1, "num_inference_steps": 4}, 0.2),
+        ({"model": "shapes-flow"}, 1.0),
+        ({"model": "shapes-flow", "width": 192, "guidance_scale": 0}, 0.75),
+        ({"model": "shapes-flow", "num_inference_steps": 20}, 2.5),
         ({"output": {"format": "webp"}, "priority": "high", "scheduler": "euler", "negative_prompt": "blue"}, 1.0),
     ],
 )

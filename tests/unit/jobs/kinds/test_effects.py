@@ -209,6 +209,8 @@ def test_families_that_edit_nothing_say_so(family: str) -> None:
         EDIT.settle(parse(EditRequest, {"prompt": "a red circle", "image": image}), model(family))
 
 
-def test_built_in_model_refuses_what_it_would_not_heed(catalogue: Catalogue) -> None:
-    with pytest.raises(NoEffect, match=r"^negative_prompt: has no effect with guidance_scale 1;"):
-        settle(parse_request({"prompt": "a ring", "negative_prompt": "blue", "guidance_scale": 1}), catalogue)
+@pytest.mark.parametrize(("name", "off"), [("shapes", 1), ("shapes-flow", 0)])
+def test_built_in_models_refuse_what_they_would_not_heed(catalogue: Catalogue, name: str, off: int) -> None:
+    asked = {"model": name, "prompt": "a ring", "negative_prompt": "blue", "guidance_scale": off}
+    with pytest.raises(NoEffect, match=rf"^negative_prompt: has no effect with guidance_scale {off};"):
+        settle(parse_request(asked), catalogue)
