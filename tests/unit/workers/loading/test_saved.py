@@ -32,11 +32,7 @@ _FEW = ("hunyuan-image", "sana-sprint")
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if name in _FEW else [pytest.mark.long])
-        for name in (*flow.PIPELINES, "flux-kontext")
-    ],
+    "name", [pytest.param(name, marks=[] if name in _FEW else [pytest.mark.long]) for name in flow.PIPELINES]
 )
 def test_flow_family_loads_what_was_saved(name: str, tmp_path: Path) -> None:
     made = flow.pipeline_of(name)
