@@ -9,22 +9,23 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ops.settings import CHECKOUT
 from tests.celery_sender import celery_sender
-from tests.soak.growth import LEAST_POINTS, Points, Verdict, judge
+from tests.soak.growth import LEAST_ROUNDS, Points, Verdict, judge, levels
 from tests.soak.load import Caller, Ledger
 from tests.soak.rotation import Rotation
 from tests.soak.samples import FLOORS, Sampler, entries
 from tests.soak.stage import OTHER, STEADY, Stage
 
 _EVERY_S = 15.0
+_SAMPLES = 60  # at least, of a soak that is short
 _RETENTION_S = (60, 120)
-_LONG_MINUTES = 20  # Before, everything still fills: it is shown, and not judged.
+_LONG_MINUTES = 50  # From then on there have to be rounds enough for growth to be judged.
 _LOG_EVERY_S = 60.0
 _PATIENCE_S = 300.0
 _FOLLOWED = ("job", "events", "batch", "batch_jobs", "deadlines", "expiring", "jobs")  # gone with the jobs
@@ -39,23 +40,21 @@ class Outcome:
     Of a soak.
 
     Attributes:
-        verdicts: Of each series that was long enough.
+        verdicts: Of each series that was long enough; none where growth is not judged.
         lost: What should not have been; empty if all is well.
         left: What Redis still had of jobs when all of them should have been forgotten.
         noted: What was done, and what was answered.
-        is_long: Whether it was long enough for growth to be judged.
     """
 
     verdicts: Mapping[str, Verdict]
     lost: list[str]
     left: Mapping[str, int]
     noted: Mapping[str, object]
-    is_long: bool
 
     @property
     def growing(self) -> list[str]:
-        """Series that grow without an end, if it was long enough to say so."""
-        return [name for name, each in self.verdicts.items() if self.is_long and each.is_growing]
+        """Series that grow without an end."""
+        return [name for name, each in self.verdicts.items() if each.is_growing]
 
     @property
     def is_well(self) -> bool:
@@ -64,7 +63,7 @@ class Outcome:
 
     def write(self, file: Path) -> None:
         """As JSON."""
-        verdicts = {name: asdict(each) for name, each in self.verdicts.items()}
+        verdicts = {name: asdict(each) | {"growing": each.growing} for name, each in self.verdicts.items()}
         content = {"is_well": self.is_well, "lost": self.lost, "left": self.left, **self.noted, "series": verdicts}
         file.write_text(json.dumps(content, indent=2, ensure_ascii=False), "utf-8")
 
@@ -73,7 +72,7 @@ def soak(minutes: float, results: Path, data: Path) -> Outcome:
     """Do it, and leave `samples.csv` in a folder."""
     is_long = minutes >= _LONG_MINUTES
     ledger, retention_s = Ledger(), _RETENTION_S[is_long]
-    every_s = min(_EVERY_S, 60 * minutes / LEAST_POINTS / 1.5)
+    every_s = min(_EVERY_S, 60 * minutes / _SAMPLES)
     with Stage(data, retention_s) as stage, ExitStack() as cleanup:
         app = cleanup.enter_context(celery_sender(stage.system.redis_server.url))
         api = stage.system.api
@@ -98,9 +97,12 @@ def soak(minutes: float, results: Path, data: Path) -> Outcome:
             "broken": rotation.broken,
             "answered": rotation.answered,
             "started_again": stage.started_again,
+            "rounds_begun_s": (rounds := [round(moment - sampler.begun, 1) for moment in rotation.begun]),
         }
         lost = ledger.lost + [f"the {STEADY} has ended by itself"] * stage.started_again[STEADY]
-        return Outcome(verdicts=dict(verdicts_of(sampler.series)), lost=lost, left=left, noted=noted, is_long=is_long)
+        if is_long and len(rounds) <= LEAST_ROUNDS:
+            lost.append(f"{len(rounds) - 1} whole rounds are too few for growth to be judged")
+        return Outcome(verdicts=dict(verdicts_of(sampler.series, rounds)), lost=lost, left=left, noted=noted)
 
 
 def _go_on(seconds: float, ledger: Ledger, sampler: Sampler) -> None:
@@ -113,11 +115,11 @@ def _go_on(seconds: float, ledger: Ledger, sampler: Sampler) -> None:
         print(f"{left_s / 60:.0f} minutes to go: {ended} jobs have ended, {lost} are lost", flush=True)  # noqa: T201
 
 
-def verdicts_of(series: Mapping[str, Points]) -> Iterator[tuple[str, Verdict]]:
-    """Of each series that is to be judged, and long enough."""
+def verdicts_of(series: Mapping[str, Points], rounds: Sequence[float]) -> Iterator[tuple[str, Verdict]]:
+    """Of each series that is to be judged, and long enough; `rounds`: when each began."""
     for name, points in sorted(series.items()):
-        if len(points) >= LEAST_POINTS and not name.startswith(_NOT_JUDGED):
-            yield name, judge(points, FLOORS[name.rsplit(" ", 1)[1]])
+        if len(list(levels(points, rounds))) >= LEAST_ROUNDS and not name.startswith(_NOT_JUDGED):
+            yield name, judge(points, rounds, FLOORS[name.rsplit(" ", 1)[1]])
 
 
 def _left(stage: Stage, retention_s: int) -> dict[str, int]:
@@ -133,18 +135,14 @@ def _left(stage: Stage, retention_s: int) -> dict[str, int]:
 
 def report(outcome: Outcome) -> None:
     """Print it."""
-    rows: list[tuple[str, ...]] = [("", "median", "an hour", "late, an hour", "most of 2nd quarter", "of last", "")]
+    if not outcome.verdicts:
+        print(f"growth is not judged: that takes {LEAST_ROUNDS} whole rounds")  # noqa: T201
     for name, each in outcome.verdicts.items():
-        numbers = (each.median, each.per_hour, each.late_per_hour, each.second_max, each.last_max)
-        rows.append(
-            (
-                name,
-                *(f"{number:.2f}" for number in numbers),
-                "" if not each.is_growing else "GROWS" if outcome.is_long else "too short",
-            )
-        )
-    for row in rows:
-        print(f"{row[0]:36}" + "".join(f"{cell:>20}" for cell in row[1:]))  # noqa: T201
+        print(name)  # noqa: T201
+        for level, trend in each.trends.items():
+            values = "".join(f"{getattr(one, level):>12.2f}" for one in each.rounds)
+            rates = f"{trend.per_hour:>12.2f} an hour{trend.late_per_hour:>12.2f} late"
+            print(f"  {level:8}{values}{rates}{'  GROWS' if trend.is_growing else ''}")  # noqa: T201
     for name, noted in outcome.noted.items():
         print(f"{name}: {json.dumps(noted, ensure_ascii=False)}")  # noqa: T201
     for what in outcome.lost[:50]:

@@ -29,6 +29,7 @@ class Sampler(threading.Thread):
 
     Attributes:
         series: The same, by series.
+        begun: Its start, on the monotonic clock.
 
     Args:
         pids: The processes as they are at the moment, by what they are.
@@ -43,7 +44,8 @@ class Sampler(threading.Thread):
         self._file, self._every_s = file, every_s
         self._pids, self._redis, self._folders = pids, client, folders
         self._stopping = threading.Event()
-        self._begun = time.monotonic()
+        self._kinds: set[str] = set()  # that Redis had at any time: of those that are gone it has 0
+        self.begun = time.monotonic()
         self._failure: Exception | None = None
 
     def run(self) -> None:
@@ -57,7 +59,7 @@ class Sampler(threading.Thread):
             writer = csv.writer(file)
             writer.writerow(("at_s", "series", "value"))
             while not self._stopping.wait(self._every_s):
-                at_s = round(time.monotonic() - self._begun, 1)
+                at_s = round(time.monotonic() - self.begun, 1)
                 for name, value in self._look():
                     self.series[name].append((at_s, value))
                     writer.writerow((at_s, name, round(value, 3)))
@@ -81,7 +83,9 @@ class Sampler(threading.Thread):
                     yield from [(f"{role} {what}", value) for what, value in of_process(pid).items()]
         with suppress(redis.exceptions.RedisError):  # It is away for a moment.
             yield "redis used_mib", self._redis.info("memory")["used_memory"] / _MIB
-            yield from [(f"redis {kind} entries", count) for kind, count in entries(self._redis).items()]
+            counted = entries(self._redis)
+            self._kinds.update(counted)
+            yield from [(f"redis {kind} entries", counted[kind]) for kind in sorted(self._kinds)]
         for what, folder in self._folders.items():
             yield f"{what} disk_mib", bytes_below(folder) / _MIB
 
