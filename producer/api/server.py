@@ -23,6 +23,7 @@ from jobs.table.figures import FigureReader
 from jobs.table.older import wait_for_older_to_go
 from producer.api.app import create_app
 from producer.api.context import Context
+from producer.api.freed_memory import share_arenas
 from producer.api.keys.exposure import admit, needs_key
 from producer.api.metrics.figures import SystemFigures
 from producer.api.metrics.metrics import ApiMetrics
@@ -54,6 +55,7 @@ def serve(settings: Settings, storage: StorageSettings, api_settings: ApiSetting
         OlderVersionRuns: This version must not run beside it.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    share_arenas()
     configure_logging(logging.getLevelNamesMapping()[api_settings.log_level.upper()], settings.log_format)
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # What is wrong with a form is in its answer.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # How it starts and stops, step by step.

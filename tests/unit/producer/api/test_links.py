@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from producer.api import links
-from producer.api.links import Links
+from producer.api.links import Links, _bytes_of
 from tests.unit.storage.memory import MemorySettings, MemoryStore
 
 EXPIRY_S = 600
@@ -41,9 +41,17 @@ def test_link_is_handed_out_for_half_of_its_life() -> None:
     assert made.link("a.png", "image/png") != first
 
 
-def test_links_that_are_kept_are_so_many_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links, "_MOST", 2)
-    made = Links(Signing(MemorySettings(link_expiry_s=EXPIRY_S)), Clock())
+def test_links_that_are_kept_have_so_many_bytes_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = MemorySettings(link_expiry_s=EXPIRY_S)
+    size = _bytes_of(Signing(settings).link("a.png", "image/png"))
+    monkeypatch.setattr(links, "_MOST_BYTES", 2 * size)
+    made = Links(Signing(settings), Clock())
     first, second, _third = (made.link(key, "image/png") for key in ("a.png", "b.png", "c.png"))
     assert made.link("b.png", "image/png") == second
     assert made.link("a.png", "image/png") != first
+
+
+def test_link_that_is_longer_than_all_that_is_kept_is_made_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(links, "_MOST_BYTES", 100)
+    made = Links(Signing(MemorySettings(link_expiry_s=EXPIRY_S)), Clock())
+    assert made.link("a.png", "image/png") != made.link("a.png", "image/png")
