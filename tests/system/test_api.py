@@ -61,13 +61,19 @@ def test_job_is_followed_from_its_beginning_to_its_end(api: Api, system: Client,
 
 
 def test_worker_is_reported(api: Api) -> None:
-    alone = {"status": "ready", "redis": "ok", "storage": "ok", "workers": {"shapes": 1}, "unread": {}}
+    alone = {
+        "status": "ready",
+        "redis": "ok",
+        "storage": "ok",
+        "workers": {"shapes": 1, "shapes-flow": 1},
+        "unread": {},
+    }
     # One that another test has killed is reported for two leases more.
     assert wait_until(
         lambda: httpx.get(f"{api.url}/ready", timeout=DEADLINE_S, trust_env=False).json() == alone, DEADLINE_S
     )
-    (model,) = httpx.get(f"{api.url}/v1/models", timeout=DEADLINE_S, trust_env=False).json()["data"]
-    assert (model["id"], model["workers"]) == ("shapes", 1)
+    models = httpx.get(f"{api.url}/v1/models", timeout=DEADLINE_S, trust_env=False).json()["data"]
+    assert {model["id"]: model["workers"] for model in models} == {"shapes": 1, "shapes-flow": 1}
 
 
 @pytest.mark.parametrize("body", [{"prompt": SECRET}, {"prompt": SECRET, "n": 0}, {"prompt": SECRET, "bad": SECRET}])

@@ -82,9 +82,11 @@ def test_stream_that_is_closed_early_ends_the_job(openai_client: OpenAI, system:
 
 
 def test_models_are_listed(openai_client: OpenAI) -> None:
-    (listed,) = openai_client.models.list()
-    assert (listed.id, listed.object, listed.created, listed.owned_by) == ("shapes", "model", 0, "imagemill")
-    assert openai_client.models.retrieve("shapes") == listed
+    listed = {model.id: model for model in openai_client.models.list()}
+    assert list(listed) == ["shapes", "shapes-flow"]
+    for name, model in listed.items():
+        assert (model.object, model.created, model.owned_by) == ("model", 0, "imagemill")
+        assert openai_client.models.retrieve(name) == model
     with pytest.raises(openai.NotFoundError) as wrong:
         openai_client.models.retrieve("black-forest-labs/FLUX.1-schnell")
     assert (wrong.value.code, wrong.value.param) == ("model_not_found", "model")

@@ -56,7 +56,9 @@ def main(
         training.start_from(out)
     training.run(until_step=until_step, cooldown_steps=cooldown_steps)
     pipeline = ZImagePipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(),
+        scheduler=FlowMatchEulerDiscreteScheduler(
+            shift=2.0
+        ),  # As in training, about: much is decided while all is noise.
         vae=vae,
         text_encoder=text_encoder,
         tokenizer=new_tokenizer(),  # One that was never called: a called one keeps how it padded.

@@ -187,8 +187,9 @@ def _calls(
     try:
         for index in range(job.n):
             generator = torch.Generator().manual_seed(job.seed + index)
-            pipeline.scheduler = type(own).from_config(own.config) if _is_sprint(pipeline) else None
-            pipeline.scheduler = pipeline.scheduler or _Scheduler(own, job, generator)
+            # Never None, not for a moment: a pipeline then forgets that it has one.
+            is_own = _is_sprint(pipeline)
+            pipeline.scheduler = type(own).from_config(own.config) if is_own else _Scheduler(own, job, generator)
             with guided(pipeline, job) as given:
                 images = pipeline(
                     generator=[generator], output_type=output_type, callback_on_step_end=note, **given, **pictures

@@ -146,7 +146,7 @@ def edit(two: Two) -> None:
 
 
 def models(two: Two) -> None:
-    assert {each["id"] for each in two.ask("GET", "/v1/models").json()["data"]} == {"shapes"}
+    assert {each["id"] for each in two.ask("GET", "/v1/models").json()["data"]} == {"shapes", "shapes-flow"}
 
 
 def one_model(two: Two) -> None:

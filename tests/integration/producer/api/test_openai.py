@@ -240,10 +240,11 @@ def test_image_has_what_was_asked_for_and_both_where_nothing_was(
 
 
 def test_model_is_shown_as_the_list_has_it(api: TestClient) -> None:
-    listed = api.get("/v1/models").json()["data"][0]
-    assert api.get("/v1/models/shapes").json() == listed
-    assert {"id", "object", "created", "owned_by"} <= set(listed)
-    assert api.get("/v1/models/").json()["data"] == [listed]
+    listed = api.get("/v1/models").json()["data"]
+    for model in listed:
+        assert api.get(f"/v1/models/{model['id']}").json() == model
+        assert {"id", "object", "created", "owned_by"} <= set(model)
+    assert api.get("/v1/models/").json()["data"] == listed
 
 
 def test_model_that_is_not_there_or_not_for_this_key_is_not_found(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from jobs.kinds.generate import GenerateSpec, spec_of
 from workers.bench.contenders import factories
 from workers.bench.passes import pass_seconds
 from workers.bench.process import ContenderFailed, Remote
+from workers.bench.streams import real_time
 from workers.bench.streams.real_time import serve_in_batches
 from workers.bench.streams.simulation import Arrival
 from workers.families.simulated import DeviceTimes, SimulatedModel, VirtualClock
@@ -60,15 +60,30 @@ def test_what_a_contender_raises_is_told_with_its_reason() -> None:
         pass
 
 
-def test_batches_take_only_what_has_come(catalogue: Catalogue) -> None:
+class _Clock:
+    """Stands still until somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def perf_counter(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def test_batches_take_only_what_has_come(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[int] = []
+    clock = _Clock()
+    monkeypatch.setattr(real_time, "time", clock)
 
     def run(batch: list[GenerateSpec]) -> None:
         batches.append(len(batch))
-        time.sleep(0.1)  # The device, busy.
+        clock.sleep(0.1)  # The device, busy.
 
-    at_s = (0.0, 0.02, 0.03, 0.04, 5.0)
-    arrivals = [Arrival(at_s=at, spec=spec) for at, spec in zip(at_s[:4], specs(catalogue, 1, 1, 1, 1), strict=True)]
+    at_s = (0.0, 0.02, 0.03, 0.04)
+    arrivals = [Arrival(at_s=at, spec=spec) for at, spec in zip(at_s, specs(catalogue, 1, 1, 1, 1), strict=True)]
     outcome = serve_in_batches(arrivals, run, max_jobs=2)
     assert batches == [1, 2, 1]
     assert outcome.makespan_s == pytest.approx(
