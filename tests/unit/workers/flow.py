@@ -117,6 +117,10 @@ def in_half_precision(name: str) -> FlowFamily:
     """As `adapter_of`, its weights rounded."""
     entry = entry_of(name, dtype="bfloat16")
     pipeline = copy.deepcopy(pipeline_of(name)).to(torch.bfloat16)
+    in_single = {*(pipeline.transformer._keep_in_fp32_modules or ())}
+    for part_name, part in pipeline.transformer.named_modules():
+        if in_single & {*part_name.split(".")}:  # As they are loaded.
+            part.to(torch.float32)
     adapter = family_of(entry).adapt(entry, pipeline, EmbeddingCache(_CACHE_BYTES))
     assert isinstance(adapter, FlowFamily)
     return adapter
