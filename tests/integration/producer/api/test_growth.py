@@ -22,8 +22,8 @@ JOBS, IMAGES = 300, 16  # Each image has two links, of 1 KB each in memory.
 PAGE = 100
 # Of the interpreter and of libraries, as a request more or less leaves it: what is made once, free lists, buffers.
 SLACK_BYTES = 1 << 20
-FIRST, THEN = 60, 150  # times all of `ask_for`
-MOST_BYTES_EACH = 200  # Whatever is kept of one request has its text and a place.
+FIRST, THEN, ROUNDS = 60, 50, 3  # times all of `ask_for`
+MOST_BYTES_EACH = 100  # Whatever is kept of one request has its text and a place: 150 and more.
 
 LEVELS = 1_000
 JSON = {"Content-Type": "application/json"}
@@ -104,8 +104,13 @@ def test_requests_leave_nothing_in_memory(replica: str, make_key: MakeKey) -> No
     with httpx.Client(base_url=replica, trust_env=False, timeout=DEADLINE_S) as client, counting() as in_use:
         for number in range(FIRST):
             ask_for(client, number, key)
-        before = in_use()
-        for number in range(THEN):
-            ask_for(client, number, key)
-        grown = in_use() - before
-    assert grown < THEN * MOST_BYTES_EACH
+        grown = [growth(client, key, in_use) for _ in range(ROUNDS)]
+    # What is kept of each request grows in every round; a connection that another thread opens has 64 KiB in one.
+    assert min(grown) < THEN * MOST_BYTES_EACH
+
+
+def growth(client: httpx.Client, key: dict[str, str], in_use: Callable[[], int]) -> int:
+    before = in_use()
+    for number in range(THEN):
+        ask_for(client, number, key)
+    return in_use() - before
