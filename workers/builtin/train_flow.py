@@ -15,9 +15,10 @@ from typing import Annotated
 
 import torch
 import typer
-from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, ZImagePipeline
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, ZImagePipeline, ZImageTransformer2DModel
 
 from workers.builtin.training.flow.denoiser import FlowTraining
+from workers.builtin.training.flow.guidance import Guidance
 from workers.builtin.training.flow.text import train_text_encoder
 from workers.builtin.training.flow.tokenizer import new_tokenizer
 
@@ -32,6 +33,10 @@ def main(
     ),
     until_step: Annotated[int, typer.Option(help="Train the transformer up to this step; 0 only writes.")] = 10_000,
     cooldown_steps: Annotated[int, typer.Option(help="Let the learning rate fall over the last steps.")] = 2_500,
+    guided_by: Annotated[
+        Path | None,
+        typer.Option(file_okay=False, help="Learn what guidance adds to this model directory: the last stage."),
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Use no weights that are there already.")] = False,
     compiled: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Compile blocks, once for each length; needs g++.")
@@ -51,7 +56,11 @@ def main(
     vae = AutoencoderKL.from_pretrained(autoencoder)
     vae.register_to_config(shift_factor=0.0)  # Z-Image's pipelines add it, whatever it is.
     text_encoder = train_text_encoder(build / "text_encoder", tokenizer)
-    training = FlowTraining(vae, text_encoder, tokenizer, build, compiled=compiled)
+    guidance = None
+    if guided_by is not None:
+        teacher = ZImageTransformer2DModel.from_pretrained(guided_by / "transformer")
+        guidance = Guidance(teacher, compiled=compiled)
+    training = FlowTraining(vae, text_encoder, tokenizer, build, guidance=guidance, compiled=compiled)
     if not fresh and not training.resume() and (out / "transformer").exists():
         training.start_from(out)
     training.run(until_step=until_step, cooldown_steps=cooldown_steps)

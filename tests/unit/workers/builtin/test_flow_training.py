@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from workers.builtin.drawing import PALETTE, draw_places, places
 from workers.builtin.scenes import COLOURS, POSITIONS, RELATIONS, SHAPES, SIZES, random_scene
 from workers.builtin.training.flow import denoiser
 from workers.builtin.training.flow.denoiser import FlowTraining
+from workers.builtin.training.flow.guidance import Guidance
 from workers.builtin.training.flow.latents import BUCKETS, PATCH_PX, Bucket, LatentPool
 from workers.builtin.training.flow.text import encode, new_text_encoder
 from workers.builtin.training.flow.tokenizer import new_tokenizer, tokenize
@@ -47,15 +49,25 @@ def both(
     width, height = bucket.size
     latents, times = torch.randn(len(lengths), 8, height // 8, width // 8), torch.rand(len(lengths))
     texts = [torch.randn(length, 128) for length in lengths]
-    with torch.no_grad():
-        theirs = model([each[:, None] for each in latents], times, texts, return_dict=False)[0]
-    padding = torch.arange(bucket.text_tokens) >= torch.tensor(lengths)[:, None]
-    padded = torch.zeros(*padding.shape, 128)
-    padded[~padding] = torch.cat(texts)
     forward = TrainingForward(model, products=products, compiled=False)
     with torch.no_grad():
-        ours, _ = forward(to_tokens(latents), times, padded, padding, size=bucket.patches, tap=3)
-    return ours, to_tokens(torch.cat(list(theirs), 1).transpose(0, 1))
+        ours, _ = forward(to_tokens(latents), times, *padded(texts, bucket), size=bucket.patches, tap=3)
+    return ours, of_class(model, latents, times, texts)
+
+
+def padded(texts: list[torch.Tensor], bucket: Bucket) -> tuple[torch.Tensor, torch.Tensor]:
+    padding = torch.arange(bucket.text_tokens) >= torch.tensor([len(each) for each in texts])[:, None]
+    filled = torch.zeros(*padding.shape, 128)
+    filled[~padding] = torch.cat(texts)
+    return filled, padding
+
+
+def of_class(
+    model: ZImageTransformer2DModel, latents: torch.Tensor, times: torch.Tensor, texts: list[torch.Tensor]
+) -> torch.Tensor:
+    with torch.no_grad():
+        theirs = model([each[:, None] for each in latents], times, texts, return_dict=False)[0]
+    return to_tokens(torch.cat(list(theirs), 1).transpose(0, 1))
 
 
 @pytest.mark.parametrize("bucket", BUCKETS, ids=lambda bucket: f"{bucket.size} {bucket.text_tokens}")
@@ -75,6 +87,21 @@ def test_a_shorter_padding_is_another_computation(transformer: ZImageTransformer
     ours, _ = both(transformer, BUCKETS[0], lengths, torch.float32)
     longer, _ = both(transformer, BUCKETS[-1], lengths, torch.float32)
     assert (ours - longer).abs().max() > 1e-3
+
+
+def test_guidance_is_what_a_text_changes_in_what_the_class_predicts(transformer: ZImageTransformer2DModel) -> None:
+    bucket = BUCKETS[1]
+    torch.manual_seed(1)
+    width, height = bucket.size
+    latents, times = torch.randn(3, 8, height // 8, width // 8), torch.rand(3)
+    nothing = [torch.randn(10, 128)] * 3
+    texts = [torch.randn(12, 128), torch.randn(32, 128), nothing[2]]
+    theirs = of_class(transformer, latents, times, texts) - of_class(transformer, latents, times, nothing)
+    guidance = Guidance(copy.deepcopy(transformer), products=torch.float32, compiled=False)
+    ours = guidance(to_tokens(latents), times, padded(texts, bucket), padded(nothing, bucket), size=bucket.patches)
+    assert (ours - 2.0 * theirs).abs().max() < 1e-4 * theirs.abs().max()
+    assert ours[:2].abs().max() > 1e-3
+    assert ours[2].abs().max() < 1e-6
 
 
 def test_every_word_of_a_caption_is_one_token_whatever_its_case(tokenizer: PreTrainedTokenizerFast) -> None:
@@ -155,6 +182,29 @@ def test_places_are_on_the_grid_and_inside(size: tuple[int, int]) -> None:
 def test_a_picture_whose_shorter_side_is_another_is_refused() -> None:
     with pytest.raises(ValueError, match="size: the shorter side is 128"):
         places(random_scene(random.Random(0)), random.Random(0), grid_px=None, size=(96, 128))
+
+
+@pytest.mark.parametrize(("dropout", "differs"), [(0.0, True), (1.0, False)])
+def test_guidance_moves_the_target_of_what_has_a_caption(
+    tokenizer: PreTrainedTokenizerFast,
+    transformer: ZImageTransformer2DModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dropout: float,
+    differs: bool,
+) -> None:
+    monkeypatch.setattr(denoiser, "BATCH", 4)
+    monkeypatch.setattr(denoiser, "_POOL_FIRST", 1)
+    monkeypatch.setattr(denoiser, "_CAPTION_DROPOUT", dropout)
+    text_encoder, autoencoder = new_text_encoder(tokenizer).eval(), AutoencoderKL.from_pretrained(VAE).eval()
+    after = []
+    for guidance in (None, Guidance(copy.deepcopy(transformer), compiled=False)):
+        folder = tmp_path / ("plain" if guidance is None else "guided")
+        folder.mkdir()
+        training = FlowTraining(autoencoder, text_encoder, tokenizer, folder, guidance=guidance, compiled=False)
+        training.run(until_step=1)
+        after.append(training.averaged())
+    assert same(*after) is not differs
 
 
 @pytest.mark.long

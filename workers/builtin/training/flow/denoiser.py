@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL, ZImageTransformer2DModel
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast, Qwen3Model
 
+from workers.builtin.training.flow.guidance import Guidance
 from workers.builtin.training.flow.latents import BUCKETS, LABELS, Batch, Bucket, LatentPool
 from workers.builtin.training.flow.text import encode
 from workers.builtin.training.flow.tokenizer import tokenize
@@ -50,6 +51,7 @@ class FlowTraining:
         tokenizer: PreTrainedTokenizerFast,
         folder: Path,
         *,
+        guidance: Guidance | None = None,
         compiled: bool = True,
         seed: int = 0,
     ) -> None:
@@ -63,6 +65,7 @@ class FlowTraining:
         self._average = copy.deepcopy(self._model).eval()
         self._head = torch.nn.Linear(self._model.dim, LABELS)
         self._forward = TrainingForward(self._model, compiled=compiled)
+        self._guidance = guidance
         named = [(name, each) for name, each in self._model.named_parameters() if name != "x_pad_token"]
         matrices = [each for name, each in named if _is_matrix(name)]
         others = [each for name, each in named if not _is_matrix(name)]
@@ -148,14 +151,16 @@ class FlowTraining:
 
     def _losses(self, batch: Batch, bucket: Bucket, figure_weight: float) -> tuple[torch.Tensor, torch.Tensor]:
         captions = [self._dropped(caption) for caption in batch.captions]
-        texts, padding = self._encode(captions, bucket.text_tokens)
+        texts = self._encode(captions, bucket.text_tokens)
         noise = torch.randn_like(batch.latents)
         sigmas = _sigmas(len(noise))
         levels = sigmas[:, None, None]
-        predicted, features = self._forward(
-            (1 - levels) * batch.latents + levels * noise, 1 - sigmas, texts, padding, size=bucket.patches, tap=_TAP
-        )
-        error = (predicted - (batch.latents - noise)).square()
+        samples, times, target = (1 - levels) * batch.latents + levels * noise, 1 - sigmas, batch.latents - noise
+        if self._guidance is not None:  # Rows without a caption are with and without it the same: it adds nothing.
+            nothing = self._encode([""] * len(captions), bucket.text_tokens)
+            target += self._guidance(samples, times, texts, nothing, size=bucket.patches)
+        predicted, features = self._forward(samples, times, *texts, size=bucket.patches, tap=_TAP)
+        error = (predicted - target).square()
         weight = 1 + figure_weight * (batch.labels > 0).float()[..., None]
         labels = cross_entropy(self._head(features).flatten(0, 1), batch.labels.flatten())
         return (error * weight).mean() / weight.mean(), labels
