@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from jobs.version import VERSION
 from ops.bench.commands import bench_app
 from ops.storage_commands import storage_app
 from producer.cli.commands import app
+from producer.cli.models.group import models_app
 from producer.cli.output.reporting import JsonFlag, reporting
 from producer.cli.output.terminal import say
 
@@ -113,6 +115,26 @@ def doctor(
     with reporting(as_json):
         code = run_doctor(flower, as_json=as_json)
     raise typer.Exit(code)
+
+
+@models_app.command("add")
+def add_model(
+    source: Annotated[str, typer.Argument(help="A folder in the layout of diffusers.")],
+    name: Annotated[str | None, typer.Option(help="The model's name. Default: as its source is called.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="A label of what is in the folder. Default: the day of its index.")
+    ] = None,
+    models_file: Annotated[
+        Path | None, typer.Option(help="The catalogue to write to. Default: IMAGEMILL_MODELS_FILE, or models.toml.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the entry; write nothing.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write the entry of a model: its family, dtype, sizes, steps, guidance and schedulers, from what its files say."""
+    from ops.models.command import add
+
+    with reporting(as_json):
+        add(source, name, models_file, revision, dry_run=dry_run, as_json=as_json)
 
 
 @app.command()

@@ -26,9 +26,23 @@ class Catalogue:
             InvalidConfiguration: The file is missing or wrong.
         """
         try:
-            tables: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+            text = path.read_text("utf-8")
+        except (OSError, ValueError) as exc:
+            raise InvalidConfiguration(f"model catalogue {path}: {exc}") from exc
+        return cls.parse(text, path)
+
+    @classmethod
+    def parse(cls, text: str, path: Path) -> Catalogue:
+        """
+        What a catalogue file of this text would be.
+
+        Raises:
+            InvalidConfiguration: It is wrong.
+        """
+        try:
+            tables: dict[str, Any] = tomllib.loads(text)
             models = [Model(name=name, **table) for name, table in tables.get("models", {}).items()]
-        except (OSError, ValueError, TypeError, AttributeError) as exc:
+        except (ValueError, TypeError, AttributeError) as exc:
             raise InvalidConfiguration(f"model catalogue {path}: {exc}") from exc
         if not models:
             raise InvalidConfiguration(f"model catalogue {path}: it has no model")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from jobs.catalogue.families import FAMILIES, UNKNOWN, Guidance, Traits
+from jobs.catalogue.loading import Loading, Table
 from jobs.fields import FileMetadata, Name
 
 Positive = Annotated[int, Field(ge=1)]
@@ -45,11 +46,7 @@ MAX_STEPS_OF_SCHEDULER = {"lcm": 50, "tcd": 50}
 _OUTPUT_PIXELS = 4_096 * 4_096  # a WebP of which takes a worker 3 s and 200 MiB
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Defaults(_Entry):
+class Defaults(Table):
     """Sampling parameters of a request that leaves them out."""
 
     width: Positive
@@ -59,7 +56,7 @@ class Defaults(_Entry):
     scheduler: str
 
 
-class Limits(_Entry):
+class Limits(Table):
     """
     What a request may ask of a model. Sides in pixels.
 
@@ -91,9 +88,9 @@ class Limits(_Entry):
         return self.max_job_output_pixels or max(4 * self.output_pixels, own)
 
 
-class Model(_Entry):
+class Model(Loading):
     """
-    One model of the catalogue.
+    One model of the catalogue. How it is loaded say the lines of `Loading`.
 
     Attributes:
         source: A folder (relative to the catalogue) or a hub id.
@@ -166,6 +163,7 @@ class Model(_Entry):
     @model_validator(mode="after")
     def _family_heeds_it(self) -> Model:
         heeds = {
+            **dict.fromkeys(Loading.model_fields, self.family != "simulated"),
             "text_device": self.traits.text_device,
             "max_sequence_length": self.traits.max_sequence_length or self.family == "diffusers",
         }

@@ -55,7 +55,7 @@ def judge_source(model: Model, catalogue_folder: Path) -> Finding:
         return Finding(check=check, state=State.INFORMATION, found="simulated: it makes no images")
     source = catalogue_folder / model.source
     if source.is_dir():
-        fault = first_fault(source, leave_out=not_loaded(model))
+        fault = first_fault(source, not_loaded(model), model.variant)
         if fault is None:
             return Finding(check=check, state=State.OK, found=str(source))
         advice = f"{fault.advice[0].upper()}{fault.advice[1:]}."

@@ -27,7 +27,7 @@ from producer.cli.admin.keys import keys_app
 from producer.cli.admin.notifications import notifications_app
 from producer.cli.admin.queues import YesFlag, cancel_queue, queue_app
 from producer.cli.admin.workers import workers
-from producer.cli.models import models
+from producer.cli.models.group import models_app
 from producer.cli.output.reporting import JsonFlag, reporting
 from producer.cli.output.terminal import Terminal, print_json, say
 from producer.cli.results.outcome import describe, see_through
@@ -50,10 +50,10 @@ app.add_typer(notifications_app, name="notifications")
 app.add_typer(files_app, name="files")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(keys_app, name="keys")
+app.add_typer(models_app, name="models")
 app.command("submit")(submit)
 app.command("edit")(edit)
 jobs_app.command("delete")(delete)
-app.command("models")(models)
 app.command("workers")(workers)
 
 JobId = Annotated[str, typer.Argument(help="The job's id.")]

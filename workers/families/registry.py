@@ -17,7 +17,7 @@ from jobs.errors import InvalidConfiguration
 if TYPE_CHECKING:
     from workers.families.family import Family
 
-_DECLARATION = re.compile(r"^FAMILY\b.*= Family\(", re.MULTILINE)
+_DECLARATION = re.compile(r"^FAMILY\b.*= Family\(\s*pipeline=(?P<pipeline>\w+)", re.MULTILINE)
 
 
 def check_family(entry: Model) -> None:
@@ -48,5 +48,17 @@ def family_of(entry: Model) -> Family:
 
 def families() -> list[str]:
     """The names of all families. Nothing is imported for it."""
+    return sorted(_pipelines())
+
+
+def family_of_pipeline(class_name: str) -> str | None:
+    """The family whose models are loaded by a class of diffusers, or by its sibling for edits; None where none is."""
+    plain = re.sub("Img2Img|Inpaint", "", class_name)
+    return next((family for family, pipeline in _pipelines().items() if pipeline == plain), None)
+
+
+def _pipelines() -> dict[str, str]:
+    """The class that loads the models of each family, as its module says: "None" of one without weights."""
     modules = Path(__file__).parent.glob("*.py")
-    return sorted(each.stem.replace("_", "-") for each in modules if _DECLARATION.search(each.read_text("utf-8")))
+    found = {each.stem: _DECLARATION.search(each.read_text("utf-8")) for each in modules}
+    return {stem.replace("_", "-"): match["pipeline"] for stem, match in found.items() if match}

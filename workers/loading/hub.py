@@ -12,7 +12,7 @@ from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
-from workers.loading.folder import Fault
+from workers.loading.files import Fault
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ANSWER_S = 10.0

@@ -51,14 +51,14 @@ def load_pipeline(entry: Model, source: str, family: Family, device: torch.devic
     if unknown := unknown_schedulers(entry.schedulers):
         raise NotLoaded(f"no scheduler {', '.join(unknown)} is known")
     # Nothing but safetensors: the libraries would otherwise fall back to pickles where a model has no others.
-    options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype), "use_safetensors": True}
+    options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype), "use_safetensors": True, "variant": entry.variant}
     if not (Path(source).is_dir() or is_path(source)):
         if fault := revision_fault(entry):
             raise NotLoaded(f"{fault.found}; {fault.advice}")
         options["revision"] = entry.revision
     if left_out := not_loaded(entry):
         options |= {**dict.fromkeys(left_out), "requires_safety_checker": False}
-    if Path(source).is_dir() and (fault := first_fault(Path(source), left_out)):
+    if Path(source).is_dir() and (fault := first_fault(Path(source), left_out, entry.variant)):
         raise NotLoaded(f"{fault.found}; {fault.advice}")
     if family.pipeline is DiffusionPipeline:
         with _library_errors():

@@ -43,7 +43,7 @@ def _fetch(model: Model) -> Path:
 
     leave_out: dict[str, Any] = dict.fromkeys(not_loaded(model))
     try:
-        options = {"revision": model.revision, "use_safetensors": True}
+        options = {"revision": model.revision, "use_safetensors": True, "variant": model.variant}
         folder = Path(DiffusionPipeline.download(model.source, **options, **leave_out))
     except (OSError, ValueError, RuntimeError) as exc:
         raise InvalidConfiguration(
@@ -53,7 +53,7 @@ def _fetch(model: Model) -> Path:
         raise InvalidConfiguration(
             f"model {model.name}: {folder} is not {model.source} at {model.revision}; delete it, and fetch again"
         )
-    if fault := first_fault(folder, leave_out):
+    if fault := first_fault(folder, leave_out, model.variant):
         raise InvalidConfiguration(f"model {model.name}: {fault.found}; {fault.advice}")
     return folder
 

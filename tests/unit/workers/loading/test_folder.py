@@ -56,8 +56,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def fault_of(folder: Path) -> str | None:
-    fault = first_fault(folder, {"safety_checker"})
+def fault_of(folder: Path, variant: str | None = None) -> str | None:
+    fault = first_fault(folder, {"safety_checker"}, variant)
     return None if fault is None else f"{fault.found}; {fault.advice}"
 
 
@@ -67,6 +67,17 @@ def shard(folder: Path, *present: str) -> None:
     write_json(folder / "unet" / f"{WEIGHTS}.index.json", {"weight_map": weight_map})
     for name in present or weight_map.values():
         (folder / "unet" / name).write_bytes(safetensors())
+
+
+def shard_of_variant(folder: Path, *present: str) -> None:
+    shard(folder, *present)
+    unet = folder / "unet"
+    names = {each: each.replace("model-", "model.fp16-") for each in (WEIGHTS.replace(".", "-00001-of-00002."), SHARD)}
+    for plain, name in names.items():
+        if (unet / plain).exists():
+            (unet / plain).rename(unet / name)
+    (unet / f"{WEIGHTS}.index.json").unlink()
+    write_json(unet / f"{WEIGHTS}.index.fp16.json", {"weight_map": dict(enumerate(names.values()))})
 
 
 def shard_in_pickles(folder: Path) -> None:
@@ -95,6 +106,39 @@ def test_weights_that_nobody_loads_may_be_pointers(folder: Path) -> None:
     for name in ("diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.bin", "flax_model.msgpack"):
         (folder / "unet" / name).write_bytes(POINTER)
     assert fault_of(folder) is None
+
+
+OF_VARIANT = "diffusion_pytorch_model.fp16.safetensors"
+
+
+def test_weights_of_a_variant_alone_have_to_be_asked_for(folder: Path) -> None:
+    (folder / "unet" / WEIGHTS).rename(folder / "unet" / OF_VARIANT)
+    assert fault_of(folder, "fp16") is None  # The text encoder has none of it, and its others are loaded.
+    assert (
+        fault_of(folder)
+        == f'{folder}/unet has weights of variant fp16 alone; set variant = "fp16" of its entry in models.toml'
+    )
+
+
+def test_variant_in_several_files_has_no_fault(folder: Path) -> None:
+    shard_of_variant(folder)
+    assert fault_of(folder, "fp16") is None
+    assert "has weights of variant fp16 alone" in str(fault_of(folder))
+
+
+def test_variant_is_looked_at(folder: Path) -> None:
+    (folder / "unet" / OF_VARIANT).write_bytes(POINTER)
+    assert fault_of(folder) is None
+    assert f"{OF_VARIANT} is a git-lfs pointer" in str(fault_of(folder, "fp16"))
+
+
+def test_variant_that_lacks_a_file_is_named(folder: Path) -> None:
+    shard_of_variant(folder, WEIGHTS.replace(".", "-00001-of-00002."))
+    assert f"{SHARD.replace('model-', 'model.fp16-')} is not there" in str(fault_of(folder, "fp16"))
+
+
+def test_variant_that_no_component_has_is_named(folder: Path) -> None:
+    assert f"no component in {folder} has weights of variant bf16; leave `variant` out" in str(fault_of(folder, "bf16"))
 
 
 def test_component_may_lie_in_the_folder_itself(folder: Path) -> None:

@@ -61,6 +61,23 @@ def test_weights_that_are_tied_or_computed_are_not_missing(make: Any, tmp_path: 
     assert isinstance(load(tiny.model("diffusers", source="model"), tmp_path), WholePipeline)
 
 
+def test_variant_is_what_is_loaded(tmp_path: Path) -> None:
+    pipeline = tiny.stable_diffusion()
+    pipeline.save_pretrained(tmp_path / "model")
+    pipeline.save_pretrained(tmp_path / "model", variant="fp16")
+    for file in (tmp_path / "model").glob("*/*.safetensors"):
+        if ".fp16." not in file.name:
+            save_file({name: torch.zeros_like(each) for name, each in load_file(file).items()}, file, {"format": "pt"})
+    adapter = load(tiny.model("stable-diffusion", source="model", variant="fp16"), tmp_path)
+    for part in ("unet", "vae", "text_encoder"):
+        assert_equal(getattr(adapter.pipeline, part), getattr(pipeline, part))
+
+
+def assert_equal(loaded: torch.nn.Module, other: torch.nn.Module) -> None:
+    """Of both, all tensors."""
+    torch.testing.assert_close(dict(loaded.state_dict()), dict(other.state_dict()), rtol=0, atol=0)
+
+
 def test_simulated_model_reads_its_times_from_its_source(tmp_path: Path) -> None:
     assert isinstance(load(tiny.model("simulated", source="launch_s=0.02 row_s=0.001"), tmp_path), SimulatedModel)
 

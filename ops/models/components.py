@@ -1,0 +1,127 @@
+"""The components of a pipeline, as `model_index.json`, their configurations and the headers of their weights say."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ops.models.files import Files
+from workers.loading.folder import INDEX
+from workers.loading.header import TensorHeader
+
+# What diffusers and transformers look for, in this order.
+_STEMS = ("diffusion_pytorch_model", "model")
+_VARIANT = re.compile(r"(?:diffusion_pytorch_model|model)\.(?P<variant>[\w.-]+?)(?:-\d{5}-of-\d{5})?\.safetensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """
+    One component.
+
+    Attributes:
+        class_name: Of diffusers or transformers.
+        config: Its `config.json`; empty where it has none.
+        numbers: How many of each dtype it has, in the words of safetensors.
+        variant: Of its weights, where it has no others.
+    """
+
+    name: str
+    class_name: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    variant: str | None = None
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers it has in all."""
+        return sum(self.numbers.values())
+
+    @property
+    def dtype(self) -> str | None:
+        """That most of its numbers have; None where it has none."""
+        return max(self.numbers, key=self.numbers.__getitem__, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """A whole one: the index, and its components by name."""
+
+    index: Mapping[str, Any]
+    components: Mapping[str, Component]
+
+    @property
+    def class_name(self) -> str:
+        """Of diffusers; empty where the index names none that diffusers has."""
+        named = self.index.get("_class_name")
+        return named if isinstance(named, str) else ""
+
+    @property
+    def denoiser(self) -> Component | None:
+        """The component that the denoising steps run: the largest of those that may be it."""
+        found = [each for name, each in self.components.items() if re.match(r"(unet|transformer|prior_prior)", name)]
+        return max(found, key=lambda each: each.parameters, default=None)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers all have."""
+        return sum(each.parameters for each in self.components.values())
+
+    def config(self, key: str) -> Any:
+        """What "transformer.guidance_embeds" is: of a component's configuration, or, without a dot, of the index."""
+        name, _, rest = key.rpartition(".")
+        if not name:
+            return self.index.get(rest)
+        return self.components[name].config.get(rest) if name in self.components else None
+
+
+def read_pipeline(files: Files, leave_out: Collection[str] = ()) -> Pipeline:
+    """
+    What the files of a pipeline say.
+
+    Args:
+        leave_out: Components that are not loaded.
+
+    Raises:
+        ValueError: A file is not what its name says.
+    """
+    names, index = files.names(), files.read_json(INDEX)
+    parts = {
+        name: str(named[1])
+        for name, named in index.items()
+        if isinstance(named, list) and len(named) == 2 and isinstance(named[1], str) and not name.startswith("_")
+    }
+    loaded = {name: kind for name, kind in parts.items() if name not in leave_out}
+    components = {name: _read_component(files, names, name, kind) for name, kind in loaded.items()}
+    return Pipeline(index=index, components=components)
+
+
+def _read_component(files: Files, names: Collection[str], name: str, class_name: str) -> Component:
+    own = {each.removeprefix(f"{name}/") for each in names if each.startswith(f"{name}/")}
+    config = files.read_json(f"{name}/config.json") if "config.json" in own else {}
+    weights, variant = _weights(files, name, own)
+    tensors: list[TensorHeader] = []
+    for file in weights:
+        tensors += files.read_header(f"{name}/{file}").values()
+    numbers: Counter[str] = Counter()
+    for tensor in tensors:
+        numbers[tensor.dtype] += tensor.numbers
+    return Component(name=name, class_name=class_name, config=config, numbers=dict(numbers), variant=variant)
+
+
+def _weights(files: Files, part: str, own: Collection[str]) -> tuple[list[str], str | None]:
+    """The files that a component's weights are loaded from, and their variant where it has no others."""
+    variants = sorted({match["variant"] for match in map(_VARIANT.fullmatch, own) if match})
+    for variant in (None, *variants):
+        middle = f".{variant}" if variant else ""
+        for stem in _STEMS:
+            if f"{stem}{middle}.safetensors" in own:
+                return [f"{stem}{middle}.safetensors"], variant
+            index = f"{stem}.safetensors.index{middle}.json"
+            if index in own:
+                shards = files.read_json(f"{part}/{index}").get("weight_map", {})
+                return sorted({str(each) for each in shards.values()} & {*own}), variant
+    return [], None

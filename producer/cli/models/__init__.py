@@ -1,0 +1,1 @@
+"""`./imagemill models`: what can be requested, and who serves it."""

@@ -1,0 +1,76 @@
+"""Whether a file of weights can be one that is loaded, as far as its first bytes and its length show."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+COPY_AGAIN = "copy the model again"
+
+# Written by torch.save. Reading one may run what is in it; torch's weights_only has been got around (CVE-2025-32434).
+PICKLE_SUFFIXES = {".bin", ".ckpt", ".pt", ".pth"}
+
+_POINTER = b"version https://git-lfs.github.com/spec/"  # git-lfs, docs/spec.md
+_SAVE_SAFELY = 'get it as safetensors, or make it so where you trust it: docs/models.md, "Pickles"'
+_SAFETENSORS_LENGTH_BYTES = 8  # of the number in front of the header: safetensors' README, "Format"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with a model's files, and what to do about it: two parts of a sentence, without a full stop."""
+
+    found: str
+    advice: str
+
+
+def weights_fault(file: Path) -> Fault | None:
+    """
+    What keeps a file of weights, which is there, from being loaded; None where nothing shows.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if file.suffix in PICKLE_SUFFIXES:
+        return pickle_fault(file)
+    if is_pointer(file):
+        return pointer_fault(file)
+    if file.suffix == ".safetensors" and (wrong := _wrong_length(file)):
+        return Fault(found=f"{file} {wrong}", advice=COPY_AGAIN)
+    return None
+
+
+def is_pointer(file: Path) -> bool:
+    """Whether git-lfs has put a pointer in the place of a file."""
+    with file.open("rb") as opened:
+        return opened.read(len(_POINTER)) == _POINTER
+
+
+def pointer_fault(file: Path) -> Fault:
+    """Of a file that is one."""
+    return Fault(
+        found=f"{file} is a git-lfs pointer, not the file itself",
+        advice=f"install git-lfs, and run `git lfs pull` in {file.parent}",
+    )
+
+
+def pickle_fault(file: Path) -> Fault:
+    """Of a file that is one."""
+    return Fault(found=f"{file} is a pickle, which may run code while it is loaded", advice=_SAVE_SAFELY)
+
+
+def _wrong_length(file: Path) -> str | None:
+    """What contradicts the header of a safetensors file, which says where each tensor ends; None if nothing does."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        start = _SAFETENSORS_LENGTH_BYTES
+        length = int.from_bytes(opened.read(start), "little")
+        if not 0 < length <= size - start:
+            return f"is cut short, or no safetensors file: it has {size} bytes"
+        try:
+            header = json.loads(opened.read(length))
+            ends = [each["data_offsets"][1] for name, each in header.items() if name != "__metadata__"]
+            said = start + length + max(ends, default=0)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            return "is no safetensors file: its header cannot be read"
+    return None if said == size else f"has {size} bytes, and its header says {said}"
