@@ -45,8 +45,12 @@ def worker(
     model: Annotated[
         list[str] | None, typer.Option(help="A model to serve; may be repeated. Default: all models.")
     ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(help="GPUs that have a process each: all, numbers (0,1), or cpu for none. Default: all."),
+    ] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Number of worker processes; for small models on a CPU.")
+        int | None, typer.Option(min=1, help="Number of processes on each device; for small models on a CPU.")
     ] = None,
     concurrency: Annotated[int | None, typer.Option(help="Jobs that each process works on at a time.")] = None,
     wait_for_services: Annotated[
@@ -57,7 +61,7 @@ def worker(
     from workers.process.launch import launch
 
     with private_files(), reporting():
-        code = launch(model or [], concurrency, wait_for_services, processes)
+        code = launch(model or [], concurrency, wait_for_services, processes, devices)
     raise typer.Exit(code)
 
 

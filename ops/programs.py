@@ -94,3 +94,16 @@ class Api(Process):
     def is_ready(self) -> bool:
         """Whether it answers."""
         return http_status(self.port or 0, "/health") == HTTPStatus.OK
+
+
+class Worker(Program):
+    """
+    A worker.
+
+    Attributes:
+        processes: How many it has; their metrics have a port each, the first that which its environment says.
+    """
+
+    def __init__(self, processes: int, env: Mapping[str, str], answers: Callable[[], bool]) -> None:
+        super().__init__("worker", [sys.executable, "-m", "ops.cli", "worker"], env, answers)
+        self.processes = processes

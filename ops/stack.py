@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import redis
@@ -16,13 +16,17 @@ from filelock import FileLock, Timeout
 from kombu.exceptions import OperationalError
 
 from jobs.broker.app import make_app
+from jobs.errors import RedisUnavailable
+from jobs.fleet.fleet import Fleet
 from jobs.process.settings import Settings, load_settings
+from jobs.redis.connection import connect
 from ops.process import LOOPBACK, Process, StackError, free_port, never
-from ops.programs import Api, Flower, Program
+from ops.programs import Api, Flower, Worker
 from ops.servers import RedisServer, S3Server
 from ops.settings import CHECKOUT, StackSettings
 from storage.backends.s3.settings import S3Settings
 from storage.settings import StorageSettings
+from workers.process.devices.choice import find_devices
 from workers.process.settings import load_worker_settings
 
 BUCKET = "imagemill"
@@ -131,8 +135,9 @@ def local_stack(settings: StackSettings, data: Path, variables: Mapping[str, str
     processes = int(variables.get(PROCESSES) or worker_processes(job_settings))
     several = {PROCESSES: str(processes)}
     worker_env = {**env, **metrics_env(settings.worker_metrics_port), **several, **variables}
-    command = [sys.executable, "-m", "ops.cli", "worker"]
-    worker = Program("worker", command, worker_env, lambda: worker_is_ready(job_settings, processes))
+    of_all = processes * len(find_devices(load_worker_settings()))
+    begun = time.time()
+    worker = Worker(of_all, worker_env, lambda: worker_is_ready(job_settings, of_all, begun))
     login = f"{_FLOWER_USER}:{kept_password(data / 'flower' / 'password')}"
     flower = Flower(data / "flower" / "state", settings.flower_port, {"FLOWER_BASIC_AUTH": login, **env})
     api_env = {**env, **metrics_env(settings.api_metrics_port), **variables}
@@ -181,7 +186,7 @@ def storage_at(endpoint: str) -> StorageSettings:
 
 def worker_processes(settings: Settings) -> int:
     """
-    Of the stack's worker, where its own setting does not say.
+    Of the stack's worker on each device, where its own setting does not say.
 
     One for each core makes more pictures of the built-in model; another one may be too large for that.
     """
@@ -193,13 +198,25 @@ def worker_processes(settings: Settings) -> int:
     return min(_MOST_PROCESSES, len(os.sched_getaffinity(0)))
 
 
-def worker_is_ready(settings: Settings, processes: int = 1) -> bool:
-    """Whether so many processes of workers answer a ping within a second."""
+def worker_is_ready(settings: Settings, processes: int = 1, since: float = math.inf) -> bool:
+    """
+    Whether so many processes of workers answer a ping within a second, without those that could not start.
+
+    Args:
+        since: Unix time; who failed before is none of them.
+    """
     with make_app(settings) as app:
         try:
-            return len(app.control.ping(timeout=1, limit=processes) or ()) >= processes
-        except (OperationalError, redis.exceptions.RedisError, OSError):
+            answers = len(app.control.ping(timeout=1, limit=processes) or ())
+            return answers >= processes or (bool(answers) and answers + _failed(settings, since) >= processes)
+        except (OperationalError, redis.exceptions.RedisError, RedisUnavailable, OSError):
             return False
+
+
+def _failed(settings: Settings, since: float) -> int:
+    with closing(connect(settings)) as client:
+        workers = Fleet(client, settings).workers()
+    return sum(each.state == "failed" and each.failed_at > since for each in workers)
 
 
 @contextmanager

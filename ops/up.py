@@ -23,10 +23,10 @@ from jobs.process.private import private_files
 from jobs.process.visible import visible
 from ops.interrupts import Interrupts
 from ops.process import LOOPBACK, Process
-from ops.programs import Api, Flower, Program
+from ops.programs import Api, Flower, Worker
 from ops.servers import RedisServer, S3Server
 from ops.settings import CHECKOUT, StackSettings, load_stack_settings
-from ops.stack import BUCKET, PROCESSES, Stack, addresses, hold, local_stack
+from ops.stack import BUCKET, Stack, addresses, hold, local_stack
 
 _EXAMPLE = "a large red circle on a blue background"
 _MODELS_FILE = str(CHECKOUT / "models.toml")
@@ -133,8 +133,8 @@ def _addresses_of(process: Process) -> list[tuple[str, str]]:
 def _metrics_of(process: Process) -> list[tuple[str, str]]:
     port = process.env.get("IMAGEMILL_METRICS_PORT", "off")
     match process:
-        case Api() | Program(name="worker") if port != "off":
-            count = int(process.env[PROCESSES]) if process.name == "worker" else 1
+        case Api() | Worker() if port != "off":
+            count = process.processes if isinstance(process, Worker) else 1
             ports = range(int(port), int(port) + count)
             shown = ", ".join(f"http://{LOOPBACK}:{each}/metrics" for each in ports)
             return [(f"Metrics of the {process.name}, for Prometheus", shown)]

@@ -187,6 +187,6 @@ def troubles_of(worker: WorkerReport) -> list[str]:
     if not worker.adopts:
         troubles.append("makes no jobs of plain Celery messages: its thread is stuck")
     ago_s = time.time() - worker.failed_at
-    if worker.failure and ago_s < FAILURE_SHOWN_S:
+    if worker.failure and (worker.state == "failed" or ago_s < FAILURE_SHOWN_S):
         troubles.append(f"failed {max(0.0, ago_s):.0f} s ago: {worker.failure}")
     return troubles

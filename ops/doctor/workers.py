@@ -59,7 +59,7 @@ def _judge_trouble(worker: WorkerReport, others: int) -> Finding:
     found = f"{worker.state}: it {'; and it '.join(troubles_of(worker))}"
     if others:
         found += f" (and {others} more)"
-    advice = "Correct the reason; its log has more. It is listed for five minutes after its last failure."
+    advice = "Correct the reason, then restart the worker; its log has more. It is listed for five minutes longer."
     if worker.detached:
         line = line_of(worker.detached[0])
         advice = (

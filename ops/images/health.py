@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import re
 import socket
 import sys
 from collections.abc import Callable, Mapping
@@ -55,8 +56,8 @@ def flower() -> str | None:
 
 
 def is_start_of(worker_name: str, own_name: str) -> bool:
-    """Whether a name in the list (`worker@host-4f21ab`) is of a start of this worker."""
-    return worker_name.rpartition("-")[0] == f"worker@{own_name}"
+    """Whether a name in the list (`worker@host-4f21ab`, `worker@host-gpu1-4f21ab`) is of a start of this worker."""
+    return re.fullmatch(rf"worker@{re.escape(own_name)}(-(gpu|sim)[0-9-]+)?-[^-]+", worker_name) is not None
 
 
 def _problem_of(port: int, path: str, headers: Mapping[str, str]) -> str | None:

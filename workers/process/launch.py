@@ -22,16 +22,24 @@ from jobs.table.older import wait_for_older_to_go
 from storage.errors import StorageError, StorageUnavailable
 from storage.registry import open_store
 from workers.families.registry import check_family
-from workers.process.failures import how_it_ended, note_failure
+from workers.process.devices.choice import SETTING, find_devices
+from workers.process.ended import EndedProcesses
+from workers.process.failures import note_failure
 from workers.process.logs import configure_logging
 from workers.process.settings import WorkerSettings, load_worker_settings
-from workers.process.supervise import Command, supervise
+from workers.process.supervise import EX_CONFIG, Command, supervise
 from workers.runners.signing import PictureSigner
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def launch(models: list[str], concurrency: int | None, wait_s: float, processes: int | None = None) -> int:
+def launch(
+    models: list[str],
+    concurrency: int | None,
+    wait_s: float,
+    processes: int | None = None,
+    devices: str | None = None,
+) -> int:
     """
     Run a worker until it ends by itself or is stopped.
 
@@ -39,10 +47,11 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
         models: Names to serve; empty for what the settings say.
         concurrency: Jobs in hand at a time, of each process; None for what the settings say, or the engine takes.
         wait_s: How long to wait for Redis and the store, in seconds.
-        processes: How many; None for what the settings say.
+        processes: How many on each device; None for what the settings say.
+        devices: That have a process each, as in the settings; None for what these say.
 
     Returns:
-        The exit code.
+        The exit code: that of `EX_CONFIG` where no process can start as it is configured.
 
     Raises:
         RedisUnavailable, StorageUnavailable, StorageMisconfigured, InvalidConfiguration, OlderVersionRuns: With what
@@ -50,6 +59,8 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
     """
     if models:
         os.environ["IMAGEMILL_WORKER_MODELS"] = ",".join(models)
+    if devices:
+        os.environ[SETTING] = devices
     settings, worker = load_settings(), load_worker_settings()
     configure_logging(form=settings.log_format)
     catalogue = Catalogue.read(settings.models_file)
@@ -58,6 +69,7 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
         PictureSigner(worker.certificate)  # Its processes make their own.
     for name in names:
         check_family(catalogue.models[name])
+    places = [device for device in find_devices(worker) for _ in range(processes or worker.processes)]
     report = WorkerReport(name=_name(worker.name), state="starting", models=tuple(names))
     try:
         _wait_for_services(settings, wait_s)
@@ -68,19 +80,26 @@ def launch(models: list[str], concurrency: int | None, wait_s: float, processes:
     if concurrency:
         os.environ["IMAGEMILL_WORKER_CONCURRENCY"] = str(concurrency)
     queues = [line_of(queue) for queue in queues_for(names)]
-    count = processes or worker.processes
-    reports = [replace(report, name=_name(worker.name)) for _ in range(count)]
+    reports = [replace(report, name=_name(worker.name, device.mark)) for device in places]
     commands = [
-        Command(name=each.name, argv=_command(queues, each.name), env=_share_of(number, count, settings, worker))
-        for number, each in enumerate(reports)
+        Command(
+            name=each.name,
+            argv=_command(queues, each.name),
+            env={**_share_of(number, len(places), settings, worker), **device.env},
+        )
+        for number, (device, each) in enumerate(zip(places, reports, strict=True))
     ]
-    crashed = {each.name: each for each in reports}
-    return supervise(commands, lambda command, code: note_failure(settings, crashed[command.name], how_it_ended(code)))
+    with EndedProcesses(settings, reports) as ended:
+        code = supervise(commands, ended.note)
+        if code != EX_CONFIG:
+            ended.forget()
+    return code
 
 
-def _name(given: str = "") -> str:
-    """Of a worker, with a mark of this start: no two have one name."""
-    return f"worker@{given or socket.gethostname()}-{uuid.uuid4().hex[:6]}"
+def _name(given: str = "", device: str = "") -> str:
+    """Of a worker, with a mark of its device, if any, and one of this start: no two have one name."""
+    marks = [device] if device else []
+    return "worker@" + "-".join([given or socket.gethostname(), *marks, uuid.uuid4().hex[:6]])
 
 
 def _share_of(number: int, count: int, settings: Settings, worker: WorkerSettings) -> dict[str, str]:

@@ -25,9 +25,12 @@ class WorkerSettings(RoomSettings):
     """Names to serve, separated by commas; empty for all of the catalogue."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where models run: `auto` takes a GPU where there is one."""
+    devices: str = "all"
+    """GPUs that have a process each: `all`, or their numbers as `nvidia-smi -L` has them, e.g. `0,1`, or `0:1` for the
+    second part of a divided one; `cpu` for none."""
     processes: Annotated[int, Field(ge=1, le=256)] = 1
-    """Number of processes, each with an engine and the models. On a GPU, one. On a CPU, a small model makes more
-    pictures with one for each core: threads that compute a pass together wait for each other."""
+    """Number of processes, each with an engine and the models; of each device. On a GPU, one. On a CPU, a small model
+    makes more pictures with one for each core: threads that compute a pass together wait for each other."""
     concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
     """Jobs in hand at a time, of each process; unset, what its engine was measured to take, and a few
     with."""

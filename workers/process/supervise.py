@@ -37,23 +37,26 @@ class Command:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-OnCrash = Callable[[Command, int], None]
+OnFailure = Callable[[Command, int], None]
 
 
-def supervise(commands: Sequence[Command], on_crash: OnCrash = lambda _command, _code: None) -> int:
+def supervise(commands: Sequence[Command], on_failure: OnFailure = lambda _command, _code: None) -> int:
     """
     Run commands until one of them ends by itself, which ends the others in order, or until it is stopped.
+
+    One that cannot run as it is configured ends alone: the others may have other devices.
 
     SIGTERM is passed on once. SIGINT is not: a terminal sends it to the whole group, and a second one would mean hurry.
 
     Args:
-        on_crash: Called with a command that ended by itself and its exit code; must not raise.
+        on_failure: Called with a command that crashed, or cannot run as it is configured, and its exit code; must not
+            raise.
 
     Returns:
-        The exit code: 0 where all stopped in order, else that of the first that did not, or cannot run as it is
-        configured.
+        The exit code: `EX_CONFIG` where none can run as it is configured; else 0 where all others stopped in order, or
+        that of the first that did not.
     """
-    parent = _Parent(on_crash)
+    parent = _Parent(on_failure)
     signal.signal(signal.SIGTERM, parent.on_signal)
     signal.signal(signal.SIGINT, parent.on_signal)
     threads = [threading.Thread(target=parent.keep_running, args=(each,)) for each in commands]
@@ -64,22 +67,23 @@ def supervise(commands: Sequence[Command], on_crash: OnCrash = lambda _command, 
         # wait here; its handler runs when the wait is over.
         while thread.is_alive():
             thread.join(_HEED_SIGNALS_EVERY_S)
-    return next((code for code in parent.codes if code), 0)
+    ran = [code for code in parent.codes if code != EX_CONFIG]
+    return next((code for code in ran if code), 0) if ran else EX_CONFIG
 
 
 class _Parent:
     """Attributes: `codes`, how the children ended for good."""
 
-    def __init__(self, on_crash: OnCrash) -> None:
+    def __init__(self, on_failure: OnFailure) -> None:
         self.codes: list[int] = []
-        self._on_crash = on_crash
+        self._on_failure = on_failure
         self._stopping = threading.Event()
         self._lock = threading.RLock()  # Signals come in between. Guards what follows.
         self._running: set[subprocess.Popen[bytes]] = set()
         self._is_passed_on = False
 
     def keep_running(self, command: Command) -> None:
-        """Until it ends for good; then nobody else goes on either."""
+        """Until it ends for good; then nobody else goes on either, unless it was a matter of its own configuration."""
         try:
             code = self._run_again_and_again(command)
         except OSError as exc:
@@ -89,6 +93,9 @@ class _Parent:
             log.exception("bug in the parent of worker processes")
             code = os.EX_SOFTWARE
         self.codes.append(code)
+        if code == EX_CONFIG:
+            self._on_failure(command, code)
+            return
         with self._lock:
             if not self._stopping.is_set():
                 self._terminate()
@@ -119,7 +126,7 @@ class _Parent:
             if time.monotonic() - started > _GOOD_RUN_S:
                 pause_s = _FIRST_PAUSE_S
             log.error("worker process ended; starting another", exit_code=code, pause_s=pause_s)
-            self._on_crash(command, code)
+            self._on_failure(command, code)
             if self._stopping.wait(pause_s):
                 return 0
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

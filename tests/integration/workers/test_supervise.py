@@ -148,13 +148,29 @@ def test_of_several_children_only_the_one_that_crashed_is_started_again(run: Cal
     assert not any(is_alive(pid) for pid, _ in parent.starts)
 
 
-@pytest.mark.parametrize(("end", "code"), [("sys.exit(0)", 0), (f"sys.exit({EX_CONFIG})", EX_CONFIG)])
-def test_child_that_ends_for_good_is_the_end_of_all(run: Callable[..., Supervised], end: str, code: int) -> None:
-    waits = "while not os.path.exists(os.environ['STARTS'] + '.up'): time.sleep(0.01)\n"
-    parent = run(STOPS_IN_ORDER, f"{NOTE}\n{waits}{end}")
-    assert parent.ended() == code
+WAITS = "while not os.path.exists(os.environ['STARTS'] + '.up'): time.sleep(0.01)\n"
+
+
+def test_child_that_ends_in_order_is_the_end_of_all(run: Callable[..., Supervised]) -> None:
+    parent = run(STOPS_IN_ORDER, f"{NOTE}\n{WAITS}")
+    assert parent.ended() == 0
     assert len(parent.starts) == 2
     assert not any(is_alive(pid) for pid, _ in parent.starts)
+
+
+def test_child_that_cannot_run_as_it_is_configured_leaves_the_others(run: Callable[..., Supervised]) -> None:
+    parent = run(STOPS_IN_ORDER, f"{NOTE}\n{WAITS}sys.exit({EX_CONFIG})")
+    assert wait_until(lambda: parent.is_up and sum(is_alive(pid) for pid, _ in parent.starts) == 1, DEADLINE_S)
+    assert parent.exit_code is None
+    os.kill(parent.pid or 0, signal.SIGTERM)
+    assert parent.ended() == 0
+    assert len(parent.starts) == 2
+
+
+def test_parent_ends_when_no_child_can_run_as_it_is_configured(run: Callable[..., Supervised]) -> None:
+    parent = run(*[f"{NOTE}sys.exit({EX_CONFIG})"] * 3)
+    assert parent.ended() == EX_CONFIG
+    assert len(parent.starts) == 3
 
 
 def test_program_that_is_not_there_is_the_end_of_all(run: Callable[..., Supervised]) -> None:

@@ -1,0 +1,70 @@
+"""A worker on a machine with several devices: a process for each, which serves, fails and starts again by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import urllib.request
+from typing import Any
+
+from ops.process import free_port
+from tests.blackbox.conftest import MakeSystem
+from tests.blackbox.system import START_S, Command, System, simulated, until
+from tests.processes import children_of, is_alive
+
+
+def workers(system: System) -> list[dict[str, Any]]:
+    """As the command line lists them, by name."""
+    return [json.loads(line) for line in system.cli("workers", "--json").stdout.splitlines()]
+
+
+def start(system: System, devices: str, ready: int, **env: str) -> Command:
+    """A worker on these devices, when so many of its processes take jobs."""
+    worker = system.worker("--devices", devices, env={f"IMAGEMILL_{name}": value for name, value in env.items()})
+    until("its processes are ready", lambda: worker.printed(r"worker@\S+ ready") >= ready, START_S)
+    return worker
+
+
+def ports(count: int) -> int:
+    """The first of so many free ones in a row."""
+
+    def found() -> int | None:
+        first = free_port()
+        return first if first + count < 65_536 else None
+
+    return until("there are ports", found)
+
+
+def test_each_device_has_a_process_with_a_name_metrics_and_restarts_of_its_own(make_system: MakeSystem) -> None:
+    system, port = make_system(simulated()), ports(3)
+    system.serve()
+    worker = start(system, "simulated:24,simulated:24,simulated:80", 3, METRICS_PORT=str(port), WORKER_NAME="box")
+    before = {each["name"]: each for each in workers(system)}
+    assert [re.sub(r"-\w{6}$", "", name) for name in before] == [
+        "worker@box-sim0",
+        "worker@box-sim1",
+        "worker@box-sim2",
+    ]
+    for number in range(3):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port + number}/metrics") as answer:
+            assert "imagemill_worker_slots" in answer.read().decode()
+
+    victim, *others = children_of(worker.pid or 0)
+    os.kill(victim, signal.SIGKILL)
+    until("it is missed", lambda: worker.printed("starting another"))
+    until("another has taken its place", lambda: worker.printed(r"worker@\S+ ready") == 4, START_S)
+    assert all(is_alive(pid) for pid in others)
+    assert {each["name"] for each in workers(system)} == before.keys()
+    assert system.end_of(system.submit())["status"] == "succeeded"
+
+    os.kill(worker.pid or 0, signal.SIGTERM)
+    assert worker.wait_for_exit() == 0
+    assert workers(system) == []
+
+
+def test_device_that_there_is_not_is_named(make_system: MakeSystem) -> None:
+    done = make_system(simulated()).cli("worker", "--devices", "gpu1")
+    assert done.returncode != 0
+    assert "IMAGEMILL_WORKER_DEVICES: 'gpu1' does not go there; it is all, cpu, or numbers" in done.stderr
