@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ _EVERY_S = 15.0
 _SAMPLES = 60  # at least, of a soak that is short
 _RETENTION_S = (60, 120)
 _LONG_MINUTES = 50  # From then on there have to be rounds enough for growth to be judged.
+_MOST_LONGER = 0.5  # of the time that was asked for
 _LOG_EVERY_S = 60.0
 _PATIENCE_S = 300.0
 _FOLLOWED = ("job", "events", "batch", "batch_jobs", "deadlines", "expiring", "jobs")  # gone with the jobs
@@ -84,7 +85,7 @@ def soak(minutes: float, results: Path, data: Path) -> Outcome:
         for each in callers:
             each.start()
         rotation.start()
-        _go_on(60 * minutes, ledger, sampler)
+        _go_on(60 * minutes, lambda: is_long and len(rotation.begun) <= LEAST_ROUNDS, ledger, sampler)
         rotation.stop()
         sampler.stop()
         for each in callers:
@@ -105,14 +106,16 @@ def soak(minutes: float, results: Path, data: Path) -> Outcome:
         return Outcome(verdicts=dict(verdicts_of(sampler.series, rounds)), lost=lost, left=left, noted=noted)
 
 
-def _go_on(seconds: float, ledger: Ledger, sampler: Sampler) -> None:
-    """Nothing is waited for: it is to go on for so long."""
+def _go_on(seconds: float, takes_longer: Callable[[], bool], ledger: Ledger, sampler: Sampler) -> None:
+    """Nothing is waited for: it is to go on for so long, and on a slow machine until the rounds are enough to judge."""
     end = time.monotonic() + seconds
-    while (left_s := end - time.monotonic()) > 0:
-        time.sleep(min(_LOG_EVERY_S, left_s))
+    last = end + _MOST_LONGER * seconds
+    while (left_s := end - time.monotonic()) > 0 or (takes_longer() and time.monotonic() < last):
+        time.sleep(min(_LOG_EVERY_S, left_s) if left_s > 0 else _LOG_EVERY_S)
         sampler.check()
         ended, lost = ledger.ended.total(), len(ledger.lost)
-        print(f"{left_s / 60:.0f} minutes to go: {ended} jobs have ended, {lost} are lost", flush=True)  # noqa: T201
+        to_go = f"{left_s / 60:.0f} minutes" if left_s > 0 else "a part of the last round"
+        print(f"{to_go} to go: {ended} jobs have ended, {lost} are lost", flush=True)  # noqa: T201
 
 
 def verdicts_of(series: Mapping[str, Points], rounds: Sequence[float]) -> Iterator[tuple[str, Verdict]]:
