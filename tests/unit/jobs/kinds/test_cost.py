@@ -31,7 +31,7 @@ def cost(**fields: Any) -> float:
         ({"n": 16, "num_inference_steps": 50}, 40.0),
         ({"n": 1, "num_inference_steps": 4}, 0.2),
         ({"model": "shapes-flow"}, 1.0),
-        ({"model": "shapes-flow", "width": 192, "guidance_scale": 0}, 0.75),
+        ({"model": "shapes-flow", "width": 192, "guidance_scale": 2.0}, 3.0),
         ({"model": "shapes-flow", "num_inference_steps": 20}, 2.5),
         ({"output": {"format": "webp"}, "priority": "high", "scheduler": "euler", "negative_prompt": "blue"}, 1.0),
     ],
