@@ -137,6 +137,19 @@ def add_model(
         add(source, name, models_file, revision, dry_run=dry_run, as_json=as_json)
 
 
+@models_app.command("check")
+def check_models(
+    name: Annotated[str | None, typer.Argument(help="The model's name. Default: all models.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check entries and the files that they name, without loading a model; exits with 1 if one cannot be served."""
+    from ops.doctor.command import check
+
+    with reporting(as_json):
+        code = check(name, as_json=as_json)
+    raise typer.Exit(code)
+
+
 @app.command()
 def dashboard() -> None:
     """Print the Grafana dashboard as JSON, ready to import."""

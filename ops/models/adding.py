@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,15 +14,15 @@ from pydantic import TypeAdapter, ValidationError
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidRequest
 from jobs.fields import Name
-from ops.models.components import read_pipeline
+from ops.models.components import needed_variant, read_pipeline
 from ops.models.files import Files, FolderFiles
 from ops.models.proposal import Proposal, propose
 from ops.models.text import entry_text
-from workers.loading.folder import INDEX, first_fault
+from workers.loading.folder import INDEX, first_fault, not_loaded
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")  # as huggingface_hub's validate_repo_id has it, by and large
 _LONGEST_NAME = 64
-# Whatever a folder has: pictures are checked by who serves them.
+# Not every family loads it: whether it has to be whole is asked when the family is known.
 _LEFT_OUT = ("safety_checker",)
 
 
@@ -31,12 +32,14 @@ class Source:
     Where a model is.
 
     Attributes:
+        folder: None of what lies on a hub.
         called: A hub's id, or a folder's name.
         said: What `source` of its entry says.
         revision: Likewise; `note` says what it is.
     """
 
     files: Files
+    folder: Path | None
     called: str
     said: str
     revision: str
@@ -62,6 +65,7 @@ def make_entry(source: Source, name: str | None) -> Entry:
     Raises:
         InvalidRequest: It is no model that can be served, or the name is none.
     """
+    _refuse_broken(source, _LEFT_OUT, needed_variant(source.files.names()))
     try:
         proposal = propose(read_pipeline(source.files, _LEFT_OUT), source.called)
     except ValueError as exc:
@@ -69,7 +73,13 @@ def make_entry(source: Source, name: str | None) -> Entry:
     named = _name_of(source.called) if name is None else name
     lines = {"source": source.said, "revision": source.revision, **proposal.entry}
     model = _validated(named, lines)
+    _refuse_broken(source, not_loaded(model), model.variant)
     return Entry(model=model, lines=lines, text=_text(named, lines, proposal, source.note))
+
+
+def _refuse_broken(source: Source, leave_out: Collection[str], variant: str | None) -> None:
+    if source.folder is not None and (fault := first_fault(source.folder, leave_out, variant)):
+        raise InvalidRequest("source", f"{fault.found}; {fault.advice}")
 
 
 def folder_source(folder: Path, catalogue: Path, revision: str | None) -> Source:
@@ -79,16 +89,13 @@ def folder_source(folder: Path, catalogue: Path, revision: str | None) -> Source
     Args:
         catalogue: The file that names it.
         revision: Label of what is in it; None for the day on which its index was written.
-
-    Raises:
-        InvalidRequest: It holds no whole model.
     """
-    if fault := first_fault(folder, _LEFT_OUT):
-        raise InvalidRequest("source", f"{fault.found}; {fault.advice}")
     place, around = folder.resolve(), catalogue.resolve().parent
-    written = datetime.fromtimestamp((folder / INDEX).stat().st_mtime, UTC)
+    index = folder / INDEX
+    written = datetime.fromtimestamp((index if index.exists() else folder).stat().st_mtime, UTC)
     return Source(
         files=FolderFiles(folder),
+        folder=folder,
         called=place.name,
         said=str(place.relative_to(around) if place.is_relative_to(around) else place),
         revision=revision or f"{written:%Y-%m-%d}",

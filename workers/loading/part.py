@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from workers.loading.files import (
     pointer_fault,
     weights_fault,
 )
+from workers.loading.header import tensor_names
 
 # What diffusers and transformers look for, in this order; of a model in several files, the index that names them.
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors")
@@ -83,6 +85,9 @@ def _weight_faults(part: Path, files: Sequence[Path], variant: str | None) -> It
             yield Fault(found=f"{file} is not there, and the model's index names it", advice=COPY_AGAIN)
         elif fault := weights_fault(file):
             yield fault
+        elif absent := sorted(weights[file] - tensor_names(file)):
+            named = f"{absent[0]} and {len(absent) - 1} more" if len(absent) > 1 else absent[0]
+            yield Fault(found=f"{file} has no {named}, which the model's index says it has", advice=COPY_AGAIN)
 
 
 def variants_of(files: Sequence[Path]) -> set[str]:
@@ -96,20 +101,26 @@ def files_of(part: Path) -> list[Path]:
     return sorted(path for path in part.iterdir() if path.is_file() or path.is_symlink())
 
 
-def _weights_of(part: Path, variant: str | None) -> list[Path]:
+def _weights_of(part: Path, variant: str | None) -> dict[Path, set[str]]:
+    """Files that are loaded, each with the tensors that an index says it has."""
     middle = f".{variant}" if variant else ""
     for name in _WEIGHTS:
         whole = part / f"{name.removesuffix('.safetensors')}{middle}.safetensors"
         if whole.exists():
-            return [whole]
+            return {whole: set()}
         index = part / f"{name}.index{middle}.json"
         if index.exists():
-            return [part / shard for shard in _shards(index)]
-    return []
+            return {part / shard: tensors for shard, tensors in _shards(index).items()}
+    return {}
 
 
-def _shards(index: Path) -> list[str]:
+def _shards(index: Path) -> dict[str, set[str]]:
+    shards: dict[str, set[str]] = defaultdict(set)
     try:
-        return sorted({str(shard) for shard in json.loads(index.read_bytes())["weight_map"].values()})
+        for tensor, shard in sorted(
+            json.loads(index.read_bytes())["weight_map"].items(), key=lambda each: str(each[1])
+        ):
+            shards[str(shard)].add(tensor)
+        return shards
     except (ValueError, KeyError, TypeError, AttributeError):
-        return []  # Invalid JSON is reported already; the library that loads it reports anything else.
+        return {}  # Invalid JSON is reported already; the library that loads it reports anything else.

@@ -19,7 +19,7 @@ from diffusers.utils import logging as diffusers_logging
 from jobs.catalogue.entry import Model
 from workers.engine.errors import is_out_of_memory
 from workers.families.family import Family
-from workers.families.parts.schedulers import unknown_schedulers
+from workers.families.parts.scheduler_names import unknown_schedulers
 from workers.loading.folder import first_fault, not_loaded
 from workers.loading.hub import is_path, revision_fault
 from workers.loading.missing import broken_parts, missing_parts, noting_random_tensors

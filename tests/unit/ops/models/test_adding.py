@@ -114,6 +114,23 @@ def test_weights_in_several_files_are_counted(catalogue: Path, folder: Path) -> 
     assert "StableDiffusionPipeline: 220 parameters" in add(catalogue, str(folder), "--dry-run").stdout
 
 
+def test_variant_is_named_where_there_are_no_other_weights(catalogue: Path, folder: Path) -> None:
+    for part in ("unet", "vae"):
+        plain = folder / part / "diffusion_pytorch_model.safetensors"
+        plain.rename(plain.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    write_safetensors(folder / "text_encoder" / "model.fp16.safetensors", {"first": ("F16", [1000])})
+    text = add(catalogue, str(folder)).stdout
+    assert 'variant = "fp16"' in text
+    assert "StableDiffusionPipeline: 1,020 parameters" in text
+
+
+def test_variant_beside_plain_weights_is_left_alone(catalogue: Path, folder: Path) -> None:
+    write_safetensors(folder / "unet" / "diffusion_pytorch_model.fp16.safetensors", {"first": ("F16", [1000])})
+    text = add(catalogue, str(folder)).stdout
+    assert "variant =" not in text
+    assert "StableDiffusionPipeline: 30 parameters" in text
+
+
 def test_folder_for_edits_is_of_the_same_family(catalogue: Path, tmp_path: Path) -> None:
     write_stable_diffusion(tmp_path / "model", _class_name="StableDiffusionInpaintPipeline")
     assert 'family = "stable-diffusion"' in add(catalogue, str(tmp_path / "model")).stdout
