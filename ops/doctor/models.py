@@ -11,8 +11,8 @@ from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from ops.doctor.finding import Finding, State, attempt, attempt_all
 from workers.families.registry import check_family
-from workers.loading.folder import first_fault, not_loaded
-from workers.loading.hub import revision_fault
+from workers.loading.hub import is_path
+from workers.loading.sources import source_fault
 
 CATALOGUE = "model catalogue"
 
@@ -53,23 +53,17 @@ def judge_source(model: Model, catalogue_folder: Path) -> Finding:
         return Finding(check=check, state=State.FAILURE, found=str(exc), advice=advice)
     if model.family == "simulated":
         return Finding(check=check, state=State.INFORMATION, found="simulated: it makes no images")
+    catalogue = Catalogue([model], catalogue_folder)
     source = catalogue_folder / model.source
-    if source.is_dir():
-        fault = first_fault(source, not_loaded(model), model.variant)
-        if fault is None:
-            return Finding(check=check, state=State.OK, found=str(source))
-        advice = f"{fault.advice[0].upper()}{fault.advice[1:]}."
-        return Finding(check=check, state=State.FAILURE, found=fault.found, advice=advice)
     first_part = catalogue_folder / model.source.split("/")[0]
-    if not _HUB_ID.fullmatch(model.source) or first_part.is_dir():
+    is_of_hub = not source.exists() and not is_path(model.source)
+    if is_of_hub and (not _HUB_ID.fullmatch(model.source) or first_part.is_dir()):
         advice = f"Put the model there, or correct `source` of [models.{model.name}]."
         return Finding(check=check, state=State.FAILURE, found=f"there is no folder {source}", advice=advice)
-    return _judge_hub(check, model)
-
-
-def _judge_hub(check: str, model: Model) -> Finding:
-    if fault := revision_fault(model, asks=False):
+    if fault := source_fault(catalogue, model, asks=False):
         advice = f"{fault.advice[0].upper()}{fault.advice[1:]}."
         return Finding(check=check, state=State.FAILURE, found=fault.found, advice=advice)
+    if source.exists():
+        return Finding(check=check, state=State.OK, found=str(source))
     found = f"{model.source} at {model.revision}, from the hub: a worker downloads it at its first start"
     return Finding(check=check, state=State.INFORMATION, found=found)
