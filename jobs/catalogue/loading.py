@@ -21,6 +21,9 @@ class Loading(Table):
 
     Attributes:
         variant: Of its files: "fp16" for `diffusion_pytorch_model.fp16.safetensors`, and its like.
+        config: Of a model in one file: the folder (relative to the catalogue) of a pipeline whose configuration it has,
+            or `id@commit` of the hub. Unset, that which its tensors look like.
     """
 
     variant: Variant | None = None
+    config: str | None = None

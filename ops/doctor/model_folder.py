@@ -12,13 +12,11 @@ from ops.models.files import FolderFiles
 from ops.models.memory import describe_weights, shortage
 from ops.models.proposal import OTHER
 from workers.families.registry import family_of_pipeline
-from workers.loading.folder import INDEX, first_fault, not_loaded
+from workers.loading.folder import INDEX, not_loaded
 
 
 def judge_folder(check: str, model: Model, folder: Path) -> Finding:
-    """Its files, its class, and the memory that its weights take."""
-    if fault := first_fault(folder, not_loaded(model), model.variant):
-        return _finding(check, State.FAILURE, fault.found, fault.advice)
+    """Its class, and the memory that its weights take; of a folder whose files are whole."""
     try:
         pipeline = read_pipeline(FolderFiles(folder), not_loaded(model), model.variant)
     except ValueError as exc:

@@ -13,7 +13,8 @@ from ops.doctor.finding import Finding, State, attempt, attempt_all
 from ops.doctor.model_folder import judge_folder
 from workers.families.parts.scheduler_names import unfit_schedulers, unknown_schedulers
 from workers.families.registry import check_family
-from workers.loading.hub import revision_fault
+from workers.loading.hub import is_path
+from workers.loading.sources import source_fault
 
 CATALOGUE = "model catalogue"
 
@@ -57,14 +58,27 @@ def judge_source(model: Model, catalogue_folder: Path) -> Finding:
         return Finding(check=check, state=State.INFORMATION, found="simulated: it makes no images")
     if wrong := _judge_schedulers(check, model):
         return wrong
+    catalogue = Catalogue([model], catalogue_folder)
     source = catalogue_folder / model.source
-    if source.is_dir():
-        return judge_folder(check, model, source)
     first_part = catalogue_folder / model.source.split("/")[0]
-    if not _HUB_ID.fullmatch(model.source) or first_part.is_dir():
+    is_of_hub = not source.exists() and not is_path(model.source)
+    if is_of_hub and (not _HUB_ID.fullmatch(model.source) or first_part.is_dir()):
         advice = f"Put the model there, or correct `source` of [models.{model.name}]."
         return Finding(check=check, state=State.FAILURE, found=f"there is no folder {source}", advice=advice)
-    return _judge_hub(check, model)
+    if fault := source_fault(catalogue, model, asks=False):
+        advice = f"{fault.advice[0].upper()}{fault.advice[1:]}."
+        return Finding(check=check, state=State.FAILURE, found=fault.found, advice=advice)
+    return _judge_sound(check, model, source)
+
+
+def _judge_sound(check: str, model: Model, source: Path) -> Finding:
+    """What there is to say of a model at which nothing is wrong so far."""
+    if source.is_dir():
+        return judge_folder(check, model, source)
+    if source.exists():
+        return Finding(check=check, state=State.OK, found=str(source))
+    found = f"{model.source} at {model.revision}, from the hub: a worker downloads it at its first start"
+    return Finding(check=check, state=State.INFORMATION, found=found)
 
 
 def _judge_schedulers(check: str, model: Model) -> Finding | None:
@@ -78,11 +92,3 @@ def _judge_schedulers(check: str, model: Model) -> Finding | None:
         found = f"models of family {model.family} do not run with {', '.join(unfit)}"
         return Finding(check=check, state=State.WARNING, found=found, advice=advice)
     return None
-
-
-def _judge_hub(check: str, model: Model) -> Finding:
-    if fault := revision_fault(model, asks=False):
-        advice = f"{fault.advice[0].upper()}{fault.advice[1:]}."
-        return Finding(check=check, state=State.FAILURE, found=fault.found, advice=advice)
-    found = f"{model.source} at {model.revision}, from the hub: a worker downloads it at its first start"
-    return Finding(check=check, state=State.INFORMATION, found=found)

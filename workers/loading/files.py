@@ -24,6 +24,34 @@ class Fault:
     advice: str
 
 
+def file_fault(file: Path) -> Fault | None:
+    """
+    What keeps a file, which is there, from being loaded as a model; None where nothing shows.
+
+    Which user may read it is part of that.
+    """
+    try:
+        fault = weights_fault(file)
+    except OSError as exc:
+        return Fault(found=f"{file} cannot be read: {exc.strerror or exc}", advice="let the worker's user read it")
+    if fault is None and file.suffix != ".safetensors":
+        return Fault(found=f"{file} is no .safetensors file", advice="get the model as one")
+    return fault
+
+
+def tensor_shapes(file: Path) -> dict[str, list[int]]:
+    """
+    Of each tensor in a safetensors file, which is whole.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(_SAFETENSORS_LENGTH_BYTES), "little")
+        header = json.loads(opened.read(length))
+    return {name: each["shape"] for name, each in header.items() if name != "__metadata__"}
+
+
 def weights_fault(file: Path) -> Fault | None:
     """
     What keeps a file of weights, which is there, from being loaded; None where nothing shows.

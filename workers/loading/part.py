@@ -15,9 +15,9 @@ from workers.loading.files import (
     is_pointer,
     pickle_fault,
     pointer_fault,
+    tensor_shapes,
     weights_fault,
 )
-from workers.loading.header import tensor_names
 
 # What diffusers and transformers look for, in this order; of a model in several files, the index that names them.
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors")
@@ -27,13 +27,16 @@ _NO_VOCABULARY = {"special_tokens_map.json", "added_tokens.json", "tokenizer_con
 _VOCABULARY_SUFFIXES = {".json", ".txt", ".model", ".tiktoken"}
 
 
-def part_faults(part: Path, class_name: str, variant: str | None = None) -> Iterator[Fault]:
+def part_faults(
+    part: Path, class_name: str, variant: str | None = None, *, has_weights: bool = True
+) -> Iterator[Fault]:
     """
     What keeps a component from being loaded.
 
     Args:
         class_name: Of diffusers or transformers, as `model_index.json` has it.
         variant: Of its weights; where it has none, its others are loaded.
+        has_weights: Whether it needs them.
     """
     files = files_of(part)
     for file in files:
@@ -44,7 +47,7 @@ def part_faults(part: Path, class_name: str, variant: str | None = None) -> Iter
     elif not any(file.name.endswith("config.json") for file in files):
         yield Fault(found=f"{part} has no configuration, such as config.json", advice=COPY_AGAIN)
     elif part / "config.json" in files and not class_name.endswith(("Processor", "Extractor", "Scheduler")):
-        yield from _weight_faults(part, files, variant)
+        yield from _weight_faults(part, files, variant, needed=has_weights)
 
 
 def unreadable(file: Path) -> Fault | None:
@@ -69,23 +72,23 @@ def _vocabulary_faults(part: Path, files: Sequence[Path], class_name: str) -> It
         yield Fault(found=f"{part} has no vocabulary, such as tokenizer.json", advice=COPY_AGAIN)
 
 
-def _weight_faults(part: Path, files: Sequence[Path], variant: str | None) -> Iterator[Fault]:
+def _weight_faults(part: Path, files: Sequence[Path], variant: str | None, *, needed: bool) -> Iterator[Fault]:
     there = variants_of(files)
     weights = _weights_of(part, variant if variant in there else None)
     pickles = [file for file in files if file.suffix in PICKLE_SUFFIXES]
     if pickles and not any(file.suffix in _WEIGHT_SUFFIXES - PICKLE_SUFFIXES for file in files):
         yield pickle_fault(pickles[0])
-    elif not weights and there:
+    elif needed and not weights and there:
         found = f"{part} has weights of variant {', '.join(sorted(there))} alone"
         yield Fault(found=found, advice=f'set variant = "{min(there)}" of its entry in models.toml')
-    elif not weights and not any(file.suffix in _WEIGHT_SUFFIXES for file in files):
+    elif needed and not weights and not any(file.suffix in _WEIGHT_SUFFIXES for file in files):
         yield Fault(found=f"{part} has no weights, such as {_WEIGHTS[0]} or {_WEIGHTS[1]}", advice=COPY_AGAIN)
     for file in weights:
         if not file.exists():
             yield Fault(found=f"{file} is not there, and the model's index names it", advice=COPY_AGAIN)
         elif fault := weights_fault(file):
             yield fault
-        elif absent := sorted(weights[file] - tensor_names(file)):
+        elif absent := sorted(weights[file] - tensor_shapes(file).keys()):
             named = f"{absent[0]} and {len(absent) - 1} more" if len(absent) > 1 else absent[0]
             yield Fault(found=f"{file} has no {named}, which the model's index says it has", advice=COPY_AGAIN)
 

@@ -16,8 +16,11 @@ from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from workers.families.registry import check_family
+from workers.loading.configuration import configuration_of
+from workers.loading.errors import NotLoaded, refuse
 from workers.loading.folder import first_fault, not_loaded
 from workers.loading.hub import is_from_hub, revision_fault
+from workers.loading.sources import source_fault
 
 
 def fetch_models(catalogue: Catalogue) -> dict[str, Path]:
@@ -25,7 +28,8 @@ def fetch_models(catalogue: Catalogue) -> dict[str, Path]:
     Fetch what is not here yet.
 
     Returns:
-        The folder of each model that comes from a hub, by the model's name. The folder's name is the commit.
+        The folder of each model, or of its configuration, that comes from a hub, by the model's name. The folder's name
+            is the commit.
 
     Raises:
         InvalidConfiguration: A revision is no commit, a model cannot be had at its own, or no worker could run it; says
@@ -33,7 +37,23 @@ def fetch_models(catalogue: Catalogue) -> dict[str, Path]:
     """
     for model in catalogue.models.values():
         check_family(model)
-    return {model.name: _fetch(model) for model in catalogue.models.values() if is_from_hub(catalogue, model)}
+    folders = {}
+    for model in catalogue.models.values():
+        if is_from_hub(catalogue, model):
+            folders[model.name] = _fetch(model)
+        elif Path(catalogue.source_of(model)).is_file():
+            folders |= _fetch_configuration(catalogue, model)
+    return folders
+
+
+def _fetch_configuration(catalogue: Catalogue, model: Model) -> dict[str, Path]:
+    """Of a model in one file, whose own is here."""
+    try:
+        refuse(source_fault(catalogue, model))
+        folder = configuration_of(catalogue, model)
+    except NotLoaded as exc:
+        raise InvalidConfiguration(f"model {model.name}: {exc}") from exc
+    return {} if model.config and catalogue.place_of(model.config) == str(folder) else {model.name: folder}
 
 
 def _fetch(model: Model) -> Path:
@@ -65,7 +85,7 @@ def main() -> None:
         fetched = fetch_models(catalogue)
     except InvalidConfiguration as exc:
         sys.exit(f"fetch: {exc}")
-    lines = [f"{name}: revision {catalogue.models[name].revision} is in {path}" for name, path in fetched.items()]
+    lines = [f"{name}: revision {path.name} is in {path}" for name, path in fetched.items()]
     sys.stdout.write("\n".join(lines or ["no model of the catalogue comes from a hub"]) + "\n")
 
 

@@ -64,6 +64,20 @@ def test_models_are_fetched_at_their_revision(repository: Path, tmp_path: Path) 
         assert line.endswith(f"/snapshots/{COMMIT}")
 
 
+def test_configuration_of_a_file_is_fetched(repository: Path, tmp_path: Path) -> None:
+    shutil.copy(MODEL / "vae" / "diffusion_pytorch_model.safetensors", tmp_path / "mine.safetensors")
+    entry = ENTRY.format(name="mine", source="mine.safetensors", revision="1")
+    (tmp_path / "models.toml").write_text(f'{entry}config = "{REPOSITORY}@{COMMIT}"\n')
+    with hub(repository) as endpoint:
+        fetched = run(
+            endpoint, tmp_path, "-m", "workers.process.fetch", IMAGEMILL_MODELS_FILE=str(tmp_path / "models.toml")
+        )
+    assert fetched.returncode == 0, fetched.stderr
+    folder = Path(fetched.stdout.strip().removeprefix(f"mine: revision {COMMIT} is in "))
+    assert (folder / "unet" / "config.json").is_file()
+    assert not list(folder.rglob("*.safetensors"))
+
+
 @pytest.mark.long  # Each process imports diffusers.
 def test_fetched_model_loads_without_the_hub(repository: Path, tmp_path: Path) -> None:
     with hub(repository) as endpoint:
