@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
@@ -11,14 +10,13 @@ from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from ops.doctor.finding import Finding, State, attempt, attempt_all
 from ops.doctor.model_folder import judge_folder
+from ops.models.hub import is_hub_id
 from workers.families.parts.scheduler_names import unfit_schedulers, unknown_schedulers
 from workers.families.registry import check_family
 from workers.loading.hub import is_path
 from workers.loading.sources import source_fault
 
 CATALOGUE = "model catalogue"
-
-_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")  # as huggingface_hub's validate_repo_id has it, by and large
 
 
 def check_models(name: str | None = None) -> list[Finding]:
@@ -62,7 +60,7 @@ def judge_source(model: Model, catalogue_folder: Path) -> Finding:
     source = catalogue_folder / model.source
     first_part = catalogue_folder / model.source.split("/")[0]
     is_of_hub = not source.exists() and not is_path(model.source)
-    if is_of_hub and (not _HUB_ID.fullmatch(model.source) or first_part.is_dir()):
+    if is_of_hub and (not is_hub_id(model.source) or first_part.is_dir()):
         advice = f"Put the model there, or correct `source` of [models.{model.name}]."
         return Finding(check=check, state=State.FAILURE, found=f"there is no folder {source}", advice=advice)
     if fault := source_fault(catalogue, model, asks=False):

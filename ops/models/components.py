@@ -6,9 +6,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from ops.models.files import Files
+from workers.loading.files import PICKLE_SUFFIXES
 from workers.loading.folder import INDEX
 
 # What diffusers and transformers look for, in this order.
@@ -117,6 +119,25 @@ def needed_variant(names: Collection[str]) -> str | None:
         if match := _WEIGHTS.fullmatch(file):
             variants[folder].add(match["variant"] or "")
     return min((min(each) for each in variants.values() if "" not in each), default=None)
+
+
+def pickled_component(names: Collection[str], leave_out: Collection[str] = ()) -> str | None:
+    """
+    The first component whose weights are in pickles alone, which no worker loads; None where none is.
+
+    Args:
+        names: Of the files of a model.
+    """
+    suffixes: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        suffixes[folder].add(PurePosixPath(file).suffix)
+    pickled = (
+        folder
+        for folder, found in suffixes.items()
+        if folder and folder not in leave_out and found & PICKLE_SUFFIXES and ".safetensors" not in found
+    )
+    return min(pickled, default=None)
 
 
 def _read_component(files: Files, names: Collection[str], name: str, class_name: str, variant: str | None) -> Component:

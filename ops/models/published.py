@@ -54,6 +54,16 @@ def read() -> dict[str, Any]:
     return tomllib.loads(SOURCE.read_text("utf-8"))
 
 
+def published(name: str) -> Published:
+    """One of them. Raises `KeyError` where there is none of that name."""
+    return dict(_all())[name]
+
+
+def class_of_family(family: str) -> str:
+    """The pipeline of diffusers that loads the models of a family."""
+    return str(read()["families"][family]["pipeline"])
+
+
 def most_like(pipeline: Pipeline, family: str, source: str) -> Published | None:
     """
     That which a new model is most like; None where it is like none.
@@ -62,7 +72,7 @@ def most_like(pipeline: Pipeline, family: str, source: str) -> Published | None:
         source: A hub's id, or the name of a folder or file.
     """
     if isinstance(pipeline.config("unet.time_cond_proj_dim"), int):
-        return next(each for name, each in _all() if name == _DISTILLED_UNET)
+        return published(_DISTILLED_UNET)
     found = [each for _, each in _all() if each.entry["family"] == family and each.is_like(pipeline, source)]
     return min(found, key=lambda each: each.distance(pipeline, source), default=None)
 

@@ -69,7 +69,7 @@ def test_entry_says_where_its_lines_come_from(catalogue: Path, folder: Path) -> 
     text = add(catalogue, str(folder), "--dry-run").stdout
     assert "# StableDiffusionPipeline: 30 parameters, 6e-08 GB of weights as float16." in text
     assert "# Steps, guidance, schedulers and limits are those of Stable Diffusion 1.5, which it is most like." in text
-    assert "# your own label of what is in the folder" in text
+    assert "# your own label of what is there" in text
     assert f"not written to {catalogue}" in text
     assert catalogue.read_bytes() == OTHERS.encode()
 
@@ -155,8 +155,7 @@ def test_catalogue_that_is_wrong_is_refused(tmp_path: Path, folder: Path) -> Non
 
 def test_source_that_is_nothing_is_refused(catalogue: Path, tmp_path: Path) -> None:
     assert f"source: there is no folder {tmp_path}/none" in refusal(catalogue, f"{tmp_path}/none")
-    (tmp_path / "file.bin").write_bytes(b"")
-    assert "file.bin is a file: docs/models.md" in refusal(catalogue, f"{tmp_path}/file.bin")
+    assert "source: there is no folder a/b/c" in refusal(catalogue, "a/b/c")
 
 
 def test_folder_that_is_not_whole_is_refused_as_a_worker_does(catalogue: Path, folder: Path) -> None:
