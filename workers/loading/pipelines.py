@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from workers.families.family import Family
 from workers.families.parts.schedulers import unknown_schedulers
+from workers.loading.components import load_components
 from workers.loading.errors import NotLoaded, refuse
 from workers.loading.folder import not_loaded
 from workers.loading.library_errors import library_errors
@@ -41,9 +41,7 @@ def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: to
     if unknown := unknown_schedulers(entry.schedulers):
         raise NotLoaded(f"no scheduler {', '.join(unknown)} is known")
     refuse(source_fault(catalogue, entry))
-    load = (
-        loader_of_file(catalogue, entry, family) if is_one_file(catalogue, entry) else _loader(catalogue, entry, family)
-    )
+    load = (loader_of_file if is_one_file(catalogue, entry) else _loader)(catalogue, entry, family)
     options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype)}
     if left_out := not_loaded(entry):
         options |= {**dict.fromkeys(left_out), "requires_safety_checker": False}
@@ -64,13 +62,19 @@ def _loader(catalogue: Catalogue, entry: Model, family: Family) -> Callable[...,
     """What loads the pipeline of a folder or of the hub."""
     source = catalogue.source_of(entry)
     revision = None if Path(source).is_dir() else entry.revision
+    with library_errors():
+        index = DiffusionPipeline.load_config(source, revision=revision)
     if family.pipeline is DiffusionPipeline:
-        with library_errors():
-            index = DiffusionPipeline.load_config(source, revision=revision)
         check_output(index, entry)
-    # Nothing but safetensors: the libraries would otherwise fall back to pickles where a model has no others.
-    options = {"use_safetensors": True, "variant": entry.variant, "revision": revision}
-    return partial(family.pipeline.from_pretrained, source, **options)
+    configuration = {"config": source, "config_revision": revision}
+
+    def load(**options: Any) -> Any:
+        options |= load_components(catalogue, entry, index, configuration)
+        # Nothing but safetensors: the libraries would otherwise fall back to pickles where a model has no others.
+        options |= {"use_safetensors": True, "variant": entry.variant, "revision": revision}
+        return family.pipeline.from_pretrained(source, **options)
+
+    return load
 
 
 def _unfit(pipeline: Any, family: str, parts: Sequence[str]) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
+from workers.loading.component_sources import component_fault
 from workers.loading.configuration import configuration_fault
 from workers.loading.files import Fault, file_fault
 from workers.loading.folder import first_fault, not_loaded
@@ -26,10 +27,12 @@ def source_fault(catalogue: Catalogue, model: Model, *, asks: bool = True) -> Fa
     if model.config is not None and (place.is_dir() or is_of_hub):
         return Fault(found="config is set, and source is no file", advice=f"leave config out of [models.{model.name}]")
     if place.is_dir():
-        return first_fault(place, not_loaded(model), model.variant)
-    if is_of_hub:
-        return revision_fault(model, asks=asks)
-    return _file_fault(place, model) or configuration_fault(catalogue, model, asks=asks)
+        fault = first_fault(place, not_loaded(model) | model.components.keys(), model.variant)
+    elif is_of_hub:
+        fault = revision_fault(model, asks=asks)
+    else:
+        fault = _file_fault(place, model) or configuration_fault(catalogue, model, asks=asks)
+    return fault or component_fault(catalogue, model, asks=asks)
 
 
 def _file_fault(file: Path, model: Model) -> Fault | None:
