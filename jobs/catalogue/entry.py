@@ -164,6 +164,7 @@ class Model(Loading):
     def _family_heeds_it(self) -> Model:
         heeds = {
             **dict.fromkeys(Loading.model_fields, self.family != "simulated"),
+            "textual_inversions": self.traits.textual_inversions,
             "text_device": self.traits.text_device,
             "max_sequence_length": self.traits.max_sequence_length or self.family == "diffusers",
         }

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Variant = Annotated[str, Field(pattern=r"^[\w-]+(\.[\w-]+)*$")]
+Word = Annotated[str, Field(pattern=r"^\S+$")]
 
 
 class Table(BaseModel):
@@ -52,8 +53,12 @@ class Loading(Table):
         config: Of a model in one file: the folder (relative to the catalogue) of a pipeline whose configuration it has,
             or `id@commit` of the hub. Unset, that which its tensors look like.
         components: By the names that the pipeline has for them, such as "vae".
+        textual_inversions: Files of learned words (relative to the catalogue), by the word that a prompt has for each.
+        vae_tiling: Whether pictures are decoded in tiles, which takes less memory, and more time.
     """
 
     variant: Variant | None = None
     config: str | None = None
     components: dict[str, Component] = {}
+    textual_inversions: dict[Word, str] = {}
+    vae_tiling: bool = False

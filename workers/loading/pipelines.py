@@ -25,6 +25,7 @@ from workers.loading.missing import broken_parts, missing_parts, noting_random_t
 from workers.loading.outputs import check_output
 from workers.loading.single_file import is_one_file, loader_of_file
 from workers.loading.sources import source_fault
+from workers.loading.textual_inversions import add_textual_inversions
 
 # Bars of a second's loading.
 diffusers_logging.disable_progress_bar()
@@ -51,7 +52,9 @@ def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: to
         raise NotLoaded(f"{'; '.join(missing)}; download the whole model again")
     if unfit := _unfit(pipeline, entry.family, family.parts):
         raise NotLoaded(f"{unfit}; correct source or family of [models.{entry.name}] in models.toml")
+    _tile(pipeline, entry)
     with library_errors():
+        add_textual_inversions(pipeline, catalogue, entry)
         pipeline.to(device)
     if broken := list(broken_parts(pipeline)):
         raise NotLoaded(f"{'; '.join(broken)}; get the model from somewhere else, or convert it again")
@@ -75,6 +78,15 @@ def _loader(catalogue: Catalogue, entry: Model, family: Family) -> Callable[...,
         return family.pipeline.from_pretrained(source, **options)
 
     return load
+
+
+def _tile(pipeline: Any, entry: Model) -> None:
+    """Have pictures decoded in tiles, where the entry asks it."""
+    if entry.vae_tiling:
+        vae: Any = getattr(pipeline, "vae", None)
+        if not hasattr(vae, "use_tiling"):
+            raise NotLoaded(f"vae_tiling: its pipeline has no vae that tiles; leave it out of [models.{entry.name}]")
+        vae.enable_tiling()
 
 
 def _unfit(pipeline: Any, family: str, parts: Sequence[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
@@ -32,7 +33,18 @@ def source_fault(catalogue: Catalogue, model: Model, *, asks: bool = True) -> Fa
         fault = revision_fault(model, asks=asks)
     else:
         fault = _file_fault(place, model) or configuration_fault(catalogue, model, asks=asks)
-    return fault or component_fault(catalogue, model, asks=asks)
+    return fault or component_fault(catalogue, model, asks=asks) or _word_fault(catalogue, model)
+
+
+def _word_fault(catalogue: Catalogue, model: Model) -> Fault | None:
+    """The first thing that keeps a learned word from being loaded."""
+    for word, source in model.textual_inversions.items():
+        file = Path(catalogue.place_of(source))
+        advice = f"put it there (relative to models.toml), or correct textual_inversions of [models.{model.name}]"
+        fault = file_fault(file) if file.is_file() else Fault(found=f"there is no file {source}", advice=advice)
+        if fault:
+            return replace(fault, found=f"textual_inversions.{word}: {fault.found}")
+    return None
 
 
 def _file_fault(file: Path, model: Model) -> Fault | None:
