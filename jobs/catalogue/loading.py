@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -54,6 +54,7 @@ class Loading(Table):
             or `id@commit` of the hub. Unset, that which its tensors look like.
         components: By the names that the pipeline has for them, such as "vae".
         textual_inversions: Files of learned words (relative to the catalogue), by the word that a prompt has for each.
+        call: Further arguments of the pipeline's own call, the same for all jobs.
         vae_tiling: Whether pictures are decoded in tiles, which takes less memory, and more time.
     """
 
@@ -62,3 +63,4 @@ class Loading(Table):
     components: dict[str, Component] = {}
     textual_inversions: dict[Word, str] = {}
     vae_tiling: bool = False
+    call: dict[str, Any] = {}
