@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Fault:
     advice: str
 
 
-def file_fault(file: Path) -> Fault | None:
+def file_fault(file: Path, suffixes: Collection[str] = (".safetensors",)) -> Fault | None:
     """
     What keeps a file, which is there, from being loaded as a model; None where nothing shows.
 
@@ -33,9 +34,9 @@ def file_fault(file: Path) -> Fault | None:
     try:
         fault = weights_fault(file)
     except OSError as exc:
-        return Fault(found=f"{file} cannot be read: {exc.strerror or exc}", advice="let the worker's user read it")
-    if fault is None and file.suffix != ".safetensors":
-        return Fault(found=f"{file} is no .safetensors file", advice="get the model as one")
+        return unread_fault(file, exc)
+    if fault is None and file.suffix not in suffixes:
+        return Fault(found=f"{file} is no {' or '.join(suffixes)} file", advice="get the model as one")
     return fault
 
 
@@ -66,6 +67,12 @@ def weights_fault(file: Path) -> Fault | None:
     if file.suffix == ".safetensors" and (wrong := _wrong_length(file)):
         return Fault(found=f"{file} {wrong}", advice=COPY_AGAIN)
     return None
+
+
+def unread_fault(path: Path, exc: OSError) -> Fault:
+    """Of a file or a folder that this user may not read."""
+    advice = "let the user that runs the worker read it"
+    return Fault(found=f"{exc.filename or path} cannot be read: {exc.strerror or exc}", advice=advice)
 
 
 def is_pointer(file: Path) -> bool:

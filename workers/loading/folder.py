@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.catalogue.entry import Model
-from workers.loading.files import COPY_AGAIN, Fault
+from workers.loading.files import COPY_AGAIN, Fault, unread_fault
 from workers.loading.part import files_of, part_faults, unreadable, variants_of
 
 INDEX = "model_index.json"
@@ -37,7 +37,7 @@ def first_fault(folder: Path, leave_out: Collection[str] = (), variant: str | No
     try:
         return next(_faults(folder, leave_out, variant), None)
     except OSError as exc:
-        return _unread(folder, exc)
+        return unread_fault(folder, exc)
 
 
 def configuration_folder_fault(folder: Path) -> Fault | None:
@@ -45,12 +45,7 @@ def configuration_folder_fault(folder: Path) -> Fault | None:
     try:
         return next(_faults(folder, {"safety_checker"}, None, has_weights=False), None)
     except OSError as exc:
-        return _unread(folder, exc)
-
-
-def _unread(folder: Path, exc: OSError) -> Fault:
-    advice = "let the user that runs the worker read it"
-    return Fault(found=f"{exc.filename or folder} cannot be read: {exc.strerror or exc}", advice=advice)
+        return unread_fault(folder, exc)
 
 
 def _faults(

@@ -16,6 +16,7 @@ from workers.loading.files import (
     pickle_fault,
     pointer_fault,
     tensor_shapes,
+    unread_fault,
     weights_fault,
 )
 
@@ -48,6 +49,14 @@ def part_faults(
         yield Fault(found=f"{part} has no configuration, such as config.json", advice=COPY_AGAIN)
     elif part / "config.json" in files and not class_name.endswith(("Processor", "Extractor", "Scheduler")):
         yield from _weight_faults(part, files, variant, needed=has_weights)
+
+
+def first_part_fault(part: Path, variant: str | None) -> Fault | None:
+    """The first thing of any component's folder, whatever its class is; None where none shows."""
+    try:
+        return next(part_faults(part, "", variant), None)
+    except OSError as exc:
+        return unread_fault(part, exc)
 
 
 def unreadable(file: Path) -> Fault | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from workers.families.family import Family
 from workers.families.parts.scheduler_names import unknown_schedulers
+from workers.loading.components import load_components
 from workers.loading.errors import NotLoaded, refuse
 from workers.loading.folder import not_loaded
 from workers.loading.library_errors import library_errors
@@ -25,6 +25,7 @@ from workers.loading.missing import broken_parts, missing_parts, noting_random_t
 from workers.loading.outputs import check_output
 from workers.loading.single_file import is_one_file, loader_of_file
 from workers.loading.sources import source_fault
+from workers.loading.textual_inversions import add_textual_inversions
 
 # Bars of a second's loading.
 diffusers_logging.disable_progress_bar()
@@ -41,9 +42,7 @@ def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: to
     if unknown := unknown_schedulers(entry.schedulers):
         raise NotLoaded(f"no scheduler {', '.join(unknown)} is known")
     refuse(source_fault(catalogue, entry))
-    load = (
-        loader_of_file(catalogue, entry, family) if is_one_file(catalogue, entry) else _loader(catalogue, entry, family)
-    )
+    load = (loader_of_file if is_one_file(catalogue, entry) else _loader)(catalogue, entry, family)
     options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype)}
     if left_out := not_loaded(entry):
         options |= {**dict.fromkeys(left_out), "requires_safety_checker": False}
@@ -53,7 +52,9 @@ def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: to
         raise NotLoaded(f"{'; '.join(missing)}; download the whole model again")
     if unfit := _unfit(pipeline, entry.family, family.parts):
         raise NotLoaded(f"{unfit}; correct source or family of [models.{entry.name}] in models.toml")
+    _tile(pipeline, entry)
     with library_errors():
+        add_textual_inversions(pipeline, catalogue, entry)
         pipeline.to(device)
     if broken := list(broken_parts(pipeline)):
         raise NotLoaded(f"{'; '.join(broken)}; get the model from somewhere else, or convert it again")
@@ -64,13 +65,28 @@ def _loader(catalogue: Catalogue, entry: Model, family: Family) -> Callable[...,
     """What loads the pipeline of a folder or of the hub."""
     source = catalogue.source_of(entry)
     revision = None if Path(source).is_dir() else entry.revision
+    with library_errors():
+        index = DiffusionPipeline.load_config(source, revision=revision)
     if family.pipeline is DiffusionPipeline:
-        with library_errors():
-            index = DiffusionPipeline.load_config(source, revision=revision)
         check_output(index, entry)
-    # Nothing but safetensors: the libraries would otherwise fall back to pickles where a model has no others.
-    options = {"use_safetensors": True, "variant": entry.variant, "revision": revision}
-    return partial(family.pipeline.from_pretrained, source, **options)
+    configuration = {"config": source, "config_revision": revision}
+
+    def load(**options: Any) -> Any:
+        options |= load_components(catalogue, entry, index, configuration)
+        # Nothing but safetensors: the libraries would otherwise fall back to pickles where a model has no others.
+        options |= {"use_safetensors": True, "variant": entry.variant, "revision": revision}
+        return family.pipeline.from_pretrained(source, **options)
+
+    return load
+
+
+def _tile(pipeline: Any, entry: Model) -> None:
+    """Have pictures decoded in tiles, where the entry asks it."""
+    if entry.vae_tiling:
+        vae: Any = getattr(pipeline, "vae", None)
+        if not hasattr(vae, "use_tiling"):
+            raise NotLoaded(f"vae_tiling: its pipeline has no vae that tiles; leave it out of [models.{entry.name}]")
+        vae.enable_tiling()
 
 
 def _unfit(pipeline: Any, family: str, parts: Sequence[str]) -> str | None:

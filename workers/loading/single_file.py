@@ -21,6 +21,7 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from workers.families.family import Family
+from workers.loading.components import load_components
 from workers.loading.configuration import configuration_of
 from workers.loading.errors import NotLoaded
 from workers.loading.folder import INDEX
@@ -51,10 +52,12 @@ def loader_of_file(catalogue: Catalogue, entry: Model, family: Family) -> Callab
     _check_likeness(kind, index, entry, family)
 
     def load(**options: Any) -> Any:
+        own = {"config": str(configuration), "local_files_only": True}
+        options |= load_components(catalogue, entry, index, own)
         try:
             # With a folder for a configuration, nothing is asked of the hub.
             with naming_missing_tensors():
-                return kind.from_single_file(file, config=str(configuration), local_files_only=True, **options)
+                return kind.from_single_file(file, **own, **options)
         except SingleFileComponentError as exc:
             raise NotLoaded(_lacking(str(exc), entry)) from exc
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
+from workers.loading.component_sources import component_fault
 from workers.loading.configuration import configuration_fault
 from workers.loading.files import Fault, file_fault
 from workers.loading.folder import first_fault, not_loaded
@@ -26,10 +28,23 @@ def source_fault(catalogue: Catalogue, model: Model, *, asks: bool = True) -> Fa
     if model.config is not None and (place.is_dir() or is_of_hub):
         return Fault(found="config is set, and source is no file", advice=f"leave config out of [models.{model.name}]")
     if place.is_dir():
-        return first_fault(place, not_loaded(model), model.variant)
-    if is_of_hub:
-        return revision_fault(model, asks=asks)
-    return _file_fault(place, model) or configuration_fault(catalogue, model, asks=asks)
+        fault = first_fault(place, not_loaded(model) | model.components.keys(), model.variant)
+    elif is_of_hub:
+        fault = revision_fault(model, asks=asks)
+    else:
+        fault = _file_fault(place, model) or configuration_fault(catalogue, model, asks=asks)
+    return fault or component_fault(catalogue, model, asks=asks) or _word_fault(catalogue, model)
+
+
+def _word_fault(catalogue: Catalogue, model: Model) -> Fault | None:
+    """The first thing that keeps a learned word from being loaded."""
+    for word, source in model.textual_inversions.items():
+        file = Path(catalogue.place_of(source))
+        advice = f"put it there (relative to models.toml), or correct textual_inversions of [models.{model.name}]"
+        fault = file_fault(file) if file.is_file() else Fault(found=f"there is no file {source}", advice=advice)
+        if fault:
+            return replace(fault, found=f"textual_inversions.{word}: {fault.found}")
+    return None
 
 
 def _file_fault(file: Path, model: Model) -> Fault | None:

@@ -64,18 +64,21 @@ def test_models_are_fetched_at_their_revision(repository: Path, tmp_path: Path) 
         assert line.endswith(f"/snapshots/{COMMIT}")
 
 
-def test_configuration_of_a_file_is_fetched(repository: Path, tmp_path: Path) -> None:
+def test_configuration_and_components_of_a_file_are_fetched(repository: Path, tmp_path: Path) -> None:
     shutil.copy(MODEL / "vae" / "diffusion_pytorch_model.safetensors", tmp_path / "mine.safetensors")
     entry = ENTRY.format(name="mine", source="mine.safetensors", revision="1")
-    (tmp_path / "models.toml").write_text(f'{entry}config = "{REPOSITORY}@{COMMIT}"\n')
+    component = f'[models.mine.components.vae]\nsource = "{REPOSITORY}"\nrevision = "{COMMIT}"\nsubfolder = "vae"\n'
+    (tmp_path / "models.toml").write_text(f'{entry}config = "{REPOSITORY}@{COMMIT}"\n{component}')
     with hub(repository) as endpoint:
         fetched = run(
             endpoint, tmp_path, "-m", "workers.process.fetch", IMAGEMILL_MODELS_FILE=str(tmp_path / "models.toml")
         )
     assert fetched.returncode == 0, fetched.stderr
-    folder = Path(fetched.stdout.strip().removeprefix(f"mine: revision {COMMIT} is in "))
+    of_model, of_component = fetched.stdout.splitlines()
+    folder = Path(of_model.removeprefix(f"mine: revision {COMMIT} is in "))
+    assert of_component == f"mine.components.vae: revision {COMMIT} is in {folder}"
     assert (folder / "unet" / "config.json").is_file()
-    assert not list(folder.rglob("*.safetensors"))
+    assert [each.parent.name for each in folder.rglob("*.safetensors")] == ["vae"]
 
 
 @pytest.mark.long  # Each process imports diffusers.
