@@ -123,10 +123,16 @@ def doctor(
 
 @models_app.command("add")
 def add_model(
-    source: Annotated[str, typer.Argument(help="A folder in the layout of diffusers.")],
+    source: Annotated[
+        str, typer.Argument(help="A folder in the layout of diffusers, one file, or a model's id on the hub.")
+    ],
     name: Annotated[str | None, typer.Option(help="The model's name. Default: as its source is called.")] = None,
     revision: Annotated[
-        str | None, typer.Option(help="A label of what is in the folder. Default: the day of its index.")
+        str | None,
+        typer.Option(help="Of the hub: a branch, tag or commit. Default: main. Of a folder: your label of it."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Of one file: the folder of a pipeline whose configuration it has.")
     ] = None,
     models_file: Annotated[
         Path | None, typer.Option(help="The catalogue to write to. Default: IMAGEMILL_MODELS_FILE, or models.toml.")
@@ -138,7 +144,20 @@ def add_model(
     from ops.models.command import add
 
     with reporting(as_json):
-        add(source, name, models_file, revision, dry_run=dry_run, as_json=as_json)
+        add(source, name, models_file, revision, config, dry_run=dry_run, as_json=as_json)
+
+
+@models_app.command("check")
+def check_models(
+    name: Annotated[str | None, typer.Argument(help="The model's name. Default: all models.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check entries and the files that they name, without loading a model; exits with 1 if one cannot be served."""
+    from ops.doctor.command import check
+
+    with reporting(as_json):
+        code = check(name, as_json=as_json)
+    raise typer.Exit(code)
 
 
 @app.command()

@@ -49,9 +49,13 @@ class Catalogue:
         return cls(models, path.resolve().parent)
 
     def source_of(self, model: Model) -> str:
-        """The model's folder as an absolute path, or its hub id."""
-        folder = self._folder / model.source
-        return str(folder) if folder.is_dir() else model.source
+        """The model's folder or file as an absolute path, or its hub id."""
+        return self.place_of(model.source)
+
+    def place_of(self, source: str) -> str:
+        """A folder or file, relative to the catalogue, as an absolute path; anything else as it is: a hub id."""
+        path = self._folder / source
+        return str(path) if path.exists() else source
 
     def find(self, name: str | None) -> Model:
         """

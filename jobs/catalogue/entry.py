@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from jobs.catalogue.families import FAMILIES, UNKNOWN, Guidance, Traits
-from jobs.catalogue.loading import Loading, Table
+from jobs.catalogue.loading import Dtype, Loading, Table
 from jobs.fields import FileMetadata, Name
 
 Positive = Annotated[int, Field(ge=1)]
@@ -115,7 +115,7 @@ class Model(Loading):
     name: Name
     source: str
     revision: str
-    dtype: Literal["float32", "bfloat16", "float16"]
+    dtype: Dtype
     family: Name
     defaults: Defaults
     limits: Limits
@@ -164,6 +164,8 @@ class Model(Loading):
     def _family_heeds_it(self) -> Model:
         heeds = {
             **dict.fromkeys(Loading.model_fields, self.family != "simulated"),
+            "textual_inversions": self.traits.textual_inversions,
+            "call": self.family == "diffusers",
             "text_device": self.traits.text_device,
             "max_sequence_length": self.traits.max_sequence_length or self.family == "diffusers",
         }
@@ -171,6 +173,14 @@ class Model(Loading):
             for name, is_heeded in heeds.items():
                 if name in self.model_fields_set and not is_heeded:
                     raise ValueError(f"{name}: models of family {self.family} do not heed it; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _types_of_components_are_heeded(self) -> Model:
+        for name, component in self.components.items():
+            # What others make goes into a pass as it is.
+            if component.dtype not in (None, self.dtype) and name != "vae":
+                raise ValueError(f"components.{name}.dtype: only the vae may have another than the model; leave it out")
         return self
 
     @property

@@ -30,7 +30,7 @@ class Traits:
         max_prompt_chars: Of a prompt, and of a negative one: more where a language model reads them.
         min_seen_side: Of a picture that an edit by instruction looks at, in pixels.
         max_seen_ratio: Likewise, its longer side over its shorter one; None for any.
-        max_sequence_length, text_device: Whether an entry's fields of these names have an effect.
+        max_sequence_length, text_device, textual_inversions: Whether an entry's fields of these names have an effect.
     """
 
     guidance: Guidance | None = None
@@ -46,11 +46,12 @@ class Traits:
     max_seen_ratio: float | None = None
     max_sequence_length: bool = False
     text_device: bool = False
+    textual_inversions: bool = False
 
 
-_UNET = Traits(guidance="true", negative_prompt=True, steps_edits=True, side_multiple=8)
+_UNET = Traits(guidance="true", negative_prompt=True, steps_edits=True, side_multiple=8, textual_inversions=True)
 
-_PIXART = replace(_UNET, steps_edits=False, side_multiple=16, max_sequence_length=True)
+_PIXART = replace(_UNET, steps_edits=False, side_multiple=16, max_sequence_length=True, textual_inversions=False)
 _FLOW = Traits(
     guidance="true", negative_prompt=True, shift=True, side_multiple=16, max_sequence_length=True, text_device=True
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Dtype = Literal["float32", "bfloat16", "float16"]
 Variant = Annotated[str, Field(pattern=r"^[\w-]+(\.[\w-]+)*$")]
+Word = Annotated[str, Field(pattern=r"^\S+$")]
 
 
 class Table(BaseModel):
@@ -15,12 +17,50 @@ class Table(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Component(Table):
+    """
+    A component of a pipeline that is loaded by itself.
+
+    Attributes:
+        source: A folder or a file (relative to the catalogue), or a hub id; unset, as the model's own.
+        revision: Of a hub: its commit.
+        subfolder: Of the source. Unset, the component's name where the source is a pipeline's folder, else none.
+        dtype: Unset, the model's. Only of the autoencoder may it be another one.
+        variant: Of its files, as the model's.
+    """
+
+    source: str | None = None
+    revision: str | None = None
+    subfolder: Annotated[str, Field(pattern=r"^\w[\w.-]*(/\w[\w.-]*)*$")] | None = None
+    dtype: Dtype | None = None
+    variant: Variant | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Component:
+        if not self.model_fields_set:
+            raise ValueError("it says nothing: set source or dtype, or leave it out")
+        if self.revision is not None and self.source is None:
+            raise ValueError("revision is that of source, which is not set")
+        return self
+
+
 class Loading(Table):
     """
     How the model of an entry is loaded.
 
     Attributes:
         variant: Of its files: "fp16" for `diffusion_pytorch_model.fp16.safetensors`, and its like.
+        config: Of a model in one file: the folder (relative to the catalogue) of a pipeline whose configuration it has,
+            or `id@commit` of the hub. Unset, that which its tensors look like.
+        components: By the names that the pipeline has for them, such as "vae".
+        textual_inversions: Files of learned words (relative to the catalogue), by the word that a prompt has for each.
+        call: Further arguments of the pipeline's own call, the same for all jobs.
+        vae_tiling: Whether pictures are decoded in tiles, which takes less memory, and more time.
     """
 
     variant: Variant | None = None
+    config: str | None = None
+    components: dict[str, Component] = {}
+    textual_inversions: dict[Word, str] = {}
+    vae_tiling: bool = False
+    call: dict[str, Any] = {}

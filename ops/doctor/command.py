@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 
 from ops.doctor.diagnosis import diagnose, has_failed
+from ops.doctor.finding import Finding
+from ops.doctor.models import check_models
 from ops.doctor.report import show
 from producer.cli.output.terminal import Terminal, print_json
 
@@ -21,9 +24,27 @@ def doctor(flower_url: str | None, *, as_json: bool) -> int:
     Returns:
         The exit code: 1 when a check failed.
     """
+    return _look(lambda: diagnose(flower_url), as_json=as_json)
+
+
+def check(name: str | None, *, as_json: bool) -> int:
+    """
+    Look at the catalogue and the files of its models, or of one of them, as the doctor does among others.
+
+    Args:
+        name: Of the model; None for all.
+        as_json: One finding a line, instead of a table.
+
+    Returns:
+        The exit code: 1 when no worker would start with a model that was looked at.
+    """
+    return _look(lambda: [check_models(name)], as_json=as_json)
+
+
+def _look(diagnosis: Callable[[], list[list[Finding]]], *, as_json: bool) -> int:
     console = Terminal()
     with nullcontext() if as_json else console.status("Checking …"):
-        groups = diagnose(flower_url)
+        groups = diagnosis()
     if as_json:
         for finding in (finding for group in groups for finding in group):
             print_json(asdict(finding))

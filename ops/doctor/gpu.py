@@ -40,6 +40,19 @@ def _check() -> list[Finding]:
     return [*gpus, attempt(TORCH, lambda: judge_torch(_torch_version()))]
 
 
+def memory_mib() -> list[int]:
+    """Of each GPU of this machine; none where its driver does not say so."""
+    program = shutil.which(_PROGRAM)
+    if program is None:
+        return []
+    command = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_ANSWER_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [int(line) for line in done.stdout.splitlines() if line.strip().isdigit()]
+
+
 def judge_line(line: str) -> Finding:
     """One GPU: a line of nvidia-smi's CSV. Devices that share the machine's memory say nothing of it."""
     index, name, driver, *memory = (part.strip() for part in line.split(","))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
@@ -10,21 +9,22 @@ from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from ops.doctor.finding import Finding, State, attempt, attempt_all
+from ops.doctor.model_folder import judge_folder
+from ops.models.hub import is_hub_id
+from workers.families.parts.scheduler_names import unfit_schedulers, unknown_schedulers
 from workers.families.registry import check_family
-from workers.loading.folder import first_fault, not_loaded
-from workers.loading.hub import revision_fault
+from workers.loading.hub import is_path
+from workers.loading.sources import source_fault
 
 CATALOGUE = "model catalogue"
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")  # as huggingface_hub's validate_repo_id has it, by and large
+
+def check_models(name: str | None = None) -> list[Finding]:
+    """The catalogue, and each of its models, or the one of a name."""
+    return attempt_all(CATALOGUE, lambda: _check(name))
 
 
-def check_models() -> list[Finding]:
-    """The catalogue, and each of its models."""
-    return attempt_all(CATALOGUE, _check)
-
-
-def _check() -> list[Finding]:
+def _check(name: str | None) -> list[Finding]:
     path = load_settings().models_file
     try:
         catalogue = Catalogue.read(path)
@@ -32,13 +32,14 @@ def _check() -> list[Finding]:
         advice = "Correct the file, or set IMAGEMILL_MODELS_FILE to another one. Without it no job can be submitted."
         return [Finding(check=CATALOGUE, state=State.FAILURE, found=str(exc), advice=advice)]
     first, *others = catalogue.models
-    found = f"{path}: {first} (the default)" + "".join(f", {name}" for name in others)
+    found = f"{path}: {first} (the default)" + "".join(f", {each}" for each in others)
+    wanted = catalogue.models.values() if name is None else [catalogue.find(name)]
     folder = path.resolve().parent
     return [
         Finding(check=CATALOGUE, state=State.OK, found=found),
         *(
             attempt(f"model {each.name}", lambda each=each: judge_source(each, folder))  # type: ignore[misc]
-            for each in catalogue.models.values()
+            for each in wanted
         ),
     ]
 
@@ -53,23 +54,39 @@ def judge_source(model: Model, catalogue_folder: Path) -> Finding:
         return Finding(check=check, state=State.FAILURE, found=str(exc), advice=advice)
     if model.family == "simulated":
         return Finding(check=check, state=State.INFORMATION, found="simulated: it makes no images")
+    if wrong := _judge_schedulers(check, model):
+        return wrong
+    catalogue = Catalogue([model], catalogue_folder)
     source = catalogue_folder / model.source
-    if source.is_dir():
-        fault = first_fault(source, not_loaded(model), model.variant)
-        if fault is None:
-            return Finding(check=check, state=State.OK, found=str(source))
-        advice = f"{fault.advice[0].upper()}{fault.advice[1:]}."
-        return Finding(check=check, state=State.FAILURE, found=fault.found, advice=advice)
     first_part = catalogue_folder / model.source.split("/")[0]
-    if not _HUB_ID.fullmatch(model.source) or first_part.is_dir():
+    is_of_hub = not source.exists() and not is_path(model.source)
+    if is_of_hub and (not is_hub_id(model.source) or first_part.is_dir()):
         advice = f"Put the model there, or correct `source` of [models.{model.name}]."
         return Finding(check=check, state=State.FAILURE, found=f"there is no folder {source}", advice=advice)
-    return _judge_hub(check, model)
-
-
-def _judge_hub(check: str, model: Model) -> Finding:
-    if fault := revision_fault(model, asks=False):
+    if fault := source_fault(catalogue, model, asks=False):
         advice = f"{fault.advice[0].upper()}{fault.advice[1:]}."
         return Finding(check=check, state=State.FAILURE, found=fault.found, advice=advice)
+    return _judge_sound(check, model, source)
+
+
+def _judge_sound(check: str, model: Model, source: Path) -> Finding:
+    """What there is to say of a model at which nothing is wrong so far."""
+    if source.is_dir():
+        return judge_folder(check, model, source)
+    if source.exists():
+        return Finding(check=check, state=State.OK, found=str(source))
     found = f"{model.source} at {model.revision}, from the hub: a worker downloads it at its first start"
     return Finding(check=check, state=State.INFORMATION, found=found)
+
+
+def _judge_schedulers(check: str, model: Model) -> Finding | None:
+    """What is wrong with those that an entry offers; None where nothing is."""
+    if unknown := unknown_schedulers(model.schedulers):
+        advice = f"Correct `schedulers` of [models.{model.name}]: no worker starts with them."
+        found = f"no scheduler {', '.join(unknown)} is known"
+        return Finding(check=check, state=State.FAILURE, found=found, advice=advice)
+    if unfit := unfit_schedulers(model):
+        advice = f"Leave them out of `schedulers` of [models.{model.name}]: jobs that name one would fail."
+        found = f"models of family {model.family} do not run with {', '.join(unfit)}"
+        return Finding(check=check, state=State.WARNING, found=found, advice=advice)
+    return None

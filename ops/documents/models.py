@@ -1,18 +1,16 @@
-"""`python -m ops.documents.models`: writes the tables and entries of docs/models.md, from `models.toml` beside this."""
+"""`python -m ops.documents.models`: writes the tables and entries of docs/models.md, from ops/models/published.toml."""
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from jobs.catalogue.families import FAMILIES, UNKNOWN, Traits
+from ops.models.published import SOURCE, read
 from ops.settings import CHECKOUT
 
 FILE = CHECKOUT / "docs" / "models.md"
-SOURCE = Path(__file__).with_name("models.toml")
 
 # The version that is installed with a worker.
 _PINNED = CHECKOUT / "requirements" / "worker.txt"
@@ -22,11 +20,6 @@ _BYTES_A_PARAMETER = 2  # of bfloat16 and float16
 _BLOCK = re.compile(r"(<!-- made by ops\.documents\.models: (\w+) -->\n).*?(<!-- until here -->\n)", re.DOTALL)
 
 Table = Mapping[str, Any]
-
-
-def read() -> dict[str, Any]:
-    """All of the source."""
-    return tomllib.loads(SOURCE.read_text("utf-8"))
 
 
 def document(page: str) -> str:

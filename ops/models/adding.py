@@ -1,46 +1,24 @@
-"""`./imagemill models add`: from a source to an entry of the catalogue."""
+"""The entry of a source, held against what a worker would say of it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidRequest
 from jobs.fields import Name
-from ops.models.components import read_pipeline
-from ops.models.files import Files, FolderFiles
-from ops.models.proposal import Proposal, propose
+from ops.models.proposal import propose
+from ops.models.sources import Source
 from ops.models.text import entry_text
-from workers.loading.folder import INDEX, first_fault
+from workers.loading.sources import source_fault
 
-_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")  # as huggingface_hub's validate_repo_id has it, by and large
 _LONGEST_NAME = 64
-# Whatever a folder has: pictures are checked by who serves them.
-_LEFT_OUT = ("safety_checker",)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """
-    Where a model is.
-
-    Attributes:
-        called: A hub's id, or a folder's name.
-        said: What `source` of its entry says.
-        revision: Likewise; `note` says what it is.
-    """
-
-    files: Files
-    called: str
-    said: str
-    revision: str
-    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,63 +30,29 @@ class Entry:
     text: str
 
 
-def make_entry(source: Source, name: str | None) -> Entry:
+def make_entry(source: Source, catalogue: Path, name: str | None) -> Entry:
     """
     The entry of a model.
 
     Args:
+        catalogue: The file that is to have it.
         name: Of the model; None for one that its source is called like.
 
     Raises:
         InvalidRequest: It is no model that can be served, or the name is none.
     """
     try:
-        proposal = propose(read_pipeline(source.files, _LEFT_OUT), source.called)
+        proposal = propose(source.read(), source.called)
     except ValueError as exc:
         raise InvalidRequest("source", str(exc)) from exc
     named = _name_of(source.called) if name is None else name
-    lines = {"source": source.said, "revision": source.revision, **proposal.entry}
+    config = {} if source.config is None else {"config": source.config}
+    lines = {"source": source.said, **config, "revision": source.revision, **proposal.entry}
     model = _validated(named, lines)
-    return Entry(model=model, lines=lines, text=_text(named, lines, proposal, source.note))
-
-
-def folder_source(folder: Path, catalogue: Path, revision: str | None) -> Source:
-    """
-    A folder here.
-
-    Args:
-        catalogue: The file that names it.
-        revision: Label of what is in it; None for the day on which its index was written.
-
-    Raises:
-        InvalidRequest: It holds no whole model.
-    """
-    if fault := first_fault(folder, _LEFT_OUT):
+    if fault := source_fault(Catalogue([model], catalogue.resolve().parent), model, asks=False):
         raise InvalidRequest("source", f"{fault.found}; {fault.advice}")
-    place, around = folder.resolve(), catalogue.resolve().parent
-    written = datetime.fromtimestamp((folder / INDEX).stat().st_mtime, UTC)
-    return Source(
-        files=FolderFiles(folder),
-        called=place.name,
-        said=str(place.relative_to(around) if place.is_relative_to(around) else place),
-        revision=revision or f"{written:%Y-%m-%d}",
-        note="your own label of what is in the folder: change it when that changes",
-    )
-
-
-def find_source(said: str, catalogue: Path, revision: str | None) -> Source:
-    """
-    What a person means by a source.
-
-    Raises:
-        InvalidRequest: There is nothing, or no model that can be served.
-    """
-    path = Path(said)
-    if path.is_dir():
-        return folder_source(path, catalogue, revision)
-    if path.is_file():
-        raise InvalidRequest("source", f'{said} is a file: docs/models.md, "A single file", says how to serve it')
-    raise InvalidRequest("source", f"there is no folder {said}")
+    text = entry_text(named, lines, proposal.about, proposal.notes | {"revision": source.note})
+    return Entry(model=model, lines=lines, text=text)
 
 
 def _name_of(called: str) -> str:
@@ -128,7 +72,3 @@ def _validated(name: str, lines: dict[str, Any]) -> Model:
         return Model(name=name, **lines)
     except ValueError as exc:
         raise InvalidRequest("source", f"no entry can be made of it: {exc}") from exc
-
-
-def _text(name: str, lines: dict[str, Any], proposal: Proposal, note: str) -> str:
-    return entry_text(name, lines, proposal.about, proposal.notes | {"revision": note})

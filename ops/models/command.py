@@ -5,22 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 from jobs.process.settings import load_settings
-from ops.models.adding import find_source, make_entry
+from ops.models.adding import make_entry
 from ops.models.catalogue_file import with_entry, write
+from ops.models.sources import find_source
 from producer.cli.output.terminal import print_json, say
 
 
 def add(
-    source: str, name: str | None, models_file: Path | None, revision: str | None, *, dry_run: bool, as_json: bool
+    source: str,
+    name: str | None,
+    models_file: Path | None,
+    revision: str | None,
+    config: Path | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """
     Add a model to a catalogue.
 
     Args:
-        source: A folder.
+        source: A folder, a file, or the id of a model of the hub.
         name: Of the model; None for one like its source's.
         models_file: The catalogue; None for that of the settings.
-        revision: Label of what is in a folder; None for the day of its index.
+        revision: Of the hub, a branch, a tag or a commit; of a folder, a label. None for main, or its index's day.
+        config: Of a file, the folder of a pipeline whose configuration it has; None for that which it looks like.
         dry_run: Write nothing.
 
     Raises:
@@ -28,7 +37,7 @@ def add(
         InvalidConfiguration: The catalogue cannot be read or written.
     """
     file = models_file or load_settings().models_file
-    made = make_entry(find_source(source, file, revision), name)
+    made = make_entry(find_source(source, file, revision, config), file, name)
     text = with_entry(file, made.model.name, made.text)
     if not dry_run:
         write(file, text)

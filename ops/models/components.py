@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from ops.models.files import Files
+from workers.loading.files import PICKLE_SUFFIXES
 from workers.loading.folder import INDEX
-from workers.loading.header import TensorHeader
 
 # What diffusers and transformers look for, in this order.
 _STEMS = ("diffusion_pytorch_model", "model")
-_VARIANT = re.compile(r"(?:diffusion_pytorch_model|model)\.(?P<variant>[\w.-]+?)(?:-\d{5}-of-\d{5})?\.safetensors")
+_WEIGHTS = re.compile(r"(?:diffusion_pytorch_model|model)(?:\.(?P<variant>.+?))?(?:-\d{5}-of-\d{5})?\.safetensors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +27,12 @@ class Component:
         class_name: Of diffusers or transformers.
         config: Its `config.json`; empty where it has none.
         numbers: How many of each dtype it has, in the words of safetensors.
-        variant: Of its weights, where it has no others.
     """
 
     name: str
     class_name: str
     config: Mapping[str, Any] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
-    variant: str | None = None
 
     @property
     def parameters(self) -> int:
@@ -48,10 +47,16 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
-    """A whole one: the index, and its components by name."""
+    """
+    A whole one: the index, and its components by name.
+
+    Attributes:
+        variant: Of the weights, where a component has no others: "fp16".
+    """
 
     index: Mapping[str, Any]
     components: Mapping[str, Component]
+    variant: str | None = None
 
     @property
     def class_name(self) -> str:
@@ -78,12 +83,13 @@ class Pipeline:
         return self.components[name].config.get(rest) if name in self.components else None
 
 
-def read_pipeline(files: Files, leave_out: Collection[str] = ()) -> Pipeline:
+def read_pipeline(files: Files, leave_out: Collection[str] = (), variant: str | None = None) -> Pipeline:
     """
     What the files of a pipeline say.
 
     Args:
         leave_out: Components that are not loaded.
+        variant: Of the weights; None for plain ones, or the one that is needed where a component has no plain ones.
 
     Raises:
         ValueError: A file is not what its name says.
@@ -95,33 +101,63 @@ def read_pipeline(files: Files, leave_out: Collection[str] = ()) -> Pipeline:
         if isinstance(named, list) and len(named) == 2 and isinstance(named[1], str) and not name.startswith("_")
     }
     loaded = {name: kind for name, kind in parts.items() if name not in leave_out}
-    components = {name: _read_component(files, names, name, kind) for name, kind in loaded.items()}
-    return Pipeline(index=index, components=components)
+    variant = variant or needed_variant(names)
+    components = {name: _read_component(files, names, name, kind, variant) for name, kind in loaded.items()}
+    return Pipeline(index=index, components=components, variant=variant)
 
 
-def _read_component(files: Files, names: Collection[str], name: str, class_name: str) -> Component:
+def needed_variant(names: Collection[str]) -> str | None:
+    """
+    The variant of weights without which a component would have none; None where all have plain ones.
+
+    Args:
+        names: Of the files of a model.
+    """
+    variants: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if match := _WEIGHTS.fullmatch(file):
+            variants[folder].add(match["variant"] or "")
+    return min((min(each) for each in variants.values() if "" not in each), default=None)
+
+
+def pickled_component(names: Collection[str], leave_out: Collection[str] = ()) -> str | None:
+    """
+    The first component whose weights are in pickles alone, which no worker loads; None where none is.
+
+    Args:
+        names: Of the files of a model.
+    """
+    suffixes: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        suffixes[folder].add(PurePosixPath(file).suffix)
+    pickled = (
+        folder
+        for folder, found in suffixes.items()
+        if folder and folder not in leave_out and found & PICKLE_SUFFIXES and ".safetensors" not in found
+    )
+    return min(pickled, default=None)
+
+
+def _read_component(files: Files, names: Collection[str], name: str, class_name: str, variant: str | None) -> Component:
     own = {each.removeprefix(f"{name}/") for each in names if each.startswith(f"{name}/")}
     config = files.read_json(f"{name}/config.json") if "config.json" in own else {}
-    weights, variant = _weights(files, name, own)
-    tensors: list[TensorHeader] = []
-    for file in weights:
-        tensors += files.read_header(f"{name}/{file}").values()
     numbers: Counter[str] = Counter()
-    for tensor in tensors:
-        numbers[tensor.dtype] += tensor.numbers
-    return Component(name=name, class_name=class_name, config=config, numbers=dict(numbers), variant=variant)
+    for file in _weights(files, name, own, variant):
+        for tensor in files.read_header(f"{name}/{file}").values():
+            numbers[tensor.dtype] += tensor.numbers
+    return Component(name=name, class_name=class_name, config=config, numbers=dict(numbers))
 
 
-def _weights(files: Files, part: str, own: Collection[str]) -> tuple[list[str], str | None]:
-    """The files that a component's weights are loaded from, and their variant where it has no others."""
-    variants = sorted({match["variant"] for match in map(_VARIANT.fullmatch, own) if match})
-    for variant in (None, *variants):
-        middle = f".{variant}" if variant else ""
+def _weights(files: Files, part: str, own: Collection[str], variant: str | None) -> list[str]:
+    """The files that a component's weights are loaded from: those of the variant, where it has them."""
+    for middle in (f".{variant}", "") if variant else ("",):
         for stem in _STEMS:
             if f"{stem}{middle}.safetensors" in own:
-                return [f"{stem}{middle}.safetensors"], variant
+                return [f"{stem}{middle}.safetensors"]
             index = f"{stem}.safetensors.index{middle}.json"
             if index in own:
                 shards = files.read_json(f"{part}/{index}").get("weight_map", {})
-                return sorted({str(each) for each in shards.values()} & {*own}), variant
-    return [], None
+                return sorted({str(each) for each in shards.values()} & {*own})
+    return []

@@ -54,8 +54,8 @@ def propose(pipeline: Pipeline, source: str) -> Proposal:
     like = most_like(pipeline, family, source)
     dtype = _DTYPES.get((pipeline.denoiser.dtype if pipeline.denoiser else None) or "", "bfloat16")
     entry: dict[str, Any] = {"dtype": dtype}
-    if variant := next((each.variant for each in pipeline.components.values() if each.variant), None):
-        entry["variant"] = variant
+    if pipeline.variant:
+        entry["variant"] = pipeline.variant
     entry["family"] = family
     entry |= _own(pipeline, family) if like is None else _as(pipeline, family, like)
     if family != OTHER:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ops.documents.models import read
 from ops.models.components import Pipeline
+
+SOURCE = Path(__file__).with_name("published.toml")
 
 # A UNet that takes guidance as an input was distilled for a few steps, whatever it was before.
 _DISTILLED_UNET = "lcm-dreamshaper"
@@ -46,6 +49,21 @@ class Published:
         return (self.entry["source"] != source, -len(self.told_by) - (self.named is not None), ratio)
 
 
+def read() -> dict[str, Any]:
+    """All that docs/models.md says of models and nothing computes."""
+    return tomllib.loads(SOURCE.read_text("utf-8"))
+
+
+def published(name: str) -> Published:
+    """One of them. Raises `KeyError` where there is none of that name."""
+    return dict(_all())[name]
+
+
+def class_of_family(family: str) -> str:
+    """The pipeline of diffusers that loads the models of a family."""
+    return str(read()["families"][family]["pipeline"])
+
+
 def most_like(pipeline: Pipeline, family: str, source: str) -> Published | None:
     """
     That which a new model is most like; None where it is like none.
@@ -54,7 +72,7 @@ def most_like(pipeline: Pipeline, family: str, source: str) -> Published | None:
         source: A hub's id, or the name of a folder or file.
     """
     if isinstance(pipeline.config("unet.time_cond_proj_dim"), int):
-        return next(each for name, each in _all() if name == _DISTILLED_UNET)
+        return published(_DISTILLED_UNET)
     found = [each for _, each in _all() if each.entry["family"] == family and each.is_like(pipeline, source)]
     return min(found, key=lambda each: each.distance(pipeline, source), default=None)
 

@@ -40,11 +40,13 @@ def sizes_like(pipeline: Pipeline, family: str, published: Mapping[str, Any], le
     published_factor = _PUBLISHED_FACTOR.get(family, _FACTOR)
     factor = pixels_of_latent(pipeline) or published_factor
     latents = limits.get("side_multiple", _FACTOR) // published_factor
+    # Of some pipelines 16 is in their code, however large a latent is.
+    least = math.lcm(least_multiple, math.gcd(limits.get("side_multiple", _LEAST_SIDE), 16))
     own = trained_side(pipeline, family) or side * factor // published_factor
     return _sizes(
         own,
         share=(limits["min_side"] / side, limits["max_side"] / side),
-        multiple=math.lcm(_LEAST_SIDE, least_multiple, factor * max(1, latents)),
+        multiple=math.lcm(least, factor * max(1, latents)),
         most=_most(pipeline, family, factor),
     )
 

@@ -16,7 +16,7 @@ from workers.bench.tiny_pipelines import FLOW_PIPELINES
 from workers.engine.streams import device_clock
 from workers.families.family import PictureFamily
 from workers.families.parts.embeddings import EmbeddingCache
-from workers.families.parts.schedulers import OWN
+from workers.families.parts.scheduler_names import OWN
 from workers.families.registry import family_of
 from workers.process.allocator import keep_freed_memory
 

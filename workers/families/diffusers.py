@@ -89,6 +89,7 @@ class WholePipeline(PictureFamily[WholeRun]):
                 f"model {entry.name}: {type(pipeline).__name__} takes no max_sequence_length: leave it out of "
                 f"[models.{entry.name}] in models.toml"
             )
+        self._own.check_call()
         self.editors = Editors(entry, self._own)
 
     @property

@@ -12,7 +12,7 @@ from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
 from workers.families.flow.rows import FlowRow, guidance_scales, stack, timesteps
-from workers.families.parts.schedulers import OWN
+from workers.families.parts.scheduler_names import OWN
 from workers.families.sana import Sana
 
 _FIRST, _MIDDLE = 1.57080, 1.3  # radians: its pipeline's own; the second is of two steps alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,34 @@ class Fault:
     advice: str
 
 
+def file_fault(file: Path, suffixes: Collection[str] = (".safetensors",)) -> Fault | None:
+    """
+    What keeps a file, which is there, from being loaded as a model; None where nothing shows.
+
+    Which user may read it is part of that.
+    """
+    try:
+        fault = weights_fault(file)
+    except OSError as exc:
+        return unread_fault(file, exc)
+    if fault is None and file.suffix not in suffixes:
+        return Fault(found=f"{file} is no {' or '.join(suffixes)} file", advice="get the model as one")
+    return fault
+
+
+def tensor_shapes(file: Path) -> dict[str, list[int]]:
+    """
+    Of each tensor in a safetensors file, which is whole.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(_SAFETENSORS_LENGTH_BYTES), "little")
+        header = json.loads(opened.read(length))
+    return {name: each["shape"] for name, each in header.items() if name != "__metadata__"}
+
+
 def weights_fault(file: Path) -> Fault | None:
     """
     What keeps a file of weights, which is there, from being loaded; None where nothing shows.
@@ -38,6 +67,12 @@ def weights_fault(file: Path) -> Fault | None:
     if file.suffix == ".safetensors" and (wrong := _wrong_length(file)):
         return Fault(found=f"{file} {wrong}", advice=COPY_AGAIN)
     return None
+
+
+def unread_fault(path: Path, exc: OSError) -> Fault:
+    """Of a file or a folder that this user may not read."""
+    advice = "let the user that runs the worker read it"
+    return Fault(found=f"{exc.filename or path} cannot be read: {exc.strerror or exc}", advice=advice)
 
 
 def is_pointer(file: Path) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs.catalogue.entry import Model
-from workers.loading.files import COPY_AGAIN, Fault
+from workers.loading.files import COPY_AGAIN, Fault, unread_fault
 from workers.loading.part import files_of, part_faults, unreadable, variants_of
 
 INDEX = "model_index.json"
@@ -37,11 +37,20 @@ def first_fault(folder: Path, leave_out: Collection[str] = (), variant: str | No
     try:
         return next(_faults(folder, leave_out, variant), None)
     except OSError as exc:
-        advice = "let the user that runs the worker read it"
-        return Fault(found=f"{exc.filename or folder} cannot be read: {exc.strerror or exc}", advice=advice)
+        return unread_fault(folder, exc)
 
 
-def _faults(folder: Path, leave_out: Collection[str], variant: str | None) -> Iterator[Fault]:
+def configuration_folder_fault(folder: Path) -> Fault | None:
+    """Likewise, of a folder whose configuration and vocabularies are those of a model in one file."""
+    try:
+        return next(_faults(folder, {"safety_checker"}, None, has_weights=False), None)
+    except OSError as exc:
+        return unread_fault(folder, exc)
+
+
+def _faults(
+    folder: Path, leave_out: Collection[str], variant: str | None, *, has_weights: bool = True
+) -> Iterator[Fault]:
     if not (folder / INDEX).is_file():
         yield Fault(found=f"{folder} has no {INDEX}", advice=_WHOLE)
         return
@@ -56,7 +65,7 @@ def _faults(folder: Path, leave_out: Collection[str], variant: str | None) -> It
     loaded = [name for name in parts if name not in leave_out]
     for name in loaded:
         if (folder / name).is_dir():
-            yield from part_faults(folder / name, parts[name], variant)
+            yield from part_faults(folder / name, parts[name], variant, has_weights=has_weights)
         elif not any(path.name != INDEX for path in folder.glob("*config.json")):
             # Else diffusers looks for its files in the folder itself.
             yield Fault(found=f"{INDEX} names {name}, and there is no folder {folder / name}", advice=COPY_AGAIN)

@@ -6,15 +6,9 @@ import json
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 _LENGTH_BYTES = 8  # of the number in front of the header
-
-# Of one number, by the names that the format has.
-_BYTES = {
-    **dict.fromkeys(("F64", "I64", "U64"), 8),
-    **dict.fromkeys(("F32", "I32", "U32"), 4),
-    **dict.fromkeys(("F16", "BF16", "I16", "U16"), 2),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +28,6 @@ class TensorHeader:
         """How many it has."""
         return prod(self.shape)
 
-    @property
-    def size_bytes(self) -> int:
-        """In a file."""
-        return self.numbers * _BYTES.get(self.dtype, 1)
-
 
 def read_header(file: Path) -> dict[str, TensorHeader]:
     """
@@ -52,7 +41,7 @@ def read_header(file: Path) -> dict[str, TensorHeader]:
         length = int.from_bytes(opened.read(_LENGTH_BYTES), "little")
         if not 0 < length <= file.stat().st_size - _LENGTH_BYTES:
             raise ValueError(f"{file} is cut short, or no safetensors file")
-        header = json.loads(opened.read(length))
+        header: dict[str, Any] = json.loads(opened.read(length))
     try:
         return {
             name: TensorHeader(str(each["dtype"]), tuple(map(int, each["shape"])))

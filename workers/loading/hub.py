@@ -12,10 +12,11 @@ from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
-from workers.loading.files import Fault
+from workers.loading.files import PICKLE_SUFFIXES, Fault
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ANSWER_S = 10.0
+_OF_FILES = (*PICKLE_SUFFIXES, ".safetensors", ".gguf")
 
 
 def is_from_hub(catalogue: Catalogue, model: Model) -> bool:
@@ -24,8 +25,13 @@ def is_from_hub(catalogue: Catalogue, model: Model) -> bool:
 
 
 def is_path(source: str) -> bool:
-    """Whether a source can be nothing but a folder, wherever it lies."""
-    return Path(source).is_absolute() or source.startswith(".")
+    """Whether a source can be nothing but a folder or a file, wherever it lies."""
+    return Path(source).is_absolute() or source.startswith(".") or is_file_name(source)
+
+
+def is_file_name(source: str) -> bool:
+    """Whether a source is named as a file of weights is."""
+    return source.lower().endswith(_OF_FILES)
 
 
 def is_commit(revision: str) -> bool:
@@ -40,16 +46,26 @@ def revision_fault(model: Model, *, asks: bool = True) -> Fault | None:
     Args:
         asks: Ask the hub which commit it is today, so that the advice is a line to copy.
     """
-    if is_commit(model.revision):
+    return commit_fault(model.source, model.revision, f'revision = "{{}}" of [models.{model.name}]', asks=asks)
+
+
+def commit_fault(repository: str, revision: str, line: str, *, asks: bool) -> Fault | None:
+    """
+    Likewise, of any repository.
+
+    Args:
+        line: Of the catalogue, that has the revision in the place of `{}`.
+    """
+    if is_commit(revision):
         return None
-    commit = _commit_of(model) if asks else None
-    line = f'set revision = "{commit or "<commit>"}" of [models.{model.name}] in models.toml'
-    advice = f"{line}, the commit that it is today" if commit else f"{line}; docs/models.md says how to find it"
-    found = f"there is no folder {model.source}, and of a hub's model revision {model.revision!r} is no commit"
+    commit = _commit_of(repository, revision or None) if asks else None
+    right = f"set {line.format(commit or '<commit>')} in models.toml"
+    advice = f"{right}, the commit that it is today" if commit else f"{right}; docs/models.md says how to find it"
+    found = f"there is no folder {repository}, and of a hub's model revision {revision!r} is no commit"
     return Fault(found=f"{found}: what it names may change", advice=advice)
 
 
-def _commit_of(model: Model) -> str | None:
+def _commit_of(repository: str, revision: str | None) -> str | None:
     """The commit that a branch or tag is today; None where no hub says so."""
     from huggingface_hub import HfApi  # Late: the doctor asks no hub.
     from huggingface_hub.errors import (  # type: ignore[attr-defined]  # of the HTTP library that this version has
@@ -58,6 +74,6 @@ def _commit_of(model: Model) -> str | None:
     )
 
     try:
-        return HfApi().model_info(model.source, revision=model.revision, timeout=_ANSWER_S).sha
+        return HfApi().model_info(repository, revision=revision, timeout=_ANSWER_S).sha
     except (HTTPError, HFValidationError, OSError):  # OSError: offline mode among others
         return None

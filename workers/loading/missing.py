@@ -7,13 +7,16 @@ transformers fills it with random numbers, and warns; the pictures are then nois
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.loaders import single_file_model
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from workers.loading.errors import NotLoaded
 
 _SHOWN = 3  # tensors, by name
 _IN_NO_FILE = "in no file"
@@ -52,6 +55,30 @@ def noting_random_tensors() -> Iterator[list[str]]:
         yield noted
     finally:
         PreTrainedModel.from_pretrained = plain
+
+
+@contextmanager
+def naming_missing_tensors() -> Iterator[None]:
+    """
+    Refuse a single file without a component's tensors, by their names, before diffusers fails to move them.
+
+    As above: for the while, and not for several threads at a time.
+
+    Raises:
+        NotLoaded: A component lacks tensors.
+    """
+    plain = single_file_model.load_model_dict_into_meta
+
+    def load(model: Any, state_dict: Mapping[str, Any], **options: Any) -> Any:
+        if missing := set(model.state_dict()) - set(state_dict):
+            raise NotLoaded(f"{_describe(type(model).__name__, missing, 'not in it')}; download the whole file again")
+        return plain(model, state_dict, **options)
+
+    single_file_model.load_model_dict_into_meta = load
+    try:
+        yield
+    finally:
+        single_file_model.load_model_dict_into_meta = plain
 
 
 def missing_parts(pipeline: Any) -> Iterator[str]:

@@ -39,11 +39,12 @@ def load_model(
     cache = EmbeddingCache(embedding_cache_bytes)
     if family.pipeline is None:
         return family.adapt(entry, None, cache)
-    from workers.loading.pipelines import NotLoaded, load_pipeline
+    from workers.loading.errors import NotLoaded
+    from workers.loading.pipelines import load_pipeline
 
     place = catalogue.source_of(entry)
     try:
-        pipeline = load_pipeline(entry, place, family, device)
+        pipeline = load_pipeline(catalogue, entry, family, device)
     except NotLoaded as exc:
         raise InvalidConfiguration(f"model {entry.name} cannot be loaded from {place}: {exc}") from exc
     log.info("model loaded", model=entry.name, revision=entry.revision, device=str(device), dtype=entry.dtype)

@@ -11,13 +11,23 @@ import dataclasses
 import inspect
 import re
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import diffusers
 
+from jobs.catalogue.entry import Model
+from workers.loading.errors import NotLoaded
+
 _PICTURES = {"images", "image"}  # The second is Kandinsky 5's.
 _MADE = {"frames": "videos", "video": "videos", "audios": "sound", "texts": "texts", "rgb": "pictures with depth"}
 _OUTPUT = re.compile(r"\b(\w*Output)\(")
+
+
+def check_output(index: Mapping[str, Any], entry: Model) -> None:
+    """Raise `NotLoaded` where the pipeline of a `model_index.json` makes something else than pictures."""
+    if other := other_output(str(index.get("_class_name"))):
+        raise NotLoaded(f"{other}; correct source of [models.{entry.name}] in models.toml")
 
 
 def other_output(class_name: str) -> str | None:

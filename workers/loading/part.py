@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from workers.loading.files import (
     is_pointer,
     pickle_fault,
     pointer_fault,
+    tensor_shapes,
+    unread_fault,
     weights_fault,
 )
 
@@ -25,13 +28,16 @@ _NO_VOCABULARY = {"special_tokens_map.json", "added_tokens.json", "tokenizer_con
 _VOCABULARY_SUFFIXES = {".json", ".txt", ".model", ".tiktoken"}
 
 
-def part_faults(part: Path, class_name: str, variant: str | None = None) -> Iterator[Fault]:
+def part_faults(
+    part: Path, class_name: str, variant: str | None = None, *, has_weights: bool = True
+) -> Iterator[Fault]:
     """
     What keeps a component from being loaded.
 
     Args:
         class_name: Of diffusers or transformers, as `model_index.json` has it.
         variant: Of its weights; where it has none, its others are loaded.
+        has_weights: Whether it needs them.
     """
     files = files_of(part)
     for file in files:
@@ -42,7 +48,15 @@ def part_faults(part: Path, class_name: str, variant: str | None = None) -> Iter
     elif not any(file.name.endswith("config.json") for file in files):
         yield Fault(found=f"{part} has no configuration, such as config.json", advice=COPY_AGAIN)
     elif part / "config.json" in files and not class_name.endswith(("Processor", "Extractor", "Scheduler")):
-        yield from _weight_faults(part, files, variant)
+        yield from _weight_faults(part, files, variant, needed=has_weights)
+
+
+def first_part_fault(part: Path, variant: str | None) -> Fault | None:
+    """The first thing of any component's folder, whatever its class is; None where none shows."""
+    try:
+        return next(part_faults(part, "", variant), None)
+    except OSError as exc:
+        return unread_fault(part, exc)
 
 
 def unreadable(file: Path) -> Fault | None:
@@ -67,22 +81,25 @@ def _vocabulary_faults(part: Path, files: Sequence[Path], class_name: str) -> It
         yield Fault(found=f"{part} has no vocabulary, such as tokenizer.json", advice=COPY_AGAIN)
 
 
-def _weight_faults(part: Path, files: Sequence[Path], variant: str | None) -> Iterator[Fault]:
+def _weight_faults(part: Path, files: Sequence[Path], variant: str | None, *, needed: bool) -> Iterator[Fault]:
     there = variants_of(files)
     weights = _weights_of(part, variant if variant in there else None)
     pickles = [file for file in files if file.suffix in PICKLE_SUFFIXES]
     if pickles and not any(file.suffix in _WEIGHT_SUFFIXES - PICKLE_SUFFIXES for file in files):
         yield pickle_fault(pickles[0])
-    elif not weights and there:
+    elif needed and not weights and there:
         found = f"{part} has weights of variant {', '.join(sorted(there))} alone"
         yield Fault(found=found, advice=f'set variant = "{min(there)}" of its entry in models.toml')
-    elif not weights and not any(file.suffix in _WEIGHT_SUFFIXES for file in files):
+    elif needed and not weights and not any(file.suffix in _WEIGHT_SUFFIXES for file in files):
         yield Fault(found=f"{part} has no weights, such as {_WEIGHTS[0]} or {_WEIGHTS[1]}", advice=COPY_AGAIN)
     for file in weights:
         if not file.exists():
             yield Fault(found=f"{file} is not there, and the model's index names it", advice=COPY_AGAIN)
         elif fault := weights_fault(file):
             yield fault
+        elif absent := sorted(weights[file] - tensor_shapes(file).keys()):
+            named = f"{absent[0]} and {len(absent) - 1} more" if len(absent) > 1 else absent[0]
+            yield Fault(found=f"{file} has no {named}, which the model's index says it has", advice=COPY_AGAIN)
 
 
 def variants_of(files: Sequence[Path]) -> set[str]:
@@ -96,20 +113,26 @@ def files_of(part: Path) -> list[Path]:
     return sorted(path for path in part.iterdir() if path.is_file() or path.is_symlink())
 
 
-def _weights_of(part: Path, variant: str | None) -> list[Path]:
+def _weights_of(part: Path, variant: str | None) -> dict[Path, set[str]]:
+    """Files that are loaded, each with the tensors that an index says it has."""
     middle = f".{variant}" if variant else ""
     for name in _WEIGHTS:
         whole = part / f"{name.removesuffix('.safetensors')}{middle}.safetensors"
         if whole.exists():
-            return [whole]
+            return {whole: set()}
         index = part / f"{name}.index{middle}.json"
         if index.exists():
-            return [part / shard for shard in _shards(index)]
-    return []
+            return {part / shard: tensors for shard, tensors in _shards(index).items()}
+    return {}
 
 
-def _shards(index: Path) -> list[str]:
+def _shards(index: Path) -> dict[str, set[str]]:
+    shards: dict[str, set[str]] = defaultdict(set)
     try:
-        return sorted({str(shard) for shard in json.loads(index.read_bytes())["weight_map"].values()})
+        for tensor, shard in sorted(
+            json.loads(index.read_bytes())["weight_map"].items(), key=lambda each: str(each[1])
+        ):
+            shards[str(shard)].add(tensor)
+        return shards
     except (ValueError, KeyError, TypeError, AttributeError):
-        return []  # Invalid JSON is reported already; the library that loads it reports anything else.
+        return {}  # Invalid JSON is reported already; the library that loads it reports anything else.

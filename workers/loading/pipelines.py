@@ -2,80 +2,91 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import structlog
 import torch
 import transformers
 from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 
+from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
-from workers.engine.errors import is_out_of_memory
 from workers.families.family import Family
-from workers.families.parts.schedulers import unknown_schedulers
-from workers.loading.folder import first_fault, not_loaded
-from workers.loading.hub import is_path, revision_fault
+from workers.families.parts.scheduler_names import unknown_schedulers
+from workers.loading.components import load_components
+from workers.loading.errors import NotLoaded, refuse
+from workers.loading.folder import not_loaded
+from workers.loading.library_errors import library_errors
 from workers.loading.missing import broken_parts, missing_parts, noting_random_tensors
-from workers.loading.outputs import other_output
-
-log = structlog.get_logger()
+from workers.loading.outputs import check_output
+from workers.loading.single_file import is_one_file, loader_of_file
+from workers.loading.sources import source_fault
+from workers.loading.textual_inversions import add_textual_inversions
 
 # Bars of a second's loading.
 diffusers_logging.disable_progress_bar()
 transformers.logging.disable_progress_bar()
 
-_LONGEST_REASON = 400  # characters of what a library says
 
-
-class NotLoaded(Exception):
-    """Why a model is not loaded, and what to do: the end of a sentence."""
-
-
-def load_pipeline(entry: Model, source: str, family: Family, device: torch.device) -> Any:
+def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: torch.device) -> Any:
     """
     A pipeline with all its weights, on a device.
-
-    Args:
-        source: A folder, or a hub id.
 
     Raises:
         NotLoaded: Something of it is missing or damaged, or it is none of this family.
     """
     if unknown := unknown_schedulers(entry.schedulers):
         raise NotLoaded(f"no scheduler {', '.join(unknown)} is known")
-    # Nothing but safetensors: the libraries would otherwise fall back to pickles where a model has no others.
-    options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype), "use_safetensors": True, "variant": entry.variant}
-    if not (Path(source).is_dir() or is_path(source)):
-        if fault := revision_fault(entry):
-            raise NotLoaded(f"{fault.found}; {fault.advice}")
-        options["revision"] = entry.revision
+    refuse(source_fault(catalogue, entry))
+    load = (loader_of_file if is_one_file(catalogue, entry) else _loader)(catalogue, entry, family)
+    options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype)}
     if left_out := not_loaded(entry):
         options |= {**dict.fromkeys(left_out), "requires_safety_checker": False}
-    if Path(source).is_dir() and (fault := first_fault(Path(source), left_out, entry.variant)):
-        raise NotLoaded(f"{fault.found}; {fault.advice}")
-    if family.pipeline is DiffusionPipeline:
-        with _library_errors():
-            index = DiffusionPipeline.load_config(source, revision=options.get("revision"))
-        if other := other_output(str(index.get("_class_name"))):
-            raise NotLoaded(f"{other}; correct source of [models.{entry.name}] in models.toml")
-    with _library_errors(), _quiet(), noting_random_tensors() as missing:
-        pipeline = family.pipeline.from_pretrained(source, **options)
+    with library_errors(), _quiet(), noting_random_tensors() as missing:
+        pipeline = load(**options)
     if missing := [*missing, *missing_parts(pipeline)]:
         raise NotLoaded(f"{'; '.join(missing)}; download the whole model again")
     if unfit := _unfit(pipeline, entry.family, family.parts):
         raise NotLoaded(f"{unfit}; correct source or family of [models.{entry.name}] in models.toml")
-    with _library_errors():
+    _tile(pipeline, entry)
+    with library_errors():
+        add_textual_inversions(pipeline, catalogue, entry)
         pipeline.to(device)
     if broken := list(broken_parts(pipeline)):
         raise NotLoaded(f"{'; '.join(broken)}; get the model from somewhere else, or convert it again")
     return pipeline
+
+
+def _loader(catalogue: Catalogue, entry: Model, family: Family) -> Callable[..., Any]:
+    """What loads the pipeline of a folder or of the hub."""
+    source = catalogue.source_of(entry)
+    revision = None if Path(source).is_dir() else entry.revision
+    with library_errors():
+        index = DiffusionPipeline.load_config(source, revision=revision)
+    if family.pipeline is DiffusionPipeline:
+        check_output(index, entry)
+    configuration = {"config": source, "config_revision": revision}
+
+    def load(**options: Any) -> Any:
+        options |= load_components(catalogue, entry, index, configuration)
+        # Nothing but safetensors: the libraries would otherwise fall back to pickles where a model has no others.
+        options |= {"use_safetensors": True, "variant": entry.variant, "revision": revision}
+        return family.pipeline.from_pretrained(source, **options)
+
+    return load
+
+
+def _tile(pipeline: Any, entry: Model) -> None:
+    """Have pictures decoded in tiles, where the entry asks it."""
+    if entry.vae_tiling:
+        vae: Any = getattr(pipeline, "vae", None)
+        if not hasattr(vae, "use_tiling"):
+            raise NotLoaded(f"vae_tiling: its pipeline has no vae that tiles; leave it out of [models.{entry.name}]")
+        vae.enable_tiling()
 
 
 def _unfit(pipeline: Any, family: str, parts: Sequence[str]) -> str | None:
@@ -86,26 +97,6 @@ def _unfit(pipeline: Any, family: str, parts: Sequence[str]) -> str | None:
     if "prompt" not in inspect.signature(pipeline.__call__).parameters:
         return f"{type(pipeline).__name__} takes no prompt"
     return None
-
-
-@contextmanager
-def _library_errors() -> Iterator[None]:
-    """
-    What the libraries that load raise, as a sentence.
-
-    Of any class: they raise what json, safetensors, the allocator or an assertion of their own raised. So as little of
-    ours as can be runs in here, for a bug of ours is to show its traceback.
-    """
-    try:
-        yield
-    except Exception as exc:
-        reason = " ".join(str(exc).split()) or type(exc).__name__
-        if len(reason) > _LONGEST_REASON:
-            reason = f"{reason[:_LONGEST_REASON]} …"
-        if is_out_of_memory(exc) or os.strerror(errno.ENOMEM) in str(exc):  # So mmap's refusal reads.
-            advice = "serve fewer models (IMAGEMILL_WORKER_MODELS), or one that needs less, or use a larger machine"
-            raise NotLoaded(f"there is too little memory ({reason}); {advice}") from exc
-        raise NotLoaded(f"{reason}; correct its entry in models.toml, or download the whole model again") from exc
 
 
 @contextmanager

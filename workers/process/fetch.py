@@ -16,8 +16,15 @@ from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from workers.families.registry import check_family
+from workers.loading.component_sources import component_fault, component_place, is_component_of_hub
+from workers.loading.configuration import configuration_of
+from workers.loading.errors import NotLoaded, refuse
 from workers.loading.folder import first_fault, not_loaded
 from workers.loading.hub import is_from_hub, revision_fault
+from workers.loading.sources import source_fault
+
+# Of a component: configuration, vocabulary, and weights under the names that are looked for, of any variant.
+_COMPONENT_FILES = ("*.json", "*.txt", "*.model", "model*.safetensors", "diffusion_pytorch_model*.safetensors")
 
 
 def fetch_models(catalogue: Catalogue) -> dict[str, Path]:
@@ -25,7 +32,8 @@ def fetch_models(catalogue: Catalogue) -> dict[str, Path]:
     Fetch what is not here yet.
 
     Returns:
-        The folder of each model that comes from a hub, by the model's name. The folder's name is the commit.
+        The folder of each model, or of its configuration, that comes from a hub, by the model's name. The folder's name
+            is the commit.
 
     Raises:
         InvalidConfiguration: A revision is no commit, a model cannot be had at its own, or no worker could run it; says
@@ -33,7 +41,50 @@ def fetch_models(catalogue: Catalogue) -> dict[str, Path]:
     """
     for model in catalogue.models.values():
         check_family(model)
-    return {model.name: _fetch(model) for model in catalogue.models.values() if is_from_hub(catalogue, model)}
+    folders = {}
+    for model in catalogue.models.values():
+        if is_from_hub(catalogue, model):
+            folders[model.name] = _fetch(model)
+        elif Path(catalogue.source_of(model)).is_file():
+            folders |= _fetch_configuration(catalogue, model)
+        folders |= _fetch_components(catalogue, model)
+    return folders
+
+
+def _fetch_components(catalogue: Catalogue, model: Model) -> dict[str, Path]:
+    """Those that come from a hub by themselves, by `MODEL.components.NAME`."""
+    if fault := component_fault(catalogue, model, asks=True):
+        raise InvalidConfiguration(f"model {model.name}: {fault.found}; {fault.advice}")
+    folders = {}
+    for name, component in model.components.items():
+        place = component_place(catalogue, model, name)
+        if component.source is not None and is_component_of_hub(place):
+            folder = _snapshot(model, name, place, f"{component.subfolder}/" if component.subfolder else "")
+            folders[f"{model.name}.components.{name}"] = folder
+    return folders
+
+
+def _snapshot(model: Model, name: str, repository: str, subfolder: str) -> Path:
+    from huggingface_hub import snapshot_download  # Late, as below.
+
+    revision = model.components[name].revision
+    try:
+        files = [f"{subfolder}{pattern}" for pattern in _COMPONENT_FILES]
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=files))
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise InvalidConfiguration(
+            f"model {model.name}: components.{name}: {repository} cannot be had at revision {revision}: {exc}"
+        ) from exc
+
+
+def _fetch_configuration(catalogue: Catalogue, model: Model) -> dict[str, Path]:
+    """Of a model in one file, whose own is here."""
+    try:
+        refuse(source_fault(catalogue, model))
+        folder = configuration_of(catalogue, model)
+    except NotLoaded as exc:
+        raise InvalidConfiguration(f"model {model.name}: {exc}") from exc
+    return {} if model.config and catalogue.place_of(model.config) == str(folder) else {model.name: folder}
 
 
 def _fetch(model: Model) -> Path:
@@ -41,7 +92,8 @@ def _fetch(model: Model) -> Path:
         raise InvalidConfiguration(f"model {model.name}: {fault.found}; {fault.advice}")
     from diffusers import DiffusionPipeline  # Late: it takes seconds, and there may be nothing to fetch.
 
-    leave_out: dict[str, Any] = dict.fromkeys(not_loaded(model))
+    others = {name for name, each in model.components.items() if each.source is not None}
+    leave_out: dict[str, Any] = dict.fromkeys(not_loaded(model) | others)
     try:
         options = {"revision": model.revision, "use_safetensors": True, "variant": model.variant}
         folder = Path(DiffusionPipeline.download(model.source, **options, **leave_out))
@@ -65,7 +117,7 @@ def main() -> None:
         fetched = fetch_models(catalogue)
     except InvalidConfiguration as exc:
         sys.exit(f"fetch: {exc}")
-    lines = [f"{name}: revision {catalogue.models[name].revision} is in {path}" for name, path in fetched.items()]
+    lines = [f"{name}: revision {path.name} is in {path}" for name, path in fetched.items()]
     sys.stdout.write("\n".join(lines or ["no model of the catalogue comes from a hub"]) + "\n")
 
 

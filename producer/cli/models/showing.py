@@ -68,6 +68,7 @@ def lines_of(model: Model) -> Iterator[Line]:
 
 
 def _lines(model: Model, part: BaseModel, prefix: str) -> Iterator[Line]:
+    shown = part.model_dump(mode="json")
     for name in type(part).model_fields:
         field, value = f"{prefix}{name}", getattr(part, name)
         is_said = name in part.model_fields_set
@@ -76,7 +77,7 @@ def _lines(model: Model, part: BaseModel, prefix: str) -> Iterator[Line]:
         if isinstance(value, BaseModel):
             yield from _lines(model, value, f"{field}.")
         elif is_said or field not in _DERIVED:
-            yield Line(field=field, value=value, is_said=is_said)
+            yield Line(field=field, value=shown[name], is_said=is_said)
         else:
             yield Line(field=field, value=_DERIVED[field](model), is_said=False)
 
@@ -95,9 +96,10 @@ def _plain(value: Any) -> str:
     match value:
         case str():
             return value
-        case tuple():
-            return ", ".join(map(str, value))
+        case list():
+            return ", ".join(map(_plain, value))
         case dict():
-            return ", ".join(f"{key}: {each}" for key, each in value.items()) or "none"
+            said = {key: each for key, each in value.items() if each is not None}
+            return ", ".join(f"{key}: {_plain(each)}" for key, each in said.items()) or "none"
         case _:
             return json.dumps(value)

@@ -20,6 +20,7 @@ dtype = "float32"
 family = "z-image"
 schedulers = ["default", "heun"]
 max_sequence_length = 128
+components = { vae = { source = "other/vae", subfolder = "vae" } }
 defaults = { width = 64, height = 64, num_inference_steps = 4, guidance_scale = 1.0, scheduler = "default" }
 limits = { min_side = 64, max_side = 128, max_steps = 10, max_n = 2 }
 
@@ -77,6 +78,9 @@ def test_show_names_what_the_entry_leaves_out(run: Run, catalogue: Path, worker:
     assert f"sourcehere({catalogue / 'here'})revision1" in "".join(shown).replace(" ", "")
     for line in (
         "max_sequence_length 128",
+        "components vae: source: other/vae, subfolder: vae",
+        "textual_inversions none (default)",
+        "schedulers default, heun",
         "guidance true (default)",
         "negative_prompt true (default)",
         "edits image: strength, mask: strength (default)",
@@ -88,6 +92,13 @@ def test_show_names_what_the_entry_leaves_out(run: Run, catalogue: Path, worker:
         f"served by {worker}",
     ):
         assert line in shown
+
+
+def test_show_as_json_has_every_line(run: Run) -> None:
+    (shown,) = lines(run("models", "show", "mine", "--json"))
+    assert shown["entry"]["components"]["value"]["vae"]["source"] == "other/vae"
+    assert shown["entry"]["schedulers"] == {"value": ["default", "heun"], "said": True}
+    assert shown["takes"]["guidance"] == "true"
 
 
 def test_show_says_what_only_a_worker_knows(run: Run) -> None:

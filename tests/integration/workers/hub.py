@@ -27,7 +27,7 @@ class _Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         for revision in (COMMIT, TAG):
-            if path == f"/api/models/{REPOSITORY}/revision/{revision}":
+            if path in (f"/api/models/{REPOSITORY}", f"/api/models/{REPOSITORY}/revision/{revision}"):
                 files = [{"rfilename": each["path"]} for each in self._tree()]
                 return self._json({"id": REPOSITORY, "modelId": REPOSITORY, "sha": COMMIT, "siblings": files})
             if path.rstrip("/") == f"/api/models/{REPOSITORY}/tree/{revision}":

@@ -64,6 +64,23 @@ def test_models_are_fetched_at_their_revision(repository: Path, tmp_path: Path) 
         assert line.endswith(f"/snapshots/{COMMIT}")
 
 
+def test_configuration_and_components_of_a_file_are_fetched(repository: Path, tmp_path: Path) -> None:
+    shutil.copy(MODEL / "vae" / "diffusion_pytorch_model.safetensors", tmp_path / "mine.safetensors")
+    entry = ENTRY.format(name="mine", source="mine.safetensors", revision="1")
+    component = f'[models.mine.components.vae]\nsource = "{REPOSITORY}"\nrevision = "{COMMIT}"\nsubfolder = "vae"\n'
+    (tmp_path / "models.toml").write_text(f'{entry}config = "{REPOSITORY}@{COMMIT}"\n{component}')
+    with hub(repository) as endpoint:
+        fetched = run(
+            endpoint, tmp_path, "-m", "workers.process.fetch", IMAGEMILL_MODELS_FILE=str(tmp_path / "models.toml")
+        )
+    assert fetched.returncode == 0, fetched.stderr
+    of_model, of_component = fetched.stdout.splitlines()
+    folder = Path(of_model.removeprefix(f"mine: revision {COMMIT} is in "))
+    assert of_component == f"mine.components.vae: revision {COMMIT} is in {folder}"
+    assert (folder / "unet" / "config.json").is_file()
+    assert [each.parent.name for each in folder.rglob("*.safetensors")] == ["vae"]
+
+
 @pytest.mark.long  # Each process imports diffusers.
 def test_fetched_model_loads_without_the_hub(repository: Path, tmp_path: Path) -> None:
     with hub(repository) as endpoint:

@@ -13,7 +13,7 @@ import torch
 from jobs.catalogue.entry import Model
 from jobs.catalogue.families import FAMILIES
 from jobs.kinds.generate import GenerateSpec
-from ops.documents import models
+from ops.models.published import read
 from tests.further.listed import OLD, OTHERS, SERVED, UNABLE, WITHOUT_PROMPT
 from tests.unit.workers import flow, tiny
 from tests.unit.workers.adapters import QUIET, make_adapter, make_pixart
@@ -23,7 +23,7 @@ from workers.families.whole.own_call import OwnCall
 
 pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)]
 
-SOURCE = models.read()
+SOURCE = read()
 
 ONLY_EDITING = [name for name, traits in FAMILIES.items() if traits.only_edits]
 

@@ -9,6 +9,7 @@ import pytest
 
 from jobs.catalogue.catalogue import Catalogue
 from ops.documents import models, settings
+from ops.models.published import read
 from ops.settings import CHECKOUT
 from workers.families.registry import families
 
@@ -30,9 +31,9 @@ def test_every_entry_to_copy_is_one_of_a_catalogue(tmp_path: Path) -> None:
     copied = re.findall(r"^```toml\n(.*?)^```", models.FILE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     (tmp_path / "models.toml").write_text("\n".join(copied), "utf-8")
     catalogue = Catalogue.read(tmp_path / "models.toml")
-    assert {*models.read()["published"]} < {*catalogue.models}
+    assert {*read()["published"]} < {*catalogue.models}
     assert {model.family for model in catalogue.models.values()} <= {*families()}
-    assert {*models.read()["families"]} == {*families()} - {"simulated"}
+    assert {*read()["families"]} == {*families()} - {"simulated"}
 
 
 @pytest.mark.parametrize(("variable", "description"), ROWS)
@@ -68,12 +69,11 @@ def test_readme_stays_short() -> None:
     assert len((CHECKOUT / "README.md").read_text("utf-8").split()) <= 1_100
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/models.md"])
-def test_single_file_is_converted_by_calls_that_diffusers_has(page: str) -> None:
+def test_single_file_is_converted_by_calls_that_diffusers_has() -> None:
     """They are not run: `from_single_file` fetches the layout of a folder from the hub."""
     import diffusers
 
-    text = (CHECKOUT / page).read_text("utf-8")
+    text = (CHECKOUT / "README.md").read_text("utf-8")
     assert ".from_single_file(" in text
     assert ".save_pretrained(" in text
     names = re.findall(r"import (StableDiffusion\w*Pipeline)\b", text)

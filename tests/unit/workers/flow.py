@@ -33,8 +33,7 @@ from workers.bench import tiny_families
 from workers.bench.tiny_pipelines import EDITING_PIPELINES, FLOW_PIPELINES
 from workers.families.flow.family import FlowFamily
 from workers.families.parts.embeddings import EmbeddingCache
-from workers.families.parts.flow_schedules import FLOW_SCHEDULERS
-from workers.families.parts.schedulers import OWN
+from workers.families.parts.scheduler_names import FLOW_SCHEDULERS, OWN
 from workers.families.registry import family_of
 from workers.runners.edit_work import Edit
 

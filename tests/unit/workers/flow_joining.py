@@ -12,7 +12,7 @@ from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import flow
 from tests.unit.workers.adapters import Watched, make_engine, run, submit
 from workers.families.flow.family import FlowFamily
-from workers.families.parts.schedulers import OWN
+from workers.families.parts.scheduler_names import OWN
 
 TOLERANCE = 1e-4  # relative to the largest value
 MODELS = tuple(flow.PIPELINES)

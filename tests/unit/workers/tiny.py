@@ -23,7 +23,7 @@ from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, CLIPTextM
 
 from jobs.catalogue.entry import Defaults, Limits, Model
 from jobs.kinds.generate import GenerateSpec
-from workers.families.parts.schedulers import OWN, SCHEDULERS
+from workers.families.parts.scheduler_names import OWN, SCHEDULERS
 
 SHAPES = Path(__file__).resolve().parents[3] / "workers" / "builtin" / "model"
 SIDE = 16  # pixels

@@ -11,18 +11,7 @@ from typing import Any
 import diffusers
 import numpy as np
 
-from workers.families.parts.schedulers import OWN
-
-_FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
-
-# diffusers' class, and what its configuration changes.
-FLOW_SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "euler": ("FlowMatchEulerDiscreteScheduler", {}),
-    "heun": ("FlowMatchHeunDiscreteScheduler", {}),
-    "lcm": ("FlowMatchLCMScheduler", {}),
-    "dpmpp_2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"} | _FLOW),
-    "unipc": ("UniPCMultistepScheduler", _FLOW),
-}
+from workers.families.parts.scheduler_names import FLOW_PREDICTION, FLOW_SCHEDULERS, OWN
 
 # These compute a shift that depends on the size by themselves, when they are told its `mu`.
 _SHIFT_BY_SIZE = ("FlowMatchEulerDiscreteScheduler", "FlowMatchLCMScheduler", "UniPCMultistepScheduler")
@@ -30,7 +19,7 @@ _SHIFT_BY_SIZE = ("FlowMatchEulerDiscreteScheduler", "FlowMatchLCMScheduler", "U
 
 def is_flow(own: Any) -> bool:
     """Whether a model's own scheduler is one of a flow-matching model."""
-    return "FlowMatch" in type(own).__name__ or own.config.get("prediction_type") == _FLOW["prediction_type"]
+    return "FlowMatch" in type(own).__name__ or own.config.get("prediction_type") == FLOW_PREDICTION
 
 
 def make_flow_scheduler(name: str, own: Any, *, mu: float, shift: float | None) -> Any:

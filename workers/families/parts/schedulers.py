@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from typing import Any
 
 import diffusers
@@ -11,43 +10,7 @@ import diffusers
 from jobs.errors import ErrorCode
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.errors import GenerationFailed
-
-OWN = "default"  # the model's own scheduler, as its directory has it
-
-_KARRAS = {"use_karras_sigmas": True}
-_SDE = {"algorithm_type": "sde-dpmsolver++"}
-_CONSISTENCY = {"original_inference_steps": 50}  # The most that a request may ask: jobs/catalogue/entry.py.
-
-# diffusers' class, and what its configuration changes.
-SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "ddim": ("DDIMScheduler", {}),
-    "ddpm": ("DDPMScheduler", {}),
-    "pndm": (
-        "PNDMScheduler",
-        {"skip_prk_steps": True},
-    ),  # As Stable Diffusion has it; else it takes no less than 4 steps.
-    "lms": ("LMSDiscreteScheduler", {}),
-    "lms_karras": ("LMSDiscreteScheduler", _KARRAS),
-    "euler": ("EulerDiscreteScheduler", {}),
-    "euler_karras": ("EulerDiscreteScheduler", _KARRAS),
-    "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
-    "heun": ("HeunDiscreteScheduler", {}),
-    "heun_karras": ("HeunDiscreteScheduler", _KARRAS),
-    "dpm2": ("KDPM2DiscreteScheduler", {}),
-    "dpm2_ancestral": ("KDPM2AncestralDiscreteScheduler", {}),
-    "dpmpp_2m": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
-    "dpmpp_2m_karras": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"} | _KARRAS),
-    "dpmpp_2m_sde": ("DPMSolverMultistepScheduler", _SDE),
-    "dpmpp_2m_sde_karras": ("DPMSolverMultistepScheduler", _SDE | _KARRAS),
-    # It sets `lower_order_final` by itself at the first use, with a warning each time.
-    "dpmpp_2s": ("DPMSolverSinglestepScheduler", {"algorithm_type": "dpmsolver++", "lower_order_final": True}),
-    "deis": ("DEISMultistepScheduler", {}),
-    "unipc": ("UniPCMultistepScheduler", {}),
-    "unipc_karras": ("UniPCMultistepScheduler", _KARRAS),
-    "sa_solver": ("SASolverScheduler", {}),
-    "lcm": ("LCMScheduler", _CONSISTENCY),
-    "tcd": ("TCDScheduler", _CONSISTENCY),
-}
+from workers.families.parts.scheduler_names import OWN, SCHEDULERS
 
 
 def make_scheduler(name: str, own: Any) -> Any:
@@ -101,8 +64,3 @@ class SchedulerCache:
                 template.set_begin_index(0)
             self._templates[key] = template
         return copy.deepcopy(self._templates[key])
-
-
-def unknown_schedulers(names: Iterable[str]) -> list[str]:
-    """Those of the names that no scheduler has."""
-    return sorted(set(names) - {OWN, *SCHEDULERS})

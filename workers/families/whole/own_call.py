@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jobs.catalogue.entry import Model
+from jobs.errors import InvalidConfiguration
 from workers.engine.adapter import OnStep
 from workers.engine.errors import WrongPictures
 from workers.families.parts.flow_schedules import is_flow, make_flow_scheduler
@@ -48,6 +49,22 @@ _ALONE_IF_NEGATED = (
 # In place of a picture that the pipeline's own safety checker has blacked out; no pipeline makes this by itself.
 WITHHELD = -np.inf
 
+# Parameters of pipelines that stand for fields of a job, or for how it is run.
+_OF_JOBS = {
+    *("prompt", "negative_prompt", "width", "height", "num_inference_steps", "guidance_scale", "generator", "image"),
+    *(
+        "mask_image",
+        "strength",
+        "num_images_per_prompt",
+        "output_type",
+        "return_dict",
+        "latents",
+        "timesteps",
+        "sigmas",
+    ),
+    "max_sequence_length",
+}
+
 _MIDDLE = "intermediate_timesteps"  # of consistency models that run two steps; refused with any other number
 
 
@@ -68,6 +85,8 @@ class OwnCall:
         self._always = dict(next((given for begins, given in _ALWAYS.items() if self._name.startswith(begins)), {}))
         if entry.max_sequence_length is not None:
             self._always["max_sequence_length"] = entry.max_sequence_length
+        self._fixed = {**self._always, **_REWRITES_NOTHING}
+        self._always |= entry.call
         self._entry = entry
         self.own_scheduler = getattr(pipeline, "scheduler", None)
         self.guidance = CallGuidance(entry, pipeline)
@@ -95,6 +114,23 @@ class OwnCall:
     def takes_any(self, beginnings: tuple[str, ...]) -> bool:
         """Whether it has one whose name begins so."""
         return any(name.startswith(beginnings) for name in self._takes)
+
+    def check_call(self) -> None:
+        """
+        Make sure that `call` of the entry has an effect, and takes none from a job.
+
+        Raises:
+            InvalidConfiguration: The pipeline has no such parameter, or jobs or this worker set it.
+        """
+        table = f"call of [models.{self._entry.name}] in models.toml"
+        for name in self._entry.call:
+            if name not in self._takes:
+                reason = f"{self._name} takes no {name}"
+            elif name in (*_OF_JOBS, *self._fixed, *self.guidance.arguments(1.0)) or name.startswith("callback"):
+                reason = f"{name} is set by jobs, by other lines of the entry, or by the worker"
+            else:
+                continue
+            raise InvalidConfiguration(f"model {self._entry.name}: {reason}: leave it out of {table}")
 
     def __call__(self, arguments: Mapping[str, Any], *, scheduler: str, steps: int, on_step: OnStep) -> Any:
         """

@@ -229,6 +229,9 @@ def test_missing_catalogue_is_an_error_that_names_the_file(tmp_path: Path) -> No
         ENTRY.replace("width = 64", "width = 512"),  # Its own limits refuse each request that leaves the size out.
         ENTRY.replace("num_inference_steps = 4", "num_inference_steps = 0"),
         ENTRY.replace("ddim", "lcm").replace("_steps = 4", "_steps = 51").replace("_steps = 10", "_steps = 100"),
+        _of("simulated", "max_n = 2 }", 'max_n = 2 }\nvariant = "fp16"'),
+        ENTRY + "[models.tiny.components.vae]",
+        ENTRY + '[models.tiny.components.unet]\ndtype = "float16"',
     ],
     ids=[
         "empty",
@@ -258,6 +261,9 @@ def test_missing_catalogue_is_an_error_that_names_the_file(tmp_path: Path) -> No
         "default size above the limit",
         "no default steps",
         "more default steps than the scheduler takes",
+        "files of a model that has none",
+        "a component that says nothing",
+        "a type of a component that its passes do not heed",
     ],
 )
 def test_broken_catalogue_is_an_error_that_names_the_file(tmp_path: Path, content: str) -> None:

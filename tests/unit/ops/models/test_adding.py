@@ -69,7 +69,7 @@ def test_entry_says_where_its_lines_come_from(catalogue: Path, folder: Path) -> 
     text = add(catalogue, str(folder), "--dry-run").stdout
     assert "# StableDiffusionPipeline: 30 parameters, 6e-08 GB of weights as float16." in text
     assert "# Steps, guidance, schedulers and limits are those of Stable Diffusion 1.5, which it is most like." in text
-    assert "# your own label of what is in the folder" in text
+    assert "# your own label of what is there" in text
     assert f"not written to {catalogue}" in text
     assert catalogue.read_bytes() == OTHERS.encode()
 
@@ -114,6 +114,23 @@ def test_weights_in_several_files_are_counted(catalogue: Path, folder: Path) -> 
     assert "StableDiffusionPipeline: 220 parameters" in add(catalogue, str(folder), "--dry-run").stdout
 
 
+def test_variant_is_named_where_there_are_no_other_weights(catalogue: Path, folder: Path) -> None:
+    for part in ("unet", "vae"):
+        plain = folder / part / "diffusion_pytorch_model.safetensors"
+        plain.rename(plain.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    write_safetensors(folder / "text_encoder" / "model.fp16.safetensors", {"first": ("F16", [1000])})
+    text = add(catalogue, str(folder)).stdout
+    assert 'variant = "fp16"' in text
+    assert "StableDiffusionPipeline: 1,020 parameters" in text
+
+
+def test_variant_beside_plain_weights_is_left_alone(catalogue: Path, folder: Path) -> None:
+    write_safetensors(folder / "unet" / "diffusion_pytorch_model.fp16.safetensors", {"first": ("F16", [1000])})
+    text = add(catalogue, str(folder)).stdout
+    assert "variant =" not in text
+    assert "StableDiffusionPipeline: 30 parameters" in text
+
+
 def test_folder_for_edits_is_of_the_same_family(catalogue: Path, tmp_path: Path) -> None:
     write_stable_diffusion(tmp_path / "model", _class_name="StableDiffusionInpaintPipeline")
     assert 'family = "stable-diffusion"' in add(catalogue, str(tmp_path / "model")).stdout
@@ -138,8 +155,7 @@ def test_catalogue_that_is_wrong_is_refused(tmp_path: Path, folder: Path) -> Non
 
 def test_source_that_is_nothing_is_refused(catalogue: Path, tmp_path: Path) -> None:
     assert f"source: there is no folder {tmp_path}/none" in refusal(catalogue, f"{tmp_path}/none")
-    (tmp_path / "file.bin").write_bytes(b"")
-    assert "file.bin is a file: docs/models.md" in refusal(catalogue, f"{tmp_path}/file.bin")
+    assert "source: there is no folder a/b/c" in refusal(catalogue, "a/b/c")
 
 
 def test_folder_that_is_not_whole_is_refused_as_a_worker_does(catalogue: Path, folder: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ops.documents.models import read
 from ops.models.components import Component, Pipeline
 from ops.models.proposal import propose
+from ops.models.published import read
 from workers.families.registry import family_of_pipeline
 
 SOURCE = read()

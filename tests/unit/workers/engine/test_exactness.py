@@ -34,7 +34,8 @@ from workers.engine.adapter import OnStep
 from workers.families.diffusion.family import DiffusionFamily
 from workers.families.diffusion.rows import Rows
 from workers.families.family import PictureFamily
-from workers.families.parts.schedulers import OWN, SCHEDULERS, make_scheduler
+from workers.families.parts.scheduler_names import OWN, SCHEDULERS
+from workers.families.parts.schedulers import make_scheduler
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

@@ -27,7 +27,7 @@ from tests.unit.workers.flow_joining import ANY_SIZE, TOLERANCE, distance
 from workers.engine.errors import GenerationFailed
 from workers.families.flow.family import FlowFamily
 from workers.families.parts.embeddings import EmbeddingCache
-from workers.families.parts.schedulers import OWN
+from workers.families.parts.scheduler_names import OWN
 from workers.families.registry import family_of
 from workers.runners.edit_work import Edit, Work, edit_of, spec_of
 

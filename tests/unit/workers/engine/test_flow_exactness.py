@@ -22,7 +22,7 @@ from tests.further.listed import OLD
 from tests.unit.workers import flow
 from tests.unit.workers.adapters import QUIET, Watched, make_engine, run, submit
 from tests.unit.workers.flow_joining import ANY_SIZE, MODELS, QUICK, TOLERANCE, distance, mixed_jobs, mixed_run
-from workers.families.parts.schedulers import OWN
+from workers.families.parts.scheduler_names import OWN
 
 pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)]
 

@@ -14,7 +14,7 @@ import torch
 from jobs.kinds.generate import GenerateSpec
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, Watched, make_adapter, make_engine, run, submit, warm
-from workers.families.parts.schedulers import OWN, SCHEDULERS
+from workers.families.parts.scheduler_names import OWN, SCHEDULERS
 from workers.runners.postprocess import Pixels
 
 pytestmark = pytest.mark.filterwarnings(QUIET)

@@ -29,7 +29,7 @@ from tests.unit.workers.flow import ALL, entry_of, max_tokens, side_of
 from workers.engine.engine import Engine
 from workers.engine.errors import GenerationFailed
 from workers.families.parts.embeddings import EmbeddingCache
-from workers.families.parts.schedulers import OWN
+from workers.families.parts.scheduler_names import OWN
 from workers.families.registry import families, family_of
 from workers.runners.postprocess import Pixels
 

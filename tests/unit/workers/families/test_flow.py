@@ -20,7 +20,7 @@ from workers.families.flow.run import FlowRun
 from workers.families.flow.texts import by_length
 from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.parts.flow_schedules import FlowSchedulers
-from workers.families.parts.schedulers import OWN
+from workers.families.parts.scheduler_names import OWN
 from workers.families.registry import family_of
 from workers.loading.guidance import check_guidance
 from workers.runners.edit_work import edit_of

@@ -16,7 +16,7 @@ from tests.further.listed import OLD
 from tests.unit.workers import flow
 from tests.unit.workers.adapters import QUIET
 from workers.families.parts.embeddings import EmbeddingCache
-from workers.families.parts.schedulers import OWN
+from workers.families.parts.scheduler_names import OWN
 from workers.families.registry import family_of
 from workers.runners.edit_work import edit_of
 

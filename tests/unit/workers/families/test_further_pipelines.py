@@ -17,7 +17,8 @@ from tests.further.listed import OLD, SERVED, Further
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET
 from workers.families.diffusers import WholePipeline
-from workers.families.parts.schedulers import OWN, make_scheduler
+from workers.families.parts.scheduler_names import OWN
+from workers.families.parts.schedulers import make_scheduler
 
 pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)]
 

@@ -16,8 +16,9 @@ from tests.unit.workers.adapters import QUIET
 from workers.engine.errors import GenerationFailed
 from workers.families.diffusers import WholePipeline
 from workers.families.parts.embeddings import EmbeddingCache
-from workers.families.parts.flow_schedules import FLOW_SCHEDULERS, FlowSchedulers
-from workers.families.parts.schedulers import OWN, SCHEDULERS, SchedulerCache, make_scheduler, unknown_schedulers
+from workers.families.parts.flow_schedules import FlowSchedulers
+from workers.families.parts.scheduler_names import FLOW_SCHEDULERS, OWN, SCHEDULERS, unknown_schedulers
+from workers.families.parts.schedulers import SchedulerCache, make_scheduler
 from workers.families.stable_diffusion import StableDiffusion
 
 pytestmark = pytest.mark.filterwarnings(QUIET)

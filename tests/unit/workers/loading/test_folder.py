@@ -28,10 +28,10 @@ INDEX = {
 }
 
 
-def safetensors(values: int = 2, size_bytes: int | None = None) -> bytes:
+def safetensors(values: int = 2, size_bytes: int | None = None, tensor: str = "weight") -> bytes:
     size = 4 * values if size_bytes is None else size_bytes
     header = json.dumps(
-        {"__metadata__": {"format": "pt"}, "weight": {"dtype": "F32", "shape": [values], "data_offsets": [0, size]}}
+        {"__metadata__": {"format": "pt"}, tensor: {"dtype": "F32", "shape": [values], "data_offsets": [0, size]}}
     )
     return len(header).to_bytes(8, "little") + header.encode() + bytes(4 * values)
 
@@ -65,8 +65,14 @@ def shard(folder: Path, *present: str) -> None:
     (folder / "unet" / WEIGHTS).unlink()
     weight_map = {"first": WEIGHTS.replace(".", "-00001-of-00002."), "second": SHARD}
     write_json(folder / "unet" / f"{WEIGHTS}.index.json", {"weight_map": weight_map})
-    for name in present or weight_map.values():
-        (folder / "unet" / name).write_bytes(safetensors())
+    for tensor, name in weight_map.items():
+        if name in (present or weight_map.values()):
+            (folder / "unet" / name).write_bytes(safetensors(tensor=tensor))
+
+
+def lose_tensor(folder: Path) -> None:
+    shard(folder)
+    (folder / "unet" / SHARD).write_bytes(safetensors(tensor="third"))
 
 
 def shard_of_variant(folder: Path, *present: str) -> None:
@@ -77,7 +83,9 @@ def shard_of_variant(folder: Path, *present: str) -> None:
         if (unet / plain).exists():
             (unet / plain).rename(unet / name)
     (unet / f"{WEIGHTS}.index.json").unlink()
-    write_json(unet / f"{WEIGHTS}.index.fp16.json", {"weight_map": dict(enumerate(names.values()))})
+    write_json(
+        unet / f"{WEIGHTS}.index.fp16.json", {"weight_map": dict(zip(("first", "second"), names.values(), strict=True))}
+    )
 
 
 def shard_in_pickles(folder: Path) -> None:
@@ -165,6 +173,7 @@ def test_component_may_lie_in_the_folder_itself(folder: Path) -> None:
         (lambda at: (at / "unet" / WEIGHTS).rename(at / "unet/anything.ckpt"), r"anything.ckpt is a pickle"),
         (shard_in_pickles, r"shard.bin is a pickle.*; get it as safetensors"),
         (lambda at: shard(at, WEIGHTS.replace(".", "-00001-of-00002.")), rf"{SHARD} is not there"),
+        (lose_tensor, rf"{SHARD} has no second, which the model's index says it has; copy the model again"),
         (lambda at: (at / "unet/config.json").write_text('{"a":'), r"unet/config.json is not valid JSON"),
         (lambda at: (at / "unet/config.json").unlink(), r"unet has no configuration"),
         (lambda at: (at / "scheduler/scheduler_config.json").unlink(), r"scheduler has no configuration"),

@@ -15,7 +15,7 @@ from jobs.kinds.generate import GenerateSpec
 from tests.further.listed import OLD
 from tests.unit.workers import flow, tiny
 from tests.unit.workers.adapters import PIXARTS, QUIET, make_engine, make_pixart, run, submit
-from workers.families.parts.schedulers import OWN
+from workers.families.parts.scheduler_names import OWN
 from workers.loading.guidance import check_guidance
 from workers.loading.models import load_model
 from workers.loading.sides import check_edits

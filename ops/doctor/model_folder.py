@@ -1,0 +1,42 @@
+"""Whether the folder of a model is what its entry says, and fits into the GPUs of this machine. Nothing is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jobs.catalogue.entry import Model
+from ops.doctor.finding import Finding, State
+from ops.doctor.gpu import memory_mib
+from ops.models.components import Pipeline, read_pipeline
+from ops.models.files import FolderFiles
+from ops.models.memory import describe_weights, shortage
+from ops.models.proposal import OTHER
+from workers.families.registry import family_of_pipeline
+from workers.loading.folder import INDEX, not_loaded
+
+
+def judge_folder(check: str, model: Model, folder: Path) -> Finding:
+    """Its class, and the memory that its weights take; of a folder whose files are whole."""
+    try:
+        pipeline = read_pipeline(FolderFiles(folder), not_loaded(model), model.variant)
+    except ValueError as exc:
+        return _finding(check, State.FAILURE, str(exc), "copy the model again")
+    if other := _other_family(pipeline, model):
+        advice = f'set family = "{other}" of [models.{model.name}], or correct its source'
+        found = f"{folder}: {INDEX} names {pipeline.class_name}, and family is {model.family}"
+        return _finding(check, State.WARNING, found, advice)
+    found = f"{folder}: {describe_weights(pipeline, model)}" if pipeline.parameters else str(folder)
+    if why := shortage(pipeline, model, memory_mib()):
+        advice = "load it as another dtype, encode texts on the processor (text_device), or use a larger GPU"
+        return _finding(check, State.WARNING, f"{folder}: {why}", advice)
+    return Finding(check=check, state=State.OK, found=found)
+
+
+def _other_family(pipeline: Pipeline, model: Model) -> str | None:
+    """The family of the pipeline in a folder, where the entry says another one; any may run as `diffusers`."""
+    family = family_of_pipeline(pipeline.class_name)
+    return family if model.family != OTHER and family not in (None, model.family) else None
+
+
+def _finding(check: str, state: State, found: str, advice: str) -> Finding:
+    return Finding(check=check, state=state, found=found, advice=f"{advice[0].upper()}{advice[1:]}.")
