@@ -136,7 +136,7 @@ def refusal(folder: Path, components: dict[str, Any], **changes: Any) -> str:
             {"transformer": {"source": "other"}},
             "components.transformer: StableDiffusionPipeline has no such component; it has ",
         ),
-        ({"safety_checker": {"source": "other"}}, "components.safety_checker: the family stable-diffusion runs none"),
+        ({"safety_checker": {"source": "other"}}, "components.safety_checker: the model runs without one; set"),
         ({"tokenizer": {"dtype": "float32"}}, "components.tokenizer: CLIPTokenizer has no weights: leave dtype out"),
         ({"text_encoder": {"source": "unet.safetensors"}}, "CLIPTextModel does not load from one file: name a folder"),
         ({"vae": {"source": "gone.safetensors"}}, "components.vae: there is no gone.safetensors; put it there"),
