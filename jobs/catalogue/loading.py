@@ -55,6 +55,8 @@ class Loading(Table):
         components: By the names that the pipeline has for them, such as "vae".
         textual_inversions: Files of learned words (relative to the catalogue), by the word that a prompt has for each.
         call: Further arguments of the pipeline's own call, the same for all jobs.
+        safety_checker: Whether the pipeline's own looks at each picture, and fails a job of which it withholds one.
+            Unset, as the family does: "diffusers" has it look where there is one, "stable-diffusion" does not.
         vae_tiling: Whether pictures are decoded in tiles, which takes less memory, and more time.
     """
 
@@ -62,5 +64,6 @@ class Loading(Table):
     config: str | None = None
     components: dict[str, Component] = {}
     textual_inversions: dict[Word, str] = {}
+    safety_checker: bool | None = None
     vae_tiling: bool = False
     call: dict[str, Any] = {}

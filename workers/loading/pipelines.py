@@ -50,6 +50,11 @@ def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: to
         pipeline = load(**options)
     if missing := [*missing, *missing_parts(pipeline)]:
         raise NotLoaded(f"{'; '.join(missing)}; download the whole model again")
+    if entry.safety_checker and getattr(pipeline, "safety_checker", None) is None:
+        raise NotLoaded(
+            "safety_checker: the model comes without one: leave it out, or name one as source of "
+            f"[models.{entry.name}.components.safety_checker] in models.toml"
+        )
     if unfit := _unfit(pipeline, entry.family, family.parts):
         raise NotLoaded(f"{unfit}; correct source or family of [models.{entry.name}] in models.toml")
     _tile(pipeline, entry)
