@@ -108,6 +108,8 @@ class Model(Loading):
             diffusers' pipeline takes by itself.
         text_device: Where prompts are encoded: beside the model, or on the processor, which leaves the device's memory
             to the model.
+        min_vram_gb: Memory of a device that serves it, in GB (10⁹ bytes), as cards are named: one of 80 GB has at least
+            80. A worker's process leaves it out on a smaller device, and on the processor. Unset, any serves it.
         metadata: What image files say of themselves: "mark" keeps prompt and parameters out of all of this model's,
             "full" leaves it to each job (`output.metadata`).
     """
@@ -126,6 +128,7 @@ class Model(Loading):
     negative_prompt: bool | None = None
     max_sequence_length: Positive | None = None
     text_device: Literal["model", "cpu"] = "model"
+    min_vram_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     metadata: FileMetadata = "full"
 
     @model_validator(mode="after")

@@ -39,6 +39,9 @@ class WorkerReport:
         state: A `WorkerState`, or what a newer version calls it. One that is `detached` was asked to receive no jobs of
             any queue; one that `failed` could not start, or has ended by itself.
         models: That it serves.
+        left_out: Models that its worker serves, and that are too large for its device.
+        device: That it computes on, for people; empty where it does not say.
+        device_memory_gb: Of the device's own, in GB (10⁹ bytes); 0 where it has none, or does not say.
         kinds: Those that it runs without a model.
         jobs: Ids of those that it holds.
         slots: Jobs that it takes at a time; 0 while it starts.
@@ -55,6 +58,9 @@ class WorkerReport:
     name: str
     state: WorkerState | str
     models: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    device: str = ""
+    device_memory_gb: float = 0.0
     kinds: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
     slots: int = 0
@@ -155,6 +161,9 @@ class _Written(BaseModel):
     name: str
     state: str
     models: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    device: str = ""
+    device_memory_gb: float = 0.0
     kinds: tuple[str, ...] = ()
     jobs: tuple[str, ...] = ()
     slots: int = 0
@@ -177,6 +186,11 @@ def _parse(name: str, report: str) -> WorkerReport | None:
         log.warning("a worker's report cannot be read", worker=name)
         return None
     return WorkerReport(**written.model_dump())
+
+
+def device_of(worker: WorkerReport) -> str:
+    """What it computes on, with its memory, for people."""
+    return f"{worker.device}, {worker.device_memory_gb:.1f} GB" if worker.device_memory_gb else worker.device
 
 
 def troubles_of(worker: WorkerReport) -> list[str]:

@@ -112,6 +112,25 @@ def system(
         bench_system(effort, folder, Console())
 
 
+@bench_app.command("residency")
+def residency(
+    models: Annotated[int, typer.Option(min=1, help="Equal models that are asked for.")] = 8,
+    devices: Annotated[int, typer.Option(min=1)] = 2,
+    fit: Annotated[int, typer.Option(min=1, help="Models that a device holds.")] = 2,
+    load: Annotated[float, typer.Option(help="Load, as a share of what devices can do that never load a model.")] = 0.7,
+    load_s: Annotated[float, typer.Option(help="Seconds that loading a model takes.")] = 30.0,
+    hours: Annotated[float, typer.Option(help="Of virtual time.")] = 10.0,
+    seed: int = 1,
+) -> None:
+    """Compare ways to choose which of many models lie on few devices, in virtual time."""
+    from ops.bench.engine.residency import Effort, bench_residency
+
+    if models < devices * fit:
+        raise typer.BadParameter("all of them fit: nothing is loaded", param_hint="'--models'")
+    effort = Effort(models=models, devices=devices, fit=fit, load=load, load_s=load_s, hours=hours, seed=seed)
+    bench_residency(effort, Console())
+
+
 @bench_app.command("latency")
 def latency(
     folder: Folder = _FOLDER,

@@ -91,6 +91,9 @@ def judge_queue(queue: QueueCounts, workers: list[WorkerReport]) -> Finding:
         others = ", ".join(f"{count} {state}" for state, count in states.items())
         found = f"{jobs}{paused}, and no worker serves {what}" + (f" ({others})" if others else "")
         advice = f"Start one: ./imagemill worker{option}."
+        if small := sum(model in worker.left_out for worker in workers):
+            found += f"; too little memory for it: {small}"
+            advice = f"Start one on a device that has min_vram_gb of [models.{model}] in models.toml, or correct that."
         if any(worker.state == "starting" for worker in workers):
             advice = f"A worker is starting: wait, then check again. If it does not serve {what}, start one that does."
         return Finding(check=check, state=State.FAILURE, found=found, advice=advice)

@@ -13,6 +13,7 @@ from celery.signals import setup_logging, worker_init, worker_ready, worker_shut
 from jobs.announce.backends import RESULT_BACKENDS
 from jobs.broker.app import make_app
 from jobs.errors import ImagemillError, InvalidConfiguration
+from jobs.names import line_of
 from jobs.process.settings import load_settings
 from workers.delivery.consumer import SentEvents
 from workers.delivery.tasks import register_tasks
@@ -58,6 +59,8 @@ def _load_before_the_first_job(sender: Any, **_: Any) -> None:
         log.exception("worker cannot start")
         sys.exit(1)
     sender.concurrency = process.slots  # Celery makes its threads later than this.
+    lines = set(map(line_of, process.queues))  # Without those of models that are left out here.
+    app.amqp.queues.deselect([each for each in app.amqp.queues.consume_from if each not in lines])
     register_tasks(app, process.context)
     turn_revoke_into_cancel(process.context)
     drain_on_shutdown(process.drain)

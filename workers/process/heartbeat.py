@@ -105,12 +105,19 @@ def reported_while_starting(fleet: Fleet, report: WorkerReport, every_s: float) 
     over = threading.Event()
     thread = threading.Thread(target=_report_until, args=(over, fleet, report, every_s), name="starting", daemon=True)
     thread.start()
-    try:
+    with failure_listed(fleet, report):
         try:
             yield report
         finally:
             over.set()
             thread.join()
+
+
+@contextmanager
+def failure_listed(fleet: Fleet, report: WorkerReport) -> Iterator[None]:
+    """Have a worker whose start fails in here listed for some minutes, with why; one that is stopped, no more."""
+    try:
+        yield
     except Exception as exc:
         with suppress(RedisUnavailable):
             fleet.note_failure(report, sentence_of(exc))

@@ -26,9 +26,10 @@ from workers.engine.streams import device_clock
 from workers.engine.watch import Watch
 from workers.families.family import PictureFamily
 from workers.loading.guidance import check_guidance
-from workers.loading.models import choose_device, load_model
+from workers.loading.models import load_model
 from workers.loading.sides import check_edits, check_side_multiple
 from workers.process.allocator import keep_freed_memory, return_large_pictures
+from workers.process.devices.own import place
 from workers.process.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -63,16 +64,17 @@ def start_engine(
     on_pass: Callable[[Pass, float], None] = lambda _pass, _seconds: None,
 ) -> ReadyEngine:
     """
-    Load the models that the settings name and make a picture with each.
+    Load the models that the settings name, and the device has room for, and make a picture with each.
 
     Args:
         on_pass: As `Engine` takes it.
 
     Raises:
-        InvalidConfiguration: A model cannot be loaded, or makes no picture or another; says which, and why.
+        InvalidConfiguration: There is no such device, or a model cannot be loaded, or makes no picture or another; says
+            which, and why.
     """
-    device = choose_device(settings.device)
-    names = settings.served(catalogue)
+    placement = place(catalogue, settings)
+    device, names = placement.device, placement.models
     return_large_pictures()
     if device.type == "cpu":
         keep_freed_memory()

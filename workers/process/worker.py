@@ -43,9 +43,10 @@ from workers.attempt.spool import Spool, own_folder
 from workers.attempt.vital import run_vital
 from workers.attempt.watched_jobs import WatchedJobs
 from workers.delivery.adoption import Adoption
+from workers.process.devices.own import place
 from workers.process.drain import EX_BUG, EX_REFUSED, drain, leave_with
 from workers.process.gauges import WorkerGauges
-from workers.process.heartbeat import Heartbeat, reported_while_starting
+from workers.process.heartbeat import Heartbeat, failure_listed, reported_while_starting
 from workers.process.intake import Intake
 from workers.process.settings import WorkerSettings
 from workers.process.start import ReadyEngine, start_engine
@@ -81,13 +82,7 @@ class WorkerProcess:
         self._stopping = threading.Event()
         catalogue = Catalogue.read(settings.models_file)
         signer = PictureSigner(each) if (each := worker_settings.certificate) else None
-        starting = WorkerReport(
-            name=name,
-            state="starting",
-            models=tuple(worker_settings.served(catalogue)),
-            kinds=tuple(kinds_without_model()),
-            started_at=time.time(),
-        )
+        starting = _first_report(name, self._fleet, catalogue, worker_settings)
         with reported_while_starting(self._fleet, starting, settings.lease_s / 4) as starting:
             metrics = WorkerMetrics(starting.models)
             ready = start_engine(catalogue, worker_settings, metrics.note_pass)
@@ -188,6 +183,22 @@ class WorkerProcess:
             self._fleet.leave(self._name)
         except RedisUnavailable as exc:
             log.warning("worker not signed off", reason=str(exc))
+
+
+def _first_report(name: str, fleet: Fleet, catalogue: Catalogue, settings: WorkerSettings) -> WorkerReport:
+    kinds, models = tuple(kinds_without_model()), tuple(settings.served(catalogue))
+    report = WorkerReport(name=name, state="starting", models=models, kinds=kinds, started_at=time.time())
+    with failure_listed(fleet, report):
+        placement = place(catalogue, settings)
+    if placement.left_out:
+        log.warning("models left out: they are too large for this device", reason=placement.why)
+    return replace(
+        report,
+        models=placement.models,
+        left_out=placement.left_out,
+        device=placement.name,
+        device_memory_gb=placement.memory_gb or 0.0,
+    )
 
 
 def _places(ready: ReadyEngine, settings: WorkerSettings) -> tuple[EngineSlots, int]:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from jobs.fleet.backlog import backlog_in, unread_in
-from jobs.fleet.fleet import WorkerReport, troubles_of
+from jobs.fleet.fleet import WorkerReport, device_of, troubles_of
 from jobs.kinds.registry import queues_for
 from producer.cli.output.reporting import JsonFlag, ago, reporting, warn
 from producer.cli.output.terminal import Terminal, print_json, say
@@ -26,12 +26,22 @@ def workers(as_json: JsonFlag = False) -> None:
             for each in found:
                 print_json(_described(each))
             return
-        table = Table("worker", "state", "models", "slots", "since", "jobs")
+        table = Table("worker", "state", "device", "models", "slots", "since", "jobs")
         for each in found:
             shown = ", ".join(each.jobs[:3]) + (f" and {len(each.jobs) - 3} more" if len(each.jobs) > 3 else "")
-            table.add_row(each.name, each.state, ", ".join(each.models), str(each.slots), ago(each.started_at), shown)
+            table.add_row(
+                each.name,
+                each.state,
+                device_of(each),
+                ", ".join(each.models),
+                str(each.slots),
+                ago(each.started_at),
+                shown,
+            )
         Terminal().print(table)
         for each in found:
+            if each.left_out:
+                say(f"{each.name} leaves out {', '.join(each.left_out)}: its device has too little memory for it")
             for trouble in troubles_of(each):
                 say(f"{each.name} {trouble}")
 
@@ -43,4 +53,5 @@ def _unread(queue: str, count: int) -> str:
 
 def _described(worker: WorkerReport) -> dict[str, Any]:
     shown = {"name": worker.name, "state": worker.state, "models": worker.models, "jobs": worker.jobs}
-    return {**shown, "detached": worker.detached, "troubles": troubles_of(worker)}
+    device = {"device": worker.device, "device_memory_gb": worker.device_memory_gb, "left_out": worker.left_out}
+    return {**shown, **device, "detached": worker.detached, "troubles": troubles_of(worker)}

@@ -40,6 +40,16 @@ def test_worker_is_healthy_while_its_heart_beats(name: str, redis_client: redis.
     assert health.worker() == f"no worker {name} says that it is there"
 
 
+def test_worker_with_several_gpus_is_healthy_while_one_serves(
+    name: str, redis_client: redis.Redis, settings: Settings
+) -> None:
+    small = WorkerReport(name=f"worker@{name}-gpu0-4f21ab", state="starting")
+    Fleet(redis_client, settings).note_failure(small, "every model is too large")
+    assert health.worker() == "every model is too large"
+    report(redis_client, settings, f"worker@{name}-gpu1-1-9c03de", "ready")
+    assert health.worker() is None
+
+
 def test_worker_without_redis_is_not_healthy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEMILL_REDIS_URL", "redis://127.0.0.1:1/0")
     assert "does not answer" in (health.worker() or "")

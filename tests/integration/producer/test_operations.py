@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import redis
@@ -133,9 +134,11 @@ def test_job_that_is_not_there_is_not_found(run: Run, command: str) -> None:
 def test_workers_are_listed_with_what_they_do(run: Run, redis_client: redis.Redis, settings: Settings) -> None:
     assert lines(run("workers", "--json")) == []
     report = WorkerReport(name="worker@here", state="busy", models=("shapes",), jobs=("a", "b", "c", "d"), slots=6)
-    Fleet(redis_client, settings).report(report)
+    card = {"device": "GPU 1: NVIDIA L4", "device_memory_gb": 24.1}
+    Fleet(redis_client, settings).report(replace(report, **card, left_out=("large",)))  # type: ignore[arg-type]
     (shown,) = lines(run("workers", "--json"))
-    assert shown == {"name": "worker@here", "state": "busy", "models": ["shapes"], "jobs": ["a", "b", "c", "d"], **WELL}
+    own = {"name": "worker@here", "state": "busy", "models": ["shapes"], "jobs": ["a", "b", "c", "d"]}
+    assert shown == {**own, **card, "left_out": ["large"], **WELL}
     assert "busy" in run("workers").stdout
 
 

@@ -57,6 +57,14 @@ def test_jobs_with_a_worker_are_well_and_paused_ones_a_warning() -> None:
     assert judge_queue(queue(is_paused=True), []).state is State.WARNING
 
 
+def test_model_that_is_too_large_for_every_device_is_said() -> None:
+    small = WorkerReport(name="worker@a", state="ready", models=("other",), left_out=("shapes",))
+    finding = judge_queue(queue(waiting=1), [small, small])
+    assert finding.state is State.FAILURE
+    assert "no worker serves shapes; too little memory for it: 2" in finding.found
+    assert "min_vram_gb of [models.shapes]" in finding.advice
+
+
 def test_queues_without_jobs_need_no_worker() -> None:
     (finding,) = judge_queues([queue()], [])
     assert (finding.check, finding.state) == ("queues", State.OK)

@@ -1,1 +1,1 @@
-"""What the processes of a worker compute on, a process for each GPU. Imports no torch."""
+"""What the processes of a worker compute on, a process for each GPU; `own` alone imports torch."""

@@ -1,0 +1,163 @@
+"""Many models on few devices, in virtual time: what the choice of what to load costs the jobs that wait."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import mean
+
+from rich.console import Console
+from rich.table import Table
+
+from workers.engine.residency import Choice, Demand, Load, Look, Run, Waiting, choose
+
+_LOOK_AGAIN_S = 1.0  # A device that waits asks again: patience may have ended.
+
+Policy = Callable[[Look], Choice]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """
+    A stream of jobs, and the devices.
+
+    Attributes:
+        load: Work that comes, as a share of what all devices can do that never load.
+        fit: Models that a device holds.
+        zipf: Exponent of how popular the models are.
+    """
+
+    models: int = 8
+    devices: int = 2
+    fit: int = 2
+    load: float = 0.7
+    zipf: float = 1.0
+    job_s: float = 5.0
+    load_s: float = 30.0
+    hours: float = 10.0
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Seconds from the coming to the end of every job, by model, and how often a model was loaded."""
+
+    took_s: dict[str, list[float]]
+    loads: int
+    hours: float
+
+    @property
+    def all_s(self) -> list[float]:
+        return [each for model in self.took_s.values() for each in model]
+
+
+def in_order(look: Look) -> Choice:
+    """Plain LRU: whoever came first is next, and what is not loaded takes the place of the least recently used."""
+    others = {model: each for model, each in look.waiting.items() if model not in look.elsewhere}
+    if not others:
+        return None
+    first = max(others, key=lambda model: others[model].oldest_s)
+    return Run(model=first) if first in look.loaded else Load(model=first, evicts=_least_recent(look))
+
+
+def loaded_first(look: Look) -> Choice:
+    """LRU that runs what is loaded for as long as there is any, and then loads for whoever came first."""
+    mine = {model: each for model, each in look.waiting.items() if model in look.loaded}
+    return Run(model=max(mine, key=lambda model: mine[model].oldest_s)) if mine else in_order(look)
+
+
+POLICIES: dict[str, Policy] = {"LRU, in order": in_order, "LRU, loaded first": loaded_first, "ours": choose}
+
+
+def bench_residency(effort: Effort, console: Console) -> None:
+    """Print how each policy does."""
+    table = Table("policy", "mean, s", "p95, s", "loads an hour", "p95 of each model, s")
+    for name, policy in POLICIES.items():
+        outcome = simulate(effort, policy)
+        each = " ".join(f"{p95(outcome.took_s[model]):.0f}" for model in sorted(outcome.took_s))
+        figures = (mean(outcome.all_s), p95(outcome.all_s), outcome.loads / outcome.hours)
+        table.add_row(name, *(f"{figure:.0f}" for figure in figures), each)
+    console.print(table)
+
+
+def p95(values: list[float]) -> float:
+    """Of a list that is not empty."""
+    return sorted(values)[int(0.95 * len(values))]
+
+
+def simulate(effort: Effort, policy: Policy) -> Outcome:
+    """Run all jobs that come in the hours of an effort, to the end of the last one."""
+    return _Simulation(effort, policy).run()
+
+
+class _Simulation:
+    def __init__(self, effort: Effort, policy: Policy) -> None:
+        self._effort, self._policy = effort, policy
+        self._names = [f"model {number}" for number in range(effort.models)]
+        self._gb = dict.fromkeys(self._names, 1.0)
+        self._queues: dict[str, deque[float]] = {name: deque() for name in self._names}
+        self._demand = Demand(effort.load_s)
+        self._free_at_s = [0.0] * effort.devices
+        first = iter(self._names)
+        self._loaded = [{next(first): 0.0 for _ in range(effort.fit)} for _ in range(effort.devices)]
+        self._took_s: dict[str, list[float]] = defaultdict(list)
+        self._loads = 0
+
+    def run(self) -> Outcome:
+        coming, now_s = deque(_arrivals(self._effort, self._names)), 0.0
+        while coming or any(self._queues.values()):
+            while coming and coming[0][0] <= now_s:
+                came_s, model = coming.popleft()
+                self._queues[model].append(came_s)
+                self._demand.note(model, now_s)
+            idle = [device for device, free_at_s in enumerate(self._free_at_s) if free_at_s <= now_s]
+            for device in idle:
+                self._act(device, now_s)
+            moments = [each for each in self._free_at_s if each > now_s] + ([coming[0][0]] if coming else [])
+            if any(self._queues.values()):
+                moments.append(now_s + _LOOK_AGAIN_S)
+            now_s = min(moments, default=now_s)
+        return Outcome(took_s=dict(self._took_s), loads=self._loads, hours=now_s / 3600)
+
+    def _act(self, device: int, now_s: float) -> None:
+        loaded, effort = self._loaded[device], self._effort
+        match self._policy(self._look(device, now_s)):
+            case Run(model=model):
+                self._free_at_s[device] = loaded[model] = now_s + effort.job_s
+                self._took_s[model].append(loaded[model] - self._queues[model].popleft())
+            case Load(model=model, evicts=evicts):
+                for each in evicts:
+                    del loaded[each]
+                self._free_at_s[device] = loaded[model] = now_s + effort.load_s
+                self._loads += 1
+
+    def _look(self, device: int, now_s: float) -> Look:
+        return Look(
+            loaded=self._loaded[device],
+            waiting={
+                name: Waiting(jobs=len(queue), oldest_s=now_s - queue[0])
+                for name, queue in self._queues.items()
+                if queue
+            },
+            elsewhere={name for other, names in enumerate(self._loaded) if other != device for name in names},
+            demand=self._demand.at(now_s),
+            gb=self._gb,
+            room_gb=float(self._effort.fit),
+            load_s=self._effort.load_s,
+        )
+
+
+def _arrivals(effort: Effort, names: list[str]) -> list[tuple[float, str]]:
+    """When each job comes, in seconds, and of which model."""
+    chance = random.Random(effort.seed)
+    weights = [1 / rank**effort.zipf for rank in range(1, len(names) + 1)]
+    rate, now_s, found = effort.load * effort.devices / effort.job_s, 0.0, []
+    while (now_s := now_s + chance.expovariate(rate)) < effort.hours * 3600:
+        found.append((now_s, chance.choices(names, weights)[0]))
+    return found
+
+
+def _least_recent(look: Look) -> tuple[str, ...]:
+    return (min(look.loaded, key=lambda model: look.loaded[model]),)
