@@ -166,6 +166,7 @@ class Model(Loading):
             **dict.fromkeys(Loading.model_fields, self.family != "simulated"),
             "textual_inversions": self.traits.textual_inversions,
             "call": self.family == "diffusers",
+            "safety_checker": self.family in ("stable-diffusion", "diffusers"),
             "text_device": self.traits.text_device,
             "max_sequence_length": self.traits.max_sequence_length or self.family == "diffusers",
         }

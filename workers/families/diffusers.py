@@ -18,6 +18,7 @@ from workers.engine.adapter import OnStep
 from workers.engine.errors import GenerationFailed
 from workers.families.family import Family, PictureFamily, PictureRun
 from workers.families.parts.pictures import check_number
+from workers.families.parts.safety import WITHHELD as WITHHELD_PICTURE
 from workers.families.parts.schedulers import check_steps
 from workers.families.parts.size_class import size_class
 from workers.families.whole.editors import Editors, arguments
@@ -245,7 +246,7 @@ def _share_of(on_step: OnStep, number: int, calls: int, steps: int) -> OnStep:
 
 def _levels(images: Any) -> list[Pixels]:
     if (images == WITHHELD).any():
-        raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model's own safety checker withheld a picture")
+        raise GenerationFailed(ErrorCode.INVALID_OUTPUT, WITHHELD_PICTURE)
     if not np.isfinite(images).all():
         raise GenerationFailed(ErrorCode.INVALID_OUTPUT, "the model produced values that are not finite numbers")
     return list((images * 255).round().clip(0, 255).astype(np.uint8))

@@ -22,8 +22,10 @@ from workers.families.family import Family
 from workers.families.parts.cut import cut_texts
 from workers.families.parts.edit_fields import check_strength
 from workers.families.parts.embeddings import Embedding, EmbeddingCache
+from workers.families.parts.safety import check_safety
 from workers.families.parts.schedulers import check_steps
 from workers.runners.edit_work import Edit, Work, edit_of_gray
+from workers.runners.postprocess import Pixels
 
 
 class StableDiffusion(DiffusionFamily):
@@ -64,6 +66,19 @@ class StableDiffusion(DiffusionFamily):
             family_key=self._key,
             has_picture_channels=self._has_picture_channels,
         )
+
+    @torch.inference_mode()
+    def decode(self, run: ScheduledRun, max_images: int) -> list[Pixels]:
+        """
+        As of all, and looked at by the safety checker, where the entry has one.
+
+        Raises:
+            GenerationFailed: `invalid_output`, where it withholds a picture.
+        """
+        pixels = super().decode(run, max_images)
+        if self.entry.safety_checker:
+            check_safety(pixels, self.pipeline, self._device)
+        return pixels
 
     @property
     def guidance(self) -> Guidance:

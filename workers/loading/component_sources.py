@@ -36,9 +36,8 @@ def component_fault(catalogue: Catalogue, model: Model, *, asks: bool) -> Fault 
     """The first thing that keeps a component from being loaded; None where none shows."""
     for name, component in model.components.items():
         if name in not_loaded(model):
-            table = f"[models.{model.name}.components.{name}]"
-            found = f"components.{name}: the family {model.family} runs none"
-            return Fault(found=found, advice=f"leave {table} out of models.toml")
+            advice = f"set {name} = true of [models.{model.name}] in models.toml, or leave its component out"
+            return Fault(found=f"components.{name}: the model runs without one", advice=advice)
         place = component_place(catalogue, model, name)
         if fault := _fault(place, model, name, component, asks=asks):
             return replace(fault, found=f"components.{name}: {fault.found}")

@@ -23,7 +23,8 @@ _WHOLE = "put a whole diffusers folder there, as `save_pretrained` writes it"
 
 def not_loaded(model: Model) -> frozenset[str]:
     """Components that a worker leaves out, whatever the folder has."""
-    return frozenset({"safety_checker"} if model.family == "stable-diffusion" else ())
+    is_on = model.family != "stable-diffusion" if model.safety_checker is None else model.safety_checker
+    return frozenset(() if is_on else {"safety_checker"})
 
 
 def first_fault(folder: Path, leave_out: Collection[str] = (), variant: str | None = None) -> Fault | None:

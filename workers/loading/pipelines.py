@@ -17,6 +17,7 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from workers.families.family import Family
 from workers.families.parts.scheduler_names import unknown_schedulers
+from workers.loading.attention import set_attention
 from workers.loading.components import load_components
 from workers.loading.errors import NotLoaded, refuse
 from workers.loading.folder import not_loaded
@@ -50,11 +51,17 @@ def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: to
         pipeline = load(**options)
     if missing := [*missing, *missing_parts(pipeline)]:
         raise NotLoaded(f"{'; '.join(missing)}; download the whole model again")
+    if entry.safety_checker and getattr(pipeline, "safety_checker", None) is None:
+        raise NotLoaded(
+            "safety_checker: the model comes without one: leave it out, or name one as source of "
+            f"[models.{entry.name}.components.safety_checker] in models.toml"
+        )
     if unfit := _unfit(pipeline, entry.family, family.parts):
         raise NotLoaded(f"{unfit}; correct source or family of [models.{entry.name}] in models.toml")
     _tile(pipeline, entry)
     with library_errors():
         add_textual_inversions(pipeline, catalogue, entry)
+        set_attention(pipeline, entry)
         pipeline.to(device)
     if broken := list(broken_parts(pipeline)):
         raise NotLoaded(f"{'; '.join(broken)}; get the model from somewhere else, or convert it again")

@@ -1,5 +1,5 @@
 """
-Writes a Stable Diffusion pipeline into one file, under the names that its first trainers gave the tensors.
+Writes a pipeline of Stable Diffusion 1 or XL into one file, under the names that its first trainers gave the tensors.
 
 The other way round than diffusers' loading, as its `scripts/convert_diffusers_to_original_stable_diffusion.py` has it.
 """
@@ -25,6 +25,8 @@ _RESNET = {
 _UNET = {
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
     "conv_in": "input_blocks.0.0",
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
@@ -45,6 +47,18 @@ _VAE = {
     "to_out.0": "proj_out",
 }
 
+_OPEN_CLIP = {
+    "encoder.layers": "transformer.resblocks",
+    "layer_norm1": "ln_1",
+    "layer_norm2": "ln_2",
+    "fc1": "c_fc",
+    "fc2": "c_proj",
+    "self_attn": "attn",
+    "final_layer_norm": "ln_final",
+    "embeddings.token_embedding": "token_embedding",
+    "embeddings.position_embedding": "positional_embedding",
+}
+
 Tensors = dict[str, torch.Tensor]
 
 
@@ -54,10 +68,24 @@ def save_original(pipeline: Any, file: Path, without: Sequence[str] = ()) -> Non
     tensors |= {
         f"first_stage_model.{_of_vae(name, pipeline)}": _kernel(name, each) for name, each in _all(pipeline.vae)
     }
-    prefix = "cond_stage_model.transformer.text_model."
+    is_xl = hasattr(pipeline, "text_encoder_2")
+    prefix = f"{'conditioner.embedders.0' if is_xl else 'cond_stage_model'}.transformer.text_model."
     tensors |= {f"{prefix}{name.removeprefix('text_model.')}": each for name, each in _all(pipeline.text_encoder)}
+    if is_xl:
+        tensors |= _of_open_clip(pipeline.text_encoder_2)
     kept = {name: each.contiguous() for name, each in tensors.items() if not name.startswith(tuple(without))}
     save_file(kept, file, metadata={"format": "pt"})
+
+
+def _of_open_clip(encoder: Any) -> Tensors:
+    """Queries, keys and values are one matrix there."""
+    tensors = {_renamed(name.removeprefix("text_model."), _OPEN_CLIP): each for name, each in _all(encoder)}
+    tensors["text_projection"] = tensors.pop("text_projection.weight").T
+    tensors["positional_embedding"] = tensors.pop("positional_embedding.weight")
+    for name in [each for each in tensors if ".attn.q_proj." in each]:
+        parts = [tensors.pop(name.replace("q_proj", part)) for part in ("q_proj", "k_proj", "v_proj")]
+        tensors[name.replace("q_proj.", "in_proj_")] = torch.cat(parts)
+    return {f"conditioner.embedders.1.model.{name}": each for name, each in tensors.items()}
 
 
 def _all(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
+from tests import tiny_pipelines
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET, make_engine, run, submit
 from tests.unit.workers.original import save_original
@@ -98,6 +99,23 @@ def test_component_has_a_type_of_its_own(folder: Path, source: str, config: str 
     assert_makes_a_picture(adapter)
 
 
+def test_transformer_of_one_file_and_a_type_of_the_autoencoder_in_a_flow_family(tmp_path: Path) -> None:
+    pipeline = tiny_pipelines.flux()
+    pipeline.save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "transformer" / WEIGHTS).rename(tmp_path / "flux.safetensors")
+    model = tiny.model(
+        "flux",
+        source="model",
+        dtype="bfloat16",
+        schedulers=("default",),
+        components={"transformer": {"source": "flux.safetensors"}, "vae": {"dtype": "float32"}},
+    )
+    adapter = load(tmp_path, model)
+    assert_equal(adapter.pipeline.transformer, pipeline.transformer.to(torch.bfloat16))
+    assert_equal(adapter.pipeline.vae, pipeline.vae)
+    assert_makes_a_picture(adapter)
+
+
 def test_type_that_no_pass_heeds_is_refused() -> None:
     for name in ("text_encoder", "unet"):
         with pytest.raises(ValidationError, match=rf"components.{name}.dtype: only the vae may have another"):
@@ -119,7 +137,7 @@ def refusal(folder: Path, components: dict[str, Any], **changes: Any) -> str:
             {"transformer": {"source": "other"}},
             "components.transformer: StableDiffusionPipeline has no such component; it has ",
         ),
-        ({"safety_checker": {"source": "other"}}, "components.safety_checker: the family stable-diffusion runs none"),
+        ({"safety_checker": {"source": "other"}}, "components.safety_checker: the model runs without one; set"),
         ({"tokenizer": {"dtype": "float32"}}, "components.tokenizer: CLIPTokenizer has no weights: leave dtype out"),
         ({"text_encoder": {"source": "unet.safetensors"}}, "CLIPTextModel does not load from one file: name a folder"),
         ({"vae": {"source": "gone.safetensors"}}, "components.vae: there is no gone.safetensors; put it there"),
