@@ -54,6 +54,7 @@ class Loading(Table):
             or `id@commit` of the hub. Unset, that which its tensors look like.
         components: By the names that the pipeline has for them, such as "vae".
         textual_inversions: Files of learned words (relative to the catalogue), by the word that a prompt has for each.
+        attention: What computes the attention of the transformer, as diffusers names it: "native", "flash", "sage", ...
         call: Further arguments of the pipeline's own call, the same for all jobs.
         safety_checker: Whether the pipeline's own looks at each picture, and fails a job of which it withholds one.
             Unset, as the family does: "diffusers" has it look where there is one, "stable-diffusion" does not.
@@ -66,4 +67,5 @@ class Loading(Table):
     textual_inversions: dict[Word, str] = {}
     safety_checker: bool | None = None
     vae_tiling: bool = False
+    attention: str | None = None
     call: dict[str, Any] = {}

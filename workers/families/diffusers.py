@@ -23,7 +23,7 @@ from workers.families.parts.schedulers import check_steps
 from workers.families.parts.size_class import size_class
 from workers.families.whole.editors import Editors, arguments
 from workers.families.whole.own_call import WITHHELD, OwnCall
-from workers.runners.edit_work import Edit, Work, edit_of, spec_of
+from workers.runners.edit_work import Edit, Work, edit_of_gray, spec_of
 from workers.runners.postprocess import Pixels
 
 _TRIAL_STEPS = 2
@@ -121,9 +121,7 @@ class WholePipeline(PictureFamily[WholeRun]):
         """An edit of a gray picture, where the pipeline does nothing else."""
         if not self.editors.only:
             return spec
-        gray = np.full((spec.height, spec.width, 3), 128, dtype=np.uint8)
-        mask = np.ones(gray.shape[:2], dtype=bool) if self.editors.of_whole is None else None
-        return edit_of(spec, gray, mask, strength=1.0)
+        return edit_of_gray(spec, is_masked=self.editors.of_whole is None)
 
     def encode(self, works: Sequence[Work]) -> list[None]:
         """The pipeline does it in its own call."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from diffusers import QwenImageEditPipeline
 from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import calculate_dimensions
@@ -21,7 +20,7 @@ from workers.families.flow.references import seen_by_field
 from workers.families.flow.run import FlowConditioning, FlowRun
 from workers.families.parts.embeddings import Embedding
 from workers.families.qwen_image import QwenImage
-from workers.runners.edit_work import Edit, Work, edit_of
+from workers.runners.edit_work import Edit, Work, edit_of_gray
 
 _AREA = 1024 * 1024  # pixels that the transformer looks at of each picture
 
@@ -43,8 +42,7 @@ class QwenImageEdit(QwenImage):
 
     def work_to_try(self, spec: GenerateSpec) -> Work:
         """An edit of a gray picture."""
-        gray = np.full((spec.height, spec.width, 3), 128, dtype=np.uint8)
-        return edit_of(spec, gray, strength=1.0)
+        return edit_of_gray(spec)
 
     def begin(self, work: Work, conditioning: FlowConditioning | None) -> FlowRun | WholeEdit:
         """

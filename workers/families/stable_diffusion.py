@@ -24,7 +24,7 @@ from workers.families.parts.edit_fields import check_strength
 from workers.families.parts.embeddings import Embedding, EmbeddingCache
 from workers.families.parts.safety import check_safety
 from workers.families.parts.schedulers import check_steps
-from workers.runners.edit_work import Edit, Work
+from workers.runners.edit_work import Edit, Work, edit_of_gray
 from workers.runners.postprocess import Pixels
 
 
@@ -45,6 +45,10 @@ class StableDiffusion(DiffusionFamily):
             else each
             for work, each in zip(works, super().encode(works), strict=True)
         ]
+
+    def work_to_try(self, spec: GenerateSpec) -> Work:
+        """A masked edit, where the model does nothing else."""
+        return edit_of_gray(spec, is_masked=True) if self._has_picture_channels else spec
 
     @torch.inference_mode()
     def begin(self, work: Work, conditioning: Conditioning) -> ScheduledRun:

@@ -17,6 +17,7 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from workers.families.family import Family
 from workers.families.parts.scheduler_names import unknown_schedulers
+from workers.loading.attention import set_attention
 from workers.loading.components import load_components
 from workers.loading.errors import NotLoaded, refuse
 from workers.loading.folder import not_loaded
@@ -60,6 +61,7 @@ def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: to
     _tile(pipeline, entry)
     with library_errors():
         add_textual_inversions(pipeline, catalogue, entry)
+        set_attention(pipeline, entry)
         pipeline.to(device)
     if broken := list(broken_parts(pipeline)):
         raise NotLoaded(f"{'; '.join(broken)}; get the model from somewhere else, or convert it again")

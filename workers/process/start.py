@@ -14,9 +14,8 @@ import structlog
 import torch
 
 from jobs.catalogue.catalogue import Catalogue
-from jobs.catalogue.entry import Model
 from jobs.errors import ErrorCode, InvalidConfiguration
-from jobs.kinds.generate import spec_of
+from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import AnyAdapter
 from workers.engine.capacity import Capacity
 from workers.engine.denoiser import Pass
@@ -88,7 +87,7 @@ def start_engine(
     watch = Watch(settings.hang_s)
     engine = Engine(adapters, capacity, device=device, on_death=_leave_process, watch=watch, on_pass=on_pass)
     engine.start(lambda: _compute_with(settings.threads))
-    sizes = [_warm_up(engine, catalogue, catalogue.models[name]) for name in names]
+    sizes = [_warm_up(engine, adapters[name]) for name in names]
     return ReadyEngine(engine=engine, device=device, adapters=adapters, served=frozenset(names), jobs_a_pass=max(sizes))
 
 
@@ -141,11 +140,13 @@ def _in_a_thread(call: Callable[[], T]) -> T:
             thread.join()
 
 
-def _warm_up(engine: Engine, catalogue: Catalogue, entry: Model) -> int:
-    """Make a picture of default size. Returns how many such jobs share a pass."""
+def _warm_up(engine: Engine, adapter: PictureFamily[Any]) -> int:
+    """Make a picture of default size, or edit one where the model does nothing else. Returns how many share a pass."""
+    entry = adapter.entry
     steps = min(_WARM_UP_STEPS, entry.defaults.num_inference_steps)
-    request = {"model": entry.name, "prompt": "a picture", "seed": 0, "num_inference_steps": steps}
-    ticket = engine.submit(entry.name, spec_of(request, catalogue))
+    said = {"model": entry.name, "prompt": "a picture", "seed": 0, "num_inference_steps": steps}
+    spec = GenerateSpec.model_validate(entry.defaults.model_dump() | said)
+    ticket = engine.submit(entry.name, adapter.work_to_try(spec))
     try:
         ticket.result()
     except WrongPictures as exc:

@@ -55,6 +55,13 @@ def edit_of(spec: GenerateSpec, image: Pixels, mask: Mask | None = None, **said:
     return Edit(spec=EditSpec.model_validate(fields), image=image, mask=mask)
 
 
+def edit_of_gray(spec: GenerateSpec, *, is_masked: bool = False) -> Edit:
+    """An edit of a gray picture with all strength, to try a model that does nothing else; `is_masked`: all of it."""
+    gray = np.full((spec.height, spec.width, 3), 128, dtype=np.uint8)
+    mask = np.ones(gray.shape[:2], dtype=bool) if is_masked else None
+    return edit_of(spec, gray, mask, strength=1.0)
+
+
 Work = GenerateSpec | Edit  # what a family of pictures is handed: a generation is its specification
 
 

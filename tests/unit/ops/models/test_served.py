@@ -77,5 +77,5 @@ def test_entry_serves_its_first_picture(name: str, tmp_path: Path) -> None:
     check_edits(adapter)
     check_guidance(adapter)
     check_side_multiple(adapter, catalogue)
-    picture = first_picture(adapter, catalogue, name, is_masked=name.endswith("inpainting"))
+    picture = first_picture(adapter)
     assert picture.shape == (entry.defaults.height, entry.defaults.width, 3)

@@ -111,7 +111,7 @@ def test_file_serves_its_first_picture_with_its_configuration(tmp_path: Path) ->
     assert (entry.config, entry.family, entry.dtype) == ("configuration", "stable-diffusion", "float32")
     adapter = load_model(catalogue, entry, torch.device("cpu"), 1 << 20)
     check_side_multiple(adapter, catalogue)
-    assert first_picture(adapter, catalogue, "model").shape == (tiny.SIDE, tiny.SIDE, 3)
+    assert first_picture(adapter).shape == (tiny.SIDE, tiny.SIDE, 3)
 
 
 def test_configuration_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -6,11 +6,16 @@ import signal
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import pytest
 
 from ops.settings import CHECKOUT
-from workers.process.start import _in_a_thread
+from tests.unit.workers import flow
+from tests.unit.workers.adapters import QUIET, make_adapter, make_engine
+from workers.bench.tiny_pipelines import EDITING_PIPELINES
+from workers.families.family import PictureFamily
+from workers.process.start import _in_a_thread, _warm_up
 
 LOADS_FOR_EVER = """
 import threading
@@ -52,3 +57,15 @@ def test_ctrl_c_ends_a_process_that_loads() -> None:
         process.kill()
     assert "KeyboardInterrupt" in errors
     assert process.returncode == -signal.SIGINT
+
+
+@pytest.mark.filterwarnings(QUIET)
+@pytest.mark.parametrize("name", ["stable-diffusion", "inpainting", "qwen-image-edit"])
+def test_model_is_warmed_up_with_what_it_does(name: str) -> None:
+    adapter: PictureFamily[Any] = flow.adapter_of(name) if name in EDITING_PIPELINES else make_adapter(name)
+    engine = make_engine(adapter)
+    engine.start()
+    try:
+        assert _warm_up(engine, adapter) >= 1
+    finally:
+        engine.stop()
