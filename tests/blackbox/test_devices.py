@@ -90,8 +90,8 @@ def test_large_model_is_served_by_large_devices_alone(make_system: MakeSystem) -
 
 
 def test_device_that_can_serve_nothing_is_shown_as_failed_and_the_others_serve(make_system: MakeSystem) -> None:
-    system = make_system(simulated("large", more="min_vram_gb = 80"))
-    system.serve()
+    system, port = make_system(simulated("large", more="min_vram_gb = 80")), ports(1)
+    system.serve(env={"IMAGEMILL_METRICS_PORT": str(port)})
     worker = start(system, "simulated:24,simulated:80", 1)
 
     def failed() -> dict[str, Any] | None:
@@ -102,6 +102,9 @@ def test_device_that_can_serve_nothing_is_shown_as_failed_and_the_others_serve(m
     reason = "simulated has 24.0 GB, and large asks for 80 (min_vram_gb in models.toml): serve other models there"
     assert reason in shown["troubles"][0]
     assert reason in system.cli("doctor", "--json").stdout
+    failed_gauge = 'imagemill_workers{model="large",queue="gpu.large",state="failed"} 1.0'
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        assert failed_gauge in answer.read().decode()
     assert worker.printed("starting another") == 0
     assert worker.exit_code is None
     assert system.end_of(system.submit(model="large"))["status"] == "succeeded"

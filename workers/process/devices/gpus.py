@@ -45,9 +45,12 @@ def usable_gpus() -> list[Gpu]:
     Those that this process may see, and the torch that is installed can compute on.
 
     Raises:
-        NoGpus: There is no driver, it does not answer, or this torch is for the CPU.
+        NoGpus: There is no driver, it does not answer, or there is no torch here but one for the CPU.
     """
-    version = importlib.metadata.version("torch")
+    try:
+        version = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError as exc:
+        raise NoGpus("torch is not installed") from exc
     if version.endswith("+cpu"):
         raise NoGpus(f"torch {version} computes on the CPU only; install its CUDA build")
     return visible_of(listed_in(_list()), os.environ.get(VISIBLE))

@@ -71,9 +71,15 @@ def _own_device(settings: WorkerSettings) -> tuple[torch.device, str, float | No
     device = choose_device(settings.device)
     if device.type == "cpu":
         return device, "cpu", None
-    about = torch.cuda.get_device_properties(device)
-    number = f"GPU {settings.devices}: " if settings.devices[:1].isdigit() else ""
-    return device, f"{number}{about.name}", about.total_memory / 1e9
+    name = f"GPU {settings.devices}" if settings.devices[:1].isdigit() else "GPU"
+    try:
+        about = torch.cuda.get_device_properties(device)
+    except RuntimeError as exc:
+        reason = str(exc).splitlines()[0]
+        raise InvalidConfiguration(
+            f"{name} cannot be used: {reason}; nvidia-smi says more. When it works again, restart the worker"
+        ) from exc
+    return device, f"{name}: {about.name}", about.total_memory / 1e9
 
 
 def _asked_by(models: Iterable[Model]) -> str:
