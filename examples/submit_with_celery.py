@@ -15,7 +15,7 @@ def main(redis_url: str) -> None:
     """Send one request by the task's name, and wait for the finished job."""
     app = Celery(broker=redis_url, backend=redis_url)
     prompt = "a yellow star left of a cyan ring on a black background"
-    task = app.send_task("imagemill.generate", kwargs={"prompt": prompt}, queue="gpu.shapes")
+    task = app.send_task("imagemill.generate", kwargs={"prompt": prompt}, queue="gpu.shapes-flow")
     job = task.get(timeout=60)
     sys.stdout.write(f"{job['status']} {job['id']}\n{job['images'][0]['key']}\n")
 

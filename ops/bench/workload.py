@@ -13,7 +13,7 @@ from jobs.table.states import Status
 from jobs.view import JobView
 from workers.builtin.scenes import caption, random_scene
 
-MODEL = "shapes"
+MODEL = "shapes-flow"
 
 
 def requests(count: int, seed: int, **fields: Any) -> list[dict[str, Any]]:

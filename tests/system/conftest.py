@@ -29,7 +29,7 @@ from storage.backends.s3.settings import S3Settings
 from tests.system.browser import Browser, run_browser
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
-QUEUE = "gpu.shapes"
+QUEUE = "gpu.shapes-flow"
 DEADLINE_S = 240.0  # for whatever a test waits for, on a machine that is kept busy: make test-loaded
 _START_S = 600.0
 

@@ -67,5 +67,5 @@ def test_worker_that_cannot_load_its_model_says_so_and_serves_nothing(
     assert "cannot be loaded" in done.stderr
     assert "Traceback" not in done.stderr
     (failed,) = [each for each in system.workers() if each.name not in before]
-    assert (failed.state, failed.serves("gpu.shapes")) == ("failed", False)
+    assert (failed.state, failed.serves("gpu.shapes-flow")) == ("failed", False)
     assert "cannot be loaded" in failed.failure

@@ -20,7 +20,7 @@ from tests.blackbox.outside import standing
 from tests.celery_sender import celery_sender
 from tests.system.conftest import DEADLINE_S, RunCli
 
-QUEUE = "gpu.shapes"
+QUEUE = "gpu.shapes-flow"
 
 BAD_FIELDS: list[tuple[str, dict[str, Any]]] = [
     ("prompt", {"prompt": ""}),

@@ -75,7 +75,7 @@ def test_outside_of_the_mask_pixels_stay_bit_for_bit(system: Client, size: tuple
 def test_result_has_the_size_of_the_picture_or_what_the_model_takes(
     system: Client, size: tuple[int, int], result: tuple[int, int]
 ) -> None:
-    images = system.submit(**edit(*size, n=2)).images(DEADLINE_S)
+    images = system.submit(**edit(*size, n=2, model="shapes")).images(DEADLINE_S)
     assert [image.open().size for image in images] == [result] * 2
     assert file_of(images[0].open()) != file_of(images[1].open())
 
@@ -128,8 +128,8 @@ def test_plain_celery_has_a_task_for_edits(system: Client, stack_env: dict[str, 
         fields = {name: value for name, value in edit(101, 77).items() if name != "kind"}
         sent = {**fields, "mask": data_url(file_of(mask(101, 77)))}
         results = [
-            app.send_task("imagemill.edit", kwargs=sent, queue="gpu.shapes"),
-            app.send_task("imagemill.generate", kwargs={"kind": "edit", **sent}, queue="gpu.shapes"),
+            app.send_task("imagemill.edit", kwargs=sent, queue="gpu.shapes-flow"),
+            app.send_task("imagemill.generate", kwargs={"kind": "edit", **sent}, queue="gpu.shapes-flow"),
         ]
         for result in results:
             view = result.get(timeout=DEADLINE_S)
@@ -143,7 +143,7 @@ def test_plain_celery_has_a_task_for_edits(system: Client, stack_env: dict[str, 
             ("imagemill.edits", fields, "task: there is no task 'imagemill.edits'"),
         ]
         for task, kwargs, says in wrong:
-            refused = app.send_task(task, kwargs=kwargs, queue="gpu.shapes")
+            refused = app.send_task(task, kwargs=kwargs, queue="gpu.shapes-flow")
             with pytest.raises(Exception, match=says.replace("(", r"\(")):
                 refused.get(timeout=DEADLINE_S)
 

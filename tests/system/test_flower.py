@@ -14,7 +14,7 @@ from ops.programs import Flower
 from producer import Client
 from tests.system.conftest import DEADLINE_S, ask_flower
 
-QUEUE, LINE = "gpu.shapes", "run.shapes"
+QUEUE, LINE = "gpu.shapes-flow", "run.shapes-flow"
 
 
 def test_job_is_shown_with_a_short_readable_line(system: Client, flower: Flower) -> None:
@@ -24,7 +24,7 @@ def test_job_is_shown_with_a_short_readable_line(system: Client, flower: Flower)
     assert wait_until(lambda: _task(flower, job.id).get("state") == "SUCCESS", DEADLINE_S)
     task = _task(flower, job.id)
     assert task["name"] == "imagemill.run"
-    assert task["args"].startswith("shapes 128×128 2 steps “a large red circle")
+    assert task["args"].startswith("shapes-flow 128×128 2 steps “a large red circle")
     assert len(task["args"]) < 100
     assert task["runtime"] > 0
 
@@ -36,7 +36,7 @@ def test_failed_job_is_shown_as_failed(system: Client, flower: Flower) -> None:
 
 
 def test_canceled_job_is_shown_as_revoked(system: Client, flower: Flower) -> None:
-    job = system.submit("a red circle", num_inference_steps=200)
+    job = system.submit("a red circle", num_inference_steps=100, n=4)
     next(event for event in job.events() if event.type == "progress")
     job.cancel()
     assert wait_until(lambda: _task(flower, job.id).get("state") == "REVOKED", DEADLINE_S)
@@ -59,7 +59,7 @@ def test_login_is_needed(flower: Flower, path: str) -> None:
 
 def test_job_revoked_there_is_canceled_here(system: Client, flower: Flower) -> None:
     name, _, password = (flower.login or "").partition(":")
-    job = system.submit("a green square", num_inference_steps=200)
+    job = system.submit("a green square", num_inference_steps=100, n=4)
     assert wait_until(lambda: _task(flower, job.id).get("state") == "STARTED", DEADLINE_S)
     address = f"{flower.url}/api/task/revoke/{job.id}?terminate=true"
     assert httpx.post(address, auth=(name, password), timeout=DEADLINE_S, trust_env=False).status_code == 200

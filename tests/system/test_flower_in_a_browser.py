@@ -15,7 +15,7 @@ from tests.system.conftest import DEADLINE_S, ask_flower
 
 pytestmark = pytest.mark.long  # Chromium takes as much as the whole system; test_flower.py asks without it.
 
-QUEUE, LINE = "gpu.shapes", "run.shapes"
+QUEUE, LINE = "gpu.shapes-flow", "run.shapes-flow"
 _ROW = "#tasks-table tbody tr"
 _TABLE_AND_FRAME = ("#tasks-table", "div:has(> #tasks-table)")
 _PRESS_FROM_ELSEWHERE = """
@@ -50,7 +50,7 @@ def test_worker_and_its_queue_are_shown(logged_in: Browser, flower: Flower) -> N
 
 
 def test_queue_and_what_waits_in_it_are_shown(logged_in: Browser, flower: Flower, system: Client) -> None:
-    jobs = system.submit_many({"prompt": "a red circle", "num_inference_steps": 200} for _ in range(60))
+    jobs = system.submit_many({"prompt": "a red circle", "num_inference_steps": 100} for _ in range(60))
     logged_in.open(f"{flower.url}/broker")
     waiting = logged_in.text("#queue-table tbody tr").split()
     assert waiting[0] == LINE
@@ -72,8 +72,8 @@ def test_running_and_finished_jobs_are_shown_with_a_line_of_their_own(
     running = running_job(system, flower)
     logged_in.open(f"{flower.url}/tasks")
     logged_in.until("the running job is on top", lambda: running.id in logged_in.text(_ROW))
-    assert logged_in.text(_ROW).startswith("shapes 128×128 200 steps “a green square” STARTED")
-    assert logged_in.find(_ROW, finished.id).text.startswith("shapes 128×128 2 steps “a large red circle on")
+    assert logged_in.text(_ROW).startswith("shapes-flow 128×128 100 steps “a green square” STARTED")
+    assert logged_in.find(_ROW, finished.id).text.startswith("shapes-flow 128×128 2 steps “a large red circle on")
     assert "SUCCESS" in logged_in.find(_ROW, finished.id).text
     assert "a cyan ring" in logged_in.find(_ROW, "a cyan ring").text
     table, frame = (logged_in.run(f"return document.querySelector('{css}').offsetWidth") for css in _TABLE_AND_FRAME)
@@ -114,7 +114,7 @@ def test_page_of_another_origin_cannot_revoke_in_a_browser_that_is_logged_in(
 
 def running_job(system: Client, flower: Flower) -> Job:
     """One that would take long, once its steps have begun and Flower, whose list stays as it was opened, knows it."""
-    job = system.submit("a green square", num_inference_steps=200)
+    job = system.submit("a green square", num_inference_steps=100, n=4)
     assert wait_until(lambda: job.status().stage is not None, DEADLINE_S)
     assert wait_until(lambda: is_known_as_started(flower, job), DEADLINE_S)
     return job

@@ -22,8 +22,8 @@ PROMPT = "a large red circle on a blue background"
 
 
 def test_picture_comes_back_with_the_size_that_was_asked_for(system: Client) -> None:
-    image = system.submit(PROMPT, width=96, height=64, num_inference_steps=2).images(200)[0].open()
-    assert image.size == (96, 64)
+    image = system.submit(PROMPT, width=176, height=128, num_inference_steps=2).images(200)[0].open()
+    assert image.size == (176, 128)
 
 
 def test_same_parameters_give_the_same_bytes_and_another_seed_another_picture(system: Client) -> None:
@@ -41,10 +41,14 @@ def test_four_images_have_the_seeds_that_follow(system: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "scheduler", ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "unipc", "heun", "lcm"]
+    ("model", "scheduler"),
+    [
+        *(("shapes-flow", name) for name in ("default", "euler", "heun", "lcm", "dpmpp_2m", "unipc")),
+        *(("shapes", name) for name in ("ddim", "euler_ancestral", "dpmpp_2m_karras", "unipc")),
+    ],
 )
-def test_every_scheduler_of_the_model_runs(system: Client, scheduler: str) -> None:
-    record = system.submit(PROMPT, scheduler=scheduler, num_inference_steps=5).wait(200)
+def test_every_scheduler_of_the_model_runs(system: Client, model: str, scheduler: str) -> None:
+    record = system.submit(PROMPT, model=model, scheduler=scheduler, num_inference_steps=5).wait(200)
     assert record.status is Status.SUCCEEDED, record.error
 
 
@@ -101,7 +105,7 @@ def test_events_tell_the_way_of_the_job_in_order(system: Client, system_redis: r
 
 
 def test_running_job_that_is_canceled_leaves_at_its_next_step(system: Client) -> None:
-    job = system.submit(PROMPT, num_inference_steps=200)
+    job = system.submit(PROMPT, num_inference_steps=100, n=4)
     next(event for event in job.events() if event.type == "progress" and event.data["stage"] == "generate")
     job.cancel()
     record = job.wait(DEADLINE_S)
@@ -112,7 +116,7 @@ def test_running_job_that_is_canceled_leaves_at_its_next_step(system: Client) ->
 
 
 def test_job_past_its_deadline_ends_as_expired_while_it_runs(system: Client) -> None:
-    record = system.submit(PROMPT, num_inference_steps=200, n=16, deadline=1.0).wait(200)
+    record = system.submit(PROMPT, num_inference_steps=100, n=16, deadline=1.0).wait(200)
     assert record.status is Status.EXPIRED
     assert record.error is not None
     assert record.error.code == "deadline_exceeded"
@@ -137,7 +141,7 @@ def test_command_line_prints_the_finished_job_as_json(system: Client, cli: RunCl
 def test_command_line_says_what_a_person_wants_to_know(system: Client, cli: RunCli) -> None:
     done = cli("submit", PROMPT, "--steps", "2", "--out", "circle.png")
     assert done.returncode == 0, done.stderr
-    for word in ("succeeded", "circle.png", "http://", "generate", "total"):
+    for word in ("succeeded", "circle.png", "generate", "total"):
         assert word in done.stdout
 
 

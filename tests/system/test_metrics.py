@@ -149,7 +149,7 @@ def _use(api: Api, stack_env: dict[str, str]) -> None:
         assert answer.json()["status"] == "succeeded"
     assert httpx.get(f"{api.url}/v1/jobs/no-such-job", timeout=DEADLINE_S, trust_env=False).status_code == 404
     with Celery("elsewhere", broker=stack_env["IMAGEMILL_REDIS_URL"], set_as_current=False) as app:
-        app.send_task("imagemill.generate", kwargs={"prompt": ""}, queue="gpu.shapes")
+        app.send_task("imagemill.generate", kwargs={"prompt": ""}, queue="gpu.shapes-flow")
 
 
 def _port_of(process: Process) -> int:
@@ -218,7 +218,7 @@ def test_annotations_and_variables_of_the_dashboard_are_answered(prometheus: Pro
         prometheus.ask("query", query=each["expr"])
     (model,) = [each for each in described["templating"]["list"] if each["name"] == "model"]
     metric = model["definition"].removeprefix("label_values(").split(",")[0]
-    assert "shapes" in prometheus.ask("label/model/values", **{"match[]": metric})
+    assert "shapes-flow" in prometheus.ask("label/model/values", **{"match[]": metric})
 
 
 def test_prometheus_evaluates_every_rule(prometheus: Prometheus) -> None:

@@ -25,14 +25,14 @@ def picture(file: bytes | str | None) -> PillowImage.Image:
 
 
 def test_image_comes_back_as_openais_client_has_it(openai_client: OpenAI, system: Client) -> None:
-    answer = openai_client.images.generate(model="shapes", prompt=PROMPT, n=2, size="96x64", quality="low")
+    answer = openai_client.images.generate(model="shapes-flow", prompt=PROMPT, n=2, size="176x128", quality="low")
     assert answer.data is not None
-    assert [picture(image.b64_json).size for image in answer.data] == [(96, 64), (96, 64)]
+    assert [picture(image.b64_json).size for image in answer.data] == [(176, 128), (176, 128)]
     links = [
         httpx.get(str(image.url), timeout=DEADLINE_S, trust_env=False).content for image in answer.data
     ]  # As older clients do.
-    assert [picture(file).size for file in links] == [(96, 64), (96, 64)]
-    assert (answer.size, answer.output_format, answer.quality, answer.background) == ("96x64", "png", "low", "opaque")
+    assert [picture(file).size for file in links] == [(176, 128), (176, 128)]
+    assert (answer.size, answer.output_format, answer.quality, answer.background) == ("176x128", "png", "low", "opaque")
     assert answer._request_id is not None
     record = system.status(answer._request_id)
     assert (record.status, int(record.ended_at or 0)) == (Status.SUCCEEDED, answer.created)
@@ -63,18 +63,18 @@ def test_link_comes_instead_where_it_is_asked_for_and_extensions_reach_the_job(
 
 def test_stream_ends_with_the_completed_image(openai_client: OpenAI) -> None:
     stream = openai_client.images.generate(
-        prompt=PROMPT, stream=True, partial_images=2, size="96x64", output_format="jpeg", quality="high"
+        prompt=PROMPT, stream=True, partial_images=2, size="176x128", output_format="jpeg", quality="high"
     )
     (event,) = list(stream)
     assert isinstance(event, ImageGenCompletedEvent)
     assert ImageGenCompletedEvent.model_validate(event.model_dump()) == event
-    assert (picture(event.b64_json).format, picture(event.b64_json).size) == ("JPEG", (96, 64))
-    assert (event.type, event.size, event.quality) == ("image_generation.completed", "96x64", "high")
+    assert (picture(event.b64_json).format, picture(event.b64_json).size) == ("JPEG", (176, 128))
+    assert (event.type, event.size, event.quality) == ("image_generation.completed", "176x128", "high")
 
 
 def test_stream_that_is_closed_early_ends_the_job(openai_client: OpenAI, system: Client) -> None:
     stream = openai_client.images.generate(
-        prompt=PROMPT, stream=True, n=16, size="128x128", extra_body={"num_inference_steps": 200}
+        prompt=PROMPT, stream=True, n=16, size="128x128", extra_body={"num_inference_steps": 100}
     )
     job_id = stream.response.headers["x-request-id"]
     stream.close()
@@ -83,7 +83,7 @@ def test_stream_that_is_closed_early_ends_the_job(openai_client: OpenAI, system:
 
 def test_models_are_listed(openai_client: OpenAI) -> None:
     listed = {model.id: model for model in openai_client.models.list()}
-    assert list(listed) == ["shapes", "shapes-flow"]
+    assert list(listed) == ["shapes-flow", "shapes"]
     for name, model in listed.items():
         assert (model.object, model.created, model.owned_by) == ("model", 0, "imagemill")
         assert openai_client.models.retrieve(name) == model

@@ -30,7 +30,7 @@ def transparent(width: int, height: int) -> bytes:
 
 def test_picture_becomes_another_one(openai_client: OpenAI, system: Client) -> None:
     answer = openai_client.images.edit(
-        model="shapes",
+        model="shapes-flow",
         image=PICTURE,
         prompt=PROMPT,
         n=2,
@@ -69,7 +69,7 @@ def test_stream_ends_with_the_completed_image(openai_client: OpenAI) -> None:
 
 def test_stream_that_is_closed_early_ends_the_job(openai_client: OpenAI, system: Client) -> None:
     stream = openai_client.images.edit(
-        image=PICTURE, prompt=PROMPT, stream=True, n=16, extra_body={"num_inference_steps": 200}
+        image=PICTURE, prompt=PROMPT, stream=True, n=16, extra_body={"num_inference_steps": 100}
     )
     job_id = stream.response.headers["x-request-id"]
     stream.close()
@@ -101,7 +101,7 @@ def test_what_came_with_an_edit_goes_with_its_result(openai_client: OpenAI, syst
 
 def test_several_pictures_and_what_else_is_wrong_are_errors_of_openais_client(openai_client: OpenAI) -> None:
     with pytest.raises(
-        openai.BadRequestError, match="the model shapes edits one picture at a time; 3 were sent"
+        openai.BadRequestError, match="the model shapes-flow edits one picture at a time; 3 were sent"
     ) as wrong:
         openai_client.images.edit(image=[PICTURE] * 3, prompt=PROMPT)
     assert (wrong.value.param, wrong.value.code, wrong.value.type) == (

@@ -51,7 +51,7 @@ def test_interrupted_command_goes_on_when_it_is_given_again(
     lines = [{"prompt": prompt, "custom_id": str(number)} for number, prompt in enumerate(SHAPES)]
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")
     command = ["submit", "--file", "prompts.jsonl", "--steps", "2", "--caller", "interrupted"]
-    system.parts.control.pause("gpu.shapes")
+    system.parts.control.pause("gpu.shapes-flow")
     try:
         program = str(CHECKOUT / "imagemill")
         with subprocess.Popen(
@@ -65,7 +65,7 @@ def test_interrupted_command_goes_on_when_it_is_given_again(
         assert "same command again" in " ".join(printed.split())
         assert "Traceback" not in printed
     finally:
-        system.parts.control.resume("gpu.shapes")
+        system.parts.control.resume("gpu.shapes-flow")
     submitted = jobs_of(system, "interrupted")
     done = cli(*command, "--json")
     assert done.returncode == 0, done.stderr

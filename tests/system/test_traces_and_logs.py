@@ -108,11 +108,11 @@ def test_trace_goes_from_the_submission_to_the_upload(watched: Watched) -> None:
     for stage in STAGES:
         assert spans[stage].ended_s - spans[stage].started_s == pytest.approx(job["timings"][stage], abs=0.001)
     attributes = attempt.attributes
-    assert (attributes["imagemill.job_id"], attributes["imagemill.model"]) == (job["id"], "shapes")
+    assert (attributes["imagemill.job_id"], attributes["imagemill.model"]) == (job["id"], "shapes-flow")
     assert attributes["imagemill.status"] == "succeeded"
     assert attempt.error is None
     assert spans["generate"].attributes["imagemill.passes"] == 2
-    assert spans["generate"].attributes["imagemill.rows_a_pass"] == 2.0  # One image, guided.
+    assert spans["generate"].attributes["imagemill.rows_a_pass"] == 1.0  # One image.
 
 
 def test_trace_of_who_calls_is_continued(watched: Watched) -> None:
@@ -140,7 +140,7 @@ def test_client_in_this_process_begins_a_trace_too(watched: Watched) -> None:
 
 
 def test_trace_of_a_job_that_was_canceled_says_so(watched: Watched) -> None:
-    job = submit(watched, {"Prefer": "wait=0"}, num_inference_steps=200)
+    job = submit(watched, {"Prefer": "wait=0"}, num_inference_steps=100, n=4)
     url = f"{watched.api.url}/v1/jobs/{job['id']}"
     assert wait_until(
         lambda: httpx.get(url, timeout=DEADLINE_S, trust_env=False).json().get("stage") == "generate", DEADLINE_S

@@ -35,7 +35,6 @@ STEPS = (4, 12, 30)  # of a job, equally likely
 # T(B) = launch + row · B, in seconds: a device that launches more than it computes, and one that is full with one row.
 _SIMULATED = {"launch-bound": "launch_s=0.02 row_s=0.001", "saturated": "launch_s=0 row_s=0.01"}
 _SIMULATED_JOBS = 2_000
-_ROWS = 2  # of a job, with guidance as the model has it
 
 # Of the engine's p95 and mean latency, as parts of the others'.
 _REAL = "real time"
@@ -170,7 +169,8 @@ def _in_virtual_time(times: str, effort: Effort) -> dict[str, list[Outcome]]:
     model = simulated(catalogue.models[MODEL], device)
     (spec,) = settle(catalogue, requests(1, seed=0))
     max_rows = best_rows(model, spec)
-    service_s = statistics.mean(STEPS) * (device.launch_s + _ROWS * device.row_s)
+    rows = model(lambda _seconds: None).begin(spec, None).rows
+    service_s = statistics.mean(STEPS) * (device.launch_s + rows * device.row_s)
     outcomes: dict[str, list[Outcome]] = {SINGLY: [], BATCHED: [], ENGINE: []}
     for seed in range(effort.rounds):
         stream = _stream(catalogue, effort.load / service_s, _SIMULATED_JOBS, seed)

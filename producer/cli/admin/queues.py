@@ -17,7 +17,7 @@ from producer.client.parts import Parts, open_parts
 
 queue_app = typer.Typer(help="Show, pause, resume and empty queues.", no_args_is_help=True)
 
-QueueName = Annotated[str, typer.Argument(help="The queue, for example gpu.shapes, or its model or kind.")]
+QueueName = Annotated[str, typer.Argument(help="The queue, for example gpu.shapes-flow, or its model or kind.")]
 YesFlag = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 

@@ -38,7 +38,7 @@ def follow_on_terminal(job: Job, console: Console) -> JobView:
 
 
 def print_result(job: Job, record: JobView, console: Console, saved: list[str]) -> None:
-    """Print where what was made is and how long each stage took, or why there is none."""
+    """Print the files of what was made, or links, and how long each stage took; or why there is nothing."""
     if record.result is not None:
         when = "is being deleted" if record.result == "deleting" else "is deleted"
         line = f"[yellow]{escape(record.status)}[/] {escape(record.id)}: its result {when}"
@@ -54,11 +54,8 @@ def print_result(job: Job, record: JobView, console: Console, saved: list[str]) 
     console.print(f"[green]succeeded[/] {escape(record.id)}{seed}", markup=True)
     for name in saved:
         console.print(f"  saved  {name}", soft_wrap=True)
-    for image in job.images():
-        # No wrapping: a link is there to be copied.
-        console.print("  link  ", image.url(), highlight=False, soft_wrap=True)
-    for other in job.artifacts():
-        console.print(f"  {other.record.name or 'link':<6}", other.url(), highlight=False, soft_wrap=True)
+    if not saved:
+        _print_links(job, console)
     if record.data is not None:
         data = json.dumps(record.data, ensure_ascii=False)
         console.print("  data  ", data, highlight=False, soft_wrap=True)
@@ -68,3 +65,11 @@ def print_result(job: Job, record: JobView, console: Console, saved: list[str]) 
     times = "  ".join(f"{escape(stage)} {record.timings[stage]:.2f} s" for stage in stages if stage in record.timings)
     total = f"[bold]total {record.timings.get('total', 0):.2f} s[/]"
     console.print(f"  took   {times}  {total}", markup=True, soft_wrap=True)
+
+
+def _print_links(job: Job, console: Console) -> None:
+    # No wrapping: a link is there to be copied.
+    for image in job.images():
+        console.print("  link  ", image.url(), highlight=False, soft_wrap=True)
+    for other in job.artifacts():
+        console.print(f"  {other.record.name or 'link':<6}", other.url(), highlight=False, soft_wrap=True)

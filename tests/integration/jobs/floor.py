@@ -36,7 +36,7 @@ class Floor:
         self.began_s: dict[str, float] = {}
         self.used_s: defaultdict[str, float] = defaultdict(float)
         self.order: list[str] = []
-        table.fleet.report(WorkerReport(name="worker@floor", state="ready", models=("shapes",), slots=slots))
+        table.fleet.report(WorkerReport(name="worker@floor", state="ready", models=("shapes-flow",), slots=slots))
 
     @property
     def standing(self) -> int:

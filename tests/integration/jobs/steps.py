@@ -16,7 +16,7 @@ from jobs.table.submission import Submission
 from jobs.table.table import JobTable, QueueCounts
 from ops.process import wait_until
 
-QUEUE = "gpu.shapes"
+QUEUE = "gpu.shapes-flow"
 DEADLINE_S = 60.0
 WANTS: dict[str, Any] = {"ignore_result": False, "delivery_info": {}}  # what a task of Celery's says of itself
 

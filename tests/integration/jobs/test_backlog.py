@@ -12,11 +12,11 @@ from jobs.fleet.fleet import WorkerReport
 from jobs.fleet.lists import list_of
 from jobs.process.settings import Settings
 
-QUEUE, LINE = "gpu.shapes", "run.shapes"
+QUEUE, LINE = "gpu.shapes-flow", "run.shapes-flow"
 
 
 def worker(state: str = "ready", **told: Any) -> WorkerReport:
-    return WorkerReport(name="worker@a", state=state, models=("shapes",), **told)
+    return WorkerReport(name="worker@a", state=state, models=("shapes-flow",), **told)
 
 
 def backlog(queue: str, priority: int | None = 0) -> ListBacklog:
@@ -36,7 +36,7 @@ def test_worker_takes_others_messages_of_every_priority_and_its_line_s_of_three(
     assert not taken(backlog(LINE, priority), before)
 
 
-@pytest.mark.parametrize("queue", ["gpu.nope", "run.nope", "any.shapes", "runs.shapes"])
+@pytest.mark.parametrize("queue", ["gpu.nope", "run.nope", "any.shapes-flow", "runs.shapes-flow"])
 def test_queue_that_nobody_serves_is_seen(queue: str) -> None:
     assert not taken(backlog(queue), worker())
 
@@ -71,13 +71,13 @@ def test_known_lists_are_counted_without_looking_for_others(redis_client: redis.
 
 
 def test_queue_of_a_newer_version_is_no_error(redis_client: redis.Redis, settings: Settings) -> None:
-    redis_client.lpush("cloud.shapes", "a message")
-    (found,) = backlog_in(redis_client, settings, ["cloud.shapes"])
-    assert (found.of_jobs, found.messages) == ("cloud.shapes", 1)
+    redis_client.lpush("cloud.shapes-flow", "a message")
+    (found,) = backlog_in(redis_client, settings, ["cloud.shapes-flow"])
+    assert (found.of_jobs, found.messages) == ("cloud.shapes-flow", 1)
 
 
 def test_whatever_is_named_as_our_lists_are_is_found(redis_client: redis.Redis, settings: Settings) -> None:
-    lists = ["gpu.nope", list_of("run.shapes", 9), "any.count", f"{QUEUE}\x06\x1612", f"{QUEUE}\x06\x160"]
+    lists = ["gpu.nope", list_of("run.shapes-flow", 9), "any.count", f"{QUEUE}\x06\x1612", f"{QUEUE}\x06\x160"]
     for key in (*lists, "celery", "theirs"):
         redis_client.lpush(key, "a message", "another")
     redis_client.lpush(b"gpu.\xff", "a message")

@@ -20,8 +20,8 @@ from jobs.table.table import JobTable
 from ops.process import free_port
 from producer import Client
 
-QUEUE = "gpu.shapes"
-LINE = "run.shapes"
+QUEUE = "gpu.shapes-flow"
+LINE = "run.shapes-flow"
 LONG_PROMPT = "a large red circle " + "on a blue background " * 150 + "with a secret"
 
 # kombu keeps a list for each priority: https://docs.celeryq.dev/en/stable/userguide/routing.html#redis-message-priorities
@@ -67,7 +67,7 @@ def test_people_see_a_short_readable_argument(client: Client, redis_client: redi
     client.submit(LONG_PROMPT)
     (message,) = messages(redis_client, LISTS["normal"])
     shown = message["headers"]["argsrepr"]
-    assert shown.startswith("shapes 128×128 20 steps “a large red circle on a blue background")
+    assert shown.startswith("shapes-flow 128×128 8 steps “a large red circle on a blue background")
     assert len(shown) < 100
 
 

@@ -148,15 +148,18 @@ def test_large_and_small_jobs_get_equal_time_of_the_device(
     assert alike(floor.used_s["large"], floor.used_s["small"])
 
 
-@pytest.mark.parametrize("field", ["n", "num_inference_steps", "width"])
-def test_whatever_makes_a_job_larger_is_paid_for(floor: Floor, a_job: MakeJob, field: str) -> None:
-    value = {"n": 2, "num_inference_steps": 40, "width": 256}[field]
+@pytest.mark.parametrize(
+    ("field", "value", "times"), [("n", 2, 2), ("num_inference_steps", 16, 2), ("width", 192, 1.5)]
+)
+def test_whatever_makes_a_job_larger_is_paid_for(
+    floor: Floor, a_job: MakeJob, field: str, value: int, times: float
+) -> None:
     floor.submit(*(a_job(caller="one", **{field: value}) for _ in range(100)))
     floor.submit(*(a_job(caller="two") for _ in range(200)))
     floor.let_line_go()
     floor.run_for(120)
     assert alike(floor.used_s["one"], floor.used_s["two"])
-    assert alike(floor.order.count("two"), 2 * floor.order.count("one"))
+    assert alike(floor.order.count("two"), times * floor.order.count("one"))
 
 
 def test_weight_of_two_gets_twice_as_much(floor: Floor, a_job: MakeJob) -> None:

@@ -9,7 +9,7 @@ from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.process.settings import Settings
 
 BUSY = WorkerReport(
-    name="worker@b", state="busy", models=("shapes",), jobs=("one", "two"), slots=6, started_at=1_700_000_000.5
+    name="worker@b", state="busy", models=("shapes-flow",), jobs=("one", "two"), slots=6, started_at=1_700_000_000.5
 )
 STARTING = WorkerReport(name="worker@a", state="starting")
 

@@ -113,8 +113,8 @@ def test_message_is_dropped_or_passed_on_once(inbox: Inbox, redis_client: redis.
     first, second = inbox.take(10)
     for _ in range(2):
         inbox.drop(first)
-        inbox.pass_on(second, "run.shapes")
-    assert redis_client.lrange("run.shapes", 0, -1) == ["b\nc"]
+        inbox.pass_on(second, "run.shapes-flow")
+    assert redis_client.lrange("run.shapes-flow", 0, -1) == ["b\nc"]
     assert redis_client.hlen(names.HELD) == 0
 
 
@@ -123,7 +123,7 @@ def test_dropped_message_is_counted_as_refused_once(inbox: Inbox, redis_client: 
     first, second = inbox.take(10)
     for _ in range(2):
         inbox.drop(first)
-    inbox.pass_on(second, "run.shapes")
+    inbox.pass_on(second, "run.shapes-flow")
     assert redis_client.hgetall(names.figures_key(QUEUE)) == {"refused": "1"}
 
 

@@ -28,6 +28,7 @@ ENDED = 2**21  # As in lib/kept.lua: what has a greater score has ended.
 LONG = {
     "prompt": "\N{LARGE RED CIRCLE}" * 2_500,
     "negative_prompt": "\N{LARGE RED CIRCLE}" * 2_500,
+    "guidance_scale": 3.0,
 }  # 20 KiB of a record
 
 

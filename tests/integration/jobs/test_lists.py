@@ -44,7 +44,7 @@ def test_lists_can_be_of_one_status_and_of_one_model(table: JobTable, a_job: Mak
     table.cancel(ended)
     assert ids(table.list_jobs(status=Status.PROCESSING)) == [runs]
     assert ids(table.list_jobs(status=Status.CANCELED)) == [ended]
-    assert ids(table.list_jobs(status=Status.QUEUED, model="shapes")) == [waits]
+    assert ids(table.list_jobs(status=Status.QUEUED, model="shapes-flow")) == [waits]
     assert ids(table.list_jobs(model="other")) == []
 
 
@@ -52,7 +52,7 @@ def test_page_of_long_records_ends_early_and_asks_for_each_of_them_few_times(
     table: JobTable, redis_client: redis.Redis, a_job: MakeJob
 ) -> None:
     long = "\N{LARGE RED CIRCLE}" * 2_500
-    submitted = submit(table, *(a_job(prompt=long, negative_prompt=long) for _ in range(100)))
+    submitted = submit(table, *(a_job(prompt=long, negative_prompt=long, guidance_scale=3) for _ in range(100)))
     redis_client.config_resetstat()
     page, cursor = table.list_jobs(limit=100)
     asked = sum(each["calls"] for name, each in redis_client.info("commandstats").items() if name != "cmdstat_info")
@@ -81,7 +81,7 @@ def test_cursor_from_elsewhere_is_refused(table: JobTable, cursor: str) -> None:
 
 
 def test_rejected_job_is_listed(table: JobTable) -> None:
-    table.reject("outside", request={"n": 0}, queue="gpu.shapes", error=InvalidRequest("n", "is 0"))
+    table.reject("outside", request={"n": 0}, queue="gpu.shapes-flow", error=InvalidRequest("n", "is 0"))
     assert ids(table.list_jobs("celery", Status.FAILED)) == ["outside"]
 
 

@@ -110,7 +110,7 @@ def test_job_of_a_lost_worker_is_taken_back_in_a_full_redis_and_sent_when_there_
         reconciler.run_once()
     assert table.get(claimed.job_id).status is Status.QUEUED
     redis_client.config_set("maxmemory", 0)
-    redis_client.zadd("imagemill:released:gpu.shapes", {claimed.job_id: 1.0}, xx=True)
+    redis_client.zadd("imagemill:released:gpu.shapes-flow", {claimed.job_id: 1.0}, xx=True)
     assert reconciler.run_once() == Reconciled(resent=1)
 
 

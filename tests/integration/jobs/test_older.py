@@ -24,7 +24,14 @@ def brief(settings: Settings) -> Settings:
 
 
 def report_of_the_first_version(client: redis.Redis, state: str) -> None:
-    report = {"name": "worker@old", "state": state, "models": ["shapes"], "jobs": [], "slots": 4, "started_at": 1.0}
+    report = {
+        "name": "worker@old",
+        "state": state,
+        "models": ["shapes-flow"],
+        "jobs": [],
+        "slots": 4,
+        "started_at": 1.0,
+    }
     client.set(names.worker_key("worker@old"), json.dumps(report))
     client.sadd(names.WORKERS, "worker@old")
 

@@ -31,7 +31,7 @@ def queue_scanner(redis_client: redis.Redis, settings: Settings, clock: Clock) -
 
 
 def seen(client: redis.Redis, settings: Settings) -> dict[str, int]:
-    return {each.key: each.messages for each in backlog_in(client, settings, ["gpu.shapes"])}
+    return {each.key: each.messages for each in backlog_in(client, settings, ["gpu.shapes-flow"])}
 
 
 def scans(client: redis.Redis) -> int:
@@ -41,18 +41,18 @@ def scans(client: redis.Redis) -> int:
 def test_lists_of_queues_that_there_are_not_are_seen_as_long_as_something_stands_there(
     queue_scanner: QueueScanner, redis_client: redis.Redis, settings: Settings
 ) -> None:
-    lists = ["gpu.shapes", "gpu.nope", list_of("run.nope", 9), "any.nope"]
+    lists = ["gpu.shapes-flow", "gpu.nope", list_of("run.nope", 9), "any.nope"]
     for key in (*lists, "celery"):
         redis_client.lpush(key, "a message")
-    assert set(seen(redis_client, settings)) == {"gpu.shapes"}
+    assert set(seen(redis_client, settings)) == {"gpu.shapes-flow"}
     queue_scanner.scan()
     assert seen(redis_client, settings) == dict.fromkeys(lists, 1)
     redis_client.lpush("gpu.nope", "another")
     redis_client.delete("any.nope", "run.nope")
     redis_client.delete(list_of("run.nope", 9))
     redis_client.set("any.nope", "something else")
-    backlog = backlog_in(redis_client, settings, ["gpu.shapes"])
-    assert unread_in(backlog, []) == {"gpu.shapes": 1, "gpu.nope": 2}
+    backlog = backlog_in(redis_client, settings, ["gpu.shapes-flow"])
+    assert unread_in(backlog, []) == {"gpu.shapes-flow": 1, "gpu.nope": 2}
 
 
 def test_it_looks_once_a_minute(

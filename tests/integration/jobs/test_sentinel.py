@@ -33,13 +33,13 @@ def test_job_and_its_message_are_written_where_the_sentinels_say(
     cluster: Cluster, settings: Settings, storage_settings: S3Settings
 ) -> None:
     client = Client(settings, storage_settings)
-    job = client.submit("a red circle", model="shapes")
+    job = client.submit("a red circle", model="shapes-flow")
     client.close()
     with cluster.client(cluster.primary_port()) as primary:
         assert primary.exists(f"imagemill:job:{job.id}")
         assert any(
             job.id in message
-            for key in primary.scan_iter(f"{line_of(queue_of('shapes'))}*")
+            for key in primary.scan_iter(f"{line_of(queue_of('shapes-flow'))}*")
             for message in primary.lrange(key, 0, -1)
         )
 

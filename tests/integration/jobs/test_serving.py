@@ -13,7 +13,7 @@ from jobs.fleet.serving import Serving
 from jobs.process.settings import Settings
 from ops.process import free_port
 
-QUEUE = "gpu.shapes"
+QUEUE = "gpu.shapes-flow"
 
 Policy = Literal["allow", "warn", "refuse"]
 
@@ -33,7 +33,7 @@ def test_operator_says_what_becomes_of_a_job_that_nobody_would_run(
 
 def test_sentence_names_the_model_or_the_kind(redis_client: redis.Redis, settings: Settings) -> None:
     assert serving(redis_client, settings, "warn").warning(QUEUE) == (
-        "no worker serves model 'shapes' at the moment: the job waits until one does"
+        "no worker serves model 'shapes-flow' at the moment: the job waits until one does"
     )
     refusal = serving(redis_client, settings, "refuse").refusal("any.count")
     assert refusal is not None
@@ -56,7 +56,7 @@ def test_sentence_names_the_model_or_the_kind(redis_client: redis.Redis, setting
 def test_worker_counts_that_takes_such_jobs_or_is_about_to(
     redis_client: redis.Redis, settings: Settings, state: WorkerState, detached: tuple[str, ...], is_served: bool
 ) -> None:
-    report = WorkerReport(name="worker@a", state=state, models=("shapes",), detached=detached)
+    report = WorkerReport(name="worker@a", state=state, models=("shapes-flow",), detached=detached)
     Fleet(redis_client, settings).report(report)
     assert (serving(redis_client, settings, "warn").warning(QUEUE) is None) is is_served
     assert serving(redis_client, settings, "warn").warning("gpu.other") is not None

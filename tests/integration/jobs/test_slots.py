@@ -17,7 +17,7 @@ from jobs.table.table import JobTable
 from ops.process import wait_until
 from tests.integration.jobs.steps import DEADLINE_S, QUEUE, MakeJob, counts, submit
 
-WORKER = WorkerReport(name="worker@a", state="ready", models=("shapes", "other"), slots=10)
+WORKER = WorkerReport(name="worker@a", state="ready", models=("shapes-flow", "other"), slots=10)
 LEAST = 8
 
 

@@ -222,7 +222,9 @@ def test_same_key_from_many_threads_gives_one_job(table: JobTable, a_job: MakeJo
 
 
 def test_claim_gives_the_whole_job_to_its_worker(table: JobTable, a_job: MakeJob, redis_client: redis.Redis) -> None:
-    job = a_job(negative_prompt="blue", output={"format": "webp", "crop": {"width": 64, "height": 64}}, n=2)
+    job = a_job(
+        negative_prompt="blue", guidance_scale=3, output={"format": "webp", "crop": {"width": 64, "height": 64}}, n=2
+    )
     table.submit(job)
     claimed = claim(table, job.job_id)
     assert spec_to_run(claimed.record) == job.spec

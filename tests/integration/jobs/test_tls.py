@@ -62,11 +62,11 @@ def test_clients_of_both_kinds_and_celery_and_rates_go_through_tls(
     assert asyncio.run(ping_async(settings))
     assert asyncio.run(use_a_key(settings)) == 1
     with make_app(settings) as app:
-        app.send_task("imagemill.run", queue=queue_of("shapes"), task_id="a-job")
+        app.send_task("imagemill.run", queue=queue_of("shapes-flow"), task_id="a-job")
         app.backend.store_result("a-job", {"images": []}, "SUCCESS")
     with client(server.port or 0, certificates) as asked:
         assert asked.exists("celery-task-meta-a-job")
-        assert any(key.startswith(queue_of("shapes")) for key in asked.scan_iter("gpu.*"))
+        assert any(key.startswith(queue_of("shapes-flow")) for key in asked.scan_iter("gpu.*"))
 
 
 async def use_a_key(settings: Settings) -> int:

@@ -25,7 +25,7 @@ def cancel(table: JobTable, job_id: str, scope: str | None = None) -> str:
 
 def comes(table: JobTable, a_job: MakeJob, caller: str = "default", *, job_id: str = "a-job") -> Status | str:
     """As a message from outside."""
-    table.submit(replace(a_job(caller=caller, tag="token:0 gpu.shapes"), job_id=job_id))
+    table.submit(replace(a_job(caller=caller, tag="token:0 gpu.shapes-flow"), job_id=job_id))
     return table.get(job_id).status
 
 

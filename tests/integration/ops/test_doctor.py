@@ -99,7 +99,7 @@ def objects(server: S3Server, bucket: str) -> list[Path]:
 def test_healthy_servers_are_well_and_nothing_stays_behind(
     doctor: Doctor, s3_server: S3Server, store: S3Store, settings: Settings, redis_client: redis.Redis
 ) -> None:
-    Fleet(redis_client, settings).report(WorkerReport(name="worker@a", state="ready", models=("shapes",), slots=4))
+    Fleet(redis_client, settings).report(WorkerReport(name="worker@a", state="ready", models=("shapes-flow",), slots=4))
     keys = set(redis_client.keys())
     found = doctor()
     assert states(found, ("Redis", *REDIS, "S3 bucket", *S3, "workers", "queues")) == {"ok", "information"}
@@ -242,12 +242,12 @@ def test_each_queue_with_jobs_needs_a_worker(
     assert doctor()["workers"]["state"] == "warning"
     client.submit("a red circle")
     found = doctor()
-    assert found["queue gpu.shapes"]["state"] == "failure"
-    assert found["queue gpu.shapes"]["found"] == "1 waiting, 0 running, and no worker serves shapes"
-    Fleet(redis_client, settings).report(WorkerReport(name="worker@a", state="ready", models=("shapes",)))
-    assert states(doctor(), ("workers", "queue gpu.shapes")) == {"ok"}
-    client.parts.control.pause("gpu.shapes")
-    assert doctor()["queue gpu.shapes"]["state"] == "warning"
+    assert found["queue gpu.shapes-flow"]["state"] == "failure"
+    assert found["queue gpu.shapes-flow"]["found"] == "1 waiting, 0 running, and no worker serves shapes-flow"
+    Fleet(redis_client, settings).report(WorkerReport(name="worker@a", state="ready", models=("shapes-flow",)))
+    assert states(doctor(), ("workers", "queue gpu.shapes-flow")) == {"ok"}
+    client.parts.control.pause("gpu.shapes-flow")
+    assert doctor()["queue gpu.shapes-flow"]["state"] == "warning"
 
 
 def test_flower_is_found_by_option_and_by_setting(

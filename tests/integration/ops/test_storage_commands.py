@@ -50,7 +50,7 @@ def run(*args: str) -> dict[str, Any]:
 
 def claim(client: Client, table: JobTable) -> Claim:
     """A claim of a new job."""
-    job = client.submit("a red circle", model="shapes")
+    job = client.submit("a red circle", model="shapes-flow")
     return claim_job(table, job.id)
 
 

@@ -36,7 +36,9 @@ def identify(settings: Settings, *tokens: str | None, is_local: bool = True) -> 
 
 
 def record_of(caller: str) -> JobView:
-    return JobView(id="a-job", kind="generate", status=Status.QUEUED, queue="gpu.shapes", caller=caller, created_at=1.0)
+    return JobView(
+        id="a-job", kind="generate", status=Status.QUEUED, queue="gpu.shapes-flow", caller=caller, created_at=1.0
+    )
 
 
 @pytest.mark.parametrize("token", [None, "", "whatever a client has to send"])
@@ -69,7 +71,7 @@ def test_once_there_was_a_key_requests_need_one(
 
 
 def test_key_sees_its_own_jobs_and_signs_with_its_name(settings: Settings, keys: KeyStore) -> None:
-    token, _ = keys.create("blog", max_queued=5, models=["shapes"])
+    token, _ = keys.create("blog", max_queued=5, models=["shapes-flow"])
     caller = identify(settings, token, is_local=False)
     assert (caller.name, caller.scope, caller.quota) == ("blog", "blog", 5)
     assert caller.own(record_of("blog")) == record_of("blog")
@@ -79,10 +81,10 @@ def test_key_sees_its_own_jobs_and_signs_with_its_name(settings: Settings, keys:
         with pytest.raises(InvalidRequest, match=r"^caller: must be 'blog', the name of the API key"):
             caller.sign({"caller": other})
     assert caller.sign({"caller": "blog"}) == caller.sign({}) == {"caller": "blog"}
-    caller.check_model("shapes")
-    with pytest.raises(ModelNotAllowed, match="may not use 'sdxl'; it may use shapes"):
+    caller.check_model("shapes-flow")
+    with pytest.raises(ModelNotAllowed, match="may not use 'sdxl'; it may use shapes-flow"):
         caller.check_model("sdxl")
-    assert (caller.may_use("shapes"), caller.may_use("sdxl")) == (True, False)
+    assert (caller.may_use("shapes-flow"), caller.may_use("sdxl")) == (True, False)
 
 
 def test_each_request_is_a_use_of_the_key(settings: Settings, keys: KeyStore) -> None:

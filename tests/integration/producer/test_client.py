@@ -34,7 +34,7 @@ from storage.backends.s3.store import S3Store
 from tests.claims import claim_job
 
 DEADLINE_S = 60.0
-QUEUE = "gpu.shapes"
+QUEUE = "gpu.shapes-flow"
 PROMPT = "a large red circle on a blue background"
 
 BAD_INPUT: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -67,7 +67,7 @@ def test_submitted_job_is_queued_with_every_parameter_settled(client: Client) ->
     assert record.status is Status.QUEUED
     assert record.spec is not None
     assert (record.spec.prompt, record.spec.seed, record.spec.metadata) == (PROMPT, 7, {"order": "12"})
-    assert (record.spec.model, record.spec.num_inference_steps) == ("shapes", 20)
+    assert (record.spec.model, record.spec.num_inference_steps) == ("shapes-flow", 8)
     assert client.queues() == [QueueCounts(queue=QUEUE, waiting=0, released=1, running=0)]
 
 

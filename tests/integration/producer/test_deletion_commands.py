@@ -114,6 +114,15 @@ def test_deleted_result_is_told_in_a_sentence(run: Run, make: Callable[..., Job]
     assert json.loads(run("wait", job.id, "--out", str(tmp_path / "o.png"), "--json").stdout)["error"]["code"] == "gone"
 
 
+def test_links_are_shown_where_nothing_is_saved(run: Run, make: Callable[..., Job], tmp_path: Path) -> None:
+    job, file = make(), tmp_path / "out.png"
+    link = f"  link   {job.images()[0].url()[:20]}"
+    assert link in run("status", job.id).stdout
+    saved = run("wait", job.id, "--out", str(file)).stdout
+    assert f"  saved  {file}" in saved
+    assert link not in saved
+
+
 def test_python_has_an_error_of_its_own(make: Callable[..., Job], client: Client) -> None:
     job = make()
     assert len(job.images()) == 1

@@ -126,7 +126,7 @@ TYPED: dict[str, tuple[list[str], Any]] = {
     "rate": (["--rate", "10/second"], "10/second"),
     "max_queued": (["--max-queued", "5"], 5),
     "max_kept_mib": (["--max-kept", "64"], 64),
-    "models": (["--model", "shapes"], ["shapes"]),
+    "models": (["--model", "shapes-flow"], ["shapes-flow"]),
     "weight": (["--weight", "2.5"], 2.5),
     "max_connections": (["--max-connections", "7"], 7),
     "max_batches": (["--max-batches", "2"], 2),
@@ -145,9 +145,9 @@ def test_each_limit_can_be_given_to_a_new_key_and_to_one_that_there_is(run: Run,
 
 
 def test_key_is_found_by_its_token_and_by_no_other(keys: KeyStore, settings: Settings) -> None:
-    token, made = keys.create("blog", rate="10/second", max_queued=5, models=["shapes"])
+    token, made = keys.create("blog", rate="10/second", max_queued=5, models=["shapes-flow"])
     assert look_up(settings, token) == made
-    assert (made.name, made.rate, made.max_queued, made.models) == ("blog", "10/second", 5, ("shapes",))
+    assert (made.name, made.rate, made.max_queued, made.models) == ("blog", "10/second", 5, ("shapes-flow",))
     for other in ("", "im_", token[:-1], token.upper(), f"{token} ", made.token_hash, "blog", "im_\udcff"):
         assert look_up(settings, other) is None
 
@@ -209,7 +209,7 @@ def test_revoked_key_opens_nothing_and_stays_on_the_list(keys: KeyStore, setting
 
 
 def test_rotated_key_has_another_token_and_the_same_limits(keys: KeyStore, settings: Settings) -> None:
-    old, made = keys.create("blog", rate="10/second", max_queued=5, max_kept_mib=64, models=["shapes"], weight=2.5)
+    old, made = keys.create("blog", rate="10/second", max_queued=5, max_kept_mib=64, models=["shapes-flow"], weight=2.5)
     new, rotated = keys.rotate("blog")
     assert look_up(settings, old) is None
     assert look_up(settings, new) == rotated
@@ -347,7 +347,7 @@ async def test_used_up_rate_comes_back(settings: Settings, redis_client: redis.R
 
 
 def test_key_is_shown_once(run: Run, settings: Settings) -> None:
-    limits = ("--rate", "600 per minute", "--max-queued", "1000", "--model", "shapes", "--weight", "2.5")
+    limits = ("--rate", "600 per minute", "--max-queued", "1000", "--model", "shapes-flow", "--weight", "2.5")
     more = (
         "--max-connections",
         "20",
@@ -375,7 +375,7 @@ def test_key_is_shown_once(run: Run, settings: Settings) -> None:
         "max_queued": 1000,
         "max_kept_mib": 64,
         "max_file_mib": 100,
-        "models": ["shapes"],
+        "models": ["shapes-flow"],
         "weight": 2.5,
         "max_connections": 20,
         "max_batches": 2,

@@ -41,7 +41,7 @@ def test_those_that_were_given_up_are_listed(run: Run, given_up: list[str]) -> N
     shown = lines(run("notifications", "list", "--json"))
     assert {each["id"] for each in shown} == set(given_up)
     assert {(each["protocol"], each["status"], each["queue"]) for each in shown} == {
-        (PROTOCOL, "canceled", "gpu.shapes")
+        (PROTOCOL, "canceled", "gpu.shapes-flow")
     }
     assert all(time.time() - each["given_up_at"] < 600 for each in shown)
     assert PROTOCOL in run("notifications", "list").stdout

@@ -17,7 +17,7 @@ from producer import Client, Job
 from tests.claims import claim_job
 from tests.integration.producer.commands import Run, lines
 
-QUEUE = "gpu.shapes"
+QUEUE = "gpu.shapes-flow"
 WELL: dict[str, list[str]] = {"detached": [], "troubles": []}
 
 
@@ -34,7 +34,7 @@ def dead(client: Client, table: JobTable, redis_client: redis.Redis) -> Job:
     return job
 
 
-@pytest.mark.parametrize("name", [QUEUE, "shapes"])
+@pytest.mark.parametrize("name", [QUEUE, "shapes-flow"])
 def test_queue_is_paused_and_resumed_by_its_name_or_its_models(run: Run, client: Client, name: str) -> None:
     submit(client, 1)
     assert lines(run("queue", "pause", name, "--json")) == [{"queue": QUEUE, "paused": True}]
@@ -53,14 +53,14 @@ def test_queue_that_is_none_is_bad_input(run: Run, command: tuple[str, ...]) -> 
 
 
 def test_queue_that_never_had_a_job_can_be_purged(run: Run) -> None:
-    assert lines(run("queue", "purge", "shapes", "--json")) == [{"queue": QUEUE, "canceled": 0}]
+    assert lines(run("queue", "purge", "shapes-flow", "--json")) == [{"queue": QUEUE, "canceled": 0}]
 
 
 def test_purge_asks_first_and_no_is_no(run: Run, client: Client) -> None:
     jobs = submit(client, 3)
     result = run("queue", "purge", QUEUE, typed="n\n")
     assert result.exit_code == 1
-    assert "Cancel 3 jobs of gpu.shapes?" in result.stderr
+    assert "Cancel 3 jobs of gpu.shapes-flow?" in result.stderr
     assert {job.status().status for job in jobs} == {Status.QUEUED}
     assert run("queue", "purge", QUEUE, typed="y\n").exit_code == 0
     assert {job.status().status for job in jobs} == {Status.CANCELED}
@@ -133,11 +133,11 @@ def test_job_that_is_not_there_is_not_found(run: Run, command: str) -> None:
 
 def test_workers_are_listed_with_what_they_do(run: Run, redis_client: redis.Redis, settings: Settings) -> None:
     assert lines(run("workers", "--json")) == []
-    report = WorkerReport(name="worker@here", state="busy", models=("shapes",), jobs=("a", "b", "c", "d"), slots=6)
+    report = WorkerReport(name="worker@here", state="busy", models=("shapes-flow",), jobs=("a", "b", "c", "d"), slots=6)
     card = {"device": "GPU 1: NVIDIA L4", "device_memory_gb": 24.1}
     Fleet(redis_client, settings).report(replace(report, **card, left_out=("large",)))  # type: ignore[arg-type]
     (shown,) = lines(run("workers", "--json"))
-    own = {"name": "worker@here", "state": "busy", "models": ["shapes"], "jobs": ["a", "b", "c", "d"]}
+    own = {"name": "worker@here", "state": "busy", "models": ["shapes-flow"], "jobs": ["a", "b", "c", "d"]}
     assert shown == {**own, **card, "left_out": ["large"], **WELL}
     assert "busy" in run("workers").stdout
 

@@ -21,8 +21,8 @@ from storage.backends.s3.settings import S3Settings
 from storage.backends.s3.store import S3Store
 
 BODY = {"prompt": "a red circle"}
-WARNING = "no worker serves model 'shapes' at the moment: the job waits until one does"
-REFUSAL = "no worker serves model 'shapes' now: nothing was queued"
+WARNING = "no worker serves model 'shapes-flow' at the moment: the job waits until one does"
+REFUSAL = "no worker serves model 'shapes-flow' now: nothing was queued"
 
 Policy = Literal["allow", "warn", "refuse"]
 MakeApi = Callable[[Policy], TestClient]
@@ -48,7 +48,7 @@ def make_api(settings: Settings, storage_settings: S3Settings, store: S3Store) -
 
 @pytest.fixture
 def worker(redis_client: redis.Redis, settings: Settings) -> None:
-    Fleet(redis_client, settings).report(WorkerReport(name="worker@a", state="starting", models=("shapes",)))
+    Fleet(redis_client, settings).report(WorkerReport(name="worker@a", state="starting", models=("shapes-flow",)))
 
 
 def jobs(client: redis.Redis) -> int:

@@ -28,7 +28,7 @@ from storage.backends.s3.settings import S3Settings
 WRITTEN: dict[str, Any] = {"prompt": "a red circle", "width": 128.0, "n": 2.0, "seed": 7.0, "guidance_scale": 3.0}
 WRITTEN |= {"output": {"format": "webp", "quality": 90.0, "crop": {"width": 64.0, "height": 64.0}}}
 SIDES = {"width": 64, "height": 64}
-STORED = {"width": 128, "n": 2, "seed": 7, "guidance_scale": 3.0, "num_inference_steps": 20}
+STORED = {"width": 128, "n": 2, "seed": 7, "guidance_scale": 3.0, "num_inference_steps": 8}
 
 
 def integers(schema: dict[str, Any], within: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

@@ -13,7 +13,7 @@ from jobs.process.settings import Settings
 from ops.process import wait_until
 from workers.process.heartbeat import reported_while_starting
 
-STARTING = WorkerReport(name="worker@slow", state="starting", models=("shapes",))
+STARTING = WorkerReport(name="worker@slow", state="starting", models=("shapes-flow",))
 
 
 def test_worker_that_loads_for_long_is_reported_again_and_again(redis_client: redis.Redis, settings: Settings) -> None:

@@ -22,7 +22,7 @@ from tests.claims import claim_job
 from workers.attempt.errors import Draining, JobLeft
 from workers.attempt.leases import LeaseKeeper
 
-QUEUE = "gpu.shapes"
+QUEUE = "gpu.shapes-flow"
 DEADLINE_S = 60.0
 
 ClaimOne = Callable[[], Claim]

@@ -79,7 +79,7 @@ def writer(noted: NotedTable, told: Told) -> Iterator[ProgressWriter]:
 def claim_a_job(table: JobTable, catalogue: Catalogue, **fields: Any) -> Claim:
     request = parse_request({"prompt": "a red circle", "seed": 7, **fields})
     job = Submission(
-        job_id=str(uuid.uuid4()), spec=settle(request, catalogue), digest=request.digest(), queue="gpu.shapes"
+        job_id=str(uuid.uuid4()), spec=settle(request, catalogue), digest=request.digest(), queue="gpu.shapes-flow"
     )
     table.submit(job)
     return claim_job(table, job.job_id)

@@ -18,7 +18,7 @@ from jobs.names import RUN_TASK
 from jobs.process.settings import Settings
 from workers.delivery.transport import TolerantTransport
 
-QUEUE = "gpu.shapes"
+QUEUE = "gpu.shapes-flow"
 DEADLINE_S = 60.0
 
 

@@ -69,7 +69,7 @@ def begin(table: JobTable, keeper: LeaseKeeper, writer: ProgressWriter, catalogu
         request = parse_request({"prompt": "a red circle", **fields})
         job_id = str(uuid.uuid4())
         spec = settle(request, catalogue)
-        table.submit(Submission(job_id=job_id, spec=spec, digest=request.digest(), queue="gpu.shapes"))
+        table.submit(Submission(job_id=job_id, spec=spec, digest=request.digest(), queue="gpu.shapes-flow"))
         before(job_id)
         claim = claim_job(table, job_id, OWNER)
         keeper.hold(claim, lambda reason: None, lambda: writer.unseen(claim))

@@ -12,8 +12,8 @@ from jobs.kinds.generate import GenerateSpec
 from workers.bench.passes import pass_seconds
 from workers.engine.engine import ENCODED_TOGETHER
 from workers.engine.streams import device_clock, wait_for_stream
-from workers.families.diffusion.rows import Rows, pack
-from workers.families.stable_diffusion import StableDiffusion
+from workers.families.flow.rows import FlowRow, timesteps
+from workers.families.z_image import ZImage
 
 
 class BareLoop:
@@ -21,13 +21,13 @@ class BareLoop:
     Encodes, runs forwards and decodes. No scheduler, no guidance, no picture: what comes out is not looked at.
 
     Args:
-        adapter: Its pipeline is used.
+        adapter: Of the built-in model that is the default. Its pipeline is used.
     """
 
-    def __init__(self, adapter: StableDiffusion) -> None:
+    def __init__(self, adapter: ZImage) -> None:
         self._adapter = adapter
         self._pipeline: Any = adapter.pipeline
-        self._device = adapter.pipeline.unet.device
+        self._device = adapter.pipeline.transformer.device
 
     def threads(self) -> int:
         """What torch computes with here."""
@@ -51,11 +51,10 @@ class BareLoop:
             self._encode([spec.prompt for spec in specs[at : at + ENCODED_TOGETHER]])
         for at in range(0, len(specs), jobs_a_pass):
             group = specs[at : at + jobs_a_pass]
-            rows = pack([inputs] * len(group))
             for _ in range(group[0].num_inference_steps):
-                self._forward(rows)
+                self._forward(inputs * len(group))
             for _ in group:
-                self._decode(inputs.sample[:1])
+                self._decode(inputs[0].sample[None])
         wait_for_stream(self._device)
         return time.perf_counter() - started
 
@@ -64,19 +63,16 @@ class BareLoop:
         run = self._adapter.begin(spec, self._adapter.encode([spec])[0])
         return pass_seconds(self._adapter, run, counts, device_clock(self._device))
 
-    def _inputs(self, spec: GenerateSpec) -> Rows:
+    def _inputs(self, spec: GenerateSpec) -> list[FlowRow]:
         return self._adapter.begin(spec, self._adapter.encode([spec])[0]).inputs()
 
     def _encode(self, prompts: list[str]) -> None:
-        self._pipeline.encode_prompt(
-            prompt=prompts, device=self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
-        )
+        self._pipeline.encode_prompt(prompt=prompts, device=self._device, do_classifier_free_guidance=False)
 
-    def _forward(self, rows: Rows) -> None:
-        extra = rows.extra or None
-        self._pipeline.unet(
-            rows.sample, rows.timesteps, encoder_hidden_states=rows.text, added_cond_kwargs=extra, return_dict=False
-        )
+    def _forward(self, rows: list[FlowRow]) -> None:
+        samples = [row.sample[:, None] for row in rows]
+        texts = [row.text[0] for row in rows]
+        self._pipeline.transformer(samples, 1 - timesteps(rows) / 1000, texts, return_dict=False)
 
     def _decode(self, latents: torch.Tensor) -> None:
         vae = self._pipeline.vae

@@ -15,4 +15,4 @@ def documented(api: httpx.Client) -> set[str]:
 
 def filled(path: str, **names: str) -> str:
     """A path with values in place of its names; those of an image are 0, of a model shapes, and of a file none."""
-    return path.format(**{"index": "0", "model": "shapes", "file_id": "none", **names})
+    return path.format(**{"index": "0", "model": "shapes-flow", "file_id": "none", **names})

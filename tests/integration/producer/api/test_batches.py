@@ -67,7 +67,7 @@ def test_each_line_is_queued_or_refused_by_itself(api: TestClient, table: JobTab
 def test_longest_prompts_fit_into_a_line_and_are_held_against_the_model(api: TestClient) -> None:
     long = "\N{LARGE RED CIRCLE}" * MAX_PROMPT_CHARS  # JSON escapes each by twelve characters.
     tags = {f"{number:064}": "\N{LARGE RED CIRCLE}" * 512 for number in range(16)}
-    _, (answer,) = send(api, {"prompt": long, "negative_prompt": long, "metadata": tags})
+    _, (answer,) = send(api, {"model": "shapes", "prompt": long, "negative_prompt": long, "metadata": tags})
     assert answer["error"]["message"] == "prompt: shapes takes at most 4000 characters"
 
 

@@ -28,7 +28,7 @@ def comes(table: JobTable, catalogue: Catalogue) -> Comes:
     def come(caller: str) -> Status | str:
         request = parse_request({"prompt": "a red circle", "caller": caller})
         spec = settle(request, catalogue)
-        table.submit(submission_of(request, spec, catalogue, job_id=JOB, origin="celery", tag="a:0 gpu.shapes"))
+        table.submit(submission_of(request, spec, catalogue, job_id=JOB, origin="celery", tag="a:0 gpu.shapes-flow"))
         return table.get(JOB).status
 
     return come

@@ -15,7 +15,7 @@ from jobs.table.table import JobTable
 from producer.keys.store import KeyStore
 from tests.integration.producer.api.test_jobs import PROMPT, submit
 
-QUEUE = "gpu.shapes"
+QUEUE = "gpu.shapes-flow"
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_wrong_parameter_is_named_and_nothing_is_dropped(api: TestClient, query:
 
 def test_key_whose_jobs_take_what_they_may_is_refused_and_others_are_not(api: TestClient, keys: KeyStore) -> None:
     narrow, other = ({"x-api-key": keys.create(name, max_kept_mib=size)[0]} for name, size in (("a", 1), ("b", None)))
-    long = dict.fromkeys(("prompt", "negative_prompt"), "\N{LARGE RED CIRCLE}" * 4_000)
+    long = {**dict.fromkeys(("prompt", "negative_prompt"), "\N{LARGE RED CIRCLE}" * 4_000), "guidance_scale": 2}
     for _ in range(60):
         answer = api.post("/v1/jobs", json=long, headers=narrow)
         if answer.status_code != 202:

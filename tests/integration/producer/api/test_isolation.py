@@ -99,7 +99,7 @@ def submit(two: Two) -> None:
 def list_jobs(two: Two) -> None:
     page = two.api.get("/v1/jobs", params={"limit": 1}, headers=two.owner).json()
     assert (len(page["data"]), page["next_cursor"] is None) == (1, False)
-    for query in ({}, {"status": "queued"}, {"model": "shapes"}, {"cursor": page["next_cursor"]}):
+    for query in ({}, {"status": "queued"}, {"model": "shapes-flow"}, {"cursor": page["next_cursor"]}):
         assert two.ask("GET", "/v1/jobs", params=query).json() == {"object": "list", "data": [], "next_cursor": None}
     assert two.ask("GET", "/v1/jobs", params={"caller": "owner"}).json()["error"]["field"] == "caller"
 
@@ -156,7 +156,14 @@ def one_model(two: Two) -> None:
 def queues(two: Two) -> None:
     """How much waits there, of all, and of nobody by name."""
     (queue,) = two.ask("GET", "/v1/queues").json()["data"]
-    assert queue == {"queue": "gpu.shapes", "model": "shapes", "waiting": 2, "running": 0, "later": 0, "paused": False}
+    assert queue == {
+        "queue": "gpu.shapes-flow",
+        "model": "shapes-flow",
+        "waiting": 2,
+        "running": 0,
+        "later": 0,
+        "paused": False,
+    }
 
 
 def limits(two: Two) -> None:

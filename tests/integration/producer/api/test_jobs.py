@@ -92,8 +92,8 @@ def test_same_idempotency_key_gives_the_first_job_and_other_parameters_a_conflic
 def test_dry_run_settles_everything_and_queues_nothing(api: TestClient, redis_client: redis.Redis) -> None:
     answer = api.post("/v1/jobs", params={"dry_run": "true"}, json={"prompt": PROMPT, "n": 2})
     shown = answer.json()
-    assert (answer.status_code, shown["object"], shown["queue"]) == (200, "dry_run", "gpu.shapes")
-    assert (shown["parameters"]["n"], shown["parameters"]["num_inference_steps"]) == (2, 20)
+    assert (answer.status_code, shown["object"], shown["queue"]) == (200, "dry_run", "gpu.shapes-flow")
+    assert (shown["parameters"]["n"], shown["parameters"]["num_inference_steps"]) == (2, 8)
     assert (shown["queue_position"], shown["starts_in_s"]) == (1, None)
     assert redis_client.keys("imagemill:job:*") == []
     assert api.post("/v1/jobs", params={"dry_run": "true"}, json={"prompt": ""}).status_code == 422
@@ -148,7 +148,7 @@ def test_jobs_are_listed_by_page_newest_first(api: TestClient, table: JobTable) 
         if cursor is None:
             break
     assert listed == jobs[::-1]
-    done = api.get("/v1/jobs", params={"status": "succeeded", "model": "shapes"}).json()["data"]
+    done = api.get("/v1/jobs", params={"status": "succeeded", "model": "shapes-flow"}).json()["data"]
     assert [job["id"] for job in done] == [jobs[1]]
     assert done[0]["images"][0]["url"].startswith("http")
     assert api.get("/v1/jobs", params={"model": "dreams"}).json()["data"] == []
@@ -253,9 +253,9 @@ def test_full_system_says_when_to_come_again(api: TestClient, redis_client: redi
 
 def test_models_and_queues_are_listed(api: TestClient) -> None:
     models = api.get("/v1/models").json()
-    assert (models["object"], models["data"][0]["id"], models["data"][0]["object"]) == ("list", "shapes", "model")
-    assert (models["data"][0]["workers"], models["data"][0]["defaults"]["num_inference_steps"]) == (0, 20)
-    takes = models["data"][0]["takes"]
+    assert (models["object"], models["data"][0]["id"], models["data"][0]["object"]) == ("list", "shapes-flow", "model")
+    assert (models["data"][0]["workers"], models["data"][0]["defaults"]["num_inference_steps"]) == (0, 8)
+    takes = models["data"][1]["takes"]
     assert (takes["guidance"], takes["guided_above"], takes["negative_prompt"], takes["shift"]) == (
         "true",
         1,
@@ -269,7 +269,14 @@ def test_models_and_queues_are_listed(api: TestClient) -> None:
     assert api.get("/v1/queues").json() == {"object": "list", "data": []}
     submit(api)
     (queue,) = api.get("/v1/queues").json()["data"]
-    assert queue == {"queue": "gpu.shapes", "model": "shapes", "waiting": 1, "running": 0, "later": 0, "paused": False}
+    assert queue == {
+        "queue": "gpu.shapes-flow",
+        "model": "shapes-flow",
+        "waiting": 1,
+        "running": 0,
+        "later": 0,
+        "paused": False,
+    }
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/nothing", 404), ("PUT", "/v1/jobs", 405)])

@@ -40,7 +40,7 @@ def test_key_for_some_models_is_told_of_no_other(api: TestClient, keys: KeyStore
     """Not by the refusal of a name that there is not, either."""
     other = {"x-api-key": keys.create("other", models=["dreams"])[0]}
     told = []
-    for model in ("shapes", "nothing"):
+    for model in ("shapes-flow", "nothing"):
         for path in ("/v1/jobs", "/v1/jobs?dry_run=true", "/v1/images/generations"):
             refused = api.post(path, json={**BODY, "model": model}, headers=other)
             assert refused.status_code == 403, refused.text
@@ -48,7 +48,7 @@ def test_key_for_some_models_is_told_of_no_other(api: TestClient, keys: KeyStore
         (line,) = api.post("/v1/jobs/batch", json=[{**BODY, "model": model}], headers=other).text.splitlines()
         told.append(line.replace(model, "MODEL"))
     assert told[:4] == told[4:]
-    assert "shapes" not in "".join(told)
+    assert "shapes-flow" not in "".join(told)
 
 
 def test_stream_is_open_to_its_own_key(replica: str, table: JobTable, blog: dict[str, str]) -> None:

@@ -28,7 +28,12 @@ from tests.integration.producer.api.test_jobs import IMAGE
 
 MARK = "unspeakable"
 WRONG_KEY = "im_unspeakable-wrong-key"
-GOOD: dict[str, Any] = {"prompt": f"a {MARK} red circle", "negative_prompt": MARK, "metadata": {MARK: MARK}}
+GOOD: dict[str, Any] = {
+    "prompt": f"a {MARK} red circle",
+    "negative_prompt": MARK,
+    "guidance_scale": 2,
+    "metadata": {MARK: MARK},
+}
 JSON = "application/json"
 
 # What a body may be, and what it says of itself.

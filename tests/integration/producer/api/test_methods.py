@@ -81,7 +81,7 @@ def done(client: httpx.Client, table: JobTable, store: S3Store) -> dict[str, Any
     other = {"key": "a/1.txt", "content_type": "text/plain", "bytes": 7, "sha256": "00", "name": "words"}
     table.finish(claim, Status.SUCCEEDED, artifacts=[IMAGE, other])
     file = client.post("/v1/files", data={"purpose": "vision"}, files={"file": ("a.png", png())}).json()
-    return {"job_id": job_id, "batch_id": batch, "model": "shapes", "file_id": file["id"]}
+    return {"job_id": job_id, "batch_id": batch, "model": "shapes-flow", "file_id": file["id"]}
 
 
 def head_of(answer: httpx.Response) -> dict[str, str]:

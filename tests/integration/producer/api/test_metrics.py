@@ -19,7 +19,7 @@ from jobs.table.figures import FigureReader, Figures
 from ops.process import free_port, http_status, wait_until
 from producer.api.metrics.figures import SystemFigures
 
-QUEUE = {"queue": "gpu.shapes", "model": "shapes"}
+QUEUE = {"queue": "gpu.shapes-flow", "model": "shapes-flow"}
 
 
 @pytest.fixture
@@ -61,10 +61,10 @@ def test_system_is_shown_before_it_has_a_job_and_after(
     api: TestClient, reader: FigureReader, redis_client: redis.Redis, settings: Settings
 ) -> None:
     fleet = Fleet(redis_client, settings)
-    fleet.report(WorkerReport(name="worker@a", state="busy", models=("shapes",)))
+    fleet.report(WorkerReport(name="worker@a", state="busy", models=("shapes-flow",)))
     now = [0.0]
     registry = CollectorRegistry()
-    registry.register(SystemFigures(reader, fleet, ["shapes"], lambda: now[0]))
+    registry.register(SystemFigures(reader, fleet, ["shapes-flow"], lambda: now[0]))
 
     def value(name: str, **labels: str) -> float | None:
         return registry.get_sample_value(name, {**QUEUE, **labels})
@@ -94,7 +94,7 @@ def test_redis_that_does_not_answer_is_said_in_time(settings: Settings) -> None:
     with connect(settings) as client:
         registry = CollectorRegistry()
         fleet = Fleet(client, settings)
-        registry.register(SystemFigures(Hanging(client, settings), fleet, ["shapes"], answer_s=0.2))
+        registry.register(SystemFigures(Hanging(client, settings), fleet, ["shapes-flow"], answer_s=0.2))
         assert registry.get_sample_value("imagemill_redis_up") == 0
         assert registry.get_sample_value("imagemill_queued_jobs", {**QUEUE, "priority": "high"}) is None
         whole.set()
@@ -105,7 +105,7 @@ def test_redis_that_is_gone_is_said() -> None:
     away = Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0")
     with connect(away) as client:
         registry = CollectorRegistry()
-        registry.register(SystemFigures(FigureReader(client, away), Fleet(client, away), ["shapes"]))
+        registry.register(SystemFigures(FigureReader(client, away), Fleet(client, away), ["shapes-flow"]))
         assert registry.get_sample_value("imagemill_redis_up") == 0
 
 

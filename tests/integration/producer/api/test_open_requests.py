@@ -150,7 +150,7 @@ def test_bodies_of_a_key_have_so_many_bytes_together(
         for name, value in {**one, "Content-Type": "application/json", "Content-Length": "9001"}.items():
             sender.putheader(name, value)
         sender.endheaders(b" " * 9_000)
-        large = {**BODY, "negative_prompt": "x" * 4_000}
+        large = {**BODY, "negative_prompt": "x" * 4_000, "guidance_scale": 2}
         refused = until_refused(lambda: client.post("/v1/jobs", json=large, headers=one))
         assert (code_of(refused), refused.headers["retry-after"]) == ((429, "too_many_bytes"), "1")
         assert client.post("/v1/jobs", json=large, headers=two).status_code == 202
@@ -180,9 +180,9 @@ def test_callers_without_a_key_have_bounds_too(api: TestClient) -> None:
 
 
 def test_limits_of_a_key_are_told_and_change(api: TestClient, make_key: MakeKey, keys: KeyStore) -> None:
-    one = make_key("one", rate="100/minute", max_queued=7, weight=2.5, models=["shapes"], max_batches=2)
+    one = make_key("one", rate="100/minute", max_queued=7, weight=2.5, models=["shapes-flow"], max_batches=2)
     told = api.get("/v1/limits", headers=one).json()
-    assert (told["rate"], told["max_queued"], told["weight"], told["models"]) == ("100/minute", 7, 2.5, ["shapes"])
+    assert (told["rate"], told["max_queued"], told["weight"], told["models"]) == ("100/minute", 7, 2.5, ["shapes-flow"])
     keys.update("one", max_queued=9, rate=None)
 
     def changed() -> bool:
@@ -274,6 +274,7 @@ def test_page_of_jobs_with_long_prompts_has_fewer_of_them(api: TestClient) -> No
     long = {
         "prompt": "ä" * 4_000,
         "negative_prompt": "ö" * 4_000,
+        "guidance_scale": 2,
         "metadata": {f"{n:064}": "ü" * 512 for n in range(16)},
     }
     send(api, *[long] * 100)

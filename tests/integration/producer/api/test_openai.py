@@ -97,6 +97,7 @@ def test_request_becomes_a_job_and_its_images_the_answer(
 
 NEUTRAL = {"moderation": "auto", "style": "vivid", "background": "opaque", "partial_images": 0, "quality": "standard"}
 UNHEEDED: dict[str, Any] = {
+    "model": "shapes",
     "background": "transparent",
     "partial_images": 2,
     "style": "natural",
@@ -139,14 +140,14 @@ def test_what_no_model_heeds_is_named_beside_what_the_job_warns_of(
 @pytest.mark.parametrize(
     ("asked", "steps"),
     [
-        ({}, 20),
-        ({"quality": "auto"}, 20),
-        ({"quality": "standard"}, 20),
-        ({"quality": "low"}, 10),
-        ({"quality": "hd"}, 40),
-        ({"quality": "high"}, 40),
-        ({"quality": "xhigh"}, 60),
-        ({"quality": "max"}, 80),
+        ({}, 8),
+        ({"quality": "auto"}, 8),
+        ({"quality": "standard"}, 8),
+        ({"quality": "low"}, 4),
+        ({"quality": "hd"}, 16),
+        ({"quality": "high"}, 16),
+        ({"quality": "xhigh"}, 24),
+        ({"quality": "max"}, 32),
         ({"quality": "max", "num_inference_steps": 3}, 3),
     ],
 )
@@ -184,12 +185,12 @@ def test_quality_sets_the_steps(
         ({"prompt": PROMPT, "output_compression": 50}, "output_compression"),
         ({"prompt": PROMPT, "output_compression": 101, "output_format": "jpeg"}, "output_compression"),
         ({"prompt": PROMPT, "background": "blue"}, "background"),
-        ({"prompt": PROMPT, "negative_prompt": "a star", "guidance_scale": 1}, "negative_prompt"),
+        ({"prompt": PROMPT, "negative_prompt": "a star", "guidance_scale": 0}, "negative_prompt"),
         ({**UNHEEDED, "prompt": PROMPT, "on_unused": "refuse"}, "negative_prompt"),
         ({"prompt": PROMPT, "on_unused": "drop"}, "on_unused"),
         ({"prompt": PROMPT, "on_unused": "warn", "scheduler": "dreamy"}, "scheduler"),
         ({"prompt": PROMPT, "on_unused": "warn", "loras": ["a"]}, "loras"),
-        ({"prompt": PROMPT, "shift": 3}, "shift"),
+        ({"model": "shapes", "prompt": PROMPT, "shift": 3}, "shift"),
         ({"prompt": PROMPT, "user": "u" * 513}, "user"),
         ({"prompt": PROMPT, "seed": -1}, "seed"),
         ({"prompt": PROMPT, "caller": "another"}, "caller"),
@@ -217,7 +218,7 @@ def test_unknown_model_is_not_found(api: TestClient) -> None:
         answer = api.post(PATH, json={"prompt": PROMPT, "model": name})
         error = error_of(answer)
         assert (answer.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")
-        assert "the models are shapes" in error["message"]
+        assert "the models are shapes-flow" in error["message"]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,7 @@ def test_model_that_is_not_there_or_not_for_this_key_is_not_found(
     api: TestClient, redis_client: redis.Redis, settings: Settings
 ) -> None:
     token, _ = KeyStore(redis_client, settings).create("other", models=["sdxl"])
-    for name in ("shapes", "black-forest-labs/FLUX.1-schnell", "black-forest-labs%2FFLUX.1-schnell", "a" * 5_000):
+    for name in ("shapes-flow", "black-forest-labs/FLUX.1-schnell", "black-forest-labs%2FFLUX.1-schnell", "a" * 5_000):
         answer = api.get(f"/v1/models/{name}", headers={"Authorization": f"Bearer {token}"})
         error = error_of(answer)
         assert (answer.status_code, error["code"], error["param"]) == (404, "model_not_found", "model")

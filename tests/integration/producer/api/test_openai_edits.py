@@ -116,7 +116,7 @@ def test_form_becomes_an_edit_and_its_images_the_answer(
 
 def test_longest_prompts_fit_into_a_form_and_are_held_against_the_model(api: TestClient) -> None:
     long = "\N{LARGE RED CIRCLE}" * MAX_PROMPT_CHARS
-    refused = error_of(send(api, prompt=long, negative_prompt=long))
+    refused = error_of(send(api, model="shapes", prompt=long, negative_prompt=long))
     assert (refused["param"], refused["message"]) == ("prompt", "prompt: shapes takes at most 4000 characters")
     refused = error_of(send(api, prompt=f"{long}x"))
     assert refused["param"] == "prompt"
@@ -187,8 +187,8 @@ def test_same_key_and_picture_are_the_same_job(
 SHAPE = ("m.png", png(width=480, height=640))
 WRONG: dict[str, tuple[Sent, dict[str, Any], str]] = {
     "no prompt": ({"image": png()}, {"prompt": ""}, "prompt"),
-    "a long prompt": ({"image": png()}, {"prompt": "a" * 4_001}, "prompt"),
-    "a very long prompt": ({"image": png()}, {"prompt": "a" * 20_000}, "prompt"),
+    "a long prompt": ({"image": png()}, {"model": "shapes", "prompt": "a" * 4_001}, "prompt"),
+    "a very long prompt": ({"image": png()}, {"model": "shapes", "prompt": "a" * 20_000}, "prompt"),
     "two prompts": ({"image": png()}, {"prompt": ["a", "b"]}, "prompt"),
     "no image": ({"mask": png()}, {}, "image"),
     "several images": ([("image[]", png()), ("image[]", png()), ("image[]", b"")], {}, "image"),
@@ -211,13 +211,13 @@ WRONG: dict[str, tuple[Sent, dict[str, Any], str]] = {
     "no truth": ({"image": png()}, {"stream": "1"}, "stream"),
     "no strength": ({"image": png()}, {"strength": "0"}, "strength"),
     "strength that is no number": ({"image": png()}, {"strength": "nan"}, "strength"),
-    "strength for no step": ({"image": png()}, {"strength": "0.01"}, "strength"),
+    "strength for no step": ({"image": png()}, {"model": "shapes", "strength": "0.01"}, "strength"),
     "a size that is none": ({"image": png()}, {"size": "big"}, "size"),
     "a size that is too large": ({"image": png()}, {"size": "9000x9000"}, "size"),
     "a background of a colour": ({"image": png()}, {"background": "blue"}, "background"),
     "a negative prompt without guidance": (
         {"image": png()},
-        {"negative_prompt": "a star", "guidance_scale": "1"},
+        {"negative_prompt": "a star", "guidance_scale": "0"},
         "negative_prompt",
     ),
     "another wrong field": ({"image": png()}, {"on_unused": "warn", "n": "65"}, "n"),
@@ -245,22 +245,22 @@ def test_what_no_model_heeds_is_left_out_and_named_where_the_client_wants_it(
     api: TestClient, table: JobTable, redis_client: redis.Redis, store: S3Store, pool: ThreadPoolExecutor
 ) -> None:
     store.put("a/0.png", b"picture", "image/png")
-    fields = {"negative_prompt": "a star", "guidance_scale": "1", "padding_mask_crop": "16", "input_fidelity": "high"}
+    fields = {"negative_prompt": "a star", "guidance_scale": "0", "padding_mask_crop": "16", "input_fidelity": "high"}
     waiting = pool.submit(lambda: send(api, None, None, on_unused="warn", **fields))
     record = only_job(table, redis_client)
     spec = settled(record)
-    assert (spec.negative_prompt, spec.guidance_scale, spec.padding_mask_crop) == ("", 1, None)
+    assert (spec.negative_prompt, spec.guidance_scale, spec.padding_mask_crop) == ("", 0, None)
     end(table, record, artifacts=[IMAGE])
     assert waiting.result(DEADLINE_S).json()["warnings"] == [
         "input_fidelity: no model has it; strength says how much may change",
         "padding_mask_crop: there is no mask; it was left out",
-        "negative_prompt: has no effect with guidance_scale 1; it was left out",
+        "negative_prompt: has no effect with guidance_scale 0; it was left out",
     ]
 
 
 def test_several_images_are_counted(api: TestClient, nothing_stays: Callable[[], bool]) -> None:
     answer = send(api, [("image[]", png(MIB)) for _ in range(16)])
-    sentence = "image: the model shapes edits one picture at a time; 16 were sent"
+    sentence = "image: the model shapes-flow edits one picture at a time; 16 were sent"
     assert error_of(answer)["message"] == sentence
     assert (
         error_of(send(api, [("image[]", png()) for _ in range(17)]))["message"] == "image: is given more than 16 times"
@@ -269,7 +269,7 @@ def test_several_images_are_counted(api: TestClient, nothing_stays: Callable[[],
     data_url = f"data:image/png;base64,{base64.b64encode(png()).decode()}"
     references = [{"image_url": data_url}] * 2
     in_json = api.post(PATH, json={**FIELDS, "images": references})
-    assert error_of(in_json)["message"] == "images: the model shapes edits one picture at a time; 2 were sent"
+    assert error_of(in_json)["message"] == "images: the model shapes-flow edits one picture at a time; 2 were sent"
     assert nothing_stays()
 
 
@@ -332,7 +332,7 @@ def test_limits_of_a_key_hold(api: TestClient, make_key: MakeKey, nothing_stays:
     full = send(api, {"image": png(MIB), "mask": png(MIB)}, small)
     assert (full.status_code, error_of(full)["code"]) == (409, "file_quota_exceeded")
     assert nothing_stays()
-    forbidden = send(api, None, other, model="shapes")
+    forbidden = send(api, None, other, model="shapes-flow")
     assert (forbidden.status_code, error_of(forbidden)["type"]) == (403, "permission_error")
     unknown = send(api, None, small, model="gpt-image-2")
     assert (unknown.status_code, error_of(unknown)["code"]) == (404, "model_not_found")

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from tests.integration.producer.api.routes import documented, filled
 
-NAMES = {"job_id": "one", "batch_id": "one", "model": "shapes"}
+NAMES = {"job_id": "one", "batch_id": "one", "model": "shapes-flow"}
 
 
 def test_unknown_parameter_is_refused_by_every_route(api: TestClient) -> None:
