@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from jobs.catalogue.catalogue import Catalogue
+from ops import cli
 from ops.documents import models, settings
 from ops.models.published import read
 from ops.settings import CHECKOUT
@@ -69,14 +72,12 @@ def test_readme_stays_short() -> None:
     assert len((CHECKOUT / "README.md").read_text("utf-8").split()) <= 1_100
 
 
-def test_single_file_is_converted_by_calls_that_diffusers_has() -> None:
-    """They are not run: `from_single_file` fetches the layout of a folder from the hub."""
-    import diffusers
-
-    text = (CHECKOUT / "README.md").read_text("utf-8")
-    assert ".from_single_file(" in text
-    assert ".save_pretrained(" in text
-    names = re.findall(r"import (StableDiffusion\w*Pipeline)\b", text)
-    assert names
-    for name in names:
-        assert {"from_single_file", "save_pretrained"} <= set(dir(getattr(diffusers, name)))
+@pytest.mark.parametrize("page", [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/*.md")], ids=lambda page: page.name)
+def test_every_command_in_a_sentence_is_one(page: Path) -> None:
+    for named in re.findall(r"`\./imagemill ((?:[a-z][\w-]*\s*)+)", page.read_text("utf-8")):
+        command: Any = get_command(cli.app)
+        for word in named.split():
+            if not hasattr(command, "commands"):
+                break  # Its arguments.
+            assert word in command.commands, f"{page.name}: ./imagemill {named}"
+            command = command.commands[word]
