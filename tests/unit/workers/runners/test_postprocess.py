@@ -35,7 +35,7 @@ def picture(width: int = 128, height: int = 96) -> Pixels:
 
 
 def settle(catalogue: Catalogue, **fields: Any) -> GenerateSpec:
-    base = {"prompt": "a red circle, “größer” than 🟦", "width": 128, "height": 96, "seed": 40}
+    base = {"model": "shapes", "prompt": "a red circle, “größer” than 🟦", "width": 128, "height": 96, "seed": 40}
     return spec_of(base | fields, catalogue)
 
 
