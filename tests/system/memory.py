@@ -36,7 +36,7 @@ def main(jobs: int, folder: Path) -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     keep_freed_memory()  # As a worker has it.
     catalogue = Catalogue.read(Path(__file__).resolve().parents[2] / "models.toml")
-    entry = catalogue.models["shapes-flow"]
+    entry = catalogue.models["shapes"]
     adapter = load_model(catalogue, entry, torch.device("cpu"), _CACHE_BYTES)
     engine = Engine({entry.name: adapter}, Capacity(folder / "sizes.json"))
     engine.start(lambda: torch.set_num_threads(1))
@@ -44,6 +44,7 @@ def main(jobs: int, folder: Path) -> None:
     resident = []
     for index in range(jobs):
         request = {
+            "model": entry.name,
             "prompt": f"a {_COLOURS[index % 6]} circle {index}",
             "width": 64,
             "height": 64,

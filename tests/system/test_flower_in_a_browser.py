@@ -52,7 +52,7 @@ def test_worker_and_its_queue_are_shown(logged_in: Browser, flower: Flower) -> N
 def test_queue_and_what_waits_in_it_are_shown(logged_in: Browser, flower: Flower, system: Client) -> None:
     jobs = system.submit_many({"prompt": "a red circle", "num_inference_steps": 100} for _ in range(60))
     logged_in.open(f"{flower.url}/broker")
-    waiting = logged_in.text("#queue-table tbody tr").split()
+    waiting = logged_in.find("#queue-table tbody tr", LINE).text.split()
     assert waiting[0] == LINE
     assert int(waiting[1]) > 0
     for job in jobs:
