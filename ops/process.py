@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,6 +21,10 @@ from jobs.errors import ImagemillError
 
 LOOPBACK = "127.0.0.1"
 PROBE_TIMEOUT_S = 1.0
+_FIRST_PORT, _EPHEMERAL_PORT = (
+    10_000,
+    32_768,
+)  # Connections get ports from the second on, on Linux.
 _POLL_INTERVAL_S = 0.05
 _LAST_LINES = 20  # of a process' output, kept for the message that says why it ended
 
@@ -43,11 +48,21 @@ def wait_until(condition: Callable[[], bool], deadline_s: float) -> bool:
     return True
 
 
-def free_port() -> int:
-    """A port of the loopback address that the kernel says is free."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+def free_port(count: int = 1) -> int:
+    """
+    A port of the loopback address that nothing listens on, or the first of so many in a row.
+
+    None of those that the kernel gives to connections by itself: one of these could have it before it is used.
+    """
+    while True:
+        first = _FIRST_PORT + secrets.randbelow(_EPHEMERAL_PORT - _FIRST_PORT - count)
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind((LOOPBACK, port))
+        except OSError:
+            continue
+        return first
 
 
 def http_status(port: int, path: str = "/") -> int:

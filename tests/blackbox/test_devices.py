@@ -29,18 +29,8 @@ def start(system: System, devices: str, ready: int, **env: str) -> Command:
     return worker
 
 
-def ports(count: int) -> int:
-    """The first of so many free ones in a row."""
-
-    def found() -> int | None:
-        first = free_port()
-        return first if first + count < 65_536 else None
-
-    return until("there are ports", found)
-
-
 def test_each_device_has_a_process_with_a_name_metrics_and_restarts_of_its_own(make_system: MakeSystem) -> None:
-    system, port = make_system(simulated()), ports(3)
+    system, port = make_system(simulated()), free_port(3)
     system.serve()
     worker = start(system, "simulated:24,simulated:24,simulated:80", 3, METRICS_PORT=str(port), WORKER_NAME="box")
     before = {each["name"]: each for each in workers(system)}
@@ -90,7 +80,7 @@ def test_large_model_is_served_by_large_devices_alone(make_system: MakeSystem) -
 
 
 def test_device_that_can_serve_nothing_is_shown_as_failed_and_the_others_serve(make_system: MakeSystem) -> None:
-    system, port = make_system(simulated("large", more="min_vram_gb = 80")), ports(1)
+    system, port = make_system(simulated("large", more="min_vram_gb = 80")), free_port()
     system.serve(env={"IMAGEMILL_METRICS_PORT": str(port)})
     worker = start(system, "simulated:24,simulated:80", 1)
 
