@@ -11,8 +11,9 @@ from pathlib import Path
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from workers.loading.errors import NotLoaded
-from workers.loading.files import Fault, tensor_shapes
+from workers.loading.files import Fault
 from workers.loading.folder import configuration_folder_fault
+from workers.loading.header import read_header
 from workers.loading.hub import commit_fault
 
 _FILES = ("*.json", "*/*.json", "*.txt", "*/*.txt", "*/*.model")  # of a pipeline, all but weights
@@ -52,10 +53,8 @@ def _likeness(file: Path) -> str:
     import torch
     from diffusers.loaders.single_file_utils import fetch_diffusers_config
 
-    shapes = tensor_shapes(file)
-    like: str = fetch_diffusers_config({name: torch.empty(shape, device="meta") for name, shape in shapes.items()})[
-        "pretrained_model_name_or_path"
-    ]
+    tensors = {name: torch.empty(each.shape, device="meta") for name, each in read_header(file).items()}
+    like: str = fetch_diffusers_config(tensors)["pretrained_model_name_or_path"]
     return like
 
 

@@ -40,19 +40,6 @@ def file_fault(file: Path, suffixes: Collection[str] = (".safetensors",)) -> Fau
     return fault
 
 
-def tensor_shapes(file: Path) -> dict[str, list[int]]:
-    """
-    Of each tensor in a safetensors file, which is whole.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    with file.open("rb") as opened:
-        length = int.from_bytes(opened.read(_SAFETENSORS_LENGTH_BYTES), "little")
-        header = json.loads(opened.read(length))
-    return {name: each["shape"] for name, each in header.items() if name != "__metadata__"}
-
-
 def weights_fault(file: Path) -> Fault | None:
     """
     What keeps a file of weights, which is there, from being loaded; None where nothing shows.

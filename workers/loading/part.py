@@ -15,10 +15,10 @@ from workers.loading.files import (
     is_pointer,
     pickle_fault,
     pointer_fault,
-    tensor_shapes,
     unread_fault,
     weights_fault,
 )
+from workers.loading.header import read_header
 
 # What diffusers and transformers look for, in this order; of a model in several files, the index that names them.
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors")
@@ -97,7 +97,7 @@ def _weight_faults(part: Path, files: Sequence[Path], variant: str | None, *, ne
             yield Fault(found=f"{file} is not there, and the model's index names it", advice=COPY_AGAIN)
         elif fault := weights_fault(file):
             yield fault
-        elif absent := sorted(weights[file] - tensor_shapes(file).keys()):
+        elif absent := sorted(weights[file] - read_header(file).keys()):
             named = f"{absent[0]} and {len(absent) - 1} more" if len(absent) > 1 else absent[0]
             yield Fault(found=f"{file} has no {named}, which the model's index says it has", advice=COPY_AGAIN)
 
