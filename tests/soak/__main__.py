@@ -80,7 +80,7 @@ def soak(minutes: float, results: Path, data: Path) -> Outcome:
         assert api is not None, "the stage has none"
         callers = [Caller(name, stage.key(name), api, app, ledger) for name in ("reader", "writer")]
         rotation = Rotation(stage, 60 * minutes)
-        sampler = Sampler(results / "samples.csv", every_s, stage.pids, stage.redis, stage.folders)
+        sampler = Sampler(results / "samples.csv", every_s, stage.pids, stage.pools, stage.redis, stage.folders)
         sampler.start()
         for each in callers:
             each.start()

@@ -12,10 +12,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import redis
 
-# What a series may rise by over the second half without being looked at, by its last word.
-FLOORS = {"rss_mib": 2.0, "fds": 5, "threads": 2, "used_mib": 0.5, "disk_mib": 4.0, "entries": 50}
+# What a series may rise by over the rounds that are judged, by its last word. A pool of connections keeps the most that
+# were ever needed at once, up to its bound; the greatest is storage/backends/s3/connection.py's.
+FLOORS = {"rss_mib": 2.0, "fds": 5, "threads": 2, "used_mib": 0.5, "disk_mib": 4.0, "entries": 50, "connections": 64}
 
 _ONE_EACH = ("job", "events")  # Of these there are many, each of a bounded size.
 _MIB = 1 << 20
@@ -33,16 +35,23 @@ class Sampler(threading.Thread):
 
     Args:
         pids: The processes as they are at the moment, by what they are.
+        pools: What listens on a port, for whatever keeps a pool of connections to it.
         folders: Whose bytes are counted, by what they are.
     """
 
     def __init__(
-        self, file: Path, every_s: float, pids: Pids, client: redis.Redis, folders: Mapping[str, Path]
+        self,
+        file: Path,
+        every_s: float,
+        pids: Pids,
+        pools: Callable[[], Mapping[int, str]],
+        client: redis.Redis,
+        folders: Mapping[str, Path],
     ) -> None:
         super().__init__(name="sampler", daemon=True)
         self.series: dict[str, list[tuple[float, float]]] = defaultdict(list)
         self._file, self._every_s = file, every_s
-        self._pids, self._redis, self._folders = pids, client, folders
+        self._pids, self._pools, self._redis, self._folders = pids, pools, client, folders
         self._stopping = threading.Event()
         self._kinds: set[str] = set()  # that Redis had at any time: of those that are gone it has 0
         self.begun = time.monotonic()
@@ -79,8 +88,8 @@ class Sampler(threading.Thread):
     def _look(self) -> Iterator[tuple[str, float]]:
         for role, pid in self._pids().items():
             if pid is not None:
-                with suppress(OSError, KeyError):  # It has just ended.
-                    yield from [(f"{role} {what}", value) for what, value in of_process(pid).items()]
+                with suppress(psutil.Error):  # It has just ended.
+                    yield from [(f"{role} {what}", value) for what, value in of_process(pid, self._pools()).items()]
         with suppress(redis.exceptions.RedisError):  # It is away for a moment.
             yield "redis used_mib", self._redis.info("memory")["used_memory"] / _MIB
             counted = entries(self._redis)
@@ -90,12 +99,18 @@ class Sampler(threading.Thread):
             yield f"{what} disk_mib", bytes_below(folder) / _MIB
 
 
-def of_process(pid: int) -> dict[str, float]:
-    """Resident memory, open files, threads."""
-    lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
-    status = {name: value.split()[0] for name, _, value in (line.partition(":") for line in lines) if value.strip()}
-    opened = len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - links of a process that may end
-    return {"rss_mib": int(status["VmRSS"]) / 1024, "fds": opened, "threads": int(status["Threads"])}
+def of_process(pid: int, pools: Mapping[int, str]) -> dict[str, float]:
+    """
+    Resident memory, threads, open files, and of these apart the connections to whatever has a pool of them.
+
+    Args:
+        pools: By port, what listens there.
+    """
+    process = psutil.Process(pid)
+    ports = [each.raddr.port for each in process.net_connections("tcp") if each.raddr]
+    pooled = Counter(pools[port] for port in ports if port in pools)
+    opened = {"fds": process.num_fds() - pooled.total()} | {f"{name} connections": n for name, n in pooled.items()}
+    return {"rss_mib": process.memory_info().rss / _MIB, "threads": process.num_threads(), **opened}
 
 
 def entries(client: redis.Redis) -> Counter[str]:

@@ -99,6 +99,12 @@ class Stage:
             found[name] = next(iter(children_of(worker.pid or 0)), None)
         return found
 
+    def pools(self) -> Mapping[int, str]:
+        """What listens on a port, of those that processes keep connections to."""
+        system = self.system
+        stores = dict.fromkeys([system.s3_server.port or 0, *(each.port for each in self.proxies.values())], "store")
+        return stores | {system.redis_server.port or 0: "redis"}
+
     @property
     def folders(self) -> Mapping[str, Path]:
         """Whose bytes are counted: all but the images, which are the store's to forget."""

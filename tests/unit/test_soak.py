@@ -209,7 +209,7 @@ def test_soak_whose_samples_end_early_is_none(tmp_path: Path) -> None:
     def pids() -> Mapping[str, int | None]:
         raise OSError("no more files")
 
-    sampler = Sampler(tmp_path / "samples.csv", 0.01, pids, redis.Redis(), {})
+    sampler = Sampler(tmp_path / "samples.csv", 0.01, pids, dict, redis.Redis(), {})
     sampler.start()
     sampler.join()
     with pytest.raises(RuntimeError, match="nothing is sampled any more"):
@@ -221,7 +221,7 @@ def test_soak_whose_samples_end_early_is_none(tmp_path: Path) -> None:
 def test_what_redis_has_no_more_counts_as_nothing(tmp_path: Path, redis_client: redis.Redis) -> None:
     """It would be judged by the moments alone in which there was something."""
     redis_client.rpush("imagemill:waiting:one", 1, 2, 3)
-    sampler = Sampler(tmp_path / "samples.csv", 0.01, dict, redis_client, {})
+    sampler = Sampler(tmp_path / "samples.csv", 0.01, dict, dict, redis_client, {})
     sampler.start()
     waiting = sampler.series["redis waiting entries"]
     assert wait_until(lambda: bool(waiting), 60)

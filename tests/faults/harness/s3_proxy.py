@@ -45,9 +45,14 @@ class S3Proxy:
         self._thread.start()
 
     @property
+    def port(self) -> int:
+        """On which it listens."""
+        return int(self._server.server_address[1])
+
+    @property
     def env(self) -> dict[str, str]:
         """The settings that lead a worker through here."""
-        return {"IMAGEMILL_S3_ENDPOINT_URL": f"http://{LOOPBACK}:{self._server.server_address[1]}"}
+        return {"IMAGEMILL_S3_ENDPOINT_URL": f"http://{LOOPBACK}:{self.port}"}
 
     def close(self) -> None:
         self.closing.set()
