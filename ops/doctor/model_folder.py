@@ -12,7 +12,7 @@ from ops.models.files import FolderFiles
 from ops.models.memory import describe_weights, shortage
 from ops.models.proposal import OTHER
 from workers.families.registry import family_of_pipeline
-from workers.loading.folder import INDEX, not_loaded
+from workers.loading.weights.folder import INDEX, not_loaded
 
 
 def judge_folder(check: str, model: Model, folder: Path) -> Finding:

@@ -13,8 +13,8 @@ from ops.doctor.model_folder import judge_folder
 from ops.models.hub import is_hub_id
 from workers.families.parts.scheduler_names import unfit_schedulers, unknown_schedulers
 from workers.families.registry import check_family
-from workers.loading.hub import is_path
-from workers.loading.sources import source_fault
+from workers.loading.weights.hub import is_path
+from workers.loading.weights.sources import source_fault
 
 CATALOGUE = "model catalogue"
 

@@ -16,7 +16,7 @@ from jobs.fields import Name
 from ops.models.proposal import propose
 from ops.models.sources import Source
 from ops.models.text import entry_text
-from workers.loading.sources import source_fault
+from workers.loading.weights.sources import source_fault
 
 _LONGEST_NAME = 64
 

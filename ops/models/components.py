@@ -10,8 +10,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ops.models.files import Files
-from workers.loading.files import PICKLE_SUFFIXES
-from workers.loading.folder import INDEX
+from workers.loading.weights.files import PICKLE_SUFFIXES
+from workers.loading.weights.folder import INDEX
 
 # What diffusers and transformers look for, in this order.
 _STEMS = ("diffusion_pytorch_model", "model")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Protocol
 
-from workers.loading.header import TensorHeader, read_header
+from workers.loading.weights.header import TensorHeader, read_header
 
 
 class Files(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 
 from jobs.errors import InvalidRequest
 from ops.models.files import object_of
-from workers.loading.header import TensorHeader
+from workers.loading.weights.header import TensorHeader
 
 _ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")  # as huggingface_hub's validate_repo_id has it, by and large
 _ANSWER_S = 10.0

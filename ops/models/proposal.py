@@ -12,7 +12,7 @@ from ops.models.components import Pipeline
 from ops.models.published import Published, most_like
 from ops.models.sizes import Sizes, sizes_like, sizes_of_own
 from workers.families.registry import family_of_pipeline
-from workers.loading.calls import OwnCall, own_call
+from workers.loading.checks.calls import OwnCall, own_call
 
 OTHER = "diffusers"  # The family of all pipelines that have none of their own.
 

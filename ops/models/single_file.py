@@ -16,7 +16,7 @@ from typing import Any
 from ops.models.components import Component, Pipeline, read_pipeline
 from ops.models.files import FolderFiles
 from ops.models.published import class_of_family, published
-from workers.loading.header import TensorHeader
+from workers.loading.weights.header import TensorHeader
 
 _DENOISER = "model.diffusion_model."  # before its tensors' names, where the file has other components, too
 

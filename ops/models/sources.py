@@ -13,10 +13,11 @@ from ops.models.components import Pipeline, needed_variant, pickled_component, r
 from ops.models.files import Files, FolderFiles
 from ops.models.hub import HubFiles, is_hub_id
 from ops.models.single_file import pipeline_of_file
-from workers.loading.files import Fault, file_fault
-from workers.loading.folder import INDEX, configuration_folder_fault, first_fault
-from workers.loading.header import read_header
-from workers.loading.hub import is_path
+from workers.loading.errors import Fault
+from workers.loading.weights.files import file_fault
+from workers.loading.weights.folder import INDEX, configuration_folder_fault, first_fault
+from workers.loading.weights.header import read_header
+from workers.loading.weights.hub import is_path
 
 # Not every family loads it: whether it has to be whole is asked when the family is known.
 _LEFT_OUT = ("safety_checker",)

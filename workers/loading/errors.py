@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from workers.loading.files import Fault
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """What is wrong with a model's files, and what to do about it: two parts of a sentence, without a full stop."""
+
+    found: str
+    advice: str
 
 
 class NotLoaded(Exception):

@@ -39,8 +39,8 @@ def load_model(
     cache = EmbeddingCache(embedding_cache_bytes)
     if family.pipeline is None:
         return family.adapt(entry, None, cache)
+    from workers.loading.assembly.pipelines import load_pipeline
     from workers.loading.errors import NotLoaded
-    from workers.loading.pipelines import load_pipeline
 
     place = catalogue.source_of(entry)
     try:

@@ -16,12 +16,12 @@ from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from workers.families.registry import check_family
-from workers.loading.component_sources import component_fault, component_place, is_component_of_hub
-from workers.loading.configuration import configuration_of
 from workers.loading.errors import NotLoaded, refuse
-from workers.loading.folder import first_fault, not_loaded
-from workers.loading.hub import is_from_hub, revision_fault
-from workers.loading.sources import source_fault
+from workers.loading.weights.component_sources import component_fault, component_place, is_component_of_hub
+from workers.loading.weights.configuration import configuration_of
+from workers.loading.weights.folder import first_fault, not_loaded
+from workers.loading.weights.hub import is_from_hub, revision_fault
+from workers.loading.weights.sources import source_fault
 
 # Of a component: configuration, vocabulary, and weights under the names that are looked for, of any variant.
 _COMPONENT_FILES = ("*.json", "*.txt", "*.model", "model*.safetensors", "diffusion_pytorch_model*.safetensors")

@@ -24,9 +24,9 @@ from workers.engine.errors import GenerationFailed, WrongPictures
 from workers.engine.streams import device_clock
 from workers.engine.watch import Watch
 from workers.families.family import PictureFamily
-from workers.loading.guidance import check_guidance
+from workers.loading.checks.guidance import check_guidance
+from workers.loading.checks.sides import check_edits, check_side_multiple
 from workers.loading.models import load_model
-from workers.loading.sides import check_edits, check_side_multiple
 from workers.process.allocator import keep_freed_memory, return_large_pictures
 from workers.process.devices.own import place
 from workers.process.settings import WorkerSettings

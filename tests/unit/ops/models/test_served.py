@@ -22,9 +22,9 @@ from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET
 from workers.bench.tiny_pipelines import EDITING_PIPELINES, FLOW_PIPELINES
 from workers.families.registry import families
-from workers.loading.guidance import check_guidance
+from workers.loading.checks.guidance import check_guidance
+from workers.loading.checks.sides import check_edits, check_side_multiple
 from workers.loading.models import load_model
-from workers.loading.sides import check_edits, check_side_multiple
 
 pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)]
 

@@ -16,9 +16,9 @@ from tests.unit.ops.models.written import write_safetensors
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET
 from tests.unit.workers.original import save_original
-from workers.loading.header import TensorHeader
+from workers.loading.checks.sides import check_side_multiple
 from workers.loading.models import load_model
-from workers.loading.sides import check_side_multiple
+from workers.loading.weights.header import TensorHeader
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

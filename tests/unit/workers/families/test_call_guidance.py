@@ -21,7 +21,7 @@ from workers.attempt.errors import JobLeft
 from workers.engine.errors import GenerationFailed
 from workers.families.diffusers import WholePipeline
 from workers.families.whole.call_guidance import CallGuidance
-from workers.loading.guidance import check_guidance
+from workers.loading.checks.guidance import check_guidance
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

@@ -22,7 +22,7 @@ from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.parts.flow_schedules import FlowSchedulers
 from workers.families.parts.scheduler_names import OWN
 from workers.families.registry import family_of
-from workers.loading.guidance import check_guidance
+from workers.loading.checks.guidance import check_guidance
 from workers.runners.edit_work import edit_of
 
 pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)]

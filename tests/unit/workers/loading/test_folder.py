@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from workers.loading.folder import first_fault
+from workers.loading.weights.folder import first_fault
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 WEIGHTS = "diffusion_pytorch_model.safetensors"

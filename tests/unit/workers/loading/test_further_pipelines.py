@@ -14,8 +14,8 @@ from tests.further.listed import OLD, OTHERS, UNABLE, WITHOUT_PROMPT
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import QUIET
 from workers.families.diffusers import WholePipeline
+from workers.loading.checks.sides import check_side_multiple
 from workers.loading.models import load_model
-from workers.loading.sides import check_side_multiple
 
 pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)]
 

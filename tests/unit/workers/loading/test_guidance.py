@@ -10,7 +10,7 @@ from jobs.errors import InvalidConfiguration
 from tests.unit.workers import tiny
 from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.stable_diffusion import StableDiffusion
-from workers.loading.guidance import check_guidance
+from workers.loading.checks.guidance import check_guidance
 
 
 def check(pipeline: Any, guidance_scale: float = 3.0, **said: Any) -> None:

@@ -16,9 +16,9 @@ from tests.further.listed import OLD
 from tests.unit.workers import flow, tiny
 from tests.unit.workers.adapters import PIXARTS, QUIET, make_engine, make_pixart, run, submit
 from workers.families.parts.scheduler_names import OWN
-from workers.loading.guidance import check_guidance
+from workers.loading.checks.guidance import check_guidance
+from workers.loading.checks.sides import check_edits
 from workers.loading.models import load_model
-from workers.loading.sides import check_edits
 
 pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)]
 

@@ -19,7 +19,7 @@ from tests.unit.workers.adapters import QUIET
 from workers.families.diffusers import WholePipeline
 from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.stable_diffusion import StableDiffusion
-from workers.loading.sides import check_side_multiple
+from workers.loading.checks.sides import check_side_multiple
 
 pytestmark = pytest.mark.filterwarnings(QUIET)
 

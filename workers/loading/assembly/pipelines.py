@@ -17,16 +17,16 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from workers.families.family import Family
 from workers.families.parts.scheduler_names import unknown_schedulers
-from workers.loading.attention import set_attention
-from workers.loading.components import load_components
+from workers.loading.assembly.attention import set_attention
+from workers.loading.assembly.components import load_components
+from workers.loading.assembly.library_errors import library_errors
+from workers.loading.assembly.single_file import is_one_file, loader_of_file
+from workers.loading.assembly.textual_inversions import add_textual_inversions
+from workers.loading.checks.missing import broken_parts, missing_parts, noting_random_tensors
+from workers.loading.checks.outputs import check_output
 from workers.loading.errors import NotLoaded, refuse
-from workers.loading.folder import not_loaded
-from workers.loading.library_errors import library_errors
-from workers.loading.missing import broken_parts, missing_parts, noting_random_tensors
-from workers.loading.outputs import check_output
-from workers.loading.single_file import is_one_file, loader_of_file
-from workers.loading.sources import source_fault
-from workers.loading.textual_inversions import add_textual_inversions
+from workers.loading.weights.folder import not_loaded
+from workers.loading.weights.sources import source_fault
 
 # Bars of a second's loading.
 diffusers_logging.disable_progress_bar()

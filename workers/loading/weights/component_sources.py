@@ -8,10 +8,11 @@ from pathlib import Path
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from jobs.catalogue.loading import Component
-from workers.loading.files import Fault, file_fault
-from workers.loading.folder import INDEX, not_loaded
-from workers.loading.hub import commit_fault, is_path
-from workers.loading.part import first_part_fault
+from workers.loading.errors import Fault
+from workers.loading.weights.files import file_fault
+from workers.loading.weights.folder import INDEX, not_loaded
+from workers.loading.weights.hub import commit_fault, is_path
+from workers.loading.weights.part import first_part_fault
 
 QUANTIZED_SUFFIX = ".gguf"
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from jobs.catalogue.entry import Model
-from workers.loading.files import COPY_AGAIN, Fault, unread_fault
-from workers.loading.part import files_of, part_faults, unreadable, variants_of
+from workers.loading.errors import Fault
+from workers.loading.weights.files import COPY_AGAIN, unread_fault
+from workers.loading.weights.part import files_of, part_faults, unreadable, variants_of
 
 INDEX = "model_index.json"
 

@@ -2,7 +2,7 @@
 Loads a pipeline whose weights are in one file, as its trainers publish it, under the names that they gave its tensors.
 
 diffusers converts those names; what the file has not, configurations and vocabularies, comes from elsewhere:
-`workers.loading.configuration`.
+`workers.loading.weights.configuration`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from workers.families.family import Family
-from workers.loading.components import load_components
-from workers.loading.configuration import configuration_of
+from workers.loading.assembly.components import load_components
+from workers.loading.assembly.library_errors import library_errors
+from workers.loading.checks.missing import naming_missing_tensors
+from workers.loading.checks.outputs import check_output
 from workers.loading.errors import NotLoaded
-from workers.loading.folder import INDEX
-from workers.loading.library_errors import library_errors
-from workers.loading.missing import naming_missing_tensors
-from workers.loading.outputs import check_output
+from workers.loading.weights.configuration import configuration_of
+from workers.loading.weights.folder import INDEX
 
 _COMPONENT = re.compile(r"^(\w+) = \w+\.from_pretrained", re.MULTILINE)  # as diffusers advises to load it
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
-from workers.loading.component_sources import component_fault
-from workers.loading.configuration import configuration_fault
-from workers.loading.files import Fault, file_fault
-from workers.loading.folder import first_fault, not_loaded
-from workers.loading.hub import is_file_name, is_path, revision_fault
+from workers.loading.errors import Fault
+from workers.loading.weights.component_sources import component_fault
+from workers.loading.weights.configuration import configuration_fault
+from workers.loading.weights.files import file_fault
+from workers.loading.weights.folder import first_fault, not_loaded
+from workers.loading.weights.hub import is_file_name, is_path, revision_fault
 
 _ONE_COMPONENT = ".gguf"
 

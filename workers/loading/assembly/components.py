@@ -17,9 +17,9 @@ from diffusers.pipelines.pipeline_loading_utils import simple_get_class_obj
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
-from workers.loading.component_sources import QUANTIZED_SUFFIX, component_place, is_component_of_hub
+from workers.loading.checks.missing import naming_missing_tensors
 from workers.loading.errors import NotLoaded
-from workers.loading.missing import naming_missing_tensors
+from workers.loading.weights.component_sources import QUANTIZED_SUFFIX, component_place, is_component_of_hub
 
 Index = Mapping[str, Any]
 

@@ -33,7 +33,7 @@ def own_call(class_name: str) -> OwnCall | None:
     try:
         import diffusers  # Late: most models are known without it.
 
-        from workers.loading.outputs import other_output
+        from workers.loading.checks.outputs import other_output
     except ImportError:
         return None
     kind = getattr(diffusers, class_name, None)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
+
+from workers.loading.errors import Fault
 
 COPY_AGAIN = "copy the model again"
 
@@ -15,14 +16,6 @@ PICKLE_SUFFIXES = {".bin", ".ckpt", ".pt", ".pth"}
 _POINTER = b"version https://git-lfs.github.com/spec/"  # git-lfs, docs/spec.md
 _SAVE_SAFELY = 'get it as safetensors, or make it so where you trust it: docs/models.md, "Pickles"'
 _SAFETENSORS_LENGTH_BYTES = 8  # of the number in front of the header: safetensors' README, "Format"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """What is wrong with a model's files, and what to do about it: two parts of a sentence, without a full stop."""
-
-    found: str
-    advice: str
 
 
 def file_fault(file: Path, suffixes: Collection[str] = (".safetensors",)) -> Fault | None:

@@ -8,17 +8,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from workers.loading.files import (
+from workers.loading.errors import Fault
+from workers.loading.weights.files import (
     COPY_AGAIN,
     PICKLE_SUFFIXES,
-    Fault,
     is_pointer,
     pickle_fault,
     pointer_fault,
     unread_fault,
     weights_fault,
 )
-from workers.loading.header import read_header
+from workers.loading.weights.header import read_header
 
 # What diffusers and transformers look for, in this order; of a model in several files, the index that names them.
 _WEIGHTS = ("diffusion_pytorch_model.safetensors", "model.safetensors")

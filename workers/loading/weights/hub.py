@@ -12,7 +12,8 @@ from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
-from workers.loading.files import PICKLE_SUFFIXES, Fault
+from workers.loading.errors import Fault
+from workers.loading.weights.files import PICKLE_SUFFIXES
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ANSWER_S = 10.0

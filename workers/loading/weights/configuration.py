@@ -10,11 +10,10 @@ from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
-from workers.loading.errors import NotLoaded
-from workers.loading.files import Fault
-from workers.loading.folder import configuration_folder_fault
-from workers.loading.header import read_header
-from workers.loading.hub import commit_fault
+from workers.loading.errors import Fault, NotLoaded
+from workers.loading.weights.folder import configuration_folder_fault
+from workers.loading.weights.header import read_header
+from workers.loading.weights.hub import commit_fault
 
 _FILES = ("*.json", "*/*.json", "*.txt", "*/*.txt", "*/*.model")  # of a pipeline, all but weights
 

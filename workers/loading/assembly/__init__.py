@@ -1,0 +1,1 @@
+"""A pipeline, put together from the weights that its entry names."""

@@ -1,0 +1,1 @@
+"""Whether what was loaded is whole, and does what its entry says."""
