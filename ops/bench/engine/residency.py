@@ -11,7 +11,7 @@ from statistics import mean
 from rich.console import Console
 from rich.table import Table
 
-from workers.engine.residency import Choice, Demand, Load, Look, Run, Waiting, choose
+from workers.process.residency.policy import Choice, Demand, Load, Look, Run, Waiting, choose
 
 _LOOK_AGAIN_S = 1.0  # A device that waits asks again: patience may have ended.
 

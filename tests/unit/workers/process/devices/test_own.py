@@ -42,6 +42,6 @@ def test_processor_has_no_memory_of_its_own(models: Catalogue) -> None:
 def test_device_that_is_too_small_for_all_is_refused_with_what_to_do(models: Catalogue) -> None:
     with pytest.raises(
         InvalidConfiguration,
-        match=r"simulated has 8\.0 GB, and middle asks for 24, large asks for 80 .*: serve other models",
+        match=r"simulated has 8\.0 GB, and middle asks for 24 .*, large asks for 80 .*: serve other models",
     ):
         place(models, WorkerSettings(devices="simulated:8", models="middle,large"))

@@ -6,7 +6,17 @@ from statistics import mean
 from typing import Any
 
 from ops.bench.engine.residency import Effort, in_order, loaded_first, p95, simulate
-from workers.engine.residency import IDLE_LOADS, PATIENCE_LOADS, Demand, Load, Look, Run, Waiting, choose, evicted
+from workers.process.residency.policy import (
+    IDLE_LOADS,
+    PATIENCE_LOADS,
+    Demand,
+    Load,
+    Look,
+    Run,
+    Waiting,
+    choose,
+    evicted,
+)
 
 LOAD_S = 30.0
 GB = {"a": 10.0, "b": 10.0, "c": 10.0, "d": 20.0, "e": 40.0}

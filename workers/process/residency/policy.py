@@ -113,7 +113,7 @@ class Demand:
 
     def at(self, now_s: float) -> dict[str, float]:
         """By model."""
-        return {model: self._at(model, now_s) for model in self._counts}
+        return {model: self._at(model, now_s) for model in list(self._counts)}
 
     def _at(self, model: str, now_s: float) -> float:
         count, then_s = self._counts.get(model, (0.0, now_s))
