@@ -10,7 +10,7 @@ from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from ops.doctor.finding import Finding, State, attempt, attempt_all
 from ops.doctor.model_folder import judge_folder
-from ops.models.hub import is_hub_id
+from ops.models.sources.hub import is_hub_id
 from workers.families.parts.scheduler_names import unfit_schedulers, unknown_schedulers
 from workers.families.registry import check_family
 from workers.loading.weights.hub import is_path
