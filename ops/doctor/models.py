@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
@@ -38,10 +39,19 @@ def _check(name: str | None) -> list[Finding]:
     return [
         Finding(check=CATALOGUE, state=State.OK, found=found),
         *(
-            attempt(f"model {each.name}", lambda each=each: judge_source(each, folder))  # type: ignore[misc]
+            attempt(f"model {each.name}", lambda each=each: _judge(each, catalogue, folder))  # type: ignore[misc]
             for each in wanted
         ),
     ]
+
+
+def _judge(model: Model, catalogue: Catalogue, folder: Path) -> Finding:
+    """With the line of its entry, where something is wrong with it."""
+    finding = judge_source(model, folder)
+    place = catalogue.places.get(model.name)
+    if place is None or finding.state not in (State.WARNING, State.FAILURE):
+        return finding
+    return replace(finding, found=f"{finding.found} ({place})")
 
 
 def judge_source(model: Model, catalogue_folder: Path) -> Finding:

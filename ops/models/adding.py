@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
+from jobs.catalogue.faults import describe
 from jobs.errors import InvalidRequest
 from jobs.fields import Name
 from ops.models.proposal import propose
@@ -69,5 +70,5 @@ def _validated(name: str, lines: dict[str, Any]) -> Model:
         ) from exc
     try:
         return Model(name=name, **lines)
-    except ValueError as exc:
-        raise InvalidRequest("source", f"no entry can be made of it: {exc}") from exc
+    except ValidationError as exc:
+        raise InvalidRequest("source", f"no entry can be made of it: {describe(exc, name)}") from exc
