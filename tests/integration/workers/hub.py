@@ -30,7 +30,7 @@ class _Hub(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        for revision in (COMMIT, TAG):
+        for revision in (COMMIT, TAG, "main"):
             if path in (f"/api/models/{self.repository}", f"/api/models/{self.repository}/revision/{revision}"):
                 files = [{"rfilename": each["path"]} for each in self._tree()]
                 return self._json({"id": self.repository, "modelId": self.repository, "sha": COMMIT, "siblings": files})
