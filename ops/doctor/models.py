@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
@@ -10,7 +11,7 @@ from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from ops.doctor.finding import Finding, State, attempt, attempt_all
 from ops.doctor.model_folder import judge_folder
-from ops.models.hub import is_hub_id
+from ops.models.sources.hub import is_hub_id
 from workers.families.parts.scheduler_names import unfit_schedulers, unknown_schedulers
 from workers.families.registry import check_family
 from workers.loading.weights.hub import is_path
@@ -38,10 +39,19 @@ def _check(name: str | None) -> list[Finding]:
     return [
         Finding(check=CATALOGUE, state=State.OK, found=found),
         *(
-            attempt(f"model {each.name}", lambda each=each: judge_source(each, folder))  # type: ignore[misc]
+            attempt(f"model {each.name}", lambda each=each: _judge(each, catalogue, folder))  # type: ignore[misc]
             for each in wanted
         ),
     ]
+
+
+def _judge(model: Model, catalogue: Catalogue, folder: Path) -> Finding:
+    """With the line of its entry, where something is wrong with it."""
+    finding = judge_source(model, folder)
+    place = catalogue.places.get(model.name)
+    if place is None or finding.state not in (State.WARNING, State.FAILURE):
+        return finding
+    return replace(finding, found=f"{finding.found} ({place})")
 
 
 def judge_source(model: Model, catalogue_folder: Path) -> Finding:

@@ -46,6 +46,6 @@ def load_model(
     try:
         pipeline = load_pipeline(catalogue, entry, family, device)
     except NotLoaded as exc:
-        raise InvalidConfiguration(f"model {entry.name} cannot be loaded from {place}: {exc}") from exc
+        raise InvalidConfiguration(f"{catalogue.called(entry)} cannot be loaded from {place}: {exc}") from exc
     log.info("model loaded", model=entry.name, revision=entry.revision, device=str(device), dtype=entry.dtype)
     return family.adapt(entry, pipeline, cache)
