@@ -1,4 +1,8 @@
-"""What a model's weights take of a device, and whether the devices of this machine have as much."""
+"""
+What a model's weights take of a device, and whether the devices of this machine have as much.
+
+In GB (10⁹ bytes), as cards are named, and `min_vram_gb` of an entry is.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,6 @@ from ops.models.components import Pipeline
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _SHOWN = 3  # components, the largest
-_GIB = 1 << 30
 
 
 def weights_bytes(pipeline: Pipeline, dtype: str) -> dict[str, int]:
@@ -21,8 +24,8 @@ def weights_bytes(pipeline: Pipeline, dtype: str) -> dict[str, int]:
 def describe_weights(pipeline: Pipeline, model: Model) -> str:
     """For a person: how many bytes as its entry loads it, and which components have most of them."""
     sizes = weights_bytes(pipeline, model.dtype)
-    largest = ", ".join(f"{name} {_gib(size)}" for name, size in [*sizes.items()][:_SHOWN])
-    return f"weights take {_gib(sum(sizes.values()))} GiB as {model.dtype} ({largest})"
+    largest = ", ".join(f"{name} {_gb(size)}" for name, size in [*sizes.items()][:_SHOWN])
+    return f"weights take {_gb(sum(sizes.values()))} GB as {model.dtype} ({largest})"
 
 
 def shortage(pipeline: Pipeline, model: Model, cards_mib: Sequence[int]) -> str | None:
@@ -37,8 +40,8 @@ def shortage(pipeline: Pipeline, model: Model, cards_mib: Sequence[int]) -> str 
     needed, most = sum(sizes.values()), max(cards_mib, default=0) << 20
     if not cards_mib or needed < most:
         return None
-    return f"its weights take {_gib(needed)} GiB of a device, and the largest GPU here has {_gib(most)} GiB"
+    return f"its weights take {_gb(needed)} GB of a device, and the largest GPU here has {_gb(most)} GB"
 
 
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / _GIB:.2g}" if size_bytes < _GIB else f"{size_bytes / _GIB:.1f}"
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2g}" if size_bytes < 1e9 else f"{size_bytes / 1e9:.1f}"

@@ -59,7 +59,7 @@ def test_whole_model_is_found_with_what_it_takes(tmp_path: Path) -> None:
     code, (catalogue, mine) = check()
     assert (code, catalogue["state"], mine["state"]) == (0, "ok", "ok")
     assert mine["check"] == "model mine"
-    assert f"{tmp_path}/mine: weights take 0.0078 GiB as float16 (unet 0.0078, " in mine["found"]
+    assert f"{tmp_path}/mine: weights take 0.0084 GB as float16 (unet 0.0084, " in mine["found"]
 
 
 def test_one_model_is_checked_alone(tmp_path: Path) -> None:
@@ -138,4 +138,4 @@ def test_weights_are_held_against_the_gpus_of_this_machine(tmp_path: Path, memor
     code, (_, finding) = check()
     assert (code, finding["state"]) == (0, state)
     if state is State.WARNING:
-        assert "its weights take 0.0098 GiB of a device, and the largest GPU here has 0.0078 GiB" in finding["found"]
+        assert "its weights take 0.01 GB of a device, and the largest GPU here has 0.0084 GB" in finding["found"]
