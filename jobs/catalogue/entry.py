@@ -187,6 +187,19 @@ class Model(Loading):
                 raise ValueError(f"components.{name}.dtype: only the vae may have another than the model; leave it out")
         return self
 
+    @model_validator(mode="after")
+    def _texts_are_where_they_can_be(self) -> Model:
+        for line, how in self.quantizations.items():
+            if how == "nf4" and self.text_device == "cpu" and line.startswith("components.text_encoder"):
+                raise ValueError(f'{line}: "nf4" is for GPUs alone, and text_device is "cpu": leave one of them out')
+        return self
+
+    @property
+    def loaded_as(self) -> str:
+        """In which form its weights are computed with: models of one revision in two forms take unlike times."""
+        forms = (f"{line.removesuffix('quantization')}{how}" for line, how in self.quantizations.items())
+        return " ".join((self.dtype, *forms))
+
     @property
     def ways_to_edit(self) -> dict[Edited, WayToEdit] | None:
         """What `edits` says, or the family; None where only a worker knows."""

@@ -137,7 +137,7 @@ class DiffusionFamily(PictureFamily[ScheduledRun]):
 
     @property
     def _key(self) -> str:
-        return f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}"
+        return f"{self.entry.name}@{self.entry.revision} {self.entry.loaded_as}"
 
     def _latent_shape(self, spec: GenerateSpec) -> tuple[int, int, int]:
         factor = self.pipeline.vae_scale_factor

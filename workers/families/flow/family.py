@@ -229,7 +229,7 @@ class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
 
     @property
     def _key(self) -> str:
-        return f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}"
+        return f"{self.entry.name}@{self.entry.revision} {self.entry.loaded_as}"
 
     def _latent_shape(self, spec: GenerateSpec) -> tuple[int, int, int]:
         factor = int(self.pipeline.vae_scale_factor)

@@ -20,6 +20,7 @@ from workers.families.parts.scheduler_names import unknown_schedulers
 from workers.loading.assembly.attention import set_attention
 from workers.loading.assembly.components import load_components
 from workers.loading.assembly.library_errors import library_errors
+from workers.loading.assembly.quantization import check_device
 from workers.loading.assembly.single_file import is_one_file, loader_of_file
 from workers.loading.assembly.textual_inversions import add_textual_inversions
 from workers.loading.checks.missing import broken_parts, missing_parts, noting_random_tensors
@@ -43,6 +44,7 @@ def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: to
     if unknown := unknown_schedulers(entry.schedulers):
         raise NotLoaded(f"no scheduler {', '.join(unknown)} is known")
     refuse(source_fault(catalogue, entry))
+    check_device(entry, device)
     load = (loader_of_file if is_one_file(catalogue, entry) else _loader)(catalogue, entry, family)
     options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype)}
     if left_out := not_loaded(entry):

@@ -1,0 +1,30 @@
+"""Packages that an entry needs, and that are not installed with Imagemill, for most models go without."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+from jobs.catalogue.entry import Model
+from jobs.catalogue.loading import GGUF_SUFFIX
+from workers.loading.errors import Fault
+
+_OF_QUANTIZATION = {"int8": "torchao", "fp8": "torchao", "nf4": "bitsandbytes"}
+
+
+def package_fault(model: Model) -> Fault | None:
+    """The first package that an entry needs, and that is not here; None where all are. Nothing is imported."""
+    for what, package in _needed(model):
+        if importlib.util.find_spec(package) is None:
+            advice = f"install it where workers run: requirements/install .venv/bin/python quantized ({package})"
+            return Fault(found=f"{what} needs the package {package}, which is not here", advice=advice)
+    return None
+
+
+def _needed(model: Model) -> Iterator[tuple[str, str]]:
+    """What needs a package, and which."""
+    for name, component in model.components.items():
+        if (component.source or "").endswith(GGUF_SUFFIX):
+            yield f"components.{name}: a file of GGUF", "gguf"
+    for line, how in model.quantizations.items():
+        yield f'{line}: "{how}"', _OF_QUANTIZATION[how]
