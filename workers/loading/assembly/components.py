@@ -96,7 +96,7 @@ def _of_file(file: Path, name: str, kind: Any, options: dict[str, Any]) -> Any:
     try:
         with naming_missing_tensors():
             return kind.from_single_file(str(file), subfolder=name, **options)
-    except SingleFileComponentError as exc:
+    except (SingleFileComponentError, LookupError) as exc:  # The second where it takes them for its trainers' names.
         found = f"components.{name}: {file} lacks tensors of {kind.__name__}, or has them under names of its own"
         raise NotLoaded(f"{found}; get the whole file, or another one") from exc
 
