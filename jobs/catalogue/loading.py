@@ -61,6 +61,9 @@ class Loading(Table):
         components: By the names that the pipeline has for them, such as "vae".
         textual_inversions: Files of learned words (relative to the catalogue), by the word that a prompt has for each.
         attention: What computes the attention of the transformer, as diffusers names it: "native", "flash", "sage", ...
+        compile: "blocks": the repeated blocks of the transformer or the U-Net are compiled when a worker starts, for
+            `compile_sizes` and the default size, and row counts that are powers of two. Others run as they are.
+        compile_sizes: Widths and heights of pictures, in pixels.
         call: Further arguments of the pipeline's own call, the same for all jobs.
         safety_checker: Whether the pipeline's own looks at each picture, and fails a job of which it withholds one.
             Unset, as the family does: "diffusers" has it look where there is one, "stable-diffusion" does not.
@@ -78,6 +81,8 @@ class Loading(Table):
     vae_tiling: bool = False
     quantization: Quantization | None = None
     attention: str | None = None
+    compile: Literal["blocks"] | None = None
+    compile_sizes: tuple[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], ...] = ()
     call: dict[str, Any] = {}
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 _WARM_UP_STEPS = 2
+_MOST_IMAGES = 64  # of a job
 _SWITCH_INTERVAL_S = 0.0005  # Python's default is ten times as long
 _DIED = 70  # EX_SOFTWARE of sysexits.h
 
@@ -88,6 +90,8 @@ def start_engine(
     engine = Engine(adapters, capacity, device=device, on_death=_leave_process, watch=watch, on_pass=on_pass)
     engine.start(lambda: _compute_with(settings.threads))
     sizes = [_warm_up(engine, adapters[name]) for name in names]
+    for name in names:
+        _compile(engine, adapters[name])
     return ReadyEngine(engine=engine, device=device, adapters=adapters, served=frozenset(names), jobs_a_pass=max(sizes))
 
 
@@ -140,12 +144,17 @@ def _in_a_thread(call: Callable[[], T]) -> T:
             thread.join()
 
 
-def _warm_up(engine: Engine, adapter: PictureFamily[Any]) -> int:
-    """Make a picture of default size, or edit one where the model does nothing else. Returns how many share a pass."""
+def _warm_up(engine: Engine, adapter: PictureFamily[Any], **fields: int) -> int:
+    """
+    Make a picture of default size, or edit one where the model does nothing else. Returns how many share a pass.
+
+    Args:
+        fields: Of its job, in the place of defaults.
+    """
     entry = adapter.entry
     steps = min(_WARM_UP_STEPS, entry.defaults.num_inference_steps)
     said = {"model": entry.name, "prompt": "a picture", "seed": 0, "num_inference_steps": steps}
-    spec = GenerateSpec.model_validate(entry.defaults.model_dump() | said)
+    spec = GenerateSpec.model_validate(entry.defaults.model_dump() | said | fields)
     ticket = engine.submit(entry.name, adapter.work_to_try(spec))
     try:
         ticket.result()
@@ -158,6 +167,27 @@ def _warm_up(engine: Engine, adapter: PictureFamily[Any]) -> int:
         if exc.code != ErrorCode.INVALID_OUTPUT:  # Two steps may end anywhere; that it ran is what counts.
             raise InvalidConfiguration(f"model {entry.name} makes no picture: {exc.detail}") from exc
     return ticket.jobs_a_pass
+
+
+def _compile(engine: Engine, adapter: PictureFamily[Any]) -> None:
+    """
+    Have passes of each size of pictures that its entry names compiled, of 1, 2, 4 … jobs up to what shares a pass.
+
+    Raises:
+        InvalidConfiguration: One of them is not made.
+    """
+    entry = adapter.entry
+    if adapter.compiled is None:
+        return
+    started = time.perf_counter()
+    for width, height in dict.fromkeys([(entry.defaults.width, entry.defaults.height), *entry.compile_sizes]):
+        most = min(_warm_up(engine, adapter, width=width, height=height), _MOST_IMAGES)
+        images = 2
+        while images <= most:
+            _warm_up(engine, adapter, width=width, height=height, n=images)
+            images *= 2
+    adapter.compiled.close()
+    log.info("model compiled", model=entry.name, seconds=round(time.perf_counter() - started, 1))
 
 
 def _leave_process(exc: BaseException) -> None:

@@ -18,6 +18,7 @@ from jobs.catalogue.entry import Model
 from workers.families.family import Family
 from workers.families.parts.scheduler_names import unknown_schedulers
 from workers.loading.assembly.attention import set_attention
+from workers.loading.assembly.compilation import compile_blocks
 from workers.loading.assembly.components import load_components
 from workers.loading.assembly.library_errors import library_errors
 from workers.loading.assembly.quantization import check_device
@@ -65,6 +66,7 @@ def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: to
         add_textual_inversions(pipeline, catalogue, entry)
         set_attention(pipeline, entry)
         pipeline.to(device)
+        compile_blocks(pipeline, entry)
     if broken := list(broken_parts(pipeline)):
         raise NotLoaded(f"{'; '.join(broken)}; get the model from somewhere else, or convert it again")
     return pipeline

@@ -186,6 +186,14 @@ def test_weights_are_counted_as_the_entry_loads_them(tmp_path: Path) -> None:
         assert weights_bytes(pipeline, model, {})["unet"] == (2 << 20) + bytes_of_matrix
 
 
+def test_compiler_that_is_not_here_is_said(tmp_path: Path) -> None:
+    """No program is on the PATH of these tests."""
+    write_entries(tmp_path, {"own": 'compile = "blocks"'})
+    code, (_, finding) = check()
+    assert (code, finding["state"]) == (1, "failure")
+    assert finding["found"] == "compile: it needs a C++ compiler, and there is no g++ or clang++"
+
+
 def test_package_that_a_quantization_needs_is_named(tmp_path: Path) -> None:
     write_entries(tmp_path, {"own": 'quantization = "nf4"'})
     if importlib.util.find_spec("bitsandbytes") is not None:
