@@ -172,6 +172,7 @@ class Model(Loading):
             **dict.fromkeys(Loading.model_fields, self.family != "simulated"),
             "textual_inversions": self.traits.textual_inversions,
             "call": self.family == "diffusers",
+            "compile": self.traits.compile,
             "safety_checker": self.family in ("stable-diffusion", "diffusers"),
             "text_device": self.traits.text_device,
             "max_sequence_length": self.traits.max_sequence_length or self.family == "diffusers",
@@ -189,6 +190,30 @@ class Model(Loading):
             if component.dtype not in (None, self.dtype) and name != "vae":
                 raise ValueError(f"components.{name}.dtype: only the vae may have another than the model; leave it out")
         return self
+
+    @model_validator(mode="after")
+    def _texts_are_where_they_can_be(self) -> Model:
+        for line, how in self.quantizations.items():
+            if how == "nf4" and self.text_device == "cpu" and line.startswith("components.text_encoder"):
+                raise ValueError(f'{line}: "nf4" is for GPUs alone, and text_device is "cpu": leave one of them out')
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_sizes_are_asked_for(self) -> Model:
+        if self.compile_sizes and self.compile is None:
+            raise ValueError('compile_sizes: nothing is compiled: set compile = "blocks", or leave it out')
+        for size in self.compile_sizes:
+            if any(not self.limits.min_side <= side <= self.limits.max_side for side in size) or any(
+                side % self.side_multiple for side in size
+            ):
+                raise ValueError(f"compile_sizes: {size[0]} × {size[1]} is outside the model's own limits")
+        return self
+
+    @property
+    def loaded_as(self) -> str:
+        """In which form its weights are computed with: models of one revision in two forms take unlike times."""
+        forms = (f"{line.removesuffix('quantization')}{how}" for line, how in self.quantizations.items())
+        return " ".join((self.dtype, *forms, *(("compiled",) if self.compile else ())))
 
     @property
     def ways_to_edit(self) -> dict[Edited, WayToEdit] | None:

@@ -76,13 +76,13 @@ def judge_source(model: Model, catalogue_folder: Path) -> Finding:
     if fault := source_fault(catalogue, model, asks=False):
         advice = f"{fault.advice[0].upper()}{fault.advice[1:]}."
         return Finding(check=check, state=State.FAILURE, found=fault.found, advice=advice)
-    return _judge_sound(check, model, source)
+    return _judge_sound(check, model, source, catalogue)
 
 
-def _judge_sound(check: str, model: Model, source: Path) -> Finding:
+def _judge_sound(check: str, model: Model, source: Path, catalogue: Catalogue) -> Finding:
     """What there is to say of a model at which nothing is wrong so far."""
     if source.is_dir():
-        return judge_folder(check, model, source)
+        return judge_folder(check, model, source, catalogue)
     if source.exists():
         return Finding(check=check, state=State.OK, found=str(source))
     found = f"{model.source} at {model.revision}, from the hub: a worker downloads it at its first start"

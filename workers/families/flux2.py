@@ -16,10 +16,10 @@ from jobs.catalogue.entry import Edited, WayToEdit
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
-from workers.families.flow.family import Decoder, FlowFamily
+from workers.families.flow.family import FlowFamily
 from workers.families.flow.references import cropped, seen_by_field, with_references
 from workers.families.flow.rows import FlowRow, guidance_scales, stack, timesteps
-from workers.families.parts.autoencoder import Likeliest, Source, Statistics, from_pixels, to_pixels
+from workers.families.parts.autoencoder import Decoder, Likeliest, Source, Statistics, from_pixels, to_pixels
 from workers.families.parts.embeddings import Embedding
 from workers.runners.edit_work import Edit
 from workers.runners.postprocess import Pixels

@@ -14,10 +14,10 @@ from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
 from workers.families.flow.edits import BY_STRENGTH
-from workers.families.flow.family import Decoder, FlowFamily
+from workers.families.flow.family import FlowFamily
 from workers.families.flow.references import with_references
 from workers.families.flow.rows import FlowRow, stack, texts_padded, timesteps
-from workers.families.parts.autoencoder import Autoencoder, Statistics
+from workers.families.parts.autoencoder import Autoencoder, Decoder, Statistics
 from workers.families.parts.embeddings import Embedding
 
 

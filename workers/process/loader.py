@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from collections.abc import Callable, Iterable, MutableMapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+import structlog
 import torch
 
 from jobs.catalogue.catalogue import Catalogue
@@ -22,9 +24,12 @@ from workers.loading.checks.sides import check_edits, check_side_multiple
 from workers.loading.models import load_model
 from workers.process.settings import WorkerSettings
 
+log = structlog.get_logger()
+
 T = TypeVar("T")
 
 _WARM_UP_STEPS = 2
+_MOST_IMAGES = 64  # of a job
 
 
 class Loader:
@@ -76,7 +81,9 @@ class Loader:
         name = adapter.entry.name
         self._adapters[name] = adapter
         try:
-            return warm_up(self._engine, adapter)
+            jobs_a_pass = warm_up(self._engine, adapter)
+            _compile(self._engine, adapter)
+            return jobs_a_pass
         except InvalidConfiguration:
             self.drop(name)
             raise
@@ -130,12 +137,17 @@ def in_a_thread(call: Callable[[], T]) -> T:
             thread.join()
 
 
-def warm_up(engine: Engine, adapter: PictureFamily[Any]) -> int:
-    """Make a picture of default size, or edit one where the model does nothing else. Returns how many share a pass."""
+def warm_up(engine: Engine, adapter: PictureFamily[Any], **fields: int) -> int:
+    """
+    Make a picture of default size, or edit one where the model does nothing else. Returns how many share a pass.
+
+    Args:
+        fields: Of its job, in the place of defaults.
+    """
     entry = adapter.entry
     steps = min(_WARM_UP_STEPS, entry.defaults.num_inference_steps)
     said = {"model": entry.name, "prompt": "a picture", "seed": 0, "num_inference_steps": steps}
-    spec = GenerateSpec.model_validate(entry.defaults.model_dump() | said)
+    spec = GenerateSpec.model_validate(entry.defaults.model_dump() | said | fields)
     ticket = engine.submit(entry.name, adapter.work_to_try(spec))
     try:
         ticket.result()
@@ -148,3 +160,24 @@ def warm_up(engine: Engine, adapter: PictureFamily[Any]) -> int:
         if exc.code != ErrorCode.INVALID_OUTPUT:  # Two steps may end anywhere; that it ran is what counts.
             raise InvalidConfiguration(f"model {entry.name} makes no picture: {exc.detail}") from exc
     return ticket.jobs_a_pass
+
+
+def _compile(engine: Engine, adapter: PictureFamily[Any]) -> None:
+    """
+    Have passes of each size of pictures that its entry names compiled, of 1, 2, 4 … jobs up to what shares a pass.
+
+    Raises:
+        InvalidConfiguration: One of them is not made.
+    """
+    entry = adapter.entry
+    if adapter.compiled is None:
+        return
+    started = time.perf_counter()
+    for width, height in dict.fromkeys([(entry.defaults.width, entry.defaults.height), *entry.compile_sizes]):
+        most = min(warm_up(engine, adapter, width=width, height=height), _MOST_IMAGES)
+        images = 2
+        while images <= most:
+            warm_up(engine, adapter, width=width, height=height, n=images)
+            images *= 2
+    adapter.compiled.close()
+    log.info("model compiled", model=entry.name, seconds=round(time.perf_counter() - started, 1))

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import structlog
 import torch
@@ -25,8 +24,6 @@ from workers.process.residency.budget import Budget, budget_of
 from workers.process.settings import WorkerSettings
 
 log = structlog.get_logger()
-
-T = TypeVar("T")
 
 _WARM_UP_STEPS = 2
 _SWITCH_INTERVAL_S = 0.0005  # Python's default is ten times as long

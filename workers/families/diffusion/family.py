@@ -111,7 +111,7 @@ class DiffusionFamily(PictureFamily[ScheduledRun]):
         rows = pack([each.inputs() for each in batch])
         fixed = [fixed for each in batch if (fixed := self.fixed_rows(each)) is not None]
         exactly = min(max_rows, *fixed) if fixed else None
-        predicted = forward_in_parts(rows, self._forward, max_rows=max_rows, exactly=exactly)
+        predicted = forward_in_parts(rows, self._forward, max_rows=max_rows, exactly=exactly, compiled=self.compiled)
         return list(predicted.split([each.rows for each in batch]))
 
     @torch.inference_mode()
@@ -137,7 +137,7 @@ class DiffusionFamily(PictureFamily[ScheduledRun]):
 
     @property
     def _key(self) -> str:
-        return f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}"
+        return f"{self.entry.name}@{self.entry.revision} {self.entry.loaded_as}"
 
     def _latent_shape(self, spec: GenerateSpec) -> tuple[int, int, int]:
         factor = self.pipeline.vae_scale_factor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
@@ -78,6 +78,21 @@ class Source:
         """
         drawn = torch.cat([retrieve_latents(copy.copy(encoded), generator=each) for each in generators])
         return ((drawn.to(like) - self.statistics.mean) * self.statistics.scale).to(like)
+
+
+class Decoder(Protocol):
+    """
+    From latents to pictures.
+
+    Attributes:
+        channels: Of latents.
+    """
+
+    @property
+    def channels(self) -> int: ...
+
+    def decode(self, latents: torch.Tensor) -> list[Pixels]:
+        """The pictures of latents, (n, C, h, w). Raises `GenerationFailed` where a value is not finite."""
 
 
 class Autoencoder:

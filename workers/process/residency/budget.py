@@ -63,6 +63,11 @@ def budget_of(catalogue: Catalogue, placement: Placement, settings: WorkerSettin
         room_gb = max(_SHARE_OF_MODELS * placement.memory_gb, *gb.values())
     if room_gb is None or (sum(gb.values()) <= room_gb and settings.unload_idle_s is None):
         return None
+    if slow := [each.name for each in entries if each.compile and each.name not in pinned]:
+        raise InvalidConfiguration(
+            f"compile of [models.{slow[0]}] in models.toml: that takes minutes, and its model is loaded when jobs wait for "
+            "it; pin it (IMAGEMILL_WORKER_PINNED), or leave compile out"
+        )
     if (pinned_gb := sum(gb[name] for name in pinned)) > room_gb:
         raise InvalidConfiguration(
             f"IMAGEMILL_WORKER_PINNED: {', '.join(pinned)} take {pinned_gb:g} GB, and there is room for {room_gb:g} GB"

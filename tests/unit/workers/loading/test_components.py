@@ -198,7 +198,7 @@ def test_package_that_a_quantized_file_needs_is_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("component", "reason"),
     [
-        ({}, "it says nothing: set source or dtype"),
+        ({}, "it says nothing: set source, dtype or quantization"),
         ({"revision": "1"}, "revision is that of source, which is not set"),
         ({"source": "other", "dtype": "int4"}, "dtype"),
         ({"source": "other", "subfolder": "../.."}, "subfolder"),

@@ -69,3 +69,14 @@ def test_entry_that_does_not_say_what_it_takes_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfiguration, match=r"memory_gb of \[models\.b\] in models.toml is not set"):
         of(catalogue, WorkerSettings(device="cpu", models_gb=15))
     assert of(catalogue, WorkerSettings(devices="simulated:12")) is None  # As without a bound: all at the start.
+
+
+def test_model_that_is_compiled_has_to_stay(tmp_path: Path) -> None:
+    file = tmp_path / "models.toml"
+    compiled = 'memory_gb = 10\ncompile = "blocks"\n'
+    file.write_text(simulated("a", more="memory_gb = 10") + simulated("b", more=compiled), "utf-8")
+    catalogue = Catalogue.read(file)
+    with pytest.raises(InvalidConfiguration, match=r"compile of \[models\.b\] in models.toml: .*; pin it"):
+        of(catalogue, WorkerSettings(device="cpu", models_gb=15))
+    budget = of(catalogue, WorkerSettings(device="cpu", models_gb=15, pinned="b"))
+    assert budget is not None and budget.first() == ["b"]
