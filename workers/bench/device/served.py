@@ -22,16 +22,18 @@ ENGINE, BATCHES = "engine", "request batches"
 
 _PASSES_FULL = 4  # of jobs, for the engine: so many that the last pictures, decoded with nothing beside them, are few
 _ROUNDS = 3
-_STREAM_JOBS = 40
+_ROUNDS_S = 40.0  # after which none is begun
+_FEWEST_JOBS, _MOST_JOBS = 40, 400  # of a stream
 _FEWEST_STEPS = 4
 _SPREAD = (0.5, 1.0, 1.5)  # of a stream's steps, equally likely
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """Images per second of each round, and how many jobs share a pass at best."""
+    """Images per second of each round, steps of a job, and how many jobs share a pass at best."""
 
     images_per_s: Sequence[float]
+    steps: int
     jobs_a_pass: int
 
 
@@ -75,9 +77,9 @@ class Served:
         self.subject = subject
         self._capacity = Capacity(clock=device_clock(subject.device))
 
-    def rate(self, side: int, *, in_turns: bool = False) -> Rate:
+    def rate(self, side: int, steps: int, *, in_turns: bool = False) -> Rate:
         """
-        What the engine makes of usual jobs that are all there at once.
+        What the engine makes of jobs that are all there at once.
 
         Args:
             side: Of pictures, in pixels.
@@ -86,26 +88,31 @@ class Served:
         engine = self._engine(started=not in_turns)
         try:
             jobs_a_pass = self._measure(engine, side, in_turns=in_turns)
-            specs = [self.subject.spec(seed, side) for seed in range(_PASSES_FULL * jobs_a_pass)]
-            took = [_run(engine, specs, in_turns=in_turns) for _ in range(_ROUNDS)]
+            seeds = range(_PASSES_FULL * jobs_a_pass)
+            specs = [self.subject.spec(seed, side, num_inference_steps=steps) for seed in seeds]
+            took: list[float] = []
+            while len(took) < _ROUNDS and sum(took) < _ROUNDS_S:
+                took.append(_run(engine, specs, in_turns=in_turns))
         finally:
             engine.stop()
-        return Rate(images_per_s=[len(specs) / seconds for seconds in took], jobs_a_pass=jobs_a_pass)
+        return Rate(images_per_s=[len(specs) / each for each in took], steps=steps, jobs_a_pass=jobs_a_pass)
 
     def load(self, side: int, load: float, longest_s: float) -> Load:
         """
         Serve one stream both ways, one after the other.
 
         Args:
-            longest_s: Of the stream, at about this load; jobs have fewer steps where usual ones would take longer.
+            longest_s: Of the stream, about. It has 400 jobs at most, and 40 at least, of fewer steps where usual ones
+                would take longer.
         """
         engine = self._engine(started=True)
         try:
             jobs_a_pass = self._measure(engine, side)
-            steps = self._steps(side, jobs_a_pass, load, longest_s)
+            steps = self._steps(side, load, longest_s)
             sample = [self._job(side, steps, random.Random(seed), seed) for seed in range(2 * max(jobs_a_pass, 3))]
             rate_per_s = load * len(sample) / _run(engine, sample, in_turns=False)
-            arrivals = poisson_arrivals(rate_per_s, _STREAM_JOBS, partial(self._job, side, steps), seed=1)
+            jobs = max(_FEWEST_JOBS, min(_MOST_JOBS, int(rate_per_s * longest_s)))
+            arrivals = poisson_arrivals(rate_per_s, jobs, partial(self._job, side, steps), seed=1)
             by_engine = serve_by_engine(engine, arrivals)
         finally:
             engine.stop()
@@ -130,12 +137,12 @@ class Served:
         _run(engine, [spec] * ticket.jobs_a_pass, in_turns=in_turns)
         return ticket.jobs_a_pass
 
-    def _steps(self, side: int, jobs_a_pass: int, load: float, longest_s: float) -> tuple[int, ...]:
+    def _steps(self, side: int, load: float, longest_s: float) -> tuple[int, ...]:
         """Of jobs of a stream that takes no longer."""
         spec = self.subject.spec(0, side)
         run = self.subject.adapter.begin(spec, self.subject.adapter.encode([spec])[0])
         step_s = run.rows * self._capacity.seconds_per_row(run)
-        most = int(longest_s * load / (_STREAM_JOBS * step_s))
+        most = int(longest_s * load / (_FEWEST_JOBS * step_s))
         middle = max(_FEWEST_STEPS, min(spec.num_inference_steps, most))
         return tuple(math.ceil(share * middle) for share in _SPREAD)
 

@@ -21,6 +21,7 @@ from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.registry import family_of
 
 _CACHE_BYTES = 1 << 30
+_FEWEST_STEPS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class Subject:
         self.adapter: PictureFamily[Any] = family_of(self._entry).adapt(
             self._entry, self.pipeline, EmbeddingCache(_CACHE_BYTES)
         )
+        self._pass_s: dict[int, float] = {}
         self.parameters = {
             name: sum(each.numel() for each in part.parameters())
             for name, part in self.pipeline.components.items()
@@ -72,7 +74,7 @@ class Subject:
         counts: Sequence[int],
         *,
         compiler: Compiler | None = None,
-        tries: int = 5,
+        tries: int = 3,
     ) -> list[PassFigure]:
         """
         T(B), for passes of each of `counts` usual jobs, as far as memory goes.
@@ -101,18 +103,24 @@ class Subject:
                 figures.append(PassFigure(jobs=count, rows=rows, seconds=seconds, flops_per_s=rate))
         return figures
 
-    def singles(self, side: int, images: int, compiler: Compiler | None = None) -> float:
+    def steps(self, side: int, longest_s: float) -> int:
+        """Those of a usual job, or fewer, down to four, so that a picture takes no longer."""
+        if side not in self._pass_s:
+            self._pass_s[side] = self.passes(side, (1,), tries=1)[0].seconds
+        return min(self.published.steps, max(_FEWEST_STEPS, int(longest_s / self._pass_s[side])))
+
+    def singles(self, side: int, images: int, *, steps: int, compiler: Compiler | None = None) -> float:
         """Images per second, one after the other, by the pipeline's own call; compiled and warm."""
         with compiled(self.denoiser, compiler):
-            self.call(self.spec(0, side))
+            self.call(self.spec(0, side, num_inference_steps=steps))
             self._wait()
             started = time.perf_counter()
             for seed in range(1, images + 1):
-                self.call(self.spec(seed, side))
+                self.call(self.spec(seed, side, num_inference_steps=steps))
             self._wait()
             return images / (time.perf_counter() - started)
 
-    def swap(self, times: int = 3) -> Mapping[str, Any]:
+    def swap(self, times: int = 2) -> Mapping[str, Any]:
         """Seconds of each way to the machine's memory, which is not pinned, and back; and the bytes that go."""
         took: dict[str, list[float]] = {"out_s": [], "in_s": []}
         for _ in range(times):

@@ -32,6 +32,7 @@ class Effort:
     Attributes:
         dtypes: The first has all measurements, the others have passes.
         unet_jobs, transformer_jobs: Of passes: a large transformer fills a GPU with few.
+        image_s: Seconds of one picture at most, about: of a large model they have fewer steps.
         stream_s: Seconds of a Poisson stream at most, about.
         compilers: Ways to compile, by their names in keys.
     """
@@ -39,7 +40,8 @@ class Effort:
     dtypes: Sequence[str] = ("bfloat16", "float16")
     unet_jobs: Sequence[int] = (1, 2, 4, 8, 16, 32)
     transformer_jobs: Sequence[int] = (1, 2, 4, 8)
-    tries: int = 5
+    tries: int = 3
+    image_s: float = 10.0
     stream_s: float = 30.0
     compilers: Mapping[str, Compiler] = field(default_factory=lambda: COMPILERS)
 
@@ -151,12 +153,17 @@ def _served(published: PublishedModel, effort: Effort, dtype: str) -> dict[str, 
     side = published.sides[0]
 
     def single(opened: Opened, way: str | None) -> Mapping[str, Any]:
-        compiler = effort.compilers[way] if way else None
-        return {"images_per_s": opened.subject.singles(side, _SINGLE_IMAGES, compiler)}
+        compiler, steps = effort.compilers[way] if way else None, opened.subject.steps(side, effort.image_s)
+        rate = opened.subject.singles(side, _SINGLE_IMAGES, steps=steps, compiler=compiler)
+        return {"images_per_s": rate, "steps": steps}
+
+    def engine(opened: Opened, *, in_turns: bool) -> Mapping[str, Any]:
+        steps = opened.subject.steps(side, effort.image_s)
+        return asdict(opened.served.rate(side, steps, in_turns=in_turns))
 
     named: dict[str, Take] = {
         f"single-{side}": lambda opened: single(opened, None),
-        f"engine-{side}": lambda opened: asdict(opened.served.rate(side)),
+        f"engine-{side}": partial(engine, in_turns=False),
         "swap": lambda opened: opened.subject.swap(),
     }
     if published.is_flow_matching and dtype in TOLERANCES:
@@ -166,7 +173,7 @@ def _served(published: PublishedModel, effort: Effort, dtype: str) -> dict[str, 
     named[f"single-{side}-{BLOCKS}"] = lambda opened: single(opened, BLOCKS)
     if not published.is_flow_matching:  # A transformer's launches are few beside its products.
         named[f"single-{side}-{GRAPHS}"] = lambda opened: single(opened, GRAPHS)
-    named[f"engine-{side}-in-turns"] = lambda opened: asdict(opened.served.rate(side, in_turns=True))
+    named[f"engine-{side}-in-turns"] = partial(engine, in_turns=True)
     return named
 
 

@@ -82,11 +82,12 @@ def _passes(values: Mapping[str, Any]) -> Iterator[Line]:
 
 
 def _single(values: Mapping[str, Any]) -> Iterator[Line]:
-    yield "", f"{values['images_per_s']:.3g} images/s"
+    yield "", f"{values['images_per_s']:.3g} images/s of {values['steps']} steps"
 
 
 def _engine(values: Mapping[str, Any]) -> Iterator[Line]:
-    yield "", f"{_median(values):.3g} images/s, {values['jobs_a_pass']} jobs a pass"
+    rate = f"{_median(values):.3g} images/s of {values['steps']} steps"
+    yield "", f"{rate}, {values['jobs_a_pass']} jobs a pass"
 
 
 def _load(values: Mapping[str, Any]) -> Iterator[Line]:

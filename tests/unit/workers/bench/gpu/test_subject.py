@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -89,7 +90,14 @@ def test_operations_that_memory_does_not_let_count_cost_their_share_alone(
 
 @pytest.mark.parametrize("published", PUBLISHED[1:], ids=[each.name for each in PUBLISHED[1:]])
 def test_single_pictures_are_made_by_the_own_call_of_each(published: Any) -> None:
-    assert Subject(small(published), CPU, "float32").singles(32, 1) > 0
+    assert Subject(small(published), CPU, "float32").singles(32, 1, steps=2) > 0
+
+
+def test_picture_of_a_large_model_has_fewer_steps_and_four_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = Subject(replace(small(FLUX2_KLEIN_4B), steps=50), CPU, "float32")
+    monkeypatch.setattr(subject, "_pass_s", {32: 1.0, 64: 5.0})
+    assert [subject.steps(32, longest_s) for longest_s in (100.0, 10.0, 1.0)] == [50, 10, 4]
+    assert subject.steps(64, 25.0) == 5
 
 
 def test_swap_counts_what_goes_and_leaves_the_model_where_it_was(transformer: Subject) -> None:
@@ -102,7 +110,7 @@ def test_swap_counts_what_goes_and_leaves_the_model_where_it_was(transformer: Su
 @pytest.mark.usefixtures("few_rows")
 @pytest.mark.parametrize("in_turns", [False, True])
 def test_engine_makes_pictures_while_it_decodes_and_in_turns(unet: Subject, in_turns: bool) -> None:
-    rate = Served(unet).rate(32, in_turns=in_turns)
+    rate = Served(unet).rate(32, 3, in_turns=in_turns)
     assert rate.jobs_a_pass in (1, 2)
     assert len(rate.images_per_s) == 3
     assert min(rate.images_per_s) > 0
@@ -113,7 +121,7 @@ def test_engine_makes_pictures_while_it_decodes_and_in_turns(unet: Subject, in_t
 def test_stream_is_served_by_the_engine_and_in_batches(transformer: Subject) -> None:
     load = Served(transformer).load(32, 0.8, 2.0)
     assert load.served.keys() == {ENGINE, BATCHES}
-    assert load.jobs == 40
+    assert 40 <= load.jobs <= 400
     assert min(load.steps) >= 2
     for each in load.served.values():
         assert 0 < each.p50_s <= each.p95_s
@@ -122,7 +130,7 @@ def test_stream_is_served_by_the_engine_and_in_batches(transformer: Subject) -> 
 @pytest.mark.long  # The import of torch's compiler takes as long as twenty other tests.
 @pytest.mark.parametrize("way", [BLOCKS, GRAPHS])
 def test_compiled_model_is_as_it_was_afterwards(unet: Subject, way: str) -> None:
-    assert unet.singles(32, 1, COMPILERS[way]) > 0
+    assert unet.singles(32, 1, steps=2, compiler=COMPILERS[way]) > 0
     passes = unet.passes(32, (1, 2), compiler=COMPILERS[way], tries=1)
     assert [each.rows for each in passes] == [2, 4]
     assert not [each for each in unet.denoiser.modules() if each._compiled_call_impl]
