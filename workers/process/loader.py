@@ -82,7 +82,7 @@ class Loader:
         self._adapters[name] = adapter
         try:
             jobs_a_pass = warm_up(self._engine, adapter)
-            _compile(self._engine, adapter)
+            compile_passes(self._engine, adapter)
             return jobs_a_pass
         except InvalidConfiguration:
             self.drop(name)
@@ -162,7 +162,7 @@ def warm_up(engine: Engine, adapter: PictureFamily[Any], **fields: int) -> int:
     return ticket.jobs_a_pass
 
 
-def _compile(engine: Engine, adapter: PictureFamily[Any]) -> None:
+def compile_passes(engine: Engine, adapter: PictureFamily[Any]) -> None:
     """
     Have passes of each size of pictures that its entry names compiled, of 1, 2, 4 … jobs up to what shares a pass.
 

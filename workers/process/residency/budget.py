@@ -65,8 +65,8 @@ def budget_of(catalogue: Catalogue, placement: Placement, settings: WorkerSettin
         return None
     if slow := [each.name for each in entries if each.compile and each.name not in pinned]:
         raise InvalidConfiguration(
-            f"compile of [models.{slow[0]}] in models.toml: that takes minutes, and its model is loaded when jobs wait for "
-            "it; pin it (IMAGEMILL_WORKER_PINNED), or leave compile out"
+            f"compile of [models.{slow[0]}] in models.toml: that takes minutes, and the model is loaded when jobs wait "
+            "for it; pin it (IMAGEMILL_WORKER_PINNED), or leave compile out"
         )
     if (pinned_gb := sum(gb[name] for name in pinned)) > room_gb:
         raise InvalidConfiguration(

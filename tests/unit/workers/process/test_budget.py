@@ -8,6 +8,7 @@ import pytest
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidConfiguration
+from ops.settings import CHECKOUT
 from tests.blackbox.system import simulated
 from workers.process.devices.own import place
 from workers.process.residency.budget import Budget, budget_of
@@ -72,11 +73,16 @@ def test_entry_that_does_not_say_what_it_takes_is_named(tmp_path: Path) -> None:
 
 
 def test_model_that_is_compiled_has_to_stay(tmp_path: Path) -> None:
+    text = (CHECKOUT / "models.toml").read_text("utf-8")
     file = tmp_path / "models.toml"
-    compiled = 'memory_gb = 10\ncompile = "blocks"\n'
-    file.write_text(simulated("a", more="memory_gb = 10") + simulated("b", more=compiled), "utf-8")
+    file.write_text(
+        text.replace("[models.shapes-flow]", '[models.shapes-flow]\nmemory_gb = 10\ncompile = "blocks"', 1).replace(
+            "[models.shapes]", "[models.shapes]\nmemory_gb = 10", 1
+        ),
+        "utf-8",
+    )
     catalogue = Catalogue.read(file)
-    with pytest.raises(InvalidConfiguration, match=r"compile of \[models\.b\] in models.toml: .*; pin it"):
+    with pytest.raises(InvalidConfiguration, match=r"compile of \[models\.shapes-flow\] in models.toml: .*; pin it"):
         of(catalogue, WorkerSettings(device="cpu", models_gb=15))
-    budget = of(catalogue, WorkerSettings(device="cpu", models_gb=15, pinned="b"))
-    assert budget is not None and budget.first() == ["b"]
+    budget = of(catalogue, WorkerSettings(device="cpu", models_gb=15, pinned="shapes-flow"))
+    assert budget is not None and budget.first() == ["shapes-flow"]
