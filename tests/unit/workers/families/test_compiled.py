@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from torch._dynamo.utils import counters
 
 from jobs.catalogue.entry import Limits
+from tests.further.listed import OLD
 from tests.unit.workers import flow, tiny
 from tests.unit.workers.adapters import QUIET
 from workers.engine.capacity import Capacity
@@ -26,7 +27,7 @@ from workers.families.registry import family_of
 from workers.loading.assembly.compilation import compile_blocks
 from workers.loading.errors import NotLoaded
 
-pytestmark = pytest.mark.filterwarnings(QUIET)
+pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)]
 
 MOST = 4  # rows of a pass
 SIZE = {"width": 32, "height": 32}
@@ -149,6 +150,7 @@ class Few(Capacity):
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # Of torch's own code, which is deprecated in places.
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 def test_what_inductor_makes_predicts_the_same() -> None:
     adapter, plain = opened("flux-dev", "inductor"), opened("flux-dev", None)
