@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 
 PATIENCE_LOADS = 20.0  # How long a job waits before models make room that others wait for, in times that a load takes.
 IDLE_LOADS = 0.5  # The same, before models make room that nobody waits for.
+COPY_LOADS = (
+    1.5  # The same, before a model that lies on another device is loaded here, too, where nobody waits for any.
+)
 _HALF_LIFE_LOADS = 40.0  # After which a job counts half in the demand of its model.
 
 
@@ -72,7 +75,8 @@ def choose(look: Look) -> Choice:
 
     It runs what is loaded, oldest first, and loads the model whose jobs are many and have waited for long: in the place
     of models that nobody waits for soon, and of others only when it has been passed over for `PATIENCE_LOADS`. Nothing
-    is loaded for a job that has just come: the next one may be of a model that lies there.
+    is loaded for a job that has just come: the next one may be of a model that lies there. Where nobody waits for any
+    that it could run, it loads a second copy of one that another device has.
     """
     mine = [model for model in look.waiting if model in look.loaded]
     others = [each for each in look.waiting if each not in look.loaded and each not in look.elsewhere]
@@ -83,7 +87,19 @@ def choose(look: Look) -> Choice:
         patience = PATIENCE_LOADS if any(each in look.waiting for each in evicts) else IDLE_LOADS
         if look.waiting[next_one].oldest_s >= patience * look.load_s:
             return Load(model=next_one, evicts=evicts)
-    return Run(model=max(mine, key=lambda model: look.waiting[model].oldest_s)) if mine else None
+    if mine:
+        return Run(model=max(mine, key=lambda model: look.waiting[model].oldest_s))
+    return None if others else _copy(look)
+
+
+def _copy(look: Look) -> Load | None:
+    """A model whose jobs another device cannot get through, where this one would stand still."""
+    late = [each for each in look.waiting if look.waiting[each].oldest_s >= COPY_LOADS * look.load_s]
+    fitting = [each for each in late if look.gb[each] <= look.room_gb]
+    if not fitting:
+        return None
+    model = max(fitting, key=lambda each: _pressure(look.waiting[each]))
+    return Load(model=model, evicts=evicted(look, model))
 
 
 def evicted(look: Look, model: str) -> tuple[str, ...]:
