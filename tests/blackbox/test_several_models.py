@@ -87,6 +87,12 @@ def test_model_that_is_not_loaded_is_served_and_its_first_job_waits_for_the_load
     assert (shown["loaded"], shown["models"], shown["troubles"]) == (["d"], list(MODELS), [])
     assert "d (a, b, c when asked for)" in " ".join(system.cli("workers", env={"COLUMNS": "250"}).stdout.split())
 
+    start(system, "simulated:14", 1)  # Another one. When the first leaves, its queue is not stranded.
+    os.kill(worker.pid or 0, signal.SIGTERM)
+    assert worker.wait_for_exit() == 0
+    assert system.end_of(system.submit(model="d"), deadline_s=LONG_S)["status"] == "succeeded"
+    assert [each["loaded"] for each in workers(system)] == [["d"]]
+
 
 def test_pinned_model_stays_and_an_idle_one_goes(make_system: MakeSystem) -> None:
     system = make_system(entries())

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 
 PATIENCE_LOADS = 20.0  # How long a job waits before models make room that others wait for, in times that a load takes.
 IDLE_LOADS = 0.5  # The same, before models make room that nobody waits for.
-COPY_LOADS = (
-    1.5  # The same, before a model that lies on another device is loaded here, too, where nobody waits for any.
-)
+COPY_LOADS = 1.5  # The same, before a device that would stand still loads what another one has.
 _HALF_LIFE_LOADS = 40.0  # After which a job counts half in the demand of its model.
 
 

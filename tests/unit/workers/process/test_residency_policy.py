@@ -6,6 +6,7 @@ from typing import Any
 
 from ops.bench.engine.residency import WAYS, Effort, p95, simulate
 from workers.process.residency.policy import (
+    COPY_LOADS,
     IDLE_LOADS,
     PATIENCE_LOADS,
     Demand,
@@ -54,8 +55,16 @@ def test_model_that_nobody_waits_for_makes_room_while_another_runs_and_one_with_
     assert choose(look(waiting={"b": SHORT, "d": soon})) == Run(model="b")  # It takes the room of both.
 
 
-def test_what_lies_elsewhere_or_fits_nowhere_is_not_loaded() -> None:
-    assert choose(look(waiting={"c": LONG}, elsewhere={"c"})) is None
+def test_what_lies_elsewhere_is_loaded_where_a_device_would_stand_still_and_jobs_have_waited() -> None:
+    late = Waiting(jobs=5, oldest_s=COPY_LOADS * LOAD_S)
+    soon = Waiting(jobs=5, oldest_s=COPY_LOADS * LOAD_S - 1)
+    assert choose(look(waiting={"c": soon}, elsewhere={"c"})) is None
+    assert choose(look(waiting={"c": late}, elsewhere={"c"})) == Load(model="c", evicts=("a",))
+    assert choose(look(waiting={"c": late, "b": SHORT}, elsewhere={"c"})) == Run(model="b")
+    assert choose(look(waiting={"c": late, "d": SHORT}, elsewhere={"c"})) is None  # The other one comes soon.
+
+
+def test_what_fits_nowhere_is_not_loaded() -> None:
     assert choose(look(waiting={"e": LONG})) is None
 
 
