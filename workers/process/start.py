@@ -87,7 +87,10 @@ def start_engine(
     adapters = _in_a_thread(lambda: _load(catalogue, names, device, settings))
     capacity = Capacity(settings.cache_dir / "batch-sizes.json", describe(device, settings), device_clock(device))
     watch = Watch(settings.hang_s)
-    engine = Engine(adapters, capacity, device=device, on_death=_leave_process, watch=watch, on_pass=on_pass)
+    in_turn = any(adapter.entry.offload for adapter in adapters.values())
+    engine = Engine(
+        adapters, capacity, device=device, in_turn=in_turn, on_death=_leave_process, watch=watch, on_pass=on_pass
+    )
     engine.start(lambda: _compute_with(settings.threads))
     sizes = [_warm_up(engine, adapters[name]) for name in names]
     for name in names:

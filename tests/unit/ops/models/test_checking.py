@@ -186,6 +186,19 @@ def test_weights_are_counted_as_the_entry_loads_them(tmp_path: Path) -> None:
         assert weights_bytes(pipeline, model, {})["unet"] == (2 << 20) + bytes_of_matrix
 
 
+@pytest.mark.parametrize(
+    ("offload", "needed", "fit"),
+    [("model", "0.01", "not into GPU 0 (0.0084 GB)"), ("group", "2e-08", "fits into GPU 0 (0.0084 GB)")],
+)
+def test_what_waits_elsewhere_takes_no_memory_of_a_gpu(tmp_path: Path, offload: str, needed: str, fit: str) -> None:
+    """Of whole components the largest is there, of layers the autoencoder."""
+    write_entries(tmp_path, {"own": f'offload = "{offload}"'})
+    write_safetensors(tmp_path / "mine/unet/diffusion_pytorch_model.safetensors", {"first": ("F16", [1 << 20, 5])})
+    assert check()[1][1]["found"].endswith("; offload has no effect on this machine, which has no GPU")
+    make_gpu(tmp_path, 8)
+    assert f"; of a device {needed} GB, which {fit}" in check()[1][1]["found"]
+
+
 def test_compiler_that_is_not_here_is_said(tmp_path: Path) -> None:
     """No program is on the PATH of these tests."""
     write_entries(tmp_path, {"own": 'compile = "blocks"'})
