@@ -207,6 +207,17 @@ def test_compiler_that_is_not_here_is_said(tmp_path: Path) -> None:
     assert finding["found"] == "compile: it needs a C++ compiler, and there is no g++ or clang++"
 
 
+def test_what_is_for_gpus_is_said_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(tmp_path / "packages" / "bitsandbytes" / "package.json", {})  # Found, and not imported.
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    write_entries(tmp_path, {"own": 'quantization = "nf4"'})
+    code, (_, finding) = check()
+    assert (code, finding["state"]) == (0, "warning")
+    assert finding["found"] == 'quantization: "nf4" is for GPUs, and this machine has none'
+    make_gpu(tmp_path, 20)
+    assert check()[1][1]["state"] == "ok"
+
+
 def test_package_that_a_quantization_needs_is_named(tmp_path: Path) -> None:
     write_entries(tmp_path, {"own": 'quantization = "nf4"'})
     if importlib.util.find_spec("bitsandbytes") is not None:
