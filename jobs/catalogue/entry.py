@@ -199,6 +199,14 @@ class Model(Loading):
         return self
 
     @model_validator(mode="after")
+    def _offloads_what_can_wait(self) -> Model:
+        if self.offload and "nf4" in self.quantizations.values():
+            raise ValueError('offload: weights of quantization "nf4" stay on their GPU: leave one of them out')
+        if self.offload == "group" and self.compile:
+            raise ValueError('offload: layers that come and go are not compiled: take "model", or leave compile out')
+        return self
+
+    @model_validator(mode="after")
     def _compiled_sizes_are_asked_for(self) -> Model:
         if self.compile_sizes and self.compile is None:
             raise ValueError('compile_sizes: nothing is compiled: set compile = "blocks", or leave it out')
@@ -212,8 +220,12 @@ class Model(Loading):
     @property
     def loaded_as(self) -> str:
         """In which form its weights are computed with: models of one revision in two forms take unlike times."""
-        forms = (f"{line.removesuffix('quantization')}{how}" for line, how in self.quantizations.items())
-        return " ".join((self.dtype, *forms, *(("compiled",) if self.compile else ())))
+        forms = [self.dtype, *(f"{line.removesuffix('quantization')}{how}" for line, how in self.quantizations.items())]
+        if self.compile:
+            forms.append("compiled")
+        if self.offload:
+            forms.append(f"offload {self.offload}")
+        return " ".join(forms)
 
     @property
     def ways_to_edit(self) -> dict[Edited, WayToEdit] | None:

@@ -70,6 +70,9 @@ class Loading(Table):
         quantization: What the weights of linear layers of the transformer or the U-Net are while they wait in memory:
             "int8" and "fp8" (a byte each; the package torchao), "nf4" (half a byte; bitsandbytes, and a GPU). They are
             computed with as `dtype`.
+        offload: Where weights wait in the machine's memory instead of a GPU's, which takes less of that, and more time.
+            "model": whole components, of which one is on the device at a time; "group": layers, each for its moment. On
+            a processor it has no effect, of which a worker warns: entries are for machines of both kinds.
         vae_tiling: Whether pictures are decoded in tiles, which takes less memory, and more time.
     """
 
@@ -80,6 +83,7 @@ class Loading(Table):
     safety_checker: bool | None = None
     vae_tiling: bool = False
     quantization: Quantization | None = None
+    offload: Literal["model", "group"] | None = None
     attention: str | None = None
     compile: Literal["blocks"] | None = None
     compile_sizes: tuple[tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]], ...] = ()

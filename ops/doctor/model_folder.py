@@ -16,8 +16,8 @@ from workers.families.registry import family_of_pipeline
 from workers.loading.weights.folder import INDEX, not_loaded
 
 _SMALLER = (
-    "quantize it (quantization), load it as another dtype, encode texts on the processor (text_device), or use a "
-    "larger GPU"
+    "quantize it (quantization), load it as another dtype, encode texts on the processor (text_device), have "
+    "weights wait beside the GPU (offload), or use a larger one"
 )
 
 
@@ -36,6 +36,7 @@ def judge_folder(check: str, model: Model, folder: Path, catalogue: Catalogue) -
     if not sizes:
         return Finding(check=check, state=State.OK, found=str(folder))
     fits, cards = fitting(device_bytes(sizes, model), memory_mib())
+    cards = cards or ("offload has no effect on this machine, which has no GPU" if model.offload else "")
     found = f"{folder}: {describe_weights(sizes, model)}" + (f"; {cards}" if cards else "")
     return (
         Finding(check=check, state=State.OK, found=found) if fits else _finding(check, State.WARNING, found, _SMALLER)

@@ -21,6 +21,7 @@ _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # Of a weight of a linear layer; nf4 has a scale of four bytes for each 64 weights.
 _QUANTIZED_BYTES: Mapping[Quantization, float] = {"int8": 1, "fp8": 1, "nf4": 0.5 + 4 / 64}
 _DENOISERS = ("transformer", "unet")
+_STAY = ("vae",)  # on the device, where layers of others come and go
 _SHOWN = 3  # components, the largest
 
 
@@ -69,10 +70,12 @@ def describe_weights(sizes: Mapping[str, int], model: Model) -> str:
 
 
 def device_bytes(sizes: Mapping[str, int], model: Model) -> int:
-    """How much of them a device holds; what is computed with them comes on top."""
-    return sum(
-        size for name, size in sizes.items() if model.text_device == "model" or not name.startswith("text_encoder")
-    )
+    """How much of them a device holds at most; what is computed with them comes on top."""
+    elsewhere = "text_encoder" if model.text_device == "cpu" else " "
+    on_device = {name: size for name, size in sizes.items() if not name.startswith(elsewhere)}
+    if model.offload == "group":
+        return sum(size for name, size in on_device.items() if name in _STAY)
+    return max(on_device.values(), default=0) if model.offload == "model" else sum(on_device.values())
 
 
 def fitting(needed: int, cards_mib: Sequence[int]) -> tuple[bool, str]:

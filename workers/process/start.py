@@ -79,7 +79,10 @@ def start_engine(
     adapters: dict[str, AnyAdapter] = {}
     capacity = Capacity(settings.cache_dir / "batch-sizes.json", describe(device, settings), device_clock(device))
     watch = Watch(settings.hang_s)
-    engine = Engine(adapters, capacity, device=device, on_death=_leave_process, watch=watch, on_pass=on_pass)
+    in_turn = any(catalogue.models[name].offload for name in placement.models)
+    engine = Engine(
+        adapters, capacity, device=device, in_turn=in_turn, on_death=_leave_process, watch=watch, on_pass=on_pass
+    )
     loader = Loader(catalogue, settings, device, engine, adapters)
     loaded = loader.read(names)
     engine.start(lambda: compute_with(settings.threads))

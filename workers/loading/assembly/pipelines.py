@@ -21,6 +21,7 @@ from workers.loading.assembly.attention import set_attention
 from workers.loading.assembly.compilation import compile_blocks
 from workers.loading.assembly.components import load_components
 from workers.loading.assembly.library_errors import library_errors
+from workers.loading.assembly.offload import place
 from workers.loading.assembly.quantization import check_device
 from workers.loading.assembly.single_file import is_one_file, loader_of_file
 from workers.loading.assembly.textual_inversions import add_textual_inversions
@@ -66,7 +67,7 @@ def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: to
     with library_errors():
         add_textual_inversions(pipeline, catalogue, entry)
         set_attention(pipeline, entry)
-        pipeline.to(device)
+        place(pipeline, entry, device)
         compile_blocks(pipeline, entry)
     if broken := list(broken_parts(pipeline)):
         raise NotLoaded(f"{'; '.join(broken)}; get the model from somewhere else, or convert it again")

@@ -28,7 +28,8 @@ def shared(catalogue: Catalogue, entry: Model, name: str, kind: type[Any], load:
         kind: Its class.
         load: Loads it.
     """
-    if not name.startswith(_SHARED) or not issubclass(kind, torch.nn.Module) or entry.textual_inversions:
+    is_own = entry.textual_inversions or entry.offload  # Words are added to it, or hooks.
+    if is_own or not name.startswith(_SHARED) or not issubclass(kind, torch.nn.Module):
         return load()
     said = entry.components[name]
     revision = entry.revision if said.source is None else said.revision

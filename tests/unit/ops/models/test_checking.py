@@ -186,6 +186,19 @@ def test_weights_are_counted_as_the_entry_loads_them(tmp_path: Path) -> None:
         assert weights_bytes(pipeline, model, {})["unet"] == (2 << 20) + bytes_of_matrix
 
 
+@pytest.mark.parametrize(
+    ("offload", "needed", "fit"),
+    [("model", "0.01", "not into GPU 0 (0.0084 GB)"), ("group", "2e-08", "fits into GPU 0 (0.0084 GB)")],
+)
+def test_what_waits_elsewhere_takes_no_memory_of_a_gpu(tmp_path: Path, offload: str, needed: str, fit: str) -> None:
+    """Of whole components the largest is there, of layers the autoencoder."""
+    write_entries(tmp_path, {"own": f'offload = "{offload}"'})
+    write_safetensors(tmp_path / "mine/unet/diffusion_pytorch_model.safetensors", {"first": ("F16", [1 << 20, 5])})
+    assert check()[1][1]["found"].endswith("; offload has no effect on this machine, which has no GPU")
+    make_gpu(tmp_path, 8)
+    assert f"; of a device {needed} GB, which {fit}" in check()[1][1]["found"]
+
+
 def test_compiler_that_is_not_here_is_said(tmp_path: Path) -> None:
     """No program is on the PATH of these tests."""
     write_entries(tmp_path, {"own": 'compile = "blocks"'})
@@ -193,6 +206,17 @@ def test_compiler_that_is_not_here_is_said(tmp_path: Path) -> None:
     assert (code, finding["state"]) == (1, "failure")
     said = "compile: it needs a C++ compiler, and there is no g++ or clang++"
     assert finding["found"] == f"{said} (line 2 of models.toml)"
+
+
+def test_what_is_for_gpus_is_said_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(tmp_path / "packages" / "bitsandbytes" / "package.json", {})  # Found, and not imported.
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    write_entries(tmp_path, {"own": 'quantization = "nf4"'})
+    code, (_, finding) = check()
+    assert (code, finding["state"]) == (0, "warning")
+    assert finding["found"] == 'quantization: "nf4" is for GPUs, and this machine has none'
+    make_gpu(tmp_path, 20)
+    assert check()[1][1]["state"] == "ok"
 
 
 def test_package_that_a_quantization_needs_is_named(tmp_path: Path) -> None:

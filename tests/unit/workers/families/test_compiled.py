@@ -92,7 +92,7 @@ def warm(adapter: PictureFamily[Any], rows: int) -> None:
 
 # With the rows of one image.
 COMPILED = {"stable-diffusion": 2, "stable-diffusion-xl": 2, "flux-dev": 1, "flux2-klein": 2, "chroma": 2}
-_LONG = ("stable-diffusion-xl", "flux2-klein", "chroma")
+_LONG = ("stable-diffusion", "stable-diffusion-xl", "flux2-klein", "chroma")
 
 
 @pytest.mark.parametrize(
