@@ -30,6 +30,7 @@ from workers.loading.models import load_model
 from workers.process.allocator import keep_freed_memory, return_large_pictures
 from workers.process.devices.own import place
 from workers.process.settings import WorkerSettings
+from workers.process.stored.models import copy_stored
 
 log = structlog.get_logger()
 
@@ -103,6 +104,7 @@ def _load(
 ) -> dict[str, PictureFamily[Any]]:
     _compute_with(settings.threads)
     cache_bytes = settings.embedding_cache_mib << 20
+    copy_stored(catalogue, names, settings)
     adapters = {name: load_model(catalogue, catalogue.models[name], device, cache_bytes) for name in names}
     for adapter in adapters.values():
         check_edits(adapter)
