@@ -27,6 +27,7 @@ class Catalogue:
         self.models = {model.name: model for model in models}
         self._folder = folder
         self.places = places or {}
+        self._copies: dict[str, Path] = {}
 
     @classmethod
     def read(cls, path: Path) -> Catalogue:
@@ -66,9 +67,20 @@ class Catalogue:
         return self.place_of(model.source)
 
     def place_of(self, source: str) -> str:
-        """A folder or file, relative to the catalogue, as an absolute path; anything else as it is: a hub id."""
+        """
+        A folder or file as an absolute path, or what was copied here of it; anything else as it is: a hub id.
+
+        Args:
+            source: Relative to the catalogue, or in a store.
+        """
+        if source in self._copies:
+            return str(self._copies[source])
         path = self._folder / source
         return str(path) if path.exists() else source
+
+    def take_copy(self, source: str, copy: Path) -> None:
+        """A source that is in a store has been copied to a folder or a file here."""
+        self._copies[source] = copy
 
     def called(self, model: Model) -> str:
         """A model as an error names it: with the line of its entry, where that is known."""

@@ -15,9 +15,11 @@ from jobs.catalogue.faults import describe
 from jobs.errors import InvalidRequest
 from jobs.fields import Name
 from ops.models.proposal import propose
-from ops.models.sources.source import Source
+from ops.models.sources.source import Source, refuse
+from ops.models.sources.stored import mirrored
 from ops.models.text import entry_text
 from workers.loading.weights.sources import source_fault
+from workers.loading.weights.stored import stored_sources
 
 _LONGEST_NAME = 64
 
@@ -49,8 +51,11 @@ def make_entry(source: Source, catalogue: Path, name: str | None) -> Entry:
     named = _name_of(source.called) if name is None else name
     lines = source.lines | proposal.entry
     model = _validated(named, lines)
-    if fault := source_fault(Catalogue([model], catalogue.resolve().parent), model, asks=False):
-        raise InvalidRequest("source", f"{fault.found}; {fault.advice}")
+    with mirrored(stored_sources(model)) as copies:
+        alone = Catalogue([model], catalogue.resolve().parent)
+        for each, copy in copies.items():
+            alone.take_copy(each, copy)
+        refuse(source_fault(alone, model, asks=False))
     text = entry_text(named, lines, proposal.about, proposal.notes | source.notes)
     return Entry(model=model, lines=lines, text=text)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from workers.loading.checks.guidance import check_guidance
 from workers.loading.checks.sides import check_edits, check_side_multiple
 from workers.loading.models import load_model
 from workers.process.settings import WorkerSettings
+from workers.process.stored.models import copy_stored
 
 log = structlog.get_logger()
 
@@ -54,7 +55,7 @@ class Loader:
         self._engine = engine
         self._adapters = adapters
 
-    def read(self, names: Iterable[str]) -> list[PictureFamily[Any]]:
+    def read(self, names: Sequence[str]) -> list[PictureFamily[Any]]:
         """
         Bring models onto the device; the engine does not know them yet.
 
@@ -66,7 +67,7 @@ class Loader:
             InvalidConfiguration: One cannot be loaded; says which, and why.
         """
         try:
-            return in_a_thread(lambda: [self._read(name) for name in names])
+            return in_a_thread(lambda: self._read(names))
         except InvalidConfiguration:
             self._free()
             raise
@@ -98,14 +99,17 @@ class Loader:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _read(self, name: str) -> PictureFamily[Any]:
+    def _read(self, names: Sequence[str]) -> list[PictureFamily[Any]]:
         compute_with(self._settings.threads)
         cache_bytes = self._settings.embedding_cache_mib << 20
-        adapter = load_model(self._catalogue, self._catalogue.models[name], self._device, cache_bytes)
-        check_edits(adapter)
-        check_guidance(adapter)
-        check_side_multiple(adapter, self._catalogue)
-        return adapter
+        copy_stored(self._catalogue, names, self._settings)
+        entries = [self._catalogue.models[name] for name in names]
+        adapters = [load_model(self._catalogue, each, self._device, cache_bytes) for each in entries]
+        for adapter in adapters:
+            check_edits(adapter)
+            check_guidance(adapter)
+            check_side_multiple(adapter, self._catalogue)
+        return adapters
 
 
 def compute_with(threads: int) -> None:

@@ -49,6 +49,12 @@ class WorkerSettings(RoomSettings):
     """Memory for embeddings of prompts that may come again, for each model, in MiB."""
     cache_dir: Path = Path("~/.cache/imagemill").expanduser()
     """Where measured batch sizes are kept from start to start."""
+    model_cache_dir: Path | None = None
+    """Where models from a store (`s3://…`) are copied to, shared by all workers of the machine; unset, `models` in
+    `cache_dir`."""
+    model_cache_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 200.0
+    """How much may lie there, in GB (10⁹ bytes): what was used least recently goes first, but nothing that is in
+    use."""
     spool_dir: Path | None = None
     """Where finished images wait while the store is away; unset, `spool` in `cache_dir`."""
     spool_mib: Annotated[int, Field(ge=0)] = 1024
@@ -99,6 +105,11 @@ class WorkerSettings(RoomSettings):
                     f"IMAGEMILL_WORKER_PINNED: this worker does not serve {name!r}; it serves {', '.join(served)}"
                 )
         return names
+
+    @property
+    def model_cache_root(self) -> Path:
+        """Where models from a store are copied to."""
+        return self.model_cache_dir or self.cache_dir / "models"
 
     @property
     def spool_root(self) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from jobs.errors import InvalidRequest
 from ops.models.components import Pipeline, needed_variant, pickled_component, read_pipeline
@@ -11,8 +13,10 @@ from ops.models.files import Files, FolderFiles
 from ops.models.sources.hub import HubFiles, is_hub_id
 from ops.models.sources.one_file import file_source
 from ops.models.sources.source import LEFT_OUT, OWN_LABEL, Source, day_of, note_of_commit, refuse, relative
+from ops.models.sources.stored import mirrored
+from storage.errors import StorageError
 from workers.loading.weights.folder import INDEX, first_fault
-from workers.loading.weights.hub import is_path
+from workers.loading.weights.hub import IN_STORE, is_path
 
 
 def find_source(said: str, catalogue: Path, revision: str | None, config: str | None) -> Source:
@@ -20,6 +24,7 @@ def find_source(said: str, catalogue: Path, revision: str | None, config: str | 
     What a person means by a source.
 
     Args:
+        said: A folder, a file, a hub's id, or `s3://bucket/key` of a folder or a file in the store.
         catalogue: The file that is to name it.
         revision: Of the hub, a branch, a tag or a commit; of what is here, a label.
         config: Of a file, the pipeline whose configuration it has: a folder, or `id` or `id@revision` of the hub; None
@@ -29,6 +34,8 @@ def find_source(said: str, catalogue: Path, revision: str | None, config: str | 
         InvalidRequest: There is nothing, or no model that can be served.
     """
     path, around = Path(said), catalogue.resolve().parent
+    if said.startswith(IN_STORE):
+        return _stored_source(said.rstrip("/"), around, revision, config)
     if path.is_file():
         return file_source(path, around, revision, config)
     if config is not None:
@@ -38,6 +45,27 @@ def find_source(said: str, catalogue: Path, revision: str | None, config: str | 
     if is_path(said) or not is_hub_id(said):
         raise InvalidRequest("source", f"there is no folder {said}")
     return _hub_source(said, revision)
+
+
+def _stored_source(said: str, around: Path, revision: str | None, config: str | None) -> Source:
+    """Of a store: read now, as if what is there were here."""
+    try:
+        with mirrored([said]) as copies:
+            copy = copies[said]
+            try:
+                is_file = copy.is_file()
+                source = (
+                    file_source(copy, around, revision, config) if is_file else _folder_source(copy, around, revision)
+                )
+                pipeline = source.read()
+            except ValueError as exc:
+                raise InvalidRequest("source", str(exc).replace(str(copy), said)) from exc
+            except InvalidRequest as exc:
+                raise InvalidRequest(exc.field, exc.reason.replace(str(copy), said)) from exc
+    except StorageError as exc:
+        raise InvalidRequest("source", f"{exc}; the store and its keys are those of the settings") from exc
+    lines = json.loads(json.dumps(source.lines).replace(json.dumps(str(copy)), json.dumps(said)))
+    return replace(source, called=PurePosixPath(said).stem if is_file else said, lines=lines, read=lambda: pipeline)
 
 
 def _folder_source(folder: Path, around: Path, revision: str | None) -> Source:

@@ -60,7 +60,7 @@ def file_source(file: Path, around: Path, revision: str | None, config: str | No
         except InvalidRequest as exc:
             if is_whole and not lacking:
                 return _unpinned(file, around, revision, header, like)
-            raise InvalidRequest("source", _no_base(file, like, str(exc))) from exc
+            raise InvalidRequest("source", _no_base(file, like, exc.reason)) from exc
     if is_whole:
         return _whole(file, around, revision, header, base, lacking)
     return _component(file, around, header, base)
@@ -73,7 +73,7 @@ def _repository(like: Likeness) -> str:
 def _no_base(file: Path, like: Likeness, reason: str) -> str:
     return (
         f"{file} goes without what {_repository(like)} has beside it, which it is taken for one like "
-        f"({reason.removeprefix('source: ')}); say with --config which folder has that pipeline"
+        f"({reason}); say with --config which folder has that pipeline"
     )
 
 

@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 
 from ops.doctor.finding import State
 from tests.integration.workers.hub import COMMIT, REPOSITORY, TAG
-from tests.unit.ops.models.table.good import GOOD, WEIGHTS, WORD
+from tests.unit.ops.models.table.good import GOOD, STORED, WEIGHTS, WORD
 from tests.unit.workers import tiny
 from tests.unit.workers.original import save_original
+from workers.process.stored.listing import SUMS
 
 _UNET, _TEXTS = Path("model/unet") / WEIGHTS, Path("model/text_encoder/model.safetensors")
 
@@ -198,6 +199,26 @@ BROKEN: dict[str, Broken] = {
         spoil=lambda _: {"source": REPOSITORY, "revision": TAG}, start=f"revision {TAG!r} is no commit"
     ),
     "hub, offline": Broken(spoil=lambda _: {"source": REPOSITORY, "revision": COMMIT}, start=REPOSITORY, **_ASKS_HUB),
+    "store that has no such model": Broken(
+        of="folder in the store", spoil=lambda _: {"source": f"{STORED}gone"}, start="has nothing at s3://"
+    ),
+    "bucket that is not there": Broken(
+        of="folder in the store", spoil=lambda _: {"source": "s3://no-such-bucket/model"}, start="has no bucket"
+    ),
+    "folder in the store with a pointer": Broken(
+        of="folder in the store",
+        spoil=lambda at: (at / _UNET).write_text("version https://git-lfs.github.com/spec/v1\n"),
+        start="is a git-lfs pointer",
+    ),
+    "folder in the store that is cut short": Broken(
+        of="folder in the store", spoil=lambda at: _cut(at / _UNET), start="bytes, and its header says"
+    ),
+    "folder in the store, of another content than its checksums": Broken(
+        of="folder in the store",
+        spoil=lambda at: (at / "model" / SUMS).write_text(f"{'0' * 64}  model_index.json\n"),
+        start="has SHA-256 ",
+        **_SEEN_BY_LOADING,
+    ),
     "gguf as a whole model": Broken(
         spoil=lambda at: (at / "q4.gguf").write_bytes(b"GGUF") and {"source": "q4.gguf"},
         start="holds one component; name it as source of [models.mine.components.transformer]",

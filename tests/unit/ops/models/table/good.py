@@ -19,6 +19,7 @@ from workers.bench import tiny_pipelines
 
 SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 SDXL = "stabilityai/stable-diffusion-xl-base-1.0"
+STORED = "s3://BUCKET/models/"
 WORD = "<style>"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
@@ -33,12 +34,14 @@ class Form:
     Attributes:
         write: Its files into a folder; gives the lines of its entry that are not `BASE`.
         repository: Of the hub, whose files are those of `hub` in the folder; None where no hub is asked.
+        is_stored: Whether its files are in a bucket, and not in the folder: what is `s3://BUCKET/…` in its lines.
         make: The pipeline whose pictures it makes; None where it makes others.
         prompt: Of the picture that tells whether it does.
     """
 
     write: Callable[[Path], Mapping[str, Any]]
     repository: str | None = None
+    is_stored: bool = False
     make: Callable[[], Any] | None = tiny.stable_diffusion
     prompt: str = "a red circle"
 
@@ -154,6 +157,19 @@ def _variant_beside_others(folder: Path) -> Lines:
     return lines | {"variant": "fp16"}
 
 
+def _stored_file(folder: Path) -> Lines:
+    return {name: f"{STORED}{said}" for name, said in _file_with_configuration(folder).items()}
+
+
+def _stored_parts(folder: Path) -> Lines:
+    """All but what a folder here has; and the learned word that nobody asks for."""
+    lines = _unet_of_a_file(folder) | _learned_word(folder)
+    (folder / "model" / "unet" / WEIGHTS).unlink()
+    component = {"source": f"{STORED}unet.safetensors"}
+    words = {WORD: f"{STORED}style.safetensors"}
+    return lines | {"source": f"{STORED}model", "components": {"unet": component}, "textual_inversions": words}
+
+
 GOOD: dict[str, Form] = {
     "folder": Form(write=_folder),
     "folder in shards": Form(write=_shards),
@@ -180,6 +196,9 @@ GOOD: dict[str, Form] = {
     "unet of a file": Form(write=_unet_of_a_file),
     "unet of a whole model's file": Form(write=_unet_of_a_whole_file),
     "transformer of a file": Form(write=_transformer_of_a_file, make=tiny_pipelines.z_image),
+    "folder in the store": Form(write=lambda at: _folder(at) | {"source": f"{STORED}model"}, is_stored=True),
+    "file in the store, its configuration, too": Form(write=_stored_file, is_stored=True),
+    "parts in the store": Form(write=_stored_parts, is_stored=True),
     "learned word": Form(write=_learned_word),
     "learned word that is asked for": Form(write=_learned_word, make=None, prompt=f"a red circle, {WORD}"),
 }
