@@ -60,7 +60,11 @@ def test_ctrl_c_ends_a_process_that_loads() -> None:
 
 
 @pytest.mark.filterwarnings(QUIET)
-@pytest.mark.parametrize("name", ["stable-diffusion", "inpainting", "qwen-image-edit"])
+@pytest.mark.parametrize(
+    "name",
+    # The last looks at a megapixel; the second does nothing but edit, too.
+    ["stable-diffusion", "inpainting", pytest.param("qwen-image-edit", marks=pytest.mark.long)],
+)
 def test_model_is_warmed_up_with_what_it_does(name: str) -> None:
     adapter: PictureFamily[Any] = flow.adapter_of(name) if name in EDITING_PIPELINES else make_adapter(name)
     engine = make_engine(adapter)
