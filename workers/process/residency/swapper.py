@@ -13,6 +13,7 @@ from jobs.errors import InvalidConfiguration, RedisUnavailable
 from jobs.fleet.fleet import Fleet
 from jobs.fleet.loads import EXPIRY_S, Loads
 from jobs.table.figures import FigureReader
+from storage.errors import StorageUnavailable
 from workers.attempt.metrics import WorkerMetrics
 from workers.attempt.residents import Residents
 from workers.process.loader import Loader
@@ -158,6 +159,9 @@ class Swapper:
             log.error("model not loaded: this process does not try it again", model=model, reason=str(exc))
             self.failures = self.failures | {model: str(exc)}
             self._metrics.note_load(model, None)
+            return
+        except StorageUnavailable as exc:
+            log.warning("model not copied from the store; it is tried again", model=model, reason=str(exc))
             return
         took_s = time.monotonic() - began_s
         self._load_s = took_s if self._load_s is None else (1 - _NEWEST) * self._load_s + _NEWEST * took_s
