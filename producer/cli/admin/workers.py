@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
 from jobs.fleet.backlog import backlog_in, unread_in
 from jobs.fleet.fleet import WorkerReport, device_of, troubles_of
 from jobs.kinds.registry import queues_for
 from producer.cli.output.reporting import JsonFlag, ago, reporting, warn
-from producer.cli.output.terminal import Terminal, print_json, say
+from producer.cli.output.terminal import Terminal, print_json, say, table_of
 from producer.client.parts import open_parts
 
 
@@ -26,7 +24,7 @@ def workers(as_json: JsonFlag = False) -> None:
             for each in found:
                 print_json(_described(each))
             return
-        table = Table("worker", "state", "device", "models", "slots", "since", "jobs")
+        table = table_of("worker", "state", "device", "models", "slots", "since", "jobs")
         for each in found:
             shown = ", ".join(each.jobs[:3]) + (f" and {len(each.jobs) - 3} more" if len(each.jobs) > 3 else "")
             table.add_row(
