@@ -14,7 +14,7 @@ export PROMPT
 MINUTES ?= 60
 
 help:  ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: venv  ## Start everything, make one image and edit it, stop everything: make demo PROMPT="a yellow star on a black background"
 	@./imagemill demo
