@@ -14,6 +14,7 @@ from pydantic import (
     ValidationError,
     field_validator,
 )
+from pydantic_core import ErrorDetails
 
 from jobs.errors import InvalidRequest
 
@@ -78,15 +79,15 @@ def explain(exc: ValidationError) -> InvalidRequest:
     # An unknown name is most often a misspelt one, which also leaves a field missing: name it first.
     first = min(exc.errors(include_url=False), key=lambda error: error["type"] != "extra_forbidden")
     path = [str(part) for part in first["loc"]]
-    reason = {"extra_forbidden": "unknown field", "missing": "is missing"}.get(first["type"])
-    if reason is None:
-        reason = (
-            first["msg"]
-            .removeprefix("Value error, ")
-            .replace("Input should", "should")
-            .replace("String should", "should")
-        )
+    reason = reason_of(first)
     if first["type"] == "value_error" and ": " in reason:
         field, reason = reason.split(": ", 1)
         path.append(field)
     return InvalidRequest(".".join(path) or "request", reason)
+
+
+def reason_of(error: ErrorDetails) -> str:
+    """Why pydantic refuses a field, as the end of a sentence that begins with its name."""
+    known = {"extra_forbidden": "unknown field", "missing": "is missing"}.get(error["type"])
+    said = error["msg"].removeprefix("Value error, ")
+    return known or said.replace("Input should", "should").replace("String should", "should")

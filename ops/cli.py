@@ -132,7 +132,8 @@ def add_model(
         typer.Option(help="Of the hub: a branch, tag or commit. Default: main. Of a folder: your label of it."),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="Of one file: the folder of a pipeline whose configuration it has.")
+        str | None,
+        typer.Option(help="Of one file: the pipeline whose configuration it has, a folder or a model's id on the hub."),
     ] = None,
     models_file: Annotated[
         Path | None, typer.Option(help="The catalogue to write to. Default: IMAGEMILL_MODELS_FILE, or models.toml.")

@@ -20,11 +20,18 @@ _WRITE_CHECK = "write-check"  # name of an object that no job has
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredObject:
-    """What a listing says of an object; `modified_at` is Unix time, seconds, by the store's clock."""
+    """
+    What a listing says of an object.
+
+    Attributes:
+        modified_at: Unix time, seconds, by the store's clock.
+        etag: What the store calls this content (RFC 9110, 8.8.3), without quotes; empty where it does not say.
+    """
 
     key: str
     size_bytes: int
     modified_at: float
+    etag: str = ""
 
 
 class Upload(ABC):
@@ -191,6 +198,31 @@ class Store(Protocol):
             ObjectTooLarge: It has more than `max_bytes`; it is not read then.
             ObjectNotFound, StorageUnavailable, StorageMisconfigured
         """
+
+    def pieces(self, key: str, start: int = 0, etag: str = "") -> Iterator[bytes]:
+        """
+        Read an object piece by piece.
+
+        Args:
+            start: The first byte.
+            etag: Of the content that is meant; empty for any.
+
+        Raises:
+            StorageUnavailable: Also in the middle: what has come is right, and the rest may be asked for.
+            ObjectNotFound: It is not there, or has another content.
+            StorageMisconfigured
+        """
+        yield self.get(key)[start:]
+
+    def other_place(self, place: str) -> Store:
+        """
+        Another place of the same store, with the same keys: of S3, a bucket. Nothing is asked yet.
+
+        Raises:
+            NotSupported: It has but one.
+            StorageMisconfigured: The name is none.
+        """
+        raise NotSupported(f"{self.name} has no other {self.place} than its own, so not {place!r}")
 
     def size(self, key: str) -> int:
         """

@@ -110,6 +110,8 @@ class Model(Loading):
             to the model.
         min_vram_gb: Memory of a device that serves it, in GB (10⁹ bytes), as cards are named: one of 80 GB has at least
             80. A worker's process leaves it out on a smaller device, and on the processor. Unset, any serves it.
+        memory_gb: What it takes of a device when it is loaded, in GB (10⁹ bytes): about the bytes of its weights. A
+            worker that cannot hold all of its models at once reckons with it.
         metadata: What image files say of themselves: "mark" keeps prompt and parameters out of all of this model's,
             "full" leaves it to each job (`output.metadata`).
     """
@@ -129,6 +131,7 @@ class Model(Loading):
     max_sequence_length: Positive | None = None
     text_device: Literal["model", "cpu"] = "model"
     min_vram_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    memory_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     metadata: FileMetadata = "full"
 
     @model_validator(mode="after")

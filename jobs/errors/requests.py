@@ -11,6 +11,7 @@ class InvalidRequest(Permanent):
 
     Attributes:
         field: Dotted path of the field, e.g. "output.quality"; "request" where it is no single field.
+        reason: What is wrong with it.
         code: The code that a job with this request fails with.
     """
 
@@ -19,6 +20,7 @@ class InvalidRequest(Permanent):
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
         self.field = field
+        self.reason = reason
 
 
 class ModelNotAvailable(InvalidRequest):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
@@ -11,11 +13,15 @@ from jobs.process.settings import load_settings
 from ops.doctor.finding import Finding, State, attempt, attempt_all
 from ops.doctor.gpu import memory_mib
 from ops.doctor.model_folder import judge_folder
-from ops.models.hub import is_hub_id
+from ops.models.sources.hub import is_hub_id
+from ops.models.sources.stored import mirrored, without_checksums
+from storage.errors import StorageError
 from workers.families.parts.scheduler_names import unfit_schedulers, unknown_schedulers
 from workers.families.registry import check_family
 from workers.loading.weights.hub import is_path
 from workers.loading.weights.sources import source_fault
+from workers.loading.weights.stored import stored_sources
+from workers.process.stored.listing import SUMS
 
 CATALOGUE = "model catalogue"
 
@@ -39,14 +45,46 @@ def _check(name: str | None) -> list[Finding]:
     return [
         Finding(check=CATALOGUE, state=State.OK, found=found),
         *(
-            attempt(f"model {each.name}", lambda each=each: judge_source(each, folder))  # type: ignore[misc]
+            attempt(f"model {each.name}", lambda each=each: _judge(each, catalogue, folder))  # type: ignore[misc]
             for each in wanted
         ),
     ]
 
 
-def judge_source(model: Model, catalogue_folder: Path) -> Finding:
-    """Whether a worker on this machine would find what it is to load."""
+def _judge(model: Model, catalogue: Catalogue, folder: Path) -> Finding:
+    """With the line of its entry, where something is wrong with it."""
+    finding = _judge_stored(model, folder) if stored_sources(model) else judge_source(model, folder)
+    place = catalogue.places.get(model.name)
+    if place is None or finding.state not in (State.WARNING, State.FAILURE):
+        return finding
+    return replace(finding, found=f"{finding.found} ({place})")
+
+
+def _judge_stored(model: Model, folder: Path) -> Finding:
+    """Of a model in a store, as if what is there were here."""
+    sources = stored_sources(model)
+    try:
+        with mirrored(sources) as copies:
+            finding = judge_source(model, folder, copies)
+        unsure = [source for source in sources if without_checksums(source)]
+    except StorageError as exc:
+        advice = f"Put the model there, or correct [models.{model.name}]; workers read it with the store's own keys."
+        return Finding(check=f"model {model.name}", state=State.FAILURE, found=str(exc), advice=advice)
+    found = finding.found
+    for source, copy in copies.items():
+        found = found.replace(str(copy), source)
+    if finding.state is State.OK and unsure:
+        found += f"; no {SUMS} says what all files of {unsure[0]} are to be"
+    return replace(finding, found=found)
+
+
+def judge_source(model: Model, catalogue_folder: Path, copies: Mapping[str, Path] | None = None) -> Finding:
+    """
+    Whether a worker on this machine would find what it is to load.
+
+    Args:
+        copies: Of sources in a store, what stands for them here.
+    """
     check = f"model {model.name}"
     try:
         check_family(model)
@@ -58,7 +96,9 @@ def judge_source(model: Model, catalogue_folder: Path) -> Finding:
     if wrong := _judge_schedulers(check, model):
         return wrong
     catalogue = Catalogue([model], catalogue_folder)
-    source = catalogue_folder / model.source
+    for each, copy in (copies or {}).items():
+        catalogue.take_copy(each, copy)
+    source = catalogue_folder / catalogue.place_of(model.source)
     first_part = catalogue_folder / model.source.split("/")[0]
     is_of_hub = not source.exists() and not is_path(model.source)
     if is_of_hub and (not is_hub_id(model.source) or first_part.is_dir()):

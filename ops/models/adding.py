@@ -11,12 +11,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
+from jobs.catalogue.faults import describe
 from jobs.errors import InvalidRequest
 from jobs.fields import Name
 from ops.models.proposal import propose
-from ops.models.sources import Source
+from ops.models.sources.source import Source, refuse
+from ops.models.sources.stored import mirrored
 from ops.models.text import entry_text
 from workers.loading.weights.sources import source_fault
+from workers.loading.weights.stored import stored_sources
 
 _LONGEST_NAME = 64
 
@@ -46,12 +49,14 @@ def make_entry(source: Source, catalogue: Path, name: str | None) -> Entry:
     except ValueError as exc:
         raise InvalidRequest("source", str(exc)) from exc
     named = _name_of(source.called) if name is None else name
-    config = {} if source.config is None else {"config": source.config}
-    lines = {"source": source.said, **config, "revision": source.revision, **proposal.entry}
+    lines = source.lines | proposal.entry
     model = _validated(named, lines)
-    if fault := source_fault(Catalogue([model], catalogue.resolve().parent), model, asks=False):
-        raise InvalidRequest("source", f"{fault.found}; {fault.advice}")
-    text = entry_text(named, lines, proposal.about, proposal.notes | {"revision": source.note})
+    with mirrored(stored_sources(model)) as copies:
+        alone = Catalogue([model], catalogue.resolve().parent)
+        for each, copy in copies.items():
+            alone.take_copy(each, copy)
+        refuse(source_fault(alone, model, asks=False))
+    text = entry_text(named, lines, proposal.about, proposal.notes | source.notes)
     return Entry(model=model, lines=lines, text=text)
 
 
@@ -70,5 +75,5 @@ def _validated(name: str, lines: dict[str, Any]) -> Model:
         ) from exc
     try:
         return Model(name=name, **lines)
-    except ValueError as exc:
-        raise InvalidRequest("source", f"no entry can be made of it: {exc}") from exc
+    except ValidationError as exc:
+        raise InvalidRequest("source", f"no entry can be made of it: {describe(exc, name)}") from exc

@@ -7,7 +7,7 @@ from pathlib import Path
 from jobs.process.settings import load_settings
 from ops.models.adding import make_entry
 from ops.models.catalogue_file import with_entry, write
-from ops.models.sources import find_source
+from ops.models.sources.finding import find_source
 from producer.cli.output.terminal import print_json, say
 
 
@@ -16,7 +16,7 @@ def add(
     name: str | None,
     models_file: Path | None,
     revision: str | None,
-    config: Path | None,
+    config: str | None,
     *,
     dry_run: bool,
     as_json: bool,
@@ -29,7 +29,8 @@ def add(
         name: Of the model; None for one like its source's.
         models_file: The catalogue; None for that of the settings.
         revision: Of the hub, a branch, a tag or a commit; of a folder, a label. None for main, or its index's day.
-        config: Of a file, the folder of a pipeline whose configuration it has; None for that which it looks like.
+        config: Of a file, the pipeline whose configuration it has: a folder, or a model of the hub; None for that which
+            it looks like.
         dry_run: Write nothing.
 
     Raises:

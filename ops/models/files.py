@@ -52,6 +52,22 @@ class FolderFiles:
         return read_header(self._folder / name)
 
 
+class WithoutWeights:
+    """Configurations and vocabularies of another's, as if its weights were not there."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def names(self) -> list[str]:
+        return [name for name in self._files.names() if ".safetensors" not in name]
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        return self._files.read_json(name)
+
+    def read_header(self, name: str) -> dict[str, TensorHeader]:
+        return self._files.read_header(name)
+
+
 def object_of(file: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises `ValueError` where it holds none."""
     content = json.loads(file.read_bytes())

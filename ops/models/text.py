@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")  # TOML 1.0, "Keys"
 
 
 def entry_text(name: str, entry: Mapping[str, Any], about: Sequence[str], notes: Mapping[str, str]) -> str:
@@ -21,12 +24,12 @@ def entry_text(name: str, entry: Mapping[str, Any], about: Sequence[str], notes:
 
 
 def _key(name: str) -> str:
-    return json.dumps(name) if "." in name else name
+    return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
 def _value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_value(each)}" for key, each in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(key)} = {_value(each)}" for key, each in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
     return json.dumps(value, ensure_ascii=False)

@@ -176,7 +176,7 @@ def test_model_that_does_not_load_ends_the_worker_with_a_sentence(
 ) -> None:
     spoil(copy_built_in(tmp_path / "spoilt"))
     line = refused(make_system(entry("spoilt", "stable-diffusion")), "spoilt")
-    assert f"model spoilt cannot be loaded from {tmp_path / 'spoilt'}" in line
+    assert f"of models.toml) cannot be loaded from {tmp_path / 'spoilt'}" in line
     assert says in line
     assert "again" in line or "git lfs pull" in line  # what to do
 

@@ -1,8 +1,9 @@
 """
-`python -m workers.process.fetch`: puts the models of the catalogue that come from a hub onto this disk.
+`python -m workers.process.fetch`: puts the models of the catalogue that come from a hub or a store onto this disk.
 
-They lie in `HF_HOME`, each under the commit of its revision. A worker with `HF_HUB_OFFLINE=1` then loads that commit,
-or does not start; it neither waits for a hub nor takes what somebody has pushed since.
+Those of a store lie where workers copy them to. Those of a hub lie in `HF_HOME`, each under the commit of its revision:
+a worker with `HF_HUB_OFFLINE=1` then loads that commit, or does not start; it neither waits for a hub nor takes what
+somebody has pushed since.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
+from storage.errors import StorageError
 from workers.families.registry import check_family
 from workers.loading.errors import NotLoaded, refuse
 from workers.loading.weights.component_sources import component_fault, component_place, is_component_of_hub
@@ -22,6 +24,8 @@ from workers.loading.weights.configuration import configuration_of
 from workers.loading.weights.folder import first_fault, not_loaded
 from workers.loading.weights.hub import is_from_hub, revision_fault
 from workers.loading.weights.sources import source_fault
+from workers.process.settings import load_worker_settings
+from workers.process.stored.models import copy_stored
 
 # Of a component: configuration, vocabulary, and weights under the names that are looked for, of any variant.
 _COMPONENT_FILES = ("*.json", "*.txt", "*.model", "model*.safetensors", "diffusion_pytorch_model*.safetensors")
@@ -114,11 +118,13 @@ def main() -> None:
     """Fetch for the catalogue of the settings; a model that cannot be had ends it with a sentence and code 1."""
     try:
         catalogue = Catalogue.read(load_settings().models_file)
+        copied = copy_stored(catalogue, catalogue.models, load_worker_settings())
         fetched = fetch_models(catalogue)
-    except InvalidConfiguration as exc:
+    except (InvalidConfiguration, StorageError) as exc:
         sys.exit(f"fetch: {exc}")
-    lines = [f"{name}: revision {path.name} is in {path}" for name, path in fetched.items()]
-    sys.stdout.write("\n".join(lines or ["no model of the catalogue comes from a hub"]) + "\n")
+    lines = [f"{name}: {each} is in {catalogue.place_of(each)}" for name, sources in copied.items() for each in sources]
+    lines += [f"{name}: revision {path.name} is in {path}" for name, path in fetched.items()]
+    sys.stdout.write("\n".join(lines or ["no model of the catalogue comes from a hub or a store"]) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from jobs.errors import InvalidRequest
 from jobs.table.record import JobRecord
 from jobs.view import summary_of, view_of
 from producer.cli.output.reporting import JsonFlag, ago, print_outcome, reporting
-from producer.cli.output.terminal import Terminal, print_json
+from producer.cli.output.terminal import Terminal, print_json, table_of
 from producer.client.parts import open_parts
 
 dead_app = typer.Typer(help="Jobs that failed because their worker died in every attempt.", no_args_is_help=True)
@@ -28,7 +27,7 @@ def list_dead(as_json: JsonFlag = False) -> None:
             for record in records:
                 print_json(view_of(record).model_dump(mode="json", exclude_none=True))
             return
-        table = Table("job", "queue", "attempts", "died", "error", "request")
+        table = table_of("job", "queue", "attempts", "died", "error", "request")
         for record in records:
             table.add_row(record.id, record.queue, str(record.attempts), ago(record.ended_at), *_story(record))
         Terminal().print(table)

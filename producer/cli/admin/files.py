@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from rich.table import Column, Table
+from rich.table import Column
 
 from jobs.errors import InvalidRequest
 from jobs.fields import Name
 from jobs.inputs.files import File
 from jobs.inputs.heads import MAX_BYTES
 from producer.cli.output.reporting import JsonFlag, ago, print_outcome, reporting
-from producer.cli.output.terminal import Terminal, print_json
+from producer.cli.output.terminal import Terminal, print_json, table_of
 from producer.client.parts import Parts, open_parts
 from producer.files.intake import PIECE_BYTES, PURPOSES, Intake
 
@@ -71,7 +71,7 @@ def list_files(
             for each in found:
                 print_json(asdict(each))
             return
-        table = Table(Column("file", no_wrap=True), "caller", "name", "purpose", "pixels", "MB", "uploaded")
+        table = table_of(Column("file", no_wrap=True), "caller", "name", "purpose", "pixels", "MB", "uploaded")
         for each in found:
             pixels = f"{each.width}×{each.height}"
             size = f"{each.size_bytes / 1e6:,.1f}"

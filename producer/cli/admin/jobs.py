@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from jobs.errors import InvalidRequest
 from jobs.table.drops import ENDS
 from jobs.table.states import Status
 from jobs.table.table import JobTable
 from producer.cli.output.reporting import JsonFlag, print_outcome, reporting
-from producer.cli.output.terminal import Terminal, print_json
+from producer.cli.output.terminal import Terminal, print_json, table_of
 from producer.client.parts import open_parts
 
 jobs_app = typer.Typer(help="Ended jobs: the memory they use; delete them or their results.", no_args_is_help=True)
@@ -29,7 +28,7 @@ def kept(as_json: JsonFlag = False) -> None:
             for caller, size_bytes in found.items():
                 print_json({"caller": caller, "bytes": size_bytes})
             return
-        table = Table("caller", "MiB")
+        table = table_of("caller", "MiB")
         for caller, size_bytes in found.items():
             table.add_row(caller, f"{size_bytes / (1 << 20):,.1f}")
         Terminal().print(table)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidRequest
 from jobs.process.settings import Settings, load_settings
 from jobs.redis.connection import connect
 from producer.cli.output.reporting import JsonFlag, ago, print_outcome, reporting
-from producer.cli.output.terminal import Terminal, print_json, say
+from producer.cli.output.terminal import Terminal, print_json, say, table_of
 from producer.keys.key import ApiKey
 from producer.keys.store import KeyStore
 
@@ -155,15 +154,11 @@ def list_keys(as_json: JsonFlag = False) -> None:
             for each in keys:
                 print_json(each.public())
             return
-        table = Table("name", "key", "rate", "queued", "at the same time", "models", "weight", "state")
+        table = table_of("name", "key", "state", "models", "limits")
         for each in keys:
             models = ", ".join(each.models) if each.models else "all"
-            at_a_time = f"{each.max_connections}, {each.max_batches} batches, {each.max_uploads} uploads"
-            queued = str(each.max_queued or "any") + (f", {each.max_kept_mib} MiB kept" if each.max_kept_mib else "")
-            queued += f", {each.max_file_mib} MiB of files" if each.max_file_mib else ""
-            limits = (each.rate or "any", queued, at_a_time, models, f"{each.weight:g}")
             state = f"created {ago(each.created_at)}" if each.is_valid else f"revoked {ago(each.revoked_at)}"
-            table.add_row(each.name, f"{each.hint}…", *limits, state)
+            table.add_row(each.name, f"{each.hint}…", state, models, _limits_of(each))
         Terminal().print(table)
 
 
@@ -178,6 +173,21 @@ def revoke(name: KeyName, as_json: JsonFlag = False) -> None:
     with reporting(as_json):
         key = _store(load_settings()).revoke(name)
         print_outcome(key.public(), f"{name} is revoked", as_json)
+
+
+def _limits_of(key: ApiKey) -> str:
+    """Those of one key, in words; a weight of 1, and what is not limited, are not said."""
+    said = [
+        key.rate and f"rate {key.rate}",
+        key.weight != 1 and f"weight {key.weight:g}",
+        key.max_queued and f"{key.max_queued:,} queued",
+        key.max_kept_mib and f"{key.max_kept_mib:,} MiB kept",
+        key.max_file_mib and f"{key.max_file_mib:,} MiB of files",
+        f"{key.max_connections:,} connections",
+        f"{key.max_batches:,} batches",
+        f"{key.max_uploads:,} uploads",
+    ]
+    return ", ".join(each for each in said if each)
 
 
 def _store(settings: Settings) -> KeyStore:

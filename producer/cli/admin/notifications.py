@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from jobs.announce.announcer import PROTOCOLS
 from jobs.errors import InvalidRequest
 from jobs.table.outbox import Outbox
 from jobs.table.pieces import in_pieces
 from producer.cli.output.reporting import JsonFlag, ago, print_outcome, reporting
-from producer.cli.output.terminal import Terminal, print_json
+from producer.cli.output.terminal import Terminal, print_json, table_of
 from producer.client.parts import Parts, open_parts
 
 notifications_app = typer.Typer(
@@ -25,7 +24,7 @@ def list_notifications(as_json: JsonFlag = False) -> None:
     """List notifications that were given up, the newest first."""
     with reporting(as_json):
         parts = open_parts()
-        table = Table("protocol", "job", "queue", "status", "ended", "given up")
+        table = table_of("protocol", "job", "queue", "status", "ended", "given up")
         for protocol, outbox in _outboxes(parts):
             found = dict(outbox.given_up_at())
             for record in (each for some in in_pieces(list(found)) for each in parts.table.get_many(some)):

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from jobs.errors import InvalidRequest
 from jobs.kinds.registry import queues_for
 from jobs.names import queue_of, queue_of_kind
 from jobs.process.visible import visible
 from producer.cli.output.reporting import JsonFlag, print_outcome, reporting
-from producer.cli.output.terminal import Terminal, print_json
+from producer.cli.output.terminal import Terminal, print_json, table_of
 from producer.client.parts import Parts, open_parts
 
 queue_app = typer.Typer(help="Show, pause, resume and empty queues.", no_args_is_help=True)
@@ -31,7 +30,7 @@ def list_queues(as_json: JsonFlag = False) -> None:
                 counts = {"waiting": each.waiting, "released": each.released, "running": each.running}
                 print_json({"queue": each.queue, **counts, "later": each.later, "paused": each.is_paused})
             return
-        table = Table("queue", "waiting", "released to Celery", "running", "later", "state")
+        table = table_of("queue", "waiting", "released to Celery", "running", "later", "state")
         for each in queues:
             counted = (str(each.waiting), str(each.released), str(each.running), str(each.later))
             table.add_row(each.queue, *counted, "paused" if each.is_paused else "")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
 from jobs.fleet.backlog import backlog_in, unread_in
 from jobs.fleet.fleet import WorkerReport, device_of, troubles_of
 from jobs.kinds.registry import queues_for
 from producer.cli.output.reporting import JsonFlag, ago, reporting, warn
-from producer.cli.output.terminal import Terminal, print_json, say
+from producer.cli.output.terminal import Terminal, print_json, say, table_of
 from producer.client.parts import open_parts
 
 
@@ -26,14 +24,14 @@ def workers(as_json: JsonFlag = False) -> None:
             for each in found:
                 print_json(_described(each))
             return
-        table = Table("worker", "state", "device", "models", "slots", "since", "jobs")
+        table = table_of("worker", "state", "device", "models", "slots", "since", "jobs")
         for each in found:
             shown = ", ".join(each.jobs[:3]) + (f" and {len(each.jobs) - 3} more" if len(each.jobs) > 3 else "")
             table.add_row(
                 each.name,
                 each.state,
                 device_of(each),
-                ", ".join(each.models),
+                _models_of(each),
                 str(each.slots),
                 ago(each.started_at),
                 shown,
@@ -51,7 +49,16 @@ def _unread(queue: str, count: int) -> str:
     return f"{wait} in {queue}, and no worker receives from it; run `./imagemill doctor` for advice"
 
 
+def _models_of(worker: WorkerReport) -> str:
+    """Those that are loaded, and in brackets those that it loads when jobs wait for them."""
+    loaded = worker.models if worker.loaded is None else worker.loaded
+    others = ", ".join(each for each in worker.models if each not in loaded)
+    return ", ".join(loaded) + (f" ({others} when asked for)" if others else "")
+
+
 def _described(worker: WorkerReport) -> dict[str, Any]:
     shown = {"name": worker.name, "state": worker.state, "models": worker.models, "jobs": worker.jobs}
-    device = {"device": worker.device, "device_memory_gb": worker.device_memory_gb, "left_out": worker.left_out}
-    return {**shown, **device, "detached": worker.detached, "troubles": troubles_of(worker)}
+    loaded = worker.models if worker.loaded is None else worker.loaded
+    models = {"loaded": loaded, "left_out": worker.left_out, "not_loaded": worker.not_loaded}
+    device = {"device": worker.device, "device_memory_gb": worker.device_memory_gb}
+    return {**shown, **models, **device, "detached": worker.detached, "troubles": troubles_of(worker)}

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
+from rich.table import Column, Table
 
 from jobs.process.visible import visible, visible_json
 
@@ -28,6 +29,11 @@ class Terminal(Console):
         """As rich does; its own moves of the cursor are segments of another sort."""
         for text, style, control in super().render(renderable, options):
             yield Segment(text if control else visible(text), style, control)
+
+
+def table_of(*headers: str | Column) -> Table:
+    """A table whose cells are shown to their last character: a narrow terminal breaks a long name, and cuts none."""
+    return Table(*(each if isinstance(each, Column) else Column(each, overflow="fold") for each in headers))
 
 
 def say(sentence: str, *, err: bool = False) -> None:

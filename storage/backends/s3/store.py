@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CreateBucketConfigurationTypeDef
 
 _DELETED_AT_ONCE = 1_000  # S3 takes no more
+_PIECE_BYTES = 1 << 20
+_ANOTHER_CONTENT = ("PreconditionFailed", "412")
 
 
 class S3Store(Store):
@@ -122,6 +124,30 @@ class S3Store(Store):
                     raise ObjectTooLarge(f"{key!r} has {answer['ContentLength']} bytes, more than {max_bytes}")
                 return body.read()
 
+    def pieces(self, key: str, start: int = 0, etag: str = "") -> Iterator[bytes]:
+        """As `Store` says, with a connection of its own for as long as it is read."""
+        asked: dict[str, Any] = {"Bucket": self.settings.bucket, "Key": key}
+        if start:
+            asked["Range"] = f"bytes={start}-"
+        if etag:
+            asked["IfMatch"] = f'"{etag}"'
+        changed = ObjectNotFound(f"{key!r} in bucket {self.settings.bucket!r} has changed meanwhile")
+        try:
+            with map_errors(self.settings, key):
+                answer = self._s3.get_object(**asked)
+                with closing(answer["Body"]) as body:
+                    if etag and answer["ETag"].strip('"') != etag:  # Not every store minds IfMatch.
+                        raise changed
+                    yield from body.iter_chunks(_PIECE_BYTES)
+        except StorageMisconfigured as exc:
+            if code_of(exc) in _ANOTHER_CONTENT:
+                raise changed from exc
+            raise
+
+    def other_place(self, place: str) -> Store:
+        """Another bucket."""
+        return S3Store(self.settings.model_copy(update={"bucket": place, "prefix": ""}))
+
     def size(self, key: str) -> int:
         """
         How many bytes an object has, without reading it.
@@ -179,7 +205,8 @@ class S3Store(Store):
                 for each in page.get("Contents", ()):
                     if each["Key"] > after:  # Not every store minds StartAfter.
                         modified_at = each["LastModified"].timestamp()
-                        yield StoredObject(key=each["Key"], size_bytes=each["Size"], modified_at=modified_at)
+                        etag = each.get("ETag", "").strip('"')
+                        yield StoredObject(key=each["Key"], size_bytes=each["Size"], modified_at=modified_at, etag=etag)
 
     def delete_many(self, keys: Sequence[str]) -> None:
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -421,3 +422,16 @@ def test_bad_input_is_named(run: Run, args: list[str], reason: str) -> None:
     assert result.exit_code == 2
     assert f"imagemill: {reason}" in result.stderr
     assert lines(run("list", "--json")) == []
+
+
+def test_list_says_each_limit_whole_in_a_terminal_of_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    limits = ("--rate", "10/second", "--max-queued", "100000", "--max-files", "2048", "--weight", "2.5")
+    assert run("create", "team-of-the-catalogue", *limits).exit_code == 0
+    assert run("create", "plain").exit_code == 0
+    shown = run("list").stdout
+    assert "…" not in re.sub(r"im_\S+…", "", shown)
+    cells = [line.strip("│ ").rsplit("│", 1)[-1].strip() for line in shown.splitlines() if "│" in line]
+    said = " ".join(cells)
+    assert "rate 10/second, weight 2.5, 100,000 queued, 2,048 MiB of files, 1,000 connections" in said
+    assert said.endswith("uploads 1,000 connections, 4 batches, 4 uploads")  # Of the plain one, and no more.

@@ -12,6 +12,9 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import pytest
+from huggingface_hub import close_session
+
 REPOSITORY = "somebody/pictures"
 COMMIT = "4f9a" * 10
 TAG = "v1"
@@ -20,19 +23,20 @@ TAG = "v1"
 class _Hub(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     folder: Path
+    repository: str
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        for revision in (COMMIT, TAG):
-            if path in (f"/api/models/{REPOSITORY}", f"/api/models/{REPOSITORY}/revision/{revision}"):
+        for revision in (COMMIT, TAG, "main"):
+            if path in (f"/api/models/{self.repository}", f"/api/models/{self.repository}/revision/{revision}"):
                 files = [{"rfilename": each["path"]} for each in self._tree()]
-                return self._json({"id": REPOSITORY, "modelId": REPOSITORY, "sha": COMMIT, "siblings": files})
-            if path.rstrip("/") == f"/api/models/{REPOSITORY}/tree/{revision}":
+                return self._json({"id": self.repository, "modelId": self.repository, "sha": COMMIT, "siblings": files})
+            if path.rstrip("/") == f"/api/models/{self.repository}/tree/{revision}":
                 return self._json(self._tree())
-            resolve = f"/{REPOSITORY}/resolve/{revision}/"
+            resolve = f"/{self.repository}/resolve/{revision}/"
             if path.startswith(resolve) and (self.folder / path.removeprefix(resolve)).is_file():
                 return self._send((self.folder / path.removeprefix(resolve)).read_bytes(), "application/octet-stream")
         return self._json({"error": "not found"}, 404)
@@ -73,9 +77,9 @@ def _etag(path: Path) -> str:
 
 
 @contextmanager
-def hub(folder: Path) -> Iterator[str]:
+def hub(folder: Path, repository: str = REPOSITORY) -> Iterator[str]:
     """A hub whose only repository has the files of a folder; gives its address."""
-    handler = type("_HubOfFolder", (_Hub,), {"folder": folder})
+    handler = type("_HubOfFolder", (_Hub,), {"folder": folder, "repository": repository})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -85,6 +89,22 @@ def hub(folder: Path) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def at_hub(folder: Path, repository: str, cache: Path) -> Iterator[str]:
+    """This process asks such a hub, and keeps what it fetches in a folder of its own."""
+    with hub(folder, repository) as endpoint, pytest.MonkeyPatch.context() as patched:
+        patched.setattr("huggingface_hub.constants.ENDPOINT", endpoint)
+        patched.setattr("huggingface_hub.hf_api.api.endpoint", endpoint)
+        template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        patched.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        patched.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+        patched.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        for name in ("NO_PROXY", "no_proxy"):
+            patched.setenv(name, "127.0.0.1")
+        yield endpoint
+        close_session()  # Else a thread of the hub waits for what is asked next.
 
 
 def nowhere() -> str:

@@ -136,4 +136,4 @@ def test_model_in_pickles_is_neither_fetched_nor_loaded(tmp_path: Path) -> None:
 def test_folder_needs_no_hub(tmp_path: Path) -> None:
     shutil.copytree(MODEL, tmp_path / "here")
     fetched = fetch(nowhere(), tmp_path, source="here", pictures="1")
-    assert (fetched.returncode, fetched.stdout.strip()) == (0, "no model of the catalogue comes from a hub")
+    assert (fetched.returncode, fetched.stdout.strip()) == (0, "no model of the catalogue comes from a hub or a store")

@@ -1,5 +1,5 @@
 """
-Writes a pipeline of Stable Diffusion 1 or XL into one file, under the names that its first trainers gave the tensors.
+Writes a pipeline of Stable Diffusion into one file, under the names that its first trainers gave the tensors: 1, 2, XL.
 
 The other way round than diffusers' loading, as its `scripts/convert_diffusers_to_original_stable_diffusion.py` has it.
 """
@@ -69,23 +69,28 @@ def save_original(pipeline: Any, file: Path, without: Sequence[str] = ()) -> Non
         f"first_stage_model.{_of_vae(name, pipeline)}": _kernel(name, each) for name, each in _all(pipeline.vae)
     }
     is_xl = hasattr(pipeline, "text_encoder_2")
+    is_open_clip = not is_xl and pipeline.text_encoder.config.hidden_act == "gelu"  # Stable Diffusion 2
     prefix = f"{'conditioner.embedders.0' if is_xl else 'cond_stage_model'}.transformer.text_model."
-    tensors |= {f"{prefix}{name.removeprefix('text_model.')}": each for name, each in _all(pipeline.text_encoder)}
+    if is_open_clip:
+        tensors |= _of_open_clip(pipeline.text_encoder, "cond_stage_model.model")
+    else:
+        tensors |= {f"{prefix}{name.removeprefix('text_model.')}": each for name, each in _all(pipeline.text_encoder)}
     if is_xl:
-        tensors |= _of_open_clip(pipeline.text_encoder_2)
+        tensors |= _of_open_clip(pipeline.text_encoder_2, "conditioner.embedders.1.model")
     kept = {name: each.contiguous() for name, each in tensors.items() if not name.startswith(tuple(without))}
     save_file(kept, file, metadata={"format": "pt"})
 
 
-def _of_open_clip(encoder: Any) -> Tensors:
+def _of_open_clip(encoder: Any, prefix: str) -> Tensors:
     """Queries, keys and values are one matrix there."""
     tensors = {_renamed(name.removeprefix("text_model."), _OPEN_CLIP): each for name, each in _all(encoder)}
-    tensors["text_projection"] = tensors.pop("text_projection.weight").T
+    if "text_projection.weight" in tensors:
+        tensors["text_projection"] = tensors.pop("text_projection.weight").T
     tensors["positional_embedding"] = tensors.pop("positional_embedding.weight")
     for name in [each for each in tensors if ".attn.q_proj." in each]:
         parts = [tensors.pop(name.replace("q_proj", part)) for part in ("q_proj", "k_proj", "v_proj")]
         tensors[name.replace("q_proj.", "in_proj_")] = torch.cat(parts)
-    return {f"conditioner.embedders.1.model.{name}": each for name, each in tensors.items()}
+    return {f"{prefix}.{name}": each for name, each in tensors.items()}
 
 
 def _all(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from workers.loading.assembly.quantization import (
     quantization_config,
     quantize,
 )
+from workers.loading.assembly.shared import shared
 from workers.loading.checks.missing import naming_missing_tensors
 from workers.loading.errors import NotLoaded
 from workers.loading.weights.component_sources import component_place, is_component_of_hub
@@ -42,7 +44,9 @@ def load_components(catalogue: Catalogue, entry: Model, index: Index, configurat
         NotLoaded: The pipeline has no such component, or it does not load so.
     """
     entry = naming_quantized(entry, index)
-    return {name: _load(catalogue, entry, name, _class_of(name, index), configuration) for name in entry.components}
+    kinds = {name: _class_of(name, index) for name in entry.components}
+    load = {name: partial(_load, catalogue, entry, name, kind, configuration) for name, kind in kinds.items()}
+    return {name: shared(catalogue, entry, name, kind, load[name]) for name, kind in kinds.items()}
 
 
 def _class_of(name: str, index: Index) -> Any:

@@ -44,7 +44,8 @@ def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: to
         NotLoaded: Something of it is missing or damaged, or it is none of this family.
     """
     if unknown := unknown_schedulers(entry.schedulers):
-        raise NotLoaded(f"no scheduler {', '.join(unknown)} is known")
+        advice = f"correct schedulers of [models.{entry.name}] in models.toml"
+        raise NotLoaded(f"no scheduler {', '.join(unknown)} is known; {advice}")
     refuse(source_fault(catalogue, entry))
     check_device(entry, device)
     load = (loader_of_file if is_one_file(catalogue, entry) else _loader)(catalogue, entry, family)

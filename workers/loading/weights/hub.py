@@ -15,6 +15,8 @@ from jobs.catalogue.entry import Model
 from workers.loading.errors import Fault
 from workers.loading.weights.files import PICKLE_SUFFIXES
 
+IN_STORE = "s3://"  # before the bucket and the key of a source in a store
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ANSWER_S = 10.0
 _OF_FILES = (*PICKLE_SUFFIXES, ".safetensors", ".gguf")
@@ -27,7 +29,7 @@ def is_from_hub(catalogue: Catalogue, model: Model) -> bool:
 
 def is_path(source: str) -> bool:
     """Whether a source can be nothing but a folder or a file, wherever it lies."""
-    return Path(source).is_absolute() or source.startswith(".") or is_file_name(source)
+    return Path(source).is_absolute() or source.startswith((".", IN_STORE)) or is_file_name(source)
 
 
 def is_file_name(source: str) -> bool:

@@ -41,7 +41,7 @@ def part_faults(
     """
     files = files_of(part)
     for file in files:
-        if file.suffix not in _WEIGHT_SUFFIXES and (fault := unreadable(file)):
+        if (file.suffix not in _WEIGHT_SUFFIXES or not file.exists()) and (fault := unreadable(file)):
             yield fault
     if "Tokenizer" in class_name:
         yield from _vocabulary_faults(part, files, class_name)

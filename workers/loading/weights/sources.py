@@ -15,6 +15,7 @@ from workers.loading.weights.files import file_fault
 from workers.loading.weights.folder import first_fault, not_loaded
 from workers.loading.weights.hub import is_file_name, is_path, revision_fault
 from workers.loading.weights.packages import package_fault
+from workers.loading.weights.stored import stored_fault
 
 
 def source_fault(catalogue: Catalogue, model: Model, *, asks: bool = True) -> Fault | None:
@@ -24,6 +25,8 @@ def source_fault(catalogue: Catalogue, model: Model, *, asks: bool = True) -> Fa
     Args:
         asks: Ask the hub which commit a branch or a tag is today, for the advice.
     """
+    if fault := stored_fault(catalogue, model):
+        return fault
     place = Path(catalogue.source_of(model))
     is_of_hub = not place.exists() and not is_path(model.source)
     if model.config is not None and (place.is_dir() or is_of_hub):

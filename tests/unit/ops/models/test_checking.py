@@ -204,7 +204,8 @@ def test_compiler_that_is_not_here_is_said(tmp_path: Path) -> None:
     write_entries(tmp_path, {"own": 'compile = "blocks"'})
     code, (_, finding) = check()
     assert (code, finding["state"]) == (1, "failure")
-    assert finding["found"] == "compile: it needs a C++ compiler, and there is no g++ or clang++"
+    said = "compile: it needs a C++ compiler, and there is no g++ or clang++"
+    assert finding["found"] == f"{said} (line 2 of models.toml)"
 
 
 def test_what_is_for_gpus_is_said_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,5 +225,6 @@ def test_package_that_a_quantization_needs_is_named(tmp_path: Path) -> None:
         pytest.skip("bitsandbytes is installed")
     code, (_, finding) = check()
     assert (code, finding["state"]) == (1, "failure")
-    assert finding["found"] == 'quantization: "nf4" needs the package bitsandbytes, which is not here'
+    said = 'quantization: "nf4" needs the package bitsandbytes, which is not here'
+    assert finding["found"] == f"{said} (line 2 of models.toml)"
     assert finding["advice"].startswith("Install it where workers run: ")

@@ -49,3 +49,25 @@ def write_stable_diffusion(folder: Path, dtype: str = "F16", **index: Any) -> Pa
         write_json(folder / name / "config.json", config)
         write_safetensors(folder / name / weights, {"first": (dtype, [3, 2]), "second": (dtype, [4])})
     return folder
+
+
+def write_gguf(file: Path, tensors: Mapping[str, tuple[int, list[int]]]) -> None:
+    """A header alone, with values of each kind: each tensor a type in ggml's numbers, and a shape as torch has it."""
+
+    def number(value: int, size: int) -> bytes:
+        return value.to_bytes(size, "little")
+
+    def text(value: str) -> bytes:
+        return number(len(value), 8) + value.encode()
+
+    values = [
+        text("general.architecture") + number(8, 4) + text("lumina2"),
+        text("general.quantization_version") + number(4, 4) + number(2, 4),
+        text("some.words") + number(9, 4) + number(8, 4) + number(2, 8) + text("a") + text("b"),
+        text("some.numbers") + number(9, 4) + number(6, 4) + number(2, 8) + bytes(8),
+    ]
+    content = b"GGUF" + number(3, 4) + number(len(tensors), 8) + number(len(values), 8) + b"".join(values)
+    for name, (kind, shape) in tensors.items():
+        sides = b"".join(number(side, 8) for side in reversed(shape))
+        content += text(name) + number(len(shape), 4) + sides + number(kind, 4) + number(0, 8)
+    file.write_bytes(content)

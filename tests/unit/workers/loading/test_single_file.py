@@ -8,14 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
-from tests.unit.workers import tiny
+from tests.unit.workers import tiny, tiny_files
 from tests.unit.workers.adapters import QUIET, make_engine, run, submit
 from tests.unit.workers.original import save_original
 from workers.loading.models import load_model
@@ -62,20 +60,8 @@ def test_file_makes_the_pictures_of_its_pipeline(folder: Path, tmp_path: Path) -
     assert (pictures(of_file)[0] == pictures(ordinary)[0]).all()
 
 
-def stable_diffusion_xl() -> StableDiffusionXLPipeline:
-    """With text encoders of different widths, by which diffusers tells them apart."""
-    pipeline = tiny.stable_diffusion_xl()
-    torch.manual_seed(4)
-    width = 3 * pipeline.text_encoder.config.hidden_size // 2
-    config = pipeline.text_encoder_2.config.to_dict() | {"hidden_size": width}
-    wide = CLIPTextModelWithProjection(CLIPTextConfig(**config)).eval()
-    texts = pipeline.text_encoder.config.hidden_size + width
-    unet = UNet2DConditionModel.from_config(pipeline.unet.config, cross_attention_dim=texts).eval()
-    return StableDiffusionXLPipeline(**pipeline.components | {"text_encoder_2": wide, "unet": unet})
-
-
 def test_file_of_sdxl_is_the_pipeline_that_it_was_made_of(tmp_path: Path) -> None:
-    pipeline = stable_diffusion_xl()
+    pipeline = tiny_files.stable_diffusion_xl()
     save_original(pipeline, tmp_path / FILE)
     pipeline.save_pretrained(tmp_path / "configuration")
     of_file = load(tmp_path, entry("stable-diffusion-xl"))
