@@ -144,7 +144,7 @@ def test_workers_are_shown_starting_ready_busy_and_draining(system: System) -> N
     until("it is draining", lambda: _states(system) == ["draining"])
     shown = _json_lines(system.cli("workers", "--json").stdout)
     expected = {"name": worker.owner, "state": "draining", "models": ["sim"], "jobs": [job.id]}
-    device = {"device": "cpu", "device_memory_gb": 0.0, "left_out": []}
+    device = {"device": "cpu", "device_memory_gb": 0.0, "loaded": ["sim"], "left_out": [], "not_loaded": {}}
     assert shown == [{**expected, **device, "detached": [], "troubles": []}]
     job.cancel()
     until("it has left", lambda: worker.exit_code is not None)

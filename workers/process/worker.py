@@ -96,7 +96,7 @@ class WorkerProcess:
             metrics = WorkerMetrics(starting.models)
             ready = start_engine(catalogue, worker_settings, metrics.note_pass)
             engine_slots, self.slots = _places(ready, worker_settings)
-            self.lines = ReadLines(ready.served - ready.adapters.keys())
+            self.lines = ReadLines(ready.served, closed=ready.served - ready.adapters.keys())
             log.info("engine ready", jobs_a_pass=ready.jobs_a_pass, engine_slots=engine_slots.count, slots=self.slots)
 
             table = JobTable(client, settings)

@@ -138,7 +138,7 @@ def test_workers_are_listed_with_what_they_do(run: Run, redis_client: redis.Redi
     Fleet(redis_client, settings).report(replace(report, **card, left_out=("large",)))  # type: ignore[arg-type]
     (shown,) = lines(run("workers", "--json"))
     own = {"name": "worker@here", "state": "busy", "models": ["shapes-flow"], "jobs": ["a", "b", "c", "d"]}
-    assert shown == {**own, **card, "left_out": ["large"], **WELL}
+    assert shown == {**own, **card, "loaded": ["shapes-flow"], "left_out": ["large"], "not_loaded": {}, **WELL}
     assert "busy" in run("workers").stdout
 
 

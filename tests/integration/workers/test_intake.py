@@ -201,7 +201,7 @@ def test_line_of_a_model_that_is_not_loaded_is_no_detached_one_and_no_button_ope
     redis_client: redis.Redis,
     settings: Settings,
 ) -> None:
-    lines = ReadLines(["other"])
+    lines = ReadLines(["sim", "other"], closed=["other"])
     queues: Any = app.amqp.queues
     queues.deselect("run.other")
     report = replace(REPORT, slots=4, loaded=("sim",))
@@ -225,7 +225,7 @@ def test_line_of_a_model_that_is_not_loaded_is_no_detached_one_and_no_button_ope
 def test_line_that_an_operator_had_left_out_stays_so_when_its_model_comes_and_goes() -> None:
     asked: list[tuple[Any, str]] = []
     consumer = Mock(call_soon=lambda what, line: asked.append((what, line)))
-    lines = ReadLines(["other"])
+    lines = ReadLines(["sim", "other"], closed=["other"])
     lines.attach(consumer)
     lines.open("other")
     lines.close("other")
@@ -236,3 +236,19 @@ def test_line_that_an_operator_had_left_out_stays_so_when_its_model_comes_and_go
     lines.take_in(OTHER)
     lines.open("other")
     assert asked[-1] == (consumer.add_task_queue, "run.other")
+
+
+def test_consumer_that_was_connecting_anew_is_asked_again(app: Celery) -> None:
+    asked: list[tuple[Any, str]] = []
+    consumer = Mock(call_soon=lambda what, line: asked.append((what, line)), app=app)
+    lines = ReadLines(["sim", "other"], closed=["other"])
+    lines.attach(consumer)
+    lines.settle()
+    assert asked == [(consumer.cancel_task_queue, "run.other")]  # It reads both.
+    queues: Any = app.amqp.queues
+    queues.deselect(["run.other", "run.sim"])
+    lines.settle()
+    assert asked[1:] == [(consumer.add_task_queue, "run.sim")]
+    lines.leave_out(QUEUE)
+    lines.settle()
+    assert len(asked) == 2

@@ -61,8 +61,10 @@ def budget_of(catalogue: Catalogue, placement: Placement, settings: WorkerSettin
     room_gb = settings.models_gb
     if room_gb is None and placement.memory_gb is not None:
         room_gb = max(_SHARE_OF_MODELS * placement.memory_gb, *gb.values())
-    if room_gb is None or (sum(gb.values()) <= room_gb and settings.unload_idle_s is None):
+    all_gb = sum(gb.values())
+    if settings.unload_idle_s is None and (room_gb is None or all_gb <= room_gb):
         return None
+    room_gb = room_gb or all_gb
     if slow := [each.name for each in entries if each.compile and each.name not in pinned]:
         raise InvalidConfiguration(
             f"compile of [models.{slow[0]}] in models.toml: that takes minutes, and the model is loaded when jobs wait "

@@ -14,12 +14,14 @@ class ReadLines:
     Of one worker; safe to use from many threads. Does nothing before Celery's consumer is there.
 
     Args:
-        models: Whose lines are not read until they are loaded.
+        models: Whose lines are read when they are loaded.
+        closed: Those that are not yet.
     """
 
-    def __init__(self, models: Iterable[str] = ()) -> None:
+    def __init__(self, models: Iterable[str] = (), closed: Iterable[str] = ()) -> None:
+        self._queues = frozenset(map(names.queue_of, models))
         self._lock = threading.Lock()  # guards what follows
-        self._closed = set(map(names.queue_of, models))
+        self._closed = set(map(names.queue_of, closed))
         self._left_out: set[str] = set()
         self._consumer: Any = None
 
@@ -40,6 +42,19 @@ class ReadLines:
         """He does again."""
         with self._lock:
             self._left_out.discard(queue)
+
+    def settle(self) -> None:
+        """Ask again for what a consumer that was connecting anew has not done: lines that it is to read, or not."""
+        if (consumer := self._consumer) is None:
+            return
+        read = set(consumer.app.amqp.queues.consume_from)
+        with self._lock:
+            open_lines = {names.line_of(each) for each in self._queues - self._closed - self._left_out}
+            closed_lines = {names.line_of(each) for each in self._closed}
+        for line in open_lines - read:
+            consumer.call_soon(consumer.add_task_queue, line)
+        for line in closed_lines & read:
+            consumer.call_soon(consumer.cancel_task_queue, line)
 
     def open(self, model: str) -> None:
         """Jobs of a model can be taken from now on."""

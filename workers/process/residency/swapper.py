@@ -91,6 +91,7 @@ class Swapper:
         Raises:
             RedisUnavailable: It is not known what waits, or who loads what.
         """
+        self._lines.settle()
         look = self._look()
         choice = choose(look)
         if isinstance(choice, Load):

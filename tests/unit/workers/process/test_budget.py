@@ -39,6 +39,7 @@ def of(catalogue: Catalogue, settings: WorkerSettings) -> Budget | None:
         ({"devices": "simulated:32"}, ["a", "b", "c"], 30),  # The largest goes there by itself.
         ({"devices": "simulated:96"}, None, None),
         ({"models_gb": 70, "unload_idle_s": 60}, list("abcde"), 70),
+        ({"unload_idle_s": 60}, list("abcde"), 70),
         ({}, None, None),  # A processor has no bound by itself.
     ],
 )
@@ -73,16 +74,14 @@ def test_entry_that_does_not_say_what_it_takes_is_named(tmp_path: Path) -> None:
 
 
 def test_model_that_is_compiled_has_to_stay(tmp_path: Path) -> None:
+    more = {"[models.shapes]": 'compile = "blocks"', "[models.shapes-flow]": ""}
     text = (CHECKOUT / "models.toml").read_text("utf-8")
+    for header, line in more.items():
+        text = text.replace(header, f"{header}\nmemory_gb = 10\n{line}", 1)
     file = tmp_path / "models.toml"
-    file.write_text(
-        text.replace("[models.shapes-flow]", '[models.shapes-flow]\nmemory_gb = 10\ncompile = "blocks"', 1).replace(
-            "[models.shapes]", "[models.shapes]\nmemory_gb = 10", 1
-        ),
-        "utf-8",
-    )
+    file.write_text(text, "utf-8")
     catalogue = Catalogue.read(file)
-    with pytest.raises(InvalidConfiguration, match=r"compile of \[models\.shapes-flow\] in models.toml: .*; pin it"):
+    with pytest.raises(InvalidConfiguration, match=r"compile of \[models\.shapes\] in models.toml: .*; pin it"):
         of(catalogue, WorkerSettings(device="cpu", models_gb=15))
-    budget = of(catalogue, WorkerSettings(device="cpu", models_gb=15, pinned="shapes-flow"))
-    assert budget is not None and budget.first() == ["shapes-flow"]
+    budget = of(catalogue, WorkerSettings(device="cpu", models_gb=15, pinned="shapes"))
+    assert budget is not None and budget.first() == ["shapes"]
