@@ -32,7 +32,7 @@ UNETS: dict[str, Callable[[], Any]] = {
     "stable-diffusion-xl": tiny.stable_diffusion_xl.__wrapped__,
 }
 WHOLE = "diffusers"
-FLOW = ("flux-dev", "flux2-klein", "qwen-image", "z-image", "qwen-image-edit", "hunyuan-image", "sana")
+FLOW = ("flux-dev", "flux2-klein", "qwen-image", "z-image", "hunyuan-image", "sana")
 _SHORT = ("stable-diffusion", "flux-dev")
 NAMES = [pytest.param(each, marks=[] if each in _SHORT else [pytest.mark.long]) for each in (*UNETS, WHOLE, *FLOW)]
 
