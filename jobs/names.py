@@ -189,6 +189,7 @@ SERVER = _name("server")  # hash: which Redis the reconciler saw last, and until
 # string with expiry, JSON: lists that are named as those of Celery's queues of jobs, as far as there were any lately
 LISTS = _name("lists")
 WORKERS = _name("workers")  # set: names of workers that said something of themselves; some may be gone
+loading_key = _by_one("loading", "model")  # string with expiry: the worker that loads a model because jobs wait for it
 worker_key = _by_one("worker", "name")  # string with expiry: what a worker says of itself
 QUIET_CHANNEL = _name("quiet", is_channel=True)  # pub/sub: nothing, ever; keeps a subscription open while nobody waits
 

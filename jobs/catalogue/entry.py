@@ -110,6 +110,8 @@ class Model(Loading):
             to the model.
         min_vram_gb: Memory of a device that serves it, in GB (10⁹ bytes), as cards are named: one of 80 GB has at least
             80. A worker's process leaves it out on a smaller device, and on the processor. Unset, any serves it.
+        memory_gb: What it takes of a device when it is loaded, in GB (10⁹ bytes): about the bytes of its weights. A
+            worker that cannot hold all of its models at once reckons with it.
         metadata: What image files say of themselves: "mark" keeps prompt and parameters out of all of this model's,
             "full" leaves it to each job (`output.metadata`).
     """
@@ -129,6 +131,7 @@ class Model(Loading):
     max_sequence_length: Positive | None = None
     text_device: Literal["model", "cpu"] = "model"
     min_vram_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    memory_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     metadata: FileMetadata = "full"
 
     @model_validator(mode="after")
@@ -169,6 +172,7 @@ class Model(Loading):
             **dict.fromkeys(Loading.model_fields, self.family != "simulated"),
             "textual_inversions": self.traits.textual_inversions,
             "call": self.family == "diffusers",
+            "compile": self.traits.compile,
             "safety_checker": self.family in ("stable-diffusion", "diffusers"),
             "text_device": self.traits.text_device,
             "max_sequence_length": self.traits.max_sequence_length or self.family == "diffusers",
@@ -186,6 +190,42 @@ class Model(Loading):
             if component.dtype not in (None, self.dtype) and name != "vae":
                 raise ValueError(f"components.{name}.dtype: only the vae may have another than the model; leave it out")
         return self
+
+    @model_validator(mode="after")
+    def _texts_are_where_they_can_be(self) -> Model:
+        for line, how in self.quantizations.items():
+            if how == "nf4" and self.text_device == "cpu" and line.startswith("components.text_encoder"):
+                raise ValueError(f'{line}: "nf4" is for GPUs alone, and text_device is "cpu": leave one of them out')
+        return self
+
+    @model_validator(mode="after")
+    def _offloads_what_can_wait(self) -> Model:
+        if self.offload and "nf4" in self.quantizations.values():
+            raise ValueError('offload: weights of quantization "nf4" stay on their GPU: leave one of them out')
+        if self.offload == "group" and self.compile:
+            raise ValueError('offload: layers that come and go are not compiled: take "model", or leave compile out')
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_sizes_are_asked_for(self) -> Model:
+        if self.compile_sizes and self.compile is None:
+            raise ValueError('compile_sizes: nothing is compiled: set compile = "blocks", or leave it out')
+        for size in self.compile_sizes:
+            if any(not self.limits.min_side <= side <= self.limits.max_side for side in size) or any(
+                side % self.side_multiple for side in size
+            ):
+                raise ValueError(f"compile_sizes: {size[0]} × {size[1]} is outside the model's own limits")
+        return self
+
+    @property
+    def loaded_as(self) -> str:
+        """In which form its weights are computed with: models of one revision in two forms take unlike times."""
+        forms = [self.dtype, *(f"{line.removesuffix('quantization')}{how}" for line, how in self.quantizations.items())]
+        if self.compile:
+            forms.append("compiled")
+        if self.offload:
+            forms.append(f"offload {self.offload}")
+        return " ".join(forms)
 
     @property
     def ways_to_edit(self) -> dict[Edited, WayToEdit] | None:

@@ -30,6 +30,8 @@ class Traits:
         max_prompt_chars: Of a prompt, and of a negative one: more where a language model reads them.
         min_seen_side: Of a picture that an edit by instruction looks at, in pixels.
         max_seen_ratio: Likewise, its longer side over its shorter one; None for any.
+        compile: Whether the shapes of its passes are known by rows and sizes, and diffusers names its blocks: see
+            `jobs.catalogue.loading`.
         max_sequence_length, text_device, textual_inversions: Whether an entry's fields of these names have an effect.
     """
 
@@ -47,9 +49,11 @@ class Traits:
     max_sequence_length: bool = False
     text_device: bool = False
     textual_inversions: bool = False
+    compile: bool = False
 
 
 _UNET = Traits(guidance="true", negative_prompt=True, steps_edits=True, side_multiple=8, textual_inversions=True)
+_COMPILED_UNET = replace(_UNET, compile=True)
 
 _PIXART = replace(_UNET, steps_edits=False, side_multiple=16, max_sequence_length=True, textual_inversions=False)
 _FLOW = Traits(
@@ -58,17 +62,23 @@ _FLOW = Traits(
 # Of those whose text encoder is a language model.
 _FLOW_LM = replace(_FLOW, max_prompt_chars=MAX_PROMPT_CHARS)
 _FLUX2 = replace(
-    _FLOW_LM, guidance="embedded", negative_prompt=False, steps_edits=True, min_seen_side=64, max_seen_ratio=8.0
+    _FLOW_LM,
+    guidance="embedded",
+    negative_prompt=False,
+    steps_edits=True,
+    min_seen_side=64,
+    max_seen_ratio=8.0,
+    compile=True,
 )
 
-_FLUX = replace(_FLOW, guidance="embedded", negative_prompt=False, steps_edits=True)
+_FLUX = replace(_FLOW, guidance="embedded", negative_prompt=False, steps_edits=True, compile=True)
 _QWEN_IMAGE = replace(_FLOW_LM, empty_negative=" ", steps_edits=True)
 _QWEN_IMAGE_EDIT = replace(_QWEN_IMAGE, only_edits=True, max_sequence_length=False)  # It cuts no texts.
 
 # Of every other family nothing is known but what the entry says.
 FAMILIES = {
-    "stable-diffusion": _UNET,
-    "stable-diffusion-xl": _UNET,
+    "stable-diffusion": _COMPILED_UNET,
+    "stable-diffusion-xl": _COMPILED_UNET,
     "simulated": Traits(guidance="true", negative_prompt=True),
     "stable-diffusion-3": replace(_FLOW, steps_edits=True),
     "flux": _FLUX,
@@ -80,7 +90,7 @@ FAMILIES = {
     "qwen-image-edit-plus": _QWEN_IMAGE_EDIT,
     # Its pipelines write guidance g as prompt + g (prompt - without), which is off at 0.
     "z-image": replace(_FLOW_LM, guided_above=0.0, steps_edits=True),
-    "chroma": replace(_FLOW, steps_edits=True),
+    "chroma": replace(_FLOW, steps_edits=True, compile=True),
     "aura-flow": _FLOW,
     "lumina2": _FLOW_LM,
     "hunyuan-image": replace(_FLOW_LM, side_multiple=32),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal, cast
 
 import redis
@@ -39,7 +40,10 @@ class WorkerReport:
         state: A `WorkerState`, or what a newer version calls it. One that is `detached` was asked to receive no jobs of
             any queue; one that `failed` could not start, or has ended by itself.
         models: That it serves.
+        loaded: Models that lie on its device at the moment; None where all do that it serves. It loads the others when
+            jobs wait for them.
         left_out: Models that its worker serves, and that are too large for its device.
+        not_loaded: Models that it could not load when jobs waited for them, each with why; it serves them no more.
         device: That it computes on, for people; empty where it does not say.
         device_memory_gb: Of the device's own, in GB (10⁹ bytes); 0 where it has none, or does not say.
         kinds: Those that it runs without a model.
@@ -58,7 +62,9 @@ class WorkerReport:
     name: str
     state: WorkerState | str
     models: tuple[str, ...] = ()
+    loaded: tuple[str, ...] | None = None
     left_out: tuple[str, ...] = ()
+    not_loaded: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     device_memory_gb: float = 0.0
     kinds: tuple[str, ...] = ()
@@ -80,6 +86,11 @@ class WorkerReport:
     def serves(self, queue: str) -> bool:
         """Whether it takes jobs of a queue."""
         return self.state in TAKES_JOBS and queue in self.queues and queue not in self.detached
+
+    def has(self, queue: str) -> bool:
+        """Whether jobs of a queue that it serves can begin at once: no model has to be loaded for them."""
+        model = names.model_of(queue)
+        return self.loaded is None or model is None or model in self.loaded
 
     def will_serve(self, queue: str) -> bool:
         """Whether it does, or is about to, when it has loaded its models."""
@@ -116,10 +127,13 @@ class Fleet:
         )
 
     def _slots_of(self, worker: WorkerReport) -> dict[str, Argument]:
-        """A draining worker takes no more jobs, a starting one none yet, and a detached one none of some queues."""
+        """
+        A draining worker takes no more jobs, a starting one none yet, a detached one none of some queues, and one that
+        loads models when jobs wait for them none of those that it has not loaded.
+        """
         return {
             "queues": worker.queues,
-            "slots": [worker.slots if worker.serves(each) else 0 for each in worker.queues],
+            "slots": [worker.slots if worker.serves(each) and worker.has(each) else 0 for each in worker.queues],
         }
 
     def note_failure(self, worker: WorkerReport, why: str) -> None:
@@ -161,7 +175,9 @@ class _Written(BaseModel):
     name: str
     state: str
     models: tuple[str, ...] = ()
+    loaded: tuple[str, ...] | None = None
     left_out: tuple[str, ...] = ()
+    not_loaded: dict[str, str] = {}
     device: str = ""
     device_memory_gb: float = 0.0
     kinds: tuple[str, ...] = ()
@@ -198,6 +214,7 @@ def troubles_of(worker: WorkerReport) -> list[str]:
     troubles = []
     if worker.detached:
         troubles.append(f"was asked to stop receiving jobs of {', '.join(worker.detached)}")
+    troubles += [f"cannot load {model}: {why}" for model, why in worker.not_loaded.items()]
     if not worker.adopts:
         troubles.append("makes no jobs of plain Celery messages: its thread is stuck")
     ago_s = time.time() - worker.failed_at

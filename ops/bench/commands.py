@@ -224,23 +224,20 @@ def api(
 @bench_app.command("gpu")
 def gpu(
     folder: Folder = _FOLDER,
-    rounds: Rounds = 5,
-    steps: Steps = 20,
-    flow: Annotated[
-        bool, typer.Option("--flow", help="Z-Image and FLUX.2 klein instead, in about four minutes; once.")
-    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="A model, or a pattern of the keys that it prints: sdxl, '*/load*'; may be repeated."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the results that the folder has.")] = False,
+    minutes: Annotated[float, typer.Option(min=0, help="After which nothing is begun.")] = 4.0,
 ) -> None:
-    """SD 1.5 and SDXL at their real sizes on the GPU of this machine, if it has one."""
-    from ops.bench.engine.gpu import NO_GPU, bench_gpu
+    """Published models at their real sizes on the GPU of this machine, if it has one; some minutes at a time."""
+    from workers.bench.gpu.command import bench_gpu
 
     with reporting():
-        if not flow:
-            bench_gpu(folder, Console(), rounds=rounds, steps=steps)
-            return
-        from workers.bench.flow_gpu import bench_flow
-
-        if bench_flow(folder, is_small=False) is None:
-            Console().print(NO_GPU)
+        done = bench_gpu(folder, only=only or (), is_resumed=resume, minutes=minutes)
+    if done is not None and not done.is_well:
+        raise typer.Exit(1)
 
 
 def _threads(requested: int | None) -> int:

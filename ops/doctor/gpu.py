@@ -60,7 +60,7 @@ def judge_line(line: str) -> Finding:
     if len(memory) != 2 or not all(each.isdigit() for each in memory):
         return Finding(check=check, state=State.OK, found=f"{found}, memory unknown")
     used, total = (int(each) for each in memory)
-    found += f", {used / 1024:.1f} of {total / 1024:.1f} GiB used"
+    found += f", {_gb(used)} of {_gb(total)} GB used"
     if used > _CROWDED_SHARE * total:
         advice = f"{_PROGRAM} shows which process uses it. If it is not the worker, the model may not fit in the rest."
         return Finding(check=check, state=State.WARNING, found=found, advice=advice)
@@ -76,6 +76,11 @@ def judge_torch(version: str | None) -> Finding:
         found = f"torch {version} computes on the CPU only"
         return Finding(check=TORCH, state=State.WARNING, found=found, advice=advice)
     return Finding(check=TORCH, state=State.OK, found=f"torch {version}")
+
+
+def _gb(mib: int) -> str:
+    """In GB (10⁹ bytes), as cards are named."""
+    return f"{(mib << 20) / 1e9:.1f}"
 
 
 def _torch_version() -> str | None:

@@ -4,32 +4,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
 from ops.doctor.finding import Finding, State
 from ops.doctor.gpu import memory_mib
 from ops.models.components import Pipeline, read_pipeline
 from ops.models.files import FolderFiles
-from ops.models.memory import describe_weights, shortage
+from ops.models.memory import describe_weights, device_bytes, fitting, weights_bytes, with_components
 from ops.models.proposal import OTHER
 from workers.families.registry import family_of_pipeline
 from workers.loading.weights.folder import INDEX, not_loaded
 
+_SMALLER = (
+    "quantize it (quantization), load it as another dtype, encode texts on the processor (text_device), have "
+    "weights wait beside the GPU (offload), or use a larger one"
+)
 
-def judge_folder(check: str, model: Model, folder: Path) -> Finding:
+
+def judge_folder(check: str, model: Model, folder: Path, catalogue: Catalogue) -> Finding:
     """Its class, and the memory that its weights take; of a folder whose files are whole."""
     try:
         pipeline = read_pipeline(FolderFiles(folder), not_loaded(model), model.variant)
+        pipeline, kept = with_components(pipeline, catalogue, model)
     except ValueError as exc:
         return _finding(check, State.FAILURE, str(exc), "copy the model again")
     if other := _other_family(pipeline, model):
         advice = f'set family = "{other}" of [models.{model.name}], or correct its source'
         found = f"{folder}: {INDEX} names {pipeline.class_name}, and family is {model.family}"
         return _finding(check, State.WARNING, found, advice)
-    found = f"{folder}: {describe_weights(pipeline, model)}" if pipeline.parameters else str(folder)
-    if why := shortage(pipeline, model, memory_mib()):
-        advice = "load it as another dtype, encode texts on the processor (text_device), or use a larger GPU"
-        return _finding(check, State.WARNING, f"{folder}: {why}", advice)
-    return Finding(check=check, state=State.OK, found=found)
+    sizes = weights_bytes(pipeline, model, kept)
+    if not sizes:
+        return Finding(check=check, state=State.OK, found=str(folder))
+    fits, cards = fitting(device_bytes(sizes, model), memory_mib())
+    cards = cards or ("offload has no effect on this machine, which has no GPU" if model.offload else "")
+    found = f"{folder}: {describe_weights(sizes, model)}" + (f"; {cards}" if cards else "")
+    return (
+        Finding(check=check, state=State.OK, found=found) if fits else _finding(check, State.WARNING, found, _SMALLER)
+    )
 
 
 def _other_family(pipeline: Pipeline, model: Model) -> str | None:

@@ -11,6 +11,7 @@ from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from ops.doctor.finding import Finding, State, attempt, attempt_all
+from ops.doctor.gpu import memory_mib
 from ops.doctor.model_folder import judge_folder
 from ops.models.sources.hub import is_hub_id
 from ops.models.sources.stored import mirrored, without_checksums
@@ -106,13 +107,23 @@ def judge_source(model: Model, catalogue_folder: Path, copies: Mapping[str, Path
     if fault := source_fault(catalogue, model, asks=False):
         advice = f"{fault.advice[0].upper()}{fault.advice[1:]}."
         return Finding(check=check, state=State.FAILURE, found=fault.found, advice=advice)
-    return _judge_sound(check, model, source)
+    return _judge_device(check, model) or _judge_sound(check, model, source, catalogue)
 
 
-def _judge_sound(check: str, model: Model, source: Path) -> Finding:
+def _judge_device(check: str, model: Model) -> Finding | None:
+    """What no process on the processor loads, where this machine has nothing else; None where there is no such line."""
+    for line, how in model.quantizations.items():
+        if how == "nf4" and not memory_mib():
+            advice = f"Set min_vram_gb of [models.{model.name}], and such processes leave it out; or take int8."
+            found = f'{line}: "nf4" is for GPUs, and this machine has none'
+            return Finding(check=check, state=State.WARNING, found=found, advice=advice)
+    return None
+
+
+def _judge_sound(check: str, model: Model, source: Path, catalogue: Catalogue) -> Finding:
     """What there is to say of a model at which nothing is wrong so far."""
     if source.is_dir():
-        return judge_folder(check, model, source)
+        return judge_folder(check, model, source, catalogue)
     if source.exists():
         return Finding(check=check, state=State.OK, found=str(source))
     found = f"{model.source} at {model.revision}, from the hub: a worker downloads it at its first start"

@@ -47,7 +47,7 @@ def families() -> str:
     """How models of each family run, and what their jobs may say."""
     head = ("`family`", "pipeline of diffusers", "a pass is", "jobs share a pass with equal", "`guidance_scale`")
     rows = (_family(name, each) for name, each in _items("families"))
-    return _table((*head, "`negative_prompt`", "`shift`", "sides"), rows)
+    return _table((*head, "`negative_prompt`", "`shift`", "sides", "`compile`"), rows)
 
 
 def pipelines() -> str:
@@ -121,7 +121,13 @@ def _takes(traits: Traits) -> tuple[str, ...]:
     negative = {True: "yes", False: "no", None: "as the model has it"}[traits.negative_prompt]
     above = f", above {traits.guided_above:g}" if traits.guidance == "true" else ""
     sides = f"multiples of {traits.side_multiple}" if traits.side_multiple > 1 else "as the model has it"
-    return (_GUIDANCE[traits.guidance] + above, negative, "yes" if traits.shift else "no", sides)
+    return (
+        _GUIDANCE[traits.guidance] + above,
+        negative,
+        "yes" if traits.shift else "no",
+        sides,
+        "yes" if traits.compile else "no",
+    )
 
 
 def _not_taken(pipeline: Table) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from ops.models.files import Files
 from workers.loading.weights.files import PICKLE_SUFFIXES
 from workers.loading.weights.folder import INDEX
+from workers.loading.weights.header import TensorHeader
 
 # What diffusers and transformers look for, in this order.
 _STEMS = ("diffusion_pytorch_model", "model")
@@ -27,12 +28,14 @@ class Component:
         class_name: Of diffusers or transformers.
         config: Its `config.json`; empty where it has none.
         numbers: How many of each dtype it has, in the words of safetensors.
+        matrix_numbers: How many of all are in matrices, which a quantization makes smaller.
     """
 
     name: str
     class_name: str
     config: Mapping[str, Any] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)
+    matrix_numbers: int = 0
 
     @property
     def parameters(self) -> int:
@@ -140,14 +143,24 @@ def pickled_component(names: Collection[str], leave_out: Collection[str] = ()) -
     return min(pickled, default=None)
 
 
+def component_of(
+    tensors: Iterable[TensorHeader], name: str, class_name: str = "", config: Mapping[str, Any] | None = None
+) -> Component:
+    """A component that has these tensors."""
+    numbers, matrix_numbers = Counter[str](), 0
+    for tensor in tensors:
+        numbers[tensor.dtype] += tensor.numbers
+        matrix_numbers += tensor.numbers if len(tensor.shape) == 2 else 0
+    return Component(
+        name=name, class_name=class_name, config=config or {}, numbers=dict(numbers), matrix_numbers=matrix_numbers
+    )
+
+
 def _read_component(files: Files, names: Collection[str], name: str, class_name: str, variant: str | None) -> Component:
     own = {each.removeprefix(f"{name}/") for each in names if each.startswith(f"{name}/")}
     config = files.read_json(f"{name}/config.json") if "config.json" in own else {}
-    numbers: Counter[str] = Counter()
-    for file in _weights(files, name, own, variant):
-        for tensor in files.read_header(f"{name}/{file}").values():
-            numbers[tensor.dtype] += tensor.numbers
-    return Component(name=name, class_name=class_name, config=config, numbers=dict(numbers))
+    headers = [files.read_header(f"{name}/{file}") for file in _weights(files, name, own, variant)]
+    return component_of([tensor for each in headers for tensor in each.values()], name, class_name, config)
 
 
 def _weights(files: Files, part: str, own: Collection[str], variant: str | None) -> list[str]:

@@ -1,44 +1,113 @@
-"""What a model's weights take of a device, and whether the devices of this machine have as much."""
+"""
+What a model's weights take of a device, and which devices of this machine have as much.
+
+In GB (10⁹ bytes), as cards are named, and `min_vram_gb` of an entry is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
+from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
-from ops.models.components import Pipeline
+from jobs.catalogue.loading import GGUF_SUFFIX, Quantization
+from ops.models.components import Component, Pipeline, component_of
+from workers.loading.weights.component_sources import component_place
+from workers.loading.weights.header import read_header
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+# Of a weight of a linear layer; nf4 has a scale of four bytes for each 64 weights.
+_QUANTIZED_BYTES: Mapping[Quantization, float] = {"int8": 1, "fp8": 1, "nf4": 0.5 + 4 / 64}
+_DENOISERS = ("transformer", "unet")
+_STAY = ("vae",)  # on the device, where layers of others come and go
 _SHOWN = 3  # components, the largest
-_GIB = 1 << 30
 
 
-def weights_bytes(pipeline: Pipeline, dtype: str) -> dict[str, int]:
-    """Of each component that has weights, loaded as a dtype; the largest first."""
-    sizes = {name: each.parameters * _BYTES[dtype] for name, each in pipeline.components.items() if each.parameters}
-    return dict(sorted(sizes.items(), key=lambda each: -each[1]))
+def with_components(pipeline: Pipeline, catalogue: Catalogue, model: Model) -> tuple[Pipeline, dict[str, int]]:
+    """
+    A pipeline with the components that an entry names, as far as they lie here: of a hub they count as its own.
+
+    Returns:
+        The pipeline, and bytes of those that stay in memory as they are in their file.
+
+    Raises:
+        ValueError: A file of them is no safetensors file.
+    """
+    components, kept = dict(pipeline.components), {}
+    for name, said in model.components.items():
+        place = Path(component_place(catalogue, model, name))
+        if place.suffix == GGUF_SUFFIX:
+            kept[name] = place.stat().st_size
+            components.setdefault(name, Component(name=name, class_name=""))
+        elif said.source is not None and place.exists():
+            files = [place] if place.is_file() else _weights_of(place, said.variant or model.variant)
+            tensors = [tensor for file in files for tensor in read_header(file).values()]
+            components[name] = component_of(tensors, name)
+    return replace(pipeline, components=components), kept
 
 
-def describe_weights(pipeline: Pipeline, model: Model) -> str:
+def weights_bytes(pipeline: Pipeline, model: Model, elsewhere: Mapping[str, int]) -> dict[str, int]:
+    """
+    Of each component that has weights, as a worker loads it; the largest first.
+
+    Args:
+        elsewhere: Bytes of components that stay as they are in a file of their own.
+    """
+    denoiser = next((name for name in _DENOISERS if name in pipeline.components), None)
+    sizes = {
+        name: elsewhere[name] if name in elsewhere else _bytes_of(each, model, is_denoiser=name == denoiser)
+        for name, each in pipeline.components.items()
+    }
+    return dict(sorted(((name, size) for name, size in sizes.items() if size), key=lambda each: -each[1]))
+
+
+def describe_weights(sizes: Mapping[str, int], model: Model) -> str:
     """For a person: how many bytes as its entry loads it, and which components have most of them."""
-    sizes = weights_bytes(pipeline, model.dtype)
-    largest = ", ".join(f"{name} {_gib(size)}" for name, size in [*sizes.items()][:_SHOWN])
-    return f"weights take {_gib(sum(sizes.values()))} GiB as {model.dtype} ({largest})"
+    largest = ", ".join(f"{name} {_gb(size)}" for name, size in [*sizes.items()][:_SHOWN])
+    return f"weights take {_gb(sum(sizes.values()))} GB as {model.loaded_as} ({largest})"
 
 
-def shortage(pipeline: Pipeline, model: Model, cards_mib: Sequence[int]) -> str | None:
+def device_bytes(sizes: Mapping[str, int], model: Model) -> int:
+    """How much of them a device holds at most; what is computed with them comes on top."""
+    elsewhere = "text_encoder" if model.text_device == "cpu" else " "
+    on_device = {name: size for name, size in sizes.items() if not name.startswith(elsewhere)}
+    if model.offload == "group":
+        return sum(size for name, size in on_device.items() if name in _STAY)
+    return max(on_device.values(), default=0) if model.offload == "model" else sum(on_device.values())
+
+
+def fitting(needed: int, cards_mib: Sequence[int]) -> tuple[bool, str]:
     """
-    Why a model does not fit into any GPU of this machine; None where it does, or there is none.
+    Whether so many bytes fit into any GPU of this machine, and for a person into which; True where there is none.
 
-    Its weights alone are compared: what is computed with them comes on top.
+    Args:
+        cards_mib: Memory of each, in their order.
     """
-    sizes = weights_bytes(pipeline, model.dtype)
-    if model.text_device == "cpu":
-        sizes = {name: size for name, size in sizes.items() if not name.startswith("text_encoder")}
-    needed, most = sum(sizes.values()), max(cards_mib, default=0) << 20
-    if not cards_mib or needed < most:
-        return None
-    return f"its weights take {_gib(needed)} GiB of a device, and the largest GPU here has {_gib(most)} GiB"
+    if not cards_mib:
+        return True, ""
+    fits = [f"GPU {number} ({_gb(mib << 20)} GB)" for number, mib in enumerate(cards_mib) if needed < mib << 20]
+    small = [f"GPU {number} ({_gb(mib << 20)} GB)" for number, mib in enumerate(cards_mib) if needed >= mib << 20]
+    found = [f"fits into {', '.join(fits)}"] if fits else []
+    found += [f"not into {', '.join(small)}"] if small else []
+    return bool(fits), f"of a device {_gb(needed)} GB, which {', and '.join(found)}"
 
 
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / _GIB:.2g}" if size_bytes < _GIB else f"{size_bytes / _GIB:.1f}"
+def _weights_of(folder: Path, variant: str | None) -> list[Path]:
+    """Of a component's folder: those of the variant, where it has any."""
+    files = sorted(folder.glob("*.safetensors"))
+    own = [file for file in files if variant and f".{variant}" in file.name]
+    return own or [file for file in files if file.name.count(".") == 1] or files
+
+
+def _bytes_of(component: Component, model: Model, *, is_denoiser: bool) -> int:
+    own = model.components.get(component.name)
+    each = _BYTES[(own.dtype if own else None) or model.dtype]
+    how = (own.quantization if own else None) or (model.quantization if is_denoiser else None)
+    small = component.matrix_numbers if how else 0
+    return (component.parameters - small) * each + int(small * (_QUANTIZED_BYTES[how] if how else 0))
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2g}" if size_bytes < 1e9 else f"{size_bytes / 1e9:.1f}"

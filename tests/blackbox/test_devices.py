@@ -89,7 +89,7 @@ def test_device_that_can_serve_nothing_is_shown_as_failed_and_the_others_serve(m
 
     shown = until("the small one is shown as failed", failed)
     assert "-sim0-" in shown["name"]
-    reason = "simulated has 24.0 GB, and large asks for 80 (min_vram_gb in models.toml): serve other models there"
+    reason = "simulated has 24.0 GB, and large asks for 80 (min_vram_gb) in models.toml: serve other models there"
     assert reason in shown["troubles"][0]
     assert reason in system.cli("doctor", "--json").stdout
     failed_gauge = 'imagemill_workers{model="large",queue="gpu.large",state="failed"} 1.0'

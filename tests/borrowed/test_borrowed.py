@@ -6,6 +6,7 @@ Their unit tests run there as they are, but without `tests/conftest.py`, which h
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -69,6 +70,8 @@ def test_unit_tests_pass(borrowed: Path, suite: str) -> None:
 
 
 def test_run_that_is_prepared_for_a_gpu_runs_small(borrowed: Path, tmp_path: Path) -> None:
-    said = run(borrowed, "-m", "workers.bench.flow_gpu", "--small", "--minutes", "30", "--folder", str(tmp_path))
+    said = run(borrowed, "-m", "workers.bench.gpu", "--small", "--minutes", "30", "--folder", str(tmp_path))
     assert "NOT EQUAL" not in said
-    assert (tmp_path / "flow-gpu.json").exists()
+    assert said.splitlines()[-1] == f"written to {tmp_path / 'gpu.json'}; all is measured"
+    rows = json.loads((tmp_path / "gpu.json").read_text("utf-8"))["rows"]
+    assert {row["ending"] for row in rows} == {"measured"}

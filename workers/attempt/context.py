@@ -22,6 +22,7 @@ from workers.attempt.leases import LeaseKeeper
 from workers.attempt.memory import MemoryBudget
 from workers.attempt.metrics import WorkerMetrics
 from workers.attempt.progress import ProgressWriter
+from workers.attempt.residents import Residents
 from workers.attempt.spool import Spool
 from workers.engine.engine import Engine
 from workers.runners.registry import RUNNERS
@@ -34,7 +35,8 @@ class Context:
     Made once, when the process starts.
 
     Attributes:
-        served: Names of the models that the engine has.
+        served: Names of the models that it takes jobs of.
+        residents: Those of them that the engine has at the moment.
         name: Of the process, as it owns jobs.
         finder: Finds what messages name as inputs.
         engine_slots: One for each job that may be in the engine; a job without one has not begun.
@@ -62,6 +64,7 @@ class Context:
     input_memory: MemoryBudget
     stop_refused: Callable[[StorageMisconfigured], None]
     signer: PictureSigner | None = None
+    residents: Residents = field(default_factory=Residents)
     draining: threading.Event = field(default_factory=threading.Event)
     out_of_time: threading.Event = field(default_factory=threading.Event)
     metrics: WorkerMetrics = field(default_factory=WorkerMetrics)

@@ -123,8 +123,20 @@ class Making:
         Raises:
             GenerationFailed, EngineDied: As the run does.
             JobLeft: The job is not wanted any more.
+            Draining: Its model has made room for another one.
             Exception: The reason given to `leave`.
         """
+        with self._context.residents.use(getattr(self._claim.spec, "model", None)):
+            running = self._run()
+        self._trace.stages(running.timings, running.batch_facts)
+        self._timings |= running.timings
+        engine_slot.leave_engine()
+        self._when_made = engine_slot.release
+        self._enter(POSTPROCESS)
+        self.made_at = time.perf_counter()
+        self.data = _of_a_record(self._runner.data(self._result, self._claim.spec))
+
+    def _run(self) -> Running[Any]:
         self._charge()
         assert self._tools is not None, "its inputs come first"  # noqa: S101 - of the same object
         running = self._running = self._runner.start(self._claim.spec, self._tools, self._note)
@@ -134,13 +146,7 @@ class Making:
         self._result = running.result()
         self.warnings = (*self._runner.warnings(self._claim.spec, self._tools), *running.warnings)
         self._running = None  # It has the result, too.
-        self._trace.stages(running.timings, running.batch_facts)
-        self._timings |= running.timings
-        engine_slot.leave_engine()
-        self._when_made = engine_slot.release
-        self._enter(POSTPROCESS)
-        self.made_at = time.perf_counter()
-        self.data = _of_a_record(self._runner.data(self._result, self._claim.spec))
+        return running
 
     def leave(self, reason: Exception) -> None:
         """Ask the run to end, from any thread."""

@@ -22,6 +22,8 @@ NO_MODEL = ""  # The label of jobs of a kind that needs none.
 _QUEUED = "queued"  # The timing of a job's wait, beside those of its stages.
 _STAGE_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500)
 _PASS_S = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, 10, 30, 60)
+_LOAD_S = (0.1, 0.5, 1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600)
+_RESULTS = LOADED, FAILED = "loaded", "failed"  # of loading a model for jobs that wait
 _ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
@@ -82,8 +84,27 @@ class WorkerMetrics:
         self._room = Counter(
             "imagemill_pass_room_rows", "Rows that passes had room for, taken or not.", ["model"], registry=registry
         )
+        self._loads = Counter(
+            "imagemill_model_loads",
+            "Models that were loaded because jobs waited for them; `result` is `loaded` or `failed`.",
+            ["model", "result"],
+            registry=registry,
+        )
+        self._load = Histogram(
+            "imagemill_model_load_seconds",
+            "Seconds that such a load took, with the picture that a model is tried with.",
+            ["model"],
+            buckets=_LOAD_S,
+            registry=registry,
+        )
+        self._unloads = Counter(
+            "imagemill_model_unloads", "Models that gave their memory back.", ["model"], registry=registry
+        )
         of_devices = (self._steps, self._pass, self._rows, self._room)
         for model in models:
+            for result in _RESULTS:
+                self._loads.labels(model, result)
+            self._unloads.labels(model)
             self._expect(model, _stages_of(kind for kind in KINDS.values() if kind.needs_model), of_devices)
         if without := [kind for kind in KINDS.values() if not kind.needs_model]:
             self._expect(NO_MODEL, _stages_of(without))
@@ -104,6 +125,16 @@ class WorkerMetrics:
         self._rows.labels(done.model).observe(done.rows)
         self._room.labels(done.model).inc(done.room)
         self._steps.labels(done.model).inc(done.output_steps)
+
+    def note_load(self, model: str, seconds: float | None) -> None:
+        """A model was loaded for jobs that waited, in some seconds; None for one that could not be."""
+        self._loads.labels(model, FAILED if seconds is None else LOADED).inc()
+        if seconds is not None:
+            self._load.labels(model).observe(seconds)
+
+    def note_unload(self, model: str) -> None:
+        """A model gave its memory back."""
+        self._unloads.labels(model).inc()
 
     def note_end(self, record: JobRecord, model: str) -> None:
         """This worker wrote the end of a job of a model down."""

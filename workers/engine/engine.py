@@ -42,6 +42,7 @@ class Engine:
     Args:
         adapters: The loaded models by name.
         device: Where they are; decides how many threads compute.
+        in_turn: Have one thread compute on a GPU, too: where models share its memory by turns.
         clock: Of waiting times, in seconds.
         on_death: Called once, when the engine has failed: the device failed, or a bug.
         watch: Over calls of the device that do not return.
@@ -55,6 +56,7 @@ class Engine:
         capacity: Capacity,
         *,
         device: torch.device | None = None,
+        in_turn: bool = False,
         clock: Callable[[], float] = time.monotonic,
         on_death: Callable[[BaseException], None] = lambda _exc: None,
         watch: Watch | None = None,
@@ -63,6 +65,7 @@ class Engine:
         self._adapters = adapters
         self._clock = clock
         self._device = device or torch.device("cpu")
+        self._in_turn = in_turn
         self._on_death = on_death
         self._on_pass = on_pass
         self._watch = watch or Watch()
@@ -113,7 +116,7 @@ class Engine:
 
     def start(self, initialize: Callable[[], None] = lambda: None) -> None:
         """Start the threads. `initialize` is called by each of them first."""
-        if self._device.type == "cuda":
+        if self._device.type == "cuda" and not self._in_turn:
             loops: list[tuple[str, Callable[[], None], Callable[[], bool]]] = [
                 ("encode", self._encode, lambda: bool(self._arrived)),
                 ("denoise", self._denoise, lambda: bool(self._encoded or not self._denoiser.is_idle)),

@@ -9,8 +9,9 @@ from diffusers import AuraFlowPipeline
 
 from jobs.catalogue.families import Guidance
 from workers.families.family import Family
-from workers.families.flow.family import Decoder, FlowFamily
+from workers.families.flow.family import FlowFamily
 from workers.families.flow.rows import FlowRow, stack, timesteps
+from workers.families.parts.autoencoder import Decoder
 from workers.families.parts.embeddings import Embedding
 
 

@@ -134,7 +134,7 @@ class WholePipeline(PictureFamily[WholeRun]):
         Raises:
             GenerationFailed: `invalid_request`, where it would ignore a field, or does not do it.
         """
-        spec, key = spec_of(work), f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}"
+        spec, key = spec_of(work), f"{self.entry.name}@{self.entry.revision} {self.entry.loaded_as}"
         editor = self.editors.check(work) if isinstance(work, Edit) else None
         if editor is None and self.editors.only:
             raise GenerationFailed(ErrorCode.INVALID_REQUEST, f"image: {self.entry.name} only edits pictures")

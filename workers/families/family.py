@@ -11,6 +11,7 @@ from jobs.catalogue.entry import Edited, Model, WayToEdit
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.engine.adapter import OnStep
+from workers.families.parts.compiled import CompiledRows
 from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.parts.pictures import check_pictures
 from workers.runners.edit_work import Work
@@ -57,10 +58,12 @@ class PictureFamily(ABC, Generic[P]):
 
     Attributes:
         entry: Its entry in the catalogue.
+        compiled: What its passes are compiled for; None where they are not.
     """
 
     def __init__(self, entry: Model) -> None:
         self.entry = entry
+        self.compiled = CompiledRows() if entry.compile else None
 
     @property
     def name(self) -> str:

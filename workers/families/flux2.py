@@ -16,10 +16,11 @@ from jobs.catalogue.entry import Edited, WayToEdit
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
-from workers.families.flow.family import Decoder, FlowFamily
+from workers.families.flow.family import FlowFamily
 from workers.families.flow.references import cropped, seen_by_field, with_references
 from workers.families.flow.rows import FlowRow, guidance_scales, stack, timesteps
-from workers.families.parts.autoencoder import Likeliest, Source, Statistics, from_pixels, to_pixels
+from workers.families.parts.autoencoder import Decoder, Likeliest, Source, Statistics, from_pixels, to_pixels
+from workers.families.parts.devices import device_of
 from workers.families.parts.embeddings import Embedding
 from workers.runners.edit_work import Edit
 from workers.runners.postprocess import Pixels
@@ -52,14 +53,14 @@ class Flux2Autoencoder:
         """The picture, of which nothing is drawn; masks fade where a patch is half masked."""
         image, mask = from_pixels(edit.image), None
         if edit.mask is not None:
-            mask = torch.from_numpy(edit.mask)[None, None].to(self._vae.device, image.dtype)
+            mask = torch.from_numpy(edit.mask)[None, None].to(device_of(self._vae), image.dtype)
             mask = functional.interpolate(mask, size=tuple(size), mode="bilinear")
         latents = Likeliest(latents=self.look_at(image))
         return Source(image=latents, masked=None, mask=mask, statistics=Statistics(mean=0.0, scale=1.0))
 
     def look_at(self, image: torch.Tensor) -> torch.Tensor:
         """As of `Autoencoder`, (1, C, h / 2, w / 2)."""
-        encoded = self._vae.encode(image.to(self._vae.device, self._vae.dtype))
+        encoded = self._vae.encode(image.to(device_of(self._vae), self._vae.dtype))
         latents = self._pipeline._patchify_latents(encoded.latent_dist.mode())
         return (latents - self._mean.to(latents)) / self._std.to(latents)
 

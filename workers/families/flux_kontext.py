@@ -12,9 +12,8 @@ from PIL import Image
 
 from jobs.catalogue.entry import Edited, WayToEdit
 from workers.families.family import Family
-from workers.families.flow.family import Decoder
 from workers.families.flux import Flux
-from workers.families.parts.autoencoder import Autoencoder, from_pixels
+from workers.families.parts.autoencoder import Autoencoder, Decoder, from_pixels
 from workers.runners.edit_work import Edit
 
 

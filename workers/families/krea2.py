@@ -10,8 +10,9 @@ from diffusers import Krea2Pipeline
 from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
-from workers.families.flow.family import Decoder, FlowFamily
+from workers.families.flow.family import FlowFamily
 from workers.families.flow.rows import FlowRow, stack, texts_padded, timesteps
+from workers.families.parts.autoencoder import Decoder
 from workers.families.parts.embeddings import Embedding
 from workers.families.parts.flow_schedules import calculate_shift
 from workers.families.qwen_image import QwenImageAutoencoder

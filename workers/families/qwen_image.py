@@ -14,10 +14,11 @@ from jobs.catalogue.families import Guidance
 from jobs.kinds.generate import GenerateSpec
 from workers.families.family import Family
 from workers.families.flow.edits import BY_STRENGTH
-from workers.families.flow.family import Decoder, FlowFamily
+from workers.families.flow.family import FlowFamily
 from workers.families.flow.references import with_references
 from workers.families.flow.rows import FlowRow, stack, texts_padded, timesteps
-from workers.families.parts.autoencoder import Autoencoder, Statistics
+from workers.families.parts.autoencoder import Autoencoder, Decoder, Statistics
+from workers.families.parts.devices import device_of
 from workers.families.parts.embeddings import Embedding
 
 
@@ -34,7 +35,7 @@ class QwenImageAutoencoder(Autoencoder):
 
     def _statistics_of(self) -> Statistics:
         mean, std = (
-            torch.tensor(values, device=self._vae.device, dtype=self._vae.dtype).view(1, -1, 1, 1)
+            torch.tensor(values, device=device_of(self._vae), dtype=self._vae.dtype).view(1, -1, 1, 1)
             for values in (self._vae.config.latents_mean, self._vae.config.latents_std)
         )
         return Statistics(mean=mean, scale=1.0 / std)

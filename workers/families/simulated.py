@@ -24,12 +24,13 @@ from workers.runners.postprocess import Pixels
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceTimes:
-    """Seconds: of a pass before its first row, of each row, of encoding a prompt, of decoding a picture."""
+    """Seconds: of a pass before its first row, of each row, of encoding a prompt, decoding a picture, loading it."""
 
     launch_s: float
     row_s: float
     encode_s: float = 0.0
     decode_s: float = 0.0
+    load_s: float = 0.0
 
     @classmethod
     def parse(cls, source: str) -> DeviceTimes:
@@ -84,6 +85,7 @@ class SimulatedModel(PictureFamily[SimulatedRun]):
         super().__init__(entry)
         self._times = times
         self._sleep = sleep
+        self._take(times.load_s)
 
     def encode(self, works: Sequence[Work]) -> list[None]:
         self._take(self._times.encode_s * len(works))

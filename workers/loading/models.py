@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import structlog
@@ -16,14 +17,41 @@ from workers.families.registry import family_of
 
 log = structlog.get_logger()
 
+NO_CUDA = "torch sees no CUDA device"
+
 
 def choose_device(wanted: str) -> torch.device:
     """The device that the settings ask for. Raises `InvalidConfiguration` where there is none."""
-    if wanted == "cuda" and not torch.cuda.is_available():
-        raise InvalidConfiguration("IMAGEMILL_WORKER_DEVICE: torch sees no CUDA device; install its driver, or use cpu")
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted)
+    if wanted not in ("auto", "cuda"):
+        return torch.device(wanted)
+    fault = cuda_fault()
+    if fault is None:
+        return torch.device("cuda")
+    if wanted == "cuda":
+        raise InvalidConfiguration(f"IMAGEMILL_WORKER_DEVICE: {fault}; install its driver, or use cpu")
+    if fault != NO_CUDA:
+        log.warning("torch cannot use the GPU: models run on the processor", reason=fault)
+    return torch.device("cpu")
+
+
+def cuda_fault() -> str | None:
+    """
+    Why torch has no CUDA device to compute on: `NO_CUDA`, or in its own words, e.g. of a driver that is too old.
+
+    None where it has one.
+    """
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            if torch.cuda.is_available():
+                return None
+        except Exception as exc:  # noqa: BLE001 - of whatever class: there is no GPU for us
+            return _first_line(exc)
+    return _first_line(said[0].message) if said else NO_CUDA
+
+
+def _first_line(message: object) -> str:
+    return (str(message).splitlines() or [type(message).__name__])[0].rstrip(".")
 
 
 def load_model(

@@ -59,12 +59,14 @@ def _load_before_the_first_job(sender: Any, **_: Any) -> None:
         log.exception("worker cannot start")
         sys.exit(1)
     sender.concurrency = process.slots  # Celery makes its threads later than this.
-    lines = set(map(line_of, process.queues))  # Without those of models that are left out here.
+    # Without those of models that are left out here, or not loaded yet.
+    lines = {line_of(each) for each in process.queues if not process.lines.is_closed(each)}
     app.amqp.queues.deselect([each for each in app.amqp.queues.consume_from if each not in lines])
     register_tasks(app, process.context)
     turn_revoke_into_cancel(process.context)
     drain_on_shutdown(process.drain)
-    keep_to_lines(process.queues)
+    keep_to_lines(process.queues, process.lines)
+    worker_ready.connect(lambda sender, **_: process.lines.attach(sender), weak=False)
     worker_ready.connect(lambda sender, **_: _bunch_sent_events(process, sender), weak=False)
     worker_ready.connect(lambda **_: process.note_ready(), weak=False)  # Before Celery says so in the log.
     worker_shutting_down.connect(lambda **_: process.drain(), weak=False)

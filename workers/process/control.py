@@ -20,6 +20,7 @@ from jobs.errors import JobNotFound, RedisUnavailable
 from jobs.table.states import Status
 from workers.attempt.context import Context
 from workers.process.drain import leave_with
+from workers.process.residency.lines import ReadLines
 
 log = structlog.get_logger()
 
@@ -53,7 +54,7 @@ def drain_on_shutdown(drain: Callable[[], None]) -> None:
     Panel.data["shutdown"] = shutdown
 
 
-def keep_to_lines(queues: Sequence[str]) -> None:
+def keep_to_lines(queues: Sequence[str], read: ReadLines) -> None:
     """
     Have Celery's remote `add_consumer` and `cancel_consumer`, which are buttons of Flower's, mean the line of a queue.
 
@@ -61,19 +62,25 @@ def keep_to_lines(queues: Sequence[str]) -> None:
 
     Args:
         queues: Of this worker's jobs.
+        read: Those lines that are read; a model that is not loaded has its line read when it is.
     """
     lines = {name: names.line_of(queue) for queue in queues for name in (queue, names.line_of(queue))}
 
-    def of_lines(command: Callable[..., Any]) -> Callable[..., Any]:
+    notes = {"add_consumer": read.take_in, "cancel_consumer": read.leave_out}
+
+    def of_lines(command: Callable[..., Any], note: Callable[[str], None]) -> Callable[..., Any]:
         def run(state: Any, queue: Any = None, **rest: Any) -> Any:
             if queue not in lines:
                 return {"error": f"this worker takes no jobs of {queue}; its queues are {', '.join(queues)}"}
+            note(of_jobs := str(names.queue_of_line(lines[queue])))
+            if read.is_closed(of_jobs):
+                return {"ok": f"the model of {of_jobs} is not loaded: it is as you ask from when it is"}
             return command(state, queue=lines[queue], **rest)
 
         return run
 
-    for name in ("add_consumer", "cancel_consumer"):
-        Panel.data[name] = of_lines(Panel.data[name])
+    for name, note in notes.items():
+        Panel.data[name] = of_lines(Panel.data[name], note)
 
 
 def _revoke_by(context: Context) -> Callable[..., Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -21,7 +21,8 @@ class WorkerGauges(Collector):
     Looks at the parts of one worker.
 
     Args:
-        adapters: The loaded models by name; those that keep embeddings have a `cache`.
+        adapters: The models that are loaded at the moment, by name; those that keep embeddings have a `cache`.
+        served: Names of all that may be.
         held: How many jobs it has in hand.
     """
 
@@ -33,18 +34,16 @@ class WorkerGauges(Collector):
         held: Callable[[], int],
         spool: Spool,
         adapters: Mapping[str, Any],
+        served: Collection[str],
         device: torch.device,
     ) -> None:
         self._heartbeat = heartbeat
         self._slots = slots
         self._held = held
         self._spool = spool
-        self._caches = {
-            model: adapter.cache
-            for model, adapter in adapters.items()
-            if isinstance(getattr(adapter, "cache", None), EmbeddingCache)
-        }
+        self._adapters = adapters
         self._device = device
+        self._served = served
 
     def describe(self) -> list[Metric]:
         """Nothing, so that being registered is no scrape."""
@@ -65,6 +64,10 @@ class WorkerGauges(Collector):
         )
         yield _gauge("imagemill_spool_used_bytes", "Size of those images.", load.used_bytes)
         yield _gauge("imagemill_spool_limit_bytes", "How much may wait.", load.max_bytes)
+        loaded = GaugeMetricFamily("imagemill_model_loaded", "1 where a model lies on the device.", labels=_MODEL)
+        for model in sorted(self._served):
+            loaded.add_metric([model], float(model in self._adapters))
+        yield loaded
         yield from self._of_caches()
         yield from _of_gpu(self._device)
 
@@ -74,7 +77,9 @@ class WorkerGauges(Collector):
         )
         misses = CounterMetricFamily("imagemill_embedding_cache_misses", "Prompts that were encoded.", labels=_MODEL)
         size = GaugeMetricFamily("imagemill_embedding_cache_size_bytes", "Embeddings that are kept.", labels=_MODEL)
-        for model, cache in self._caches.items():
+        for model, adapter in [*self._adapters.items()]:
+            if not isinstance(cache := getattr(adapter, "cache", None), EmbeddingCache):
+                continue
             hits.add_metric([model], cache.counts.hits)
             misses.add_metric([model], cache.counts.misses)
             size.add_metric([model], cache.size_bytes)

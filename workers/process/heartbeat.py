@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -36,6 +36,7 @@ class Heartbeat:
     Owns what this worker says of itself.
 
     Attributes:
+        resident: Adds to a report which models are loaded.
         reported_at: When the job table last took a report of this worker; Unix time, seconds.
     """
 
@@ -45,6 +46,7 @@ class Heartbeat:
         self._engine_slots = engine_slots
         self._report = report
         self._parent = os.getppid()
+        self.resident: Callable[[WorkerReport], WorkerReport] = lambda report: report
         self.leases: LeaseKeeper | None = None
         self.intake: Intake | None = None
         self._detached: tuple[str, ...] = ()
@@ -73,7 +75,7 @@ class Heartbeat:
             state = "draining"
         elif detached and detached == self._report.queues:
             state = "detached"
-        said = replace(self._report, state=state, jobs=jobs, detached=detached)
+        said = self.resident(replace(self._report, state=state, jobs=jobs, detached=detached))
         try:
             self._fleet.report(replace(said, adopts=self.intake is None or self.intake.adopts()))
             self.reported_at = time.time()

@@ -15,6 +15,7 @@ from celery import Celery
 
 from jobs import names
 from workers.delivery.adoption import Adoption
+from workers.process.residency.lines import ReadLines
 
 _STANDS_STILL_S = 60.0  # longer than a Redis that hangs keeps a look waiting
 
@@ -25,17 +26,20 @@ class Intake:
 
     Args:
         queues: Whose jobs it takes, unless they are detached.
+        lines: Says of which no line is read because their models are not loaded.
     """
 
-    def __init__(self, app: Celery, queues: Sequence[str], adoption: Adoption) -> None:
+    def __init__(self, app: Celery, queues: Sequence[str], adoption: Adoption, lines: ReadLines) -> None:
         self._app: Any = app
         self._queues = queues
         self._adoption = adoption
+        self._lines = lines
 
     def detached(self) -> tuple[str, ...]:
-        """Queues whose lines Celery's consumer no longer reads."""
+        """Queues whose lines Celery's consumer no longer reads, though it could."""
         read = self._app.amqp.queues.consume_from
-        return tuple(queue for queue in self._queues if names.line_of(queue) not in read)
+        could = [queue for queue in self._queues if not self._lines.is_closed(queue)]
+        return tuple(queue for queue in could if names.line_of(queue) not in read)
 
     def adopts(self) -> bool:
         """Whether others' messages are still looked for."""

@@ -65,6 +65,7 @@ def launch(
     configure_logging(form=settings.log_format)
     catalogue = Catalogue.read(settings.models_file)
     names = worker.served(catalogue)
+    worker.pinned_models(catalogue)  # So that a wrong one ends this process, and not each of its own.
     if worker.certificate:
         PictureSigner(worker.certificate)  # Its processes make their own.
     for name in names:

@@ -31,6 +31,15 @@ class WorkerSettings(RoomSettings):
     processes: Annotated[int, Field(ge=1, le=256)] = 1
     """Number of processes, each with an engine and the models; of each device. On a GPU, one. On a CPU, a small model
     makes more pictures with one for each core: threads that compute a pass together wait for each other."""
+    models_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """What models may take of each process's device together, in GB (10⁹ bytes), each as much as `memory_gb` of its
+    entry says; those that do not fit are loaded when jobs wait for them, in the place of others. Unset, three quarters
+    of a GPU's memory; on a CPU, and where an entry does not say what it takes, all models are loaded at the start."""
+    pinned: str = ""
+    """Models that are loaded at the start and stay, separated by commas, where others make room for each other."""
+    unload_idle_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """After how many seconds without a job a model that is not pinned gives its memory back; unset, when another one
+    needs it."""
     concurrency: Annotated[int, Field(ge=1, le=256)] | None = None
     """Jobs in hand at a time, of each process; unset, what its engine was measured to take, and a few
     with."""
@@ -87,6 +96,16 @@ class WorkerSettings(RoomSettings):
             )
         return None
 
+    def pinned_models(self, catalogue: Catalogue) -> list[str]:
+        """Those that stay loaded. Raises `InvalidConfiguration` for one that is not among those to serve."""
+        names, served = _listed(self.pinned), self.served(catalogue)
+        for name in names:
+            if name not in served:
+                raise InvalidConfiguration(
+                    f"IMAGEMILL_WORKER_PINNED: this worker does not serve {name!r}; it serves {', '.join(served)}"
+                )
+        return names
+
     @property
     def model_cache_root(self) -> Path:
         """Where models from a store are copied to."""
@@ -99,13 +118,17 @@ class WorkerSettings(RoomSettings):
 
     def served(self, catalogue: Catalogue) -> list[str]:
         """The models to serve. Raises `InvalidConfiguration` for one that is not in the catalogue."""
-        names = [name.strip() for name in self.models.split(",") if name.strip()] or list(catalogue.models)
+        names = _listed(self.models) or list(catalogue.models)
         for name in names:
             if name not in catalogue.models:
                 raise InvalidConfiguration(
                     f"IMAGEMILL_WORKER_MODELS: there is no model {name!r}; there are {', '.join(catalogue.models)}"
                 )
         return names
+
+
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def load_worker_settings() -> WorkerSettings:

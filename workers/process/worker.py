@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import replace
 
+import redis
 import structlog
 from celery import Celery
 
@@ -17,6 +18,7 @@ from jobs.deletions.deleter import Deleter
 from jobs.deletions.deletions import Deletions
 from jobs.errors import RedisUnavailable
 from jobs.fleet.fleet import Fleet, WorkerReport
+from jobs.fleet.loads import Loads
 from jobs.fleet.serving import Serving
 from jobs.inputs.files import Files
 from jobs.inputs.find import Finder
@@ -26,6 +28,7 @@ from jobs.process.exposition import serve_metrics
 from jobs.process.settings import Settings
 from jobs.process.traces import open_traces
 from jobs.redis.connection import connect
+from jobs.table.figures import FigureReader
 from jobs.table.inbox import Inbox
 from jobs.table.table import JobTable
 from storage.deletion import JobObjects
@@ -39,6 +42,7 @@ from workers.attempt.memory import MemoryBudget
 from workers.attempt.metrics import WorkerMetrics
 from workers.attempt.progress import ProgressWriter
 from workers.attempt.recover import Recovery, drop_ended
+from workers.attempt.residents import Residents
 from workers.attempt.spool import Spool, own_folder
 from workers.attempt.vital import run_vital
 from workers.attempt.watched_jobs import WatchedJobs
@@ -48,6 +52,9 @@ from workers.process.drain import EX_BUG, EX_REFUSED, drain, leave_with
 from workers.process.gauges import WorkerGauges
 from workers.process.heartbeat import Heartbeat, failure_listed, reported_while_starting
 from workers.process.intake import Intake
+from workers.process.residency.budget import Budget
+from workers.process.residency.lines import ReadLines
+from workers.process.residency.swapper import Swapper
 from workers.process.settings import WorkerSettings
 from workers.process.start import ReadyEngine, start_engine
 from workers.runners.signing import PictureSigner
@@ -63,6 +70,7 @@ class WorkerProcess:
 
     Attributes:
         slots: Jobs in hand at a time.
+        lines: Which lines of its queues are read.
         context: What its tasks share.
         queues: Whose jobs it takes.
     """
@@ -80,6 +88,7 @@ class WorkerProcess:
         self._settings = worker_settings
         self._fleet = Fleet(client, settings)
         self._stopping = threading.Event()
+        self._swapper: Swapper | None = None
         catalogue = Catalogue.read(settings.models_file)
         signer = PictureSigner(each) if (each := worker_settings.certificate) else None
         starting = _first_report(name, self._fleet, catalogue, worker_settings)
@@ -87,6 +96,7 @@ class WorkerProcess:
             metrics = WorkerMetrics(starting.models)
             ready = start_engine(catalogue, worker_settings, metrics.note_pass)
             engine_slots, self.slots = _places(ready, worker_settings)
+            self.lines = ReadLines(ready.served - ready.adapters.keys())
             log.info("engine ready", jobs_a_pass=ready.jobs_a_pass, engine_slots=engine_slots.count, slots=self.slots)
 
             table = JobTable(client, settings)
@@ -110,6 +120,7 @@ class WorkerProcess:
                 finder=finder,
                 engine=ready.engine,
                 served=ready.served,
+                residents=Residents(ready.adapters if ready.budget else None, self._note_use),
                 engine_slots=engine_slots,
                 leases=leases,
                 progress=ProgressWriter(table, leases.deliver, self._stop_broken, watched_jobs),
@@ -127,6 +138,7 @@ class WorkerProcess:
                 held=lambda: len(leases.held()),
                 spool=self.context.spool,
                 adapters=ready.adapters,
+                served=ready.served,
                 device=ready.device,
             )
             metrics.registry.register(gauges)
@@ -137,9 +149,15 @@ class WorkerProcess:
         inbox = Inbox(connect(settings, decodes=False), settings, report.queues)
         adoption = Adoption(self.context, inbox, Serving(self._fleet, settings))
         self.queues = report.queues
-        heartbeat.intake = Intake(app, self.queues, adoption)
-        adopting = ("adoption", adoption.run, self.context.draining, self._stop_broken)
-        threading.Thread(target=run_vital, args=adopting, name="adoption", daemon=True).start()
+        heartbeat.intake = Intake(app, self.queues, adoption, self.lines)
+        vital = {"adoption": adoption.run}
+        if ready.budget is not None:
+            self._swapper = self._swapper_of(ready, ready.budget, client, settings)
+            heartbeat.resident = self._with_residents
+            vital["swapper"] = self._swapper.run
+        for thread, endless in vital.items():
+            args = (thread, endless, self.context.draining, self._stop_broken)
+            threading.Thread(target=run_vital, args=args, name=thread, daemon=True).start()
         recovery = Recovery(self.context)
         self._recovery = threading.Thread(target=recovery.run, name="recovery", daemon=True)
         self._recovery.start()
@@ -152,6 +170,37 @@ class WorkerProcess:
         )
         for loop, run in {"reconciler": reconciler.run, "deleter": deleter.run}.items():
             threading.Thread(target=run, args=(self._stopping,), name=loop, daemon=True).start()
+
+    def _swapper_of(self, ready: ReadyEngine, budget: Budget, client: redis.Redis, settings: Settings) -> Swapper:
+        log.info("models are loaded when jobs wait for them", room_gb=budget.room_gb, loaded=list(ready.adapters))
+        return Swapper(
+            name=self._name,
+            budget=budget,
+            loader=ready.loader,
+            residents=self.context.residents,
+            lines=self.lines,
+            figures=FigureReader(client, settings),
+            fleet=self._fleet,
+            loads=Loads(client, settings, self._name),
+            metrics=self.context.metrics,
+            on_change=self._heartbeat.report_now,
+            stopping=self.context.draining,
+            unload_idle_s=self._settings.unload_idle_s,
+        )
+
+    def _with_residents(self, report: WorkerReport) -> WorkerReport:
+        assert self._swapper is not None  # noqa: S101 - it is what makes this be asked
+        failures = self._swapper.failures
+        return replace(
+            report,
+            models=tuple(each for each in report.models if each not in failures),
+            loaded=tuple(self.context.residents.used_at()),
+            not_loaded=failures,
+        )
+
+    def _note_use(self, model: str) -> None:
+        if self._swapper is not None:
+            self._swapper.demand.note(model, time.monotonic())
 
     def note_ready(self) -> None:
         """Celery takes jobs from now on: a job submitted at once gets no warning that no worker serves it."""

@@ -11,7 +11,7 @@ from statistics import mean
 from rich.console import Console
 from rich.table import Table
 
-from workers.engine.residency import Choice, Demand, Load, Look, Run, Waiting, choose
+from workers.process.residency.policy import Choice, Demand, Load, Look, Run, Waiting, choose
 
 _LOOK_AGAIN_S = 1.0  # A device that waits asks again: patience may have ended.
 
@@ -68,14 +68,32 @@ def loaded_first(look: Look) -> Choice:
     return Run(model=max(mine, key=lambda model: mine[model].oldest_s)) if mine else in_order(look)
 
 
-POLICIES: dict[str, Policy] = {"LRU, in order": in_order, "LRU, loaded first": loaded_first, "ours": choose}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Way:
+    """
+    How devices are used.
+
+    Attributes:
+        beside: Whether a device runs jobs of one model while it loads another, as a worker does.
+    """
+
+    policy: Policy
+    beside: bool = False
+
+
+WAYS = {
+    "LRU, in order": Way(policy=in_order),
+    "LRU, loaded first": Way(policy=loaded_first),
+    "the same, beside": Way(policy=loaded_first, beside=True),
+    "ours": Way(policy=choose, beside=True),
+}
 
 
 def bench_residency(effort: Effort, console: Console) -> None:
-    """Print how each policy does."""
+    """Print how each way does."""
     table = Table("policy", "mean, s", "p95, s", "loads an hour", "p95 of each model, s")
-    for name, policy in POLICIES.items():
-        outcome = simulate(effort, policy)
+    for name, way in WAYS.items():
+        outcome = simulate(effort, way)
         each = " ".join(f"{p95(outcome.took_s[model]):.0f}" for model in sorted(outcome.took_s))
         figures = (mean(outcome.all_s), p95(outcome.all_s), outcome.loads / outcome.hours)
         table.add_row(name, *(f"{figure:.0f}" for figure in figures), each)
@@ -87,21 +105,36 @@ def p95(values: list[float]) -> float:
     return sorted(values)[int(0.95 * len(values))]
 
 
-def simulate(effort: Effort, policy: Policy) -> Outcome:
+def simulate(effort: Effort, way: Way) -> Outcome:
     """Run all jobs that come in the hours of an effort, to the end of the last one."""
-    return _Simulation(effort, policy).run()
+    return _Simulation(effort, way).run()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Device:
+    """
+    Attributes:
+        loaded: When each model that lies there was last used; virtual seconds.
+        running: The model of its last job, which ends at `free_at_s`.
+        loading: The model of its last load, which ends at `loaded_at_s`.
+    """
+
+    loaded: dict[str, float]
+    running: str = ""
+    free_at_s: float = 0.0
+    loading: str = ""
+    loaded_at_s: float = 0.0
 
 
 class _Simulation:
-    def __init__(self, effort: Effort, policy: Policy) -> None:
-        self._effort, self._policy = effort, policy
+    def __init__(self, effort: Effort, way: Way) -> None:
+        self._effort, self._way = effort, way
         self._names = [f"model {number}" for number in range(effort.models)]
         self._gb = dict.fromkeys(self._names, 1.0)
         self._queues: dict[str, deque[float]] = {name: deque() for name in self._names}
         self._demand = Demand(effort.load_s)
-        self._free_at_s = [0.0] * effort.devices
         first = iter(self._names)
-        self._loaded = [{next(first): 0.0 for _ in range(effort.fit)} for _ in range(effort.devices)]
+        self._devices = [_Device(loaded={next(first): 0.0 for _ in range(effort.fit)}) for _ in range(effort.devices)]
         self._took_s: dict[str, list[float]] = defaultdict(list)
         self._loads = 0
 
@@ -112,39 +145,49 @@ class _Simulation:
                 came_s, model = coming.popleft()
                 self._queues[model].append(came_s)
                 self._demand.note(model, now_s)
-            idle = [device for device, free_at_s in enumerate(self._free_at_s) if free_at_s <= now_s]
-            for device in idle:
-                self._act(device, now_s)
-            moments = [each for each in self._free_at_s if each > now_s] + ([coming[0][0]] if coming else [])
+            for device in self._devices:
+                self._turn(device, now_s)
+            ends = [moment for each in self._devices for moment in (each.free_at_s, each.loaded_at_s)]
+            moments = [each for each in ends if each > now_s] + ([coming[0][0]] if coming else [])
             if any(self._queues.values()):
                 moments.append(now_s + _LOOK_AGAIN_S)
             now_s = min(moments, default=now_s)
         return Outcome(took_s=dict(self._took_s), loads=self._loads, hours=now_s / 3600)
 
-    def _act(self, device: int, now_s: float) -> None:
-        loaded, effort = self._loaded[device], self._effort
-        match self._policy(self._look(device, now_s)):
-            case Run(model=model):
-                self._free_at_s[device] = loaded[model] = now_s + effort.job_s
-                self._took_s[model].append(loaded[model] - self._queues[model].popleft())
-            case Load(model=model, evicts=evicts):
-                for each in evicts:
-                    del loaded[each]
-                self._free_at_s[device] = loaded[model] = now_s + effort.load_s
-                self._loads += 1
+    def _turn(self, device: _Device, now_s: float) -> None:
+        if device.loading and device.loaded_at_s <= now_s:
+            device.loaded[device.loading], device.loading = now_s, ""
+        is_busy = device.free_at_s > now_s
+        if not self._way.beside and (is_busy or device.loading):
+            return
+        choice = self._way.policy(self._look(device, now_s))
+        if isinstance(choice, Load) and not device.loading and not (is_busy and device.running in choice.evicts):
+            self._load(device, choice, now_s)
+            choice = self._way.policy(self._look(device, now_s)) if self._way.beside else None
+        if isinstance(choice, Run) and not is_busy:
+            device.running = choice.model
+            device.free_at_s = device.loaded[choice.model] = now_s + self._effort.job_s
+            self._took_s[choice.model].append(device.free_at_s - self._queues[choice.model].popleft())
 
-    def _look(self, device: int, now_s: float) -> Look:
+    def _load(self, device: _Device, choice: Load, now_s: float) -> None:
+        for each in choice.evicts:
+            del device.loaded[each]
+        device.loading, device.loaded_at_s = choice.model, now_s + self._effort.load_s
+        self._loads += 1
+
+    def _look(self, device: _Device, now_s: float) -> Look:
+        others = [each for each in self._devices if each is not device]
         return Look(
-            loaded=self._loaded[device],
+            loaded=device.loaded,
             waiting={
                 name: Waiting(jobs=len(queue), oldest_s=now_s - queue[0])
                 for name, queue in self._queues.items()
                 if queue
             },
-            elsewhere={name for other, names in enumerate(self._loaded) if other != device for name in names},
+            elsewhere={name for each in others for name in (*each.loaded, each.loading)} | {device.loading},
             demand=self._demand.at(now_s),
             gb=self._gb,
-            room_gb=float(self._effort.fit),
+            room_gb=float(self._effort.fit - bool(device.loading)),
             load_s=self._effort.load_s,
         )
 

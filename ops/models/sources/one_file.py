@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from jobs.catalogue.loading import GGUF_SUFFIX
 from jobs.errors import InvalidRequest
 from ops.models.components import Component, Pipeline, pickled_component, read_pipeline
 from ops.models.files import WithoutWeights
@@ -21,7 +22,6 @@ from ops.models.sources.base import Base, base_like, base_said
 from ops.models.sources.gguf import read_gguf_header
 from ops.models.sources.likeness import Header, Likeness, likeness_of, other_than_a_model
 from ops.models.sources.source import LEFT_OUT, OWN_LABEL, Source, day_of, refuse, relative
-from workers.loading.weights.component_sources import QUANTIZED_SUFFIX
 from workers.loading.weights.files import file_fault
 from workers.loading.weights.header import read_header
 
@@ -41,7 +41,7 @@ def file_source(file: Path, around: Path, revision: str | None, config: str | No
     Raises:
         InvalidRequest: No worker could load it, or it is like nothing that is known.
     """
-    refuse(file_fault(file, (".safetensors", QUANTIZED_SUFFIX)))
+    refuse(file_fault(file, (".safetensors", GGUF_SUFFIX)))
     header = _header_of(file)
     like = likeness_of(header, file.name)
     is_whole = any(name.startswith(_TEXTS) for name in header)
@@ -79,7 +79,7 @@ def _no_base(file: Path, like: Likeness, reason: str) -> str:
 
 def _header_of(file: Path) -> Header:
     try:
-        header = (read_gguf_header if file.suffix == QUANTIZED_SUFFIX else read_header)(file)
+        header = (read_gguf_header if file.suffix == GGUF_SUFFIX else read_header)(file)
     except ValueError as exc:
         raise InvalidRequest("source", f"{exc}; copy it again") from exc
     if other := other_than_a_model(header):

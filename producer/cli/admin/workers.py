@@ -33,7 +33,7 @@ def workers(as_json: JsonFlag = False) -> None:
                 each.name,
                 each.state,
                 device_of(each),
-                ", ".join(each.models),
+                _models_of(each),
                 str(each.slots),
                 ago(each.started_at),
                 shown,
@@ -51,7 +51,16 @@ def _unread(queue: str, count: int) -> str:
     return f"{wait} in {queue}, and no worker receives from it; run `./imagemill doctor` for advice"
 
 
+def _models_of(worker: WorkerReport) -> str:
+    """Those that are loaded, and in brackets those that it loads when jobs wait for them."""
+    loaded = worker.models if worker.loaded is None else worker.loaded
+    others = ", ".join(each for each in worker.models if each not in loaded)
+    return ", ".join(loaded) + (f" ({others} when asked for)" if others else "")
+
+
 def _described(worker: WorkerReport) -> dict[str, Any]:
     shown = {"name": worker.name, "state": worker.state, "models": worker.models, "jobs": worker.jobs}
-    device = {"device": worker.device, "device_memory_gb": worker.device_memory_gb, "left_out": worker.left_out}
-    return {**shown, **device, "detached": worker.detached, "troubles": troubles_of(worker)}
+    loaded = worker.models if worker.loaded is None else worker.loaded
+    models = {"loaded": loaded, "left_out": worker.left_out, "not_loaded": worker.not_loaded}
+    device = {"device": worker.device, "device_memory_gb": worker.device_memory_gb}
+    return {**shown, **models, **device, "detached": worker.detached, "troubles": troubles_of(worker)}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 import redis
@@ -31,6 +33,7 @@ from workers.process.control import keep_to_lines
 from workers.process.failures import how_it_ended, note_failure
 from workers.process.heartbeat import Heartbeat
 from workers.process.intake import Intake
+from workers.process.residency.lines import ReadLines
 
 QUEUE, OTHER = "gpu.sim", "gpu.other"
 REPORT = WorkerReport(name="worker@here", state="ready", models=("sim", "other"))
@@ -63,7 +66,7 @@ def app(own_settings: Settings) -> Iterator[Celery]:
 @pytest.fixture
 def heartbeat(app: Celery, context: Context, make_adoption: MakeAdoption, own_settings: Settings) -> Heartbeat:
     heartbeat = Heartbeat(context.table.fleet, context.engine, context.engine_slots, REPORT)
-    heartbeat.intake = Intake(app, REPORT.queues, make_adoption())
+    heartbeat.intake = Intake(app, REPORT.queues, make_adoption(), ReadLines())
     return heartbeat
 
 
@@ -99,7 +102,7 @@ def test_worker_whose_adoption_stands_still_says_so(
 ) -> None:
     adoption = make_adoption()
     heartbeat = Heartbeat(context.table.fleet, context.engine, context.engine_slots, REPORT)
-    heartbeat.intake = Intake(app, REPORT.queues, adoption)
+    heartbeat.intake = Intake(app, REPORT.queues, adoption, ReadLines())
     adoption.looked_at = time.monotonic() - 3600
     heartbeat.beat()
     assert not said(redis_client, settings).adopts
@@ -115,7 +118,7 @@ def test_consumer_is_of_the_line_whatever_queue_is_named_and_of_none_that_is_not
     called: list[str] = []
     for each in ("add_consumer", "cancel_consumer"):
         monkeypatch.setitem(Panel.data, each, lambda _state, queue, **_: called.append(queue))
-    keep_to_lines([QUEUE])
+    keep_to_lines([QUEUE], ReadLines())
     for queue in (QUEUE, "run.sim"):
         Panel.data[command](None, queue=queue, exchange=None)
     assert called == ["run.sim", "run.sim"]
@@ -188,3 +191,48 @@ def test_sender_hears_of_a_model_that_nobody_serves_where_the_operator_wants_it(
     with pytest.raises(Exception, match="model_not_available: model: no worker serves model 'sim'"):
         result.get(timeout=60)
     assert context.table.get(job_id).status is Status.FAILED
+
+
+def test_line_of_a_model_that_is_not_loaded_is_no_detached_one_and_no_button_opens_it(
+    monkeypatch: pytest.MonkeyPatch,
+    context: Context,
+    app: Celery,
+    make_adoption: MakeAdoption,
+    redis_client: redis.Redis,
+    settings: Settings,
+) -> None:
+    lines = ReadLines(["other"])
+    queues: Any = app.amqp.queues
+    queues.deselect("run.other")
+    report = replace(REPORT, slots=4, loaded=("sim",))
+    heartbeat = Heartbeat(context.table.fleet, context.engine, context.engine_slots, report)
+    heartbeat.intake = Intake(app, REPORT.queues, make_adoption(), lines)
+    heartbeat.beat()
+    report = said(redis_client, settings)
+    assert (report.state, report.detached) == ("ready", ())
+    assert (report.serves(OTHER), report.has(OTHER), report.has(QUEUE)) == (True, False, True)
+    slots = {queue: str(redis_client.hget(names.slots_key(queue), REPORT.name)).split()[0] for queue in REPORT.queues}
+    assert slots == {QUEUE: "4", OTHER: "0"}
+
+    called: list[str] = []
+    for each in ("add_consumer", "cancel_consumer"):
+        monkeypatch.setitem(Panel.data, each, lambda _state, queue, **_: called.append(queue))
+    keep_to_lines([QUEUE, OTHER], lines)
+    assert "is not loaded" in Panel.data["add_consumer"](None, queue=OTHER)["ok"]
+    assert called == []
+
+
+def test_line_that_an_operator_had_left_out_stays_so_when_its_model_comes_and_goes() -> None:
+    asked: list[tuple[Any, str]] = []
+    consumer = Mock(call_soon=lambda what, line: asked.append((what, line)))
+    lines = ReadLines(["other"])
+    lines.attach(consumer)
+    lines.open("other")
+    lines.close("other")
+    lines.leave_out(OTHER)
+    lines.open("other")
+    assert asked == [(consumer.add_task_queue, "run.other"), (consumer.cancel_task_queue, "run.other")]
+    lines.close("other")
+    lines.take_in(OTHER)
+    lines.open("other")
+    assert asked[-1] == (consumer.add_task_queue, "run.other")

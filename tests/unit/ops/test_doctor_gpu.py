@@ -32,7 +32,7 @@ def test_each_gpu_has_a_line(bin_folder: Path) -> None:
     install(bin_folder, "echo '0, NVIDIA H100, 580.82.07, 4, 81559'; echo '1, NVIDIA H100, 580.82.07, 81000, 81559'")
     first, second, torch = check_gpus()
     assert (first.check, first.state) == ("GPU 0", State.OK)
-    assert first.found == "NVIDIA H100, driver 580.82.07, 0.0 of 79.6 GiB used"
+    assert first.found == "NVIDIA H100, driver 580.82.07, 0.0 of 85.5 GB used"
     assert (second.check, second.state) == ("GPU 1", State.WARNING)
     assert torch.check == "GPU and torch"
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from jobs.kinds.generate import GenerateSpec
-from workers.bench.streams.real_time import outcome, sleep_until
+from workers.bench.streams.real_time import serve_by_engine
 from workers.bench.streams.simulation import Arrival, Outcome
 from workers.process.start import ReadyEngine
 from workers.runners.edit_work import Work, spec_of
@@ -47,15 +47,7 @@ class EngineContender:
 
     def serve(self, arrivals: Sequence[Arrival]) -> Outcome:
         """Take jobs as they come."""
-        started = time.perf_counter()
-        submitted = []
-        for each in arrivals:
-            sleep_until(started + each.at_s)
-            ticket = self._engine.submit(each.spec.model, each.spec)
-            submitted.append((time.perf_counter() - started, ticket))
-        for _, ticket in submitted:
-            ticket.result()
-        return outcome(arrivals, [at_s + sum(ticket.timings.values()) for at_s, ticket in submitted])
+        return serve_by_engine(self._engine, arrivals)
 
     def close(self) -> None:
         """Stop the engine: a process that ends while its threads compute is killed by its own C++ runtime."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from workers.engine.streams import device_clock
-from workers.families.diffusion.rows import Rows
 
-# NVIDIA's data sheets, dense bfloat16 with float32 accumulation, in FLOP/s. The longest name that fits counts.
+# NVIDIA's data sheets, dense bfloat16 or float16 with float32 accumulation, in FLOP/s. The longest name that fits
+# counts.
 _SHEETS = {
+    "B200": 2250e12,
     "H200": 989e12,
     "H100 80GB HBM3": 989e12,
     "H100 PCIe": 756e12,
@@ -24,13 +26,14 @@ _SHEETS = {
     "GeForce RTX 4090": 165e12,
     "GeForce RTX 3090": 71e12,
 }
+_OF_SHEETS = ("bfloat16", "float16")
 
 
-def sheet_flops_per_s(device_name: str) -> float | None:
+def sheet_flops_per_s(device_name: str, dtype: str = "bfloat16") -> float | None:
     """The data sheet's peak, where the name is known."""
     words = f"{device_name.replace('-', ' ')} "
     fitting = [name for name in _SHEETS if f"{name} " in words]
-    return _SHEETS[max(fitting, key=len)] if fitting else None
+    return _SHEETS[max(fitting, key=len)] if fitting and dtype in _OF_SHEETS else None
 
 
 def measure_peak(device: torch.device, dtype: str, side: int = 8192, tries: int = 20) -> float:
@@ -45,24 +48,12 @@ def measure_peak(device: torch.device, dtype: str, side: int = 8192, tries: int 
     return 2 * side**3 / statistics.median(took[1:])
 
 
-def forward_flops(unet: Any, rows: Rows) -> int:
+def count_flops(call: Callable[[], Any]) -> int:
     """
-    The floating-point operations of one forward: matrix products and convolutions, two for a multiply-add.
+    The floating-point operations of a call: matrix products and convolutions, two for a multiply-add.
 
-    Counted on torch's device without memory, where attention is two plain products, whatever kernel the real one has.
+    Attention is two plain products meanwhile, whatever kernel is used otherwise: not every one of them is counted.
     """
-    with torch.device("meta"):
-        twin = UNet2DConditionModel.from_config(unet.config)
-
-    def shape(tensor: torch.Tensor) -> torch.Tensor:
-        return torch.empty(tensor.shape, device="meta")
-
-    extra = {name: shape(tensor) for name, tensor in rows.extra.items()}
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        twin(
-            shape(rows.sample),
-            shape(rows.timesteps),
-            encoder_hidden_states=shape(rows.text),
-            added_cond_kwargs=extra or None,
-        )
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.inference_mode():
+        call()
     return int(counter.get_total_flops())

@@ -1,170 +1,176 @@
-"""One model on one device: its passes, and the ways to make pictures with it. Written for a GPU; a CPU does too."""
+"""One model on one device: its passes, its pictures one at a time, its way off the device and back."""
 
 from __future__ import annotations
 
-import copy
-import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from jobs.catalogue.entry import Model
 from jobs.kinds.generate import GenerateSpec
-from workers.bench.contenders.tutorial import TutorialWorker
-from workers.bench.device.peak import forward_flops
+from workers.bench.device.compiled import Compiler, compiled
+from workers.bench.device.peak import count_flops
 from workers.bench.passes import pass_seconds
-from workers.bench.published.stable_diffusion import spec_of
-from workers.engine.capacity import Capacity
-from workers.engine.engine import Engine
+from workers.bench.published.model import PublishedModel, build, entry_of, spec_of
+from workers.engine.errors import is_out_of_memory
 from workers.engine.streams import device_clock
-from workers.engine.ticket import Ticket
+from workers.families.family import PictureFamily
 from workers.families.parts.embeddings import EmbeddingCache
-from workers.families.stable_diffusion import StableDiffusion
-from workers.families.stable_diffusion_xl import StableDiffusionXL
+from workers.families.registry import family_of
 
-_CACHE_BYTES = 256 << 20
-_PASSES_FULL = 4  # of jobs, for the engine: so many that the last pictures, decoded with nothing beside them, are few
-_ADAPTERS = {"stable-diffusion": StableDiffusion, "stable-diffusion-xl": StableDiffusionXL}
-
-Compiler = Callable[[Any], Any]
-COMPILERS: dict[str, Compiler] = {
-    "torch.compile": torch.compile,
-    "torch.compile, CUDA graphs": partial(torch.compile, mode="reduce-overhead"),
-}
-
-OVERLAPPED, IN_TURNS = "engine", "engine, decode in turns"
-EAGER = "one at a time, eager"
+_CACHE_BYTES = 1 << 30
+_FEWEST_STEPS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassFigure:
-    """A pass of `rows` rows: `seconds`, and how many floating-point operations a second that makes."""
+    """
+    A pass of `rows` rows, which are those of `jobs` jobs.
 
+    Attributes:
+        flops_per_s: How many floating-point operations a second that makes; None where they could not be counted.
+    """
+
+    jobs: int
     rows: int
     seconds: float
-    flops_per_s: float
+    flops_per_s: float | None
 
 
 class Subject:
     """
-    A pipeline that is measured.
-
-    Args:
-        pipeline: On its device; a `StableDiffusionPipeline` or a `StableDiffusionXLPipeline`.
-        entry: What the catalogue would say of it; its defaults are what is measured.
-        device: Where the pipeline is.
-        cache_file: Where the engines share their measured batch size, so that they differ in nothing else.
+    A model with random weights, made on its device. Written for a GPU; a CPU does too.
 
     Attributes:
-        skipped: Why a way to make pictures could not be measured, by its name.
+        published, device: As given.
+        adapter: As a worker has it.
+        parameters: By part of the pipeline.
     """
 
-    def __init__(self, pipeline: Any, entry: Model, device: torch.device, cache_file: Path) -> None:
-        self._pipeline = pipeline
-        self._entry = entry
-        self._device = device
-        self._cache_file = cache_file
-        self._adapter = _ADAPTERS[entry.family](entry, pipeline, EmbeddingCache(_CACHE_BYTES))
-        self._seeds = itertools.count()
-        self._running: list[Engine] = []
-        self.skipped: dict[str, str] = {}
+    def __init__(self, published: PublishedModel, device: torch.device, dtype: str) -> None:
+        self.published = published
+        self.device = device
+        self._entry = entry_of(published, dtype)
+        self.pipeline = build(published, device, dtype)
+        self.adapter: PictureFamily[Any] = family_of(self._entry).adapt(
+            self._entry, self.pipeline, EmbeddingCache(_CACHE_BYTES)
+        )
+        self._pass_s: dict[int, float] = {}
+        self.parameters = {
+            name: sum(each.numel() for each in part.parameters())
+            for name, part in self.pipeline.components.items()
+            if isinstance(part, torch.nn.Module)
+        }
 
-    def passes(self, counts: Sequence[int], tries: int = 5) -> list[PassFigure]:
-        """T(B), for passes of each of `counts` jobs, as far as memory goes."""
-        spec = self._specs(1)[0]
-        run = self._adapter.begin(spec, self._adapter.encode([spec])[0])
-        flops = forward_flops(self._pipeline.unet, run.inputs()) / run.rows
-        seconds = pass_seconds(self._adapter, run, counts, device_clock(self._device), tries)
-        return [PassFigure(rows=rows, seconds=took, flops_per_s=rows * flops / took) for rows, took in seconds.items()]
+    def spec(self, seed: int, side: int, **fields: Any) -> GenerateSpec:
+        """A usual job of a size in pixels, but for `fields`."""
+        return spec_of(self._entry, seed, side, **fields)
 
-    def contenders(self, compilers: Mapping[str, Compiler], single_images: int) -> dict[str, Callable[[], float]]:
+    def passes(
+        self,
+        side: int,
+        counts: Sequence[int],
+        *,
+        compiler: Compiler | None = None,
+        tries: int = 3,
+    ) -> list[PassFigure]:
         """
-        The ways to make pictures, warm; each call returns images per second.
+        T(B), for passes of each of `counts` usual jobs, as far as memory goes.
 
         Args:
-            compilers: Ways to compile the UNet for the loop of single images.
-            single_images: How many that loop makes in a call.
+            side: Of their pictures, in pixels.
+            compiler: Has compiled passes timed, compiled anew for each number of rows.
+
+        Raises:
+            torch.OutOfMemoryError: There is not enough for the first.
         """
-        # The engines first: they measure their batch size, and compiled graphs take memory.
-        engines = {OVERLAPPED: self._engine(overlapped=True), IN_TURNS: self._engine(overlapped=False)}
-        pipelines = {EAGER: self._pipeline}
-        for name, compiler in compilers.items():
-            pipelines[f"one at a time, {name}"] = self._compiled(compiler)
-        return self._singles(pipelines, single_images) | engines
-
-    def close(self) -> None:
-        """Stop the engines and give the memory back."""
-        for engine in self._running:
-            engine.stop()
-        torch.compiler.reset()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _compiled(self, compiler: Compiler) -> Any:
-        twin = copy.copy(self._pipeline)
-        twin.unet = compiler(self._pipeline.unet)
-        return twin
-
-    def _singles(self, pipelines: Mapping[str, Any], images: int) -> dict[str, Callable[[], float]]:
-        ways: dict[str, Callable[[], float]] = {}
-        for name, pipeline in pipelines.items():
-            worker = TutorialWorker(pipeline)
+        spec = self.spec(0, side)
+        run = self.adapter.begin(spec, self.adapter.encode([spec])[0])
+        flops = self._flops(run)
+        figures: list[PassFigure] = []
+        for count in counts:
             try:
-                worker.make(self._specs(1))  # Compiles, where it does.
+                with compiled(self.denoiser, compiler):
+                    measured = pass_seconds(self.adapter, run, [count], device_clock(self.device), tries)
             except Exception as exc:
-                if name == EAGER:
-                    raise
-                self.skipped[name] = str(exc)  # A machine without a compiler can still measure the rest.
-                continue
-            ways[name] = partial(self._rate, worker, images)
-        return ways
+                if is_out_of_memory(exc) and figures:
+                    break
+                raise
+            for rows, seconds in measured.items():
+                rate = None if flops is None else flops * count / seconds
+                figures.append(PassFigure(jobs=count, rows=rows, seconds=seconds, flops_per_s=rate))
+        return figures
 
-    def _rate(self, worker: TutorialWorker, images: int) -> float:
-        return images / worker.make(self._specs(images))
+    def steps(self, side: int, longest_s: float) -> int:
+        """Those of a usual job, or fewer, down to four, so that a picture takes no longer."""
+        if side not in self._pass_s:
+            self._pass_s[side] = self.passes(side, (1,), tries=1)[0].seconds
+        return min(self.published.steps, max(_FEWEST_STEPS, int(longest_s / self._pass_s[side])))
 
-    def _engine(self, *, overlapped: bool) -> Callable[[], float]:
-        capacity = Capacity(self._cache_file, str(self._device), device_clock(self._device))
-        engine = Engine({self._entry.name: self._adapter}, capacity, device=self._device)
-        if overlapped:
-            engine.start()
-            self._running.append(engine)
-        (warm_up,) = _run(engine, self._specs(1), in_turns=not overlapped)
-        jobs = _PASSES_FULL * warm_up.jobs_a_pass
-
-        def make() -> float:
+    def singles(self, side: int, images: int, *, steps: int, compiler: Compiler | None = None) -> float:
+        """Images per second, one after the other, by the pipeline's own call; compiled and warm."""
+        with compiled(self.denoiser, compiler):
+            self.call(self.spec(0, side, num_inference_steps=steps))
+            self._wait()
             started = time.perf_counter()
-            _run(engine, self._specs(jobs), in_turns=not overlapped)
-            return jobs / (time.perf_counter() - started)
+            for seed in range(1, images + 1):
+                self.call(self.spec(seed, side, num_inference_steps=steps))
+            self._wait()
+            return images / (time.perf_counter() - started)
 
-        make()  # Batches of the sizes that it will see.
-        return make
+    def swap(self, times: int = 2) -> Mapping[str, Any]:
+        """Seconds of each way to the machine's memory, which is not pinned, and back; and the bytes that go."""
+        took: dict[str, list[float]] = {"out_s": [], "in_s": []}
+        for _ in range(times):
+            for way, target in (("out_s", torch.device("cpu")), ("in_s", self.device)):
+                started = time.perf_counter()
+                for part in self._models():
+                    torch.nn.Module.to(part, target)  # diffusers' own warns of modules that it does not have.
+                self._wait()
+                took[way].append(time.perf_counter() - started)
+        size = sum(each.nbytes for part in self._models() for each in (*part.parameters(), *part.buffers()))
+        return {**took, "bytes": size}
 
-    def _specs(self, count: int) -> list[GenerateSpec]:
-        return [spec_of(self._entry, next(self._seeds)) for _ in range(count)]
+    def call(self, spec: GenerateSpec, **fields: Any) -> Any:
+        """What diffusers' own call makes of a job, alone."""
+        return self.pipeline(
+            prompt=[spec.prompt],
+            width=spec.width,
+            height=spec.height,
+            num_inference_steps=spec.num_inference_steps,
+            generator=[torch.Generator("cpu").manual_seed(spec.seed)],
+            **self.published.call(spec.guidance_scale),
+            **fields,
+        )
 
+    @property
+    def denoiser(self) -> Any:
+        """The U-Net or the transformer."""
+        return self.pipeline.transformer if self.published.is_flow_matching else self.pipeline.unet
 
-def _run(engine: Engine, specs: Sequence[GenerateSpec], *, in_turns: bool) -> list[Ticket[Any]]:
-    """Hand all jobs in at once, and wait for them or run the engine until they are done."""
-    tickets = [engine.submit(spec.model, spec) for spec in specs]
-    while in_turns and not all(ticket.is_over for ticket in tickets):
-        engine.turn()
-    for ticket in tickets:
-        ticket.result()
-    return tickets
+    def _flops(self, run: Any) -> int | None:
+        """Of a pass of one job; None where memory is short for attention as two plain products."""
+        try:
+            return count_flops(lambda: self.adapter.predict([run], run.rows, lambda _step: None))
+        except Exception as exc:
+            if is_out_of_memory(exc):
+                return None
+            raise
 
+    def _models(self) -> list[torch.nn.Module]:
+        return [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
 
-def find_device() -> torch.device | None:
-    """The GPU, if torch sees one."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else None
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
 
 def describe(device: torch.device) -> dict[str, Any]:
     """What a reader has to know of a GPU to compare with his own."""
+    if device.type != "cuda":
+        return {"name": device.type}
     properties = torch.cuda.get_device_properties(device)
     return {
         "name": properties.name,

@@ -1,4 +1,4 @@
-"""A stream of jobs in real time, for workers that take their jobs in batches and are busy until a batch is done."""
+"""A stream of jobs in real time: by the engine, or by workers that are busy with a batch of them until it is done."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from jobs.kinds.generate import GenerateSpec
 from workers.bench.streams.simulation import Arrival, Outcome
+from workers.engine.engine import Engine
 
 
 def serve_in_batches(arrivals: Sequence[Arrival], run: Callable[[list[GenerateSpec]], None], max_jobs: int) -> Outcome:
@@ -27,6 +28,19 @@ def serve_in_batches(arrivals: Sequence[Arrival], run: Callable[[list[GenerateSp
         run([each.spec for each in batch])
         done_s += [time.perf_counter() - started] * len(batch)
     return outcome(arrivals, done_s)
+
+
+def serve_by_engine(engine: Engine, arrivals: Sequence[Arrival]) -> Outcome:
+    """Hand jobs to a running engine as they come, and wait for all of them."""
+    started = time.perf_counter()
+    submitted = []
+    for each in arrivals:
+        sleep_until(started + each.at_s)
+        ticket = engine.submit(each.spec.model, each.spec)
+        submitted.append((time.perf_counter() - started, ticket))
+    for _, ticket in submitted:
+        ticket.result()
+    return outcome(arrivals, [at_s + sum(ticket.timings.values()) for at_s, ticket in submitted])
 
 
 def sleep_until(at: float) -> None:

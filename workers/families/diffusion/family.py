@@ -17,6 +17,7 @@ from workers.families.diffusion.rows import Rows, forward_in_parts, pack
 from workers.families.diffusion.scheduled import Conditioning, ScheduledRun
 from workers.families.family import PictureFamily
 from workers.families.parts.autoencoder import Autoencoder, check_finite
+from workers.families.parts.devices import device_of
 from workers.families.parts.embeddings import Embedding, EmbeddingCache
 from workers.families.parts.schedulers import SchedulerCache, check_steps
 from workers.runners.edit_work import Edit, Work, spec_of
@@ -42,7 +43,7 @@ class DiffusionFamily(PictureFamily[ScheduledRun]):
         pipeline.vae.to(memory_format=torch.channels_last)
         self._autoencoder = Autoencoder(pipeline.vae, is_xl=self._is_xl)
         self._schedulers = SchedulerCache(pipeline.scheduler)
-        self._device: torch.device = pipeline.vae.device
+        self._device: torch.device = device_of(pipeline.vae)
 
     # What a model has of its own.
 
@@ -111,7 +112,7 @@ class DiffusionFamily(PictureFamily[ScheduledRun]):
         rows = pack([each.inputs() for each in batch])
         fixed = [fixed for each in batch if (fixed := self.fixed_rows(each)) is not None]
         exactly = min(max_rows, *fixed) if fixed else None
-        predicted = forward_in_parts(rows, self._forward, max_rows=max_rows, exactly=exactly)
+        predicted = forward_in_parts(rows, self._forward, max_rows=max_rows, exactly=exactly, compiled=self.compiled)
         return list(predicted.split([each.rows for each in batch]))
 
     @torch.inference_mode()
@@ -137,7 +138,7 @@ class DiffusionFamily(PictureFamily[ScheduledRun]):
 
     @property
     def _key(self) -> str:
-        return f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}"
+        return f"{self.entry.name}@{self.entry.revision} {self.entry.loaded_as}"
 
     def _latent_shape(self, spec: GenerateSpec) -> tuple[int, int, int]:
         factor = self.pipeline.vae_scale_factor

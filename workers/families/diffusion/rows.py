@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
+
+from workers.families.parts.compiled import CompiledRows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +69,12 @@ def pack(parts: Sequence[Rows]) -> Rows:
 
 
 def forward_in_parts(
-    rows: Rows, forward: Callable[[Rows], torch.Tensor], *, max_rows: int, exactly: int | None = None
+    rows: Rows,
+    forward: Callable[[Rows], torch.Tensor],
+    *,
+    max_rows: int,
+    exactly: int | None = None,
+    compiled: CompiledRows | None = None,
 ) -> torch.Tensor:
     """
     Run a forward over rows of any number.
@@ -75,15 +83,24 @@ def forward_in_parts(
         max_rows: Of one forward; more rows take several, of about equal size.
         exactly: Give each forward just as many rows, padded where there are fewer. A library may sum in another order
             for another batch size; with a fixed one, a row's result depends on nothing beside it.
+        compiled: What forwards are compiled for, and so filled up to.
 
     Returns:
         Predictions, (R, C, h, w).
     """
     count = len(rows)
+    if compiled and exactly is None and (parts := compiled.parts(count, max_rows, rows.sample.shape[1:])):
+        ends = [*accumulate(taken for taken, _ in parts)]
+        with compiled.running():
+            made = [
+                forward(rows.part(end - taken, end).padded_to(filled))[:taken]
+                for end, (taken, filled) in zip(ends, parts, strict=True)
+            ]
+        return torch.cat(made)
     if exactly is None:
         size = -(-count // -(-count // max_rows))
         if size >= count:
             return forward(rows)
         return torch.cat([forward(rows.part(at, at + size)) for at in range(0, count, size)])
-    parts = [rows.part(at, at + exactly).padded_to(exactly) for at in range(0, count, exactly)]
-    return torch.cat([forward(part) for part in parts])[:count]
+    alike = [rows.part(at, at + exactly).padded_to(exactly) for at in range(0, count, exactly)]
+    return torch.cat([forward(part) for part in alike])[:count]

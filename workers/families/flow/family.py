@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,28 +21,13 @@ from workers.families.flow.pictures import PictureStage
 from workers.families.flow.rows import FlowRow, even_rows, forward_rows
 from workers.families.flow.run import FlowConditioning, FlowRun, Guide, LatentSpace
 from workers.families.flow.texts import TextStage
-from workers.families.parts.autoencoder import Autoencoder, check_finite
+from workers.families.parts.autoencoder import Autoencoder, Decoder, check_finite
 from workers.families.parts.edit_fields import check_edit
 from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.parts.flow_schedules import FlowSchedulers, calculate_shift
 from workers.families.parts.size_class import size_class
 from workers.runners.edit_work import Edit, Work, spec_of
 from workers.runners.postprocess import Pixels
-
-
-class Decoder(Protocol):
-    """
-    From latents to pictures.
-
-    Attributes:
-        channels: Of latents.
-    """
-
-    @property
-    def channels(self) -> int: ...
-
-    def decode(self, latents: torch.Tensor) -> list[Pixels]:
-        """The pictures of latents, (n, C, h, w). Raises `GenerationFailed` where a value is not finite."""
 
 
 class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
@@ -209,7 +194,7 @@ class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
         for group in groups:
             rows = [row for each in group for row in each.inputs()]
             most = min(max_rows, self.fixed_rows(group[0]) or max_rows)
-            predicted = iter(forward_rows(rows, self._forward, most))
+            predicted = iter(forward_rows(rows, self._forward, most, self.compiled))
             made |= {id(each): [next(predicted) for _ in range(each.rows)] for each in group}
         return [made[id(each)] for each in batch]
 
@@ -229,7 +214,7 @@ class FlowFamily(TextStage, PictureStage, PictureFamily[FlowRun | WholeEdit]):
 
     @property
     def _key(self) -> str:
-        return f"{self.entry.name}@{self.entry.revision} {self.entry.dtype}"
+        return f"{self.entry.name}@{self.entry.revision} {self.entry.loaded_as}"
 
     def _latent_shape(self, spec: GenerateSpec) -> tuple[int, int, int]:
         factor = int(self.pipeline.vae_scale_factor)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from itertools import islice, repeat
 
 import torch
 
 from workers.families.flow.references import References
+from workers.families.parts.compiled import CompiledRows
 from workers.families.parts.embeddings import Embedding
 
 
@@ -38,11 +40,31 @@ class FlowRow:
 Forward = Callable[[Sequence[FlowRow]], Sequence[torch.Tensor]]  # a prediction for each row, of its sample's shape
 
 
-def forward_rows(rows: Sequence[FlowRow], forward: Forward, max_rows: int) -> list[torch.Tensor]:
-    """Run a forward over rows of any number: more than `max_rows` take several, of about equal size."""
+def forward_rows(
+    rows: Sequence[FlowRow], forward: Forward, max_rows: int, compiled: CompiledRows | None = None
+) -> list[torch.Tensor]:
+    """
+    Run a forward over rows of any number: more than `max_rows` take several, of about equal size.
+
+    Args:
+        compiled: What forwards are compiled for, and so filled up to, with copies of a row.
+    """
     count = len(rows)
+    if compiled and (parts := compiled.parts(count, max_rows, _shape(rows[0]))):
+        made: list[torch.Tensor] = []
+        begun = iter(rows)
+        with compiled.running():
+            for taken, filled in parts:
+                own = [*islice(begun, taken)]
+                made += forward([*own, *repeat(own[0], filled - taken)])[:taken]
+        return made
     size = even_rows(count, max_rows)
     return [made for at in range(0, count, size) for made in forward(rows[at : at + size])]
+
+
+def _shape(row: FlowRow) -> Hashable:
+    """What the rows of a pass have in common that decides the shapes in a forward."""
+    return (row.size, () if row.references is None else row.references.sizes)
 
 
 def even_rows(count: int, max_rows: int) -> int:

@@ -12,6 +12,7 @@ from jobs.catalogue.entry import Model
 from jobs.errors import InvalidConfiguration
 from jobs.kinds.generate import GenerateSpec
 from workers.families.flow.run import FlowConditioning
+from workers.families.parts.devices import device_of
 from workers.families.parts.embeddings import Embedding, EmbeddingCache
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class TextStage(ABC):
                 f"model {entry.name}: max_sequence_length of [models.{entry.name}] in models.toml is "
                 f"{self.max_tokens}, and its pipelines take {self._most_tokens} at most"
             )
-        self._device: torch.device = pipeline.transformer.device
+        self._device: torch.device = device_of(pipeline.transformer)
         self._text_device = self._place_text_encoders()
 
     @abstractmethod
@@ -109,8 +110,7 @@ class TextStage(ABC):
         if self.entry.text_device == "cpu":
             for each in encoders:
                 each.to("cpu")
-        device: torch.device = encoders[0].device
-        return device
+        return device_of(encoders[0])
 
 
 def by_length(texts: Sequence[T], length: Callable[[T], int]) -> dict[int, list[T]]:

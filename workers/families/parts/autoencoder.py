@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img import retrieve_latents
@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from jobs.errors import ErrorCode
 from workers.engine.errors import GenerationFailed
+from workers.families.parts.devices import device_of
 from workers.runners.edit_work import Edit
 from workers.runners.postprocess import Pixels
 
@@ -80,6 +81,21 @@ class Source:
         return ((drawn.to(like) - self.statistics.mean) * self.statistics.scale).to(like)
 
 
+class Decoder(Protocol):
+    """
+    From latents to pictures.
+
+    Attributes:
+        channels: Of latents.
+    """
+
+    @property
+    def channels(self) -> int: ...
+
+    def decode(self, latents: torch.Tensor) -> list[Pixels]:
+        """The pictures of latents, (n, C, h, w). Raises `GenerationFailed` where a value is not finite."""
+
+
 class Autoencoder:
     """
     Of a pipeline.
@@ -122,7 +138,7 @@ class Autoencoder:
         Args:
             size: (h, w) of its latents.
         """
-        image = from_pixels(edit.image).to(self._vae.device)
+        image = from_pixels(edit.image).to(device_of(self._vae))
         encoded, mask, masked = self._encode(image), None, None
         if edit.mask is not None:
             mask = torch.from_numpy(edit.mask)[None, None].to(image)
@@ -141,7 +157,7 @@ class Autoencoder:
         Returns:
             (1, C, h, w).
         """
-        latents: torch.Tensor = retrieve_latents(self._encode(image.to(self._vae.device)), sample_mode="argmax")
+        latents: torch.Tensor = retrieve_latents(self._encode(image.to(device_of(self._vae))), sample_mode="argmax")
         return (latents - self._statistics.mean) * self._statistics.scale
 
     def _statistics_of(self) -> Statistics:
@@ -166,7 +182,8 @@ def _statistics(vae: Any, *, has_own: bool) -> Statistics:
     mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
     if not has_own or mean is None or std is None:
         return Statistics(mean=getattr(config, "shift_factor", None) or 0.0, scale=config.scaling_factor)
-    mean, std = (torch.tensor(values, device=vae.device, dtype=vae.dtype).view(1, -1, 1, 1) for values in (mean, std))
+    like = {"device": device_of(vae), "dtype": vae.dtype}
+    mean, std = (torch.tensor(values, **like).view(1, -1, 1, 1) for values in (mean, std))
     return Statistics(mean=mean, scale=config.scaling_factor / std)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,17 @@ from diffusers.pipelines.pipeline_loading_utils import simple_get_class_obj
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
+from jobs.catalogue.loading import GGUF_SUFFIX
+from workers.loading.assembly.quantization import (
+    check_quantized,
+    naming_quantized,
+    quantization_config,
+    quantize,
+)
+from workers.loading.assembly.shared import shared
 from workers.loading.checks.missing import naming_missing_tensors
 from workers.loading.errors import NotLoaded
-from workers.loading.weights.component_sources import QUANTIZED_SUFFIX, component_place, is_component_of_hub
+from workers.loading.weights.component_sources import component_place, is_component_of_hub
 
 Index = Mapping[str, Any]
 
@@ -35,7 +43,10 @@ def load_components(catalogue: Catalogue, entry: Model, index: Index, configurat
     Raises:
         NotLoaded: The pipeline has no such component, or it does not load so.
     """
-    return {name: _load(catalogue, entry, name, _class_of(name, index), configuration) for name in entry.components}
+    entry = naming_quantized(entry, index)
+    kinds = {name: _class_of(name, index) for name in entry.components}
+    load = {name: partial(_load, catalogue, entry, name, kind, configuration) for name, kind in kinds.items()}
+    return {name: shared(catalogue, entry, name, kind, load[name]) for name, kind in kinds.items()}
 
 
 def _class_of(name: str, index: Index) -> Any:
@@ -50,12 +61,25 @@ def _class_of(name: str, index: Index) -> Any:
 
 
 def _load(catalogue: Catalogue, entry: Model, name: str, kind: Any, configuration: dict[str, Any]) -> Any:
-    component, place = entry.components[name], component_place(catalogue, entry, name)
+    component = entry.components[name]
     options: dict[str, Any] = {}
     if issubclass(kind, torch.nn.Module):
         options["dtype"] = getattr(torch, component.dtype or entry.dtype)
     elif component.dtype is not None:
         raise NotLoaded(f"components.{name}: {kind.__name__} has no weights: leave dtype out")
+    if component.quantization is None:
+        return _loaded(catalogue, entry, name, kind, configuration, options)
+    config = quantization_config(entry, name, kind)
+    if Path(component_place(catalogue, entry, name)).is_file():
+        return quantize(_loaded(catalogue, entry, name, kind, configuration, options), config, name)
+    options["quantization_config"] = config
+    return check_quantized(_loaded(catalogue, entry, name, kind, configuration, options), name)
+
+
+def _loaded(
+    catalogue: Catalogue, entry: Model, name: str, kind: Any, configuration: dict[str, Any], options: dict[str, Any]
+) -> Any:
+    component, place = entry.components[name], component_place(catalogue, entry, name)
     if Path(place).is_file():
         return _of_file(Path(place), name, kind, options | configuration)
     if is_component_of_hub(place):
@@ -71,14 +95,12 @@ def _load(catalogue: Catalogue, entry: Model, name: str, kind: Any, configuratio
 def _of_file(file: Path, name: str, kind: Any, options: dict[str, Any]) -> Any:
     if not hasattr(kind, "from_single_file"):
         raise NotLoaded(f"components.{name}: {kind.__name__} does not load from one file: name a folder of it")
-    if file.suffix == QUANTIZED_SUFFIX:
-        if importlib.util.find_spec("gguf") is None:
-            raise NotLoaded(f"components.{name}: a file of GGUF needs the package gguf, which is not here; install it")
+    if file.suffix == GGUF_SUFFIX:
         options["quantization_config"] = GGUFQuantizationConfig(compute_dtype=options["dtype"])
     try:
         with naming_missing_tensors():
             return kind.from_single_file(str(file), subfolder=name, **options)
-    except SingleFileComponentError as exc:
+    except (SingleFileComponentError, LookupError) as exc:  # The second where it takes them for its trainers' names.
         found = f"components.{name}: {file} lacks tensors of {kind.__name__}, or has them under names of its own"
         raise NotLoaded(f"{found}; get the whole file, or another one") from exc
 

@@ -18,8 +18,11 @@ from jobs.catalogue.entry import Model
 from workers.families.family import Family
 from workers.families.parts.scheduler_names import unknown_schedulers
 from workers.loading.assembly.attention import set_attention
+from workers.loading.assembly.compilation import compile_blocks
 from workers.loading.assembly.components import load_components
 from workers.loading.assembly.library_errors import library_errors
+from workers.loading.assembly.offload import place
+from workers.loading.assembly.quantization import check_device
 from workers.loading.assembly.single_file import is_one_file, loader_of_file
 from workers.loading.assembly.textual_inversions import add_textual_inversions
 from workers.loading.checks.missing import broken_parts, missing_parts, noting_random_tensors
@@ -44,6 +47,7 @@ def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: to
         advice = f"correct schedulers of [models.{entry.name}] in models.toml"
         raise NotLoaded(f"no scheduler {', '.join(unknown)} is known; {advice}")
     refuse(source_fault(catalogue, entry))
+    check_device(entry, device)
     load = (loader_of_file if is_one_file(catalogue, entry) else _loader)(catalogue, entry, family)
     options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype)}
     if left_out := not_loaded(entry):
@@ -63,7 +67,8 @@ def load_pipeline(catalogue: Catalogue, entry: Model, family: Family, device: to
     with library_errors():
         add_textual_inversions(pipeline, catalogue, entry)
         set_attention(pipeline, entry)
-        pipeline.to(device)
+        place(pipeline, entry, device)
+        compile_blocks(pipeline, entry)
     if broken := list(broken_parts(pipeline)):
         raise NotLoaded(f"{'; '.join(broken)}; get the model from somewhere else, or convert it again")
     return pipeline

@@ -7,14 +7,12 @@ from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
-from jobs.catalogue.loading import Component
+from jobs.catalogue.loading import GGUF_SUFFIX, Component
 from workers.loading.errors import Fault
 from workers.loading.weights.files import file_fault
 from workers.loading.weights.folder import INDEX, not_loaded
 from workers.loading.weights.hub import commit_fault, is_path
 from workers.loading.weights.part import first_part_fault
-
-QUANTIZED_SUFFIX = ".gguf"
 
 
 def component_place(catalogue: Catalogue, model: Model, name: str) -> str:
@@ -67,4 +65,4 @@ def _file_fault(place: str, component: Component, table: str) -> Fault | None:
     for line in ("variant", "subfolder"):
         if getattr(component, line) is not None:
             return Fault(found=f"{line} is set, and source is one file", advice=f"leave {line} out of {table}")
-    return file_fault(file, (".safetensors", QUANTIZED_SUFFIX))
+    return file_fault(file, (".safetensors", GGUF_SUFFIX))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
+from jobs.catalogue.loading import GGUF_SUFFIX
 from workers.loading.errors import Fault
 
 COPY_AGAIN = "copy the model again"
@@ -14,6 +15,7 @@ COPY_AGAIN = "copy the model again"
 PICKLE_SUFFIXES = {".bin", ".ckpt", ".pt", ".pth"}
 
 _POINTER = b"version https://git-lfs.github.com/spec/"  # git-lfs, docs/spec.md
+_GGUF = b"GGUF"  # ggml's docs/gguf.md, "File Structure"
 _SAVE_SAFELY = 'get it as safetensors, or make it so where you trust it: docs/models.md, "Pickles"'
 _SAFETENSORS_LENGTH_BYTES = 8  # of the number in front of the header: safetensors' README, "Format"
 
@@ -46,6 +48,8 @@ def weights_fault(file: Path) -> Fault | None:
         return pointer_fault(file)
     if file.suffix == ".safetensors" and (wrong := _wrong_length(file)):
         return Fault(found=f"{file} {wrong}", advice=COPY_AGAIN)
+    if file.suffix == GGUF_SUFFIX and not _begins_with(file, _GGUF):
+        return Fault(found=f"{file} is no file of GGUF: it does not begin as one", advice=COPY_AGAIN)
     return None
 
 
@@ -57,8 +61,12 @@ def unread_fault(path: Path, exc: OSError) -> Fault:
 
 def is_pointer(file: Path) -> bool:
     """Whether git-lfs has put a pointer in the place of a file."""
+    return _begins_with(file, _POINTER)
+
+
+def _begins_with(file: Path, start: bytes) -> bool:
     with file.open("rb") as opened:
-        return opened.read(len(_POINTER)) == _POINTER
+        return opened.read(len(start)) == start
 
 
 def pointer_fault(file: Path) -> Fault:

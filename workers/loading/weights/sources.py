@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
 from jobs.catalogue.entry import Model
+from jobs.catalogue.loading import GGUF_SUFFIX
 from workers.loading.errors import Fault
 from workers.loading.weights.component_sources import component_fault
 from workers.loading.weights.configuration import configuration_fault
@@ -14,9 +15,8 @@ from workers.loading.weights.files import file_fault
 from workers.loading.weights.folder import first_fault, not_loaded
 from workers.loading.weights.hub import is_file_name, is_path, revision_fault
 from workers.loading.weights.offline import missing_files
+from workers.loading.weights.packages import package_fault
 from workers.loading.weights.stored import stored_fault
-
-_ONE_COMPONENT = ".gguf"
 
 
 def source_fault(catalogue: Catalogue, model: Model, *, asks: bool = True) -> Fault | None:
@@ -40,7 +40,8 @@ def source_fault(catalogue: Catalogue, model: Model, *, asks: bool = True) -> Fa
         fault = fault or missing_files(model.source, model.revision, leave_out, model.variant)
     else:
         fault = _file_fault(place, model) or configuration_fault(catalogue, model, asks=asks)
-    return fault or component_fault(catalogue, model, asks=asks) or _word_fault(catalogue, model)
+    fault = fault or component_fault(catalogue, model, asks=asks) or _word_fault(catalogue, model)
+    return fault or package_fault(model)
 
 
 def _word_fault(catalogue: Catalogue, model: Model) -> Fault | None:
@@ -62,7 +63,7 @@ def _file_fault(file: Path, model: Model) -> Fault | None:
             found=f"there is no {kind} {file}",
             advice=f"put the model there (relative to models.toml), or correct source of {table}",
         )
-    if file.suffix == _ONE_COMPONENT:
+    if file.suffix == GGUF_SUFFIX:
         where = f"[models.{model.name}.components.transformer]"
         return Fault(
             found=f"{file} holds one component", advice=f"name it as source of {where}, and its pipeline in {table}"

@@ -46,12 +46,13 @@ def place(catalogue: Catalogue, settings: WorkerSettings) -> Placement:
     """
     device, name, memory_gb = _own_device(settings)
     wanted = [catalogue.models[each] for each in settings.served(catalogue)]
-    small = [each for each in wanted if (each.min_vram_gb or 0) <= (memory_gb or 0)]
+    most_gb = settings.models_gb or memory_gb
+    small = [each for each in wanted if (each.min_vram_gb or 0) <= (memory_gb or 0) and not _exceeds(each, most_gb)]
     large = [each for each in wanted if each not in small]
     has = f"{name} has {f'{memory_gb:.1f} GB' if memory_gb else 'no memory of its own'}"
     if not small:
         raise InvalidConfiguration(
-            f"{has}, and {_asked_by(large)} (min_vram_gb in models.toml): serve other models there "
+            f"{has}, and {_asked_by(large, most_gb)} in models.toml: serve other models there "
             "(IMAGEMILL_WORKER_MODELS), or leave it out (IMAGEMILL_WORKER_DEVICES)"
         )
     return Placement(
@@ -60,7 +61,7 @@ def place(catalogue: Catalogue, settings: WorkerSettings) -> Placement:
         memory_gb=memory_gb,
         models=_names(small),
         left_out=_names(large),
-        why=f"{has}, and {_asked_by(large)}" if large else "",
+        why=f"{has}, and {_asked_by(large, most_gb)}" if large else "",
     )
 
 
@@ -82,8 +83,17 @@ def _own_device(settings: WorkerSettings) -> tuple[torch.device, str, float | No
     return device, f"{name}: {about.name}", about.total_memory / 1e9
 
 
-def _asked_by(models: Iterable[Model]) -> str:
-    return ", ".join(f"{each.name} asks for {each.min_vram_gb:g}" for each in models)
+def _exceeds(model: Model, most_gb: float | None) -> bool:
+    return most_gb is not None and (model.memory_gb or 0) > most_gb
+
+
+def _asked_by(models: Iterable[Model], most_gb: float | None) -> str:
+    return ", ".join(
+        f"{each.name} takes {each.memory_gb:g} where models may take {most_gb:g} (memory_gb)"
+        if _exceeds(each, most_gb)
+        else f"{each.name} asks for {each.min_vram_gb:g} (min_vram_gb)"
+        for each in models
+    )
 
 
 def _names(models: Iterable[Model]) -> tuple[str, ...]:

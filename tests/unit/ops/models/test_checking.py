@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from jobs.catalogue.catalogue import Catalogue
+from jobs.catalogue.entry import Model
 from ops.cli import app
 from ops.doctor.finding import State
 from ops.doctor.models import check_models
+from ops.models.components import read_pipeline
+from ops.models.files import FolderFiles
+from ops.models.memory import weights_bytes, with_components
 from tests.unit.ops.models.written import write_json, write_safetensors, write_stable_diffusion
 
 ENTRY = """
@@ -24,8 +30,18 @@ family = "{family}"
 schedulers = {schedulers}
 defaults = {{ width = 512, height = 512, num_inference_steps = 5, guidance_scale = 3.0, scheduler = "default" }}
 limits = {{ min_side = 256, max_side = 1024, max_steps = 100, max_n = 4 }}
+{own}
+{more}
 """
-SAID = {"name": "mine", "source": "mine", "dtype": "float16", "family": "stable-diffusion", "schedulers": '["default"]'}
+SAID = {
+    "name": "mine",
+    "source": "mine",
+    "dtype": "float16",
+    "family": "stable-diffusion",
+    "schedulers": '["default"]',
+    "own": "",
+    "more": "",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -40,17 +56,21 @@ def write_entries(folder: Path, *entries: dict[str, str]) -> None:
     (folder / "models.toml").write_text("".join(ENTRY.format(**SAID | each) for each in entries))
 
 
+def parsed(folder: Path, more: str, own: str = "") -> Model:
+    return Catalogue.parse(ENTRY.format(**SAID | {"more": more, "own": own}), folder / "models.toml").find(None)
+
+
 def check(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
     result = CliRunner().invoke(app, ["models", "check", *arguments, "--json"])
     assert isinstance(result.exception, SystemExit | None), result.exception
     return result.exit_code, [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def make_gpu(folder: Path, memory_mib: int) -> None:
-    """A driver that says how much its one device has."""
+def make_gpu(folder: Path, *memory_mib: int) -> None:
+    """A driver that says how much its devices have."""
     program = folder / "bin" / "nvidia-smi"
     program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\necho {memory_mib}\n")
+    program.write_text("#!/bin/sh\n" + "".join(f"echo {each}\n" for each in memory_mib))
     program.chmod(0o755)
 
 
@@ -59,7 +79,7 @@ def test_whole_model_is_found_with_what_it_takes(tmp_path: Path) -> None:
     code, (catalogue, mine) = check()
     assert (code, catalogue["state"], mine["state"]) == (0, "ok", "ok")
     assert mine["check"] == "model mine"
-    assert f"{tmp_path}/mine: weights take 0.0078 GiB as float16 (unet 0.0078, " in mine["found"]
+    assert f"{tmp_path}/mine: weights take 0.0084 GB as float16 (unet 0.0084, " in mine["found"]
 
 
 def test_one_model_is_checked_alone(tmp_path: Path) -> None:
@@ -137,5 +157,74 @@ def test_weights_are_held_against_the_gpus_of_this_machine(tmp_path: Path, memor
     write_safetensors(tmp_path / "mine/unet/diffusion_pytorch_model.safetensors", {"first": ("F16", [1 << 20, 5])})
     code, (_, finding) = check()
     assert (code, finding["state"]) == (0, state)
-    if state is State.WARNING:
-        assert "its weights take 0.0098 GiB of a device, and the largest GPU here has 0.0078 GiB" in finding["found"]
+    fit = "fits into GPU 0 (0.021 GB)" if state is State.OK else "not into GPU 0 (0.0084 GB)"
+    assert f"; of a device 0.01 GB, which {fit}" in finding["found"]
+
+
+def test_each_gpu_is_told_of(tmp_path: Path) -> None:
+    make_gpu(tmp_path, 20, 8)
+    write_safetensors(tmp_path / "mine/unet/diffusion_pytorch_model.safetensors", {"first": ("F16", [1 << 20, 5])})
+    (_, finding) = check()[1]
+    assert finding["state"] == "ok"
+    assert "which fits into GPU 0 (0.021 GB), and not into GPU 1 (0.0084 GB)" in finding["found"]
+
+
+def test_weights_are_counted_as_the_entry_loads_them(tmp_path: Path) -> None:
+    """Half of the U-Net's two million numbers are in a matrix; the autoencoder is another, of four bytes each."""
+    unet = {"matrix": ("F16", [1 << 10, 1 << 10]), "convolution": ("F16", [1 << 10, 1 << 8, 2, 2])}
+    write_safetensors(tmp_path / "mine/unet/diffusion_pytorch_model.safetensors", unet)
+    write_safetensors(tmp_path / "vae.safetensors", {"first": ("F16", [1 << 18])})
+    write_entries(tmp_path, {"more": '[models.mine.components.vae]\nsource = "vae.safetensors"\ndtype = "float32"'})
+    assert "weights take 0.0052 GB as float16 (unet 0.0042, vae 0.001, " in check()[1][1]["found"]
+    (tmp_path / "x.gguf").write_bytes(b"GGUF" + bytes((1 << 20) - 4))
+    model = parsed(tmp_path, '[models.mine.components.unet]\nsource = "x.gguf"')
+    pipeline = read_pipeline(FolderFiles(tmp_path / "mine"))
+    whole, kept = with_components(pipeline, Catalogue([model], tmp_path), model)
+    assert weights_bytes(whole, model, kept)["unet"] == 1 << 20
+    for how, bytes_of_matrix in (("int8", 1 << 20), ("fp8", 1 << 20), ("nf4", 9 << 16)):
+        model = parsed(tmp_path, "", f'quantization = "{how}"')
+        assert weights_bytes(pipeline, model, {})["unet"] == (2 << 20) + bytes_of_matrix
+
+
+@pytest.mark.parametrize(
+    ("offload", "needed", "fit"),
+    [("model", "0.01", "not into GPU 0 (0.0084 GB)"), ("group", "2e-08", "fits into GPU 0 (0.0084 GB)")],
+)
+def test_what_waits_elsewhere_takes_no_memory_of_a_gpu(tmp_path: Path, offload: str, needed: str, fit: str) -> None:
+    """Of whole components the largest is there, of layers the autoencoder."""
+    write_entries(tmp_path, {"own": f'offload = "{offload}"'})
+    write_safetensors(tmp_path / "mine/unet/diffusion_pytorch_model.safetensors", {"first": ("F16", [1 << 20, 5])})
+    assert check()[1][1]["found"].endswith("; offload has no effect on this machine, which has no GPU")
+    make_gpu(tmp_path, 8)
+    assert f"; of a device {needed} GB, which {fit}" in check()[1][1]["found"]
+
+
+def test_compiler_that_is_not_here_is_said(tmp_path: Path) -> None:
+    """No program is on the PATH of these tests."""
+    write_entries(tmp_path, {"own": 'compile = "blocks"'})
+    code, (_, finding) = check()
+    assert (code, finding["state"]) == (1, "failure")
+    said = "compile: it needs a C++ compiler, and there is no g++ or clang++"
+    assert finding["found"] == f"{said} (line 2 of models.toml)"
+
+
+def test_what_is_for_gpus_is_said_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_json(tmp_path / "packages" / "bitsandbytes" / "package.json", {})  # Found, and not imported.
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    write_entries(tmp_path, {"own": 'quantization = "nf4"'})
+    code, (_, finding) = check()
+    assert (code, finding["state"]) == (0, "warning")
+    assert finding["found"].startswith('quantization: "nf4" is for GPUs, and this machine has none (line ')
+    make_gpu(tmp_path, 20)
+    assert check()[1][1]["state"] == "ok"
+
+
+def test_package_that_a_quantization_needs_is_named(tmp_path: Path) -> None:
+    write_entries(tmp_path, {"own": 'quantization = "nf4"'})
+    if importlib.util.find_spec("bitsandbytes") is not None:
+        pytest.skip("bitsandbytes is installed")
+    code, (_, finding) = check()
+    assert (code, finding["state"]) == (1, "failure")
+    said = 'quantization: "nf4" needs the package bitsandbytes, which is not here'
+    assert finding["found"] == f"{said} (line 2 of models.toml)"
+    assert finding["advice"].startswith("Install it where workers run: ")

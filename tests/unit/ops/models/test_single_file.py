@@ -178,7 +178,7 @@ def test_file_that_is_no_model_is_refused_by_what_it_is(tmp_path: Path, names: t
 def test_gguf_file_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file.gguf").write_bytes(content)
     refused = add(tmp_path, str(tmp_path / "file.gguf"))
-    assert (refused.exit_code, "GGUF file" in refused.stderr, "copy it again" in refused.stderr) == (2, True, True)
+    assert (refused.exit_code, "GGUF" in refused.stderr, "; copy " in refused.stderr) == (2, True, True)
 
 
 @pytest.mark.parametrize(

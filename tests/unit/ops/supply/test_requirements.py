@@ -11,10 +11,23 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from ops.settings import CHECKOUT
-from ops.supply.requirements import ALL, CUDA, EXTRAS, FOLDER, STORE, TORCH, hashes_of, parse, version_of, with_hashes
+from ops.supply.requirements import (
+    ALL,
+    CUDA,
+    EXTRAS,
+    FOLDER,
+    QUANTIZED,
+    STORE,
+    TORCH,
+    hashes_of,
+    parse,
+    version_of,
+    with_hashes,
+)
 
-NAMES = (ALL, CUDA, TORCH, STORE[0], *EXTRAS)
+NAMES = (ALL, CUDA, TORCH, STORE[0], QUANTIZED, *EXTRAS)
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))["project"]
+IN_ALL = tuple(name for name in PROJECT["optional-dependencies"] if name != QUANTIZED)
 A, B = "a" * 64, "b" * 64
 
 
@@ -42,9 +55,9 @@ def test_each_file_has_the_packages_of_the_whole(name: str) -> None:
     assert read(name).items() <= (read(ALL) | read(CUDA)).items()
 
 
-@pytest.mark.parametrize(("name", "extras"), [*EXTRAS.items(), (ALL, tuple(PROJECT["optional-dependencies"]))])
+@pytest.mark.parametrize(("name", "extras"), [*EXTRAS.items(), (ALL, IN_ALL), (QUANTIZED, (QUANTIZED,))])
 def test_each_file_has_what_pyproject_asks_for(name: str, extras: tuple[str, ...]) -> None:
-    packages = read(name) | read(TORCH)
+    packages = read(name) | read(TORCH) | (read("worker") if name == QUANTIZED else {})
     for wanted in asked_for(*extras):
         lines = packages.get(canonicalize_name(wanted.name))
         assert lines, f"{wanted}: run `make lock`"
@@ -63,6 +76,13 @@ def test_torch_has_more_builds_than_one_index() -> None:
     torch = read(TORCH)["torch"]
     assert version_of(torch) != "2.13.0" or on_cpu_alone in hashes_of(torch)
     assert len(hashes_of(torch)) > 4
+
+
+def test_what_quantizes_stands_beside_a_worker_and_comes_with_nothing_else() -> None:
+    quantized = read(QUANTIZED)
+    assert {"bitsandbytes", "gguf", "torchao"} <= quantized.keys()
+    assert not quantized.keys() & (read("worker") | read(TORCH) | read(CUDA)).keys()
+    assert not {"bitsandbytes", "torchao"} & read(ALL).keys()
 
 
 def test_who_only_submits_gets_no_torch() -> None:

@@ -49,6 +49,7 @@ pytestmark = pytest.mark.filterwarnings(QUIET)
 FOR_ALL = ("stable-diffusion", "stable-diffusion-xl", "shapes")
 FOR_INPAINTING = ("inpainting", "inpainting-xl")
 QUICK = ("stable-diffusion", "inpainting")
+FURTHER = (*FOR_ALL[1:], "inpainting")
 STRENGTHS = (0.3, 0.55, 0.8, 1.0)
 
 _COLOURS = ("red", "green", "blue", "yellow", "cyan")
@@ -257,7 +258,7 @@ class MaskForgotten(Wrapped):
         ]
 
 
-@pytest.mark.parametrize("model", [*FOR_ALL, "inpainting"])
+@pytest.mark.parametrize("model", [QUICK[0], *(pytest.param(each, marks=pytest.mark.long) for each in FURTHER)])
 @pytest.mark.parametrize("fault", [Wrapped, MaskShifted, ScheduleOffByOne, PictureOfTheNeighbour, MaskForgotten])
 def test_comparison_sees_a_fault(model: str, fault: type[Wrapped]) -> None:
     adapter = make_adapter(model)

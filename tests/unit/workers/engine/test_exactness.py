@@ -43,6 +43,7 @@ A = TypeVar("A", bound=DiffusionFamily)
 
 PIXART = tuple(PIXARTS)
 MODELS = ("stable-diffusion", "stable-diffusion-xl", "shapes", *PIXART)
+FURTHER = tuple(each for each in MODELS if each not in ("stable-diffusion", "pixart-sigma"))
 NAMES = (OWN, *SCHEDULERS)
 # Enough for a change, with one model: one of each sort. The faults below are looked for in all models.
 FEW = (OWN, "ddim", "euler_ancestral", "heun", "dpmpp_2m", "dpmpp_2m_sde_karras", "unipc", "lcm")
@@ -240,7 +241,10 @@ class RowsOffByOne(Wrapped):
         return list(rows.split([each.rows for each in batch]))
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model",
+    ["stable-diffusion", "pixart-sigma", *(pytest.param(each, marks=pytest.mark.long) for each in FURTHER)],
+)
 @pytest.mark.parametrize("fault", [Wrapped, GuidanceOffByOne, PromptOfTheNeighbour, RowsOffByOne])
 def test_comparison_sees_a_fault(model: str, fault: type[Wrapped]) -> None:
     adapter = adapter_of(model)

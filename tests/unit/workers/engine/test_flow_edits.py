@@ -202,7 +202,9 @@ FAULTS = (
 )
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model", [pytest.param(each, marks=[] if each == ANY_SIZE else pytest.mark.long) for each in MODELS]
+)
 @pytest.mark.parametrize("fault", [Wrapped, *FAULTS])
 def test_comparison_sees_a_fault(model: str, fault: Callable[[Any], Wrapped]) -> None:
     adapter = flow.adapter_of(model)

@@ -14,7 +14,7 @@ from jobs.kinds.generate import GenerateSpec
 from tests.further.listed import OLD
 from tests.unit.workers import flow
 from tests.unit.workers.adapters import QUIET, Watched, make_engine, run, submit
-from tests.unit.workers.flow_joining import MODELS, QUICK, TOLERANCE, distance
+from tests.unit.workers.flow_joining import ANY_SIZE, MODELS, QUICK, TOLERANCE, distance
 from workers.families.flow.family import FlowFamily
 from workers.families.flow.rows import FlowRow
 from workers.families.flow.run import FlowConditioning, Guide
@@ -147,8 +147,10 @@ TEETH: list[tuple[str, Patch]] = [
 
 
 def is_quick(model: str, fault: Patch | None) -> bool:
-    """Whether it is among a change's tests: of the further models, what no other has."""
-    return model in QUICK and (model != "hunyuan-image" or fault in (None, guider_of_the_neighbour, letters_left_out))
+    """Whether it is among a change's tests: each fault of the usual models with one of them."""
+    if fault is None:
+        return model == ANY_SIZE
+    return [each for each, looked_for in TEETH if looked_for is fault and each in QUICK][:1] == [model]
 
 
 @contextmanager

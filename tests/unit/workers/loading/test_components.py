@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +200,7 @@ def test_package_that_a_quantized_file_needs_is_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("component", "reason"),
     [
-        ({}, "it says nothing: set source or dtype"),
+        ({}, "it says nothing: set source, dtype or quantization"),
         ({"revision": "1"}, "revision is that of source, which is not set"),
         ({"source": "other", "dtype": "int4"}, "dtype"),
         ({"source": "other", "subfolder": "../.."}, "subfolder"),
@@ -208,3 +210,36 @@ def test_package_that_a_quantized_file_needs_is_named(folder: Path) -> None:
 def test_table_of_a_component_is_checked(component: dict[str, str], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         entry({"vae": component})
+
+
+def test_text_encoder_that_two_entries_name_alike_is_loaded_once(folder: Path) -> None:
+    tiny.stable_diffusion().text_encoder.save_pretrained(folder / "texts")
+    components = {"text_encoder": {"source": "texts"}}
+    one, two = (load(folder, entry(components, name=name)) for name in ("one", "two"))
+    assert one.pipeline.text_encoder is two.pipeline.text_encoder
+    assert one.pipeline.unet is not two.pipeline.unet
+    other = load(folder, entry(components, name="other", dtype="bfloat16"))
+    own = load(folder, entry({}, name="own"))
+    assert len({id(each.pipeline.text_encoder) for each in (one, other, own)}) == 3
+    for each in (one, two):
+        assert_makes_a_picture(each)
+    weights = weakref.ref(one.pipeline.text_encoder)
+    del one, each
+    gc.collect()
+    assert weights() is two.pipeline.text_encoder
+    del two
+    gc.collect()
+    assert weights() is None
+
+
+def test_text_encoder_that_learned_words_belongs_to_its_entry_alone(folder: Path) -> None:
+    """Its table of words is longer."""
+    pipeline = tiny.stable_diffusion()
+    pipeline.text_encoder.save_pretrained(folder / "texts")
+    save_file({"emb_params": torch.ones(1, pipeline.text_encoder.config.hidden_size)}, folder / "word.safetensors")
+    components = {"text_encoder": {"source": "texts"}}
+    plain = load(folder, entry(components, name="plain"))
+    size = plain.pipeline.text_encoder.get_input_embeddings().num_embeddings
+    taught = load(folder, entry(components, name="taught", textual_inversions={"<word>": "word.safetensors"}))
+    assert taught.pipeline.text_encoder.get_input_embeddings().num_embeddings > size
+    assert plain.pipeline.text_encoder.get_input_embeddings().num_embeddings == size

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.filterwarnings(QUIET)
 
 SIDES = st.integers(1, 600)
 SIZES = st.tuples(SIDES, SIDES)
+FURTHER_SIZES = ((40, 48), (5, 90), (700, 30))
 
 
 def model(usual: tuple[int, int] = (128, 128), multiple: int = 8, max_side: int = 256) -> Model:
@@ -196,7 +197,7 @@ def test_memory_is_for_all_that_there_is_at_a_time() -> None:
     assert paste_bytes((700, 300)) == 2 * result.nbytes + in_the_making
 
 
-@pytest.mark.parametrize("size", [(40, 48), (41, 47), (5, 90), (700, 30)])
+@pytest.mark.parametrize("size", [(41, 47), *(pytest.param(each, marks=pytest.mark.long) for each in FURTHER_SIZES)])
 @pytest.mark.parametrize("margin", [None, 3])
 def test_picture_of_any_size_goes_through_a_model_and_keeps_what_is_not_masked(
     size: tuple[int, int], margin: int | None

@@ -1,9 +1,9 @@
-"""One flow-matching model on one device: its passes, a mixed run through the engine, and a job of it by diffusers."""
+"""Jobs that differ, in company of each other through the engine, and one of them beside what diffusers makes of it."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Any
@@ -11,15 +11,12 @@ from typing import Any
 import torch
 
 from jobs.kinds.generate import GenerateSpec
-from workers.bench.passes import pass_seconds
-from workers.bench.published.flow import PublishedFlow, build_flow, flow_entry_of
+from workers.bench.device.subject import Subject
 from workers.engine.adapter import OnStep
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
 from workers.engine.streams import device_clock
 from workers.families.family import PictureFamily
-from workers.families.parts.embeddings import EmbeddingCache
-from workers.families.registry import family_of
 from workers.runners.postprocess import Pixels
 
 # Of the latents, root mean square of the difference ÷ root mean square. In bfloat16 a row comes out differently with
@@ -28,7 +25,6 @@ TOLERANCES = {"float32": 1e-4, "bfloat16": 0.05}
 _SEEN = 4  # times the distance: so far away a neighbour's text has to be, or random weights make too little of texts
 COMPARED_SEED = 5  # of the mixed jobs: in the middle of its neighbours
 
-_CACHE_BYTES = 1 << 30
 _STEPS = (4, 12, 6, 9, 8, 5, 11, 7, 10)
 _WORDS = (3, 40, 12, 25, 7)
 
@@ -74,33 +70,19 @@ class Compared:
         return self.distance <= min(self.tolerance, self.to_other_text / _SEEN)
 
 
-class FlowSubject:
+class Company:
     """
-    A model with random weights.
+    Mixed jobs of a flow-matching model.
 
-    Attributes:
-        parameters: By part of the pipeline.
+    Args:
+        subject: The model.
+        dtype: That it computes in, one of `TOLERANCES`.
     """
 
-    def __init__(self, published: PublishedFlow, device: torch.device, dtype: str) -> None:
-        self.published = published
-        self._device = device
-        self._entry = flow_entry_of(published, dtype)
+    def __init__(self, subject: Subject, dtype: str) -> None:
+        self._subject = subject
         self._tolerance = TOLERANCES[dtype]
-        self._pipeline = build_flow(published, device, dtype)
-        self._adapter = family_of(self._entry).adapt(self._entry, self._pipeline, EmbeddingCache(_CACHE_BYTES))
         self._latents: dict[int, torch.Tensor] = {}
-        self.parameters = {
-            name: sum(each.numel() for each in part.parameters())
-            for name, part in self._pipeline.components.items()
-            if isinstance(part, torch.nn.Module)
-        }
-
-    def passes(self, side: int, counts: Sequence[int], tries: int = 3) -> Mapping[int, float]:
-        """T(B): seconds by rows, of jobs without guidance; it ends where memory does. `side` in pixels."""
-        spec = self._spec(0, side=side, guidance_scale=0.0)
-        run = self._adapter.begin(spec, self._adapter.encode([spec])[0])
-        return pass_seconds(self._adapter, run, counts, device_clock(self._device), tries)
 
     def mixed(self, jobs: int, timeout_s: float) -> Mixed:
         """
@@ -113,12 +95,14 @@ class FlowSubject:
             TimeoutError: One is not done by then.
             GenerationFailed, EngineDied: As the engine raises them.
         """
-        noting = _Noting(self._adapter, self._latents)
-        engine = Engine({noting.name: noting}, Capacity(clock=device_clock(self._device)), device=self._device)
+        noting = _Noting(self._subject.adapter, self._latents)
+        device = self._subject.device
+        engine = Engine({noting.name: noting}, Capacity(clock=device_clock(device)), device=device)
         engine.start()
         try:
             for side in self._sides():  # Has the batch size of each class measured.
-                engine.submit(noting.name, self._spec(0, side=side, num_inference_steps=1)).result(timeout_s)
+                spec = self._subject.spec(0, side, num_inference_steps=1)
+                engine.submit(noting.name, spec).result(timeout_s)
             return _run(engine, self.specs(jobs), timeout_s)
         finally:
             engine.stop()
@@ -147,22 +131,22 @@ class FlowSubject:
         """The mixed jobs; each seed is its place."""
         ways = zip(cycle(_STEPS), cycle(_WORDS), cycle(self._sides()), cycle(self._scales()), strict=False)
         return [
-            self._spec(seed, side=side, words=words, num_inference_steps=steps, guidance_scale=scale)
+            self._spec(seed, side, words, num_inference_steps=steps, guidance_scale=scale)
             for seed, (steps, words, side, scale) in enumerate(islice(ways, jobs))
         ]
 
     def _sides(self) -> tuple[int, ...]:
         """Of the mixed jobs, in pixels."""
-        return self.published.sides if self.published.mixes_sizes else self.published.sides[:1]
+        published = self._subject.published
+        return published.sides if published.mixes_sizes else published.sides[:1]
 
     def _scales(self) -> tuple[float, ...]:
-        scale = self.published.guidance_scale
-        return (0.0,) if scale is None else (0.0, 0.0, scale)
+        published = self._subject.published
+        return (published.guidance_scale,) if published.mixed_scale is None else (0.0, 0.0, published.mixed_scale)
 
-    def _spec(self, seed: int, *, side: int, words: int = 12, **fields: Any) -> GenerateSpec:
+    def _spec(self, seed: int, side: int, words: int, **fields: Any) -> GenerateSpec:
         text = " ".join(islice(cycle(f"a picture of {seed} things".split()), words))
-        given = {"model": self._entry.name, "prompt": text, "seed": seed, "width": side, "height": side}
-        return GenerateSpec.model_validate(self._entry.defaults.model_dump() | given | fields)
+        return self._subject.spec(seed, side, prompt=text, **fields)
 
     def _alone(self, spec: GenerateSpec) -> torch.Tensor:
         """The latents that diffusers' own call ends with, as the model takes them; float32, on the CPU."""
@@ -172,16 +156,7 @@ class FlowSubject:
             seen[:] = [kwargs["latents"]]
             return kwargs
 
-        self._pipeline(
-            prompt=[spec.prompt],
-            width=spec.width,
-            height=spec.height,
-            num_inference_steps=spec.num_inference_steps,
-            guidance_scale=spec.guidance_scale,
-            generator=[torch.Generator("cpu").manual_seed(spec.seed)],
-            output_type="latent",
-            callback_on_step_end=note,
-        )
+        self._subject.call(spec, output_type="latent", callback_on_step_end=note)
         return seen[-1].float().cpu()
 
 

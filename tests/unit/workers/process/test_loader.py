@@ -15,19 +15,19 @@ from tests.unit.workers import flow
 from tests.unit.workers.adapters import QUIET, make_adapter, make_engine
 from workers.bench.tiny_pipelines import EDITING_PIPELINES
 from workers.families.family import PictureFamily
-from workers.process.start import _in_a_thread, _warm_up
+from workers.process.loader import in_a_thread, warm_up
 
 LOADS_FOR_EVER = """
 import threading
-from workers.process.start import _in_a_thread
+from workers.process.loader import in_a_thread
 print("loading", flush=True)
-_in_a_thread(threading.Event().wait)
+in_a_thread(threading.Event().wait)
 """
 
 
 def test_thread_is_gone_when_it_has_loaded() -> None:
     before = threading.active_count()
-    loader = _in_a_thread(threading.current_thread)
+    loader = in_a_thread(threading.current_thread)
     assert loader is not threading.current_thread()
     assert not loader.is_alive()
     assert threading.active_count() == before
@@ -40,7 +40,7 @@ def test_what_loading_raises_is_raised() -> None:
         raise error
 
     with pytest.raises(ValueError) as raised:
-        _in_a_thread(load)
+        in_a_thread(load)
     assert raised.value is error
 
 
@@ -60,12 +60,16 @@ def test_ctrl_c_ends_a_process_that_loads() -> None:
 
 
 @pytest.mark.filterwarnings(QUIET)
-@pytest.mark.parametrize("name", ["stable-diffusion", "inpainting", "qwen-image-edit"])
+@pytest.mark.parametrize(
+    "name",
+    # The last looks at a megapixel; the second does nothing but edit, too.
+    ["stable-diffusion", "inpainting", pytest.param("qwen-image-edit", marks=pytest.mark.long)],
+)
 def test_model_is_warmed_up_with_what_it_does(name: str) -> None:
     adapter: PictureFamily[Any] = flow.adapter_of(name) if name in EDITING_PIPELINES else make_adapter(name)
     engine = make_engine(adapter)
     engine.start()
     try:
-        assert _warm_up(engine, adapter) >= 1
+        assert warm_up(engine, adapter) >= 1
     finally:
         engine.stop()

@@ -2,7 +2,7 @@
 Which models lie on a device that cannot hold all that it serves: what to run next, what to load, and what for.
 
 Only the decision: who asks measures how long a load takes, and how much is asked of each model. A device that loads
-runs nothing meanwhile, so every load is paid for by all who wait there.
+goes on with the models that stay; what makes room runs nothing meanwhile, and that is what a load costs.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-PATIENCE_LOADS = 20.0  # How long a job may be passed over for others of loaded models, in times that a load takes.
-IDLE_LOADS = 0.5  # The same, where nothing waits for a loaded model.
+PATIENCE_LOADS = 20.0  # How long a job waits before models make room that others wait for, in times that a load takes.
+IDLE_LOADS = 0.5  # The same, before models make room that nobody waits for.
+COPY_LOADS = 1.5  # The same, before a device that would stand still loads what another one has.
 _HALF_LIFE_LOADS = 40.0  # After which a job counts half in the demand of its model.
 
 
@@ -27,7 +28,7 @@ class Waiting:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
     """
-    How things are when a device has nothing to do.
+    How things are on a device.
 
     Attributes:
         loaded: When each model that lies on it was last used; seconds of any clock.
@@ -70,18 +71,33 @@ def choose(look: Look) -> Choice:
     """
     What a device does next; None for waiting.
 
-    It runs what is loaded, oldest first, for as long as there is any; then it loads the model whose jobs are many and
-    have waited for long. It loads before that only for a job that has been passed over for `PATIENCE_LOADS`.
+    It runs what is loaded, oldest first, and loads the model whose jobs are many and have waited for long: in the place
+    of models that nobody waits for soon, and of others only when it has been passed over for `PATIENCE_LOADS`. Nothing
+    is loaded for a job that has just come: the next one may be of a model that lies there. Where nobody waits for any
+    that it could run, it loads a second copy of one that another device has.
     """
     mine = [model for model in look.waiting if model in look.loaded]
     others = [each for each in look.waiting if each not in look.loaded and each not in look.elsewhere]
     others = [each for each in others if look.gb[each] <= look.room_gb]
     if others:
         next_one = max(others, key=lambda each: _pressure(look.waiting[each]))
-        patience = PATIENCE_LOADS if mine else IDLE_LOADS
+        evicts = evicted(look, next_one)
+        patience = PATIENCE_LOADS if any(each in look.waiting for each in evicts) else IDLE_LOADS
         if look.waiting[next_one].oldest_s >= patience * look.load_s:
-            return Load(model=next_one, evicts=evicted(look, next_one))
-    return Run(model=max(mine, key=lambda model: look.waiting[model].oldest_s)) if mine else None
+            return Load(model=next_one, evicts=evicts)
+    if mine:
+        return Run(model=max(mine, key=lambda model: look.waiting[model].oldest_s))
+    return None if others else _copy(look)
+
+
+def _copy(look: Look) -> Load | None:
+    """A model whose jobs another device cannot get through, where this one would stand still."""
+    late = [each for each in look.waiting if look.waiting[each].oldest_s >= COPY_LOADS * look.load_s]
+    fitting = [each for each in late if look.gb[each] <= look.room_gb]
+    if not fitting:
+        return None
+    model = max(fitting, key=lambda each: _pressure(look.waiting[each]))
+    return Load(model=model, evicts=evicted(look, model))
 
 
 def evicted(look: Look, model: str) -> tuple[str, ...]:
@@ -113,7 +129,7 @@ class Demand:
 
     def at(self, now_s: float) -> dict[str, float]:
         """By model."""
-        return {model: self._at(model, now_s) for model in self._counts}
+        return {model: self._at(model, now_s) for model in list(self._counts)}
 
     def _at(self, model: str, now_s: float) -> float:
         count, then_s = self._counts.get(model, (0.0, now_s))

@@ -1,0 +1,51 @@
+"""Who loads which model, for no two workers are to load one for the same jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import redis
+
+from jobs import names
+from jobs.process.settings import Settings
+from jobs.redis.connection import map_errors
+
+EXPIRY_S = 10  # A worker that loads says so more often; one that was killed holds nobody up for longer.
+
+
+class Loads:
+    """
+    Of one worker.
+
+    Every method raises `RedisUnavailable` where Redis does not answer.
+
+    Args:
+        owner: Its name.
+    """
+
+    def __init__(self, client: redis.Redis, settings: Settings, owner: str) -> None:
+        self._redis = client
+        self._settings = settings
+        self._owner = owner
+
+    def take(self, model: str) -> bool:
+        """Begin to load a model. Returns False where another worker does."""
+        with map_errors(self._settings):
+            return bool(self._redis.set(names.loading_key(model), self._owner, ex=EXPIRY_S, nx=True))
+
+    def keep(self, model: str) -> None:
+        """It is being loaded still."""
+        with map_errors(self._settings):
+            self._redis.set(names.loading_key(model), self._owner, ex=EXPIRY_S)
+
+    def end(self, model: str) -> None:
+        """It is loaded, or cannot be."""
+        with map_errors(self._settings):
+            self._redis.delete(names.loading_key(model))
+
+    def of_others(self, models: Sequence[str]) -> set[str]:
+        """Those of some models that other workers load now."""
+        with map_errors(self._settings):
+            owners = cast("list[str | None]", self._redis.mget([names.loading_key(each) for each in models]))
+        return {model for model, owner in zip(models, owners, strict=True) if owner not in (None, self._owner)}

@@ -1,0 +1,1 @@
+"""Several models on a device that cannot hold all that it serves: loaded when jobs wait for them."""
