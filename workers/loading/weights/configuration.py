@@ -6,6 +6,7 @@ It comes from the folder of a pipeline, or from a pipeline of a hub, without its
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.catalogue.catalogue import Catalogue
@@ -14,6 +15,7 @@ from workers.loading.errors import Fault, NotLoaded
 from workers.loading.weights.folder import configuration_folder_fault
 from workers.loading.weights.header import read_header
 from workers.loading.weights.hub import commit_fault
+from workers.loading.weights.offline import missing_configuration
 
 _FILES = ("*.json", "*/*.json", "*.txt", "*/*.txt", "*/*.model")  # of a pipeline, all but weights
 
@@ -26,7 +28,9 @@ def configuration_fault(catalogue: Catalogue, model: Model, *, asks: bool) -> Fa
     if place.is_dir():
         return configuration_folder_fault(place)
     repository, _, commit = model.config.partition("@")
-    return commit_fault(repository, commit, f'config = "{repository}@{{}}" of [models.{model.name}]', asks=asks)
+    line = f'config = "{repository}@{{}}" of [models.{model.name}]'
+    fault = commit_fault(repository, commit, line, asks=asks) or missing_configuration(repository, commit)
+    return None if fault is None else replace(fault, found=f"config: {fault.found}")
 
 
 def configuration_of(catalogue: Catalogue, model: Model) -> Path:
@@ -65,7 +69,8 @@ def _fetched(model: Model, repository: str, commit: str | None) -> Path:
     except (OSError, ValueError, RuntimeError) as exc:
         at = f" at {commit}" if commit else ""
         taken = "" if commit else f"it has no configuration of its own, and is taken for one like {repository}: "
-        reason = " ".join(str(exc).split()[:40])
+        missing = missing_configuration(repository, commit)
+        reason = missing.found if missing else " ".join(str(exc).split()[:40])
         raise NotLoaded(
             f"{taken}the configuration of {repository}{at} is neither here nor to be had ({reason}); set config of "
             f"[models.{model.name}] in models.toml to the folder of such a pipeline (weights are not needed in it), "

@@ -14,6 +14,7 @@ from workers.loading.weights.configuration import configuration_fault
 from workers.loading.weights.files import file_fault
 from workers.loading.weights.folder import first_fault, not_loaded
 from workers.loading.weights.hub import is_file_name, is_path, revision_fault
+from workers.loading.weights.offline import missing_files
 from workers.loading.weights.packages import package_fault
 from workers.loading.weights.stored import stored_fault
 
@@ -34,7 +35,9 @@ def source_fault(catalogue: Catalogue, model: Model, *, asks: bool = True) -> Fa
     if place.is_dir():
         fault = first_fault(place, not_loaded(model) | model.components.keys(), model.variant)
     elif is_of_hub:
+        leave_out = not_loaded(model) | model.components.keys()
         fault = revision_fault(model, asks=asks)
+        fault = fault or missing_files(model.source, model.revision, leave_out, model.variant)
     else:
         fault = _file_fault(place, model) or configuration_fault(catalogue, model, asks=asks)
     fault = fault or component_fault(catalogue, model, asks=asks) or _word_fault(catalogue, model)

@@ -55,7 +55,7 @@ def test_folder_and_file_in_the_store_are_added_and_checked(store: S3Store, tmp_
         assert "imagemill-models-" not in added.stdout
     checked = CliRunner().invoke(app, ["models", "check"])
     assert checked.exit_code == 0, checked.output
-    assert "weights take 0.0039 GiB as float16" in " ".join(checked.stdout.split())
+    assert "weights take 0.0042 GB as float16" in " ".join(checked.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,6 @@ def _letters_lost(at: Path) -> None:
 
 
 _SEEN_BY_LOADING: dict[str, Any] = {"check": "", "state": State.OK}  # Names and shapes of tensors, and their numbers.
-_ASKS_HUB: dict[str, Any] = {"check": "from the hub", "state": State.INFORMATION}
 _WHOLE_FILE = "file with a configuration"
 
 BROKEN: dict[str, Broken] = {
@@ -198,7 +197,14 @@ BROKEN: dict[str, Broken] = {
     "hub's tag": Broken(
         spoil=lambda _: {"source": REPOSITORY, "revision": TAG}, start=f"revision {TAG!r} is no commit"
     ),
-    "hub, offline": Broken(spoil=lambda _: {"source": REPOSITORY, "revision": COMMIT}, start=REPOSITORY, **_ASKS_HUB),
+    "hub, offline": Broken(
+        spoil=lambda _: {"source": REPOSITORY, "revision": COMMIT}, start=f"{REPOSITORY} at {COMMIT} is not here"
+    ),
+    "configuration of the hub, offline": Broken(
+        of=_WHOLE_FILE,
+        spoil=lambda _: {"config": f"{REPOSITORY}@{COMMIT}"},
+        start=f"config: {REPOSITORY} at {COMMIT} is not here",
+    ),
     "store that has no such model": Broken(
         of="folder in the store", spoil=lambda _: {"source": f"{STORED}gone"}, start="has nothing at s3://"
     ),
