@@ -8,12 +8,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from PIL import Image
 
 from ops.models.text import entry_text
-from storage.backends.s3.settings import S3Settings
-from storage.backends.s3.store import S3Store
 from tests.blackbox.conftest import MakeSystem
 from tests.blackbox.system import System, until
 from tests.unit.ops.models.table.asked import BASE
@@ -45,16 +44,20 @@ def entry(name: str, folder: Path, lines: dict[str, Any], number: int = 0) -> st
     return entry_text(name, {key: value for key, value in said.items() if value is not None}, (), {})
 
 
-def store_of(system: System) -> S3Store:
-    store = S3Store(S3Settings(endpoint_url=system.env["IMAGEMILL_S3_ENDPOINT_URL"], bucket=BUCKET))
-    store.prepare()
-    return store
-
-
-def move(folder: Path, store: S3Store, number: int) -> None:
+def move(folder: Path, system: System, number: int) -> None:
     """All files into the bucket."""
+    env = system.env
+    client: Any = boto3.client(
+        "s3",
+        endpoint_url=env["IMAGEMILL_S3_ENDPOINT_URL"],
+        aws_access_key_id=env["IMAGEMILL_S3_ACCESS_KEY_ID"],
+        aws_secret_access_key=env["IMAGEMILL_S3_SECRET_ACCESS_KEY"],
+        region_name="us-east-1",
+    )
+    if BUCKET not in {each["Name"] for each in client.list_buckets()["Buckets"]}:
+        client.create_bucket(Bucket=BUCKET)
     for file in [each for each in folder.rglob("*") if each.is_file()]:
-        store.put(f"{number}/{file.relative_to(folder)}", file.read_bytes(), "application/octet-stream")
+        client.put_object(Bucket=BUCKET, Key=f"{number}/{file.relative_to(folder)}", Body=file.read_bytes())
         file.unlink()
 
 
@@ -65,10 +68,9 @@ def test_every_form_of_source_is_served(make_system: MakeSystem, tmp_path: Path)
         folder.mkdir()
         text += f"\n{entry(f'm{number}', folder, dict(GOOD[name].write(folder)), number)}"
     system = make_system(text)
-    store = store_of(system)
     for number, (name, folder) in enumerate(folders.items()):
         if GOOD[name].is_stored:
-            move(folder, store, number)
+            move(folder, system, number)
     checked = system.cli("models", "check", "--json")
     assert checked.returncode == 0, checked.stdout
     worker = system.worker(is_ready=False)
@@ -104,7 +106,7 @@ def test_source_that_is_wrong_ends_the_worker_for_good(make_system: MakeSystem, 
     lines |= changes if isinstance(changes, dict) else {}
     system = make_system(entry("mine", folder, lines), {"HF_HUB_OFFLINE": "1"})
     if GOOD[broken.of].is_stored:
-        move(folder, store_of(system), 0)
+        move(folder, system, 0)
     line = refused(system)
     assert broken.start in line
     listed = json.loads(system.cli("workers", "--json").stdout.splitlines()[0])
