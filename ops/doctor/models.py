@@ -12,7 +12,7 @@ from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from ops.doctor.finding import Finding, State, attempt, attempt_all
 from ops.doctor.gpu import memory_mib
-from ops.doctor.model_folder import judge_folder
+from ops.doctor.model_folder import judge_file, judge_folder
 from ops.models.sources.hub import is_hub_id
 from ops.models.sources.stored import mirrored, without_checksums
 from storage.errors import StorageError
@@ -125,7 +125,7 @@ def _judge_sound(check: str, model: Model, source: Path, catalogue: Catalogue) -
     if source.is_dir():
         return judge_folder(check, model, source, catalogue)
     if source.exists():
-        return Finding(check=check, state=State.OK, found=str(source))
+        return judge_file(check, model, source, catalogue)
     found = f"{model.source} at {model.revision}, from the hub: a worker downloads it at its first start"
     return Finding(check=check, state=State.INFORMATION, found=found)
 

@@ -15,13 +15,19 @@ from jobs.catalogue.entry import Model
 from jobs.catalogue.loading import GGUF_SUFFIX, Quantization
 from ops.models.components import Component, Pipeline, component_of
 from workers.loading.weights.component_sources import component_place
-from workers.loading.weights.header import read_header
+from workers.loading.weights.header import TensorHeader, read_header
 
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 # Of a weight of a linear layer; nf4 has a scale of four bytes for each 64 weights.
 _QUANTIZED_BYTES: Mapping[Quantization, float] = {"int8": 1, "fp8": 1, "nf4": 0.5 + 4 / 64}
 _DENOISERS = ("transformer", "unet")
 _STAY = ("vae",)  # on the device, where layers of others come and go
+# How names of tensors begin in one file, of CompVis and those after them; the rest are the denoiser's.
+_IN_ONE_FILE = {
+    "text_encoder": ("cond_stage_model.", "conditioner.", "text_encoders."),
+    "vae": ("first_stage_model.", "vae."),
+}
+_OF_UNETS = ("stable-diffusion", "stable-diffusion-xl")
 _SHOWN = 3  # components, the largest
 
 
@@ -46,6 +52,20 @@ def with_components(pipeline: Pipeline, catalogue: Catalogue, model: Model) -> t
             tensors = [tensor for file in files for tensor in read_header(file).values()]
             components[name] = component_of(tensors, name)
     return replace(pipeline, components=components), kept
+
+
+def pipeline_in(file: Path, family: str) -> Pipeline:
+    """
+    The components of a model in one file, as far as the names that trainers give their tensors tell them apart.
+
+    Raises:
+        ValueError: It is no safetensors file.
+    """
+    parts: dict[str, list[TensorHeader]] = {}
+    for tensor, header in read_header(file).items():
+        of = next((part for part, begins in _IN_ONE_FILE.items() if tensor.startswith(begins)), None)
+        parts.setdefault(of or ("unet" if family in _OF_UNETS else "transformer"), []).append(header)
+    return Pipeline(index={}, components={name: component_of(tensors, name) for name, tensors in parts.items()})
 
 
 def weights_bytes(pipeline: Pipeline, model: Model, elsewhere: Mapping[str, int]) -> dict[str, int]:

@@ -186,6 +186,23 @@ def test_weights_are_counted_as_the_entry_loads_them(tmp_path: Path) -> None:
         assert weights_bytes(pipeline, model, {})["unet"] == (2 << 20) + bytes_of_matrix
 
 
+def test_weights_of_one_file_are_counted_too(tmp_path: Path) -> None:
+    tensors = {
+        "model.diffusion_model.input_blocks.0.weight": ("F16", [1 << 20]),
+        "first_stage_model.decoder.conv_in.weight": ("F16", [1 << 18]),
+        "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight": ("F16", [1 << 10, 1 << 9]),
+    }
+    write_safetensors(tmp_path / "one.safetensors", tensors)
+    write_entries(tmp_path, {"source": "one.safetensors", "own": 'config = "mine"'})
+    make_gpu(tmp_path, 3)
+    (_, finding) = check()[1]
+    said = (
+        "one.safetensors: weights take 0.0037 GB as float16 (unet 0.0021, text_encoder 0.001, vae 0.00052); of a device"
+    )
+    assert said in finding["found"]
+    assert (finding["state"], "not into GPU 0 (0.0031 GB)" in finding["found"]) == ("warning", True)
+
+
 @pytest.mark.parametrize(
     ("offload", "needed", "fit"),
     [("model", "0.01", "not into GPU 0 (0.0084 GB)"), ("group", "2e-08", "fits into GPU 0 (0.0084 GB)")],

@@ -26,6 +26,8 @@ pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings(OLD)
 
 CPU, ELSEWHERE = torch.device("cpu"), torch.device("meta")
 
+PROMPT = 'a red circle, and "blue" on it'  # What stands in quotation marks has a text encoder of its own, of some.
+
 # Pipelines of their own: those of `tiny` are shared with other tests, which are to have no hooks.
 UNETS: dict[str, Callable[[], Any]] = {
     "stable-diffusion": tiny.stable_diffusion.__wrapped__,
@@ -58,7 +60,8 @@ def pictures(adapter: PictureFamily[Any]) -> list[Any]:
     made = []
     for seed in (1, 2):
         side = max(adapter.entry.defaults.width, adapter.entry.traits.min_seen_side)
-        job = tiny.spec(adapter.entry, num_inference_steps=2, seed=seed, width=side, height=side)
+        fields = {"num_inference_steps": 2, "seed": seed, "width": side, "height": side, "prompt": PROMPT}
+        job = tiny.spec(adapter.entry, **fields)
         is_edit = seed == 2 and "image" in (adapter.ways_to_edit or adapter.entry.ways_to_edit or {})
         ticket = submit(engine, edit_of_gray(job) if is_edit else adapter.work_to_try(job))
         run(engine, ticket)
