@@ -15,7 +15,7 @@ class Lines:
     def __init__(self, text: str) -> None:
         self._numbers: dict[KeyPath, int] = {}
         table: KeyPath = ()
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             content = _read(line.strip())
             if line.lstrip().startswith("["):
                 table = max(_paths(content), key=len, default=table)

@@ -103,8 +103,10 @@ def at_hub(folder: Path, repository: str, cache: Path) -> Iterator[str]:
         patched.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
         for name in ("NO_PROXY", "no_proxy"):
             patched.setenv(name, "127.0.0.1")
-        yield endpoint
-        close_session()  # Else a thread of the hub waits for what is asked next.
+        try:
+            yield endpoint
+        finally:
+            close_session()  # Else a thread of the hub waits for what is asked next.
 
 
 def nowhere() -> str:

@@ -18,6 +18,7 @@ from tests.integration.workers.hub import COMMIT, at_hub
 from tests.unit.ops.models.serving import first_picture
 from tests.unit.workers import tiny, tiny_files
 from tests.unit.workers.adapters import QUIET
+from tests.unit.workers.gguf_files import write_gguf
 from tests.unit.workers.original import save_original
 from tests.unit.workers.original_flow import save_flux2, save_z_image
 from workers.bench import tiny_pipelines
@@ -26,6 +27,7 @@ from workers.loading.models import load_model
 
 pytestmark = [pytest.mark.filterwarnings(QUIET), pytest.mark.filterwarnings("ignore:The `local_dir_use_symlinks`")]
 
+# Not FLUX.1, whose file diffusers converts in its published width alone.
 # By what they are called: what their configuration comes with, which family serves them, and how they are made.
 FILES: dict[str, tuple[str, str, Callable[[], Any], Callable[[Any, Path], None]]] = {
     "juggernaut": (
@@ -80,6 +82,22 @@ def test_file_serves_its_first_picture(name: str, tmp_path: Path) -> None:
             loaded = dict(getattr(adapter.pipeline, part).state_dict())
             torch.testing.assert_close(loaded, dict(expected.state_dict()), rtol=0, atol=0)
     check_side_multiple(adapter, catalogue)
+    assert first_picture(adapter).shape == (entry.defaults.height, entry.defaults.width, 3)
+
+
+@pytest.mark.long
+def test_file_of_gguf_serves_its_first_picture(tmp_path: Path) -> None:
+    pipeline = tiny_pipelines.z_image()
+    pipeline.save_pretrained(tmp_path / "repository")
+    write_gguf(tmp_path / "z_image_turbo-Q8_0.gguf", pipeline.transformer.state_dict())
+    with at_hub(tmp_path / "repository", "Tongyi-MAI/Z-Image-Turbo", tmp_path / "cache"):
+        added = add(tmp_path, "z_image_turbo-Q8_0.gguf")
+        assert added.exit_code == 0, added.output
+        catalogue = Catalogue.read(tmp_path / "models.toml")
+        (entry,) = catalogue.models.values()
+        adapter: Any = load_model(catalogue, entry, torch.device("cpu"), 1 << 20)
+    weight = adapter.pipeline.transformer.layers[0].attention.to_q.weight
+    assert type(weight).__name__ == "GGUFParameter"
     assert first_picture(adapter).shape == (entry.defaults.height, entry.defaults.width, 3)
 
 

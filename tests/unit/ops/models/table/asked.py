@@ -24,6 +24,7 @@ from tests.unit.ops.models.table.broken import BROKEN
 from tests.unit.ops.models.table.good import GOOD, Form
 from tests.unit.workers import tiny
 from tests.unit.workers.adapters import make_engine, run, submit
+from workers.bench import tiny_pipelines
 from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.registry import family_of
 from workers.loading.checks.guidance import check_guidance
@@ -103,7 +104,8 @@ def assert_served(name: str, folder: Path, bucket: S3Store | None = None) -> Non
     entry = adapter.entry
     assert made.shape == (entry.defaults.height, entry.defaults.width, 3)
     assert made.std() > 0
-    reference = picture(_in_memory(entry, form.make or tiny.stable_diffusion), form.prompt)
+    other = tiny_pipelines.z_image if entry.family == "z-image" else tiny.stable_diffusion
+    reference = picture(_in_memory(entry, form.make or other), form.prompt)
     assert np.array_equal(made, reference) == (form.make is not None)
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.integration.workers.hub import COMMIT, REPOSITORY
 from tests.unit.workers import tiny, tiny_files
+from tests.unit.workers.gguf_files import write_gguf
 from tests.unit.workers.original import save_original
 from tests.unit.workers.original_flow import save_z_image
 from workers.bench import tiny_pipelines
@@ -147,6 +148,12 @@ def _transformer_of_a_file(folder: Path) -> Lines:
     return {"source": "model", "family": "z-image", "schedulers": ["default"], "components": components}
 
 
+def _transformer_of_gguf(folder: Path) -> Lines:
+    lines = _transformer_of_a_file(folder)
+    write_gguf(folder / "q8.gguf", tiny_pipelines.z_image().transformer.state_dict())
+    return lines | {"components": {"transformer": {"source": "q8.gguf"}}}
+
+
 def _variant_beside_others(folder: Path) -> Lines:
     """The plain files are zeros, which nobody asks for."""
     lines = _folder(folder)
@@ -196,6 +203,7 @@ GOOD: dict[str, Form] = {
     "unet of a file": Form(write=_unet_of_a_file),
     "unet of a whole model's file": Form(write=_unet_of_a_whole_file),
     "transformer of a file": Form(write=_transformer_of_a_file, make=tiny_pipelines.z_image),
+    "transformer of GGUF": Form(write=_transformer_of_gguf, make=None),
     "folder in the store": Form(write=lambda at: _folder(at) | {"source": f"{STORED}model"}, is_stored=True),
     "file in the store, its configuration, too": Form(write=_stored_file, is_stored=True),
     "parts in the store": Form(write=_stored_parts, is_stored=True),
