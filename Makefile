@@ -2,7 +2,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help venv demo up check test test-unit test-together test-system test-long test-properties test-loaded test-blackbox test-kinds test-versions test-api test-two-keys test-proxy test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-borrowed test-slow soak format docs lock digests
+.PHONY: help venv demo up check test test-unit test-models test-together test-system test-long test-properties test-loaded test-blackbox test-kinds test-versions test-api test-two-keys test-proxy test-network test-compose test-faults test-mutations test-s3 test-redis test-senders test-clients test-borrowed test-slow soak format docs lock digests
 
 PYTHON := .venv/bin/python
 
@@ -32,13 +32,19 @@ check: venv  ## Check format, lint rules, types and import rules
 # in one, the Redis of test_hostile_messages is not what it expects.
 PYTEST := OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 
-test: venv  ## The tests of a change, two suites at a time: test-unit, test-together, test-system; 5 to 8 minutes
-	@echo "Three suites, two at a time. Each shows what it did when it is over, the first after a minute or two …"
-	@TIMEFORMAT='make test took %R s; of processor time %U s, and %S s in the kernel'; \
-	time $(MAKE) --no-print-directory -j 2 --keep-going --output-sync=target test-together test-unit test-system
+# Of the single parts, those that compute with torch: tiny models take most of the time of all unit tests.
+MODELS := $(addprefix tests/unit/workers/,bench builtin engine families loading)
 
-test-unit: venv  ## The tests of single parts: run it after each change; 1 to 2 minutes
-	$(PYTEST) -m "not long" tests/unit
+test: venv  ## The tests of a change, two suites at a time: test-unit, test-models, test-together, test-system; 5 to 8 minutes
+	@echo "Four suites, two at a time. Each shows what it did when it is over, the first after a minute or two …"
+	@TIMEFORMAT='make test took %R s; of processor time %U s, and %S s in the kernel'; \
+	time $(MAKE) --no-print-directory -j 2 --keep-going --output-sync=target test-together test-models test-system test-unit
+
+test-unit: venv  ## The tests of single parts, without models: run it after each change; 1 minute
+	$(PYTEST) -m "not long" $(addprefix --ignore=,$(MODELS)) tests/unit
+
+test-models: venv  ## The tests of engine, families and loading on tiny models; 3 to 5 minutes
+	$(PYTEST) -m "not long" $(MODELS)
 
 test-together: venv  ## The tests of parts together, on a real Redis and a real S3 store; up to 4 minutes
 	$(PYTEST) -n 2 --dist loadfile -m "not long" tests/integration

@@ -184,6 +184,7 @@ def test_a_picture_whose_shorter_side_is_another_is_refused() -> None:
         places(random_scene(random.Random(0)), random.Random(0), grid_px=None, size=(96, 128))
 
 
+@pytest.mark.long  # Each trains twice.
 @pytest.mark.parametrize(("dropout", "differs"), [(0.0, True), (1.0, False)])
 def test_guidance_moves_the_target_of_what_has_a_caption(
     tokenizer: PreTrainedTokenizerFast,
