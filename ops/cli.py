@@ -58,7 +58,7 @@ def worker(
     ] = 0,
 ) -> None:
     """Run a worker in the foreground."""
-    from workers.process.launch import launch
+    from workers.process.parent.launch import launch
 
     with private_files(), reporting():
         code = launch(model or [], concurrency, wait_for_services, processes, devices)

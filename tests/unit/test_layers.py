@@ -15,7 +15,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 WITHOUT_TORCH = "import sys; sys.modules.update(dict.fromkeys(('torch', 'diffusers', 'transformers')))\n"
 EVERY_MODULE = """
 import importlib, pkgutil, sys
-import jobs, storage, producer, ops, workers.process.launch
+import jobs, storage, producer, ops, workers.process.parent.launch
 for package in (jobs, storage, producer, ops):
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         importlib.import_module(module.name)

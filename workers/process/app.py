@@ -1,4 +1,4 @@
-"""The worker process: `python -m celery -A workers.process.app worker`, started by `workers.process.launch`."""
+"""The worker process: `python -m celery -A workers.process.app worker`, started by `workers.process.parent.launch`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from workers.delivery.tasks import register_tasks
 from workers.delivery.transport import use_tolerant_transport
 from workers.process.control import drain_on_shutdown, keep_to_lines, turn_revoke_into_cancel
 from workers.process.logs import configure_logging
+from workers.process.parent.supervise import EX_CONFIG
 from workers.process.settings import load_worker_settings
-from workers.process.supervise import EX_CONFIG
 from workers.process.worker import WorkerProcess
 
 log = structlog.get_logger()

@@ -49,9 +49,9 @@ from workers.attempt.watched_jobs import WatchedJobs
 from workers.delivery.adoption import Adoption
 from workers.process.devices.own import place
 from workers.process.drain import EX_BUG, EX_REFUSED, drain, leave_with
-from workers.process.gauges import WorkerGauges
-from workers.process.heartbeat import Heartbeat, failure_listed, reported_while_starting
-from workers.process.intake import Intake
+from workers.process.reports.gauges import WorkerGauges
+from workers.process.reports.heartbeat import Heartbeat, failure_listed, reported_while_starting
+from workers.process.reports.intake import Intake
 from workers.process.residency.budget import Budget
 from workers.process.residency.lines import ReadLines
 from workers.process.residency.swapper import Swapper

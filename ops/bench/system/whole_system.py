@@ -34,7 +34,7 @@ from ops.stack import worker_processes
 from producer import Client
 from workers.bench.contenders import factories
 from workers.bench.process import Remote
-from workers.process.launch import threads_of_each
+from workers.process.parent.launch import threads_of_each
 
 SYSTEM, ALONE, PARTS = "whole system", "engine alone", "the system's engines alone"
 _OWN_STAGES = ("encode", "generate")  # of a record's timings: the engine's

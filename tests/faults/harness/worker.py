@@ -15,7 +15,7 @@ from ops.process import Process
 from ops.settings import CHECKOUT
 from tests.faults.harness.waiting import until
 from tests.processes import children_of
-from workers.process.launch import _command as celery_command
+from workers.process.parent.launch import _command as celery_command
 
 INJECTION = Path(__file__).resolve().parent.parent / "injection"
 

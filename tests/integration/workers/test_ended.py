@@ -12,8 +12,8 @@ from jobs.fleet.fleet import Fleet, WorkerReport, troubles_of
 from jobs.process.settings import Settings
 from ops.doctor.workers import judge_each
 from ops.process import wait_until
-from workers.process.ended import EndedProcesses
-from workers.process.supervise import EX_CONFIG, Command
+from workers.process.parent.ended import EndedProcesses
+from workers.process.parent.supervise import EX_CONFIG, Command
 
 DEADLINE_S = 60.0
 FIRST, SECOND = (WorkerReport(name=f"worker@a-gpu{n}-1", state="starting", models=("sim",)) for n in range(2))

@@ -11,7 +11,7 @@ from jobs import names
 from jobs.fleet.fleet import Fleet, WorkerReport, troubles_of
 from jobs.process.settings import Settings
 from ops.process import wait_until
-from workers.process.heartbeat import reported_while_starting
+from workers.process.reports.heartbeat import reported_while_starting
 
 STARTING = WorkerReport(name="worker@slow", state="starting", models=("shapes-flow",))
 

@@ -30,9 +30,9 @@ from tests.blackbox.system import simulated
 from workers.attempt.context import Context
 from workers.delivery.adoption import Adoption
 from workers.process.control import keep_to_lines
-from workers.process.failures import how_it_ended, note_failure
-from workers.process.heartbeat import Heartbeat
-from workers.process.intake import Intake
+from workers.process.parent.failures import how_it_ended, note_failure
+from workers.process.reports.heartbeat import Heartbeat
+from workers.process.reports.intake import Intake
 from workers.process.residency.lines import ReadLines
 
 QUEUE, OTHER = "gpu.sim", "gpu.other"

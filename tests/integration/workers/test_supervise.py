@@ -13,13 +13,13 @@ import pytest
 from ops.process import Process, wait_until
 from ops.settings import CHECKOUT
 from tests.processes import is_alive
-from workers.process.supervise import EX_CONFIG
+from workers.process.parent.supervise import EX_CONFIG
 
 DEADLINE_S = 60.0
 
 PARENT = """
 import sys
-from workers.process.supervise import Command, supervise
+from workers.process.parent.supervise import Command, supervise
 commands = [[each] if each.startswith("/") else [sys.executable, "-c", each] for each in sys.argv[1:]]
 sys.exit(supervise([Command(argv=each, env={"NUMBER": str(n)}) for n, each in enumerate(commands)]))
 """

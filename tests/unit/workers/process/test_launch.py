@@ -10,7 +10,7 @@ import pytest
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import Settings
 from tests.certificates import make_chain
-from workers.process.launch import _share_of, launch, threads_of_each
+from workers.process.parent.launch import _share_of, launch, threads_of_each
 from workers.process.settings import WorkerSettings
 
 THREADS, PORT = "IMAGEMILL_WORKER_THREADS", "IMAGEMILL_METRICS_PORT"

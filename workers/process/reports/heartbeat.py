@@ -23,8 +23,8 @@ from jobs.fleet.fleet import Fleet, WorkerReport, WorkerState
 from workers.attempt.engine_slots import EngineSlots
 from workers.attempt.leases import LeaseKeeper
 from workers.engine.engine import Engine
-from workers.process.failures import sentence_of
-from workers.process.intake import Intake
+from workers.process.parent.failures import sentence_of
+from workers.process.reports.intake import Intake
 
 log = structlog.get_logger()
 

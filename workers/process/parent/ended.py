@@ -21,8 +21,8 @@ from jobs.errors import RedisUnavailable
 from jobs.fleet.fleet import FAILURE_SHOWN_S, Fleet, WorkerReport
 from jobs.process.settings import Settings
 from jobs.redis.connection import connect
-from workers.process.failures import how_it_ended, note_failure
-from workers.process.supervise import EX_CONFIG, Command
+from workers.process.parent.failures import how_it_ended, note_failure
+from workers.process.parent.supervise import EX_CONFIG, Command
 
 log = structlog.get_logger()
 

@@ -23,14 +23,14 @@ from storage.errors import StorageError, StorageUnavailable
 from storage.registry import open_store
 from workers.families.registry import check_family
 from workers.process.devices.choice import SETTING, find_devices
-from workers.process.ended import EndedProcesses
-from workers.process.failures import note_failure
 from workers.process.logs import configure_logging
+from workers.process.parent.ended import EndedProcesses
+from workers.process.parent.failures import note_failure
+from workers.process.parent.supervise import EX_CONFIG, Command, supervise
 from workers.process.settings import WorkerSettings, load_worker_settings
-from workers.process.supervise import EX_CONFIG, Command, supervise
 from workers.runners.signing import PictureSigner
 
-_CHECKOUT = Path(__file__).resolve().parents[2]
+_CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 def launch(

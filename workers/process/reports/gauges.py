@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from workers.attempt.spool import Spool
 from workers.families.parts.embeddings import EmbeddingCache
-from workers.process.heartbeat import Heartbeat
+from workers.process.reports.heartbeat import Heartbeat
 
 _MODEL = ["model"]
 
