@@ -123,7 +123,7 @@ def test_worker_whose_model_cannot_be_loaded_says_why_and_takes_no_job(system: S
     worker = system.worker(env={"IMAGEMILL_MODELS_FILE": str(broken)})
     until("it has given up", lambda: worker.exit_code is not None)
     assert worker.exit_code == 78
-    until("it has said why", lambda: worker.printed("model sim cannot be loaded") == 1)
+    until("it has said why", lambda: worker.printed("of broken.toml) cannot be loaded from") == 1)
     assert worker.printed("starting another") == 0
     assert (job.status().status, system.counts(job).deliveries) == (Status.QUEUED, 0)
 

@@ -129,7 +129,7 @@ def test_model_in_pickles_is_neither_fetched_nor_loaded(tmp_path: Path) -> None:
     assert (fetched.returncode, loaded.returncode) == (1, 1)
     assert "model pickled" in fetched.stderr
     assert "safetensors" in fetched.stderr
-    assert "model pickled cannot be loaded" in loaded.stderr
+    assert "model pickled (line 2 of models.toml) cannot be loaded" in loaded.stderr
     assert not [*(tmp_path / "hub").rglob("*.bin")]
 
 
