@@ -151,13 +151,16 @@ def add_model(
 @models_app.command("check")
 def check_models(
     name: Annotated[str | None, typer.Argument(help="The model's name. Default: all models.")] = None,
+    loads: Annotated[
+        bool, typer.Option("--load", help="Load each as a worker does, on the CPU: finds wrong tensors, too.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check entries and the files that they name, without loading a model; exits with 1 if one cannot be served."""
+    """Check entries and the files that they name; exits with 1 if a model cannot be served."""
     from ops.doctor.command import check
 
     with reporting(as_json):
-        code = check(name, as_json=as_json)
+        code = check(name, loads=loads, as_json=as_json)
     raise typer.Exit(code)
 
 

@@ -31,7 +31,8 @@ class Broken:
         of: The source in `GOOD` that is spoilt.
         spoil: What is done to its folder; gives lines of its entry that are others.
         start: What a worker says when it starts.
-        check: What `models check` says, without a look at the weights; None where it says the same.
+        check: What `models check` says, without a look at the weights; None where it says the same. With `--load` it
+            says what a worker does.
         state: Of what it says.
     """
 
