@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from workers.loading.checks.calls import OwnCall, own_call
 OTHER = "diffusers"  # The family of all pipelines that have none of their own.
 
 _DTYPES = {"F32": "float32", "F64": "float32", "F16": "float16", "BF16": "bfloat16"}
+_LARGE = re.compile(r"text_encoder|transformer|unet|prior|vae")
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _FROM_PUBLISHED = ("guidance", "negative_prompt", "max_sequence_length", "schedulers")
 # Of a pipeline that says nothing of them.
@@ -57,6 +60,10 @@ def propose(pipeline: Pipeline, source: str) -> Proposal:
     if pipeline.variant:
         entry["variant"] = pipeline.variant
     entry["family"] = family
+    notes: dict[str, str] = {}
+    if (weights_gb := _weights_gb(pipeline, dtype)) is not None:
+        entry["memory_gb"] = weights_gb
+        notes["memory_gb"] = "its weights; a worker that cannot hold all of its models reckons with it"
     entry |= _own(pipeline, family) if like is None else _as(pipeline, family, like)
     if family != OTHER:
         entry = {name: value for name, value in entry.items() if name != "max_sequence_length" or _is_cut(family)}
@@ -64,14 +71,21 @@ def propose(pipeline: Pipeline, source: str) -> Proposal:
         f"{pipeline.parameters:,} parameters, {pipeline.parameters * _BYTES[dtype] / 1e9:.3g} GB of weights as {dtype}"
     )
     origin = "its class in diffusers" if like is None else f"{like.title}, which it is most like"
-    notes = (
-        {"dtype": 'as its files have it; "float16" or "bfloat16" takes half the memory'} if dtype == "float32" else {}
-    )
+    if dtype == "float32":
+        notes["dtype"] = 'as its files have it; "float16" or "bfloat16" takes half the memory'
     return Proposal(
         entry=entry,
         about=(f"{pipeline.class_name}: {size}.", f"Steps, guidance, schedulers and limits are those of {origin}."),
         notes=notes,
     )
+
+
+def _weights_gb(pipeline: Pipeline, dtype: str) -> float | None:
+    """Of all weights, in GB to the next tenth; None where those of a large component are not in what was read."""
+    large = [each for name, each in pipeline.components.items() if _LARGE.match(name)]
+    if not large or not all(each.parameters for each in large):
+        return None
+    return math.ceil(pipeline.parameters * _BYTES[dtype] / 1e8) / 10
 
 
 def _is_cut(family: str) -> bool:

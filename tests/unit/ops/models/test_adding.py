@@ -70,6 +70,7 @@ def test_entry_says_where_its_lines_come_from(catalogue: Path, folder: Path) -> 
     assert "# StableDiffusionPipeline: 30 parameters, 6e-08 GB of weights as float16." in text
     assert "# Steps, guidance, schedulers and limits are those of Stable Diffusion 1.5, which it is most like." in text
     assert "# your own label of what is there" in text
+    assert "\nmemory_gb = 0.1  # its weights" in text
     assert f"not written to {catalogue}" in text
     assert catalogue.read_bytes() == OTHERS.encode()
 

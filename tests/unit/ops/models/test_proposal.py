@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,3 +91,14 @@ def test_families_are_known_by_their_pipelines() -> None:
     assert {family_of_pipeline(name) for name in CLASS_OF.values()} == {*CLASS_OF}
     assert family_of_pipeline("StableDiffusionXLImg2ImgPipeline") == "stable-diffusion-xl"
     assert family_of_pipeline("FluxFillPipeline") is None
+
+
+def test_memory_is_that_of_all_weights_and_not_said_where_some_are_not_known() -> None:
+    pipeline = published("sdxl")
+    parts = {"vae": 84_000_000, "text_encoder": 123_000_000, "text_encoder_2": 695_000_000}
+    whole = {name: Component(name=name, class_name="A", numbers={"F16": count}) for name, count in parts.items()}
+    denoiser = pipeline.components["unet"]
+    entry = propose(replace(pipeline, components={"unet": denoiser, **whole}), "finetune").entry
+    assert entry["memory_gb"] == 7.0  # 2.567e9 of the U-Net and 0.902e9 others, of two bytes: 6.94
+    lacking = {**whole, "vae": pipeline.components["vae"]}
+    assert "memory_gb" not in propose(replace(pipeline, components={"unet": denoiser, **lacking}), "finetune").entry
