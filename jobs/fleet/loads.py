@@ -18,7 +18,7 @@ class Loads:
     """
     Of one worker.
 
-    Every method raises `RedisUnavailable` where Redis does not answer.
+    Every method raises `RedisUnavailable` where Redis does not answer, and `RedisFull` where it takes nothing.
 
     Args:
         owner: Its name.
@@ -36,13 +36,17 @@ class Loads:
 
     def keep(self, model: str) -> None:
         """It is being loaded still."""
+        key = names.loading_key(model)
         with map_errors(self._settings):
-            self._redis.set(names.loading_key(model), self._owner, ex=EXPIRY_S)
+            if self._redis.get(key) in (None, self._owner):
+                self._redis.set(key, self._owner, ex=EXPIRY_S)
 
     def end(self, model: str) -> None:
         """It is loaded, or cannot be."""
+        key = names.loading_key(model)
         with map_errors(self._settings):
-            self._redis.delete(names.loading_key(model))
+            if self._redis.get(key) == self._owner:
+                self._redis.delete(key)
 
     def of_others(self, models: Sequence[str]) -> set[str]:
         """Those of some models that other workers load now."""

@@ -73,6 +73,7 @@ def test_two_devices_swap_four_models_and_lose_nothing_over_kills(make_system: M
     lie_there = [metric(port + number, "imagemill_model_loaded") for number in range(2)]
     shown = [{model for model in MODELS if each[model]} for each in lie_there]
     assert [len(each) for each in shown] == [2, 2]
+    until("the killed ones are forgotten", lambda: len(workers(system)) == 2)
     assert sorted(sorted(each["loaded"]) for each in workers(system)) == sorted(map(sorted, shown))
 
 

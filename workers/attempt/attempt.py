@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Any
 
 import structlog
@@ -18,7 +18,7 @@ from jobs.table.record import Artifact, JobRecord
 from jobs.table.states import Status
 from storage.errors import StorageError, StorageMisconfigured, StorageUnavailable
 from workers.attempt.context import Context
-from workers.attempt.errors import Draining, JobLeft
+from workers.attempt.errors import Draining, JobLeft, ModelGone
 from workers.attempt.failure import failure_of
 from workers.attempt.making import Making
 from workers.attempt.spool import Spooled, SpoolFull, Unreadable
@@ -30,6 +30,7 @@ from workers.runners.files import MadeFile
 log = structlog.get_logger()
 
 _FINISH_FOR_S = 60  # how long to try to write the end of a job down
+_GONE_PAUSE_S = 1.0  # before a job is given back whose model is not here any more
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0  # between tries to store or to end, while the store or Redis is away
 
 
@@ -123,7 +124,9 @@ class Attempt:
             with suppress(RedisUnavailable):
                 self._context.table.refund(self.claim)
             raise
-        except Draining:
+        except Draining as exc:
+            if isinstance(exc, ModelGone):  # Its message may come here once more before its line is closed.
+                self._leaving.wait(_GONE_PAUSE_S)
             self._give_back()
             raise
         except Unreadable as exc:
@@ -184,10 +187,10 @@ class Attempt:
     def _make(self) -> list[Artifact] | None:
         """What is stored at once; None where it waits in the spool, for the store does not take it now."""
         is_suspect, slots = self.claim.record.attempts > 0, self._context.engine_slots
-        with (
-            self._making.inputs(self._pause),
-            slots.acquire(alone=is_suspect, reason=lambda: self._reason) as engine_slot,
-        ):
+        with ExitStack() as held:
+            with self._context.residents.coming(self._model):
+                held.enter_context(self._making.inputs(self._pause))
+                engine_slot = held.enter_context(slots.acquire(alone=is_suspect, reason=self._why_not_begin))
             self._making.run(engine_slot)
             made = self._try_to_store(self._making.files())
             if made is None:
@@ -250,8 +253,17 @@ class Attempt:
         """For something that a job needs which has not begun."""
         self._leaving.wait(seconds)
         self._leave_if_asked()
+        if (why := self._why_not_begin()) is not None:
+            raise why
         if self._context.engine_slots.is_closed:
             raise Draining("the worker stops")
+
+    @property
+    def _model(self) -> str | None:
+        return getattr(self.claim.spec, "model", None)
+
+    def _why_not_begin(self) -> Exception | None:
+        return self._reason or self._context.residents.why_gone(self._model)
 
     def _why_leave(self) -> Exception | None:
         """A worker that stops because the store refuses waits for what is made to be on its disk."""

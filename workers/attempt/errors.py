@@ -4,6 +4,7 @@ What ends an attempt, beside what goes wrong in the engine (`workers/engine/erro
     RunEnded
     ├── JobLeft    somebody wants it to end: canceled, or its deadline passed
     └── Draining   nothing is wrong with the job; this worker stops, and gives it back
+        └── ModelGone   its model has made room for another one here
 """
 
 from __future__ import annotations
@@ -22,3 +23,7 @@ class JobLeft(RunEnded):
 
 class Draining(RunEnded):
     """The worker stops before the job is done."""
+
+
+class ModelGone(Draining):
+    """The model of the job does not lie on this worker's device any more."""

@@ -105,6 +105,7 @@ class WorkerMetrics:
             for result in _RESULTS:
                 self._loads.labels(model, result)
             self._unloads.labels(model)
+            self._load.labels(model)
             self._expect(model, _stages_of(kind for kind in KINDS.values() if kind.needs_model), of_devices)
         if without := [kind for kind in KINDS.values() if not kind.needs_model]:
             self._expect(NO_MODEL, _stages_of(without))

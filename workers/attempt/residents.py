@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from workers.attempt.errors import Draining
+from workers.attempt.errors import ModelGone
 
 
 class Residents:
@@ -27,6 +27,18 @@ class Residents:
         self._changed = threading.Condition()  # guards what follows
         self._used_at = None if models is None else dict.fromkeys(models, time.monotonic())
         self._users: Counter[str] = Counter()
+        self._coming: Counter[str] = Counter()
+
+    @contextmanager
+    def coming(self, model: str | None) -> Iterator[None]:
+        """A job is on its way to a model, until the end of the block: it waits for its inputs, or for a slot."""
+        with self._changed:
+            self._coming[model or ""] += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._coming[model or ""] -= 1
 
     @contextmanager
     def use(self, model: str | None) -> Iterator[None]:
@@ -34,14 +46,14 @@ class Residents:
         Have a model where it is, until the end of the block; None for a job that needs none.
 
         Raises:
-            Draining: It does not lie there, or is about to go.
+            ModelGone: It does not lie there, or is about to go.
         """
         if model is None or self._used_at is None:
             yield
             return
         with self._changed:
-            if model not in self._used_at:
-                raise Draining(f"{model} makes room for another model")
+            if (why := self.why_gone(model)) is not None:
+                raise why
             self._users[model] += 1
         self._on_use(model)
         try:
@@ -53,11 +65,27 @@ class Residents:
                     self._used_at[model] = time.monotonic()
                 self._changed.notify_all()
 
+    def why_gone(self, model: str | None) -> ModelGone | None:
+        """Why a job is not to wait for a model here; None where it lies there."""
+        if model is None or self._used_at is None or model in self._used_at:
+            return None
+        return ModelGone(f"{model} makes room for another model")
+
     def used_at(self) -> dict[str, float]:
         """When each that lies there was last used: now, where it is; seconds of the monotonic clock."""
         with self._changed:
             now = time.monotonic()
             return {model: now if self._users[model] else at for model, at in (self._used_at or {}).items()}
+
+    def in_use(self) -> set[str]:
+        """Those that jobs use at the moment."""
+        with self._changed:
+            return {model for model, count in self._users.items() if count}
+
+    def awaited(self) -> dict[str, int]:
+        """How many jobs are on their way to each."""
+        with self._changed:
+            return {model: count for model, count in self._coming.items() if model and count}
 
     def add(self, model: str) -> None:
         """It lies there now."""
@@ -71,7 +99,8 @@ class Residents:
             if self._used_at is not None:
                 self._used_at.pop(model, None)
 
-    def wait_unused(self, model: str, timeout_s: float) -> bool:
-        """Wait until nobody uses it any more. Returns whether that is so."""
+    def wait_unused(self, models: Iterable[str], timeout_s: float) -> bool:
+        """Wait until nobody uses any of them any more. Returns whether that is so."""
+        wanted = tuple(models)
         with self._changed:
-            return self._changed.wait_for(lambda: not self._users[model], timeout_s)
+            return self._changed.wait_for(lambda: not any(self._users[each] for each in wanted), timeout_s)

@@ -87,6 +87,11 @@ class Engine:
         """How long a call of the device has been running, once that is longer than it can be healthy; else None."""
         return self._watch.overdue_s(now)
 
+    def forget_over(self) -> None:
+        """Let go of jobs that are over: an error among them has the model that it came from in its traceback."""
+        with self._wakeup:
+            self._open = {each for each in self._open if not each.is_over}
+
     @property
     def counts(self) -> DenoiserCounts:
         """What the denoiser has done; read without a lock."""

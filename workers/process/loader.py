@@ -69,7 +69,7 @@ class Loader:
         try:
             return in_a_thread(lambda: self._read(names))
         except InvalidConfiguration:
-            self._free()
+            self.free()
             raise
 
     def put(self, adapter: PictureFamily[Any]) -> int:
@@ -92,9 +92,11 @@ class Loader:
     def drop(self, name: str) -> None:
         """Take a model from the device that no job in the engine uses, and have its memory back."""
         del self._adapters[name]
-        self._free()
+        self.free()
 
-    def _free(self) -> None:
+    def free(self) -> None:
+        """Have the memory of what nobody has any more."""
+        self._engine.forget_over()
         gc.collect()  # Modules and their hooks refer to each other.
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

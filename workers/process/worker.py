@@ -149,7 +149,7 @@ class WorkerProcess:
         inbox = Inbox(connect(settings, decodes=False), settings, report.queues)
         adoption = Adoption(self.context, inbox, Serving(self._fleet, settings))
         self.queues = report.queues
-        heartbeat.intake = Intake(app, self.queues, adoption, self.lines)
+        heartbeat.intake = Intake(self.queues, adoption, self.lines)
         vital = {"adoption": adoption.run}
         if ready.budget is not None:
             self._swapper = self._swapper_of(ready, ready.budget, client, settings)
@@ -184,6 +184,7 @@ class WorkerProcess:
             loads=Loads(client, settings, self._name),
             metrics=self.context.metrics,
             on_change=self._heartbeat.report_now,
+            look_again=self.context.engine_slots.look_again,
             stopping=self.context.draining,
             unload_idle_s=self._settings.unload_idle_s,
         )

@@ -172,7 +172,7 @@ class _Simulation:
     def _load(self, device: _Device, choice: Load, now_s: float) -> None:
         for each in choice.evicts:
             del device.loaded[each]
-        device.loading, device.loaded_at_s = choice.model, now_s + self._effort.load_s
+        device.loading, device.loaded_at_s = choice.model or "", now_s + self._effort.load_s
         self._loads += 1
 
     def _look(self, device: _Device, now_s: float) -> Look:
@@ -184,6 +184,7 @@ class _Simulation:
                 for name, queue in self._queues.items()
                 if queue
             },
+            in_use={device.running} if device.free_at_s > now_s else (),
             elsewhere={name for each in others for name in (*each.loaded, each.loading)} | {device.loading},
             demand=self._demand.at(now_s),
             gb=self._gb,

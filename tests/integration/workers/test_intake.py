@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, cast
-from unittest.mock import Mock
 
 import pytest
 import redis
@@ -64,10 +63,45 @@ def app(own_settings: Settings) -> Iterator[Celery]:
 
 
 @pytest.fixture
-def heartbeat(app: Celery, context: Context, make_adoption: MakeAdoption, own_settings: Settings) -> Heartbeat:
+def lines() -> ReadLines:
+    return ReadLines(REPORT.models)
+
+
+@pytest.fixture
+def heartbeat(context: Context, make_adoption: MakeAdoption, lines: ReadLines) -> Heartbeat:
     heartbeat = Heartbeat(context.table.fleet, context.engine, context.engine_slots, REPORT)
-    heartbeat.intake = Intake(app, REPORT.queues, make_adoption(), ReadLines())
+    heartbeat.intake = Intake(REPORT.queues, make_adoption(), lines)
     return heartbeat
+
+
+class Consumer:
+    """Celery's, as far as it is asked to read lines: what it was asked for it does when it comes to that."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+        self._soon: list[Callable[[], None]] = []
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        self._soon.append(call)
+
+    def come_to_it(self) -> set[str]:
+        """Do it. The lines that it reads then."""
+        queues: Any = self.app.amqp.queues
+        while self._soon:
+            self._soon.pop()()  # In no certain order.
+        return set(queues.consume_from)
+
+    def lose_it(self) -> None:
+        """It connects anew, and has forgotten what it was asked for."""
+        self._soon.clear()
+
+    def add_task_queue(self, line: str) -> None:
+        queues: Any = self.app.amqp.queues
+        queues.select_add(queues[line])
+
+    def cancel_task_queue(self, line: str) -> None:
+        queues: Any = self.app.amqp.queues
+        queues.deselect(line)
 
 
 def said(client: redis.Redis, settings: Settings) -> WorkerReport:
@@ -76,23 +110,22 @@ def said(client: redis.Redis, settings: Settings) -> WorkerReport:
 
 
 def test_worker_whose_consumer_was_canceled_says_so_until_it_is_there_again(
-    heartbeat: Heartbeat, app: Celery, redis_client: redis.Redis, settings: Settings
+    heartbeat: Heartbeat, lines: ReadLines, redis_client: redis.Redis, settings: Settings
 ) -> None:
-    queues: Any = app.amqp.queues
     heartbeat.beat()
     assert (said(redis_client, settings).state, said(redis_client, settings).detached) == ("ready", ())
-    queues.deselect("run.sim")
+    lines.leave_out(QUEUE)
     heartbeat.beat()
     report = said(redis_client, settings)
     assert (report.state, report.detached) == ("ready", (QUEUE,))
     assert (report.serves(QUEUE), report.serves(OTHER)) == (False, True)
-    queues.deselect("run.other")
+    lines.leave_out(OTHER)
     heartbeat.beat()
     report = said(redis_client, settings)
     assert (report.state, report.detached) == ("detached", (QUEUE, OTHER))
     assert report.makes_jobs_for(QUEUE)
-    queues.select_add(queues["run.sim"])
-    queues.select_add(queues["run.other"])
+    lines.take_in(QUEUE)
+    lines.take_in(OTHER)
     heartbeat.beat()
     assert said(redis_client, settings).state == "ready"
 
@@ -102,7 +135,7 @@ def test_worker_whose_adoption_stands_still_says_so(
 ) -> None:
     adoption = make_adoption()
     heartbeat = Heartbeat(context.table.fleet, context.engine, context.engine_slots, REPORT)
-    heartbeat.intake = Intake(app, REPORT.queues, adoption, ReadLines())
+    heartbeat.intake = Intake(REPORT.queues, adoption, ReadLines())
     adoption.looked_at = time.monotonic() - 3600
     heartbeat.beat()
     assert not said(redis_client, settings).adopts
@@ -196,17 +229,14 @@ def test_sender_hears_of_a_model_that_nobody_serves_where_the_operator_wants_it(
 def test_line_of_a_model_that_is_not_loaded_is_no_detached_one_and_no_button_opens_it(
     monkeypatch: pytest.MonkeyPatch,
     context: Context,
-    app: Celery,
     make_adoption: MakeAdoption,
     redis_client: redis.Redis,
     settings: Settings,
 ) -> None:
-    lines = ReadLines(["sim", "other"], closed=["other"])
-    queues: Any = app.amqp.queues
-    queues.deselect("run.other")
+    lines = ReadLines(REPORT.models, closed=["other"])
     report = replace(REPORT, slots=4, loaded=("sim",))
     heartbeat = Heartbeat(context.table.fleet, context.engine, context.engine_slots, report)
-    heartbeat.intake = Intake(app, REPORT.queues, make_adoption(), lines)
+    heartbeat.intake = Intake(REPORT.queues, make_adoption(), lines)
     heartbeat.beat()
     report = said(redis_client, settings)
     assert (report.state, report.detached) == ("ready", ())
@@ -219,36 +249,29 @@ def test_line_of_a_model_that_is_not_loaded_is_no_detached_one_and_no_button_ope
         monkeypatch.setitem(Panel.data, each, lambda _state, queue, **_: called.append(queue))
     keep_to_lines([QUEUE, OTHER], lines)
     assert "is not loaded" in Panel.data["add_consumer"](None, queue=OTHER)["ok"]
+    assert "is not loaded" in Panel.data["cancel_consumer"](None, queue=OTHER)["ok"]
     assert called == []
+    heartbeat.beat()  # Nobody is told that it would serve what an operator does not want served here.
+    assert said(redis_client, settings).detached == (OTHER,)
 
 
-def test_line_that_an_operator_had_left_out_stays_so_when_its_model_comes_and_goes() -> None:
-    asked: list[tuple[Any, str]] = []
-    consumer = Mock(call_soon=lambda what, line: asked.append((what, line)))
-    lines = ReadLines(["sim", "other"], closed=["other"])
-    lines.attach(consumer)
+def test_lines_are_read_as_they_are_to_be_whatever_was_asked_for_in_between(app: Celery) -> None:
+    consumer = Consumer(app)
+    lines = ReadLines(REPORT.models, closed=["other"])
     lines.open("other")
+    lines.close("sim")  # Before the consumer is there.
+    lines.attach(consumer)
+    assert consumer.come_to_it() == {"run.other"}
     lines.close("other")
+    lines.open("sim")
+    lines.open("other")
+    assert consumer.come_to_it() == {"run.sim", "run.other"}
     lines.leave_out(OTHER)
-    lines.open("other")
-    assert asked == [(consumer.add_task_queue, "run.other"), (consumer.cancel_task_queue, "run.other")]
     lines.close("other")
-    lines.take_in(OTHER)
     lines.open("other")
-    assert asked[-1] == (consumer.add_task_queue, "run.other")
-
-
-def test_consumer_that_was_connecting_anew_is_asked_again(app: Celery) -> None:
-    asked: list[tuple[Any, str]] = []
-    consumer = Mock(call_soon=lambda what, line: asked.append((what, line)), app=app)
-    lines = ReadLines(["sim", "other"], closed=["other"])
-    lines.attach(consumer)
+    assert consumer.come_to_it() == {"run.sim"}
+    lines.take_in(OTHER)
+    lines.close("sim")
+    consumer.lose_it()
     lines.settle()
-    assert asked == [(consumer.cancel_task_queue, "run.other")]  # It reads both.
-    queues: Any = app.amqp.queues
-    queues.deselect(["run.other", "run.sim"])
-    lines.settle()
-    assert asked[1:] == [(consumer.add_task_queue, "run.sim")]
-    lines.leave_out(QUEUE)
-    lines.settle()
-    assert len(asked) == 2
+    assert consumer.come_to_it() == {"run.other"}

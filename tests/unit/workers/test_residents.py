@@ -23,11 +23,11 @@ def test_model_that_is_used_is_waited_for() -> None:
     thread.start()
     is_in.wait()
     residents.retire("small")
-    assert not residents.wait_unused("small", 0.0)
+    assert not residents.wait_unused(["small"], 0.0)
     with pytest.raises(Draining, match="small makes room for another model"), residents.use("small"):
         pytest.fail("it began")
     may_go.set()
-    assert residents.wait_unused("small", 60)
+    assert residents.wait_unused(["small"], 60)
     thread.join()
     assert residents.used_at() == {}
 

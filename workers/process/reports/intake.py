@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
-from celery import Celery
-
-from jobs import names
 from workers.delivery.adoption import Adoption
 from workers.process.residency.lines import ReadLines
 
@@ -26,20 +22,17 @@ class Intake:
 
     Args:
         queues: Whose jobs it takes, unless they are detached.
-        lines: Says of which no line is read because their models are not loaded.
+        lines: Knows of which an operator wants no jobs here.
     """
 
-    def __init__(self, app: Celery, queues: Sequence[str], adoption: Adoption, lines: ReadLines) -> None:
-        self._app: Any = app
+    def __init__(self, queues: Sequence[str], adoption: Adoption, lines: ReadLines) -> None:
         self._queues = queues
         self._adoption = adoption
         self._lines = lines
 
     def detached(self) -> tuple[str, ...]:
-        """Queues whose lines Celery's consumer no longer reads, though it could."""
-        read = self._app.amqp.queues.consume_from
-        could = [queue for queue in self._queues if not self._lines.is_closed(queue)]
-        return tuple(queue for queue in could if names.line_of(queue) not in read)
+        """Queues whose lines an operator has had Celery's consumer leave out."""
+        return tuple(filter(self._lines.is_left_out, self._queues))
 
     def adopts(self) -> bool:
         """Whether others' messages are still looked for."""

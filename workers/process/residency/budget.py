@@ -74,6 +74,12 @@ def budget_of(catalogue: Catalogue, placement: Placement, settings: WorkerSettin
         raise InvalidConfiguration(
             f"IMAGEMILL_WORKER_PINNED: {', '.join(pinned)} take {pinned_gb:g} GB, and there is room for {room_gb:g} GB"
         )
+    free_gb = room_gb - pinned_gb
+    if large := [each for each in gb if each not in pinned and gb[each] > free_gb]:
+        raise InvalidConfiguration(
+            f"IMAGEMILL_WORKER_PINNED: {', '.join(pinned)} leave {free_gb:g} of {room_gb:g} GB, and {large[0]} takes "
+            f"{gb[large[0]]:g}; pin less, or serve it elsewhere (IMAGEMILL_WORKER_MODELS)"
+        )
     return Budget(room_gb=room_gb, gb=gb, pinned=pinned)
 
 

@@ -33,6 +33,7 @@ class Look:
     Attributes:
         loaded: When each model that lies on it was last used; seconds of any clock.
         waiting: By model; none of those that nobody waits for.
+        in_use: Models that jobs run on.
         elsewhere: Models that lie on another device, or are on their way there.
         demand: How much was asked of each model lately, in any unit.
         gb: Memory of each model.
@@ -42,6 +43,7 @@ class Look:
 
     loaded: Mapping[str, float]
     waiting: Mapping[str, Waiting]
+    in_use: Collection[str] = ()
     elsewhere: Collection[str] = ()
     demand: Mapping[str, float] = field(default_factory=dict)
     gb: Mapping[str, float]
@@ -58,9 +60,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """A model, in the place of others."""
+    """A model, in the place of others; None for nothing in their place."""
 
-    model: str
+    model: str | None
     evicts: tuple[str, ...]
 
 
@@ -79,12 +81,11 @@ def choose(look: Look) -> Choice:
     mine = [model for model in look.waiting if model in look.loaded]
     others = [each for each in look.waiting if each not in look.loaded and each not in look.elsewhere]
     others = [each for each in others if look.gb[each] <= look.room_gb]
-    if others:
-        next_one = max(others, key=lambda each: _pressure(look.waiting[each]))
-        evicts = evicted(look, next_one)
-        patience = PATIENCE_LOADS if any(each in look.waiting for each in evicts) else IDLE_LOADS
-        if look.waiting[next_one].oldest_s >= patience * look.load_s:
-            return Load(model=next_one, evicts=evicts)
+    for each in sorted(others, key=lambda other: _pressure(look.waiting[other]), reverse=True):
+        evicts = evicted(look, each)
+        patience = PATIENCE_LOADS if any(other in look.waiting for other in evicts) else IDLE_LOADS
+        if look.waiting[each].oldest_s >= patience * look.load_s:
+            return Load(model=each, evicts=evicts)
     if mine:
         return Run(model=max(mine, key=lambda model: look.waiting[model].oldest_s))
     return None if others else _copy(look)
@@ -101,11 +102,14 @@ def _copy(look: Look) -> Load | None:
 
 
 def evicted(look: Look, model: str) -> tuple[str, ...]:
-    """Those that make room for a model: first whom nobody waits for, by demand, then by when they were last used."""
+    """
+    Those that make room for a model: first whom nobody waits for, then who runs nothing, by demand, and by when they
+    were last used.
+    """
 
-    def value(each: str) -> tuple[int, float, float]:
+    def value(each: str) -> tuple[int, bool, float, float]:
         waiting = look.waiting.get(each)
-        return (waiting.jobs if waiting else 0, look.demand.get(each, 0.0), look.loaded[each])
+        return (waiting.jobs if waiting else 0, each in look.in_use, look.demand.get(each, 0.0), look.loaded[each])
 
     used_gb, out = sum(look.gb[each] for each in look.loaded), []
     for each in sorted(look.loaded, key=value):

@@ -152,7 +152,8 @@ class Few(Capacity):
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # Of torch's own code, which is deprecated in places.
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
-def test_what_inductor_makes_predicts_the_same() -> None:
+def test_what_inductor_makes_predicts_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)  # It would leave a pool of them.
     adapter, plain = opened("flux-dev", "inductor"), opened("flux-dev", None)
     predicted(adapter, begun(adapter, 2))
     assert adapter.compiled is not None

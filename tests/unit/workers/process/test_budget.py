@@ -34,6 +34,7 @@ def of(catalogue: Catalogue, settings: WorkerSettings) -> Budget | None:
         ({"models_gb": 25}, ["a", "b"], 25),
         ({"models_gb": 45}, ["a", "b", "c", "d"], 45),
         ({"models_gb": 45, "pinned": "e"}, ["e", "a"], 45),
+        ({"models_gb": 45, "pinned": "a"}, ["a", "b", "c", "d"], 45),
         ({"models_gb": 70}, None, None),
         ({"devices": "simulated:60"}, ["a", "b", "c", "d"], 45),
         ({"devices": "simulated:32"}, ["a", "b", "c"], 30),  # The largest goes there by itself.
@@ -60,6 +61,8 @@ def test_model_that_never_fits_is_left_out_with_why(catalogue: Catalogue) -> Non
 def test_pinned_models_have_to_fit_and_to_be_served(catalogue: Catalogue) -> None:
     with pytest.raises(InvalidConfiguration, match="PINNED: a, b, c take 30 GB, and there is room for 25"):
         of(catalogue, WorkerSettings(device="cpu", models_gb=25, pinned="a,b,c"))
+    with pytest.raises(InvalidConfiguration, match="PINNED: e leave 5 of 35 GB, and a takes 10; pin less, or serve it"):
+        of(catalogue, WorkerSettings(device="cpu", models_gb=35, pinned="e"))
     with pytest.raises(InvalidConfiguration, match="PINNED: this worker does not serve 'x'; it serves a"):
         of(catalogue, WorkerSettings(device="cpu", models_gb=25, pinned="x"))
 
@@ -74,14 +77,14 @@ def test_entry_that_does_not_say_what_it_takes_is_named(tmp_path: Path) -> None:
 
 
 def test_model_that_is_compiled_has_to_stay(tmp_path: Path) -> None:
-    more = {"[models.shapes]": 'compile = "blocks"', "[models.shapes-flow]": ""}
-    text = (CHECKOUT / "models.toml").read_text("utf-8")
-    for header, line in more.items():
-        text = text.replace(header, f"{header}\nmemory_gb = 10\n{line}", 1)
+    more = {"[models.shapes]": 'memory_gb = 10\ncompile = "blocks"', "[models.shapes-flow]": "memory_gb = 4"}
+    text = (CHECKOUT / "models.toml").read_text("utf-8") + simulated("sim", more="memory_gb = 4")
+    for header, lines in more.items():
+        text = text.replace(header, f"{header}\n{lines}", 1)
     file = tmp_path / "models.toml"
     file.write_text(text, "utf-8")
     catalogue = Catalogue.read(file)
     with pytest.raises(InvalidConfiguration, match=r"compile of \[models\.shapes\] in models.toml: .*; pin it"):
         of(catalogue, WorkerSettings(device="cpu", models_gb=15))
     budget = of(catalogue, WorkerSettings(device="cpu", models_gb=15, pinned="shapes"))
-    assert budget is not None and budget.first() == ["shapes"]
+    assert budget is not None and budget.first() == ["shapes", "shapes-flow"]

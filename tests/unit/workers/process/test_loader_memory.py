@@ -17,12 +17,13 @@ from ops.settings import CHECKOUT
 from tests.unit.workers.adapters import QUIET
 from workers.engine.capacity import Capacity
 from workers.engine.engine import Engine
+from workers.engine.errors import GenerationFailed
 from workers.process.loader import Loader
 from workers.process.settings import WorkerSettings
 
 
 @pytest.mark.filterwarnings(QUIET)
-def test_dropped_model_leaves_nothing_of_it_and_can_come_again() -> None:
+def test_dropped_model_leaves_nothing_of_it_and_can_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     catalogue = Catalogue.read(CHECKOUT / "models.toml")
     adapters: dict[str, Any] = {}
     engine = Engine(adapters, Capacity())
@@ -36,6 +37,10 @@ def test_dropped_model_leaves_nothing_of_it_and_can_come_again() -> None:
             said = {"model": entry.name, "prompt": "a red circle", "seed": 1, "num_inference_steps": 2}
             spec = GenerateSpec.model_validate(entry.defaults.model_dump() | said)
             assert engine.submit(entry.name, adapter.work_to_try(spec)).result(600)
+            with monkeypatch.context() as broken:  # An error of the last job has the model in its traceback.
+                broken.setattr(adapter.pipeline.transformer, "forward", lambda *_args, **_kwargs: 1 / 0)
+                with pytest.raises(GenerationFailed):
+                    engine.submit(entry.name, adapter.work_to_try(spec)).result(600)
             weights = weakref.ref(next(adapter.pipeline.transformer.parameters()))
             del adapter, spec, entry
             loader.drop("shapes-flow")
