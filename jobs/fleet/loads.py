@@ -10,6 +10,7 @@ import redis
 from jobs import names
 from jobs.process.settings import Settings
 from jobs.redis.connection import map_errors
+from jobs.scripts.scripts import Scripts
 
 EXPIRY_S = 10  # A worker that loads says so more often; one that was killed holds nobody up for longer.
 
@@ -18,7 +19,7 @@ class Loads:
     """
     Of one worker.
 
-    Every method raises `RedisUnavailable` where Redis does not answer, and `RedisFull` where it takes nothing.
+    Every method raises `RedisUnavailable` where Redis does not answer.
 
     Args:
         owner: Its name.
@@ -27,19 +28,12 @@ class Loads:
     def __init__(self, client: redis.Redis, settings: Settings, owner: str) -> None:
         self._redis = client
         self._settings = settings
+        self._scripts = Scripts(client, settings)
         self._owner = owner
 
     def take(self, model: str) -> bool:
-        """Begin to load a model. Returns False where another worker does."""
-        with map_errors(self._settings):
-            return bool(self._redis.set(names.loading_key(model), self._owner, ex=EXPIRY_S, nx=True))
-
-    def keep(self, model: str) -> None:
-        """It is being loaded still."""
-        key = names.loading_key(model)
-        with map_errors(self._settings):
-            if self._redis.get(key) in (None, self._owner):
-                self._redis.set(key, self._owner, ex=EXPIRY_S)
+        """Begin to load a model, or say that it is being loaded still. Returns False where another worker does."""
+        return bool(self._scripts.run("load", model=model, owner=self._owner, expiry_s=EXPIRY_S) == "taken")
 
     def end(self, model: str) -> None:
         """It is loaded, or cannot be."""
@@ -50,6 +44,8 @@ class Loads:
 
     def of_others(self, models: Sequence[str]) -> set[str]:
         """Those of some models that other workers load now."""
+        if not models:
+            return set()
         with map_errors(self._settings):
             owners = cast("list[str | None]", self._redis.mget([names.loading_key(each) for each in models]))
         return {model for model, owner in zip(models, owners, strict=True) if owner not in (None, self._owner)}

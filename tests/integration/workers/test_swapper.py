@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from jobs import names
-from jobs.errors import InvalidConfiguration, RedisFull
+from jobs.errors import InvalidConfiguration, RedisUnavailable
 from jobs.fleet.fleet import Fleet, WorkerReport
 from jobs.fleet.loads import Loads
 from jobs.process.settings import Settings
@@ -128,10 +128,20 @@ def test_model_takes_the_place_of_another(house: House, redis_client: redis.Redi
     assert not redis_client.exists(names.loading_key("c"))
 
 
-def test_all_is_as_it_was_where_redis_is_full(house: House, full_redis: Callable[[], None]) -> None:
+def test_model_is_loaded_though_redis_is_full_of_its_jobs(house: House, full_redis: Callable[[], None]) -> None:
     house.waiting = {"c": 3}
     full_redis()
-    with pytest.raises(RedisFull):
+    house.swapper.run_once()
+    assert house.there == of_one("c")
+
+
+def test_all_is_as_it_was_where_redis_goes_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_self: Loads, _model: str) -> bool:
+        raise RedisUnavailable("away")
+
+    monkeypatch.setattr(Loads, "take", away)
+    house.waiting = {"c": 3}
+    with pytest.raises(RedisUnavailable):
         house.swapper.run_once()
     assert house.there == of_one("a")
     assert house.loader.tried == []
@@ -146,7 +156,8 @@ def test_model_that_another_worker_loads_is_left_to_it(
     house.swapper.run_once()
     assert house.there == of_one("b")
     Loads(redis_client, settings, ME).end("c")  # That is not its to end.
-    Loads(redis_client, settings, ME).keep("c")
+    assert not Loads(redis_client, settings, ME).take("c")
+    assert other.take("c")  # It goes on.
     assert redis_client.get(names.loading_key("c")) == OTHER
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import structlog
 
 from jobs import names
-from jobs.errors import InvalidConfiguration, RedisFull, RedisUnavailable
+from jobs.errors import InvalidConfiguration, RedisUnavailable
 from jobs.fleet.fleet import Fleet
 from jobs.fleet.loads import EXPIRY_S, Loads
 from jobs.table.figures import FigureReader
@@ -87,7 +87,7 @@ class Swapper:
         while not self._stopping.wait(_LOOK_EVERY_S):
             try:
                 self.run_once()
-            except (RedisUnavailable, RedisFull) as exc:
+            except RedisUnavailable as exc:
                 log.warning("which models are asked for is not known", reason=str(exc))
 
     def run_once(self) -> None:
@@ -95,7 +95,7 @@ class Swapper:
         Look, and swap where it is worth it.
 
         Raises:
-            RedisUnavailable, RedisFull: It is not known what waits, or who loads what.
+            RedisUnavailable: It is not known what waits, or who loads what.
         """
         self._lines.settle()
         look = self._look()
@@ -189,7 +189,7 @@ class Swapper:
         try:
             served = {model: self._budget.gb[model]}
             return model in self._waiting(served) and model not in self._elsewhere(served)
-        except (RedisUnavailable, RedisFull):
+        except RedisUnavailable:
             return True
 
     def _undo(self, choice: Load) -> None:
@@ -215,8 +215,8 @@ class Swapper:
     def _say_until(self, over: threading.Event, model: str) -> None:
         while not over.wait(_SAY_EVERY_S):
             try:
-                self._loads.keep(model)
-            except (RedisUnavailable, RedisFull) as exc:
+                self._loads.take(model)
+            except RedisUnavailable as exc:
                 log.warning("not said which model is being loaded", model=model, reason=str(exc))
 
     def _load(self, model: str) -> None:
