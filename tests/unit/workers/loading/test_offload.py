@@ -92,7 +92,7 @@ def test_components_take_turns_and_each_is_there_when_it_computes(name: str) -> 
     assert seen == parts.keys()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [each for each in NAMES if WHOLE not in each.values])  # That one takes a minute.
 def test_layers_come_and_go_and_pictures_are_the_same(name: str) -> None:
     pipeline, plain = pipeline_of(name), pipeline_of(name)
     by_layer(modules_of(pipeline), CPU)

@@ -6,15 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
-from typing import Any
 
 import pytest
 
 from ops.settings import CHECKOUT
-from tests.unit.workers import flow
 from tests.unit.workers.adapters import QUIET, make_adapter, make_engine
-from workers.bench.tiny_pipelines import EDITING_PIPELINES
-from workers.families.family import PictureFamily
 from workers.process.loader import in_a_thread, warm_up
 
 LOADS_FOR_EVER = """
@@ -60,13 +56,9 @@ def test_ctrl_c_ends_a_process_that_loads() -> None:
 
 
 @pytest.mark.filterwarnings(QUIET)
-@pytest.mark.parametrize(
-    "name",
-    # The last looks at a megapixel; the second does nothing but edit, too.
-    ["stable-diffusion", "inpainting", pytest.param("qwen-image-edit", marks=pytest.mark.long)],
-)
+@pytest.mark.parametrize("name", ["stable-diffusion", "inpainting"])  # The second does nothing but edit.
 def test_model_is_warmed_up_with_what_it_does(name: str) -> None:
-    adapter: PictureFamily[Any] = flow.adapter_of(name) if name in EDITING_PIPELINES else make_adapter(name)
+    adapter = make_adapter(name)
     engine = make_engine(adapter)
     engine.start()
     try:
