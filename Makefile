@@ -106,6 +106,7 @@ test-clients: venv  ## Test with the clients of OpenAI, LangChain, LiteLLM, Verc
 test-borrowed: venv  ## Test engine, families and bench on Python 3.12 and torch 2.11, without Celery, Redis and boto3; up to 15 minutes
 	$(PYTHON) -m pytest tests/borrowed
 
+# tests/borrowed first: it takes longest, and one process runs it.
 test-slow: venv  ## Run the slower suites as CI does (without test-compose, test-mutations, test-clients, test-two-keys); up to 35 minutes
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n 5 --dist worksteal --ignore tests/api/test_two_keys.py $(addprefix tests/,versions api proxy faults redis senders network kinds blackbox borrowed)
 
