@@ -70,7 +70,8 @@ def test_unit_tests_pass(borrowed: Path, suite: str) -> None:
 
 
 def test_run_that_is_prepared_for_a_gpu_runs_small(borrowed: Path, tmp_path: Path) -> None:
-    said = run(borrowed, "-m", "workers.bench.gpu", "--small", "--minutes", "30", "--folder", str(tmp_path))
+    models = ("--only", "small-sd-1.5", "--only", "small-qwen-image")  # a U-Net and a transformer
+    said = run(borrowed, "-m", "workers.bench.gpu", "--small", "--minutes", "30", "--folder", str(tmp_path), *models)
     assert "NOT EQUAL" not in said
     assert said.splitlines()[-1] == f"written to {tmp_path / 'gpu.json'}; all is measured"
     rows = json.loads((tmp_path / "gpu.json").read_text("utf-8"))["rows"]

@@ -116,7 +116,7 @@ def test_nothing_is_compiled_while_it_serves_and_predictions_are_those_of_others
 
 
 def test_worker_compiles_at_its_start_each_number_of_jobs_and_each_size(tmp_path: Any) -> None:
-    from workers.process.loader import compile_passes, warm_up
+    from workers.process.warming import compile_passes, warm_up
 
     adapter = opened("flux-dev", limits=LIMITS, compile_sizes=((32, 48),))
     engine = Engine({adapter.name: adapter}, Few(), device=torch.device("cpu"))

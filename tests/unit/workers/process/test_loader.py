@@ -11,7 +11,8 @@ import pytest
 
 from ops.settings import CHECKOUT
 from tests.unit.workers.adapters import QUIET, make_adapter, make_engine
-from workers.process.loader import in_a_thread, warm_up
+from workers.process.loader import in_a_thread
+from workers.process.warming import warm_up
 
 LOADS_FOR_EVER = """
 import threading

@@ -246,7 +246,7 @@ def test_slice_shows_shares_of_the_peak_and_continues(tmp_path: Path, capsys: py
     assert f"{swap}, to the device" in capsys.readouterr().out
 
 
-@pytest.mark.long  # All of it: a minute of a processor for each. tests/borrowed runs all models.
+@pytest.mark.long  # All of it: a minute of a processor. tests/borrowed runs two others.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_small_run_measures_all_of_a_model(tmp_path: Path) -> None:
     done = bench_gpu(tmp_path, only=["small-flux2-klein-4b"], is_small=True, minutes=60)
