@@ -179,6 +179,18 @@ def test_who_waits_for_a_long_job_leaves_the_model_to_others(house: House, has_i
     assert house.loader.tried == []
 
 
+def test_second_copy_is_loaded_though_a_job_is_waited_for(house: House) -> None:
+    house.fleet.report(WorkerReport(name=OTHER, state="ready", models=MODELS, loaded=("c",), slots=1))
+    house.waiting = {"c": 3}
+    with house.residents.use("a"):
+        thread = threading.Thread(target=house.swapper.run_once)
+        thread.start()
+        assert wait_until(lambda: house.lines.is_closed("gpu.a"), 60)
+        assert not house.residents.wait_unused(["a"], 2.5)  # It looks again each second.
+    thread.join(60)
+    assert house.there == of_one("c")
+
+
 def test_worker_that_stops_swaps_nothing(house: House) -> None:
     house.waiting = {"c": 3}
     with house.residents.use("a"):

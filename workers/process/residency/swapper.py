@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 import structlog
@@ -101,12 +101,12 @@ class Swapper:
         look = self._look()
         choice = choose(look)
         if isinstance(choice, Load):
-            self._swap(choice)
+            self._swap(choice, look.elsewhere)
         elif self._unload_idle_s is not None:
             now_s = time.monotonic()
             for model, used_s in look.loaded.items():
                 if model not in look.waiting and now_s - used_s > self._unload_idle_s:
-                    self._swap(Load(model=None, evicts=(model,)))
+                    self._swap(Load(model=None, evicts=(model,)), ())
 
     def _look(self) -> Look:
         pinned = self._budget.pinned
@@ -144,12 +144,15 @@ class Swapper:
         there = {m for m, queue in queues.items() if any(each.serves(queue) and each.has(queue) for each in others)}
         return there | loading
 
-    def _swap(self, choice: Load) -> None:
+    def _swap(self, choice: Load, elsewhere: Collection[str]) -> None:
         """
         Unload some, and load one in their place; or none.
 
         Until nobody uses those that go, they are only closed, and the model is anybody's to load: who has long jobs
         holds up nobody else. Where another worker has taken it meanwhile, all stays as it was.
+
+        Args:
+            elsewhere: Models that others had when this was chosen; of one of them it is a second copy.
         """
         for each in choice.evicts:
             self._lines.close(each)
@@ -159,7 +162,8 @@ class Swapper:
             self._on_change()
         is_swapped = False
         try:
-            is_swapped = self._wait_for_room(choice) and (choice.model is None or self._loads.take(choice.model))
+            has_room = self._wait_for_room(choice, elsewhere)
+            is_swapped = has_room and (choice.model is None or self._loads.take(choice.model))
         finally:
             if not is_swapped:
                 self._undo(choice)
@@ -176,23 +180,25 @@ class Swapper:
             self._load(choice.model)
             self._on_change()
 
-    def _wait_for_room(self, choice: Load) -> bool:
+    def _wait_for_room(self, choice: Load, elsewhere: Collection[str]) -> bool:
         """Wait until nobody uses what is to go. False where the worker stops, or nobody asks for the model any more."""
         while not self._residents.wait_unused(choice.evicts, _LOOK_EVERY_S):
-            if self._stopping.is_set() or not self._is_asked_for(choice.model):
+            if self._stopping.is_set() or not self._is_asked_for(choice.model, elsewhere):
                 return False
         return not self._stopping.is_set()
 
-    def _is_asked_for(self, model: str | None) -> bool:
+    def _is_asked_for(self, model: str | None, had: Collection[str]) -> bool:
         if model is None:
             return True
         try:
             served = {model: self._budget.gb[model]}
-            return model in self._waiting(served) and model not in self._elsewhere(served)
+            return model in self._waiting(served) and (model in had or model not in self._elsewhere(served))
         except RedisUnavailable:
             return True
 
     def _undo(self, choice: Load) -> None:
+        if self._stopping.is_set():  # It takes no more jobs of any.
+            return
         for each in choice.evicts:
             self._residents.add(each)
             self._lines.open(each)
