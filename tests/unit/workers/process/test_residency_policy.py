@@ -55,6 +55,16 @@ def test_model_that_nobody_waits_for_makes_room_while_another_runs_and_one_with_
     assert choose(look(waiting={"b": SHORT, "d": soon})) == Run(model="b")  # It takes the room of both.
 
 
+def test_large_model_that_has_to_wait_keeps_no_small_one_from_the_room_that_there_is() -> None:
+    late = Waiting(jobs=9, oldest_s=2 * IDLE_LOADS * LOAD_S)
+    waiting = {"a": SHORT, "d": late, "c": Waiting(jobs=1, oldest_s=IDLE_LOADS * LOAD_S)}
+    assert choose(look(loaded={"a": 5.0}, waiting=waiting)) == Load(model="c", evicts=())
+
+
+def test_model_that_jobs_run_on_is_the_last_to_make_room_of_those_that_nobody_waits_for() -> None:
+    assert evicted(look(demand={"b": 9.0}, in_use={"a"}), "c") == ("b",)
+
+
 def test_what_lies_elsewhere_is_loaded_where_a_device_would_stand_still_and_jobs_have_waited() -> None:
     late = Waiting(jobs=5, oldest_s=COPY_LOADS * LOAD_S)
     soon = Waiting(jobs=5, oldest_s=COPY_LOADS * LOAD_S - 1)
