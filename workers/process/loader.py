@@ -95,15 +95,23 @@ class Loader:
 
     def _read(self, names: Sequence[str]) -> list[PictureFamily[Any]]:
         compute_with(self._settings.threads)
-        cache_bytes = self._settings.embedding_cache_mib << 20
-        copy_stored(self._catalogue, names, self._settings)
-        entries = [self._catalogue.models[name] for name in names]
-        adapters = [load_model(self._catalogue, each, self._device, cache_bytes) for each in entries]
-        for adapter in adapters:
-            check_edits(adapter)
-            check_guidance(adapter)
-            check_side_multiple(adapter, self._catalogue)
-        return adapters
+        return [load_checked(self._catalogue, name, self._device, self._settings) for name in names]
+
+
+def load_checked(catalogue: Catalogue, name: str, device: torch.device, settings: WorkerSettings) -> PictureFamily[Any]:
+    """
+    A model on a device, held against its entry.
+
+    Raises:
+        InvalidConfiguration: It cannot be loaded, or is not as its entry says; says why.
+        StorageUnavailable: Its source is in a store that is away.
+    """
+    copy_stored(catalogue, [name], settings)
+    adapter = load_model(catalogue, catalogue.models[name], device, settings.embedding_cache_mib << 20)
+    check_edits(adapter)
+    check_guidance(adapter)
+    check_side_multiple(adapter, catalogue)
+    return adapter
 
 
 def compute_with(threads: int) -> None:

@@ -18,22 +18,15 @@ from jobs.catalogue.catalogue import Catalogue
 from jobs.errors import InvalidConfiguration
 from jobs.process.settings import load_settings
 from storage.errors import StorageError
-from workers.loading.checks.guidance import check_guidance
-from workers.loading.checks.sides import check_edits, check_side_multiple
-from workers.loading.models import load_model
+from workers.process.loader import load_checked
 from workers.process.logs import configure_logging
 from workers.process.settings import WorkerSettings, load_worker_settings
-from workers.process.stored.models import copy_stored
 
 
 def fault_of(catalogue: Catalogue, name: str, settings: WorkerSettings) -> str | None:
     """Why a worker on a processor would not start with a model; None where it would."""
     try:
-        copy_stored(catalogue, [name], settings)
-        adapter = load_model(catalogue, catalogue.models[name], torch.device("cpu"), 0)
-        check_edits(adapter)
-        check_guidance(adapter)
-        check_side_multiple(adapter, catalogue)
+        load_checked(catalogue, name, torch.device("cpu"), settings)
     except (InvalidConfiguration, StorageError) as exc:
         return str(exc)
     return None

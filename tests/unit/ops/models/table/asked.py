@@ -25,9 +25,7 @@ from tests.unit.workers.adapters import make_engine, run, submit
 from workers.bench import tiny_pipelines
 from workers.families.parts.embeddings import EmbeddingCache
 from workers.families.registry import family_of
-from workers.loading.checks.guidance import check_guidance
-from workers.loading.checks.sides import check_edits, check_side_multiple
-from workers.loading.models import load_model
+from workers.process.loader import load_checked
 from workers.process.settings import WorkerSettings
 from workers.process.trial import fault_of
 
@@ -69,12 +67,7 @@ def folder_of_copies(catalogue: Catalogue) -> Path:
 def start(catalogue: Catalogue) -> Any:
     """As a worker does, all but the measuring of batch sizes."""
     copies = WorkerSettings(model_cache_dir=folder_of_copies(catalogue))
-    assert fault_of(catalogue, "mine", copies) is None
-    adapter: Any = load_model(catalogue, catalogue.models["mine"], torch.device("cpu"), 1 << 20)
-    check_edits(adapter)
-    check_guidance(adapter)
-    check_side_multiple(adapter, catalogue)
-    return adapter
+    return load_checked(catalogue, "mine", torch.device("cpu"), copies)
 
 
 def picture(adapter: Any, prompt: str) -> Any:
